@@ -1,0 +1,174 @@
+//! The port to where appointments are kept.
+//!
+//! One contract suite checks every adapter. What a hold or an agenda will need has its place here without a change:
+//! a claim is a key with one holder, and a change is one transaction.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::appointment::{CountryCode, Phase, Revision};
+use crate::event::Event;
+
+/// What an Idempotency-Key has already brought about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    /// Digest of who used the key, on what, and the key itself.
+    pub key: String,
+    /// Digest of the request that the key came with.
+    pub fingerprint: String,
+    /// The appointment that came of it.
+    pub appointment: Uuid,
+    /// The revision that came of it.
+    pub revision: u32,
+    /// From then on the key is as if never used.
+    pub expires_at: Timestamp,
+}
+
+/// A change of one appointment: all of it is stored, or nothing.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The new state. It is stored only if the appointment's latest revision is the one before it;
+    /// revision 1 only if there is none.
+    pub revision: Revision,
+    /// Claims that the appointment does not hold yet and must get.
+    pub take: Vec<String>,
+    /// Claims that it holds and gives up.
+    pub release: Vec<String>,
+    /// Stored only if no unexpired receipt has the same key.
+    pub receipt: Option<Receipt>,
+    /// For the outbox.
+    pub events: Vec<Event>,
+}
+
+/// Why a change was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Another live appointment holds this claim.
+    #[error("the claim `{0}` is taken")]
+    ClaimTaken(String),
+    /// The appointment has changed since it was read.
+    #[error("the appointment has changed since")]
+    Stale,
+    /// Somebody used the same key a moment ago.
+    #[error("the idempotency key is used")]
+    KeyUsed,
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// The ledger does not answer; the change was, as far as the ledger can say, not stored.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger of {country} does not answer: {cause}")]
+pub struct Unavailable {
+    /// Whose ledger.
+    pub country: CountryCode,
+    /// What went wrong, for the log.
+    pub cause: String,
+}
+
+/// Where a page ends: the key of its last item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Start of the last item; none sorts last.
+    pub starts_at: Option<Timestamp>,
+    /// Its id.
+    pub id: Uuid,
+}
+
+/// Which appointments to list: those that meet every filter that is given.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Subject that booked.
+    pub owner: Option<String>,
+    /// The country's key for the patient.
+    pub patient: Option<String>,
+    /// The country's key for the doctor.
+    pub doctor: Option<String>,
+    /// The country's key for the hospital.
+    pub hospital: Option<String>,
+    /// Starting then or later; leaves out those without a start.
+    pub from: Option<Timestamp>,
+    /// Starting before then; leaves out those without a start.
+    pub to: Option<Timestamp>,
+    /// In this phase.
+    pub phase: Option<Phase>,
+    /// After this item, whether or not it is still there.
+    pub after: Option<Position>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Some appointments in the order of their start, then of their id.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The latest revision of each.
+    pub items: Vec<Revision>,
+    /// Where the next page starts; none when this is the last.
+    pub next: Option<Position>,
+}
+
+/// Keeps every country's appointments, each country apart from every other.
+///
+/// An adapter MUST
+/// - store a [`Change`] whole or not at all, with every condition checked in the same transaction, and answer `Ok`
+///   only when it will survive the loss of the process;
+/// - when several conditions fail, report the first of: [`CommitError::KeyUsed`], [`CommitError::Stale`],
+///   [`CommitError::ClaimTaken`];
+/// - show a stored change to every read that starts after it was acknowledged;
+/// - keep each revision as it was written, for ever.
+#[async_trait]
+#[expect(clippy::missing_errors_doc, reason = "reads fail only when the ledger does not answer")]
+pub trait Ledger: Send + Sync {
+    /// Stores a change.
+    async fn commit(&self, change: Change) -> Result<(), CommitError>;
+
+    /// The latest revision.
+    async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Revision>, Unavailable>;
+
+    /// One revision as it was.
+    async fn revision(&self, country: CountryCode, id: Uuid, revision: u32) -> Result<Option<Revision>, Unavailable>;
+
+    /// All revisions, the first one first; empty when there is no such appointment.
+    async fn history(&self, country: CountryCode, id: Uuid) -> Result<Vec<Revision>, Unavailable>;
+
+    /// Some appointments.
+    async fn page(&self, country: CountryCode, query: &Query) -> Result<Page, Unavailable>;
+
+    /// The receipt of a key, unless it has expired by `now`.
+    async fn receipt(&self, country: CountryCode, key: &str, now: Timestamp) -> Result<Option<Receipt>, Unavailable>;
+
+    /// Which of at most 100 claims a live appointment holds.
+    async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashSet<String>, Unavailable>;
+
+    /// Whether an event's notices have gone out.
+    async fn notified(&self, country: CountryCode, event: Uuid) -> Result<bool, Unavailable>;
+
+    /// Remembers that they have. Doing so twice is no error.
+    async fn mark_notified(&self, country: CountryCode, event: Uuid) -> Result<(), Unavailable>;
+
+    /// Whether the ledger could store something now.
+    async fn ready(&self, country: CountryCode) -> Result<(), Unavailable>;
+}
+
+/// The outbox, where it has to be asked; a ledger with a stream of its own changes needs none.
+///
+/// An adapter MUST give the events of one appointment in the order of its revisions, and give an event again and
+/// again until it is removed.
+#[async_trait]
+#[expect(clippy::missing_errors_doc, reason = "they fail only when the ledger does not answer")]
+pub trait Outbox: Send + Sync {
+    /// The oldest events, at most `limit`.
+    async fn pending(&self, country: CountryCode, limit: usize) -> Result<Vec<Event>, Unavailable>;
+
+    /// Forgets events that have been published.
+    async fn remove(&self, country: CountryCode, events: &[Uuid]) -> Result<(), Unavailable>;
+
+    /// Waits until the country's outbox has been given something since the last wait.
+    async fn changed(&self, country: CountryCode);
+}

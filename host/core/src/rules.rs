@@ -1,0 +1,302 @@
+//! The port to one country's rules, in the words of `wit/rules.wit`.
+//!
+//! Calls are synchronous: a guest awaits nothing, and a deadline bounds it.
+
+use std::sync::Arc;
+
+use jiff::civil::DateTime;
+use serde::{Deserialize, Serialize};
+
+use crate::appointment::{Appointment, CountryCode, Field, Phase, Slot};
+
+/// Version of the contract that this host speaks.
+pub const CONTRACT: &str = "1.0.0";
+
+/// Most claims that one plan may make: a reschedule's old and new ones fit one transaction of DynamoDB.
+pub const MOST_CLAIMS: usize = 40;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Sees and changes what the same subject booked.
+    Patient,
+    /// Works for the country.
+    Staff,
+    /// Runs the platform.
+    Platform,
+}
+
+impl Role {
+    /// The contract's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Patient => "patient",
+            Self::Staff => "staff",
+            Self::Platform => "platform",
+        }
+    }
+}
+
+/// From `at` on, the zone's clocks stand this far from UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shift {
+    /// Unix seconds.
+    pub at: i64,
+    /// East of Greenwich is positive.
+    pub offset_minutes: i16,
+}
+
+/// What local-time arithmetic needs of a zone over the booking horizon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneClock {
+    /// IANA name.
+    pub zone: String,
+    /// What its clocks show.
+    pub now: DateTime,
+    /// In order; the first is in force now.
+    pub shifts: Vec<Shift>,
+}
+
+/// The circumstances of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    /// Unix seconds.
+    pub now: i64,
+    /// One for each zone that the descriptor lists.
+    pub clocks: Vec<ZoneClock>,
+    /// Who asks.
+    pub role: Role,
+}
+
+/// Why the country, or the request's schema, says no.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// JSON Pointer to the offending part; empty when it is the whole.
+    pub path: String,
+    /// Dotted and stable: `pe.dni.check-digit`, `schema.required`.
+    pub code: String,
+    /// Values for the placeholders of the code's message.
+    pub params: Vec<(String, String)>,
+}
+
+/// What the host is to make true, whole or not at all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Where the appointment will stand.
+    pub phase: Phase,
+    /// When it will be.
+    pub slot: Option<Slot>,
+    /// What no two live appointments may hold at once.
+    pub claims: Vec<String>,
+    /// The country's key for the patient.
+    pub patient: String,
+    /// The country's key for the doctor.
+    pub doctor: Option<String>,
+    /// The country's key for the hospital.
+    pub hospital: Option<String>,
+    /// The country's own attributes.
+    pub attributes: Vec<Field>,
+    /// Names of the events to publish once it is stored.
+    pub events: Vec<String>,
+}
+
+/// A plan, or every reason against one.
+pub type Verdict = Result<Plan, Vec<Violation>>;
+
+/// An opening that the country allows, with the claims that booking it would make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The opening.
+    pub slot: Slot,
+    /// What booking it would claim.
+    pub claims: Vec<String>,
+}
+
+/// One mail that an event calls for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Mail address.
+    pub to: String,
+    /// BCP 47.
+    pub locale: String,
+    /// The subject line.
+    pub subject: String,
+    /// The text part.
+    pub text: String,
+    /// The HTML part.
+    pub html: Option<String>,
+    /// Whether a calendar invitation goes with it.
+    pub invite: bool,
+}
+
+/// Something that may be done to an appointment after it is booked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Its place in the API.
+    pub name: String,
+    /// The contract's words of the roles that may ask for it.
+    pub roles: Vec<String>,
+    /// JSON Schema 2020-12 of its input.
+    pub input_schema: String,
+}
+
+/// The text of one code in one language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The violation's code.
+    pub code: String,
+    /// BCP 47.
+    pub locale: String,
+    /// With `{name}` for each param.
+    pub text: String,
+}
+
+/// What a country says of itself. Constant for a given component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// ISO 3166-1 alpha-2, lower case.
+    pub country: String,
+    /// Semantic version.
+    pub version: String,
+    /// IANA names, the commonest first.
+    pub zones: Vec<String>,
+    /// BCP 47, the default first.
+    pub locales: Vec<String>,
+    /// JSON Schema 2020-12 of a booking request.
+    pub request_schema: String,
+    /// JSON Schema 2020-12 of an appointment as clients see it.
+    pub appointment_schema: String,
+    /// What may be done after booking.
+    pub actions: Vec<Action>,
+    /// The codes in words.
+    pub messages: Vec<Message>,
+}
+
+/// Why a call gave no answer. Each is the country's 503, never the host's crash.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It used up its fuel or its time.
+    #[error("the call used up its budget of {0}")]
+    OverBudget(&'static str),
+    /// It panicked, recursed too deep, asked for too much memory, …
+    #[error("the call trapped: {0}")]
+    Trapped(String),
+    /// Its answer is larger than may cross the border.
+    #[error("the answer is larger than {limit} bytes")]
+    AnswerTooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// Its answer breaks the contract.
+    #[error("the answer breaks the contract: {0}")]
+    BadAnswer(String),
+    /// What it would be given is larger than may cross the border.
+    #[error("the input is larger than {limit} bytes")]
+    InputTooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// Too many calls to this country wait already.
+    #[error("too many calls to these rules wait already")]
+    Busy,
+}
+
+/// Why a component will not do, in plain words for the team that wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not a WebAssembly component at all.
+    #[error("this is no WebAssembly component: {0}")]
+    NotAComponent(String),
+    /// Native code that somebody else compiled.
+    #[error("this is precompiled native code; publish the portable .wasm component")]
+    Precompiled,
+    /// It asks for something from outside.
+    #[error("it imports `{0}`; rules import no function: every fact they may use arrives as an argument")]
+    Imports(String),
+    /// It lacks what every country must implement, or has it in another shape.
+    #[error("it does not export `{export}` as the contract has it: {cause}")]
+    MissingExport {
+        /// The interface.
+        export: String,
+        /// What the engine says of it.
+        cause: String,
+    },
+    /// The file itself is too large.
+    #[error("it is {size} bytes; a component may have {limit}")]
+    TooLarge {
+        /// In bytes.
+        size: usize,
+        /// In bytes.
+        limit: usize,
+    },
+    /// `describe` gave no answer.
+    #[error("`describe` gave no answer: {0}")]
+    NoDescriptor(#[source] Fault),
+    /// What `describe` says cannot be used.
+    #[error("`describe` gives {member} `{value}`: {cause}")]
+    BadDescriptor {
+        /// Which member of the descriptor.
+        member: String,
+        /// What it says.
+        value: String,
+        /// Why that will not do.
+        cause: String,
+    },
+    /// Golden cases of its own that it does not pass.
+    #[error("it does not pass {} of its golden cases: {}", .0.len(), .0.join("; "))]
+    Cases(Vec<String>),
+    /// The file is not what its manifest says.
+    #[error("the {what} is `{found}` where the manifest says `{promised}`")]
+    NotAsPromised {
+        /// Digest, country or version.
+        what: &'static str,
+        /// In the file.
+        found: String,
+        /// In the manifest.
+        promised: String,
+    },
+}
+
+/// Loads components.
+pub trait Engine: Send + Sync {
+    /// Makes a component ready to be called.
+    ///
+    /// MUST refuse a component that imports a function, is precompiled, or does not export
+    /// `citas:rules/appointment-rules` as the contract has it.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says why in plain words.
+    fn load(&self, component: &[u8]) -> Result<Arc<dyn Rules>, Refusal>;
+}
+
+/// One loaded component.
+///
+/// Every call MUST run in a fresh instance, see nothing of any other call, and be bounded in time, memory and
+/// the size of what crosses the border.
+#[expect(missing_docs, reason = "the functions are those of wit/rules.wit, which documents them")]
+#[expect(clippy::missing_errors_doc, reason = "each gives a Fault when there is no answer, and says nothing else")]
+pub trait Rules: Send + Sync {
+    fn describe(&self) -> Result<Descriptor, Fault>;
+    fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault>;
+    fn act(&self, context: &Context, current: &Appointment, action: &str, input: &[Field]) -> Result<Verdict, Fault>;
+    fn present(&self, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault>;
+    /// None where the component does not export `slot-rules`.
+    fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Option<Vec<Offer>>, Fault>;
+    /// Empty where the component does not export `notice-rules`.
+    fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault>;
+}
+
+/// The country that a text names, for descriptors.
+///
+/// # Errors
+/// When it is no country code.
+pub fn country_of(descriptor: &Descriptor) -> Result<CountryCode, Refusal> {
+    descriptor.country.parse().map_err(|cause: crate::appointment::NotACountry| Refusal::BadDescriptor {
+        member: "country".into(),
+        value: descriptor.country.clone(),
+        cause: cause.to_string(),
+    })
+}
