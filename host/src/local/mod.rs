@@ -1,0 +1,3 @@
+pub mod issuer;
+mod jwt;
+pub mod oidc;
