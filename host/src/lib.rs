@@ -1,1 +1,3 @@
-//! empty
+//! The Citas host: see `docs/architecture.md`.
+
+pub mod rules;

@@ -1,0 +1,4 @@
+//! What the host promises, tested from outside.
+
+mod chaos;
+mod support;
