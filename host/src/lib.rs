@@ -1,7 +1,9 @@
 //! The host: one program that runs the countries' rules and owns all data and I/O.
 //!
-//! Arrows go one way: the command → [`wiring`] → the adapters ([`api`], [`local`]) → `citas_core`.
-//! The adapters never import one another.
+//! Arrows go one way: [`command`] → [`wiring`] → the adapters ([`api`], [`rules`], [`registry`], [`local`]) →
+//! `citas_core`. The adapters never import one another.
 
 pub mod api;
 pub mod local;
+pub mod registry;
+pub mod rules;

@@ -1,0 +1,5 @@
+//! What the host promises, tested from outside.
+
+mod chaos;
+mod measure;
+mod support;
