@@ -1,1 +1,4 @@
-//! empty
+//! The host.
+
+pub mod local;
+pub mod registry;
