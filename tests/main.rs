@@ -1,1 +1,8 @@
 //! The whole from outside: contract suites of the adapters, and what each adapter promises beyond its port.
+
+mod ledger_contract;
+mod ledger_sqlite;
+mod mailer;
+mod registry_contract;
+mod registry_folder;
+mod support;

@@ -244,8 +244,7 @@ fn unfinished_folder(parent: &Path) -> io::Result<tempfile::TempDir> {
 
 /// Puts a file in another's place, or where there was none.
 fn replace(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    let mut unfinished =
-        tempfile::Builder::new().prefix(UNFINISHED).make_in(folder, |path| File::create_new(path))?;
+    let mut unfinished = tempfile::Builder::new().prefix(UNFINISHED).make_in(folder, |path| File::create_new(path))?;
     unfinished.write_all(content)?;
     unfinished.as_file().sync_all()?;
     unfinished.persist(folder.join(name))?;
