@@ -76,16 +76,19 @@ pub async fn random_changes_agree_with_a_model(ledger: Arc<dyn Ledger>) {
     for seed in 1..=3 {
         // Each round has ids, claims and keys of its own.
         let mut round = Round { seed, chance: Chance::seeded(seed), now: now(), model: Model::default() };
+        let mut refused = HashSet::new();
         for step in 0..STEPS {
             round.now += minutes(round.chance.below(3));
             let change = round.change();
             let (stored, expected) = (ledger.commit(change.clone()).await, round.model.commit(&change));
             assert_agree(&change, &stored, &expected, &round.model, step);
+            refused.extend(expected.err().map(|error| std::mem::discriminant(&error)));
             round.check_reads(&*ledger, &change).await;
             if step % 20 == 0 {
                 round.check_list(&*ledger).await;
             }
         }
+        assert_eq!(refused.len(), 3, "every reason has come up");
     }
 }
 

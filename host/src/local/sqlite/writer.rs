@@ -206,3 +206,127 @@ impl Task {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use citas_core::appointment::Revision;
+    use citas_core::ledger::Change;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn work(folder: &TempDir) -> Work {
+        let connection = schema::open_writer(&folder.path().join("pe.db")).unwrap();
+        Work { country: "pe".parse().unwrap(), connection, changed: Arc::default() }
+    }
+
+    /// Books the appointment of that number, which takes `claim`.
+    fn booking(number: u128, claim: &str) -> Task {
+        let revision: Revision = serde_json::from_value(json!({
+            "country": "pe",
+            "appointment": { "id": Uuid::from_u128(number), "phase": "booked", "revision": 1, "attributes": [] },
+            "claims": [claim], "owner": "ana", "patient": "p",
+            "createdAt": "2026-11-24T15:00:00Z", "updatedAt": "2026-11-24T15:00:00Z",
+            "provenance": {
+                "action": "book", "input": [], "context": { "now": 0, "clocks": [], "role": "patient" },
+                "rules": { "version": "1.0.0", "digest": "" }, "contract": "1.0.0", "host": "0.1.0",
+                "subject": "ana", "requestId": "r",
+            },
+        }))
+        .unwrap();
+        let take = revision.claims.clone();
+        let change = Change { revision, take, release: Vec::new(), receipt: None, events: Vec::new() };
+        Task::Change(Box::new(Prepared::new(change).unwrap()))
+    }
+
+    fn count(work: &Work, table: &str) -> u32 {
+        work.connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn all_that_waits_is_one_transaction() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writes, waiting) = mpsc::channel(WAITING);
+        let answers: Vec<_> = (0..50)
+            .map(|number| {
+                let (answer, answered) = oneshot::channel();
+                let task = booking(number, &format!("claim {number}"));
+                assert!(writes.try_send(Write { task, answer }).is_ok());
+                answered
+            })
+            .collect();
+        drop(writes);
+
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || work(&folder).run(waiting));
+        assert!(answers.into_iter().all(|answer| answer.blocking_recv().unwrap().is_ok()));
+        let metrics = recorder.handle().render();
+        assert!(metrics.contains("citas_ledger_batch_size_count{country=\"pe\"} 1\n"), "{metrics}");
+        assert!(metrics.contains("citas_ledger_batch_size_sum{country=\"pe\"} 50\n"), "{metrics}");
+    }
+
+    #[test]
+    fn a_refused_change_leaves_the_others_of_its_transaction() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = work(&folder);
+        let outcomes = work.commit(&[booking(1, "a"), booking(2, "a"), booking(3, "b")]);
+        assert!(matches!(&outcomes[..], [Ok(()), Err(CommitError::ClaimTaken(_)), Ok(())]), "{outcomes:?}");
+        assert_eq!((count(&work, "appointment"), count(&work, "claim")), (2, 2));
+    }
+
+    #[test]
+    fn when_the_commit_does_not_succeed_nobody_is_told_that_it_did() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = work(&folder);
+        // What is noted as notified breaks a rule that is looked at when the transaction is committed.
+        work.connection
+            .execute_batch(
+                "CREATE TABLE broken (other INTEGER
+                     REFERENCES outbox DEFERRABLE INITIALLY DEFERRED);
+                 CREATE TRIGGER breaks AFTER INSERT ON notified BEGIN INSERT INTO broken (other) VALUES (99); END;",
+            )
+            .unwrap();
+        let outcomes = work.commit(&[booking(1, "a"), Task::Notified(Uuid::nil())]);
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(CommitError::Unavailable(_)))), "{outcomes:?}");
+        assert_eq!((count(&work, "appointment"), count(&work, "claim")), (0, 0));
+        assert!(work.commit(&[booking(1, "a")])[0].is_ok(), "the next one begins anew");
+    }
+
+    #[test]
+    fn when_the_disk_is_full_nothing_is_half_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = work(&folder);
+        let pages: u32 = work.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        work.connection.pragma_update(None, "max_page_count", pages).unwrap();
+        let claim = |number: u128| format!("{number}{}", "x".repeat(2_000));
+        let outcomes = work.commit(&(0..9).map(|number| booking(number, &claim(number))).collect::<Vec<_>>());
+        let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert!(
+            stored < 9 && outcomes.iter().all(|o| matches!(o, Ok(()) | Err(CommitError::Unavailable(_)))),
+            "{outcomes:?}"
+        );
+        let stored = u32::try_from(stored).unwrap();
+        assert_eq!((count(&work, "appointment"), count(&work, "claim")), (stored, stored));
+        work.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
+        assert!(work.commit(&[booking(100, "a")])[0].is_ok());
+    }
+
+    #[test]
+    fn expired_receipts_are_swept_with_later_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = work(&folder);
+        let insert = "INSERT INTO receipt VALUES (?, '', x'', 1, ?)";
+        let now = schema::instant("2026-11-24T15:00:00Z".parse().unwrap());
+        for (key, expires_at) in
+            [("long ago", 0), ("a day ago", now - 24 * GRACE), ("just now", now - 1), ("later", now + 1)]
+        {
+            work.connection.execute(insert, params![key, expires_at]).unwrap();
+        }
+        assert!(work.commit(&[booking(1, "a")])[0].is_ok());
+        assert_eq!(count(&work, "receipt"), 2);
+        assert!(work.commit(&[booking(2, "b")])[0].is_ok());
+        assert_eq!(count(&work, "receipt"), 2, "those that may yet be asked for stay");
+    }
+}
