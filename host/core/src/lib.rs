@@ -8,12 +8,27 @@
 //! - [`booking`], [`relay`], [`notifier`]: the use cases
 //! - [`messages`]: violations in words
 
+pub mod access;
+mod alternatives;
 pub mod appointment;
+pub mod booking;
+pub mod cases;
+pub mod catalogue;
 pub mod event;
+mod idempotency;
 pub mod json;
 pub mod ledger;
+mod letter;
+pub mod loaded;
 pub mod mailer;
+pub mod messages;
+pub mod notifier;
 pub mod publisher;
 pub mod registry;
+pub mod relay;
 pub mod rules;
+pub mod schema;
+pub mod swap;
+#[cfg(test)]
+mod testing;
 pub mod time;

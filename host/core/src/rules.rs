@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
-use crate::appointment::{Appointment, CountryCode, Field, Phase, Slot};
+use crate::appointment::{Appointment, Field, Phase, Slot};
 
 /// Version of the contract that this host speaks.
 pub const CONTRACT: &str = "1.0.0";
@@ -80,6 +80,14 @@ pub struct Violation {
     pub code: String,
     /// Values for the placeholders of the code's message.
     pub params: Vec<(String, String)>,
+}
+
+impl Violation {
+    /// At that place the clocks skip that time.
+    #[must_use]
+    pub fn nonexistent_time() -> Self {
+        Self { path: String::new(), code: "time.nonexistent".into(), params: Vec::new() }
+    }
 }
 
 /// What the host is to make true, whole or not at all.
@@ -204,6 +212,21 @@ pub enum Fault {
     Busy,
 }
 
+impl Fault {
+    /// One word for metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::OverBudget(_) => "over-budget",
+            Self::Trapped(_) => "trapped",
+            Self::AnswerTooLarge { .. } => "answer-too-large",
+            Self::BadAnswer(_) => "bad-answer",
+            Self::InputTooLarge { .. } => "input-too-large",
+            Self::Busy => "busy",
+        }
+    }
+}
+
 /// Why a component will not do, in plain words for the team that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -260,6 +283,13 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// What `describe` says in `member` cannot be used.
+    pub fn bad_descriptor(member: &str, value: &str, cause: impl std::fmt::Display) -> Self {
+        Self::BadDescriptor { member: member.into(), value: value.into(), cause: cause.to_string() }
+    }
+}
+
 /// Loads components.
 pub trait Engine: Send + Sync {
     /// Makes a component ready to be called.
@@ -287,16 +317,4 @@ pub trait Rules: Send + Sync {
     fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Option<Vec<Offer>>, Fault>;
     /// Empty where the component does not export `notice-rules`.
     fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault>;
-}
-
-/// The country that a text names, for descriptors.
-///
-/// # Errors
-/// When it is no country code.
-pub fn country_of(descriptor: &Descriptor) -> Result<CountryCode, Refusal> {
-    descriptor.country.parse().map_err(|cause: crate::appointment::NotACountry| Refusal::BadDescriptor {
-        member: "country".into(),
-        value: descriptor.country.clone(),
-        cause: cause.to_string(),
-    })
 }

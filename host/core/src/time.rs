@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use uuid::Uuid;
 
 use crate::appointment::Slot;
@@ -63,7 +63,7 @@ impl Zone {
     #[must_use]
     pub fn instant(&self, civil: DateTime) -> Instant {
         let found = self.tz.to_ambiguous_timestamp(civil);
-        if found.offset().is_gap() {
+        if matches!(found.offset(), AmbiguousOffset::Gap { .. }) {
             return Instant::Nonexistent;
         }
         found.earlier().map_or(Instant::Nonexistent, Instant::At)
@@ -72,7 +72,7 @@ impl Zone {
     /// What the rules are told of it at an instant.
     #[must_use]
     pub fn clock(&self, now: Timestamp) -> ZoneClock {
-        let shift = |at: i64, offset: jiff::tz::Offset| Shift {
+        let shift = |at: i64, offset: Offset| Shift {
             at,
             offset_minutes: i16::try_from(offset.seconds() / 60).expect("an offset is at most a day or so"),
         };

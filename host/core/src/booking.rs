@@ -1,0 +1,409 @@
+//! Booking an appointment, changing it, looking at it. Rules decide, the ledger makes it true, nothing else does.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use crate::access::{Caller, Forbidden, Scope};
+use crate::appointment::{Appointment, CountryCode, Field, Provenance, Revision, Slot};
+use crate::catalogue::Catalogue;
+use crate::event::Event;
+use crate::idempotency::{InUse, KeyInUse, KeysInUse};
+use crate::json::flatten;
+use crate::ledger::{Change, CommitError, Ledger, Page, Position, Query, Unavailable};
+use crate::loaded::LoadedRules;
+use crate::rules::{CONTRACT, Context, Fault, Plan, Role, Violation};
+use crate::time::{Clock, Ids, Instant};
+
+/// How often an action without `If-Match` is judged anew because somebody else was faster.
+const MOST_ATTEMPTS: usize = 5;
+
+/// A code that ends so means: not in this phase.
+const NOT_ALLOWED_NOW: &str = ".not-allowed-now";
+
+/// Why a booking or an action did not come about: one variant for each different answer.
+#[derive(Debug, thiserror::Error)]
+pub enum BookingError {
+    /// Nothing is known of that country.
+    #[error("there is no country `{0}` here")]
+    UnknownCountry(CountryCode),
+    /// Unknown, or somebody else's.
+    #[error("there is no such appointment")]
+    UnknownAppointment,
+    /// The country has no action of that name.
+    #[error("there is no action `{0}` here")]
+    UnknownAction(String),
+    /// The token is good, and not for this.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// Schema or rules say no.
+    #[error("the rules say no")]
+    Violations(Vec<Violation>),
+    /// The action is not possible in this phase.
+    #[error("this cannot be done to the appointment as it stands")]
+    NotAllowedNow(Vec<Violation>),
+    /// Somebody else has it.
+    #[error("`{claim}` is taken")]
+    SlotTaken {
+        /// What is taken.
+        claim: String,
+        /// Free slots near the one asked for, the nearest first.
+        free: Vec<FreeSlot>,
+    },
+    /// The appointment is not at the revision that the caller saw.
+    #[error("the appointment has changed since; it is at revision {current}")]
+    Stale {
+        /// Where it is now.
+        current: u32,
+    },
+    /// The same key is at work right now.
+    #[error("a request with this Idempotency-Key is at work right now")]
+    InProgress,
+    /// The key came with another request before.
+    #[error("this Idempotency-Key came with another request before")]
+    KeyReused,
+    /// The country's rules gave no answer.
+    #[error("the rules gave no answer")]
+    RulesUnavailable(#[source] Option<Fault>),
+    /// The ledger gave no answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl From<Fault> for BookingError {
+    fn from(fault: Fault) -> Self {
+        Self::RulesUnavailable(Some(fault))
+    }
+}
+
+/// A slot that can be booked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreeSlot {
+    /// As the clocks there show it.
+    pub slot: Slot,
+    /// When it starts.
+    pub starts_at: Timestamp,
+}
+
+/// An appointment as its country shows it.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// As it is stored.
+    pub revision: Revision,
+    /// The country's part of what clients see.
+    pub fields: Map<String, Json>,
+}
+
+/// What a caller asks of an appointment.
+pub struct ActionRequest<'a> {
+    /// Which appointment.
+    pub id: Uuid,
+    /// The action's name.
+    pub action: &'a str,
+    /// Its input, not checked yet.
+    pub input: Json,
+    /// The revision that the caller saw.
+    pub if_match: Option<u32>,
+    /// Idempotency-Key.
+    pub key: Option<&'a str>,
+}
+
+/// The use cases of appointments.
+pub struct Booking {
+    catalogue: Arc<Catalogue>,
+    ledger: Arc<dyn Ledger>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    host_version: &'static str,
+    keys: KeysInUse,
+}
+
+/// One request to change something, at the point where the rules have their say.
+struct Asked<'a> {
+    caller: &'a Caller,
+    rules: Arc<LoadedRules>,
+    action: &'a str,
+    input: Vec<Field>,
+    context: Context,
+    now: Timestamp,
+    key: Option<InUse<'a>>,
+}
+
+impl Booking {
+    /// The use cases over these adapters.
+    pub fn new(
+        catalogue: Arc<Catalogue>,
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        host_version: &'static str,
+    ) -> Self {
+        Self { catalogue, ledger, clock, ids, host_version, keys: KeysInUse::default() }
+    }
+
+    /// Books an appointment.
+    ///
+    /// # Errors
+    /// See [`BookingError`].
+    pub async fn book(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        request: Json,
+        key: Option<&str>,
+    ) -> Result<View, BookingError> {
+        let (rules, role) = self.enter(caller, country, Scope::Write)?;
+        let key = self.use_key(caller, country, "", &request, key)?;
+        if let Some(earlier) = self.earlier(&rules, key.as_ref()).await? {
+            return Ok(earlier);
+        }
+        refuse(rules.check_request(&request))?;
+        let now = self.clock.now();
+        let (input, context) = (flatten(&request), rules.context(now, role));
+        let asked = Asked { caller, rules, action: "book", input, context, now, key };
+        let plan = asked.rules.book(&asked.context, &asked.input).await?;
+        let plan = plan.map_err(refusal)?;
+        match self.store(&asked, None, plan).await {
+            Err(BookingError::Stale { .. }) => Err(BookingError::InProgress),
+            stored => stored,
+        }
+    }
+
+    /// Does one of the country's actions to an appointment.
+    ///
+    /// # Errors
+    /// See [`BookingError`].
+    pub async fn act(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        request: ActionRequest<'_>,
+    ) -> Result<View, BookingError> {
+        let (rules, role) = self.enter(caller, country, Scope::Write)?;
+        let ActionRequest { id, action: name, input, if_match, key } = request;
+        let mut current = self.visible(caller, country, role, id).await?;
+        let action = rules.actions.get(name).ok_or_else(|| BookingError::UnknownAction(name.to_owned()))?;
+        if !action.roles.contains(role.as_str()) {
+            return Err(Forbidden(format!("`{name}` is not for the role {}", role.as_str())).into());
+        }
+        let key = self.use_key(caller, country, &format!("{id}/{name}"), &input, key)?;
+        if let Some(earlier) = self.earlier(&rules, key.as_ref()).await? {
+            return Ok(earlier);
+        }
+        refuse(action.check(&input))?;
+        let now = self.clock.now();
+        let (input, context) = (flatten(&input), rules.context(now, role));
+        let asked = Asked { caller, rules: rules.clone(), action: name, input, context, now, key };
+        for _ in 0..MOST_ATTEMPTS {
+            let at = current.appointment.revision;
+            if if_match.is_some_and(|seen| seen != at) {
+                return Err(BookingError::Stale { current: at });
+            }
+            let plan = rules.act(&asked.context, &current.appointment, name, &asked.input).await?;
+            let plan = plan.map_err(refusal)?;
+            match self.store(&asked, Some(&current), plan).await {
+                Err(BookingError::Stale { .. }) => current = self.visible(caller, country, role, id).await?,
+                stored => return stored,
+            }
+        }
+        Err(BookingError::Stale { current: current.appointment.revision })
+    }
+
+    /// One appointment.
+    ///
+    /// # Errors
+    /// See [`BookingError`].
+    pub async fn get(&self, caller: &Caller, country: CountryCode, id: Uuid) -> Result<View, BookingError> {
+        let (rules, role) = self.enter(caller, country, Scope::Read)?;
+        let revision = self.visible(caller, country, role, id).await?;
+        view(&rules, revision).await
+    }
+
+    /// Some appointments: of a patient's, only their own.
+    ///
+    /// # Errors
+    /// See [`BookingError`].
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        mut query: Query,
+    ) -> Result<(Vec<View>, Option<Position>), BookingError> {
+        let (rules, role) = self.enter(caller, country, Scope::Read)?;
+        query.owner = (role == Role::Patient).then(|| caller.subject.clone());
+        let Page { items, next } = self.ledger.page(country, &query).await?;
+        Ok((views(&rules, items).await?, next))
+    }
+
+    /// All revisions of an appointment, the first one first.
+    ///
+    /// # Errors
+    /// See [`BookingError`].
+    pub async fn history(&self, caller: &Caller, country: CountryCode, id: Uuid) -> Result<Vec<View>, BookingError> {
+        let (rules, role) = self.enter(caller, country, Scope::Read)?;
+        self.visible(caller, country, role, id).await?;
+        views(&rules, self.ledger.history(country, id).await?).await
+    }
+
+    /// The rules of the country, and the caller's part in it.
+    fn enter(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        scope: Scope,
+    ) -> Result<(Arc<LoadedRules>, Role), BookingError> {
+        let entry = self.catalogue.entry(country).ok_or(BookingError::UnknownCountry(country))?;
+        let role = caller.role(country)?;
+        caller.needs(scope)?;
+        Ok((entry.rules.ok_or(BookingError::RulesUnavailable(None))?, role))
+    }
+
+    async fn visible(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        role: Role,
+        id: Uuid,
+    ) -> Result<Revision, BookingError> {
+        let found = self.ledger.appointment(country, id).await?;
+        found.filter(|revision| caller.sees(role, revision)).ok_or(BookingError::UnknownAppointment)
+    }
+
+    fn use_key(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        target: &str,
+        request: &Json,
+        key: Option<&str>,
+    ) -> Result<Option<InUse<'_>>, BookingError> {
+        let Some(key) = key else { return Ok(None) };
+        let scope = [caller.subject.as_str(), country.as_str(), target, key];
+        self.keys.enter(&scope, request).map(Some).map_err(|KeyInUse| BookingError::InProgress)
+    }
+
+    /// What an earlier request with the same key brought about.
+    async fn earlier(&self, rules: &LoadedRules, key: Option<&InUse<'_>>) -> Result<Option<View>, BookingError> {
+        let Some(key) = key else { return Ok(None) };
+        let receipt = self.ledger.receipt(rules.country, &key.key, self.clock.now()).await?;
+        let Some(receipt) = receipt else { return Ok(None) };
+        if receipt.fingerprint != key.fingerprint {
+            return Err(BookingError::KeyReused);
+        }
+        let revision = self.ledger.revision(rules.country, receipt.appointment, receipt.revision).await?;
+        view(rules, revision.ok_or(BookingError::UnknownAppointment)?).await.map(Some)
+    }
+
+    /// Makes a plan true, whole or not at all.
+    async fn store(&self, asked: &Asked<'_>, before: Option<&Revision>, plan: Plan) -> Result<View, BookingError> {
+        let rules = &asked.rules;
+        let starts_at = starts_at(rules, plan.slot.as_ref())?;
+        let revision = self.revision(asked, before, &plan, starts_at);
+        let held: HashSet<&String> = before.into_iter().flat_map(|before| &before.claims).collect();
+        let kept: HashSet<&String> = plan.claims.iter().collect();
+        let receipt = asked
+            .key
+            .as_ref()
+            .map(|key| key.receipt(revision.appointment.id, revision.appointment.revision, asked.now));
+        let change = Change {
+            take: plan.claims.iter().filter(|claim| !held.contains(claim)).cloned().collect(),
+            release: held.difference(&kept).map(|claim| (*claim).clone()).collect(),
+            events: plan.events.iter().map(|name| Event::new(self.ids.next(), name, &revision)).collect(),
+            receipt,
+            revision: revision.clone(),
+        };
+        match self.ledger.commit(change).await {
+            Ok(()) => view(rules, revision).await,
+            Err(CommitError::ClaimTaken(claim)) => {
+                let free = self.free_slots(asked, before, plan.slot.as_ref()).await;
+                Err(BookingError::SlotTaken { claim, free })
+            }
+            Err(CommitError::KeyUsed) => self.earlier(rules, asked.key.as_ref()).await?.ok_or(BookingError::InProgress),
+            Err(CommitError::Stale) => {
+                Err(BookingError::Stale { current: before.map_or(0, |before| before.appointment.revision) })
+            }
+            Err(CommitError::Unavailable(unavailable)) => Err(unavailable.into()),
+        }
+    }
+
+    fn revision(
+        &self,
+        asked: &Asked<'_>,
+        before: Option<&Revision>,
+        plan: &Plan,
+        starts_at: Option<Timestamp>,
+    ) -> Revision {
+        let rules = &asked.rules;
+        Revision {
+            country: rules.country,
+            appointment: Appointment {
+                id: before.map_or_else(|| self.ids.next(), |before| before.appointment.id),
+                phase: plan.phase,
+                slot: plan.slot.clone(),
+                revision: before.map_or(1, |before| before.appointment.revision + 1),
+                attributes: plan.attributes.clone(),
+            },
+            starts_at,
+            claims: plan.claims.clone(),
+            owner: before.map_or_else(|| asked.caller.subject.clone(), |before| before.owner.clone()),
+            patient: plan.patient.clone(),
+            doctor: plan.doctor.clone(),
+            hospital: plan.hospital.clone(),
+            created_at: before.map_or(asked.now, |before| before.created_at),
+            updated_at: asked.now,
+            provenance: Provenance {
+                action: asked.action.to_owned(),
+                input: asked.input.clone(),
+                context: asked.context.clone(),
+                rules: rules.id.clone(),
+                contract: CONTRACT.to_owned(),
+                host: self.host_version.to_owned(),
+                subject: asked.caller.subject.clone(),
+                request_id: asked.caller.request_id.clone(),
+            },
+        }
+    }
+
+    /// What could be booked instead. A courtesy: where it cannot be had, there is none.
+    async fn free_slots(&self, asked: &Asked<'_>, before: Option<&Revision>, wanted: Option<&Slot>) -> Vec<FreeSlot> {
+        let Some(wanted) = wanted else { return Vec::new() };
+        let attributes = before.map_or_else(Vec::new, |before| before.appointment.attributes.clone());
+        let place = [asked.input.as_slice(), &attributes].concat();
+        let found = crate::alternatives::near(&*self.ledger, &asked.rules, &asked.context, &place, before, wanted);
+        found.await.unwrap_or_default()
+    }
+}
+
+/// When the slot is.
+fn starts_at(rules: &LoadedRules, slot: Option<&Slot>) -> Result<Option<Timestamp>, BookingError> {
+    let Some(slot) = slot else { return Ok(None) };
+    match rules.start(slot)? {
+        Instant::At(instant) => Ok(Some(instant)),
+        Instant::Nonexistent => Err(BookingError::Violations(vec![Violation::nonexistent_time()])),
+    }
+}
+
+fn refuse(violations: Vec<Violation>) -> Result<(), BookingError> {
+    if violations.is_empty() { Ok(()) } else { Err(BookingError::Violations(violations)) }
+}
+
+fn refusal(violations: Vec<Violation>) -> BookingError {
+    if violations.iter().any(|violation| violation.code.ends_with(NOT_ALLOWED_NOW)) {
+        return BookingError::NotAllowedNow(violations);
+    }
+    BookingError::Violations(violations)
+}
+
+async fn view(rules: &LoadedRules, revision: Revision) -> Result<View, BookingError> {
+    let fields = rules.present(&[&revision.appointment]).await?.pop().unwrap_or_default();
+    Ok(View { revision, fields })
+}
+
+async fn views(rules: &LoadedRules, revisions: Vec<Revision>) -> Result<Vec<View>, BookingError> {
+    let appointments: Vec<&Appointment> = revisions.iter().map(|revision| &revision.appointment).collect();
+    let fields = rules.present(&appointments).await?;
+    Ok(revisions.into_iter().zip(fields).map(|(revision, fields)| View { revision, fields }).collect())
+}

@@ -1,0 +1,85 @@
+//! Which rules are in force. A request takes what is there when it comes and ends on it; a swap is one atomic store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
+use crate::appointment::CountryCode;
+use crate::loaded::LoadedRules;
+
+/// Why the last version that was to come into force did not.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// When it was tried.
+    pub at: Timestamp,
+    /// What was tried: a version, or the sources' folder.
+    pub what: String,
+    /// In plain words.
+    pub why: String,
+}
+
+/// A country as this host sees it.
+#[derive(Clone, Default)]
+pub struct Entry {
+    /// The rules in force; none when no version has come into force yet.
+    pub rules: Option<Arc<LoadedRules>>,
+    /// Since when they are.
+    pub since: Option<Timestamp>,
+    /// How many versions have come into force in this process.
+    pub swaps: u64,
+    /// The last version that did not; none once a later one did.
+    pub refused: Option<Refused>,
+}
+
+/// Every country that this host knows.
+#[derive(Default)]
+pub struct Catalogue(ArcSwap<BTreeMap<CountryCode, Entry>>);
+
+impl Catalogue {
+    /// All countries, in the order of their codes.
+    #[must_use]
+    pub fn all(&self) -> Arc<BTreeMap<CountryCode, Entry>> {
+        self.0.load_full()
+    }
+
+    /// One country; none when the host has never heard of it.
+    #[must_use]
+    pub fn entry(&self, country: CountryCode) -> Option<Entry> {
+        self.0.load().get(&country).cloned()
+    }
+
+    /// The rules in force in a country.
+    #[must_use]
+    pub fn rules(&self, country: CountryCode) -> Option<Arc<LoadedRules>> {
+        self.0.load().get(&country)?.rules.clone()
+    }
+
+    /// Puts rules into force.
+    pub fn install(&self, rules: LoadedRules, at: Timestamp) {
+        let country = rules.country;
+        tracing::info!(%country, version = rules.id.version, digest = rules.id.digest, "rules in force");
+        let rules = Arc::new(rules);
+        self.update(country, "in-force", |entry| {
+            *entry = Entry { rules: Some(rules.clone()), since: Some(at), swaps: entry.swaps + 1, refused: None };
+        });
+    }
+
+    /// Remembers why a version did not come into force. What was in force stays so.
+    pub fn refuse(&self, country: CountryCode, refused: &Refused) {
+        let Refused { what, why, .. } = refused;
+        tracing::warn!(%country, what, why, "kept the last good rules");
+        self.update(country, "refused", |entry| entry.refused = Some(refused.clone()));
+    }
+
+    fn update(&self, country: CountryCode, outcome: &'static str, change: impl Fn(&mut Entry)) {
+        metrics::counter!("citas_rules_swaps_total", "country" => country.to_string(), "outcome" => outcome)
+            .increment(1);
+        self.0.rcu(|entries| {
+            let mut entries = BTreeMap::clone(entries);
+            change(entries.entry(country).or_default());
+            entries
+        });
+    }
+}

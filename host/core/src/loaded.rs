@@ -1,0 +1,307 @@
+//! One version of a country's rules, checked and ready: what the host needs beside the component itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use jsonschema::Validator;
+use serde_json::Value as Json;
+use tokio::sync::Semaphore;
+
+use crate::appointment::{Appointment, CountryCode, Field, RulesId, Slot};
+use crate::messages::Messages;
+use crate::registry::digest;
+use crate::rules::{Context, Descriptor, Engine, Fault, Notice, Offer, Plan, Refusal, Role, Rules, Verdict, Violation};
+use crate::time::{self, Zone};
+use crate::{json, schema};
+
+/// How long a call may wait for its turn before the country counts as busy.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+
+/// Members of an appointment that the host adds; a country's own may not be named so.
+pub const HOST_MEMBERS: [&str; 9] =
+    ["id", "country", "phase", "revision", "startsAt", "minutes", "rules", "createdAt", "updatedAt"];
+
+/// Something that may be done to an appointment after it is booked.
+#[derive(Debug)]
+pub struct Action {
+    /// Who may ask for it.
+    pub roles: BTreeSet<&'static str>,
+    /// JSON Schema 2020-12 of its input.
+    pub schema: Json,
+    validator: Validator,
+}
+
+/// How the calls to one loaded version went.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Calls that were answered.
+    pub answered: AtomicU64,
+    /// Calls that gave no answer.
+    pub faults: AtomicU64,
+}
+
+/// A country's rules, loaded. Constant for as long as they are in force.
+pub struct LoadedRules {
+    /// Whose.
+    pub country: CountryCode,
+    /// Which.
+    pub id: RulesId,
+    /// What they say of themselves.
+    pub descriptor: Descriptor,
+    /// JSON Schema 2020-12 of a booking request.
+    pub request_schema: Json,
+    /// JSON Schema 2020-12 of the country's part of an appointment.
+    pub appointment_schema: Json,
+    /// By name.
+    pub actions: BTreeMap<String, Action>,
+    /// The codes in words.
+    pub messages: Messages,
+    /// How the calls went.
+    pub counters: Counters,
+    zones: Vec<Zone>,
+    request: Validator,
+    rules: Arc<dyn Rules>,
+    /// A country that is slow may keep some of the machine's cores busy, never all of them.
+    turns: Semaphore,
+}
+
+impl LoadedRules {
+    /// Loads a component and checks all that it says of itself. At most `turns` calls will run at once.
+    ///
+    /// # Errors
+    /// A [`Refusal`] in plain words.
+    pub fn load(engine: &dyn Engine, component: &[u8], turns: usize) -> Result<Self, Refusal> {
+        let rules = engine.load(component)?;
+        let descriptor = rules.describe().map_err(Refusal::NoDescriptor)?;
+        let country = member("country", &descriptor.country, descriptor.country.parse())?;
+        member("version", &descriptor.version, descriptor.version.parse::<semver::Version>())?;
+        let request_schema = schema::document("request-schema", &descriptor.request_schema)?;
+        let appointment_schema = schema::document("appointment-schema", &descriptor.appointment_schema)?;
+        schema::validator("appointment-schema", &appointment_schema)?;
+        refuse_host_members(&appointment_schema)?;
+        Ok(Self {
+            country,
+            id: RulesId { version: descriptor.version.clone(), digest: digest(component) },
+            actions: descriptor.actions.iter().map(action).collect::<Result<_, _>>()?,
+            zones: zones(&descriptor.zones)?,
+            request: schema::validator("request-schema", &request_schema)?,
+            messages: Messages::of(&descriptor)?,
+            counters: Counters::default(),
+            turns: Semaphore::new(turns),
+            request_schema,
+            appointment_schema,
+            descriptor,
+            rules,
+        })
+    }
+
+    /// What the rules are told of the world.
+    #[must_use]
+    pub fn context(&self, now: Timestamp, role: Role) -> Context {
+        Context { now: now.as_second(), clocks: self.zones.iter().map(|zone| zone.clock(now)).collect(), role }
+    }
+
+    /// When a slot starts; `None` in the result when the clocks of its zone skip that time.
+    ///
+    /// # Errors
+    /// When the zone is none of those that the rules list.
+    pub fn start(&self, slot: &Slot) -> Result<time::Instant, Fault> {
+        let zone = self.zones.iter().find(|zone| zone.name() == slot.zone);
+        let unlisted = || Fault::BadAnswer(format!("a slot in `{}`, which the descriptor does not list", slot.zone));
+        zone.map(|zone| zone.start(slot)).ok_or_else(unlisted)
+    }
+
+    /// What the schema says against a booking request.
+    #[must_use]
+    pub fn check_request(&self, request: &Json) -> Vec<Violation> {
+        schema::violations(&self.request, request)
+    }
+
+    /// `book`, outside anybody's turn: for checks and golden cases.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn judge_booking(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault> {
+        judged(self.rules.book(context, request)?)
+    }
+
+    /// `act`, outside anybody's turn.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn judge_action(
+        &self,
+        context: &Context,
+        current: &Appointment,
+        action: &str,
+        input: &[Field],
+    ) -> Result<Verdict, Fault> {
+        judged(self.rules.act(context, current, action, input)?)
+    }
+
+    /// The component itself, for calls outside anybody's turn.
+    #[must_use]
+    pub fn rules(&self) -> &dyn Rules {
+        self.rules.as_ref()
+    }
+
+    /// May this be booked, and as what?
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault> {
+        self.call("book", || self.judge_booking(context, request)).await
+    }
+
+    /// May this be done to it, and what does it become?
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn act(
+        &self,
+        context: &Context,
+        current: &Appointment,
+        action: &str,
+        input: &[Field],
+    ) -> Result<Verdict, Fault> {
+        self.call("act", || self.judge_action(context, current, action, input)).await
+    }
+
+    /// The country's part of each appointment, as clients see it.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn present(&self, appointments: &[&Appointment]) -> Result<Vec<serde_json::Map<String, Json>>, Fault> {
+        let fields = self.call("present", || self.rules.present(appointments)).await?;
+        if fields.len() != appointments.len() {
+            let (asked, given) = (appointments.len(), fields.len());
+            return Err(Fault::BadAnswer(format!("`present` was asked for {asked} appointments and gave {given}")));
+        }
+        Ok(fields.iter().map(|fields| json::nest(fields)).collect())
+    }
+
+    /// The openings that the country allows; empty where it has no rules for them.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Vec<Offer>, Fault> {
+        Ok(self.call("offers", || self.rules.offers(context, place, openings)).await?.unwrap_or_default())
+    }
+
+    /// What people are told of an event.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
+        self.call("notices", || self.rules.notices(event, current)).await
+    }
+
+    async fn call<T>(&self, function: &'static str, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        let turn = tokio::time::timeout(LONGEST_WAIT, self.turns.acquire()).await;
+        let started = Instant::now();
+        let answer = match turn {
+            Ok(_turn) => run(),
+            Err(_) => Err(Fault::Busy),
+        };
+        self.count(function, started.elapsed(), answer.as_ref().err());
+        answer
+    }
+
+    fn count(&self, function: &'static str, took: Duration, fault: Option<&Fault>) {
+        let outcome = fault.map_or("answered", Fault::kind);
+        let counter = if fault.is_some() { &self.counters.faults } else { &self.counters.answered };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let country = self.country.to_string();
+        metrics::counter!("citas_rules_calls_total", "country" => country.clone(), "call" => function, "outcome" => outcome)
+            .increment(1);
+        metrics::histogram!("citas_rules_seconds", "country" => country, "call" => function).record(took);
+        if let Some(fault) = fault {
+            let RulesId { version, digest } = &self.id;
+            tracing::warn!(country = %self.country, version, digest, function, %fault, "the rules gave no answer");
+        }
+    }
+}
+
+/// What `describe` says in `member`, or why that will not do.
+fn member<T, E: std::fmt::Display>(member: &str, value: &str, parsed: Result<T, E>) -> Result<T, Refusal> {
+    parsed.map_err(|cause| Refusal::bad_descriptor(member, value, cause))
+}
+
+fn zones(names: &[String]) -> Result<Vec<Zone>, Refusal> {
+    if names.is_empty() {
+        return Err(Refusal::bad_descriptor("zones", "", "a country has at least one zone"));
+    }
+    let zone = |name: &String| {
+        Zone::named(name).ok_or_else(|| {
+            Refusal::bad_descriptor("zones", name, "there is no such zone in the IANA time zone database")
+        })
+    };
+    names.iter().map(zone).collect()
+}
+
+fn action(action: &crate::rules::Action) -> Result<(String, Action), Refusal> {
+    let name = &action.name;
+    if !is_slug(name) || name == "history" {
+        let cause = "an action's name is a place in the API: lower-case letters and hyphens, and not `history`";
+        return Err(Refusal::bad_descriptor("actions", name, cause));
+    }
+    let role = |word: &String| {
+        let known = [Role::Patient, Role::Staff, Role::Platform].map(Role::as_str);
+        known
+            .into_iter()
+            .find(|role| role == word)
+            .ok_or_else(|| Refusal::bad_descriptor("roles", word, "a role is one of patient, staff, platform"))
+    };
+    let what = format!("input-schema of `{name}`");
+    let schema = schema::document(&what, &action.input_schema)?;
+    let validator = schema::validator(&what, &schema)?;
+    Ok((name.clone(), Action { roles: action.roles.iter().map(role).collect::<Result<_, _>>()?, schema, validator }))
+}
+
+impl Action {
+    /// What the schema says against the action's input.
+    #[must_use]
+    pub fn check(&self, input: &Json) -> Vec<Violation> {
+        schema::violations(&self.validator, input)
+    }
+}
+
+fn is_slug(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+}
+
+fn refuse_host_members(schema: &Json) -> Result<(), Refusal> {
+    let Some(properties) = schema["properties"].as_object() else { return Ok(()) };
+    HOST_MEMBERS.into_iter().find(|name| properties.contains_key(*name)).map_or(Ok(()), |name| {
+        Err(Refusal::bad_descriptor("appointment-schema", name, "the host gives this member of every appointment"))
+    })
+}
+
+/// Holds a plan to the contract.
+fn judged(verdict: Verdict) -> Result<Verdict, Fault> {
+    let Ok(mut plan) = verdict else { return Ok(verdict) };
+    if plan.claims.len() > crate::rules::MOST_CLAIMS {
+        let count = plan.claims.len();
+        return Err(Fault::BadAnswer(format!(
+            "a plan with {count} claims, and {} are allowed",
+            crate::rules::MOST_CLAIMS
+        )));
+    }
+    let distinct: BTreeSet<&String> = plan.claims.iter().collect();
+    if distinct.len() != plan.claims.len() || distinct.contains(&String::new()) {
+        return Err(Fault::BadAnswer("a plan whose claims are empty or not distinct".into()));
+    }
+    if plan.slot.as_ref().is_some_and(|slot| slot.minutes == 0) {
+        return Err(Fault::BadAnswer("a slot of 0 minutes".into()));
+    }
+    if let Some(event) = plan.events.iter().find(|event| !is_slug(event)) {
+        return Err(Fault::BadAnswer(format!("an event named `{event}`; lower-case letters and hyphens are allowed")));
+    }
+    if !plan.phase.is_live() {
+        plan.claims.clear();
+    }
+    Ok(Ok(Plan { ..plan }))
+}

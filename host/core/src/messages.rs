@@ -1,0 +1,158 @@
+//! Violations in the words of the one who asked: the country's own catalogue, and the host's for its own codes.
+
+use std::collections::HashMap;
+
+use fluent_langneg::{LanguageIdentifier, NegotiationStrategy, convert_vec_str_to_langids_lossy, negotiate_languages};
+
+use crate::rules::{Descriptor, Refusal, Violation};
+
+/// The host's own codes: code, English, Spanish. `schema` alone is for every keyword that has no line of its own.
+const HOST: [(&str, &str, &str); 16] = [
+    ("schema", "does not fit the schema", "no cumple el esquema"),
+    ("schema.required", "`{property}` is required", "falta `{property}`, que es obligatorio"),
+    ("schema.additionalProperties", "`{property}` is not known here", "`{property}` no se conoce aquí"),
+    ("schema.type", "must be of type {expected}", "debe ser de tipo {expected}"),
+    ("schema.enum", "must be one of: {expected}", "debe ser uno de: {expected}"),
+    ("schema.const", "must be {expected}", "debe ser {expected}"),
+    ("schema.pattern", "must match the pattern {expected}", "debe seguir el patrón {expected}"),
+    ("schema.format", "must be a valid {expected}", "debe ser un {expected} válido"),
+    ("schema.minLength", "must have at least {expected} characters", "debe tener al menos {expected} caracteres"),
+    ("schema.maxLength", "must have at most {expected} characters", "debe tener como máximo {expected} caracteres"),
+    ("schema.minimum", "must be at least {expected}", "debe ser al menos {expected}"),
+    ("schema.maximum", "must be at most {expected}", "debe ser como máximo {expected}"),
+    ("schema.minItems", "must have at least {expected} items", "debe tener al menos {expected} elementos"),
+    ("schema.maxItems", "must have at most {expected} items", "debe tener como máximo {expected} elementos"),
+    ("time.nonexistent", "at that place the clocks skip this time", "en ese lugar los relojes se saltan esa hora"),
+    ("unknown", "is not allowed ({code})", "no está permitido ({code})"),
+];
+
+/// The texts of one country's codes.
+#[derive(Debug)]
+pub struct Messages {
+    /// The country's locales, its default first.
+    locales: Vec<LanguageIdentifier>,
+    /// By code, then locale.
+    texts: HashMap<String, HashMap<String, String>>,
+}
+
+impl Messages {
+    /// The catalogue that a descriptor brings.
+    ///
+    /// # Errors
+    /// When it has no locale, or one that is no BCP 47 tag.
+    pub fn of(descriptor: &Descriptor) -> Result<Self, Refusal> {
+        let locale = |tag: &String| {
+            tag.parse::<LanguageIdentifier>()
+                .map_err(|_| Refusal::bad_descriptor("locales", tag, "a locale is a BCP 47 tag such as es-PE"))
+        };
+        let locales = descriptor.locales.iter().map(locale).collect::<Result<Vec<_>, _>>()?;
+        if locales.is_empty() {
+            return Err(Refusal::bad_descriptor("locales", "", "a country has at least one locale"));
+        }
+        let mut texts: HashMap<String, HashMap<String, String>> = HashMap::new();
+        for message in &descriptor.messages {
+            if !descriptor.locales.contains(&message.locale) {
+                return Err(Refusal::bad_descriptor("messages", &message.locale, "the locales do not list it"));
+            }
+            texts.entry(message.code.clone()).or_default().insert(message.locale.clone(), message.text.clone());
+        }
+        Ok(Self { locales, texts })
+    }
+
+    /// The country's locale that serves an `Accept-Language` best (RFC 9110, section 12.5.4); its default when none does.
+    #[must_use]
+    pub fn negotiate(&self, accept_language: &str) -> String {
+        let wanted = convert_vec_str_to_langids_lossy(accept_language::parse(accept_language));
+        let found = negotiate_languages(&wanted, &self.locales, Some(&self.locales[0]), NegotiationStrategy::Lookup);
+        found.first().map_or_else(|| self.locales[0].to_string(), ToString::to_string)
+    }
+
+    /// A violation in words. A code without a text in `locale` has it in the country's default.
+    #[must_use]
+    pub fn text(&self, violation: &Violation, locale: &str) -> String {
+        let own = self.texts.get(&violation.code);
+        let own = own.and_then(|texts| texts.get(locale).or_else(|| texts.get(&self.locales[0].to_string())));
+        let template = own.map_or_else(|| host_text(&violation.code, locale), String::as_str);
+        let code = ("code".to_owned(), violation.code.clone());
+        violation
+            .params
+            .iter()
+            .chain([&code])
+            .fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+    }
+}
+
+fn host_text(code: &str, locale: &str) -> &'static str {
+    let general = if code.starts_with("schema.") { "schema" } else { "unknown" };
+    let line = |code: &str| HOST.iter().find(|(known, ..)| *known == code);
+    let (_, english, spanish) = line(code).or_else(|| line(general)).expect("the general codes are in the table");
+    if locale == "es" || locale.starts_with("es-") { spanish } else { english }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::Message;
+
+    fn messages() -> Messages {
+        let message = |code: &str, locale: &str, text: &str| Message {
+            code: code.into(),
+            locale: locale.into(),
+            text: text.into(),
+        };
+        Messages::of(&Descriptor {
+            country: "pe".into(),
+            version: "1.0.0".into(),
+            zones: vec![],
+            locales: vec!["es-PE".into(), "en".into()],
+            request_schema: String::new(),
+            appointment_schema: String::new(),
+            actions: vec![],
+            messages: vec![
+                message("pe.date.holiday", "es-PE", "{date} es feriado"),
+                message("pe.date.holiday", "en", "{date} is a holiday"),
+                message("pe.only.spanish", "es-PE", "solo en español"),
+            ],
+        })
+        .unwrap()
+    }
+
+    fn said(code: &str, locale: &str) -> String {
+        let violation =
+            Violation { path: String::new(), code: code.into(), params: vec![("date".into(), "2026-12-25".into())] };
+        messages().text(&violation, locale)
+    }
+
+    #[test]
+    fn the_language_asked_for_is_found_and_the_default_serves_the_rest() {
+        let cases = [
+            ("en", "en"),
+            ("en-GB,es;q=0.5", "en"),
+            ("es", "es-PE"),
+            ("es-CL", "es-PE"),
+            ("qu, en;q=0.3", "en"),
+            ("de", "es-PE"),
+            ("en;q=0.2, es-PE;q=0.9", "es-PE"),
+            ("", "es-PE"),
+            ("*", "es-PE"),
+            ("%%%", "es-PE"),
+        ];
+        for (asked, given) in cases {
+            assert_eq!(messages().negotiate(asked), given, "Accept-Language: {asked}");
+        }
+    }
+
+    #[test]
+    fn a_text_comes_with_its_params_and_falls_back_to_the_default_locale() {
+        assert_eq!(said("pe.date.holiday", "en"), "2026-12-25 is a holiday");
+        assert_eq!(said("pe.date.holiday", "es-PE"), "2026-12-25 es feriado");
+        assert_eq!(said("pe.only.spanish", "en"), "solo en español");
+    }
+
+    #[test]
+    fn the_hosts_codes_have_words_of_their_own() {
+        assert_eq!(said("time.nonexistent", "en"), "at that place the clocks skip this time");
+        assert_eq!(said("schema.dependentRequired", "es-PE"), "no cumple el esquema");
+        assert_eq!(said("pe.unheard-of", "en"), "is not allowed (pe.unheard-of)");
+    }
+}

@@ -1,0 +1,87 @@
+//! Tells people what has happened, once for each event: the rules say whom and what, the mailer carries it.
+
+use std::sync::Arc;
+
+use lettre::message::Mailbox;
+
+use crate::catalogue::Catalogue;
+use crate::event::Event;
+use crate::ledger::{Ledger, Unavailable};
+use crate::letter;
+use crate::mailer::{MailError, Mailer};
+use crate::rules::{Fault, Notice};
+
+/// Why an event's notices are still to go out.
+#[derive(Debug, thiserror::Error)]
+pub enum NotifyError {
+    /// The country has no rules in force.
+    #[error("no rules are in force")]
+    NoRules,
+    /// The rules gave no answer.
+    #[error("the rules gave no notices: {0}")]
+    Fault(#[from] Fault),
+    /// The mail cannot go out now.
+    #[error(transparent)]
+    Mail(MailError),
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Ledger(#[from] Unavailable),
+}
+
+/// Sends the notices that events call for.
+pub struct Notifier {
+    catalogue: Arc<Catalogue>,
+    ledger: Arc<dyn Ledger>,
+    mailer: Arc<dyn Mailer>,
+    from: Mailbox,
+}
+
+impl Notifier {
+    /// Over these adapters, with mail from `from`.
+    pub fn new(catalogue: Arc<Catalogue>, ledger: Arc<dyn Ledger>, mailer: Arc<dyn Mailer>, from: Mailbox) -> Self {
+        Self { catalogue, ledger, mailer, from }
+    }
+
+    /// Sends an event's notices, unless they have gone out before. A crash between sending and remembering repeats
+    /// them, each under the Message-ID that it had.
+    ///
+    /// # Errors
+    /// When some may not have gone out; the event is to be given again.
+    pub async fn notify(&self, event: &Event) -> Result<(), NotifyError> {
+        if self.ledger.notified(event.country, event.id).await? {
+            return Ok(());
+        }
+        let rules = self.catalogue.rules(event.country).ok_or(NotifyError::NoRules)?;
+        let notices = rules.notices(event.name(), &event.data.appointment).await?;
+        if notices.is_empty() {
+            return Ok(());
+        }
+        for (index, notice) in notices.iter().enumerate() {
+            self.send(event, notice, index).await?;
+        }
+        Ok(self.ledger.mark_notified(event.country, event.id).await?)
+    }
+
+    /// A mail that is refused for good is done with: another try would not help.
+    async fn send(&self, event: &Event, notice: &Notice, index: usize) -> Result<(), NotifyError> {
+        let sent = match letter::compose(event, notice, index, &self.from) {
+            Ok(mail) => self.mailer.send(&mail).await,
+            Err(error) => Err(error),
+        };
+        let outcome = match &sent {
+            Ok(()) => "sent",
+            Err(MailError::Refused(_)) => "refused",
+            Err(MailError::Unavailable(_)) => "unavailable",
+        };
+        metrics::counter!("citas_mails_total", "country" => event.country.to_string(), "outcome" => outcome)
+            .increment(1);
+        match sent {
+            Ok(()) => Ok(()),
+            Err(MailError::Refused(why)) => {
+                tracing::warn!(country = %event.country, event = %event.id, why, "a mail is refused for good");
+                Ok(())
+            }
+            Err(error) => Err(NotifyError::Mail(error)),
+        }
+    }
+}

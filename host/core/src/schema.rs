@@ -1,0 +1,121 @@
+//! JSON Schema 2020-12: a country's schemas compiled, and what they say against a document as violations.
+
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::{ValidationError, Validator};
+use serde_json::Value as Json;
+
+use crate::json::escape;
+use crate::rules::{Refusal, Violation};
+
+/// Most violations that one document is answered with.
+const MOST_VIOLATIONS: usize = 50;
+
+/// The schema that a descriptor gives as text.
+///
+/// # Errors
+/// When it is not JSON, or not an object.
+pub fn document(what: &str, text: &str) -> Result<Json, Refusal> {
+    let refused = |cause: &str| Refusal::bad_descriptor(what, "", cause);
+    let schema: Json = serde_json::from_str(text).map_err(|cause| refused(&format!("it is not JSON: {cause}")))?;
+    if schema.is_object() { Ok(schema) } else { Err(refused("a schema here is a JSON object")) }
+}
+
+/// A schema, ready to judge.
+///
+/// # Errors
+/// When it is no valid JSON Schema 2020-12.
+pub fn validator(what: &str, schema: &Json) -> Result<Validator, Refusal> {
+    jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .build(schema)
+        .map_err(|error| Refusal::bad_descriptor(what, error.instance_path().as_str(), error.to_string()))
+}
+
+/// What a schema says against a document; nothing when it fits.
+#[must_use]
+pub fn violations(validator: &Validator, document: &Json) -> Vec<Violation> {
+    validator.iter_errors(document).flat_map(|error| of(&error)).take(MOST_VIOLATIONS).collect()
+}
+
+/// One violation for each member that is missing or too much, at its own place; else one for the error.
+fn of(error: &ValidationError<'_>) -> Vec<Violation> {
+    let path = error.instance_path().as_str();
+    let member = |name: &str| (format!("{path}/{}", escape(name)), vec![("property".to_owned(), name.to_owned())]);
+    let places = match error.kind() {
+        ValidationErrorKind::Required { property } => vec![member(property.as_str().unwrap_or_default())],
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            unexpected.iter().map(|name| member(name)).collect()
+        }
+        kind => vec![(path.to_owned(), expected(kind).map(|text| ("expected".to_owned(), text)).into_iter().collect())],
+    };
+    let code = format!("schema.{}", error.kind().keyword());
+    places.into_iter().map(|(path, params)| Violation { path, code: code.clone(), params }).collect()
+}
+
+/// What the schema wants instead.
+fn expected(kind: &ValidationErrorKind) -> Option<String> {
+    use ValidationErrorKind as Kind;
+    Some(match kind {
+        Kind::MaxItems { limit }
+        | Kind::MaxLength { limit }
+        | Kind::MaxProperties { limit }
+        | Kind::MinItems { limit }
+        | Kind::MinLength { limit }
+        | Kind::MinProperties { limit } => limit.to_string(),
+        Kind::Maximum { limit }
+        | Kind::Minimum { limit }
+        | Kind::ExclusiveMaximum { limit }
+        | Kind::ExclusiveMinimum { limit } => limit.to_string(),
+        Kind::Enum { options } => words(options),
+        Kind::Constant { expected_value } => words(expected_value),
+        Kind::Pattern { pattern } => pattern.clone(),
+        Kind::Format { format } => format.clone(),
+        Kind::Type { kind: TypeKind::Single(kind) } => kind.to_string(),
+        Kind::Type { kind: TypeKind::Multiple(kinds) } => {
+            kinds.iter().map(|kind| kind.to_string()).collect::<Vec<_>>().join(", ")
+        }
+        _ => return None,
+    })
+}
+
+fn words(value: &Json) -> String {
+    match value {
+        Json::Array(items) => items.iter().map(words).collect::<Vec<_>>().join(", "),
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(schema: &Json, document: &Json) -> Vec<(String, String)> {
+        let found = violations(&validator("schema", schema).unwrap(), document);
+        found.into_iter().map(|violation| (violation.path, violation.code)).collect()
+    }
+
+    #[test]
+    fn a_missing_member_and_one_too_many_are_named_where_they_stand() {
+        let schema = json!({ "type": "object", "required": ["dni"], "properties": { "dni": { "maxLength": 2 } },
+            "additionalProperties": false });
+        let found = told(&schema, &json!({ "a/b": 1, "c": 2 }));
+        let expected = [
+            ("/a~1b", "schema.additionalProperties"),
+            ("/c", "schema.additionalProperties"),
+            ("/dni", "schema.required"),
+        ];
+        let mut found: Vec<(&str, &str)> = found.iter().map(|(path, code)| (path.as_str(), code.as_str())).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected);
+        assert_eq!(told(&schema, &json!({ "dni": "123" })), [("/dni".to_owned(), "schema.maxLength".to_owned())]);
+    }
+
+    #[test]
+    fn a_schema_that_is_none_is_refused_with_its_place() {
+        let refused = validator("request-schema", &json!({ "properties": { "a": { "type": "texto" } } })).unwrap_err();
+        assert!(refused.to_string().contains("/properties/a/type"), "{refused}");
+    }
+}

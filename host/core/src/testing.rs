@@ -1,0 +1,64 @@
+//! What the unit tests of this crate share.
+
+use std::sync::Mutex;
+
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use crate::appointment::{Appointment, Phase, Provenance, Revision, RulesId, Slot};
+use crate::rules::{CONTRACT, Context, Role};
+use crate::time::Clock;
+
+/// A clock that stands still until it is told otherwise.
+pub struct ManualClock(Mutex<Timestamp>);
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self(Mutex::new("2026-11-24T15:00:00Z".parse().unwrap()))
+    }
+}
+
+impl ManualClock {
+    pub fn advance(&self, by: SignedDuration) {
+        *self.0.lock().unwrap() += by;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// A Peruvian appointment as first booked.
+pub fn revision(id: Uuid) -> Revision {
+    let now = ManualClock::default().now();
+    Revision {
+        country: "pe".parse().unwrap(),
+        appointment: Appointment {
+            id,
+            phase: Phase::Booked,
+            slot: Some(Slot { start: "2026-12-01T09:30".parse().unwrap(), minutes: 30, zone: "America/Lima".into() }),
+            revision: 1,
+            attributes: vec![],
+        },
+        starts_at: Some("2026-12-01T14:30:00Z".parse().unwrap()),
+        claims: vec!["doctor/45678/2026-12-01T14:30Z".into()],
+        owner: "ana".into(),
+        patient: "dni:10117410".into(),
+        doctor: Some("45678".into()),
+        hospital: None,
+        created_at: now,
+        updated_at: now,
+        provenance: Provenance {
+            action: "book".into(),
+            input: vec![],
+            context: Context { now: now.as_second(), clocks: vec![], role: Role::Patient },
+            rules: RulesId { version: "1.0.0".into(), digest: "sha256:00".into() },
+            contract: CONTRACT.into(),
+            host: "0.1.0".into(),
+            subject: "ana".into(),
+            request_id: "r-1".into(),
+        },
+    }
+}
