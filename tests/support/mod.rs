@@ -1,3 +1,5 @@
-//! What several tests need.
+//! What several suites need.
 
+pub mod appointments;
+pub mod chance;
 pub mod components;

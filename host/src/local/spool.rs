@@ -1,0 +1,74 @@
+//! Mail into a folder, one file a message, for development and for mail that somebody else carries on.
+//! Sends nothing and deletes nothing.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use citas_core::mailer::{Mail, MailError, Mailer};
+
+/// Writes each mail to `<folder>/<mail id>.eml`. The same id is the same file, so a repeat leaves one mail.
+///
+/// Files can be read by their owner alone: they hold patients' data.
+#[derive(Clone, Debug)]
+pub struct SpoolMailer {
+    folder: PathBuf,
+}
+
+impl SpoolMailer {
+    /// A spool in `folder`, which is made if it is absent.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+}
+
+#[async_trait]
+impl Mailer for SpoolMailer {
+    async fn send(&self, mail: &Mail) -> Result<(), MailError> {
+        let (folder, name, message) = (self.folder.clone(), file_name(&mail.id), mail.message.clone());
+        let written = tokio::task::spawn_blocking(move || write(&folder, &name, &message)).await;
+        written.map_err(io::Error::other).flatten().map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidFilename => MailError::Refused(error.to_string()),
+            _ => MailError::Unavailable(error.to_string()),
+        })
+    }
+}
+
+/// Letters, digits, `-`, `_` and inner dots stand as they are; every other byte is `%` and its two hexadecimal digits,
+/// so that no id leaves the folder, hides, or shares a file with another.
+fn file_name(id: &str) -> String {
+    use std::fmt::Write as _;
+    let mut name = String::with_capacity(id.len() + ".eml".len());
+    for (at, byte) in id.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
+            b'.' if at > 0 => name.push('.'),
+            _ => write!(name, "%{byte:02X}").expect("a String takes every write"),
+        }
+    }
+    name + ".eml"
+}
+
+fn write(folder: &Path, name: &str, message: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+    file.write_all(message)?;
+    file.as_file().sync_all()?;
+    file.persist(folder.join(name))?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_in_the_folder_and_is_no_other_ids() {
+        assert_eq!(file_name("0193-ab_c.booked"), "0193-ab_c.booked.eml");
+        assert_eq!(file_name("../../etc/passwd"), "%2E.%2F..%2Fetc%2Fpasswd.eml");
+        assert_ne!(file_name("a/b"), file_name("a%2Fb"));
+    }
+}

@@ -1,0 +1,114 @@
+//! The ledger and its outbox in SQLite: one file a country, one thread that writes it, some connections that read it.
+//! One process has a folder at a time.
+//!
+//! - [`schema`]: the tables, and opening a file
+//! - [`writer`]: one transaction for all that waits
+//! - [`change`]: what a change does in it
+//! - [`reads`]: what is asked
+//! - [`ledger`]: the ports
+
+mod change;
+mod ledger;
+mod reads;
+mod schema;
+mod writer;
+
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use citas_core::appointment::CountryCode;
+use citas_core::ledger::Unavailable;
+use tokio::sync::{Notify, OnceCell};
+
+use reads::Readers;
+use writer::Writer;
+
+/// Every country's ledger: `<folder>/<country>.db`, each opened when it is first used.
+///
+/// Dropping it waits for what is being written.
+pub struct SqliteLedger {
+    folder: PathBuf,
+    countries: Mutex<HashMap<CountryCode, Arc<Country>>>,
+    /// Unlocked when the process ends, however it ends, or when the last writer has finished.
+    lock: Arc<File>,
+}
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Each country has one writer.
+    #[error("the data in {} is in use by another citas; stop that one, or name another folder with --data", .0.display())]
+    InUse(PathBuf),
+    /// The system says no.
+    #[error("the data folder {} cannot be used", folder.display())]
+    Io {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// One country's file once it is opened, and who waits for its outbox.
+#[derive(Default)]
+struct Country {
+    changed: Arc<Notify>,
+    opened: OnceCell<Opened>,
+}
+
+struct Opened {
+    writer: Writer,
+    readers: Readers,
+    _lock: Arc<File>,
+}
+
+impl SqliteLedger {
+    /// Takes the folder, which is made if it is absent.
+    ///
+    /// # Errors
+    /// When another process has it, or the system does not let us write there.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let io = |cause| OpenError::Io { folder: folder.to_owned(), cause };
+        std::fs::create_dir_all(folder).map_err(io)?;
+        let lock = File::create(folder.join("lock")).map_err(io)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => OpenError::InUse(folder.to_owned()),
+            TryLockError::Error(cause) => io(cause),
+        })?;
+        Ok(Self { folder: folder.to_owned(), countries: Mutex::default(), lock: Arc::new(lock) })
+    }
+
+    fn country(&self, code: CountryCode) -> Arc<Country> {
+        let mut countries = self.countries.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(countries.entry(code).or_default())
+    }
+
+    /// The country, its file opened. What does not open is tried again with the next use.
+    async fn opened(&self, code: CountryCode) -> Result<Arc<Country>, Unavailable> {
+        let country = self.country(code);
+        country.opened.get_or_try_init(|| self.open_file(code, Arc::clone(&country.changed))).await?;
+        Ok(country)
+    }
+
+    /// Opens a file, on a thread where that may take its time.
+    async fn open_file(&self, code: CountryCode, changed: Arc<Notify>) -> Result<Opened, Unavailable> {
+        let (file, lock) = (self.folder.join(format!("{code}.db")), Arc::clone(&self.lock));
+        let opened = tokio::task::spawn_blocking(move || {
+            let connection = schema::open_writer(&file).map_err(|error| error.to_string())?;
+            let writer = Writer::start(code, connection, changed).map_err(|error| error.to_string())?;
+            Ok(Opened { writer, readers: Readers::new(file), _lock: lock })
+        });
+        let unavailable = |cause: String| Unavailable { country: code, cause };
+        opened.await.map_err(|stopped| unavailable(stopped.to_string()))?.map_err(unavailable)
+    }
+}
+
+impl Country {
+    fn opened(&self) -> &Opened {
+        self.opened.get().expect("SqliteLedger::opened gives it out opened")
+    }
+}

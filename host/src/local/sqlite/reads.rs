@@ -1,0 +1,211 @@
+//! What is asked of a country's file, and the connections that ask. Writes nothing.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use citas_core::appointment::{Phase, Revision};
+use citas_core::event::Event;
+use citas_core::ledger::{Page, Position, Query, Receipt};
+use jiff::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, params_from_iter};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::schema::{self, NO_START, instant, timestamp};
+
+/// Read-only connections to one file. One is opened when none is idle, so there are never more than threads that
+/// read at once; `keep` of them stay open.
+pub(super) struct Readers {
+    file: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    keep: usize,
+}
+
+impl Readers {
+    pub(super) fn new(file: PathBuf) -> Self {
+        let keep = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { file, idle: Mutex::default(), keep }
+    }
+
+    /// Runs one question on this thread.
+    pub(super) fn ask<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let idle = self.idle().pop();
+        let connection = idle.map_or_else(|| schema::open_reader(&self.file), Ok)?;
+        let answer = question(&connection)?;
+        let mut idle = self.idle();
+        if idle.len() < self.keep {
+            idle.push(connection);
+        }
+        Ok(answer)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn appointment(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<Revision>> {
+    let mut select = connection.prepare_cached("SELECT body FROM appointment WHERE id = ?")?;
+    select.query_row([id.as_bytes()], body).optional()
+}
+
+pub(super) fn revision(connection: &Connection, id: Uuid, number: u32) -> rusqlite::Result<Option<Revision>> {
+    let mut select = connection.prepare_cached(
+        "SELECT body FROM revision WHERE id = ?1 AND number = ?2
+         UNION ALL SELECT body FROM appointment WHERE id = ?1 AND number = ?2",
+    )?;
+    select.query_row(params![id.as_bytes(), number], body).optional()
+}
+
+pub(super) fn history(connection: &Connection, id: Uuid) -> rusqlite::Result<Vec<Revision>> {
+    let mut select = connection.prepare_cached(
+        "SELECT body, number FROM revision WHERE id = ?1
+         UNION ALL SELECT body, number FROM appointment WHERE id = ?1 ORDER BY number",
+    )?;
+    select.query_map([id.as_bytes()], body)?.collect()
+}
+
+pub(super) fn receipt(connection: &Connection, key: &str, now: Timestamp) -> rusqlite::Result<Option<Receipt>> {
+    let mut select = connection.prepare_cached(
+        "SELECT fingerprint, appointment, number, expires_at FROM receipt WHERE key = ? AND expires_at > ?",
+    )?;
+    let receipt = |row: &Row<'_>| {
+        Ok(Receipt {
+            key: key.to_owned(),
+            fingerprint: row.get(0)?,
+            appointment: Uuid::from_bytes(row.get(1)?),
+            revision: row.get(2)?,
+            expires_at: timestamp(row.get(3)?),
+        })
+    };
+    select.query_row(params![key, instant(now)], receipt).optional()
+}
+
+pub(super) fn taken(connection: &Connection, claims: &[String]) -> rusqlite::Result<HashSet<String>> {
+    let mut select = connection.prepare_cached("SELECT 1 FROM claim WHERE claim = ?")?;
+    let mut taken = HashSet::new();
+    for claim in claims {
+        if select.exists([claim])? {
+            taken.insert(claim.clone());
+        }
+    }
+    Ok(taken)
+}
+
+pub(super) fn notified(connection: &Connection, event: Uuid) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM notified WHERE event = ?")?.exists([event.as_bytes()])
+}
+
+pub(super) fn pending(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Event>> {
+    let mut select = connection.prepare_cached("SELECT body FROM outbox ORDER BY sequence LIMIT ?")?;
+    select.query_map([rows(limit)], body)?.collect()
+}
+
+pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
+    let pinned = pinned(query);
+    let mut select = connection.prepare_cached(&page_sql(&pinned))?;
+    let ((start, id), end) = (lower_end(query), upper_end(query));
+    let one_more = rows(query.limit).saturating_add(1);
+    let range: [&dyn ToSql; 4] = [&start, &id, &end, &one_more];
+    let values = pinned.iter().map(|(_, value)| value as &dyn ToSql).chain(range);
+    let mut found = select.query(params_from_iter(values))?;
+
+    let mut items = Vec::with_capacity(query.limit.min(100));
+    while let Some(row) = found.next()? {
+        if items.len() == query.limit {
+            let next = items.last().map(position);
+            return Ok(Page { items, next });
+        }
+        items.push(body(row)?);
+    }
+    Ok(Page { items, next: None })
+}
+
+/// The columns that must have one value, the one that leaves fewest appointments first.
+fn pinned(query: &Query) -> Vec<(&'static str, &str)> {
+    let columns = [
+        ("patient", query.patient.as_deref()),
+        ("doctor", query.doctor.as_deref()),
+        ("owner", query.owner.as_deref()),
+        ("hospital", query.hospital.as_deref()),
+        ("phase", query.phase.map(Phase::as_str)),
+    ];
+    columns.into_iter().filter_map(|(column, value)| Some((column, value?))).collect()
+}
+
+/// The index is named: without statistics SQLite would choose by the number of columns.
+fn page_sql(pinned: &[(&str, &str)]) -> String {
+    let index = pinned.first().map_or("start", |(column, _)| column);
+    let conditions: String = pinned.iter().map(|(column, _)| format!("{column} = ? AND ")).collect();
+    format!(
+        "SELECT body FROM appointment INDEXED BY appointment_by_{index}
+         WHERE {conditions}(starts_at, id) > (?, ?) AND starts_at < ? ORDER BY starts_at, id LIMIT ?"
+    )
+}
+
+/// What the page's items come after: the item before, or whatever would stand before `from`'s first.
+fn lower_end(query: &Query) -> (i64, Vec<u8>) {
+    let from = (query.from.map_or(i64::MIN, instant), Vec::new());
+    let after =
+        query.after.as_ref().map(|item| (item.starts_at.map_or(NO_START, instant), item.id.as_bytes().to_vec()));
+    after.map_or(from.clone(), |after| after.max(from))
+}
+
+/// What their starts stay below: those without a start stay below it only if neither end is given.
+fn upper_end(query: &Query) -> i64 {
+    let without_start = if query.from.is_some() { NO_START } else { i64::MAX };
+    query.to.map_or(without_start, instant)
+}
+
+fn position(revision: &Revision) -> Position {
+    Position { starts_at: revision.starts_at, id: revision.appointment.id }
+}
+
+fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// The JSON in a row's first column.
+fn body<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
+    let json = row.get_ref(0)?.as_str()?;
+    serde_json::from_str(json).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every combination of filters.
+    fn queries() -> impl Iterator<Item = Query> {
+        (0..32_u8).map(|bits| {
+            let given = |bit: u8| (bits & (1 << bit) != 0).then(|| "x".to_owned());
+            Query {
+                patient: given(0),
+                doctor: given(1),
+                owner: given(2),
+                hospital: given(3),
+                phase: given(4).map(|_| Phase::Booked),
+                limit: 100,
+                ..Query::default()
+            }
+        })
+    }
+
+    #[test]
+    fn every_page_is_one_stretch_of_an_index_and_nothing_is_sorted() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = schema::open_writer(&folder.path().join("pe.db")).unwrap();
+        for query in queries() {
+            let sql = format!("EXPLAIN QUERY PLAN {}", page_sql(&pinned(&query)));
+            let mut explain = connection.prepare(&sql).unwrap();
+            let plan: Vec<String> =
+                explain.raw_query().mapped(|row| row.get("detail")).collect::<Result<_, _>>().unwrap();
+            let column = pinned(&query).first().map(|(column, _)| format!("{column}=? AND ")).unwrap_or_default();
+            assert_eq!(plan.len(), 1, "{plan:?}");
+            assert!(plan[0].starts_with("SEARCH appointment USING INDEX appointment_by_"), "{plan:?}");
+            assert!(plan[0].contains(&format!("({column}(starts_at,id)>(?,?) AND starts_at<?)")), "{plan:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a country's file looks like, how it is opened, and how instants stand in it. Stores and reads no appointment.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags};
+
+/// Version of the tables below, kept in the file's `user_version`.
+pub(super) const VERSION: i32 = 1;
+
+/// How long a statement waits for a checkpoint or for another program that reads the file.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// More than one connection ever prepares, so that each statement is compiled once.
+const STATEMENTS: usize = 64;
+
+/// In `starts_at`: no start, which sorts last.
+pub(super) const NO_START: i64 = i64::MAX - 1;
+
+/// `appointment` holds each one's latest revision and `revision` those before it, so that a booking writes one body
+/// once and every read finds a body in one step. Bodies stand last in their rows: a filter never reads past them.
+///
+/// A claim's and a receipt's appointment is no foreign key: the claim's holder may one day be something else.
+const TABLES: &str = "
+    CREATE TABLE appointment (
+        id        BLOB    NOT NULL PRIMARY KEY,
+        number    INTEGER NOT NULL,
+        starts_at INTEGER NOT NULL,
+        phase     TEXT    NOT NULL,
+        owner     TEXT    NOT NULL,
+        patient   TEXT    NOT NULL,
+        doctor    TEXT,
+        hospital  TEXT,
+        body      TEXT    NOT NULL
+    ) STRICT;
+    CREATE INDEX appointment_by_start    ON appointment (starts_at, id);
+    CREATE INDEX appointment_by_owner    ON appointment (owner, starts_at, id);
+    CREATE INDEX appointment_by_patient  ON appointment (patient, starts_at, id);
+    CREATE INDEX appointment_by_doctor   ON appointment (doctor, starts_at, id);
+    CREATE INDEX appointment_by_hospital ON appointment (hospital, starts_at, id);
+    CREATE INDEX appointment_by_phase    ON appointment (phase, starts_at, id);
+
+    CREATE TABLE revision (
+        id     BLOB    NOT NULL REFERENCES appointment,
+        number INTEGER NOT NULL,
+        body   TEXT    NOT NULL,
+        PRIMARY KEY (id, number)
+    ) STRICT;
+
+    CREATE TABLE claim (
+        claim       TEXT NOT NULL PRIMARY KEY,
+        appointment BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE receipt (
+        key         TEXT    NOT NULL PRIMARY KEY,
+        fingerprint TEXT    NOT NULL,
+        appointment BLOB    NOT NULL,
+        number      INTEGER NOT NULL,
+        expires_at  INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX receipt_by_expiry ON receipt (expires_at);
+
+    CREATE TABLE outbox (
+        sequence INTEGER PRIMARY KEY,
+        id       BLOB NOT NULL UNIQUE,
+        body     TEXT NOT NULL
+    ) STRICT;
+
+    CREATE TABLE notified (
+        event BLOB NOT NULL PRIMARY KEY
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Why a country's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FileError {
+    #[error(
+        "its file was written by a newer Citas (schema {found}, this one knows up to {VERSION}); run that version, or restore a copy from before the upgrade"
+    )]
+    Newer { found: i32 },
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// The connection that writes. Makes the file if there is none; finishes what a killed process left in its log.
+pub(super) fn open_writer(file: &Path) -> Result<Connection, FileError> {
+    let connection = Connection::open(file)?;
+    configure(&connection)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Savepoints keep what they may have to put back in memory, not in a file.
+    connection.pragma_update(None, "temp_store", "memory")?;
+    migrate(&connection)?;
+    Ok(connection)
+}
+
+/// One of the connections that read.
+pub(super) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    configure(&connection)?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(())
+}
+
+fn migrate(connection: &Connection) -> Result<(), FileError> {
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match found {
+        VERSION => Ok(()),
+        0 => create(connection).map_err(FileError::from),
+        found => Err(FileError::Newer { found }),
+    }
+}
+
+fn create(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(TABLES)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
+/// An instant as it stands in a column: nanoseconds since 1970, exact from 1677 to 2262 and the nearest of these
+/// beyond. The largest two numbers are left for [`NO_START`] and for what lies behind it.
+pub(super) fn instant(at: Timestamp) -> i64 {
+    i64::try_from(at.as_nanosecond())
+        .unwrap_or(if at < Timestamp::UNIX_EPOCH { i64::MIN } else { i64::MAX })
+        .min(NO_START - 1)
+}
+
+/// The instant that stands in a column.
+pub(super) fn timestamp(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(nanoseconds)).expect("a Timestamp spans more than an i64 of nanoseconds")
+}

@@ -1,0 +1,332 @@
+//! The one thread that writes a country's file. It takes all that waits and commits it in one transaction, so that the
+//! disk is waited for once; nobody is answered before that. Knows nothing of what a change consists of.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use citas_core::appointment::CountryCode;
+use citas_core::ledger::{CommitError, Unavailable};
+use rusqlite::{Connection, params};
+use tokio::sync::{Notify, mpsc, oneshot};
+use uuid::Uuid;
+
+use super::change::{Prepared, Refusal};
+use super::schema;
+
+/// Most writes in one transaction: what one of them waits for the others is bounded.
+const BATCH: usize = 1_000;
+
+/// Most writes that wait; whoever comes later waits to be let in.
+const WAITING: usize = 4 * BATCH;
+
+/// Nanoseconds that expired receipts are kept for: a clock that is set back finds them again.
+const GRACE: i64 = 60 * 60 * 1_000_000_000;
+
+/// Something to write.
+pub(super) enum Task {
+    Change(Box<Prepared>),
+    Published(Vec<Uuid>),
+    Notified(Uuid),
+    /// Writes what stands there already: whether that works is the answer.
+    Probe,
+}
+
+type Outcome = Result<(), CommitError>;
+
+struct Write {
+    task: Task,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// The way to the thread. Dropping it lets the thread finish what waits, and waits for that.
+pub(super) struct Writer {
+    country: CountryCode,
+    writes: Option<mpsc::Sender<Write>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread, which owns `connection` from now on and wakes `changed` when the outbox has grown.
+    pub(super) fn start(country: CountryCode, connection: Connection, changed: Arc<Notify>) -> std::io::Result<Self> {
+        let (writes, waiting) = mpsc::channel(WAITING);
+        let work = Work { country, connection, changed };
+        let thread = std::thread::Builder::new().name(format!("ledger-{country}")).spawn(move || work.run(waiting))?;
+        Ok(Self { country, writes: Some(writes), thread: Some(thread) })
+    }
+
+    /// Hands something over and waits until it is on disk, or will not be.
+    pub(super) async fn write(&self, task: Task) -> Outcome {
+        let (answer, answered) = oneshot::channel();
+        let stopped = || Unavailable { country: self.country, cause: "its writer has stopped".to_owned() };
+        let writes = self.writes.as_ref().expect("only drop takes it");
+        writes.send(Write { task, answer }).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.writes.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(country = %self.country, "the ledger's writer had panicked");
+        }
+    }
+}
+
+/// The thread's side.
+struct Work {
+    country: CountryCode,
+    connection: Connection,
+    changed: Arc<Notify>,
+}
+
+impl Work {
+    fn run(self, mut waiting: mpsc::Receiver<Write>) {
+        let mut writes = Vec::new();
+        while waiting.blocking_recv_many(&mut writes, BATCH) > 0 {
+            let (tasks, answers): (Vec<_>, Vec<_>) = writes.drain(..).map(|write| (write.task, write.answer)).unzip();
+            let outcomes = self.commit(&tasks);
+            for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                // Whoever has gone away meanwhile does not need the answer.
+                let _ = answer.send(outcome);
+            }
+        }
+    }
+
+    /// One transaction. The outcomes hold only once it is on disk.
+    fn commit(&self, tasks: &[Task]) -> Vec<Outcome> {
+        match self.transaction(tasks) {
+            Ok(outcomes) => {
+                self.tell(tasks);
+                outcomes
+            }
+            Err(error) => {
+                tracing::error!(country = %self.country, %error, writes = tasks.len(), "the ledger could not commit");
+                self.abandon();
+                tasks.iter().map(|_| Err(self.unavailable(&error))).collect()
+            }
+        }
+    }
+
+    fn transaction(&self, tasks: &[Task]) -> rusqlite::Result<Vec<Outcome>> {
+        self.execute("BEGIN IMMEDIATE")?;
+        let outcomes = tasks.iter().map(|task| self.apart(task)).collect::<Result<_, _>>()?;
+        self.sweep(tasks)?;
+        self.execute("COMMIT")?;
+        Ok(outcomes)
+    }
+
+    /// Does one task so that its refusal leaves the others' work as it is.
+    fn apart(&self, task: &Task) -> rusqlite::Result<Outcome> {
+        self.execute("SAVEPOINT task")?;
+        let done = self.perform(task);
+        if done.is_err() {
+            self.execute("ROLLBACK TO task")?;
+        }
+        self.execute("RELEASE task")?;
+        Ok(done.map_err(|refusal| self.explain(refusal)))
+    }
+
+    fn perform(&self, task: &Task) -> Result<(), Refusal> {
+        match task {
+            Task::Change(change) => change.store(&self.connection),
+            Task::Published(events) => self.each("DELETE FROM outbox WHERE id = ?", events),
+            Task::Notified(event) => {
+                self.each("INSERT INTO notified (event) VALUES (?) ON CONFLICT DO NOTHING", &[*event])
+            }
+            Task::Probe => Ok(self.connection.pragma_update(None, "user_version", schema::VERSION)?),
+        }
+    }
+
+    fn each(&self, sql: &str, ids: &[Uuid]) -> Result<(), Refusal> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for id in ids {
+            statement.execute([id.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    /// Forgets up to two expired receipts for each change, so that they never become more and no commit is long.
+    fn sweep(&self, tasks: &[Task]) -> rusqlite::Result<()> {
+        let changes = || tasks.iter().filter_map(Task::change);
+        let Some(now) = changes().map(Prepared::stored_at).max() else { return Ok(()) };
+        let mut delete = self.connection.prepare_cached(
+            "DELETE FROM receipt
+             WHERE key IN (SELECT key FROM receipt WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
+        )?;
+        let limit = i64::try_from(2 * changes().count()).expect("a batch is small");
+        delete.execute(params![schema::instant(now) - GRACE, limit])?;
+        Ok(())
+    }
+
+    fn tell(&self, tasks: &[Task]) {
+        let changes = || tasks.iter().filter_map(Task::change);
+        if changes().any(Prepared::has_events) {
+            self.changed.notify_one();
+        }
+        let size = u32::try_from(changes().count()).expect("a batch is small");
+        if size > 0 {
+            metrics::histogram!("citas_ledger_batch_size", "country" => self.country.to_string()).record(size);
+        }
+    }
+
+    /// A transaction that `COMMIT` refused is still open, unless SQLite has already taken it back.
+    fn abandon(&self) {
+        if self.connection.is_autocommit() {
+            return;
+        }
+        if let Err(error) = self.execute("ROLLBACK") {
+            tracing::error!(country = %self.country, %error, "the ledger could not take back a transaction");
+        }
+    }
+
+    fn explain(&self, refusal: Refusal) -> CommitError {
+        match refusal {
+            Refusal::KeyUsed => CommitError::KeyUsed,
+            Refusal::Stale => CommitError::Stale,
+            Refusal::ClaimTaken(claim) => CommitError::ClaimTaken(claim),
+            Refusal::Sqlite(error) => self.unavailable(&error),
+        }
+    }
+
+    fn unavailable(&self, error: &rusqlite::Error) -> CommitError {
+        Unavailable { country: self.country, cause: error.to_string() }.into()
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
+    }
+}
+
+impl Task {
+    fn change(&self) -> Option<&Prepared> {
+        match self {
+            Self::Change(change) => Some(change),
+            Self::Published(_) | Self::Notified(_) | Self::Probe => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use citas_core::appointment::Revision;
+    use citas_core::ledger::Change;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn work(folder: &TempDir) -> Work {
+        let connection = schema::open_writer(&folder.path().join("pe.db")).unwrap();
+        Work { country: "pe".parse().unwrap(), connection, changed: Arc::default() }
+    }
+
+    /// Books the appointment of that number, which takes `claim`.
+    fn booking(number: u128, claim: &str) -> Task {
+        let revision: Revision = serde_json::from_value(json!({
+            "country": "pe",
+            "appointment": { "id": Uuid::from_u128(number), "phase": "booked", "revision": 1, "attributes": [] },
+            "claims": [claim], "owner": "ana", "patient": "p",
+            "createdAt": "2026-11-24T15:00:00Z", "updatedAt": "2026-11-24T15:00:00Z",
+            "provenance": {
+                "action": "book", "input": [], "context": { "now": 0, "clocks": [], "role": "patient" },
+                "rules": { "version": "1.0.0", "digest": "" }, "contract": "1.0.0", "host": "0.1.0",
+                "subject": "ana", "requestId": "r",
+            },
+        }))
+        .unwrap();
+        let take = revision.claims.clone();
+        let change = Change { revision, take, release: Vec::new(), receipt: None, events: Vec::new() };
+        Task::Change(Box::new(Prepared::new(change).unwrap()))
+    }
+
+    fn count(work: &Work, table: &str) -> u32 {
+        work.connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn all_that_waits_is_one_transaction() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writes, waiting) = mpsc::channel(WAITING);
+        let answers: Vec<_> = (0..50)
+            .map(|number| {
+                let (answer, answered) = oneshot::channel();
+                let task = booking(number, &format!("claim {number}"));
+                assert!(writes.try_send(Write { task, answer }).is_ok());
+                answered
+            })
+            .collect();
+        drop(writes);
+
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || work(&folder).run(waiting));
+        assert!(answers.into_iter().all(|answer| answer.blocking_recv().unwrap().is_ok()));
+        let metrics = recorder.handle().render();
+        assert!(metrics.contains("citas_ledger_batch_size_count{country=\"pe\"} 1\n"), "{metrics}");
+        assert!(metrics.contains("citas_ledger_batch_size_sum{country=\"pe\"} 50\n"), "{metrics}");
+    }
+
+    #[test]
+    fn a_refused_change_leaves_the_others_of_its_transaction() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = work(&folder);
+        let outcomes = work.commit(&[booking(1, "a"), booking(2, "a"), booking(3, "b")]);
+        assert!(matches!(&outcomes[..], [Ok(()), Err(CommitError::ClaimTaken(_)), Ok(())]), "{outcomes:?}");
+        assert_eq!((count(&work, "appointment"), count(&work, "claim")), (2, 2));
+    }
+
+    #[test]
+    fn when_the_commit_does_not_succeed_nobody_is_told_that_it_did() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = work(&folder);
+        // What is noted as notified breaks a rule that is looked at when the transaction is committed.
+        work.connection
+            .execute_batch(
+                "CREATE TABLE broken (other INTEGER
+                     REFERENCES outbox DEFERRABLE INITIALLY DEFERRED);
+                 CREATE TRIGGER breaks AFTER INSERT ON notified BEGIN INSERT INTO broken (other) VALUES (99); END;",
+            )
+            .unwrap();
+        let outcomes = work.commit(&[booking(1, "a"), Task::Notified(Uuid::nil())]);
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(CommitError::Unavailable(_)))), "{outcomes:?}");
+        assert_eq!((count(&work, "appointment"), count(&work, "claim")), (0, 0));
+        assert!(work.commit(&[booking(1, "a")])[0].is_ok(), "the next one begins anew");
+    }
+
+    #[test]
+    fn when_the_disk_is_full_nothing_is_half_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = work(&folder);
+        let pages: u32 = work.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        work.connection.pragma_update(None, "max_page_count", pages).unwrap();
+        let claim = |number: u128| format!("{number}{}", "x".repeat(2_000));
+        let outcomes = work.commit(&(0..9).map(|number| booking(number, &claim(number))).collect::<Vec<_>>());
+        let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert!(
+            stored < 9 && outcomes.iter().all(|o| matches!(o, Ok(()) | Err(CommitError::Unavailable(_)))),
+            "{outcomes:?}"
+        );
+        let stored = u32::try_from(stored).unwrap();
+        assert_eq!((count(&work, "appointment"), count(&work, "claim")), (stored, stored));
+        work.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
+        assert!(work.commit(&[booking(100, "a")])[0].is_ok());
+    }
+
+    #[test]
+    fn expired_receipts_are_swept_with_later_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = work(&folder);
+        let insert = "INSERT INTO receipt VALUES (?, '', x'', 1, ?)";
+        let now = schema::instant("2026-11-24T15:00:00Z".parse().unwrap());
+        for (key, expires_at) in
+            [("long ago", 0), ("a day ago", now - 24 * GRACE), ("just now", now - 1), ("later", now + 1)]
+        {
+            work.connection.execute(insert, params![key, expires_at]).unwrap();
+        }
+        assert!(work.commit(&[booking(1, "a")])[0].is_ok());
+        assert_eq!(count(&work, "receipt"), 2);
+        assert!(work.commit(&[booking(2, "b")])[0].is_ok());
+        assert_eq!(count(&work, "receipt"), 2, "those that may yet be asked for stay");
+    }
+}

@@ -1,0 +1,98 @@
+//! What every ledger must do, in terms of the port alone. An adapter says how an empty one is opened:
+//!
+//! ```ignore
+//! async fn open() -> (Arc<dyn Ledger>, impl Sized) { … }   // whatever must outlive the ledger stands beside it
+//! ledger_contract!(open);
+//! ```
+//!
+//! Each test gets a ledger of its own, in which the countries `pe` and `cl` are empty.
+
+mod changes;
+mod model;
+mod outbox;
+mod pages;
+mod races;
+mod receipts;
+
+pub use changes::*;
+pub use model::*;
+pub use outbox::*;
+pub use pages::*;
+pub use races::*;
+pub use receipts::*;
+
+/// Makes every test of the suite one of this module.
+macro_rules! ledger_contract {
+    ($open:path) => {
+        $crate::ledger_contract::each! { $open;
+            a_booking_is_read_back_as_it_was_written
+            what_was_never_stored_is_absent
+            every_kind_of_value_is_read_back_exactly
+            sixty_kilobytes_of_attributes_are_read_back_exactly
+            a_taken_claim_refuses_the_whole_change
+            a_stale_change_is_refused_whole
+            a_used_key_refuses_the_whole_change
+            of_several_reasons_the_first_is_given
+            a_first_revision_is_stored_once
+            a_revision_follows_the_latest
+            a_released_claim_is_free
+            a_reschedule_takes_and_releases_in_one_change
+            a_refused_reschedule_keeps_what_it_held
+            revisions_stay_as_they_were_written
+            countries_are_apart
+            taken_says_which_of_the_claims_are_held
+            an_event_is_notified_once_it_is_marked
+            an_empty_ledger_is_ready
+            of_fifty_who_want_one_claim_one_gets_it
+            of_overlapping_claims_no_two_are_held
+            disjoint_claims_do_not_hinder_each_other
+            of_fifty_changes_of_one_revision_one_is_stored
+            of_fifty_who_use_one_key_one_is_stored
+            a_stored_change_is_seen_by_every_later_read
+            a_receipt_is_read_back_until_it_expires
+            a_key_can_be_used_again_once_it_has_expired
+            a_key_is_used_until_the_instant_at_which_it_expires
+            a_page_is_in_the_order_of_start_then_id
+            without_a_start_sorts_last
+            a_page_holds_at_most_its_limit_and_the_last_one_says_so
+            each_filter_leaves_what_meets_it
+            filters_together_leave_what_meets_all
+            from_is_included_and_to_is_not
+            a_cursor_outlives_its_item
+            a_page_shows_the_latest_revision
+            nothing_listed_is_an_empty_page
+            random_changes_agree_with_a_model
+        }
+    };
+}
+pub(crate) use ledger_contract;
+
+/// The same for what has to be asked for its outbox: `open` gives the two ports of one ledger.
+macro_rules! outbox_contract {
+    ($open:path) => {
+        $crate::ledger_contract::each! { $open;
+            events_are_pending_in_the_order_of_their_changes
+            a_refused_change_has_no_events
+            an_event_is_pending_until_it_is_removed
+            a_removed_event_that_is_removed_again_is_no_error
+            pending_gives_at_most_its_limit_oldest_first
+            outboxes_are_apart
+            who_waits_is_woken_by_an_event
+            an_event_that_came_before_the_wait_wakes_too
+        }
+    };
+}
+pub(crate) use outbox_contract;
+
+macro_rules! each {
+    ($open:path; $($name:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let (subject, _kept) = $open().await;
+                $crate::ledger_contract::$name(subject).await;
+            }
+        )*
+    };
+}
+pub(crate) use each;

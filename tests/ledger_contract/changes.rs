@@ -1,0 +1,245 @@
+//! One change after another.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use citas_core::appointment::{Field, Phase, Value};
+use citas_core::ledger::{Change, CommitError, Ledger};
+
+use crate::support::appointments::*;
+
+pub async fn a_booking_is_read_back_as_it_was_written(ledger: Arc<dyn Ledger>) {
+    let mut change = booking(booked(1), &["doctor:1", "patient:1"]);
+    change.receipt = Some(receipt("k", &change.revision));
+    let stored = change.revision.clone();
+    ledger.commit(change).await.unwrap();
+
+    assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap().as_ref(), Some(&stored));
+    assert_eq!(ledger.revision(pe(), id(1), 1).await.unwrap().as_ref(), Some(&stored));
+    assert_eq!(ledger.history(pe(), id(1)).await.unwrap(), [stored]);
+}
+
+pub async fn what_was_never_stored_is_absent(ledger: Arc<dyn Ledger>) {
+    ledger.commit(change(booked(1))).await.unwrap();
+    assert_eq!(ledger.appointment(pe(), id(2)).await.unwrap(), None);
+    assert_eq!(ledger.revision(pe(), id(2), 1).await.unwrap(), None);
+    assert_eq!(ledger.revision(pe(), id(1), 0).await.unwrap(), None);
+    assert_eq!(ledger.revision(pe(), id(1), 2).await.unwrap(), None);
+    assert_eq!(ledger.history(pe(), id(2)).await.unwrap(), []);
+    assert_eq!(ledger.receipt(pe(), "k", now()).await.unwrap(), None);
+}
+
+pub async fn every_kind_of_value_is_read_back_exactly(ledger: Arc<dyn Ledger>) {
+    let mut revision = booked(1);
+    let values = [
+        Value::Text(String::new()),
+        Value::Text("ñandú «año» 𝕏 e\u{301} \u{0} \" \\ \u{1F9D1}\u{200D}\u{2695}\u{FE0F}".into()),
+        Value::Integer(i64::MIN),
+        Value::Integer(i64::MAX),
+        Value::Integer(0),
+        Value::Decimal("0.1".into()),
+        Value::Decimal("-1.5e300".into()),
+        Value::Decimal("123456789012345678901234567890.123456789".into()),
+        Value::Flag(true),
+        Value::Flag(false),
+        Value::Texts(Vec::new()),
+        Value::Texts(strings(&["b", "", "a", "b", "ü"])),
+    ];
+    let field = |(number, value)| Field { path: format!("/deep~1er/{number}/ñ"), value };
+    revision.appointment.attributes = values.into_iter().enumerate().map(field).collect();
+    revision.provenance.input = revision.appointment.attributes.clone();
+    ledger.commit(change(revision.clone())).await.unwrap();
+    assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap(), Some(revision));
+}
+
+pub async fn sixty_kilobytes_of_attributes_are_read_back_exactly(ledger: Arc<dyn Ledger>) {
+    let mut revision = booked(1);
+    revision.appointment.attributes =
+        (0..60).map(|number| text(&format!("/note{number}"), &"ñ\"x ".repeat(205))).collect();
+    ledger.commit(change(revision.clone())).await.unwrap();
+    let next = after(&revision);
+    ledger.commit(change(next.clone())).await.unwrap();
+    assert_eq!(ledger.history(pe(), id(1)).await.unwrap(), [revision, next]);
+}
+
+pub async fn a_taken_claim_refuses_the_whole_change(ledger: Arc<dyn Ledger>) {
+    ledger.commit(booking(booked(1), &["b"])).await.unwrap();
+    let refused = with_receipt(booking(booked(2), &["a", "b", "c"]));
+    assert_claim_taken(ledger.commit(refused).await, &["b"]);
+    assert_nothing_stored(&*ledger).await;
+}
+
+pub async fn a_stale_change_is_refused_whole(ledger: Arc<dyn Ledger>) {
+    let mut refused = with_receipt(booking(booked(2), &["a", "c"]));
+    refused.revision.appointment.revision = 2;
+    assert!(matches!(ledger.commit(refused).await, Err(CommitError::Stale)));
+    assert_nothing_stored(&*ledger).await;
+}
+
+pub async fn a_used_key_refuses_the_whole_change(ledger: Arc<dyn Ledger>) {
+    let mut first = change(booked(1));
+    first.receipt = Some(receipt("k", &first.revision));
+    ledger.commit(first.clone()).await.unwrap();
+
+    let refused = with_receipt(booking(booked(2), &["a", "c"]));
+    assert!(matches!(ledger.commit(refused).await, Err(CommitError::KeyUsed)));
+    assert_eq!(ledger.receipt(pe(), "k", now()).await.unwrap(), first.receipt);
+    assert_eq!(ledger.appointment(pe(), id(2)).await.unwrap(), None);
+    assert_eq!(taken(&*ledger, &["a", "c"]).await, HashSet::new());
+}
+
+pub async fn of_several_reasons_the_first_is_given(ledger: Arc<dyn Ledger>) {
+    let first = with_receipt(booking(booked(1), &["a"]));
+    ledger.commit(first).await.unwrap();
+
+    let everything_wrong = with_receipt(booking(booked(1), &["a"]));
+    assert!(matches!(ledger.commit(everything_wrong).await, Err(CommitError::KeyUsed)));
+    let stale_and_taken = booking(booked(1), &["a"]);
+    assert!(matches!(ledger.commit(stale_and_taken).await, Err(CommitError::Stale)));
+    let only_taken = booking(booked(2), &["a"]);
+    assert_claim_taken(ledger.commit(only_taken).await, &["a"]);
+}
+
+pub async fn a_first_revision_is_stored_once(ledger: Arc<dyn Ledger>) {
+    ledger.commit(change(booked(1))).await.unwrap();
+    let mut again = booked(1);
+    again.owner = "eva".into();
+    assert!(matches!(ledger.commit(change(again)).await, Err(CommitError::Stale)));
+    assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap(), Some(booked(1)));
+}
+
+pub async fn a_revision_follows_the_latest(ledger: Arc<dyn Ledger>) {
+    let first = booked(1);
+    let second = after(&first);
+    let third = after(&second);
+    ledger.commit(change(first.clone())).await.unwrap();
+    assert!(matches!(ledger.commit(change(third.clone())).await, Err(CommitError::Stale)), "a gap");
+    ledger.commit(change(second.clone())).await.unwrap();
+    assert!(matches!(ledger.commit(change(second.clone())).await, Err(CommitError::Stale)), "a repeat");
+    ledger.commit(change(third.clone())).await.unwrap();
+    assert_eq!(ledger.history(pe(), id(1)).await.unwrap(), [first, second, third]);
+}
+
+pub async fn a_released_claim_is_free(ledger: Arc<dyn Ledger>) {
+    let held = booking(booked(1), &["a", "b"]);
+    ledger.commit(held.clone()).await.unwrap();
+    ledger.commit(cancellation(&held)).await.unwrap();
+    assert_eq!(taken(&*ledger, &["a", "b"]).await, HashSet::new());
+    ledger.commit(booking(booked(2), &["a", "b"])).await.unwrap();
+}
+
+pub async fn a_reschedule_takes_and_releases_in_one_change(ledger: Arc<dyn Ledger>) {
+    let held = booking(booked(1), &["a", "b"]);
+    ledger.commit(held.clone()).await.unwrap();
+
+    let mut moved = change(after(&held.revision));
+    moved.revision.claims = strings(&["b", "c"]);
+    (moved.take, moved.release) = (strings(&["c"]), strings(&["a"]));
+    ledger.commit(moved).await.unwrap();
+    assert_eq!(taken(&*ledger, &["a", "b", "c"]).await, set(&["b", "c"]));
+}
+
+pub async fn a_refused_reschedule_keeps_what_it_held(ledger: Arc<dyn Ledger>) {
+    let held = booking(booked(1), &["a", "b"]);
+    ledger.commit(held.clone()).await.unwrap();
+    ledger.commit(booking(booked(2), &["d"])).await.unwrap();
+
+    let mut moved = change(after(&held.revision));
+    (moved.take, moved.release) = (strings(&["c", "d"]), strings(&["a", "b"]));
+    assert_claim_taken(ledger.commit(moved).await, &["d"]);
+    assert_eq!(taken(&*ledger, &["a", "b", "c", "d"]).await, set(&["a", "b", "d"]));
+    assert_eq!(ledger.history(pe(), id(1)).await.unwrap(), [held.revision]);
+}
+
+pub async fn revisions_stay_as_they_were_written(ledger: Arc<dyn Ledger>) {
+    let mut written = vec![booked(1)];
+    ledger.commit(change(booked(1))).await.unwrap();
+    for number in 2..=12 {
+        let mut next = after(written.last().unwrap());
+        next.starts_at = (number % 3 != 0).then(|| now() + minutes(number));
+        next.doctor = (number % 2 == 0).then(|| format!("doctor {number}"));
+        next.appointment.attributes.push(text(&format!("/{number}"), "new"));
+        ledger.commit(change(next.clone())).await.unwrap();
+        written.push(next);
+    }
+    assert_eq!(ledger.history(pe(), id(1)).await.unwrap(), written);
+    for revision in &written {
+        let number = revision.appointment.revision;
+        assert_eq!(ledger.revision(pe(), id(1), number).await.unwrap().as_ref(), Some(revision));
+    }
+    assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap().as_ref(), written.last());
+}
+
+pub async fn countries_are_apart(ledger: Arc<dyn Ledger>) {
+    let here = with_receipt(booking(booked(1), &["a"]));
+    let mut there = with_receipt(booking(booked(1), &["a"]));
+    there.revision.country = cl();
+    ledger.commit(here.clone()).await.unwrap();
+    assert_eq!(ledger.appointment(cl(), id(1)).await.unwrap(), None);
+    assert_eq!(ledger.receipt(cl(), "k", now()).await.unwrap(), None);
+    assert_eq!(ledger.taken(cl(), &strings(&["a"])).await.unwrap(), HashSet::new());
+
+    ledger.commit(there.clone()).await.unwrap();
+    ledger.mark_notified(pe(), id(9)).await.unwrap();
+    assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap(), Some(here.revision));
+    assert_eq!(ledger.appointment(cl(), id(1)).await.unwrap(), Some(there.revision));
+    assert!(!ledger.notified(cl(), id(9)).await.unwrap());
+}
+
+pub async fn taken_says_which_of_the_claims_are_held(ledger: Arc<dyn Ledger>) {
+    let held: Vec<String> = (0..40).map(|number| format!("doctor:{number}")).collect();
+    let mut change = change(booked(1));
+    (change.revision.claims, change.take) = (held.clone(), held.clone());
+    ledger.commit(change).await.unwrap();
+
+    assert_eq!(ledger.taken(pe(), &[]).await.unwrap(), HashSet::new());
+    let asked: Vec<String> = (20..120).map(|number| format!("doctor:{number}")).collect();
+    assert_eq!(ledger.taken(pe(), &asked).await.unwrap(), held[20..].iter().cloned().collect());
+}
+
+pub async fn an_event_is_notified_once_it_is_marked(ledger: Arc<dyn Ledger>) {
+    assert!(!ledger.notified(pe(), id(1)).await.unwrap());
+    ledger.mark_notified(pe(), id(1)).await.unwrap();
+    ledger.mark_notified(pe(), id(1)).await.unwrap();
+    assert!(ledger.notified(pe(), id(1)).await.unwrap());
+    assert!(!ledger.notified(pe(), id(2)).await.unwrap());
+}
+
+pub async fn an_empty_ledger_is_ready(ledger: Arc<dyn Ledger>) {
+    ledger.ready(pe()).await.unwrap();
+    ledger.ready(cl()).await.unwrap();
+}
+
+pub(super) fn with_receipt(mut change: Change) -> Change {
+    change.receipt = Some(receipt("k", &change.revision));
+    change
+}
+
+pub(super) fn assert_claim_taken(result: Result<(), CommitError>, claims: &[&str]) {
+    let Err(CommitError::ClaimTaken(claim)) = result else { panic!("{result:?}") };
+    assert!(claims.contains(&claim.as_str()), "{claim} is not one of {claims:?}");
+}
+
+fn cancellation(held: &Change) -> Change {
+    let mut cancelled = change(after(&held.revision));
+    cancelled.revision.appointment.phase = Phase::Cancelled;
+    cancelled.revision.claims.clear();
+    cancelled.release.clone_from(&held.take);
+    cancelled
+}
+
+/// That the change of appointment 2 with a receipt and the claims `a` and `c` left no trace.
+async fn assert_nothing_stored(ledger: &dyn Ledger) {
+    assert_eq!(ledger.appointment(pe(), id(2)).await.unwrap(), None);
+    assert_eq!(ledger.history(pe(), id(2)).await.unwrap(), []);
+    assert_eq!(taken(ledger, &["a", "c"]).await, HashSet::new());
+    assert_eq!(ledger.receipt(pe(), "k", now()).await.unwrap(), None);
+}
+
+async fn taken(ledger: &dyn Ledger, claims: &[&str]) -> HashSet<String> {
+    ledger.taken(pe(), &strings(claims)).await.unwrap()
+}
+
+fn set(claims: &[&str]) -> HashSet<String> {
+    strings(claims).into_iter().collect()
+}

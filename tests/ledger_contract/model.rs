@@ -1,0 +1,205 @@
+//! Random changes, each also told to a model in memory that is too simple to be wrong; the two must agree.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use citas_core::appointment::{Phase, Revision};
+use citas_core::ledger::{Change, CommitError, Ledger, Query, Receipt};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::pages::walk;
+use crate::support::appointments::*;
+use crate::support::chance::Chance;
+
+const STEPS: usize = 400;
+const APPOINTMENTS: usize = 24;
+const CLAIMS: usize = 16;
+const KEYS: usize = 8;
+
+#[derive(Default)]
+struct Model {
+    histories: HashMap<Uuid, Vec<Revision>>,
+    claims: HashMap<String, Uuid>,
+    receipts: HashMap<String, Receipt>,
+}
+
+impl Model {
+    fn commit(&mut self, change: &Change) -> Result<(), CommitError> {
+        let revision = &change.revision;
+        let id = revision.appointment.id;
+        let used = change.receipt.as_ref().and_then(|receipt| self.receipt(&receipt.key, revision.updated_at));
+        if used.is_some() {
+            return Err(CommitError::KeyUsed);
+        }
+        let known = self.histories.get(&id).map_or(0, Vec::len);
+        if usize::try_from(revision.appointment.revision).unwrap() != known + 1 {
+            return Err(CommitError::Stale);
+        }
+        if let Some(claim) = change.take.iter().find(|claim| self.claims.contains_key(*claim)) {
+            return Err(CommitError::ClaimTaken(claim.clone()));
+        }
+        self.claims.retain(|claim, _| !change.release.contains(claim));
+        self.claims.extend(change.take.iter().map(|claim| (claim.clone(), id)));
+        self.receipts.extend(change.receipt.iter().map(|receipt| (receipt.key.clone(), receipt.clone())));
+        self.histories.entry(id).or_default().push(revision.clone());
+        Ok(())
+    }
+
+    fn receipt(&self, key: &str, now: Timestamp) -> Option<Receipt> {
+        self.receipts.get(key).filter(|receipt| receipt.expires_at > now).cloned()
+    }
+
+    fn latest(&self, id: Uuid) -> Option<&Revision> {
+        self.histories.get(&id)?.last()
+    }
+
+    fn list(&self, query: &Query) -> Vec<Revision> {
+        let given = |filter: &Option<String>, value: Option<&String>| filter.is_none() || filter.as_ref() == value;
+        let meets = |item: &Revision| {
+            given(&query.owner, Some(&item.owner))
+                && given(&query.patient, Some(&item.patient))
+                && given(&query.doctor, item.doctor.as_ref())
+                && given(&query.hospital, item.hospital.as_ref())
+                && query.phase.is_none_or(|phase| item.appointment.phase == phase)
+                && query.from.is_none_or(|from| item.starts_at.is_some_and(|start| start >= from))
+                && query.to.is_none_or(|to| item.starts_at.is_some_and(|start| start < to))
+        };
+        let latest = self.histories.values().filter_map(|history| history.last());
+        let mut items: Vec<Revision> = latest.filter(|item| meets(item)).cloned().collect();
+        items.sort_by_key(|item| (item.starts_at.is_none(), item.starts_at, item.appointment.id));
+        items
+    }
+}
+
+pub async fn random_changes_agree_with_a_model(ledger: Arc<dyn Ledger>) {
+    for seed in 1..=3 {
+        // Each round has ids, claims and keys of its own.
+        let mut round = Round { seed, chance: Chance::seeded(seed), now: now(), model: Model::default() };
+        let mut refused = HashSet::new();
+        for step in 0..STEPS {
+            round.now += minutes(round.chance.below(3));
+            let change = round.change();
+            let (stored, expected) = (ledger.commit(change.clone()).await, round.model.commit(&change));
+            assert_agree(&change, &stored, &expected, &round.model, step);
+            refused.extend(expected.err().map(|error| std::mem::discriminant(&error)));
+            round.check_reads(&*ledger, &change).await;
+            if step % 20 == 0 {
+                round.check_list(&*ledger).await;
+            }
+        }
+        assert_eq!(refused.len(), 3, "every reason has come up");
+    }
+}
+
+fn assert_agree(
+    change: &Change,
+    stored: &Result<(), CommitError>,
+    expected: &Result<(), CommitError>,
+    model: &Model,
+    step: usize,
+) {
+    let agree = match (stored, expected) {
+        (Ok(()), Ok(())) | (Err(CommitError::KeyUsed), Err(CommitError::KeyUsed)) => true,
+        (Err(CommitError::Stale), Err(CommitError::Stale)) => true,
+        (Err(CommitError::ClaimTaken(claim)), Err(CommitError::ClaimTaken(_))) => {
+            change.take.contains(claim) && model.claims.contains_key(claim)
+        }
+        _ => false,
+    };
+    assert!(agree, "step {step}: {stored:?}, and the model {expected:?}, of {change:?}");
+}
+
+struct Round {
+    seed: u64,
+    chance: Chance,
+    now: Timestamp,
+    model: Model,
+}
+
+impl Round {
+    /// A booking, a move or a cancellation, now and then of a revision that is no longer the latest.
+    fn change(&mut self) -> Change {
+        let number = self.chance.below(APPOINTMENTS);
+        let id = self.id(number);
+        let before = self.before(id);
+        let mut revision = before.as_ref().map_or_else(|| booked(number), after);
+        revision.appointment.id = id;
+        revision.updated_at = self.now;
+        let held = before.map(|before| before.claims).unwrap_or_default();
+        self.vary(&mut revision);
+        let take: Vec<String> = revision.claims.iter().filter(|claim| !held.contains(claim)).cloned().collect();
+        let release = held.into_iter().filter(|claim| !revision.claims.contains(claim)).collect();
+        let receipt = self.chance.once_in(3).then(|| self.receipt(&revision));
+        Change { revision, take, release, receipt, events: Vec::new() }
+    }
+
+    fn before(&mut self, id: Uuid) -> Option<Revision> {
+        let history = self.model.histories.get(&id)?;
+        if self.chance.once_in(8) {
+            return Some(self.chance.pick(history).clone()).filter(|_| !self.chance.once_in(3));
+        }
+        history.last().cloned()
+    }
+
+    fn vary(&mut self, revision: &mut Revision) {
+        let chance = &mut self.chance;
+        revision.appointment.phase = *chance.pick(&Phase::ALL);
+        revision.starts_at = (!chance.once_in(5)).then(|| now() + minutes(chance.below(20)));
+        revision.owner = format!("owner {} {}", self.seed, chance.below(3));
+        revision.patient = format!("patient {}", chance.below(3));
+        revision.doctor = (!chance.once_in(4)).then(|| format!("doctor {}", chance.below(3)));
+        revision.hospital = (!chance.once_in(4)).then(|| format!("hospital {}", chance.below(2)));
+        let live = revision.appointment.phase.is_live();
+        let count = if live { chance.below(4) } else { 0 };
+        let claims: HashSet<usize> = (0..count).map(|_| chance.below(CLAIMS)).collect();
+        revision.claims = claims.into_iter().map(|claim| format!("claim {} {claim}", self.seed)).collect();
+        revision.claims.sort();
+    }
+
+    fn receipt(&mut self, revision: &Revision) -> Receipt {
+        let key = format!("key {} {}", self.seed, self.chance.below(KEYS));
+        let expires_at = self.now + minutes(1 + self.chance.below(10));
+        Receipt { expires_at, ..receipt(&key, revision) }
+    }
+
+    async fn check_reads(&mut self, ledger: &dyn Ledger, change: &Change) {
+        let id = change.revision.appointment.id;
+        assert_eq!(ledger.appointment(pe(), id).await.unwrap().as_ref(), self.model.latest(id));
+        let claims: Vec<String> = (0..CLAIMS).map(|claim| format!("claim {} {claim}", self.seed)).collect();
+        let taken: HashSet<String> = self.model.claims.keys().cloned().collect();
+        assert_eq!(ledger.taken(pe(), &claims).await.unwrap(), taken);
+        let key = format!("key {} {}", self.seed, self.chance.below(KEYS));
+        assert_eq!(ledger.receipt(pe(), &key, self.now).await.unwrap(), self.model.receipt(&key, self.now));
+    }
+
+    async fn check_list(&mut self, ledger: &dyn Ledger) {
+        for number in 0..APPOINTMENTS {
+            let id = self.id(number);
+            let history = self.model.histories.get(&id).cloned().unwrap_or_default();
+            assert_eq!(ledger.history(pe(), id).await.unwrap(), history);
+        }
+        let query = self.query();
+        assert_eq!(walk(ledger, &query).await, self.model.list(&query), "{query:?}");
+    }
+
+    /// Always of one owner, so that other rounds' appointments are not in it.
+    fn query(&mut self) -> Query {
+        let chance = &mut self.chance;
+        Query {
+            owner: Some(format!("owner {} {}", self.seed, chance.below(3))),
+            patient: chance.once_in(4).then(|| format!("patient {}", chance.below(3))),
+            doctor: chance.once_in(4).then(|| format!("doctor {}", chance.below(3))),
+            hospital: chance.once_in(4).then(|| format!("hospital {}", chance.below(2))),
+            from: chance.once_in(4).then(|| now() + minutes(chance.below(20))),
+            to: chance.once_in(4).then(|| now() + minutes(chance.below(20))),
+            phase: chance.once_in(4).then(|| *chance.pick(&Phase::ALL)),
+            after: None,
+            limit: 1 + chance.below(5),
+        }
+    }
+
+    fn id(&self, number: usize) -> Uuid {
+        id(usize::try_from(self.seed).unwrap() * 1_000 + number)
+    }
+}

@@ -1,0 +1,97 @@
+//! What every outbox that has to be asked must do.
+
+use std::sync::Arc;
+
+use citas_core::event::Event;
+use citas_core::ledger::{Change, CommitError, Ledger, Outbox};
+use futures::FutureExt as _;
+use uuid::Uuid;
+
+use super::changes::assert_claim_taken;
+use crate::support::appointments::*;
+
+/// The two ports of one ledger.
+pub type Ports = (Arc<dyn Ledger>, Arc<dyn Outbox>);
+
+fn with_events(mut change: Change, ids: &[usize]) -> Change {
+    change.events = ids.iter().map(|number| Event::new(id(*number), "booked", &change.revision)).collect();
+    change
+}
+
+async fn pending(outbox: &dyn Outbox) -> Vec<Uuid> {
+    outbox.pending(pe(), 1_000).await.unwrap().iter().map(|event| event.id).collect()
+}
+
+pub async fn events_are_pending_in_the_order_of_their_changes((ledger, outbox): Ports) {
+    // Ids that sort otherwise than the changes came.
+    let first = with_events(change(booked(1)), &[9, 3]);
+    let second = with_events(change(after(&first.revision)), &[5]);
+    ledger.commit(first.clone()).await.unwrap();
+    ledger.commit(with_events(change(booked(2)), &[1])).await.unwrap();
+    ledger.commit(second.clone()).await.unwrap();
+
+    assert_eq!(pending(&*outbox).await, [id(9), id(3), id(1), id(5)]);
+    let events = outbox.pending(pe(), 10).await.unwrap();
+    assert_eq!(events[0], first.events[0]);
+    assert_eq!(events[3], second.events[0]);
+}
+
+pub async fn a_refused_change_has_no_events((ledger, outbox): Ports) {
+    ledger.commit(booking(booked(1), &["a"])).await.unwrap();
+    let taken = with_events(booking(booked(2), &["a"]), &[1]);
+    assert_claim_taken(ledger.commit(taken).await, &["a"]);
+    let stale = with_events(change(booked(1)), &[2]);
+    assert!(matches!(ledger.commit(stale).await, Err(CommitError::Stale)));
+    assert_eq!(pending(&*outbox).await, Vec::<Uuid>::new());
+}
+
+pub async fn an_event_is_pending_until_it_is_removed((ledger, outbox): Ports) {
+    ledger.commit(with_events(change(booked(1)), &[1, 2, 3])).await.unwrap();
+    assert_eq!(pending(&*outbox).await, pending(&*outbox).await);
+    outbox.remove(pe(), &[id(1), id(3)]).await.unwrap();
+    assert_eq!(pending(&*outbox).await, [id(2)]);
+}
+
+pub async fn a_removed_event_that_is_removed_again_is_no_error((ledger, outbox): Ports) {
+    ledger.commit(with_events(change(booked(1)), &[1])).await.unwrap();
+    outbox.remove(pe(), &[id(1), id(7)]).await.unwrap();
+    outbox.remove(pe(), &[id(1)]).await.unwrap();
+    outbox.remove(pe(), &[]).await.unwrap();
+    assert_eq!(pending(&*outbox).await, Vec::<Uuid>::new());
+}
+
+pub async fn pending_gives_at_most_its_limit_oldest_first((ledger, outbox): Ports) {
+    for number in 1..=5 {
+        ledger.commit(with_events(change(booked(number)), &[number])).await.unwrap();
+    }
+    let ids = |events: Vec<Event>| events.iter().map(|event| event.id).collect::<Vec<_>>();
+    assert_eq!(ids(outbox.pending(pe(), 2).await.unwrap()), [id(1), id(2)]);
+    // What comes after the outbox was emptied is still younger than what comes then.
+    outbox.remove(pe(), &(1..=5).map(id).collect::<Vec<_>>()).await.unwrap();
+    ledger.commit(with_events(change(booked(6)), &[6])).await.unwrap();
+    ledger.commit(with_events(change(booked(7)), &[4])).await.unwrap();
+    assert_eq!(pending(&*outbox).await, [id(6), id(4)]);
+}
+
+pub async fn outboxes_are_apart((ledger, outbox): Ports) {
+    ledger.commit(with_events(change(booked(1)), &[1])).await.unwrap();
+    assert_eq!(outbox.pending(cl(), 10).await.unwrap(), []);
+    outbox.remove(cl(), &[id(1)]).await.unwrap();
+    assert_eq!(pending(&*outbox).await, [id(1)]);
+}
+
+pub async fn who_waits_is_woken_by_an_event((ledger, outbox): Ports) {
+    let mut waiting = std::pin::pin!(outbox.changed(pe()));
+    assert!(waiting.as_mut().now_or_never().is_none(), "nothing has come");
+    ledger.commit(change(booked(1))).await.unwrap();
+    assert!(waiting.as_mut().now_or_never().is_none(), "a change without events");
+    ledger.commit(with_events(change(booked(2)), &[1])).await.unwrap();
+    waiting.await;
+}
+
+pub async fn an_event_that_came_before_the_wait_wakes_too((ledger, outbox): Ports) {
+    ledger.commit(with_events(change(booked(1)), &[1])).await.unwrap();
+    ledger.commit(with_events(change(booked(2)), &[2])).await.unwrap();
+    outbox.changed(pe()).await;
+    assert!(outbox.changed(pe()).now_or_never().is_none(), "the last wait has taken both");
+}

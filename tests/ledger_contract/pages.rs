@@ -1,0 +1,200 @@
+//! Lists: which appointments, in which order, and how one goes on to the next page.
+
+use std::sync::Arc;
+
+use citas_core::appointment::{Phase, Revision};
+use citas_core::ledger::{Ledger, Page, Position, Query};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::support::appointments::*;
+
+/// Noon, and so many minutes later.
+fn noon(later: usize) -> Timestamp {
+    at("2026-12-01T17:00:00Z") + minutes(later)
+}
+
+fn starting(number: usize, start: Option<Timestamp>) -> Revision {
+    Revision { starts_at: start, ..booked(number) }
+}
+
+async fn store(ledger: &dyn Ledger, revisions: impl IntoIterator<Item = Revision>) {
+    for revision in revisions {
+        ledger.commit(change(revision)).await.unwrap();
+    }
+}
+
+fn ids(page: &Page) -> Vec<Uuid> {
+    page.items.iter().map(|item| item.appointment.id).collect()
+}
+
+fn numbered(numbers: &[usize]) -> Vec<Uuid> {
+    numbers.iter().copied().map(id).collect()
+}
+
+fn of_hospital(limit: usize) -> Query {
+    Query { hospital: booked(0).hospital, limit, ..Query::default() }
+}
+
+/// Every item of every page, whatever the limit.
+pub(super) async fn walk(ledger: &dyn Ledger, query: &Query) -> Vec<Revision> {
+    let (mut query, mut items) = (query.clone(), Vec::new());
+    loop {
+        let page = ledger.page(pe(), &query).await.unwrap();
+        assert!(page.items.len() <= query.limit);
+        items.extend(page.items);
+        let Some(next) = page.next else { return items };
+        assert_eq!(items.last().map(|item| item.appointment.id), Some(next.id), "a page ends with its last item");
+        query.after = Some(next);
+    }
+}
+
+pub async fn a_page_is_in_the_order_of_start_then_id(ledger: Arc<dyn Ledger>) {
+    let starts =
+        [(5, noon(1)), (2, noon(9)), (4, noon(1)), (3, noon(0)), (1, noon(1)), (6, at("1969-07-20T20:17:40Z"))];
+    store(&*ledger, starts.map(|(number, start)| starting(number, Some(start)))).await;
+    let expected = numbered(&[6, 3, 1, 4, 5, 2]);
+    for limit in 1..=7 {
+        let found: Vec<Uuid> =
+            walk(&*ledger, &of_hospital(limit)).await.iter().map(|item| item.appointment.id).collect();
+        assert_eq!(found, expected, "{limit} a page");
+    }
+}
+
+pub async fn without_a_start_sorts_last(ledger: Arc<dyn Ledger>) {
+    let far = at("9999-12-01T00:00:00Z");
+    store(&*ledger, [(1, None), (2, Some(noon(0))), (3, None), (4, Some(far))].map(|(n, start)| starting(n, start)))
+        .await;
+    for limit in 1..=5 {
+        let found: Vec<Uuid> =
+            walk(&*ledger, &of_hospital(limit)).await.iter().map(|item| item.appointment.id).collect();
+        assert_eq!(found, numbered(&[2, 4, 1, 3]), "{limit} a page");
+    }
+}
+
+pub async fn a_page_holds_at_most_its_limit_and_the_last_one_says_so(ledger: Arc<dyn Ledger>) {
+    store(&*ledger, (1..=4).map(|number| starting(number, Some(noon(number))))).await;
+    let first = ledger.page(pe(), &of_hospital(2)).await.unwrap();
+    assert_eq!(ids(&first), numbered(&[1, 2]));
+    assert_eq!(first.next, Some(Position { starts_at: Some(noon(2)), id: id(2) }));
+    let last = ledger.page(pe(), &Query { after: first.next, ..of_hospital(2) }).await.unwrap();
+    assert_eq!(ids(&last), numbered(&[3, 4]));
+    assert_eq!(last.next, None);
+}
+
+pub async fn each_filter_leaves_what_meets_it(ledger: Arc<dyn Ledger>) {
+    let mut other = starting(2, Some(noon(2)));
+    other.owner = "eva".into();
+    other.patient = "ce:000123".into();
+    other.doctor = None;
+    other.hospital = Some("00000001".into());
+    other.appointment.phase = Phase::NoShow;
+    store(&*ledger, [starting(1, Some(noon(1))), other.clone()]).await;
+
+    let all = Query { limit: 10, ..Query::default() };
+    let (both, mine, others) = (&[1, 2][..], &[1][..], &[2][..]);
+    for (query, expected) in [
+        (all.clone(), both),
+        (Query { owner: Some("ana".into()), ..all.clone() }, mine),
+        (Query { owner: Some("eva".into()), ..all.clone() }, others),
+        (Query { patient: Some("dni:10117410".into()), ..all.clone() }, mine),
+        (Query { patient: Some("ce:000123".into()), ..all.clone() }, others),
+        (Query { doctor: Some("45678".into()), ..all.clone() }, mine),
+        (Query { hospital: Some("00006219".into()), ..all.clone() }, mine),
+        (Query { hospital: Some("00000001".into()), ..all.clone() }, others),
+        (Query { phase: Some(Phase::Booked), ..all.clone() }, mine),
+        (Query { phase: Some(Phase::NoShow), ..all.clone() }, others),
+        (Query { owner: Some("an".into()), ..all.clone() }, &[]),
+        (Query { owner: Some("ANA".into()), ..all.clone() }, &[]),
+    ] {
+        assert_eq!(ids(&ledger.page(pe(), &query).await.unwrap()), numbered(expected), "{query:?}");
+    }
+}
+
+pub async fn filters_together_leave_what_meets_all(ledger: Arc<dyn Ledger>) {
+    // Each bit of the number is one of two owners, patients, doctors, hospitals and phases.
+    let revision = |number: usize| {
+        let bit = |bit: usize| (number >> bit) & 1;
+        let mut revision = starting(number, Some(noon(number)));
+        revision.owner = format!("owner {}", bit(0));
+        revision.patient = format!("patient {}", bit(1));
+        revision.doctor = Some(format!("doctor {}", bit(2)));
+        revision.hospital = Some(format!("hospital {}", bit(3)));
+        revision.appointment.phase = [Phase::Booked, Phase::Cancelled][bit(4)];
+        revision
+    };
+    store(&*ledger, (0..32).map(revision)).await;
+    for given in 0..32_usize {
+        let if_given = |bit: usize, word: &str| (given & (1 << bit) != 0).then(|| format!("{word} 1"));
+        let query = Query {
+            owner: if_given(0, "owner"),
+            patient: if_given(1, "patient"),
+            doctor: if_given(2, "doctor"),
+            hospital: if_given(3, "hospital"),
+            phase: if_given(4, "").map(|_| Phase::Cancelled),
+            limit: 3,
+            ..Query::default()
+        };
+        let expected: Vec<Revision> = (0..32).filter(|number| number & given == given).map(revision).collect();
+        assert_eq!(walk(&*ledger, &query).await, expected, "{query:?}");
+    }
+}
+
+pub async fn from_is_included_and_to_is_not(ledger: Arc<dyn Ledger>) {
+    store(&*ledger, (1..=5).map(|number| starting(number, Some(noon(number))))).await;
+    store(&*ledger, [starting(6, None)]).await;
+    let far = Some(at("9999-12-01T00:00:00Z"));
+    for (from, to, expected) in [
+        (Some(noon(2)), Some(noon(4)), &[2, 3][..]),
+        (Some(noon(2)), Some(noon(2)), &[]),
+        (Some(noon(3)), None, &[3, 4, 5]),
+        (None, Some(noon(3)), &[1, 2]),
+        (None, far, &[1, 2, 3, 4, 5]),
+        (far, None, &[]),
+        (Some(at("0001-01-01T00:00:00Z")), far, &[1, 2, 3, 4, 5]),
+        (None, None, &[1, 2, 3, 4, 5, 6]),
+    ] {
+        for limit in [1, 2, 10] {
+            let query = Query { from, to, ..of_hospital(limit) };
+            let found: Vec<Uuid> = walk(&*ledger, &query).await.iter().map(|item| item.appointment.id).collect();
+            assert_eq!(found, numbered(expected), "{query:?}");
+        }
+    }
+}
+
+pub async fn a_cursor_outlives_its_item(ledger: Arc<dyn Ledger>) {
+    store(&*ledger, (1..=6).map(|number| starting(number, (number < 5).then(|| noon(number))))).await;
+    let page = ledger.page(pe(), &of_hospital(2)).await.unwrap();
+    let rest = Query { after: page.next, ..of_hospital(10) };
+
+    // The last item moves away: to the end, and to another hospital.
+    let mut moved = after(&starting(2, None));
+    store(&*ledger, [moved.clone()]).await;
+    assert_eq!(ids(&ledger.page(pe(), &rest).await.unwrap()), numbered(&[3, 4, 2, 5, 6]));
+    moved.hospital = Some("elsewhere".into());
+    store(&*ledger, [after(&moved)]).await;
+    assert_eq!(ids(&ledger.page(pe(), &rest).await.unwrap()), numbered(&[3, 4, 5, 6]));
+
+    let never_there = Position { starts_at: Some(noon(3)), id: id(0) };
+    let page = ledger.page(pe(), &Query { after: Some(never_there), ..of_hospital(10) }).await.unwrap();
+    assert_eq!(ids(&page), numbered(&[3, 4, 5, 6]));
+    let without_start = Position { starts_at: None, id: id(5) };
+    let page = ledger.page(pe(), &Query { after: Some(without_start), ..of_hospital(10) }).await.unwrap();
+    assert_eq!(ids(&page), numbered(&[6]));
+}
+
+pub async fn a_page_shows_the_latest_revision(ledger: Arc<dyn Ledger>) {
+    let first = starting(1, Some(noon(1)));
+    let mut second = after(&first);
+    second.appointment.phase = Phase::Cancelled;
+    second.doctor = None;
+    store(&*ledger, [first, second.clone()]).await;
+    assert_eq!(ledger.page(pe(), &of_hospital(10)).await.unwrap().items, [second]);
+    let of_doctor = Query { doctor: Some("45678".into()), limit: 10, ..Query::default() };
+    assert_eq!(ledger.page(pe(), &of_doctor).await.unwrap().items, []);
+}
+
+pub async fn nothing_listed_is_an_empty_page(ledger: Arc<dyn Ledger>) {
+    let page = ledger.page(pe(), &of_hospital(10)).await.unwrap();
+    assert_eq!((page.items, page.next), (Vec::new(), None));
+}

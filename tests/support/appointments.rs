@@ -1,0 +1,115 @@
+//! Appointments to store. Each test changes what it is about and leaves the rest.
+
+use citas_core::appointment::{Appointment, CountryCode, Field, Phase, Provenance, Revision, RulesId, Slot, Value};
+use citas_core::ledger::{Change, Receipt};
+use citas_core::rules::{Context, Role, Shift, ZoneClock};
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+pub fn pe() -> CountryCode {
+    "pe".parse().unwrap()
+}
+
+pub fn cl() -> CountryCode {
+    "cl".parse().unwrap()
+}
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// When everything here is stored, unless a test says otherwise.
+pub fn now() -> Timestamp {
+    at("2026-11-24T15:00:00.123456789Z")
+}
+
+pub fn minutes(count: usize) -> SignedDuration {
+    SignedDuration::from_mins(i64::try_from(count).unwrap())
+}
+
+pub fn id(number: usize) -> Uuid {
+    Uuid::from_u128(0x0193_5f00_0000_7000_8000_0000_0000_0000 + u128::try_from(number).unwrap())
+}
+
+/// Peru's appointment `number`, just booked.
+pub fn booked(number: usize) -> Revision {
+    Revision {
+        country: pe(),
+        appointment: Appointment {
+            id: id(number),
+            phase: Phase::Booked,
+            slot: Some(Slot { start: "2026-12-01T09:30".parse().unwrap(), minutes: 30, zone: "America/Lima".into() }),
+            revision: 1,
+            attributes: vec![text("/dni", "10117410"), text("/districtName", "Miraflores")],
+        },
+        starts_at: Some(at("2026-12-01T14:30:00Z")),
+        claims: Vec::new(),
+        owner: "ana".into(),
+        patient: "dni:10117410".into(),
+        doctor: Some("45678".into()),
+        hospital: Some("00006219".into()),
+        created_at: now(),
+        updated_at: now(),
+        provenance: provenance(),
+    }
+}
+
+/// What `before` becomes next, a minute later.
+pub fn after(before: &Revision) -> Revision {
+    let mut next = before.clone();
+    next.appointment.revision += 1;
+    next.updated_at += minutes(1);
+    next.provenance.action = "reschedule".into();
+    next
+}
+
+/// A change that takes all of the revision's claims.
+pub fn booking(mut revision: Revision, claims: &[&str]) -> Change {
+    revision.claims = strings(claims);
+    Change { revision, take: strings(claims), release: Vec::new(), receipt: None, events: Vec::new() }
+}
+
+/// The next revision, with nothing taken or released.
+pub fn change(revision: Revision) -> Change {
+    Change { revision, take: Vec::new(), release: Vec::new(), receipt: None, events: Vec::new() }
+}
+
+/// The receipt of `key` for what the revision is, for a day.
+pub fn receipt(key: &str, revision: &Revision) -> Receipt {
+    Receipt {
+        key: key.into(),
+        fingerprint: format!("fingerprint of {key}"),
+        appointment: revision.appointment.id,
+        revision: revision.appointment.revision,
+        expires_at: revision.updated_at + SignedDuration::from_hours(24),
+    }
+}
+
+pub fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+pub fn text(path: &str, value: &str) -> Field {
+    Field { path: path.into(), value: Value::Text(value.into()) }
+}
+
+fn provenance() -> Provenance {
+    Provenance {
+        action: "book".into(),
+        input: vec![text("/dni", "10117410-2"), text("/email", "ana@example.com")],
+        context: Context {
+            now: now().as_second(),
+            clocks: vec![ZoneClock {
+                zone: "America/Lima".into(),
+                now: "2026-11-24T10:00".parse().unwrap(),
+                shifts: vec![Shift { at: i64::MIN, offset_minutes: -300 }],
+            }],
+            role: Role::Patient,
+        },
+        rules: RulesId { version: "1.0.0".into(), digest: format!("sha256:{}", "ab".repeat(32)) },
+        contract: "1.0.0".into(),
+        host: "0.1.0".into(),
+        subject: "ana".into(),
+        request_id: "01935f00-request".into(),
+    }
+}
