@@ -4,6 +4,9 @@
 //! `citas_core`. The adapters never import one another.
 
 pub mod api;
+pub mod command;
+pub mod config;
 pub mod local;
 pub mod registry;
 pub mod rules;
+pub mod wiring;

@@ -53,7 +53,8 @@ pub(super) fn claims(
     validation.validate_nbf = true;
     // The audience is checked below: Cognito's stands in a claim of another name.
     validation.validate_aud = false;
-    let token = jsonwebtoken::decode::<AccessToken>(token, key, &validation).map_err(|error| reason(error.kind()))?.claims;
+    let token =
+        jsonwebtoken::decode::<AccessToken>(token, key, &validation).map_err(|error| reason(error.kind()))?.claims;
     if !token.is_for(audience) {
         return Err(BadToken("the token is for another audience"));
     }

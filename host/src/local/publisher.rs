@@ -5,8 +5,8 @@ use std::sync::Arc;
 use citas_core::event::Event;
 use citas_core::notifier::Notifier;
 use citas_core::publisher::{NotPublished, Publisher};
-use futures::StreamExt as _;
-use futures::stream;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, stream};
 
 /// How many events are told of at once.
 const AT_ONCE: usize = 32;
@@ -24,12 +24,16 @@ impl InProcessPublisher {
     }
 }
 
+impl InProcessPublisher {
+    async fn tell(&self, event: &Event) -> Result<(), NotPublished> {
+        self.notifier.notify(event).await.map_err(|error| NotPublished(error.to_string()))
+    }
+}
+
 #[async_trait::async_trait]
 impl Publisher for InProcessPublisher {
     async fn publish(&self, events: &[Event]) -> Vec<Result<(), NotPublished>> {
-        let told = events.iter().map(|event| async {
-            self.notifier.notify(event).await.map_err(|error| NotPublished(error.to_string()))
-        });
+        let told: Vec<BoxFuture<'_, _>> = events.iter().map(|event| self.tell(event).boxed()).collect();
         stream::iter(told).buffered(AT_ONCE).collect().await
     }
 }

@@ -34,11 +34,7 @@ pub(super) fn context(context: &port::Context) -> wit::Context {
 
 fn zone_clock(clock: &port::ZoneClock) -> wit::ZoneClock {
     let shift = |shift: &port::Shift| wit::Shift { at: shift.at, offset_minutes: shift.offset_minutes };
-    wit::ZoneClock {
-        zone: clock.zone.clone(),
-        now: civil(clock.now),
-        shifts: clock.shifts.iter().map(shift).collect(),
-    }
+    wit::ZoneClock { zone: clock.zone.clone(), now: civil(clock.now), shifts: clock.shifts.iter().map(shift).collect() }
 }
 
 fn civil(time: DateTime) -> wit::Civil {

@@ -155,8 +155,8 @@ impl CountryFolder {
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let file = path.join("rules.toml");
         let text = fs::read_to_string(&file).map_err(|cause| FolderError::Unreadable(file.clone(), cause))?;
-        let manifest = toml::from_str(&text)
-            .map_err(|cause| FolderError::Manifest { path: file, cause: Box::new(cause) })?;
+        let manifest =
+            toml::from_str(&text).map_err(|cause| FolderError::Manifest { path: file, cause: Box::new(cause) })?;
         Ok(Self { path: path.to_owned(), manifest })
     }
 
@@ -180,25 +180,12 @@ impl CountryFolder {
             .map_err(|cause| BuildError::Encode { package: self.manifest.package.clone(), cause: format!("{cause:#}") })
     }
 
-    /// The golden cases in `cases/`, one JSON array in the order of the files' names; empty where there is no such
-    /// folder.
+    /// The golden cases in its `cases/`.
     ///
     /// # Errors
-    /// When a file is no JSON object with a `name`, or two have the same.
+    /// See [`cases_in`].
     pub fn cases(&self) -> Result<String, CasesError> {
-        let mut first_with: HashMap<String, PathBuf> = HashMap::new();
-        let mut cases = Vec::new();
-        for path in case_files(&self.path.join("cases"))? {
-            let case = fs::read_to_string(&path).map_err(|cause| CasesError::Unreadable(path.clone(), cause))?;
-            let name = case_name(&case).map_err(|cause| CasesError::Malformed { path: path.clone(), cause })?;
-            if let Some(first) = first_with.get(&name) {
-                let (line, first) = (line_of_name(&case), first.clone());
-                return Err(CasesError::SameName { path, line, name, first });
-            }
-            first_with.insert(name, path);
-            cases.push(case.trim().to_owned());
-        }
-        Ok(format!("[{}]", cases.join(",\n")))
+        cases_in(&self.path.join("cases"))
     }
 
     /// Installs the standard library for WebAssembly where rustup can.
@@ -262,6 +249,26 @@ impl CountryFolder {
     }
 }
 
+/// The golden cases in a folder, one JSON array in the order of the files' names; empty where there is no such folder.
+///
+/// # Errors
+/// When a file is no JSON object with a `name`, or two have the same.
+pub fn cases_in(folder: &Path) -> Result<String, CasesError> {
+    let mut first_with: HashMap<String, PathBuf> = HashMap::new();
+    let mut cases = Vec::new();
+    for path in case_files(folder)? {
+        let case = fs::read_to_string(&path).map_err(|cause| CasesError::Unreadable(path.clone(), cause))?;
+        let name = case_name(&case).map_err(|cause| CasesError::Malformed { path: path.clone(), cause })?;
+        if let Some(first) = first_with.get(&name) {
+            let (line, first) = (line_of_name(&case), first.clone());
+            return Err(CasesError::SameName { path, line, name, first });
+        }
+        first_with.insert(name, path);
+        cases.push(case.trim().to_owned());
+    }
+    Ok(format!("[{}]", cases.join(",\n")))
+}
+
 /// The module's own description of its world makes the component; nothing is adapted.
 fn encode(module: &[u8]) -> Result<Vec<u8>, impl std::fmt::Display + use<>> {
     ComponentEncoder::default().validate(true).module(module).and_then(|encoder| encoder.encode())
@@ -274,7 +281,10 @@ fn module_among(messages: &str) -> Option<PathBuf> {
         filenames: Vec<PathBuf>,
     }
     let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
-    artifacts.flat_map(|artifact| artifact.filenames).filter(|file| file.extension().is_some_and(|it| it == "wasm")).last()
+    artifacts
+        .flat_map(|artifact| artifact.filenames)
+        .filter(|file| file.extension().is_some_and(|it| it == "wasm"))
+        .last()
 }
 
 fn case_files(folder: &Path) -> Result<Vec<PathBuf>, CasesError> {

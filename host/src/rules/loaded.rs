@@ -2,7 +2,9 @@
 
 use citas_core::appointment::{Appointment, Field, Slot};
 use citas_core::rules::{CONTRACT, Context, Descriptor, Fault, Notice, Offer, Refusal, Rules, Verdict};
-use wasmtime::component::{Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower};
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower,
+};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 
 use super::engine::first_line;
@@ -64,8 +66,7 @@ impl WasmRules {
     {
         let mut store = store(self.component.engine());
         let instance = self.component.instantiate(&mut store).map_err(|cause| fault(&cause))?;
-        let function =
-            instance.get_typed_func::<Input, Answer>(&mut store, function).map_err(|cause| fault(&cause))?;
+        let function = instance.get_typed_func::<Input, Answer>(&mut store, function).map_err(|cause| fault(&cause))?;
         function.call(&mut store, input).map_err(|cause| fault(&cause))
     }
 
@@ -224,7 +225,9 @@ fn trapped(trap: Trap) -> Fault {
         Trap::Interrupt => Fault::OverBudget("time"),
         Trap::UnreachableCodeReached => Fault::Trapped("it panicked".into()),
         Trap::StackOverflow => Fault::Trapped("it recursed too deep".into()),
-        Trap::MemoryOutOfBounds => Fault::Trapped("it reached outside its memory, as a stack that overflows does".into()),
+        Trap::MemoryOutOfBounds => {
+            Fault::Trapped("it reached outside its memory, as a stack that overflows does".into())
+        }
         other => Fault::Trapped(other.to_string().trim_start_matches("wasm trap: ").to_owned()),
     }
 }

@@ -16,4 +16,4 @@ mod wit;
 mod tests;
 
 pub use engine::{NoEngine, WasmEngine};
-pub use folder::{BuildError, CasesError, CountryFolder, FolderError};
+pub use folder::{BuildError, CasesError, CountryFolder, FolderError, cases_in};

@@ -129,7 +129,8 @@ fn opened(path: &Path) -> CountryFolder {
 
 #[test]
 fn a_key_that_nobody_knows_is_named() {
-    let folder = folder(&[("rules.toml", "country = \"pe\"\npackage = \"p\"\nlanguage = \"rust\"\nzone = \"America/Lima\"\n")]);
+    let folder =
+        folder(&[("rules.toml", "country = \"pe\"\npackage = \"p\"\nlanguage = \"rust\"\nzone = \"America/Lima\"\n")]);
     let error = CountryFolder::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("`zone`") && error.contains("line 4"), "{error}");
 }

@@ -10,7 +10,9 @@ wasmtime::component::bindgen!({
     world: "full-country",
 });
 
-pub(super) use citas::rules::types::{Appointment, Civil, Context, Field, Phase, Plan, Shift, Slot, Value, Violation, ZoneClock};
+pub(super) use citas::rules::types::{
+    Appointment, Civil, Context, Field, Phase, Plan, Shift, Slot, Value, Violation, ZoneClock,
+};
 pub(super) use exports::citas::rules::appointment_rules::{Action, Descriptor, Message};
 pub(super) use exports::citas::rules::notice_rules::Notice;
 pub(super) use exports::citas::rules::slot_rules::Offer;

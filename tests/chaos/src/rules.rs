@@ -2,9 +2,7 @@
 
 use std::hint::black_box;
 
-use crate::contract::citas::rules::types::{
-    Appointment, Civil, Context, Field, Phase, Plan, Slot, Value, Violation,
-};
+use crate::contract::citas::rules::types::{Appointment, Civil, Context, Field, Phase, Plan, Slot, Value, Violation};
 use crate::contract::exports::citas::rules::{appointment_rules, notice_rules, slot_rules};
 
 struct Chaos;
@@ -89,18 +87,15 @@ impl appointment_rules::Guest for Chaos {
         Ok(plan)
     }
 
-    fn act(
-        _context: Context,
-        current: Appointment,
-        action: String,
-        input: Vec<Field>,
-    ) -> Result<Plan, Vec<Violation>> {
+    fn act(_context: Context, current: Appointment, action: String, input: Vec<Field>) -> Result<Plan, Vec<Violation>> {
         let mut attributes = current.attributes;
         attributes.retain(|field| !input.iter().any(|new| new.path == field.path));
         attributes.extend(input);
         let planned = plan(&attributes)?;
         match action.as_str() {
-            "cancel" => Ok(Plan { phase: Phase::Cancelled, claims: Vec::new(), events: vec!["cancelled".into()], ..planned }),
+            "cancel" => {
+                Ok(Plan { phase: Phase::Cancelled, claims: Vec::new(), events: vec!["cancelled".into()], ..planned })
+            }
             _ => Ok(Plan { events: vec!["rescheduled".into()], ..planned }),
         }
     }
@@ -161,7 +156,11 @@ fn recurse(depth: u64) -> u64 {
 fn plan(request: &[Field]) -> Result<Plan, Vec<Violation>> {
     let start = start(text(request, "/date"), text(request, "/time")).ok_or_else(|| {
         let value = text(request, "/time").to_owned();
-        vec![Violation { path: "/time".into(), code: "xx.time.malformed".into(), params: vec![("value".into(), value)] }]
+        vec![Violation {
+            path: "/time".into(),
+            code: "xx.time.malformed".into(),
+            params: vec![("value".into(), value)],
+        }]
     })?;
     let doctor = text(request, "/doctor").to_owned();
     Ok(Plan {
