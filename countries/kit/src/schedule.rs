@@ -6,11 +6,11 @@
 
 use crate::civil::{Date, Time, Weekday};
 use crate::claims::claims;
-use crate::clock::civil_text;
+use crate::clock::{Reading, civil_text};
 use crate::fields::Fields;
 use crate::holidays::{Holiday, holiday};
 use crate::violations::Findings;
-use crate::{Civil, Context, Slot, Violation, ZoneClock};
+use crate::{Civil, Context, Field, Offer, Phase, Plan, Slot, Violation, ZoneClock};
 
 /// A country's rules of date and time.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,15 @@ pub struct Visit<'a> {
     pub urgent: bool,
 }
 
+/// The patient of a plan.
+#[derive(Clone, Debug)]
+pub struct Whom {
+    /// The key that the appointment is found by: `dni:10117410`.
+    pub key: String,
+    /// Whether the patient is known, so that nobody else can book their time.
+    pub claimed: bool,
+}
+
 impl Schedule {
     /// The start that `/date` and `/time` name, if it is allowed.
     ///
@@ -80,20 +89,19 @@ impl Schedule {
         let text = |path| request.text(path).unwrap_or_default();
         let date = Date::parse(text("/date"));
         let time = Time::parse(text("/time"));
-        match (date, time) {
-            (Some(date), Some(time)) => self.allow(visit, date.at(time)),
-            (None, Some(time)) => {
-                let mut broken = vec![self.nonexistent()];
-                broken.extend(self.off_grid(visit.length, time));
-                Err(broken)
-            }
-            (Some(date), None) => {
-                let mut broken = self.broken_by_date(visit, date);
-                broken.push(self.ill_timed(visit.length));
-                Err(broken)
-            }
-            (None, None) => Err(vec![self.nonexistent(), self.ill_timed(visit.length)]),
+        if let (Some(date), Some(time)) = (date, time) {
+            return self.allow(visit, date.at(time));
         }
+        let mut findings = Findings::default();
+        match date {
+            Some(date) => self.check_date(&mut findings, visit, date),
+            None => findings.note(Some(self.nonexistent())),
+        }
+        match time {
+            Some(time) => findings.note(self.off_grid(visit.length, time)),
+            None => findings.note(Some(self.ill_timed(visit.length))),
+        }
+        findings.conclude(None)
     }
 
     /// A start, if it is allowed.
@@ -106,49 +114,80 @@ impl Schedule {
         };
         let time = Time::of(start);
         let mut findings = Findings::default();
-        findings.check::<(), _>(Err(self.broken_by_date(visit, date)));
+        self.check_date(&mut findings, visit, date);
         findings.note(self.off_grid(visit.length, time));
         if !visit.urgent {
             findings.note(self.closed(visit.length, date, time));
         }
         findings.note(self.too_soon(visit, start));
-        let broken = findings.into_violations();
-        if broken.is_empty() {
-            Ok(start)
-        } else {
-            Err(broken)
+        findings.conclude(Some(start))
+    }
+
+    /// The plan of a visit that is allowed to start then. It tells nobody.
+    #[must_use]
+    pub fn plan(&self, visit: &Visit, start: Civil, whom: Whom, attributes: Vec<Field>) -> Plan {
+        let text = |path| Fields::new(&attributes).text(path).map(String::from);
+        let (doctor, hospital) = (text("/doctor"), text("/hospital"));
+        let patient = whom.claimed.then_some(whom.key.as_str());
+        let instant = visit.clock.read(start).instant();
+        Plan {
+            phase: Phase::Booked,
+            slot: Some(visit.slot(start)),
+            claims: self.claims(visit.length, instant, doctor.as_deref(), patient),
+            patient: whom.key,
+            doctor,
+            hospital,
+            attributes,
+            events: Vec::new(),
         }
     }
 
-    /// The slot of a visit that starts then.
+    /// What booking an opening would make, if that is allowed. An opening of another zone is offered as the
+    /// visit's own clock shows it.
     #[must_use]
-    pub fn slot(visit: &Visit, start: Civil) -> Slot {
-        Slot {
-            start,
-            minutes: visit.length.minutes,
-            zone: visit.clock.zone.clone(),
-        }
-    }
-
-    /// What a visit that starts then (Unix seconds) takes of each holder's time.
-    #[must_use]
-    pub fn claims<'a>(
+    pub fn offer(
         &self,
         visit: &Visit,
-        start: i64,
-        holders: impl IntoIterator<Item = &'a str>,
-    ) -> Vec<String> {
-        let of_holder = |holder| claims(holder, start, visit.length.minutes, self.claim_minutes);
-        holders.into_iter().flat_map(of_holder).collect()
+        opening: &Slot,
+        doctor: Option<&str>,
+        patient: Option<&str>,
+    ) -> Option<Offer> {
+        if opening.minutes < visit.length.minutes {
+            return None;
+        }
+        let instant = match visit.context.clock(&opening.zone)?.read(opening.start) {
+            Reading::Never { .. } => return None,
+            exists => exists.instant(),
+        };
+        let start = self.allow(visit, visit.clock.civil(instant)).ok()?;
+        Some(Offer {
+            slot: visit.slot(start),
+            claims: self.claims(visit.length, instant, doctor, patient),
+        })
     }
 
-    fn broken_by_date(&self, visit: &Visit, date: Date) -> Vec<Violation> {
-        let mut findings = Findings::default();
+    fn claims(
+        &self,
+        length: Length,
+        start: i64,
+        doctor: Option<&str>,
+        patient: Option<&str>,
+    ) -> Vec<String> {
+        let holders = [("doctor/", doctor), ("patient/", patient)];
+        let mut all = Vec::with_capacity(8);
+        for (kind, name) in holders {
+            let Some(name) = name else { continue };
+            let holder = [kind, name].concat();
+            all.extend(claims(&holder, start, length.minutes, self.claim_minutes));
+        }
+        all
+    }
+
+    fn check_date(&self, findings: &mut Findings, visit: &Visit, date: Date) {
         if !visit.urgent {
             findings.note(self.holiday(date, visit.place));
         }
         findings.note(self.too_far(visit.clock, date));
-        findings.into_violations()
     }
 
     fn nonexistent(&self) -> Violation {
@@ -218,6 +257,16 @@ impl Schedule {
     }
 }
 
+impl Visit<'_> {
+    fn slot(&self, start: Civil) -> Slot {
+        Slot {
+            start,
+            minutes: self.length.minutes,
+            zone: self.clock.zone.clone(),
+        }
+    }
+}
+
 impl Hours {
     fn text(self) -> String {
         [&self.opens.text(), "–", &self.closes.text()].concat()
@@ -227,8 +276,8 @@ impl Hours {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Shift;
     use crate::holidays::{EVERYWHERE, On};
-    use crate::{Field, Shift};
 
     const HOURS: Hours = Hours {
         opens: Time::new(8, 0),

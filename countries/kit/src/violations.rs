@@ -42,10 +42,15 @@ impl Findings {
         self.0.extend(violation);
     }
 
-    /// All violations; none means yes.
-    #[must_use]
-    pub fn into_violations(self) -> Vec<Violation> {
-        self.0
+    /// What was proved, if nothing was found.
+    ///
+    /// # Errors
+    /// All violations, in the order of the checks.
+    pub fn conclude<T>(self, proof: Option<T>) -> Result<T, Vec<Violation>> {
+        match proof {
+            Some(proof) if self.0.is_empty() => Ok(proof),
+            _ => Err(self.0),
+        }
     }
 }
 
@@ -60,6 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nothing_found_is_a_yes() {
+        assert_eq!(Findings::default().conclude(Some(7)), Ok(7));
+        assert_eq!(Findings::default().conclude(None::<u8>), Err(Vec::new()));
+    }
+
+    #[test]
     fn findings_keep_proofs_and_every_violation_in_order() {
         let mut findings = Findings::default();
         let proof = findings.check(Ok::<_, Violation>(7));
@@ -68,11 +79,8 @@ mod tests {
         ));
         findings.note(None);
         findings.note(Some(Violation::new("/b", "x.b.wrong")));
-        let codes: Vec<_> = findings
-            .into_violations()
-            .into_iter()
-            .map(|v| v.code)
-            .collect();
+        let found = findings.conclude(proof).expect_err("two violations");
+        let codes: Vec<_> = found.into_iter().map(|v| v.code).collect();
         assert_eq!(proof, Some(7));
         assert_eq!(codes, ["x.a.wrong", "x.b.wrong"]);
     }
