@@ -2,8 +2,10 @@
 //!
 //! Codes are `<country>.<action>.not-allowed-now`, `.too-late`, `.too-early`, and `<country>.action.unknown`.
 
-use crate::fields::Fields;
-use crate::{Appointment, Context, Phase, Plan, Violation};
+use crate::fields::{Fields, set};
+use crate::schedule::{Schedule, Visit};
+use crate::violations::Findings;
+use crate::{Action, Appointment, Civil, Context, Field, Phase, Plan, Violation};
 
 /// Somebody asks to change an appointment.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +67,31 @@ impl Change<'_> {
         Ok(())
     }
 
+    /// The start that the input names, and the attributes with it in the place of the old one.
+    ///
+    /// # Errors
+    /// If it is too late for a change, and every rule of `schedule` that the new start breaks.
+    pub fn moved(
+        &self,
+        hours: i64,
+        schedule: &Schedule,
+        visit: &Visit,
+        input: Fields,
+    ) -> Result<(Civil, Vec<Field>), Vec<Violation>> {
+        let mut findings = Findings::default();
+        findings.check(self.in_time(hours));
+        let start = findings.check(schedule.start(visit, input));
+        let start = findings.conclude(start)?;
+        let mut attributes = self.current.attributes.clone();
+        for path in ["/date", "/time"] {
+            set(
+                &mut attributes,
+                Field::text(path, input.text(path).unwrap_or_default()),
+            );
+        }
+        Ok((start, attributes))
+    }
+
     /// The plan that ends the appointment: everything stays but its hold on people's time.
     #[must_use]
     pub fn release(&self, phase: Phase, patient: String) -> Plan {
@@ -89,6 +116,18 @@ impl Change<'_> {
 
     fn violation(&self, why: &str) -> Violation {
         Violation::new("", [self.country, ".", self.action, ".", why].concat())
+    }
+}
+
+impl Action {
+    /// An action that these roles may ask for, with the JSON Schema of its input.
+    #[must_use]
+    pub fn new(name: &str, roles: &[&str], input_schema: &str) -> Self {
+        Self {
+            name: name.into(),
+            roles: roles.iter().copied().map(String::from).collect(),
+            input_schema: input_schema.into(),
+        }
     }
 }
 

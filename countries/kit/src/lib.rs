@@ -11,6 +11,7 @@ pub mod civil;
 pub mod claims;
 pub mod clock;
 pub mod codes;
+pub mod document;
 pub mod fields;
 pub mod holidays;
 pub mod messages;

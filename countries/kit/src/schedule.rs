@@ -123,17 +123,24 @@ impl Schedule {
         findings.conclude(Some(start))
     }
 
-    /// The plan of a visit that is allowed to start then. It tells nobody.
+    /// The plan of an appointment that is allowed to start then. It tells nobody.
     #[must_use]
-    pub fn plan(&self, visit: &Visit, start: Civil, whom: Whom, attributes: Vec<Field>) -> Plan {
+    pub fn plan(
+        &self,
+        clock: &ZoneClock,
+        length: Length,
+        start: Civil,
+        whom: Whom,
+        attributes: Vec<Field>,
+    ) -> Plan {
         let text = |path| Fields::new(&attributes).text(path).map(String::from);
         let (doctor, hospital) = (text("/doctor"), text("/hospital"));
         let patient = whom.claimed.then_some(whom.key.as_str());
-        let instant = visit.clock.read(start).instant();
+        let instant = clock.read(start).instant();
         Plan {
             phase: Phase::Booked,
-            slot: Some(visit.slot(start)),
-            claims: self.claims(visit.length, instant, doctor.as_deref(), patient),
+            slot: Some(length.slot(clock, start)),
+            claims: self.claims(length, instant, doctor.as_deref(), patient),
             patient: whom.key,
             doctor,
             hospital,
@@ -161,7 +168,7 @@ impl Schedule {
         };
         let start = self.allow(visit, visit.clock.civil(instant)).ok()?;
         Some(Offer {
-            slot: visit.slot(start),
+            slot: visit.length.slot(visit.clock, start),
             claims: self.claims(visit.length, instant, doctor, patient),
         })
     }
@@ -212,7 +219,7 @@ impl Schedule {
     }
 
     fn off_grid(&self, length: Length, time: Time) -> Option<Violation> {
-        let fits = time.minute() % length.every == 0;
+        let fits = time.minute().is_multiple_of(length.every);
         (!fits).then(|| self.ill_timed(length))
     }
 
@@ -257,12 +264,12 @@ impl Schedule {
     }
 }
 
-impl Visit<'_> {
-    fn slot(&self, start: Civil) -> Slot {
+impl Length {
+    fn slot(self, clock: &ZoneClock, start: Civil) -> Slot {
         Slot {
             start,
-            minutes: self.length.minutes,
-            zone: self.clock.zone.clone(),
+            minutes: self.minutes,
+            zone: clock.zone.clone(),
         }
     }
 }

@@ -1,11 +1,10 @@
 //! From a request to an appointment: everything that is wrong with it, or its plan.
 
 use citas_kit::fields::{Fields, set};
-use citas_kit::schedule::Visit;
 use citas_kit::violations::Findings;
 use citas_kit::{Civil, Context, Field, Plan, Violation};
 
-use crate::house::{SCHEDULE, visit};
+use crate::house::{LENGTH, SCHEDULE, clock, visit};
 use crate::{districts, patient::Patient};
 
 /// May this be booked, and as what?
@@ -18,25 +17,29 @@ pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violatio
     let start = findings.check(SCHEDULE.start(&visit, fields));
     let (patient, start) = findings.conclude(patient.zip(start))?;
 
-    let attributes = canonical(request.clone(), &patient);
-    let mut plan = plan(&visit, start, &patient, attributes);
+    let attributes = canonical(request, &patient);
+    let mut plan = plan(context, start, &patient, attributes);
     plan.events.push("booked".into());
     Ok(plan)
 }
 
-/// The plan of a visit that is allowed to start then.
-pub fn plan(visit: &Visit, start: Civil, patient: &Patient, attributes: Vec<Field>) -> Plan {
+/// The plan of an appointment that is allowed to start then.
+pub fn plan(context: &Context, start: Civil, patient: &Patient, attributes: Vec<Field>) -> Plan {
+    let clock = clock(context);
     let doctor = Fields::new(&attributes).text("/doctor").unwrap_or_default();
-    let whom = patient.whom(doctor, visit.clock.read(start).instant());
-    SCHEDULE.plan(visit, start, whom, attributes)
+    let whom = patient.whom(doctor, clock.read(start).instant());
+    SCHEDULE.plan(clock, LENGTH, start, whom, attributes)
 }
 
 /// The request with one spelling for each identity.
 fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
     match patient {
         Patient::Dni(number) => set(&mut request, Field::text("/dni", number)),
-        Patient::Document { number, .. } => {
-            set(&mut request, Field::text("/document/number", number))
+        Patient::Document(document) => {
+            set(
+                &mut request,
+                Field::text("/document/number", &document.number),
+            );
         }
         Patient::Unknown => {}
     }

@@ -2,7 +2,6 @@
 
 use citas_kit::actions::Change;
 use citas_kit::fields::{Fields, set};
-use citas_kit::violations::Findings;
 use citas_kit::{Appointment, Context, Field, Phase, Plan, Violation};
 
 use crate::booking;
@@ -48,19 +47,8 @@ fn cancel(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {
 fn reschedule(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {
     let booked = Fields::new(&change.current.attributes);
     let visit = visit(change.context, booked);
-    let mut findings = Findings::default();
-    findings.check(change.in_time(CHANGE_HOURS));
-    let start = findings.check(SCHEDULE.start(&visit, input));
-    let start = findings.conclude(start)?;
-
-    let mut attributes = change.current.attributes.clone();
-    for path in ["/date", "/time"] {
-        set(
-            &mut attributes,
-            Field::text(path, input.text(path).unwrap_or_default()),
-        );
-    }
-    let mut plan = booking::plan(&visit, start, &Patient::booked(booked), attributes);
+    let (start, attributes) = change.moved(CHANGE_HOURS, &SCHEDULE, &visit, input)?;
+    let mut plan = booking::plan(change.context, start, &Patient::booked(booked), attributes);
     plan.phase = change.current.phase;
     plan.events.push("rescheduled".into());
     Ok(plan)

@@ -16,30 +16,22 @@ pub fn descriptor() -> Descriptor {
         request_schema: include_str!("schema/request.json").into(),
         appointment_schema: include_str!("schema/appointment.json").into(),
         actions: vec![
-            action(
+            Action::new(
                 "cancel",
                 &["patient", "staff", "platform"],
                 include_str!("schema/cancel.json"),
             ),
-            action(
+            Action::new(
                 "reschedule",
                 &["patient", "staff", "platform"],
                 include_str!("schema/reschedule.json"),
             ),
-            action(
+            Action::new(
                 "no-show",
                 &["staff", "platform"],
                 include_str!("schema/no-show.json"),
             ),
         ],
         messages: catalogue(&LOCALES, WORDS),
-    }
-}
-
-fn action(name: &str, roles: &[&str], input_schema: &str) -> Action {
-    Action {
-        name: name.into(),
-        roles: roles.iter().copied().map(String::from).collect(),
-        input_schema: input_schema.into(),
     }
 }

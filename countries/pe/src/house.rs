@@ -1,9 +1,9 @@
 //! House rules: when one may be seen, and until when one may change it. The platform's own decisions, no law.
 
-use citas_kit::Context;
 use citas_kit::civil::Time;
 use citas_kit::fields::Fields;
 use citas_kit::schedule::{Hours, Length, Schedule, Visit, Week};
+use citas_kit::{Context, ZoneClock};
 
 use crate::holidays::HOLIDAYS;
 
@@ -41,13 +41,17 @@ pub const SCHEDULE: Schedule = Schedule {
     claim_minutes: 15,
 };
 
+/// The clock that dates and times are read by.
+pub fn clock(context: &Context) -> &ZoneClock {
+    let clock = context.clock(ZONE);
+    clock.expect("the host gives a clock for each zone of the descriptor")
+}
+
 /// What decides when this appointment may be.
 pub fn visit<'a>(context: &'a Context, request: Fields<'a>) -> Visit<'a> {
     Visit {
         context,
-        clock: context
-            .clock(ZONE)
-            .expect("the host gives a clock for each zone of the descriptor"),
+        clock: clock(context),
         place: request.text("/district").unwrap_or_default(),
         length: LENGTH,
         // Emergency care waits for no office hour (DS 027-2015-SA).

@@ -80,7 +80,7 @@ pub const WORDS: &[Words] = &[
     (
         "pe.cancel.not-allowed-now",
         &[
-            "La cita ya no se puede cancelar (estado: {phase}).",
+            "La cita ya no se puede cancelar en su estado actual.",
             "The appointment can no longer be cancelled (it is {phase}).",
         ],
     ),
@@ -94,7 +94,7 @@ pub const WORDS: &[Words] = &[
     (
         "pe.reschedule.not-allowed-now",
         &[
-            "La cita ya no se puede reprogramar (estado: {phase}).",
+            "La cita ya no se puede reprogramar en su estado actual.",
             "The appointment can no longer be rescheduled (it is {phase}).",
         ],
     ),
@@ -108,7 +108,7 @@ pub const WORDS: &[Words] = &[
     (
         "pe.no-show.not-allowed-now",
         &[
-            "La inasistencia ya no se puede registrar (estado: {phase}).",
+            "La inasistencia ya no se puede registrar en su estado actual.",
             "The no-show can no longer be recorded (the appointment is {phase}).",
         ],
     ),

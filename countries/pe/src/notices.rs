@@ -52,18 +52,26 @@ fn details(current: &Appointment, booked: Fields, start: Civil) -> Vec<(&'static
 }
 
 fn text(title: &str, details: &[(&str, String)], closing: &str) -> String {
-    let lines: String = details
-        .iter()
-        .map(|(label, value)| format!("{label}: {value}\n"))
-        .collect();
-    format!("{title}.\n\n{lines}\n{closing}\n")
+    let line = |(label, value): &(&str, String)| [*label, ": ", value, "\n"].concat();
+    let lines: String = details.iter().map(line).collect();
+    [title, ".\n\n", &lines, "\n", closing, "\n"].concat()
 }
 
 fn html(title: &str, details: &[(&str, String)], closing: &str) -> String {
-    let row =
-        |(label, value): &(&str, String)| format!("<dt>{label}</dt><dd>{}</dd>", escaped(value));
+    let row = |(label, value): &(&str, String)| {
+        ["<dt>", *label, "</dt><dd>", &escaped(value), "</dd>"].concat()
+    };
     let rows: String = details.iter().map(row).collect();
-    format!("<h1>{title}</h1><dl>{rows}</dl><p>{closing}</p>")
+    [
+        "<h1>",
+        title,
+        "</h1><dl>",
+        &rows,
+        "</dl><p>",
+        closing,
+        "</p>",
+    ]
+    .concat()
 }
 
 /// Text that is safe between tags and in attributes.

@@ -2,6 +2,7 @@
 
 use citas_kit::Violation;
 use citas_kit::clock::utc_text;
+use citas_kit::document::Document;
 use citas_kit::fields::Fields;
 use citas_kit::schedule::Whom;
 use citas_kit::violations::Findings;
@@ -14,14 +15,7 @@ pub enum Patient {
     /// By the eight digits of the DNI.
     Dni(String),
     /// By a foreigner's card or a passport.
-    Document {
-        /// `ce` or `passport`.
-        kind: String,
-        /// Who issued it, ISO 3166-1 alpha-3.
-        country: String,
-        /// In capitals.
-        number: String,
-    },
+    Document(Document),
     /// Not yet, which an emergency allows.
     Unknown,
 }
@@ -30,14 +24,15 @@ impl Patient {
     /// The patient of a request.
     pub fn of(request: Fields) -> Result<Self, Vec<Violation>> {
         let mut findings = Findings::default();
-        let dni = request
-            .text("/dni")
-            .and_then(|text| findings.check(dni(text)));
-        let patient = match (request.has("/dni"), request.has("/document")) {
-            (true, false) => dni,
-            (false, true) => Some(document(request)),
+        let given = request.has("/dni");
+        let dni = given
+            .then(|| dni(request))
+            .and_then(|dni| findings.check(dni));
+        let patient = match (given, Document::of(request)) {
+            (true, None) => dni,
+            (false, Some(document)) => Some(Self::Document(document)),
             // Emergency care is not conditioned on an identity document (DS 027-2015-SA).
-            (false, false) if request.flag("/emergency") => Some(Self::Unknown),
+            (false, None) if request.flag("/emergency") => Some(Self::Unknown),
             _ => {
                 findings.note(Some(Violation::new("", "pe.patient.missing")));
                 None
@@ -55,11 +50,7 @@ impl Patient {
     pub fn key(&self) -> Option<String> {
         match self {
             Self::Dni(number) => Some(["dni:", number].concat()),
-            Self::Document {
-                kind,
-                country,
-                number,
-            } => Some([kind, ":", country, ":", number].concat()),
+            Self::Document(document) => Some(document.key()),
             Self::Unknown => None,
         }
     }
@@ -74,18 +65,10 @@ impl Patient {
     }
 }
 
-fn dni(text: &str) -> Result<Patient, Violation> {
-    let dni = Dni::parse(text).ok_or_else(|| Violation::new("/dni", "pe.dni.check-digit"))?;
+fn dni(request: Fields) -> Result<Patient, Violation> {
+    let dni = request.text("/dni").and_then(Dni::parse);
+    let dni = dni.ok_or_else(|| Violation::new("/dni", "pe.dni.check-digit"))?;
     Ok(Patient::Dni(dni.number().into()))
-}
-
-fn document(request: Fields) -> Patient {
-    let text = |path| request.text(path).unwrap_or_default();
-    Patient::Document {
-        kind: text("/document/type").into(),
-        country: text("/document/country").into(),
-        number: text("/document/number").to_ascii_uppercase(),
-    }
 }
 
 #[cfg(test)]
