@@ -23,7 +23,9 @@ use citas_kit::{
     Violation,
 };
 
-struct Chile;
+/// Chile's rules; stateless, for a component or for native callers.
+#[derive(Clone, Copy, Debug)]
+pub struct Chile;
 
 impl AppointmentRules for Chile {
     fn describe() -> Descriptor {

@@ -27,7 +27,8 @@ pub use bindings::appointments::exports::citas::rules::appointment_rules::{
 pub use bindings::notices::exports::citas::rules::notice_rules::{Guest as NoticeRules, Notice};
 pub use bindings::slots::exports::citas::rules::slot_rules::{Guest as SlotRules, Offer};
 
-/// Makes a component of a country: exports the interfaces named, and no others.
+/// Makes a component of a country: exports the interfaces named, and no others. Only for WebAssembly: natively the
+/// symbols of two countries would collide in one program.
 ///
 /// `citas_kit::export!(Peru: appointments, slots, notices);`
 #[macro_export]
@@ -41,12 +42,15 @@ macro_rules! export {
 #[macro_export]
 macro_rules! export_interface {
     ($country:ident: appointments) => {
+        #[cfg(target_arch = "wasm32")]
         $crate::bindings::appointments::export_appointments!($country with_types_in $crate::bindings::appointments);
     };
     ($country:ident: slots) => {
+        #[cfg(target_arch = "wasm32")]
         $crate::bindings::slots::export_slots!($country with_types_in $crate::bindings::slots);
     };
     ($country:ident: notices) => {
+        #[cfg(target_arch = "wasm32")]
         $crate::bindings::notices::export_notices!($country with_types_in $crate::bindings::notices);
     };
 }

@@ -20,7 +20,9 @@ use citas_kit::{
     Slot, SlotRules, Violation,
 };
 
-struct Peru;
+/// Peru's rules; stateless, for a component or for native callers.
+#[derive(Clone, Copy, Debug)]
+pub struct Peru;
 
 impl AppointmentRules for Peru {
     fn describe() -> Descriptor {
