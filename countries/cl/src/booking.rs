@@ -5,7 +5,7 @@ use citas_kit::violations::Findings;
 use citas_kit::{Context, Field, Plan, Violation};
 
 use crate::house::{SCHEDULE, clock, length, visit};
-use crate::patient::{self, Patient};
+use crate::patient::Patient;
 use crate::{comunas, prevision};
 
 /// May this be booked, and as what?
@@ -21,8 +21,7 @@ pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violatio
     let (patient, start) = findings.conclude(patient.zip(start))?;
 
     let attributes = canonical(request, &patient);
-    let whom = patient::booked(Fields::new(&attributes));
-    Ok(SCHEDULE.plan(clock, length, start, whom, attributes))
+    Ok(SCHEDULE.plan(clock, length, start, patient.whom(), attributes))
 }
 
 /// The request with one spelling for each identity.

@@ -44,15 +44,21 @@ impl Patient {
             Self::Document(document) => document.key(),
         }
     }
+
+    /// What the appointment is found by.
+    pub fn whom(&self) -> Whom {
+        Whom {
+            key: self.key(),
+            claimed: true,
+        }
+    }
 }
 
 /// The patient who was booked, whichever version of these rules did it.
 pub fn booked(attributes: Fields) -> Whom {
-    let key = Patient::of(attributes).ok().map(|patient| patient.key());
-    Whom {
-        claimed: key.is_some(),
-        key: key.unwrap_or_default(),
-    }
+    Patient::of(attributes)
+        .map(|patient| patient.whom())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

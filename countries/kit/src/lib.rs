@@ -2,7 +2,34 @@
 //! the checks that countries share. It knows no country's law.
 //!
 //! A country is a plain library: it implements [`AppointmentRules`] and, where it wants them, [`SlotRules`] and
-//! [`NoticeRules`] for a type of its own, and names them once in [`export!`].
+//! [`NoticeRules`] for a type of its own, and names them once in [`export!`]:
+//!
+//! ```
+//! use citas_kit::violations::Findings;
+//! use citas_kit::{Appointment, AppointmentRules, Context, Descriptor, Field, Plan, Violation};
+//!
+//! struct Utopia;
+//!
+//! impl AppointmentRules for Utopia {
+//!     fn describe() -> Descriptor {
+//!         unimplemented!("schemas, actions and messages")
+//!     }
+//!     fn book(_: Context, _: Vec<Field>) -> Result<Plan, Vec<Violation>> {
+//!         let mut findings = Findings::default();
+//!         findings.note(Some(Violation::new("/date", "ut.date.holiday").with("holiday", "Leisure")));
+//!         findings.conclude(None)
+//!     }
+//!     fn act(_: Context, _: Appointment, _: String, _: Vec<Field>) -> Result<Plan, Vec<Violation>> {
+//!         Err(vec![Violation::new("", "ut.action.unknown")])
+//!     }
+//!     fn present(appointments: Vec<Appointment>) -> Vec<Vec<Field>> {
+//!         appointments.into_iter().map(|appointment| appointment.attributes).collect()
+//!     }
+//! }
+//!
+//! citas_kit::export!(Utopia: appointments);
+//! # fn main() {}
+//! ```
 
 pub mod actions;
 #[doc(hidden)]
@@ -29,8 +56,6 @@ pub use bindings::slots::exports::citas::rules::slot_rules::{Guest as SlotRules,
 
 /// Makes a component of a country: exports the interfaces named, and no others. Only for WebAssembly: natively the
 /// symbols of two countries would collide in one program.
-///
-/// `citas_kit::export!(Peru: appointments, slots, notices);`
 #[macro_export]
 macro_rules! export {
     ($country:ident: $($interface:ident),+) => {

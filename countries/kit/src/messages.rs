@@ -19,24 +19,30 @@ pub fn catalogue(locales: &[&str], words: &[Words]) -> Vec<Message> {
     words.iter().flat_map(in_each_locale).collect()
 }
 
-/// What keeps a violation from being said in each locale: a text that is missing, or a placeholder without a
-/// param. For a country's tests; empty when all is well.
+/// What keeps a country from saying these refusals, for its tests: a text that is missing in some locale, a
+/// placeholder without a param, words for a code that none of the refusals has. Empty when all is well.
 #[must_use]
-pub fn unsaid(violation: &Violation, locales: &[&str], catalogue: &[Message]) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for locale in locales {
-        let mut texts = catalogue
+pub fn gaps(refusals: &[Violation], locales: &[&str], words: &[Words]) -> Vec<String> {
+    let mut gaps = Vec::new();
+    for Violation { code, params, .. } in refusals {
+        let texts = words
             .iter()
-            .filter(|m| m.code == violation.code && m.locale == *locale);
-        let Some(message) = texts.next() else {
-            wrong.push(format!("{} has no text in {locale}", violation.code));
-            continue;
-        };
-        let unfilled = placeholders(&message.text)
-            .filter(|name| violation.params.iter().all(|(param, _)| param != name));
-        wrong.extend(unfilled.map(|name| format!("{} gives no {name}", violation.code)));
+            .find(|(said, _)| said == code)
+            .map_or(&[][..], |(_, texts)| texts);
+        if texts.len() != locales.len() {
+            gaps.push(format!("{code} is not said in every language"));
+        }
+        let given = |name: &&str| params.iter().any(|(param, _)| param == name);
+        let unfilled = texts
+            .iter()
+            .flat_map(|text| placeholders(text))
+            .filter(|name| !given(name));
+        gaps.extend(unfilled.map(|name| format!("{code} gives no {name}")));
     }
-    wrong
+    let used = |code: &str| refusals.iter().any(|refusal| refusal.code == code);
+    let unused = words.iter().filter(|(code, _)| !used(code));
+    gaps.extend(unused.map(|(code, _)| format!("{code} is never used")));
+    gaps
 }
 
 fn placeholders(text: &str) -> impl Iterator<Item = &str> {
@@ -65,10 +71,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_said_is_named() {
-        let catalogue = catalogue(&LOCALES, WORDS);
-        let unsaid = |violation| unsaid(&violation, &LOCALES, &catalogue);
-        assert!(unsaid(Violation::new("", "x.date.late").with("latest", "now")).is_empty());
-        assert_eq!(unsaid(Violation::new("", "x.date.late")).len(), 2);
-        assert_eq!(unsaid(Violation::new("", "x.other")).len(), 2);
+        let gaps = |refusals: &[Violation]| gaps(refusals, &LOCALES, WORDS);
+        let late = || Violation::new("", "x.date.late");
+        assert!(gaps(&[late().with("latest", "now")]).is_empty());
+        assert_eq!(gaps(&[late()]), ["x.date.late gives no latest"; 2]);
+        assert_eq!(
+            gaps(&[Violation::new("", "x.other")]),
+            [
+                "x.other is not said in every language",
+                "x.date.late is never used"
+            ]
+        );
     }
 }

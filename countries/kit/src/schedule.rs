@@ -72,7 +72,7 @@ pub struct Visit<'a> {
 }
 
 /// The patient of a plan.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Whom {
     /// The key that the appointment is found by: `dni:10117410`.
     pub key: String,
@@ -97,10 +97,7 @@ impl Schedule {
             Some(date) => self.check_date(&mut findings, visit, date),
             None => findings.note(Some(self.nonexistent())),
         }
-        match time {
-            Some(time) => findings.note(self.off_grid(visit.length, time)),
-            None => findings.note(Some(self.ill_timed(visit.length))),
-        }
+        findings.note(self.off_grid(visit.length, time));
         findings.conclude(None)
     }
 
@@ -115,7 +112,7 @@ impl Schedule {
         let time = Time::of(start);
         let mut findings = Findings::default();
         self.check_date(&mut findings, visit, date);
-        findings.note(self.off_grid(visit.length, time));
+        findings.note(self.off_grid(visit.length, Some(time)));
         if !visit.urgent {
             findings.note(self.closed(visit.length, date, time));
         }
@@ -218,14 +215,12 @@ impl Schedule {
         })
     }
 
-    fn off_grid(&self, length: Length, time: Time) -> Option<Violation> {
-        let fits = time.minute().is_multiple_of(length.every);
-        (!fits).then(|| self.ill_timed(length))
-    }
-
-    fn ill_timed(&self, length: Length) -> Violation {
-        self.violation("/time", "time.off-grid")
-            .with("every", length.every.to_string())
+    fn off_grid(&self, length: Length, time: Option<Time>) -> Option<Violation> {
+        let fits = time.is_some_and(|time| time.minute().is_multiple_of(length.every));
+        (!fits).then(|| {
+            self.violation("/time", "time.off-grid")
+                .with("every", length.every.to_string())
+        })
     }
 
     fn closed(&self, length: Length, date: Date, time: Time) -> Option<Violation> {
