@@ -61,7 +61,9 @@ fn measure_a_booking_among_two_hundred_countries() {
         turn += 1;
         drop(countries[turn % 200].book(&context, &request).unwrap().unwrap());
     });
-    println!("book, one country after the other of 200: median {median:?}, 99 % {p99:?}");
+    println!("book, each of 200 countries in turn (nothing is in the processor's caches): {median:?}, 99 % {p99:?}");
+    let (median, p99) = times(20_000, || drop(countries[100].book(&context, &request).unwrap().unwrap()));
+    println!("book, one of 200 countries: median {median:?}, 99 % {p99:?}");
 }
 
 #[test]
