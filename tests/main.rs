@@ -1,8 +1,10 @@
-//! The whole from outside: contract suites of the adapters, and what each adapter promises beyond its port.
+//! The whole from outside: contract suites of the adapters, and what each promises beyond its port.
 
+mod chaos;
 mod ledger_contract;
 mod ledger_sqlite;
 mod mailer;
+mod measure;
 mod registry_contract;
 mod registry_folder;
 mod support;

@@ -2,3 +2,4 @@
 
 pub mod appointments;
 pub mod chance;
+pub mod components;

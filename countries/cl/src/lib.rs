@@ -1,1 +1,59 @@
-//! empty
+//! Chile's rules. Each module is one topic; this one hands the host's calls to them.
+//!
+//! There are no notices: Chile tells nobody until its team decides otherwise.
+
+mod booking;
+mod changes;
+mod comunas;
+mod descriptor;
+mod holidays;
+mod house;
+mod messages;
+mod offers;
+mod patient;
+mod prevision;
+mod run;
+#[cfg(test)]
+mod samples;
+mod solstice;
+mod view;
+
+use citas_kit::{
+    Appointment, AppointmentRules, Context, Descriptor, Field, Offer, Plan, Slot, SlotRules,
+    Violation,
+};
+
+/// Chile's rules; stateless, for a component or for native callers.
+#[derive(Clone, Copy, Debug)]
+pub struct Chile;
+
+impl AppointmentRules for Chile {
+    fn describe() -> Descriptor {
+        descriptor::descriptor()
+    }
+
+    fn book(context: Context, request: Vec<Field>) -> Result<Plan, Vec<Violation>> {
+        booking::book(&context, request)
+    }
+
+    fn act(
+        context: Context,
+        current: Appointment,
+        action: String,
+        input: Vec<Field>,
+    ) -> Result<Plan, Vec<Violation>> {
+        changes::act(&context, &current, &action, &input)
+    }
+
+    fn present(appointments: Vec<Appointment>) -> Vec<Vec<Field>> {
+        appointments.into_iter().map(view::present).collect()
+    }
+}
+
+impl SlotRules for Chile {
+    fn offers(context: Context, place: Vec<Field>, openings: Vec<Slot>) -> Vec<Offer> {
+        offers::offers(&context, &place, &openings)
+    }
+}
+
+citas_kit::export!(Chile: appointments, slots);

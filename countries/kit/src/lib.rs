@@ -1,1 +1,81 @@
-//! empty
+//! What every Rust country uses: the contract's types and traits, civil time, zones, fields, code lists, and
+//! the checks that countries share. It knows no country's law.
+//!
+//! A country is a plain library: it implements [`AppointmentRules`] and, where it wants them, [`SlotRules`] and
+//! [`NoticeRules`] for a type of its own, and names them once in [`export!`]:
+//!
+//! ```
+//! use citas_kit::violations::Findings;
+//! use citas_kit::{Appointment, AppointmentRules, Context, Descriptor, Field, Plan, Violation};
+//!
+//! struct Utopia;
+//!
+//! impl AppointmentRules for Utopia {
+//!     fn describe() -> Descriptor {
+//!         unimplemented!("schemas, actions and messages")
+//!     }
+//!     fn book(_: Context, _: Vec<Field>) -> Result<Plan, Vec<Violation>> {
+//!         let mut findings = Findings::default();
+//!         findings.note(Some(Violation::new("/date", "ut.date.holiday").with("holiday", "Leisure")));
+//!         findings.conclude(None)
+//!     }
+//!     fn act(_: Context, _: Appointment, _: String, _: Vec<Field>) -> Result<Plan, Vec<Violation>> {
+//!         Err(vec![Violation::new("", "ut.action.unknown")])
+//!     }
+//!     fn present(appointments: Vec<Appointment>) -> Vec<Vec<Field>> {
+//!         appointments.into_iter().map(|appointment| appointment.attributes).collect()
+//!     }
+//! }
+//!
+//! citas_kit::export!(Utopia: appointments);
+//! # fn main() {}
+//! ```
+
+pub mod actions;
+#[doc(hidden)]
+pub mod bindings;
+pub mod civil;
+pub mod claims;
+pub mod clock;
+pub mod codes;
+pub mod document;
+pub mod fields;
+pub mod holidays;
+pub mod messages;
+pub mod schedule;
+pub mod violations;
+
+pub use bindings::appointments::citas::rules::types::{
+    Appointment, Civil, Context, Field, Phase, Plan, Shift, Slot, Value, Violation, ZoneClock,
+};
+pub use bindings::appointments::exports::citas::rules::appointment_rules::{
+    Action, Descriptor, Guest as AppointmentRules, Message,
+};
+pub use bindings::notices::exports::citas::rules::notice_rules::{Guest as NoticeRules, Notice};
+pub use bindings::slots::exports::citas::rules::slot_rules::{Guest as SlotRules, Offer};
+
+/// Makes a component of a country: exports the interfaces named, and no others. Only for WebAssembly: natively the
+/// symbols of two countries would collide in one program.
+#[macro_export]
+macro_rules! export {
+    ($country:ident: $($interface:ident),+) => {
+        $( $crate::export_interface!($country: $interface); )+
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_interface {
+    ($country:ident: appointments) => {
+        #[cfg(target_arch = "wasm32")]
+        $crate::bindings::appointments::export_appointments!($country with_types_in $crate::bindings::appointments);
+    };
+    ($country:ident: slots) => {
+        #[cfg(target_arch = "wasm32")]
+        $crate::bindings::slots::export_slots!($country with_types_in $crate::bindings::slots);
+    };
+    ($country:ident: notices) => {
+        #[cfg(target_arch = "wasm32")]
+        $crate::bindings::notices::export_notices!($country with_types_in $crate::bindings::notices);
+    };
+}

@@ -105,8 +105,8 @@ pub struct ActionRequest<'a> {
     pub action: &'a str,
     /// Its input, not checked yet.
     pub input: Json,
-    /// The revision that the caller saw.
-    pub if_match: Option<u32>,
+    /// The revisions that the caller would change; none when any will do.
+    pub if_match: Option<Vec<u32>>,
     /// Idempotency-Key.
     pub key: Option<&'a str>,
 }
@@ -199,7 +199,7 @@ impl Booking {
         let asked = Asked { caller, rules: rules.clone(), action: name, input, context, now, key };
         for _ in 0..MOST_ATTEMPTS {
             let at = current.appointment.revision;
-            if if_match.is_some_and(|seen| seen != at) {
+            if if_match.as_ref().is_some_and(|seen| !seen.contains(&at)) {
                 return Err(BookingError::Stale { current: at });
             }
             let plan = rules.act(&asked.context, &current.appointment, name, &asked.input).await?;

@@ -222,6 +222,7 @@ fn notices(expected: &[Map<String, Json>], found: &[Notice]) -> Result<(), Strin
     expected.iter().zip(found).try_for_each(|(expected, found)| members("notice", expected, &as_json(found)))
 }
 
+/// Every member that is named, all the way down.
 fn members(what: &str, expected: &Map<String, Json>, found: &Map<String, Json>) -> Result<(), String> {
     expected.iter().try_for_each(|(name, expected)| {
         equal(&format!("{what}.{name}"), expected, found.get(name).unwrap_or(&Json::Null))
@@ -229,6 +230,9 @@ fn members(what: &str, expected: &Map<String, Json>, found: &Map<String, Json>) 
 }
 
 fn equal(what: &str, expected: &Json, found: &Json) -> Result<(), String> {
+    if let (Json::Object(expected), Json::Object(found)) = (expected, found) {
+        return members(what, expected, found);
+    }
     if expected == found { Ok(()) } else { Err(format!("{what}: expected {expected}; came {found}")) }
 }
 

@@ -1,2 +1,7 @@
-//! The command.
-fn main() {}
+//! The command `citas`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    citas::command::main()
+}

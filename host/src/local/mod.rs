@@ -1,9 +1,15 @@
 //! The ports as one machine fulfils them. Knows files, SQLite, SMTP and the machine's clock; knows no rules and no HTTP.
 //!
 //! - [`sqlite`]: the ledger and its outbox, one file a country
+//! - [`publisher`]: events go straight to the notifier
 //! - [`spool`], [`smtp`]: where mail goes
+//! - [`issuer`], [`oidc`]: whose tokens are taken
 //! - [`system`]: the time and ids
 
+pub mod issuer;
+mod jwt;
+pub mod oidc;
+pub mod publisher;
 pub mod smtp;
 pub mod spool;
 pub mod sqlite;

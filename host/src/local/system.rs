@@ -4,13 +4,14 @@ use citas_core::time::{Clock, Ids};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// The machine's clock.
+/// The machine's clock, to the millisecond: what is stored and shown is to be read by people.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        let now = Timestamp::now();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 }
 

@@ -1,0 +1,146 @@
+//! From a request to an appointment: everything that is wrong with it, or its plan.
+
+use citas_kit::fields::{Fields, set};
+use citas_kit::violations::Findings;
+use citas_kit::{Context, Field, Plan, Violation};
+
+use crate::house::{SCHEDULE, clock, length, visit};
+use crate::patient::Patient;
+use crate::{comunas, prevision};
+
+/// May this be booked, and as what?
+pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violation>> {
+    let fields = Fields::new(&request);
+    let clock = clock(context, fields);
+    let length = length(fields);
+    let mut findings = Findings::default();
+    let patient = findings.check(Patient::of(fields));
+    findings.note(comunas::unknown(fields));
+    findings.note(prevision::violation(fields));
+    let start = findings.check(SCHEDULE.start(&visit(context, clock, fields), fields));
+    let (patient, start) = findings.conclude(patient.zip(start))?;
+
+    let attributes = canonical(request, &patient);
+    Ok(SCHEDULE.plan(clock, length, start, patient.whom(), attributes))
+}
+
+/// The request with one spelling for each identity.
+fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
+    let spelled = match patient {
+        Patient::Run(run) => Field::text("/run", run.as_str()),
+        Patient::Document(document) => Field::text("/document/number", &document.number),
+    };
+    set(&mut request, spelled);
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{codes, noon_in_santiago, request};
+
+    fn book_with(changes: &[(&str, &str)]) -> Result<Plan, Vec<Violation>> {
+        book(&noon_in_santiago(), request(changes))
+    }
+
+    #[test]
+    fn a_booking_in_person_claims_three_cells_of_each() {
+        let plan = book_with(&[]).expect("allowed");
+        assert_eq!(
+            plan.claims,
+            [
+                "doctor/123456/2026-12-01T12:30Z",
+                "doctor/123456/2026-12-01T12:40Z",
+                "doctor/123456/2026-12-01T12:50Z",
+                "patient/run:12345678-5/2026-12-01T12:30Z",
+                "patient/run:12345678-5/2026-12-01T12:40Z",
+                "patient/run:12345678-5/2026-12-01T12:50Z",
+            ]
+        );
+        assert_eq!(plan.patient, "run:12345678-5");
+        assert_eq!(plan.doctor.as_deref(), Some("123456"));
+        assert_eq!(plan.hospital.as_deref(), Some("109100"));
+        assert!(plan.events.is_empty());
+        assert_eq!(plan.slot.map(|slot| slot.minutes), Some(30));
+        assert_eq!(
+            Fields::new(&plan.attributes).text("/run"),
+            Some("12345678-5")
+        );
+    }
+
+    #[test]
+    fn a_booking_from_afar_is_shorter() {
+        let plan = book_with(&[("/modality", "remota"), ("/time", "09:40")]).expect("allowed");
+        assert_eq!(plan.claims.len(), 4);
+        assert_eq!(plan.slot.map(|slot| slot.minutes), Some(20));
+    }
+
+    #[test]
+    fn the_modality_decides_the_grid() {
+        assert_eq!(
+            codes(book_with(&[("/time", "09:40")])),
+            ["cl.time.off-grid"]
+        );
+        let remote = [("/modality", "telemedicina"), ("/time", "09:30")];
+        assert_eq!(codes(book_with(&remote)), ["cl.time.off-grid"]);
+    }
+
+    #[test]
+    fn the_comuna_decides_the_zone() {
+        for (comuna, zone, instant) in [
+            ("13101", "America/Santiago", "2026-12-01T12:30Z"),
+            ("05201", "Pacific/Easter", "2026-12-01T14:30Z"),
+            ("11101", "America/Coyhaique", "2026-12-01T12:30Z"),
+            ("12101", "America/Punta_Arenas", "2026-12-01T12:30Z"),
+        ] {
+            let plan = book_with(&[("/comuna", comuna)]).expect(comuna);
+            assert_eq!(plan.slot.expect("a slot").zone, zone);
+            assert_eq!(plan.claims[0], ["doctor/123456/", instant].concat());
+        }
+    }
+
+    #[test]
+    fn saturdays_close_at_two() {
+        assert!(book_with(&[("/date", "2026-12-05"), ("/time", "13:30")]).is_ok());
+        for time in ["14:00", "08:30"] {
+            let refused = book_with(&[("/date", "2026-12-05"), ("/time", time)]);
+            assert_eq!(codes(refused), ["cl.time.closed"], "{time}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_told_in_the_order_of_the_checks() {
+        let wrong = [
+            ("/run", "12345678-6"),
+            ("/comuna", "99999"),
+            ("/prevision/care", "mle"),
+            ("/date", "2027-12-08"),
+            ("/time", "21:07"),
+        ];
+        assert_eq!(
+            codes(book_with(&wrong)),
+            [
+                "cl.run.check-digit",
+                "cl.comuna.unknown",
+                "cl.prevision.care-not-allowed",
+                "cl.date.holiday",
+                "cl.date.too-far",
+                "cl.time.off-grid",
+                "cl.time.closed",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_empty_request_is_refused_without_a_panic() {
+        assert_eq!(
+            codes(book(&noon_in_santiago(), Vec::new())),
+            [
+                "cl.patient.missing",
+                "cl.comuna.unknown",
+                "cl.date.nonexistent",
+                "cl.time.off-grid"
+            ]
+        );
+    }
+}

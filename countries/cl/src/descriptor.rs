@@ -1,0 +1,38 @@
+//! What the host needs to know of these rules before it calls them.
+
+use citas_kit::messages::catalogue;
+use citas_kit::{Action, Descriptor};
+
+use crate::comunas::ZONES;
+use crate::house::COUNTRY;
+use crate::messages::{LOCALES, WORDS};
+
+/// The same at every call.
+pub fn descriptor() -> Descriptor {
+    Descriptor {
+        country: COUNTRY.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        zones: ZONES.map(String::from).into(),
+        locales: LOCALES.map(String::from).into(),
+        request_schema: include_str!("schema/request.json").into(),
+        appointment_schema: include_str!("schema/appointment.json").into(),
+        actions: vec![
+            Action::new(
+                "cancel",
+                &["patient", "staff", "platform"],
+                include_str!("schema/cancel.json"),
+            ),
+            Action::new(
+                "reschedule",
+                &["patient", "staff", "platform"],
+                include_str!("schema/reschedule.json"),
+            ),
+            Action::new(
+                "no-show",
+                &["staff", "platform"],
+                include_str!("schema/no-show.json"),
+            ),
+        ],
+        messages: catalogue(&LOCALES, WORDS),
+    }
+}

@@ -1,0 +1,205 @@
+//! What each code says to people, in Spanish and English.
+
+use citas_kit::messages::Words;
+
+/// The languages, the default first.
+pub const LOCALES: [&str; 2] = ["es-CL", "en"];
+
+/// Every code that these rules use.
+pub const WORDS: &[Words] = &[
+    (
+        "cl.patient.missing",
+        &[
+            "Indique el RUN o bien otro documento de identidad, solo uno de los dos.",
+            "Give either the RUN or another identity document, exactly one of them.",
+        ],
+    ),
+    (
+        "cl.run.format",
+        &[
+            "El RUN no está bien escrito. Escríbalo así: 12345678-5.",
+            "The RUN is not written correctly. Write it like this: 12345678-5.",
+        ],
+    ),
+    (
+        "cl.run.check-digit",
+        &[
+            "El RUN no coincide con su dígito verificador. Revise ambos.",
+            "The RUN does not match its check digit. Please check both.",
+        ],
+    ),
+    (
+        "cl.comuna.unknown",
+        &[
+            "No existe una comuna con el código {comuna}. Use el código único territorial, de cinco dígitos.",
+            "There is no comuna with code {comuna}. Use the five-digit Código Único Territorial.",
+        ],
+    ),
+    (
+        "cl.prevision.tramo-missing",
+        &[
+            "Para FONASA indique el tramo, de la A a la D.",
+            "For FONASA give the tramo, A to D.",
+        ],
+    ),
+    (
+        "cl.prevision.plan-missing",
+        &[
+            "Para una isapre indique el plan.",
+            "For an isapre give the plan.",
+        ],
+    ),
+    (
+        "cl.prevision.care-not-allowed",
+        &[
+            "El tramo A de FONASA no puede usar la modalidad libre elección.",
+            "Tramo A of FONASA cannot use free choice of provider (MLE).",
+        ],
+    ),
+    (
+        "cl.date.nonexistent",
+        &[
+            "Esa fecha no existe en el calendario.",
+            "That date does not exist in the calendar.",
+        ],
+    ),
+    (
+        "cl.date.holiday",
+        &[
+            "Ese día es feriado ({holiday}). Elija otra fecha.",
+            "That day is a public holiday ({holiday}). Please choose another date.",
+        ],
+    ),
+    (
+        "cl.date.too-far",
+        &[
+            "Todavía no se puede reservar una hora para esa fecha. Elija una hasta el {latest}.",
+            "That date cannot be booked yet. Choose one no later than {latest}.",
+        ],
+    ),
+    (
+        "cl.time.off-grid",
+        &[
+            "Las citas empiezan cada {every} minutos a partir de la hora en punto.",
+            "Appointments start every {every} minutes from the full hour.",
+        ],
+    ),
+    (
+        "cl.time.closed",
+        &[
+            "A esa hora no hay atención. Lunes a viernes: {weekdays}; sábados: {saturday}; domingos: cerrado.",
+            "Closed at that time. Monday to Friday: {weekdays}; Saturday: {saturday}; closed on Sundays.",
+        ],
+    ),
+    (
+        "cl.time.too-soon",
+        &[
+            "Es demasiado pronto. La cita puede empezar a partir de: {earliest}.",
+            "That is too soon. The appointment can start from {earliest} on.",
+        ],
+    ),
+    (
+        "cl.cancel.too-late",
+        &[
+            "Solo puede cancelar la cita hasta {hours} horas antes. Comuníquese con el establecimiento.",
+            "You can cancel the appointment until {hours} hours before it. Please contact the hospital.",
+        ],
+    ),
+    (
+        "cl.cancel.not-allowed-now",
+        &[
+            "La cita ya no se puede cancelar en su estado actual.",
+            "The appointment can no longer be cancelled (it is {phase}).",
+        ],
+    ),
+    (
+        "cl.reschedule.too-late",
+        &[
+            "Solo puede reprogramar la cita hasta {hours} horas antes. Comuníquese con el establecimiento.",
+            "You can reschedule the appointment until {hours} hours before it. Please contact the hospital.",
+        ],
+    ),
+    (
+        "cl.reschedule.not-allowed-now",
+        &[
+            "La cita ya no se puede reprogramar en su estado actual.",
+            "The appointment can no longer be rescheduled (it is {phase}).",
+        ],
+    ),
+    (
+        "cl.no-show.too-early",
+        &[
+            "La hora de la cita todavía no ha llegado.",
+            "The time of the appointment has not come yet.",
+        ],
+    ),
+    (
+        "cl.no-show.not-allowed-now",
+        &[
+            "La inasistencia ya no se puede registrar en su estado actual.",
+            "The no-show can no longer be recorded (the appointment is {phase}).",
+        ],
+    ),
+    (
+        "cl.action.unknown",
+        &[
+            "No existe la acción {action}.",
+            "There is no action {action}.",
+        ],
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{booked, noon_in_santiago, request};
+    use crate::{booking, changes};
+    use citas_kit::messages::gaps;
+    use citas_kit::{Appointment, Context, Phase, Violation};
+
+    /// Refusals that between them use every code.
+    fn refusals() -> Vec<Violation> {
+        let now = noon_in_santiago();
+        let nearly_there = Context {
+            now: now.now + 7 * 86_400 - 12_000,
+            ..now.clone()
+        };
+        let over = Appointment {
+            phase: Phase::Cancelled,
+            ..booked()
+        };
+        let mut anonymous = request(&[("/date", "2026-02-30")]);
+        anonymous.retain(|field| field.path != "/run" && field.path != "/prevision/tramo");
+        let requests = [
+            anonymous,
+            request(&[
+                ("/date", "2026-11-24"),
+                ("/time", "12:30"),
+                ("/prevision/system", "isapre"),
+            ]),
+            request(&[("/run", "1-9"), ("/prevision/care", "mle")]),
+            request(&[
+                ("/run", "12345678-6"),
+                ("/comuna", "99999"),
+                ("/date", "2027-12-08"),
+                ("/time", "21:07"),
+            ]),
+        ];
+        let acts = ["cancel", "reschedule", "no-show", "fly"];
+        let refused = requests.map(|request| booking::book(&now, request));
+        let late = acts.map(|action| changes::act(&nearly_there, &booked(), action, &[]));
+        let over = acts.map(|action| changes::act(&now, &over, action, &[]));
+        refused
+            .into_iter()
+            .chain(late)
+            .chain(over)
+            .filter_map(Result::err)
+            .flatten()
+            .collect()
+    }
+
+    #[test]
+    fn every_refusal_can_be_said_in_every_language() {
+        assert_eq!(gaps(&refusals(), &LOCALES, WORDS), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,52 @@
+//! An appointment as clients see it: what was stored, and what follows from it.
+
+use citas_kit::fields::{Fields, set};
+use citas_kit::{Appointment, Field, Phase};
+
+use crate::comunas;
+
+/// The country's fields of an appointment.
+pub fn present(appointment: Appointment) -> Vec<Field> {
+    let mut fields = appointment.attributes;
+    let comuna = Fields::new(&fields).text("/comuna").and_then(comunas::find);
+    if let Some(comuna) = comuna {
+        set(&mut fields, Field::text("/comunaName", comuna.name));
+    }
+    set(
+        &mut fields,
+        Field::text("/status", status(appointment.phase)),
+    );
+    fields
+}
+
+/// MINSAL's words (`AppointmentAgendarLE`), and FHIR's for what MINSAL does not name.
+const fn status(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Requested | Phase::Pending => "pending",
+        Phase::Booked => "booked",
+        Phase::Arrived => "arrived",
+        Phase::Fulfilled => "fulfilled",
+        Phase::Cancelled => "cancelled",
+        Phase::NoShow => "noshow",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::booked;
+
+    #[test]
+    fn clients_see_what_was_booked_with_its_status_and_comuna() {
+        let fields = present(booked());
+        let fields = Fields::new(&fields);
+        for (path, text) in [
+            ("/status", "booked"),
+            ("/comunaName", "Santiago"),
+            ("/run", "12345678-5"),
+            ("/modality", "presencial"),
+        ] {
+            assert_eq!(fields.text(path), Some(text), "{path}");
+        }
+    }
+}

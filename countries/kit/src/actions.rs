@@ -1,0 +1,255 @@
+//! What may still be done to an appointment after it is booked: the checks that countries share.
+//!
+//! Codes are `<country>.<action>.not-allowed-now`, `.too-late`, `.too-early`, and `<country>.action.unknown`.
+
+use crate::fields::{Fields, set};
+use crate::schedule::{Schedule, Visit};
+use crate::violations::Findings;
+use crate::{Action, Appointment, Civil, Context, Field, Phase, Plan, Violation};
+
+/// Somebody asks to change an appointment.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The first part of the country's codes.
+    pub country: &'static str,
+    /// The action's name.
+    pub action: &'a str,
+    /// The circumstances of the call.
+    pub context: &'a Context,
+    /// The appointment as it stands.
+    pub current: &'a Appointment,
+}
+
+impl Change<'_> {
+    /// The country has no such action.
+    #[must_use]
+    pub fn unknown(&self) -> Violation {
+        Violation::new("", [self.country, ".action.unknown"].concat()).with("action", self.action)
+    }
+
+    /// Only what still holds its time can be changed.
+    ///
+    /// # Errors
+    /// In any other phase.
+    pub fn still_open(&self) -> Result<(), Violation> {
+        let phase = self.current.phase;
+        if phase.holds_claims() {
+            return Ok(());
+        }
+        Err(self
+            .violation("not-allowed-now")
+            .with("phase", phase.word()))
+    }
+
+    /// Staff may act at any time, anybody else only until so many hours before the start.
+    ///
+    /// # Errors
+    /// After that.
+    pub fn in_time(&self, hours: i64) -> Result<(), Violation> {
+        let staff = matches!(self.context.role.as_str(), "staff" | "platform");
+        let late = self
+            .starts_in()
+            .is_some_and(|seconds| seconds < hours * 3600);
+        if staff || !late {
+            return Ok(());
+        }
+        Err(self.violation("too-late").with("hours", hours.to_string()))
+    }
+
+    /// The appointment's time has come.
+    ///
+    /// # Errors
+    /// Before its start.
+    pub fn begun(&self) -> Result<(), Violation> {
+        if self.starts_in().is_none_or(|seconds| seconds > 0) {
+            return Err(self.violation("too-early"));
+        }
+        Ok(())
+    }
+
+    /// The start that the input names, and the attributes with it in the place of the old one.
+    ///
+    /// # Errors
+    /// If it is too late for a change, and every rule of `schedule` that the new start breaks.
+    pub fn moved(
+        &self,
+        hours: i64,
+        schedule: &Schedule,
+        visit: &Visit,
+        input: Fields,
+    ) -> Result<(Civil, Vec<Field>), Vec<Violation>> {
+        let mut findings = Findings::default();
+        findings.check(self.in_time(hours));
+        let start = findings.check(schedule.start(visit, input));
+        let start = findings.conclude(start)?;
+        let mut attributes = self.current.attributes.clone();
+        for path in ["/date", "/time"] {
+            set(
+                &mut attributes,
+                Field::text(path, input.text(path).unwrap_or_default()),
+            );
+        }
+        Ok((start, attributes))
+    }
+
+    /// The plan that ends the appointment: everything stays but its hold on people's time.
+    #[must_use]
+    pub fn release(&self, phase: Phase, patient: String) -> Plan {
+        let attributes = self.current.attributes.clone();
+        let text = |path| Fields::new(&attributes).text(path).map(String::from);
+        Plan {
+            phase,
+            slot: self.current.slot.clone(),
+            claims: Vec::new(),
+            patient,
+            doctor: text("/doctor"),
+            hospital: text("/hospital"),
+            attributes,
+            events: Vec::new(),
+        }
+    }
+
+    fn starts_in(&self) -> Option<i64> {
+        let start = self.context.start_of(self.current.slot.as_ref()?)?;
+        Some(start - self.context.now)
+    }
+
+    fn violation(&self, why: &str) -> Violation {
+        Violation::new("", [self.country, ".", self.action, ".", why].concat())
+    }
+}
+
+impl Action {
+    /// An action that these roles may ask for, with the JSON Schema of its input.
+    #[must_use]
+    pub fn new(name: &str, roles: &[&str], input_schema: &str) -> Self {
+        Self {
+            name: name.into(),
+            roles: roles.iter().copied().map(String::from).collect(),
+            input_schema: input_schema.into(),
+        }
+    }
+}
+
+impl Phase {
+    /// Whether an appointment in this phase keeps others out of its time.
+    #[must_use]
+    pub const fn holds_claims(self) -> bool {
+        matches!(
+            self,
+            Self::Requested | Self::Pending | Self::Booked | Self::Arrived
+        )
+    }
+
+    /// Its name in the contract.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Pending => "pending",
+            Self::Booked => "booked",
+            Self::Arrived => "arrived",
+            Self::Fulfilled => "fulfilled",
+            Self::Cancelled => "cancelled",
+            Self::NoShow => "no-show",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::civil::{Date, Time};
+    use crate::{Shift, Slot, ZoneClock};
+
+    /// An appointment at noon UTC of 1 December 2026.
+    fn appointment(phase: Phase) -> Appointment {
+        let start = Date::parse("2026-12-01")
+            .expect("a date")
+            .at(Time::new(12, 0));
+        Appointment {
+            id: "1".into(),
+            phase,
+            slot: Some(Slot {
+                start,
+                minutes: 30,
+                zone: "UTC".into(),
+            }),
+            revision: 1,
+            attributes: Vec::new(),
+        }
+    }
+
+    /// Now, that many seconds before noon.
+    fn before(seconds: i64, role: &str) -> Context {
+        let day = Date::parse("2026-12-01").expect("a date");
+        Context {
+            now: day.days() * 86_400 + 12 * 3600 - seconds,
+            clocks: vec![ZoneClock {
+                zone: "UTC".into(),
+                now: day.at(Time::new(9, 0)),
+                shifts: vec![Shift {
+                    at: 0,
+                    offset_minutes: 0,
+                }],
+            }],
+            role: role.into(),
+        }
+    }
+
+    fn change<'a>(context: &'a Context, current: &'a Appointment) -> Change<'a> {
+        Change {
+            country: "xx",
+            action: "cancel",
+            context,
+            current,
+        }
+    }
+
+    #[test]
+    fn patients_act_until_the_deadline_and_staff_at_any_time() {
+        let booked = appointment(Phase::Booked);
+        for (seconds, role, allowed) in [
+            (7200, "patient", true),
+            (7199, "patient", false),
+            (-60, "patient", false),
+            (7199, "staff", true),
+            (-60, "platform", true),
+            (0, "somebody", false),
+        ] {
+            let context = before(seconds, role);
+            let change = change(&context, &booked);
+            assert_eq!(change.in_time(2).is_ok(), allowed, "{seconds} {role}");
+        }
+    }
+
+    #[test]
+    fn only_a_live_appointment_is_changed() {
+        let context = before(9000, "patient");
+        for phase in [
+            Phase::Requested,
+            Phase::Pending,
+            Phase::Booked,
+            Phase::Arrived,
+        ] {
+            assert!(change(&context, &appointment(phase)).still_open().is_ok());
+        }
+        for phase in [Phase::Fulfilled, Phase::Cancelled, Phase::NoShow] {
+            let refused = change(&context, &appointment(phase))
+                .still_open()
+                .expect_err("closed");
+            assert_eq!(refused.code, "xx.cancel.not-allowed-now");
+            assert_eq!(
+                refused.params,
+                [("phase".to_string(), phase.word().to_string())]
+            );
+        }
+    }
+
+    #[test]
+    fn a_start_has_come_from_its_minute_on() {
+        let booked = appointment(Phase::Booked);
+        assert!(change(&before(0, "staff"), &booked).begun().is_ok());
+        assert!(change(&before(1, "staff"), &booked).begun().is_err());
+    }
+}

@@ -1,0 +1,67 @@
+//! What an appointment occupies: cells of a grid in UTC, so fine that two overlapping appointments of one
+//! person always share a cell.
+
+use crate::clock::push_utc;
+
+/// The claims on one holder's time: `doctor/45678/2026-12-01T14:15Z`, one for each cell of `grid` minutes that
+/// the stretch from `start` (Unix seconds) for `minutes` touches.
+pub fn claims(
+    holder: &str,
+    start: i64,
+    minutes: u16,
+    grid: u16,
+) -> impl Iterator<Item = String> + '_ {
+    let cell = i64::from(grid.max(1)) * 60;
+    let first = start.div_euclid(cell);
+    let end = start + i64::from(minutes) * 60;
+    let cells = first..end.div_euclid(cell) + i64::from(end.rem_euclid(cell) != 0);
+    cells.map(move |index| {
+        let mut claim = String::with_capacity(holder.len() + 18);
+        claim.push_str(holder);
+        claim.push('/');
+        push_utc(&mut claim, index * cell);
+        claim
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-12-01T14:00Z.
+    const START: i64 = 1_796_133_600;
+
+    fn of(start: i64, minutes: u16, grid: u16) -> Vec<String> {
+        claims("doctor/45678", start, minutes, grid).collect()
+    }
+
+    #[test]
+    fn an_appointment_claims_each_cell_it_touches() {
+        assert_eq!(
+            of(START + 900, 30, 15),
+            [
+                "doctor/45678/2026-12-01T14:15Z",
+                "doctor/45678/2026-12-01T14:30Z"
+            ]
+        );
+        assert_eq!(of(START, 20, 10).len(), 2);
+        assert_eq!(of(START, 30, 10).len(), 3);
+    }
+
+    #[test]
+    fn a_start_off_the_grid_claims_the_cell_it_falls_in() {
+        let off = of(START + 300, 30, 15);
+        assert_eq!(off.len(), 3);
+        assert_eq!(off[0], "doctor/45678/2026-12-01T14:00Z");
+    }
+
+    #[test]
+    fn lengths_that_overlap_share_a_cell() {
+        for offset in [10, 20] {
+            let long = of(START, 30, 10);
+            let short = of(START + offset * 60, 20, 10);
+            assert!(short.iter().any(|cell| long.contains(cell)), "{offset}");
+        }
+        assert!(!of(START, 30, 10).contains(&of(START + 1800, 20, 10)[0]));
+    }
+}

@@ -1,0 +1,121 @@
+//! Reading and making the leaves of a JSON document.
+
+use crate::{Field, Value};
+
+/// Leaves by path. Documents have some twenty leaves, so it looks through them: an index would cost more.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'a>(&'a [Field]);
+
+impl<'a> Fields<'a> {
+    /// These leaves.
+    #[must_use]
+    pub const fn new(fields: &'a [Field]) -> Self {
+        Self(fields)
+    }
+
+    /// The value at a JSON Pointer.
+    #[must_use]
+    pub fn get(self, path: &str) -> Option<&'a Value> {
+        let field = self.0.iter().find(|field| field.path == path)?;
+        Some(&field.value)
+    }
+
+    /// The text at a path; none if it is absent or no text.
+    #[must_use]
+    pub fn text(self, path: &str) -> Option<&'a str> {
+        let Some(Value::Text(text)) = self.get(path) else {
+            return None;
+        };
+        Some(text)
+    }
+
+    /// The whole number at a path.
+    #[must_use]
+    pub fn integer(self, path: &str) -> Option<i64> {
+        let Some(Value::Integer(number)) = self.get(path) else {
+            return None;
+        };
+        Some(*number)
+    }
+
+    /// Whether the flag at a path is there and set.
+    #[must_use]
+    pub fn flag(self, path: &str) -> bool {
+        matches!(self.get(path), Some(Value::Flag(true)))
+    }
+
+    /// Whether anything stands at a path or below it.
+    #[must_use]
+    pub fn has(self, path: &str) -> bool {
+        let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        let mut paths = self.0.iter().map(|field| field.path.as_str());
+        paths.any(|found| found.strip_prefix(path).is_some_and(below))
+    }
+}
+
+impl Field {
+    /// A leaf of text.
+    #[must_use]
+    pub fn text(path: &str, text: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            value: Value::Text(text.into()),
+        }
+    }
+}
+
+/// Puts a leaf in the place of the one at its path, or at the end.
+pub fn set(fields: &mut Vec<Field>, field: Field) {
+    match fields.iter_mut().find(|old| old.path == field.path) {
+        Some(old) => *old = field,
+        None => fields.push(field),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaves() -> Vec<Field> {
+        vec![
+            Field::text("/document/number", "A1"),
+            Field {
+                path: "/emergency".into(),
+                value: Value::Flag(true),
+            },
+            Field {
+                path: "/age".into(),
+                value: Value::Integer(40),
+            },
+        ]
+    }
+
+    #[test]
+    fn a_leaf_is_found_by_its_path_and_kind() {
+        let leaves = leaves();
+        let fields = Fields::new(&leaves);
+        assert_eq!(fields.text("/document/number"), Some("A1"));
+        assert_eq!(fields.text("/emergency"), None);
+        assert_eq!(fields.integer("/age"), Some(40));
+        assert!(fields.flag("/emergency"));
+        assert!(!fields.flag("/absent"));
+    }
+
+    #[test]
+    fn an_object_is_there_when_a_leaf_of_it_is() {
+        let leaves = leaves();
+        let fields = Fields::new(&leaves);
+        assert!(fields.has("/document"));
+        assert!(fields.has("/age"));
+        assert!(!fields.has("/doc"));
+    }
+
+    #[test]
+    fn setting_replaces_or_appends() {
+        let mut fields = leaves();
+        set(&mut fields, Field::text("/document/number", "B2"));
+        set(&mut fields, Field::text("/date", "2026-12-01"));
+        assert_eq!(Fields::new(&fields).text("/document/number"), Some("B2"));
+        assert_eq!(fields.len(), 4);
+    }
+}

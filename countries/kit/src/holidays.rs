@@ -1,0 +1,104 @@
+//! Holidays as their laws state them: by rule, not by list of years.
+
+use crate::civil::Date;
+
+/// One holiday.
+#[derive(Clone, Copy, Debug)]
+pub struct Holiday {
+    /// What people call it.
+    pub name: &'static str,
+    /// When it falls.
+    pub on: On,
+    /// Where it is kept: prefixes of the country's place codes.
+    pub places: &'static [&'static str],
+}
+
+/// The whole country: every place code begins with nothing.
+pub const EVERYWHERE: &[&str] = &[""];
+
+/// When a holiday falls.
+#[derive(Clone, Copy, Debug)]
+pub enum On {
+    /// The same month and day every year.
+    Day(u8, u8),
+    /// Days after Easter Sunday; before it if negative.
+    Easter(i64),
+    /// As a rule finds it; none in some years.
+    Rule(fn(year: i16) -> Option<Date>),
+    /// One year only.
+    Once(i16, u8, u8),
+}
+
+impl On {
+    fn is(self, date: Date) -> bool {
+        match self {
+            Self::Day(month, day) => (date.month(), date.day()) == (month, day),
+            Self::Easter(days) => Date::easter(date.year()).plus(days) == date,
+            Self::Rule(rule) => rule(date.year()) == Some(date),
+            Self::Once(year, month, day) => {
+                (date.year(), date.month(), date.day()) == (year, month, day)
+            }
+        }
+    }
+}
+
+/// The name of the holiday that a place keeps on a date, the first of the table that fits.
+#[must_use]
+pub fn holiday(table: &[Holiday], date: Date, place: &str) -> Option<&'static str> {
+    let kept = |holiday: &&Holiday| {
+        holiday.on.is(date)
+            && holiday
+                .places
+                .iter()
+                .any(|prefix| place.starts_with(prefix))
+    };
+    table.iter().find(kept).map(|holiday| holiday.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[Holiday] = &[
+        Holiday {
+            name: "new year",
+            on: On::Day(1, 1),
+            places: EVERYWHERE,
+        },
+        Holiday {
+            name: "good friday",
+            on: On::Easter(-2),
+            places: EVERYWHERE,
+        },
+        Holiday {
+            name: "harvest",
+            on: On::Rule(|year| Date::new(year, 2, 29)),
+            places: &["04", "1602"],
+        },
+        Holiday {
+            name: "census",
+            on: On::Once(2027, 6, 10),
+            places: EVERYWHERE,
+        },
+    ];
+
+    fn on(date: &str, place: &str) -> Option<&'static str> {
+        holiday(TABLE, Date::parse(date).expect(date), place)
+    }
+
+    #[test]
+    fn each_kind_of_day_is_found() {
+        assert_eq!(on("2031-01-01", "150122"), Some("new year"));
+        assert_eq!(on("2026-04-03", "150122"), Some("good friday"));
+        assert_eq!(on("2027-06-10", "150122"), Some("census"));
+        assert_eq!(on("2028-06-10", "150122"), None);
+    }
+
+    #[test]
+    fn a_regional_holiday_is_kept_in_its_places_only() {
+        assert_eq!(on("2028-02-29", "040101"), Some("harvest"));
+        assert_eq!(on("2028-02-29", "160201"), Some("harvest"));
+        assert_eq!(on("2028-02-29", "160101"), None);
+        assert_eq!(on("2027-02-28", "040101"), None);
+    }
+}

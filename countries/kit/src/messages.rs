@@ -1,0 +1,86 @@
+//! The words for codes, in every language of a country.
+
+use crate::{Message, Violation};
+
+/// A code and its text in each of the country's locales, in their order.
+pub type Words = (&'static str, &'static [&'static str]);
+
+/// The catalogue that a descriptor carries.
+#[must_use]
+pub fn catalogue(locales: &[&str], words: &[Words]) -> Vec<Message> {
+    let in_each_locale = |(code, texts): &Words| {
+        let message = |(locale, text): (&&str, &&str)| Message {
+            code: (*code).into(),
+            locale: (*locale).into(),
+            text: (*text).into(),
+        };
+        locales.iter().zip(*texts).map(message).collect::<Vec<_>>()
+    };
+    words.iter().flat_map(in_each_locale).collect()
+}
+
+/// What keeps a country from saying these refusals, for its tests: a text that is missing in some locale, a
+/// placeholder without a param, words for a code that none of the refusals has. Empty when all is well.
+#[must_use]
+pub fn gaps(refusals: &[Violation], locales: &[&str], words: &[Words]) -> Vec<String> {
+    let mut gaps = Vec::new();
+    for Violation { code, params, .. } in refusals {
+        let texts = words
+            .iter()
+            .find(|(said, _)| said == code)
+            .map_or(&[][..], |(_, texts)| texts);
+        if texts.len() != locales.len() {
+            gaps.push(format!("{code} is not said in every language"));
+        }
+        let given = |name: &&str| params.iter().any(|(param, _)| param == name);
+        let unfilled = texts
+            .iter()
+            .flat_map(|text| placeholders(text))
+            .filter(|name| !given(name));
+        gaps.extend(unfilled.map(|name| format!("{code} gives no {name}")));
+    }
+    let used = |code: &str| refusals.iter().any(|refusal| refusal.code == code);
+    let unused = words.iter().filter(|(code, _)| !used(code));
+    gaps.extend(unused.map(|(code, _)| format!("{code} is never used")));
+    gaps
+}
+
+fn placeholders(text: &str) -> impl Iterator<Item = &str> {
+    text.split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}'))
+        .map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCALES: [&str; 2] = ["es", "en"];
+    const WORDS: &[Words] = &[("x.date.late", &["hasta {latest}", "until {latest}"])];
+
+    #[test]
+    fn each_code_has_a_message_per_locale() {
+        let catalogue = catalogue(&LOCALES, WORDS);
+        let said: Vec<_> = catalogue
+            .iter()
+            .map(|m| (m.locale.as_str(), m.text.as_str()))
+            .collect();
+        assert_eq!(said, [("es", "hasta {latest}"), ("en", "until {latest}")]);
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_named() {
+        let gaps = |refusals: &[Violation]| gaps(refusals, &LOCALES, WORDS);
+        let late = || Violation::new("", "x.date.late");
+        assert!(gaps(&[late().with("latest", "now")]).is_empty());
+        assert_eq!(gaps(&[late()]), ["x.date.late gives no latest"; 2]);
+        assert_eq!(
+            gaps(&[Violation::new("", "x.other")]),
+            [
+                "x.other is not said in every language",
+                "x.date.late is never used"
+            ]
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! Saying no: building violations, and gathering all of them instead of stopping at the first.
+
+use crate::Violation;
+
+impl Violation {
+    /// A refusal of what stands at `path`.
+    #[must_use]
+    pub fn new(path: &str, code: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            code: code.into(),
+            params: Vec::new(),
+        }
+    }
+
+    /// With a value for the placeholder `{name}` of its message.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.params.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// The violations found so far, in the order of the checks.
+#[derive(Debug, Default)]
+pub struct Findings(Vec<Violation>);
+
+impl Findings {
+    /// Keeps what a check proved, or notes why it could not.
+    pub fn check<T, E: Into<Vec<Violation>>>(&mut self, checked: Result<T, E>) -> Option<T> {
+        match checked {
+            Ok(proof) => Some(proof),
+            Err(violations) => {
+                self.0.extend(violations.into());
+                None
+            }
+        }
+    }
+
+    /// Notes a violation if there is one.
+    pub fn note(&mut self, violation: Option<Violation>) {
+        self.0.extend(violation);
+    }
+
+    /// What was proved, if nothing was found.
+    ///
+    /// # Errors
+    /// All violations, in the order of the checks.
+    pub fn conclude<T>(self, proof: Option<T>) -> Result<T, Vec<Violation>> {
+        match proof {
+            Some(proof) if self.0.is_empty() => Ok(proof),
+            _ => Err(self.0),
+        }
+    }
+}
+
+impl From<Violation> for Vec<Violation> {
+    fn from(violation: Violation) -> Self {
+        vec![violation]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_found_is_a_yes() {
+        assert_eq!(Findings::default().conclude(Some(7)), Ok(7));
+        assert_eq!(Findings::default().conclude(None::<u8>), Err(Vec::new()));
+    }
+
+    #[test]
+    fn findings_keep_proofs_and_every_violation_in_order() {
+        let mut findings = Findings::default();
+        let proof = findings.check(Ok::<_, Violation>(7));
+        findings.check(Err::<(), _>(
+            Violation::new("/a", "x.a.wrong").with("at", "1"),
+        ));
+        findings.note(None);
+        findings.note(Some(Violation::new("/b", "x.b.wrong")));
+        let found = findings.conclude(proof).expect_err("two violations");
+        let codes: Vec<_> = found.into_iter().map(|v| v.code).collect();
+        assert_eq!(proof, Some(7));
+        assert_eq!(codes, ["x.a.wrong", "x.b.wrong"]);
+    }
+}

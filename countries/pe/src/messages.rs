@@ -1,0 +1,174 @@
+//! What each code says to people, in Spanish and English.
+
+use citas_kit::messages::Words;
+
+/// The languages, the default first.
+pub const LOCALES: [&str; 2] = ["es-PE", "en"];
+
+/// Every code that these rules use.
+pub const WORDS: &[Words] = &[
+    (
+        "pe.patient.missing",
+        &[
+            "Indique el DNI o bien otro documento de identidad, solo uno de los dos.",
+            "Give either the DNI or another identity document, exactly one of them.",
+        ],
+    ),
+    (
+        "pe.dni.check-digit",
+        &[
+            "El DNI no coincide con su dígito o letra de verificación. Revise ambos.",
+            "The DNI does not match its check digit or letter. Please check both.",
+        ],
+    ),
+    (
+        "pe.district.unknown",
+        &[
+            "No existe un distrito con el código {district}. Use el UBIGEO del INEI, de seis dígitos.",
+            "There is no district with code {district}. Use INEI's six-digit UBIGEO.",
+        ],
+    ),
+    (
+        "pe.date.nonexistent",
+        &[
+            "Esa fecha no existe en el calendario.",
+            "That date does not exist in the calendar.",
+        ],
+    ),
+    (
+        "pe.date.holiday",
+        &[
+            "Ese día es feriado ({holiday}). Elija otra fecha.",
+            "That day is a public holiday ({holiday}). Please choose another date.",
+        ],
+    ),
+    (
+        "pe.date.too-far",
+        &[
+            "Todavía no se puede reservar para esa fecha. Elija una hasta el {latest}.",
+            "That date cannot be booked yet. Choose one no later than {latest}.",
+        ],
+    ),
+    (
+        "pe.time.off-grid",
+        &[
+            "Las citas empiezan cada {every} minutos a partir de la hora en punto.",
+            "Appointments start every {every} minutes from the full hour.",
+        ],
+    ),
+    (
+        "pe.time.closed",
+        &[
+            "A esa hora no hay atención. Lunes a viernes: {weekdays}; sábados: {saturday}; domingos: cerrado.",
+            "Closed at that time. Monday to Friday: {weekdays}; Saturday: {saturday}; closed on Sundays.",
+        ],
+    ),
+    (
+        "pe.time.too-soon",
+        &[
+            "Es demasiado pronto. La cita puede empezar a partir de: {earliest}.",
+            "That is too soon. The appointment can start from {earliest} on.",
+        ],
+    ),
+    (
+        "pe.cancel.too-late",
+        &[
+            "Solo puede cancelar la cita hasta {hours} horas antes. Comuníquese con el establecimiento.",
+            "You can cancel the appointment until {hours} hours before it. Please contact the hospital.",
+        ],
+    ),
+    (
+        "pe.cancel.not-allowed-now",
+        &[
+            "La cita ya no se puede cancelar en su estado actual.",
+            "The appointment can no longer be cancelled (it is {phase}).",
+        ],
+    ),
+    (
+        "pe.reschedule.too-late",
+        &[
+            "Solo puede reprogramar la cita hasta {hours} horas antes. Comuníquese con el establecimiento.",
+            "You can reschedule the appointment until {hours} hours before it. Please contact the hospital.",
+        ],
+    ),
+    (
+        "pe.reschedule.not-allowed-now",
+        &[
+            "La cita ya no se puede reprogramar en su estado actual.",
+            "The appointment can no longer be rescheduled (it is {phase}).",
+        ],
+    ),
+    (
+        "pe.no-show.too-early",
+        &[
+            "La hora de la cita todavía no ha llegado.",
+            "The time of the appointment has not come yet.",
+        ],
+    ),
+    (
+        "pe.no-show.not-allowed-now",
+        &[
+            "La inasistencia ya no se puede registrar en su estado actual.",
+            "The no-show can no longer be recorded (the appointment is {phase}).",
+        ],
+    ),
+    (
+        "pe.action.unknown",
+        &[
+            "No existe la acción {action}.",
+            "There is no action {action}.",
+        ],
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{booked, emergency, noon_in_lima, request};
+    use crate::{booking, changes};
+    use citas_kit::messages::gaps;
+    use citas_kit::{Appointment, Context, Phase, Violation};
+
+    /// Refusals that between them use every code.
+    fn refusals() -> Vec<Violation> {
+        let now = noon_in_lima();
+        let nearly_there = Context {
+            now: now.now + 7 * 86_400 - 12_000,
+            ..now.clone()
+        };
+        let over = Appointment {
+            phase: Phase::Cancelled,
+            ..booked()
+        };
+        let mut anonymous = request(&[("/date", "2026-02-30")]);
+        anonymous.retain(|field| field.path != "/dni");
+        let mut past = request(&[("/date", "2026-11-24"), ("/time", "09:00")]);
+        past.push(emergency());
+        let everything = request(&[
+            ("/dni", "10117410-3"),
+            ("/district", "999999"),
+            ("/date", "2027-12-08"),
+            ("/time", "21:07"),
+        ]);
+        let acts = ["cancel", "reschedule", "no-show", "fly"];
+        let answers = [
+            booking::book(&now, anonymous),
+            booking::book(&now, past),
+            booking::book(&now, everything),
+        ];
+        let late = acts.map(|action| changes::act(&nearly_there, &booked(), action, &[]));
+        let over = acts.map(|action| changes::act(&now, &over, action, &[]));
+        answers
+            .into_iter()
+            .chain(late)
+            .chain(over)
+            .filter_map(Result::err)
+            .flatten()
+            .collect()
+    }
+
+    #[test]
+    fn every_refusal_can_be_said_in_every_language() {
+        assert_eq!(gaps(&refusals(), &LOCALES, WORDS), Vec::<String>::new());
+    }
+}

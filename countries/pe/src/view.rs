@@ -1,0 +1,64 @@
+//! An appointment as clients see it: what was stored, and what follows from it.
+
+use citas_kit::fields::{Fields, set};
+use citas_kit::{Appointment, Field, Phase};
+
+use crate::districts;
+
+/// The country's fields of an appointment.
+pub fn present(appointment: Appointment) -> Vec<Field> {
+    let mut fields = appointment.attributes;
+    let district = Fields::new(&fields)
+        .text("/district")
+        .and_then(districts::name);
+    if let Some(name) = district {
+        set(&mut fields, Field::text("/districtName", name));
+    }
+    set(
+        &mut fields,
+        Field::text("/status", status(appointment.phase)),
+    );
+    fields
+}
+
+const fn status(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Requested => "solicitada",
+        Phase::Pending => "pendiente",
+        Phase::Booked => "reservada",
+        Phase::Arrived => "en-espera",
+        Phase::Fulfilled => "atendida",
+        Phase::Cancelled => "cancelada",
+        Phase::NoShow => "no-asistio",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::booked;
+
+    #[test]
+    fn clients_see_what_was_booked_with_its_status_and_district() {
+        let fields = present(booked());
+        let fields = Fields::new(&fields);
+        for (path, text) in [
+            ("/status", "reservada"),
+            ("/districtName", "Miraflores"),
+            ("/dni", "10117410"),
+            ("/time", "09:30"),
+        ] {
+            assert_eq!(fields.text(path), Some(text), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_district_that_was_since_abolished_has_no_name() {
+        let mut appointment = booked();
+        set(
+            &mut appointment.attributes,
+            Field::text("/district", "999999"),
+        );
+        assert!(!Fields::new(&present(appointment)).has("/districtName"));
+    }
+}

@@ -1,0 +1,267 @@
+//! Appointments over HTTP: book, look, list, act, history.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::header::{CACHE_CONTROL, ETAG, HeaderMap, IF_NONE_MATCH, LINK, LOCATION};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use citas_core::appointment::{CountryCode, Phase};
+use citas_core::booking::{ActionRequest, BookingError, View};
+use citas_core::ledger::{Position, Query as LedgerQuery};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Api;
+use super::body::{JsonBody, accept_language, idempotency_key, if_match};
+use super::identity::Identified;
+use super::paths::{AtAction, AtAppointment, InCountry};
+use super::problem::Problem;
+
+/// Most appointments on one page, and as many as a page has when nobody asks.
+pub const LARGEST_PAGE: usize = 100;
+pub const USUAL_PAGE: usize = 20;
+
+type Answer = Result<Response, Problem>;
+
+/// `POST …/appointments`
+pub async fn book(
+    State(api): State<Arc<Api>>,
+    InCountry(country): InCountry,
+    Identified(caller): Identified,
+    headers: HeaderMap,
+    JsonBody(request): JsonBody,
+) -> Answer {
+    let key = idempotency_key(&headers)?;
+    let view = api.booking.book(&caller, country, request, key).await;
+    let view = view.map_err(api.problem(country, &headers))?;
+    let location = format!("/v1/{country}/appointments/{}", view.revision.appointment.id);
+    let location = HeaderValue::from_str(&location).expect("letters, digits, hyphens and slashes");
+    Ok((StatusCode::CREATED, [(LOCATION, location)], shown(&view)).into_response())
+}
+
+/// `POST …/appointments/{id}/{action}`
+pub async fn act(
+    State(api): State<Arc<Api>>,
+    AtAction(country, id, action): AtAction,
+    Identified(caller): Identified,
+    headers: HeaderMap,
+    JsonBody(input): JsonBody,
+) -> Answer {
+    let (if_match, key) = (if_match(&headers)?, idempotency_key(&headers)?);
+    let request = ActionRequest { id, action: &action, input, if_match, key };
+    let view = api.booking.act(&caller, country, request).await.map_err(api.problem(country, &headers))?;
+    Ok(shown(&view))
+}
+
+/// `GET …/appointments/{id}`
+pub async fn get(
+    State(api): State<Arc<Api>>,
+    AtAppointment(country, id): AtAppointment,
+    Identified(caller): Identified,
+    headers: HeaderMap,
+) -> Answer {
+    let view = api.booking.get(&caller, country, id).await.map_err(api.problem(country, &headers))?;
+    let tag = etag(&view);
+    if seen(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag), (CACHE_CONTROL, PRIVATE)]).into_response());
+    }
+    Ok(shown(&view))
+}
+
+/// `GET …/appointments/{id}/history`
+pub async fn history(
+    State(api): State<Arc<Api>>,
+    AtAppointment(country, id): AtAppointment,
+    Identified(caller): Identified,
+    headers: HeaderMap,
+) -> Answer {
+    let views = api.booking.history(&caller, country, id).await.map_err(api.problem(country, &headers))?;
+    let items: Vec<Value> = views.iter().map(entry).collect();
+    Ok(([(CACHE_CONTROL, PRIVATE)], Json(json!({ "items": items }))).into_response())
+}
+
+/// The query of a list, as it stands in the URL.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    patient: Option<String>,
+    doctor: Option<String>,
+    hospital: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    phase: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// `GET …/appointments`
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    InCountry(country): InCountry,
+    Identified(caller): Identified,
+    headers: HeaderMap,
+    uri: axum::http::Uri,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Answer {
+    let Query(query) =
+        query.map_err(|bad| Problem::malformed(format!("the query cannot be read: {}", bad.body_text())))?;
+    let filters = filters(query)?;
+    let (views, next) = api.booking.list(&caller, country, filters).await.map_err(api.problem(country, &headers))?;
+    let items: Vec<Value> = views.iter().map(representation).collect();
+    let mut page = json!({ "items": items });
+    let mut answer = HeaderMap::from_iter([(CACHE_CONTROL, PRIVATE)]);
+    if let Some(next) = next {
+        let cursor = cursor(&next);
+        answer.insert(LINK, next_link(&uri, &cursor)?);
+        page["nextCursor"] = cursor.into();
+    }
+    Ok((answer, Json(page)).into_response())
+}
+
+fn filters(query: ListQuery) -> Result<LedgerQuery, Problem> {
+    let limit = query.limit.map_or(Some(USUAL_PAGE), |text| text.parse().ok());
+    let limit = limit.filter(|limit| (1..=LARGEST_PAGE).contains(limit));
+    Ok(LedgerQuery {
+        owner: None,
+        patient: filter("patient", query.patient)?,
+        doctor: filter("doctor", query.doctor)?,
+        hospital: filter("hospital", query.hospital)?,
+        from: query.from.map(|text| instant("from", &text)).transpose()?,
+        to: query.to.map(|text| instant("to", &text)).transpose()?,
+        phase: query
+            .phase
+            .map(|text| text.parse::<Phase>())
+            .transpose()
+            .map_err(|bad| Problem::malformed(bad.to_string()))?,
+        after: query.cursor.map(|text| position(&text)).transpose()?,
+        limit: limit.ok_or_else(|| Problem::malformed(format!("`limit` is a number from 1 to {LARGEST_PAGE}")))?,
+    })
+}
+
+/// Longest value of a filter.
+const LONGEST_FILTER: usize = 128;
+
+fn filter(name: &str, value: Option<String>) -> Result<Option<String>, Problem> {
+    let fits = value.as_ref().is_none_or(|text| (1..=LONGEST_FILTER).contains(&text.len()));
+    let refused = || Problem::malformed(format!("`{name}` has 1 to {LONGEST_FILTER} characters"));
+    if fits { Ok(value) } else { Err(refused()) }
+}
+
+fn instant(name: &str, text: &str) -> Result<Timestamp, Problem> {
+    let refused = |_| Problem::malformed(format!("`{name}` is an instant (RFC 3339) such as 2026-12-01T14:30:00Z"));
+    text.parse().map_err(refused)
+}
+
+/// A page's end as clients get it: nothing to be read in it, nothing to be kept for it.
+fn cursor(position: &Position) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(json!(position).to_string())
+}
+
+fn position(cursor: &str) -> Result<Position, Problem> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
+    let position = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    position.ok_or_else(|| Problem::malformed("`cursor` is not one that this API gave"))
+}
+
+/// RFC 8288: the same query from the next item on.
+fn next_link(uri: &axum::http::Uri, cursor: &str) -> Result<HeaderValue, Problem> {
+    let query = uri.query().unwrap_or_default();
+    let others = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
+    let pairs: Vec<String> = others.map(str::to_owned).chain([format!("cursor={cursor}")]).collect();
+    let link = format!("<{}?{}>; rel=\"next\"", uri.path(), pairs.join("&"));
+    HeaderValue::from_str(&link).map_err(|_| Problem::malformed("the query has characters that no URL has"))
+}
+
+/// Answers about people stay with the one who asked, and are checked before they are used again.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
+
+fn etag(view: &View) -> HeaderValue {
+    let revision = view.revision.appointment.revision;
+    HeaderValue::from_str(&format!("\"{revision}\"")).expect("digits in quotes")
+}
+
+/// Whether `If-None-Match` names what the client would get (RFC 9110, section 13.1.2).
+fn seen(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    let tag = tag.to_str().unwrap_or_default();
+    let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
+    tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+fn shown(view: &View) -> Response {
+    ([(ETAG, etag(view)), (CACHE_CONTROL, PRIVATE)], Json(representation(view))).into_response()
+}
+
+/// The country's fields, and what the host adds.
+fn representation(view: &View) -> Value {
+    let View { revision, fields } = view;
+    let appointment = &revision.appointment;
+    let mut members: Map<String, Value> = fields.clone();
+    members.insert("id".into(), json!(appointment.id));
+    members.insert("country".into(), json!(revision.country));
+    members.insert("phase".into(), json!(appointment.phase));
+    members.insert("revision".into(), json!(appointment.revision));
+    members.insert("rules".into(), json!(revision.provenance.rules));
+    members.insert("createdAt".into(), json!(revision.created_at));
+    members.insert("updatedAt".into(), json!(revision.updated_at));
+    if let (Some(slot), Some(starts_at)) = (&appointment.slot, revision.starts_at) {
+        members.insert("startsAt".into(), json!(starts_at));
+        members.insert("minutes".into(), json!(slot.minutes));
+    }
+    members.into()
+}
+
+/// One line of a history: what, who, when, under which rules.
+fn entry(view: &View) -> Value {
+    let provenance = &view.revision.provenance;
+    json!({
+        "revision": view.revision.appointment.revision,
+        "action": provenance.action,
+        "at": view.revision.updated_at,
+        "by": { "subject": provenance.subject, "role": provenance.context.role },
+        "rules": provenance.rules,
+        "contract": provenance.contract,
+        "host": provenance.host,
+        "requestId": provenance.request_id,
+        "appointment": representation(view),
+    })
+}
+
+impl Api {
+    /// Turns what a use case says no with into a problem, in the client's language.
+    fn problem(&self, country: CountryCode, headers: &HeaderMap) -> impl FnOnce(BookingError) -> Problem {
+        let rules = self.catalogue.rules(country);
+        let language = accept_language(headers).to_owned();
+        move |error| Problem::of(error, rules.as_deref(), &language)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_and_a_forged_one_does_not() {
+        let end = Position { starts_at: Some("2026-12-01T14:30:00Z".parse().unwrap()), id: uuid::Uuid::from_u128(7) };
+        assert_eq!(position(&cursor(&end)).unwrap(), end);
+        assert!(position("bm90aGluZw").is_err());
+        assert!(position("%%%").is_err());
+    }
+
+    #[test]
+    fn if_none_match_compares_weakly() {
+        let tag = HeaderValue::from_static("\"2\"");
+        for (given, expected) in
+            [("\"2\"", true), ("W/\"2\"", true), ("\"1\", \"2\"", true), ("*", true), ("\"1\"", false)]
+        {
+            let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static(given))]);
+            assert_eq!(seen(&headers, &tag), expected, "{given}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A request's JSON body, read with care, and the headers that steer a change.
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH};
+use serde_json::{Map, Value};
+
+use super::problem::{Kind, Problem};
+
+/// Largest body that is read, in bytes: what may cross the border to the rules.
+pub const LARGEST_BODY: usize = 64 * 1024;
+
+/// Longest Idempotency-Key.
+const LONGEST_KEY: usize = 255;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A JSON document without duplicate keys. No body at all is an empty object.
+pub struct JsonBody(pub Value);
+
+impl<S: Sync> FromRequest<S> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (head, body) = request.into_parts();
+        let bytes = read(body).await?;
+        if bytes.is_empty() {
+            return Ok(Self(Value::Object(Map::new())));
+        }
+        if !is_json(&head.headers) {
+            return Err(Problem::new(Kind::UnsupportedMediaType, "`Content-Type` must be `application/json`"));
+        }
+        let document = citas_core::json::parse(&bytes);
+        document.map(Self).map_err(|error| Problem::malformed(format!("the body is not JSON: {error}")))
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(Kind::TooLarge, format!("a request body may have {LARGEST_BODY} bytes"));
+    to_bytes(body, LARGEST_BODY).await.map_err(|_| too_large())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = media_type.and_then(|text| text.split(';').next()).map(str::trim);
+    essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
+}
+
+/// The Idempotency-Key, with or without the quotes that its draft gives it.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(header) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = header.to_str().unwrap_or_default().trim_matches('"');
+    if (1..=LONGEST_KEY).contains(&key.len()) {
+        return Ok(Some(key));
+    }
+    Err(Problem::malformed(format!("an Idempotency-Key has 1 to {LONGEST_KEY} visible ASCII characters")))
+}
+
+/// The revisions that `If-Match` allows (RFC 9110, section 13.1.1); none when it allows any.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<Vec<u32>>, Problem> {
+    let mut revisions = Vec::new();
+    for header in headers.get_all(IF_MATCH) {
+        let text = header.to_str().unwrap_or("?").trim();
+        if text == "*" {
+            return Ok(None);
+        }
+        for tag in text.split(',').map(str::trim) {
+            revisions.extend(revision(tag)?);
+        }
+    }
+    Ok(headers.contains_key(IF_MATCH).then_some(revisions))
+}
+
+/// The revision that an entity tag names: none for a weak one, which never matches here, or one of somebody else's.
+fn revision(tag: &str) -> Result<Option<u32>, Problem> {
+    let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+    let quoted = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let inner =
+        quoted.ok_or_else(|| Problem::malformed(r#"`If-Match` is `*` or a list of entity tags such as `"3"`"#))?;
+    Ok(if tag.starts_with("W/") { None } else { inner.parse().ok() })
+}
+
+/// `Accept-Language`, empty where there is none.
+pub fn accept_language(headers: &HeaderMap) -> &str {
+    headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn parsed(text: &'static str) -> Option<Option<Vec<u32>>> {
+        let mut headers = HeaderMap::new();
+        headers.insert(IF_MATCH, HeaderValue::from_static(text));
+        if_match(&headers).ok()
+    }
+
+    #[test]
+    fn if_match_names_revisions() {
+        assert_eq!(parsed(r#""3""#), Some(Some(vec![3])));
+        assert_eq!(parsed(r#""3", "4""#), Some(Some(vec![3, 4])));
+        assert_eq!(parsed("*"), Some(None));
+        assert_eq!(parsed(r#"W/"3""#), Some(Some(vec![])));
+        assert_eq!(parsed(r#""elsewhere""#), Some(Some(vec![])));
+        assert_eq!(parsed("3"), None);
+        assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_key_comes_with_or_without_quotes_and_is_never_empty() {
+        let key = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_static(text));
+            idempotency_key(&headers).map(|key| key.map(str::to_owned)).ok()
+        };
+        assert_eq!(key("\"k-1\""), Some(Some("k-1".into())));
+        assert_eq!(key("k-1"), Some(Some("k-1".into())));
+        assert_eq!(key("\"\""), None);
+        assert_eq!(key(""), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! Which countries there are, what can be booked there, and how their rules fare.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use citas_core::access::{Forbidden, Scope};
+use citas_core::appointment::CountryCode;
+use citas_core::catalogue::Entry;
+use citas_core::loaded::LoadedRules;
+use serde_json::{Value, json};
+
+use super::Api;
+use super::identity::Identified;
+use super::paths::InCountry;
+use super::problem::{Kind, Problem};
+
+/// `GET /v1/countries`
+pub async fn list(State(api): State<Arc<Api>>) -> Json<Value> {
+    let countries = api.catalogue.all();
+    let loaded = countries.values().filter_map(|entry| entry.rules.as_deref());
+    Json(json!({ "items": loaded.map(summary).collect::<Vec<_>>() }))
+}
+
+fn summary(rules: &LoadedRules) -> Value {
+    json!({
+        "country": rules.country,
+        "zones": rules.descriptor.zones,
+        "locales": rules.descriptor.locales,
+        "actions": rules.actions.keys().collect::<Vec<_>>(),
+        "rules": rules.id,
+    })
+}
+
+/// `GET /v1/{country}/schema`
+pub async fn schema(State(api): State<Arc<Api>>, InCountry(country): InCountry) -> Result<Json<Value>, Problem> {
+    let rules = entry(&api, country)?.rules;
+    let rules = rules.ok_or_else(|| Problem::new(Kind::RulesUnavailable, "no rules are in force"))?;
+    let actions: serde_json::Map<String, Value> = rules
+        .actions
+        .iter()
+        .map(|(name, action)| (name.clone(), json!({ "roles": action.roles, "input": action.schema })))
+        .collect();
+    let mut document = summary(&rules);
+    document["request"] = rules.request_schema.clone();
+    document["appointment"] = rules.appointment_schema.clone();
+    document["actions"] = actions.into();
+    Ok(Json(document))
+}
+
+/// `GET /v1/{country}/rules`, for the platform team.
+pub async fn rules(
+    State(api): State<Arc<Api>>,
+    InCountry(country): InCountry,
+    Identified(caller): Identified,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(Scope::Rules)?;
+    if !caller.groups.contains("platform") {
+        return Err(Forbidden("this is for the group `platform`".into()).into());
+    }
+    let Entry { rules, since, swaps, refused } = entry(&api, country)?;
+    let counters = rules.as_ref().map(|rules| {
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        json!({ "answered": read(&rules.counters.answered), "faults": read(&rules.counters.faults) })
+    });
+    let refused = refused.map(|refused| json!({ "at": refused.at, "what": refused.what, "why": refused.why }));
+    Ok(Json(json!({
+        "country": country,
+        "rules": rules.as_ref().map(|rules| &rules.id),
+        "since": since,
+        "swaps": swaps,
+        "calls": counters,
+        "refused": refused,
+    })))
+}
+
+fn entry(api: &Api, country: CountryCode) -> Result<Entry, Problem> {
+    let absent = || Problem::new(Kind::NotFound, format!("there is no country `{country}` here"));
+    api.catalogue.entry(country).ok_or_else(absent)
+}

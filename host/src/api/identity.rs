@@ -1,0 +1,41 @@
+//! From a bearer token (RFC 6750) to a caller.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderValue;
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use citas_core::access::{BadToken, Caller, Claims};
+
+use super::Api;
+use super::observe::RequestId;
+use super::problem::{Kind, Problem};
+
+/// The one who asks, within what they may ask for.
+pub struct Identified(pub Caller);
+
+impl FromRequestParts<Arc<Api>> for Identified {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let header = parts.headers.get(AUTHORIZATION).ok_or_else(no_token)?;
+        let Claims { subject, groups, scopes } = api.tokens.verify(bearer(header)?).await?;
+        api.limits.admit(&subject)?;
+        let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_default().0;
+        Ok(Self(Caller { subject, groups, scopes, request_id }))
+    }
+}
+
+/// Without credentials the challenge names no error (RFC 6750, section 3.1).
+fn no_token() -> Problem {
+    let challenge = HeaderValue::from_static(r#"Bearer realm="citas""#);
+    Problem::new(Kind::Unauthenticated, "the request has no `Authorization: Bearer …`")
+        .header(WWW_AUTHENTICATE, challenge)
+}
+
+fn bearer(header: &HeaderValue) -> Result<&str, BadToken> {
+    const NO_BEARER: BadToken = BadToken("the `Authorization` header is not `Bearer` and a token");
+    let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(NO_BEARER)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(NO_BEARER) }
+}

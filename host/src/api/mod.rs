@@ -1,0 +1,112 @@
+//! The HTTP API: from a request to a use case, and from its outcome to an answer. Knows no rules and no storage.
+//!
+//! - [`problem`]: every way to say no, and its status code
+//! - [`identity`]: from a bearer token to a caller
+//! - [`appointments`]: the country's appointments
+//! - [`countries`]: which countries there are, with which schema and rules
+//! - [`openapi`]: the API's description, composed from the rules in force
+//! - [`limits`]: how much one caller may ask for
+//! - [`observe`]: request ids, metrics and the log
+
+mod appointments;
+mod body;
+mod countries;
+mod identity;
+mod limits;
+mod observe;
+mod openapi;
+mod paths;
+mod problem;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use citas_core::access::TokenVerifier;
+use citas_core::booking::Booking;
+use citas_core::catalogue::Catalogue;
+use citas_core::ledger::Ledger;
+use serde_json::{Value, json};
+use swagger_ui_dist::{ApiDefinition, OpenApiSource};
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use limits::Limits;
+use problem::Problem;
+
+/// What the API needs of the platform.
+pub struct Api {
+    /// The rules in force.
+    pub catalogue: Arc<Catalogue>,
+    /// The use cases.
+    pub booking: Booking,
+    /// For readiness alone.
+    pub ledger: Arc<dyn Ledger>,
+    /// Who comes with which token.
+    pub tokens: Arc<dyn TokenVerifier>,
+    /// The keys of the local issuer (RFC 7517); none where another issuer is trusted.
+    pub jwks: Option<Value>,
+    /// How much one caller may ask for.
+    pub limits: Limits,
+    /// The metrics as Prometheus reads them.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+/// Every route.
+pub fn router(api: Api) -> Router {
+    let api = Arc::new(api);
+    let country = Router::new()
+        .route("/appointments", get(appointments::list).post(appointments::book))
+        .route("/appointments/{id}", get(appointments::get))
+        .route("/appointments/{id}/history", get(appointments::history))
+        .route("/appointments/{id}/{action}", post(appointments::act))
+        .route("/schema", get(countries::schema))
+        .route("/rules", get(countries::rules));
+    let docs = ApiDefinition {
+        uri_prefix: "/docs",
+        api_definition: OpenApiSource::Uri("/openapi.json"),
+        title: Some("Citas"),
+    };
+    Router::new()
+        .nest("/v1/{country}", country)
+        .route("/v1/countries", get(countries::list))
+        .route("/openapi.json", get(openapi::serve))
+        .route("/.well-known/jwks.json", get(jwks))
+        .route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(|| async { Problem::no_such_place() })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .with_state(api)
+        .merge(swagger_ui_dist::generate_routes(docs))
+        .layer(CatchPanicLayer::custom(|_| Problem::crashed().into_response()))
+        .layer(middleware::from_fn(observe::observe))
+}
+
+async fn jwks(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
+    api.jwks.clone().map(Json).ok_or_else(Problem::no_such_place)
+}
+
+async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    let version = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, version)], (api.metrics)()).into_response()
+}
+
+/// Ready to book: some country has rules, and its ledger can store.
+async fn ready(State(api): State<Arc<Api>>) -> Response {
+    let mut trouble = serde_json::Map::new();
+    let countries = api.catalogue.all();
+    for (country, entry) in countries.iter() {
+        if entry.rules.is_none() {
+            trouble.insert(country.to_string(), "no rules are in force".into());
+        } else if let Err(error) = api.ledger.ready(*country).await {
+            tracing::warn!(%country, %error, "not ready");
+            trouble.insert(country.to_string(), "the ledger does not answer".into());
+        }
+    }
+    let any = countries.len() > trouble.len();
+    let (code, status) = if any { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    (code, Json(json!({ "status": status, "trouble": trouble }))).into_response()
+}

@@ -1,0 +1,66 @@
+//! What every request has in common: an id, a line in the log, its metrics, and the last word on problem documents.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use uuid::Uuid;
+
+use super::problem;
+
+/// The de facto header for a request's id, in both directions.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest id that is taken from a client.
+const LONGEST_ID: usize = 64;
+
+/// The request's id: the client's own where it is short and plain, else a new one.
+#[derive(Clone, Debug, Default)]
+pub struct RequestId(pub String);
+
+impl RequestId {
+    fn of(request: &Request) -> Self {
+        let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+        let plain = |id: &&str| {
+            (1..=LONGEST_ID).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        };
+        Self(given.filter(plain).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
+    }
+}
+
+/// Wraps every request. The log has the route, never the path itself: it may hold an appointment's id.
+pub async fn observe(mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = RequestId::of(&request);
+    let path = request.uri().path().to_owned();
+    let method = request.method().to_string();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    request.extensions_mut().insert(id.clone());
+
+    let mut response = problem::written(next.run(request).await, &path, &id.0);
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+
+    let took = started.elapsed();
+    let status = response.status().as_u16();
+    let country = country(&route, &path);
+    tracing::info!(request_id = id.0, method, route, country, status, micros = took.as_micros(), "request");
+    let labels =
+        [("country", country.to_owned()), ("method", method), ("route", route), ("status", status.to_string())];
+    metrics::counter!("citas_requests_total", &labels).increment(1);
+    metrics::histogram!("citas_request_seconds", &labels[..3]).record(took);
+    response
+}
+
+/// The country of a route that has one. Two letters at most, so that nobody can fill the metrics with labels.
+fn country<'a>(route: &str, path: &'a str) -> &'a str {
+    if !route.starts_with("/v1/{country}") {
+        return "";
+    }
+    let code = path.split('/').nth(2).unwrap_or_default();
+    if code.parse::<citas_core::appointment::CountryCode>().is_ok() { code } else { "" }
+}

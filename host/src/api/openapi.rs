@@ -1,0 +1,377 @@
+//! The API's description (OpenAPI 3.1), composed from the rules in force: it changes when a country's schema does.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use citas_core::access::Scope;
+use citas_core::appointment::{CountryCode, Phase};
+use citas_core::loaded::{HOST_MEMBERS, LoadedRules};
+use serde_json::{Map, Value, json};
+
+use super::Api;
+use super::appointments::{LARGEST_PAGE, USUAL_PAGE};
+use super::problem::Kind;
+
+/// `GET /openapi.json`
+pub async fn serve(State(api): State<Arc<Api>>) -> Json<Value> {
+    let countries = api.catalogue.all();
+    let loaded: Vec<&LoadedRules> = countries.values().filter_map(|entry| entry.rules.as_deref()).collect();
+    Json(document(&loaded))
+}
+
+/// The whole document.
+fn document(countries: &[&LoadedRules]) -> Value {
+    let mut paths = platform_paths();
+    let mut schemas = common_schemas();
+    for rules in countries {
+        paths.extend(country_paths(rules));
+        schemas.extend(country_schemas(rules));
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Citas",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Medical appointments in many countries, each under its own rules.",
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": problem_responses(),
+            "securitySchemes": { "bearer": {
+                "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                "description": "An access token; its scopes and groups say what it may be used for.",
+            } },
+        },
+    })
+}
+
+fn named(country: CountryCode, what: &str) -> String {
+    format!("{}{what}", country.as_str().to_uppercase())
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// An operation. Every one may meet a fault of the host; the rest of what may go wrong is its own.
+fn operation(id: String, tag: &str, summary: &str, success: (&str, Value), problems: &[Kind]) -> Value {
+    let mut responses = Map::from_iter([(success.0.to_owned(), success.1)]);
+    for kind in problems.iter().chain([&Kind::Internal]) {
+        let status = kind.parts().0.as_u16().to_string();
+        let response = json!({ "$ref": format!("#/components/responses/Problem{status}") });
+        responses.insert(status, response);
+    }
+    json!({ "operationId": id, "tags": [tag], "summary": summary, "responses": responses })
+}
+
+fn secured(mut operation: Value, scope: Scope) -> Value {
+    operation["security"] = json!([{ "bearer": [scope.as_str()] }]);
+    operation
+}
+
+fn ok(description: &str, schema: &Value) -> Value {
+    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+}
+
+/// What may go wrong with every request that has a token.
+const GUARDED: [Kind; 7] = [
+    Kind::MalformedRequest,
+    Kind::Unauthenticated,
+    Kind::Forbidden,
+    Kind::NotFound,
+    Kind::SlowDown,
+    Kind::RulesUnavailable,
+    Kind::Unavailable,
+];
+
+/// What may go wrong with a change besides.
+const CHANGING: [Kind; 5] =
+    [Kind::SlotTaken, Kind::Stale, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
+
+fn platform_paths() -> Map<String, Value> {
+    let object = json!({ "type": "object" });
+    let text = json!({ "description": "Prometheus text format", "content": { "text/plain": { "schema": { "type": "string" } } } });
+    let plain = |id: &str, summary: &str, success: (&str, Value), problems: &[Kind]| json!({ "get": operation(id.into(), "platform", summary, success, problems) });
+    let mut ready = plain("ready", "Ready to book", ("200", ok("Some country can be booked", &object)), &[]);
+    ready["get"]["responses"]["503"] = ok("No country can be booked", &object);
+    Map::from_iter([
+        (
+            "/v1/countries".into(),
+            plain(
+                "listCountries",
+                "What can be booked where",
+                ("200", ok("The countries", &reference("Countries"))),
+                &[],
+            ),
+        ),
+        ("/healthz".into(), plain("health", "The process runs", ("200", ok("It does", &object)), &[])),
+        ("/readyz".into(), ready),
+        ("/openapi.json".into(), plain("describe", "This document", ("200", ok("OpenAPI 3.1", &object)), &[])),
+        (
+            "/.well-known/jwks.json".into(),
+            plain("keys", "The local issuer's keys", ("200", ok("RFC 7517", &object)), &[Kind::NotFound]),
+        ),
+        ("/metrics".into(), plain("metrics", "Metrics", ("200", text), &[])),
+    ])
+}
+
+fn country_paths(rules: &LoadedRules) -> Map<String, Value> {
+    let country = rules.country;
+    let base = format!("/v1/{country}");
+    let mut paths = Map::from_iter([
+        (format!("{base}/appointments"), json!({ "post": book(country), "get": list(country) })),
+        (format!("{base}/appointments/{{id}}"), json!({ "parameters": [id_parameter()], "get": get(country) })),
+        (
+            format!("{base}/appointments/{{id}}/history"),
+            json!({ "parameters": [id_parameter()], "get": history(country) }),
+        ),
+        (format!("{base}/schema"), json!({ "get": schema(country) })),
+        (format!("{base}/rules"), json!({ "get": rules_status(country) })),
+    ]);
+    for name in rules.actions.keys() {
+        let path = format!("{base}/appointments/{{id}}/{name}");
+        paths.insert(path, json!({ "parameters": [id_parameter()], "post": act(country, name) }));
+    }
+    paths
+}
+
+fn id_parameter() -> Value {
+    json!({ "name": "id", "in": "path", "required": true, "schema": { "type": "string", "format": "uuid" } })
+}
+
+fn header(name: &str, description: &str, schema: &Value) -> Value {
+    json!({ "name": name, "in": "header", "required": false, "description": description, "schema": schema })
+}
+
+fn idempotency_key() -> Value {
+    let schema = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]([ -~]*[!#-~])?$" });
+    header("Idempotency-Key", "The same key and request bring about one thing, once, for 24 hours.", &schema)
+}
+
+fn accept_language() -> Value {
+    header(
+        "Accept-Language",
+        "The language of the violations' messages.",
+        &json!({ "type": "string", "examples": ["es", "en"] }),
+    )
+}
+
+fn appointment(country: CountryCode, description: &str) -> Value {
+    let mut response = ok(description, &reference(&named(country, "Appointment")));
+    response["headers"] = json!({ "ETag": { "description": "The revision", "schema": { "type": "string" } } });
+    response
+}
+
+fn with_body(mut operation: Value, schema: &str, required: bool) -> Value {
+    let content = json!({ "application/json": { "schema": reference(schema) } });
+    operation["requestBody"] = json!({ "required": required, "content": content });
+    operation
+}
+
+fn book(country: CountryCode) -> Value {
+    let mut created = appointment(country, "Booked");
+    created["headers"]["Location"] = json!({ "description": "Where it is", "schema": { "type": "string" } });
+    let problems = [&GUARDED[..], &CHANGING[..]].concat();
+    let mut book = operation(named(country, "Book"), country.as_str(), "Book", ("201", created), &problems);
+    book["parameters"] = json!([idempotency_key(), accept_language()]);
+    secured(with_body(book, &named(country, "Request"), true), Scope::Write)
+}
+
+fn act(country: CountryCode, action: &str) -> Value {
+    let id = named(country, &format!("Do_{action}"));
+    let success = ("200", appointment(country, "Done; the appointment as it now stands"));
+    let mut act = operation(id, country.as_str(), action, success, &[&GUARDED[..], &CHANGING[..]].concat());
+    let if_match = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}\")$", "examples": ["\"1\""] });
+    let if_match = header("If-Match", "The revision that the client saw: another one gives 412.", &if_match);
+    act["parameters"] = json!([if_match, idempotency_key(), accept_language()]);
+    secured(with_body(act, &named(country, &format!("Input_{action}")), false), Scope::Write)
+}
+
+fn get(country: CountryCode) -> Value {
+    let success = ("200", appointment(country, "The appointment"));
+    let mut get = operation(named(country, "Get"), country.as_str(), "One appointment", success, &GUARDED);
+    let tag = json!({ "type": "string", "pattern": "^(W/)?\"[!#-~]*\"$" });
+    get["parameters"] = json!([header("If-None-Match", "The revision that the client has: 304 if it still is.", &tag)]);
+    get["responses"]["304"] = json!({ "description": "It is as the client has it" });
+    secured(get, Scope::Read)
+}
+
+fn history(country: CountryCode) -> Value {
+    let success = ("200", ok("Its revisions, the first one first", &reference(&named(country, "History"))));
+    let history =
+        operation(named(country, "History"), country.as_str(), "What, who, when, under which rules", success, &GUARDED);
+    secured(history, Scope::Read)
+}
+
+fn list(country: CountryCode) -> Value {
+    let success = ("200", ok("A page, newest start last", &reference(&named(country, "Page"))));
+    let mut list = operation(named(country, "List"), country.as_str(), "Some appointments", success, &GUARDED);
+    let query = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema });
+    let word = json!({ "type": "string", "minLength": 1, "maxLength": 64 });
+    let instant = json!({ "type": "string", "format": "date-time" });
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": USUAL_PAGE });
+    list["parameters"] = json!([
+        query("patient", "The country's key for the patient", word.clone()),
+        query("doctor", "The country's key for the doctor", word.clone()),
+        query("hospital", "The country's key for the hospital", word),
+        query("from", "Starting then or later", instant.clone()),
+        query("to", "Starting before then", instant),
+        query("phase", "Where it stands (FHIR Appointment.status)", reference("Phase")),
+        query("limit", "At most so many", limit),
+        query("cursor", "`nextCursor` of the page before", json!({ "type": "string" })),
+    ]);
+    secured(list, Scope::Read)
+}
+
+fn schema(country: CountryCode) -> Value {
+    let success = ("200", ok("JSON Schemas 2020-12", &json!({ "type": "object" })));
+    operation(
+        named(country, "Schema"),
+        country.as_str(),
+        "Which fields a booking has",
+        success,
+        &[Kind::RulesUnavailable],
+    )
+}
+
+fn rules_status(country: CountryCode) -> Value {
+    let success = (
+        "200",
+        ok(
+            "The rules in force here",
+            &json!({ "type": "object", "required": ["country", "rules", "since", "swaps", "calls", "refused"] }),
+        ),
+    );
+    let problems = [Kind::Unauthenticated, Kind::Forbidden, Kind::NotFound, Kind::SlowDown];
+    let status = operation(named(country, "Rules"), country.as_str(), "Which rules are in force", success, &problems);
+    secured(status, Scope::Rules)
+}
+
+fn common_schemas() -> Map<String, Value> {
+    let text = json!({ "type": "string" });
+    let rules = json!({
+        "type": "object", "required": ["version", "digest"],
+        "properties": { "version": text, "digest": { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" } },
+    });
+    let violation = json!({
+        "type": "object", "required": ["pointer", "code", "message"],
+        "properties": { "pointer": text, "code": text, "message": text },
+    });
+    let free = json!({
+        "type": "object", "required": ["start", "minutes", "zone", "startsAt"],
+        "properties": { "start": text, "minutes": { "type": "integer" }, "zone": text,
+            "startsAt": { "type": "string", "format": "date-time" } },
+    });
+    let country = json!({ "type": "object", "required": ["country", "zones", "locales", "actions", "rules"],
+        "properties": { "country": text, "rules": reference("Rules") } });
+    let problem = json!({
+        "type": "object", "required": ["type", "title", "status", "detail", "instance", "requestId"],
+        "properties": {
+            "type": { "enum": Kind::ALL.map(|kind| format!("/problems/{}", kind.parts().1)) },
+            "title": text, "status": { "type": "integer" }, "detail": text, "instance": text, "requestId": text,
+            "violations": { "type": "array", "items": reference("Violation") },
+            "claim": text,
+            "freeSlots": { "type": "array", "items": reference("FreeSlot") },
+            "country": text, "rules": reference("Rules"),
+        },
+    });
+    Map::from_iter([
+        ("Phase".into(), json!({ "type": "string", "enum": Phase::ALL })),
+        ("Rules".into(), rules),
+        ("Violation".into(), violation),
+        ("FreeSlot".into(), free),
+        ("Problem".into(), problem),
+        (
+            "Countries".into(),
+            json!({ "type": "object", "required": ["items"], "properties": { "items": { "type": "array", "items": country } } }),
+        ),
+    ])
+}
+
+fn country_schemas(rules: &LoadedRules) -> Map<String, Value> {
+    let country = rules.country;
+    let entry = json!({
+        "type": "object",
+        "required": ["revision", "action", "at", "by", "rules", "contract", "host", "requestId", "appointment"],
+        "properties": { "appointment": reference(&named(country, "Appointment")), "rules": reference("Rules") },
+    });
+    let items = |item: Value| json!({ "type": "array", "items": item });
+    let page = json!({ "type": "object", "required": ["items"], "properties": {
+        "items": items(reference(&named(country, "Appointment"))), "nextCursor": { "type": "string" } } });
+    let history = json!({ "type": "object", "required": ["items"], "properties": { "items": items(entry) } });
+    let own = |what: &str, schema: &Value| (named(country, what), embedded(schema, &named(country, what)));
+    let mut schemas = Map::from_iter([
+        own("Request", &rules.request_schema),
+        own("Appointment", &with_host_members(&rules.appointment_schema, country)),
+        (named(country, "Page"), page),
+        (named(country, "History"), history),
+    ]);
+    schemas.extend(rules.actions.iter().map(|(name, action)| own(&format!("Input_{name}"), &action.schema)));
+    schemas
+}
+
+/// What the host adds to every appointment, in one schema with the country's: a country that closes its schema
+/// (`additionalProperties`) would forbid it otherwise.
+fn with_host_members(schema: &Value, country: CountryCode) -> Value {
+    let instant = json!({ "type": "string", "format": "date-time" });
+    let number = json!({ "type": "integer", "minimum": 1 });
+    let members = json!({
+        "id": { "type": "string", "format": "uuid" },
+        "country": { "const": country },
+        "phase": { "type": "string", "enum": Phase::ALL },
+        "revision": number,
+        "startsAt": instant,
+        "minutes": number,
+        "rules": { "type": "object", "required": ["version", "digest"] },
+        "createdAt": instant,
+        "updatedAt": instant,
+    });
+    let optional = ["startsAt", "minutes"];
+    let required = HOST_MEMBERS.into_iter().filter(|name| !optional.contains(name)).map(Value::from);
+    let mut schema = schema.clone();
+    let own = schema["required"].as_array().cloned().unwrap_or_default();
+    schema["required"] = own.into_iter().chain(required).collect();
+    if !schema["properties"].is_object() {
+        schema["properties"] = json!({});
+    }
+    if let (Some(properties), Value::Object(members)) = (schema["properties"].as_object_mut(), members) {
+        properties.extend(members);
+    }
+    schema
+}
+
+/// A schema at its place in the document: what it refers to in itself is there now.
+fn embedded(schema: &Value, name: &str) -> Value {
+    match schema {
+        Value::Object(members) => {
+            let kept = members.iter().filter(|(key, _)| !["$id", "$schema"].contains(&key.as_str()));
+            kept.map(|(key, member)| {
+                match member.as_str().filter(|_| key == "$ref").and_then(|to| to.strip_prefix('#')) {
+                    Some(within) => (key.clone(), format!("#/components/schemas/{name}{within}").into()),
+                    None => (key.clone(), embedded(member, name)),
+                }
+            })
+            .collect()
+        }
+        Value::Array(items) => items.iter().map(|item| embedded(item, name)).collect(),
+        other => other.clone(),
+    }
+}
+
+/// One response for each status code, with all that may lie behind it.
+fn problem_responses() -> Map<String, Value> {
+    let mut responses = Map::new();
+    for kind in Kind::ALL {
+        let (status, ..) = kind.parts();
+        let same = Kind::ALL.into_iter().filter(|other| other.parts().0 == status);
+        let description = same.map(|kind| kind.parts().2).collect::<Vec<_>>().join("; or: ");
+        let content = json!({ "application/problem+json": { "schema": reference("Problem") } });
+        let response = json!({ "description": description, "content": content });
+        responses.insert(format!("Problem{}", status.as_u16()), response);
+    }
+    responses
+}

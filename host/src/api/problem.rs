@@ -1,0 +1,255 @@
+//! Every way to say no, as a problem document (RFC 9457), and the one place where status codes are given.
+
+use axum::Json;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use citas_core::access::{BadToken, Forbidden};
+use citas_core::booking::{BookingError, FreeSlot};
+use citas_core::loaded::LoadedRules;
+use citas_core::rules::Violation;
+use serde_json::{Map, Value, json};
+
+/// What goes wrong, and the rest of its name: `/problems/<name>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    MalformedRequest,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    SlotTaken,
+    InProgress,
+    NotAllowedNow,
+    Stale,
+    TooLarge,
+    UnsupportedMediaType,
+    RulesViolated,
+    KeyReused,
+    SlowDown,
+    Internal,
+    RulesUnavailable,
+    Unavailable,
+}
+
+impl Kind {
+    /// Every kind, for the API's description.
+    pub const ALL: [Self; 17] = [
+        Self::MalformedRequest,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::SlotTaken,
+        Self::InProgress,
+        Self::NotAllowedNow,
+        Self::Stale,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::RulesViolated,
+        Self::KeyReused,
+        Self::SlowDown,
+        Self::Internal,
+        Self::RulesUnavailable,
+        Self::Unavailable,
+    ];
+
+    /// Status code, name and title.
+    pub fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::MalformedRequest => (StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "A good bearer token is needed"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The token is not for this"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This cannot be done here")
+            }
+            Self::SlotTaken => (StatusCode::CONFLICT, "slot-taken", "The slot is taken"),
+            Self::InProgress => (StatusCode::CONFLICT, "in-progress", "The same request is at work"),
+            Self::NotAllowedNow => (StatusCode::CONFLICT, "not-allowed-now", "Not possible as the appointment stands"),
+            Self::Stale => (StatusCode::PRECONDITION_FAILED, "stale", "The appointment has changed since"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The request must be JSON")
+            }
+            Self::RulesViolated => (StatusCode::UNPROCESSABLE_ENTITY, "rules-violated", "The rules do not allow it"),
+            Self::KeyReused => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "key-reused", "The Idempotency-Key came with another request")
+            }
+            Self::SlowDown => (StatusCode::TOO_MANY_REQUESTS, "slow-down", "Too many requests"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The host has a fault"),
+            Self::RulesUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "rules-unavailable", "The country's rules give no answer")
+            }
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "A part of the platform is down"),
+        }
+    }
+}
+
+/// One answer that says no.
+#[derive(Debug)]
+pub struct Problem {
+    kind: Kind,
+    detail: String,
+    members: Map<String, Value>,
+    headers: HeaderMap,
+}
+
+/// How long a client is to wait before it tries a 503 again, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+
+impl Problem {
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let mut headers = HeaderMap::new();
+        if kind.parts().0 == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        Self { kind, detail: detail.into(), members: Map::new(), headers }
+    }
+
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(Kind::MalformedRequest, detail)
+    }
+
+    pub fn no_such_place() -> Self {
+        Self::new(Kind::NotFound, "there is nothing at this place")
+    }
+
+    pub fn method_not_allowed() -> Self {
+        Self::new(Kind::MethodNotAllowed, "this place does not take this method; `Allow` says which it takes")
+    }
+
+    pub fn crashed() -> Self {
+        Self::new(Kind::Internal, "the host has a fault; the log has more under the request's id")
+    }
+
+    pub fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    fn member(mut self, name: &str, value: Value) -> Self {
+        self.members.insert(name.into(), value);
+        self
+    }
+
+    /// What a use case said, in the language that the client asked for. Without rules there are no violations.
+    pub fn of(error: BookingError, rules: Option<&LoadedRules>, accept_language: &str) -> Self {
+        let detail = error.to_string();
+        match error {
+            BookingError::UnknownCountry(_) | BookingError::UnknownAppointment | BookingError::UnknownAction(_) => {
+                Self::new(Kind::NotFound, detail)
+            }
+            BookingError::Forbidden(forbidden) => forbidden.into(),
+            BookingError::Violations(violations) => {
+                Self::new(Kind::RulesViolated, detail).told(&violations, rules, accept_language)
+            }
+            BookingError::NotAllowedNow(violations) => {
+                Self::new(Kind::NotAllowedNow, detail).told(&violations, rules, accept_language)
+            }
+            BookingError::SlotTaken { claim, free } => {
+                let free = free.iter().map(free_slot).collect::<Vec<_>>();
+                Self::new(Kind::SlotTaken, detail).member("claim", claim.into()).member("freeSlots", free.into())
+            }
+            BookingError::Stale { .. } => Self::new(Kind::Stale, detail),
+            BookingError::InProgress => Self::new(Kind::InProgress, detail),
+            BookingError::KeyReused => Self::new(Kind::KeyReused, detail),
+            BookingError::RulesUnavailable(fault) => unanswered(fault.as_ref(), rules, detail),
+            BookingError::Unavailable(unavailable) => {
+                tracing::error!(error = %unavailable, "the ledger does not answer");
+                Self::new(Kind::Unavailable, "the ledger does not answer; nothing was stored")
+            }
+        }
+    }
+
+    /// Each violation with its message; `Content-Language` says in which language.
+    fn told(self, violations: &[Violation], rules: Option<&LoadedRules>, accept_language: &str) -> Self {
+        let locale = rules.map(|rules| rules.messages.negotiate(accept_language));
+        let message = |violation: &Violation| match (rules, &locale) {
+            (Some(rules), Some(locale)) => rules.messages.text(violation, locale),
+            _ => violation.code.clone(),
+        };
+        let violations: Vec<Value> = violations
+            .iter()
+            .map(|said| json!({ "pointer": said.path, "code": said.code, "message": message(said) }))
+            .collect();
+        let told = self.member("violations", violations.into()).header(header::VARY, header::ACCEPT_LANGUAGE.into());
+        match locale.and_then(|locale| HeaderValue::from_str(&locale).ok()) {
+            Some(locale) => told.header(header::CONTENT_LANGUAGE, locale),
+            None => told,
+        }
+    }
+
+    /// The document, with what only the outermost layer knows: the request's own path and id.
+    pub fn document(&self, instance: &str, request_id: &str) -> Value {
+        let (status, name, title) = self.kind.parts();
+        let mut document = self.members.clone();
+        document.insert("type".into(), format!("/problems/{name}").into());
+        document.insert("title".into(), title.into());
+        document.insert("status".into(), status.as_u16().into());
+        document.insert("detail".into(), self.detail.as_str().into());
+        document.insert("instance".into(), instance.into());
+        document.insert("requestId".into(), request_id.into());
+        document.into()
+    }
+}
+
+fn unanswered(fault: Option<&citas_core::rules::Fault>, rules: Option<&LoadedRules>, detail: String) -> Problem {
+    let problem = Problem::new(Kind::RulesUnavailable, fault.map_or(detail, ToString::to_string));
+    let Some(rules) = rules else { return problem };
+    problem.member("rules", json!(rules.id)).member("country", json!(rules.country))
+}
+
+/// A free slot as clients see it.
+fn free_slot(free: &FreeSlot) -> Value {
+    let slot = &free.slot;
+    json!({
+        "start": slot.start.strftime("%Y-%m-%dT%H:%M").to_string(),
+        "minutes": slot.minutes,
+        "zone": slot.zone,
+        "startsAt": free.starts_at,
+    })
+}
+
+impl From<Forbidden> for Problem {
+    fn from(forbidden: Forbidden) -> Self {
+        let challenge = HeaderValue::from_static(r#"Bearer realm="citas", error="insufficient_scope""#);
+        Self::new(Kind::Forbidden, forbidden.0).header(header::WWW_AUTHENTICATE, challenge)
+    }
+}
+
+impl From<BadToken> for Problem {
+    fn from(bad: BadToken) -> Self {
+        let challenge = HeaderValue::from_static(r#"Bearer realm="citas", error="invalid_token""#);
+        Self::new(Kind::Unauthenticated, bad.0).header(header::WWW_AUTHENTICATE, challenge)
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The document itself is written by [`super::observe`], which knows the request's path and id.
+    fn into_response(self) -> Response {
+        let (status, ..) = self.kind.parts();
+        let mut response = (status, self.headers.clone()).into_response();
+        response.extensions_mut().insert(std::sync::Arc::new(self));
+        response
+    }
+}
+
+/// A problem's document as a response, in place of the empty one that carried it.
+pub fn written(mut response: Response, instance: &str, request_id: &str) -> Response {
+    let Some(problem) = response.extensions_mut().remove::<std::sync::Arc<Problem>>() else { return response };
+    let (head, _) = response.into_parts();
+    let mut written = (head.status, head.headers, Json(problem.document(instance, request_id))).into_response();
+    written.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = Kind::ALL.map(|kind| kind.parts().1).into();
+        assert_eq!(names.len(), Kind::ALL.len());
+    }
+}

@@ -1,0 +1,33 @@
+//! A request that would be booked now: the country's own example, on the first day that its rules allow.
+
+use citas_core::loaded::LoadedRules;
+use citas_core::rules::Role;
+use citas_core::time::Clock;
+use jiff::ToSpan as _;
+use jiff::civil::Date;
+use serde_json::Value;
+
+/// How many days ahead are tried.
+const DAYS: i64 = 30;
+
+/// A booking request that the rules allow a patient; none where the country's schema has no example that leads to one.
+pub fn example(rules: &LoadedRules, clock: &dyn Clock) -> Option<Value> {
+    let example = rules.request_schema["examples"].get(0)?;
+    let (now, today) = (clock.now(), rules.context(clock.now(), Role::Patient).clocks.first()?.now.date());
+    let context = rules.context(now, Role::Patient);
+    let days = (2..DAYS).filter_map(|ahead| today.checked_add(ahead.days()).ok());
+    let mut requests = days.map(|day| on(example, day));
+    requests.find(|request| {
+        let allowed = rules.judge_booking(&context, &citas_core::json::flatten(request));
+        rules.check_request(request).is_empty() && matches!(allowed, Ok(Ok(_)))
+    })
+}
+
+/// The example with every date in it moved to one day.
+fn on(example: &Value, day: Date) -> Value {
+    match example {
+        Value::String(text) if text.parse::<Date>().is_ok() && text.len() == 10 => day.to_string().into(),
+        Value::Object(members) => members.iter().map(|(key, member)| (key.clone(), on(member, day))).collect(),
+        other => other.clone(),
+    }
+}

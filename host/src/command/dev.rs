@@ -1,0 +1,192 @@
+//! `citas dev`: builds the countries that it finds, serves them, and swaps a country when its sources change. What does
+//! not compile changes nothing: the last good version stays in force.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use citas_core::access::{Claims, Scope};
+use citas_core::appointment::CountryCode;
+use citas_core::swap::Swapper;
+use citas_core::time::Clock as _;
+use clap::Args;
+use notify::{EventKind, RecursiveMode, Watcher as _};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::stop::told_to_stop;
+use super::{Answer, Outcome, booking_line, chain, log};
+use crate::config::HostOptions;
+use crate::local::issuer::LocalIssuer;
+use crate::local::system::SystemClock;
+use crate::rules::CountryFolder;
+use crate::wiring::{Identity, Platform};
+
+/// How long the sources must be at rest before they are built: editors write a file in several steps.
+const REST: Duration = Duration::from_millis(150);
+
+#[derive(Args)]
+pub struct Options {
+    /// Where to listen on this machine; 0 is any free port
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// The folder of the countries' sources
+    #[arg(long, default_value = "countries")]
+    countries: PathBuf,
+    #[command(flatten)]
+    host: HostOptions,
+}
+
+#[tokio::main]
+pub async fn run(options: Options) -> Outcome {
+    log::start(&options.host.log)?;
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await?;
+    let platform = Platform::open(&options.host)?;
+    let issuer = LocalIssuer::open(&options.host.data)?;
+    let mut tasks = JoinSet::new();
+    platform.follow_registry(&mut tasks).await;
+
+    let (changes, changed) = mpsc::unbounded_channel();
+    let _watcher = watch(&options.countries, changes)?;
+    for folder in countries(&options.countries)? {
+        build(&platform.swapper, folder).await;
+    }
+    tasks.spawn(rebuild(platform.swapper.clone(), options.countries.clone(), changed));
+
+    greet(&platform, &issuer, listener.local_addr()?, &options)?;
+    let identity = Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) };
+    platform.serve(listener, identity, options.host.rate_limit, told_to_stop()).await?;
+    Ok(Answer::Done)
+}
+
+/// The folders with a `rules.toml`, in the order of their names.
+fn countries(sources: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(sources)
+        .map_err(|cause| std::io::Error::new(cause.kind(), format!("{}: {cause}", sources.display())))?;
+    let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    folders.retain(|folder| folder.join("rules.toml").is_file());
+    folders.sort();
+    Ok(folders)
+}
+
+/// Builds one country and puts it into force. Whatever is wrong is said where the team and the platform look.
+async fn build(swapper: &Swapper, folder: PathBuf) {
+    let what = format!("sources in {}", folder.display());
+    eprintln!("Building {} …", folder.display());
+    let built = tokio::task::spawn_blocking(move || built(&folder)).await;
+    let refused = match built {
+        Ok(Ok((country, component, cases))) => match swapper.swap(country, &what, component, cases).await {
+            Ok(()) => return,
+            Err(refusal) => refusal.to_string(),
+        },
+        Ok(Err((country, error))) => {
+            let error = chain(error.as_ref());
+            if let Some(country) = country {
+                swapper.refuse(country, &what, &error);
+            }
+            error
+        }
+        Err(panic) => panic.to_string(),
+    };
+    eprintln!("{what} are not in force: {refused}");
+}
+
+/// A country, its component and its cases; or what is wrong, with the country where that much is known.
+type Built = Result<(CountryCode, Vec<u8>, String), (Option<CountryCode>, Box<dyn Error + Send + Sync>)>;
+
+fn built(folder: &Path) -> Built {
+    let folder = CountryFolder::open(folder).map_err(|error| (None, error.into()))?;
+    let country = folder.country();
+    let component = folder.build(&[]).map_err(|error| (Some(country), error.into()))?;
+    let cases = folder.cases().map_err(|error| (Some(country), error.into()))?;
+    Ok((country, component, cases))
+}
+
+/// Sends the path of everything that changes among the sources.
+fn watch(sources: &Path, changes: mpsc::UnboundedSender<PathBuf>) -> notify::Result<notify::RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
+        Ok(event) if !matches!(event.kind, EventKind::Access(_)) => {
+            for path in event.paths {
+                // Nobody listens any more only when the program ends.
+                let _ = changes.send(path);
+            }
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "a change of the sources may have been missed"),
+    })?;
+    watcher.watch(&sources.canonicalize()?, RecursiveMode::Recursive)?;
+    Ok(watcher)
+}
+
+/// Builds what has changed, once it is at rest.
+async fn rebuild(swapper: Arc<Swapper>, sources: PathBuf, mut changed: mpsc::UnboundedReceiver<PathBuf>) {
+    while let Some(first) = changed.recv().await {
+        let mut paths = BTreeSet::from([first]);
+        while let Ok(Some(path)) = tokio::time::timeout(REST, changed.recv()).await {
+            paths.insert(path);
+        }
+        match concerned(&sources, &paths) {
+            Ok(folders) => {
+                for folder in folders {
+                    build(&swapper, folder).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the sources cannot be read"),
+        }
+    }
+}
+
+/// The countries that a change concerns: the one that it is in, or all where it is in what they share.
+fn concerned(sources: &Path, paths: &BTreeSet<PathBuf>) -> std::io::Result<Vec<PathBuf>> {
+    let whole = sources.canonicalize()?;
+    let is_source = |path: &&PathBuf| {
+        let names = path.strip_prefix(&whole).unwrap_or(path).components();
+        !names
+            .into_iter()
+            .any(|name| name.as_os_str() == "target" || name.as_os_str().to_string_lossy().starts_with('.'))
+    };
+    let paths: Vec<&PathBuf> = paths.iter().filter(is_source).collect();
+    let all = countries(sources)?;
+    let home = |path: &Path| all.iter().find(|folder| folder.canonicalize().is_ok_and(|whole| path.starts_with(whole)));
+    let homes: Option<BTreeSet<&PathBuf>> = paths.iter().map(|path| home(path)).collect();
+    Ok(match homes {
+        Some(homes) => homes.into_iter().cloned().collect(),
+        None => all,
+    })
+}
+
+/// What a newcomer needs next.
+fn greet(
+    platform: &Platform,
+    issuer: &LocalIssuer,
+    address: SocketAddr,
+    options: &Options,
+) -> Result<(), Box<dyn Error>> {
+    let claims = Claims {
+        subject: "ana".into(),
+        groups: BTreeSet::new(),
+        scopes: [Scope::Read, Scope::Write].map(|scope| scope.as_str().to_owned()).into(),
+    };
+    let token = issuer.token(&claims, SystemClock.now())?;
+    println!("\nCitas serves on http://{address}   its API: http://{address}/docs");
+    println!(
+        "Mail goes to {}",
+        options.host.smtp.clone().unwrap_or_else(|| options.host.data.join("mail").display().to_string())
+    );
+    println!("\nA token for the patient `ana` (others: citas token --help):\n\nexport TOKEN={token}");
+    for (country, entry) in platform.catalogue.all().iter() {
+        let Some(request) = entry.rules.as_deref().and_then(|rules| booking_line::example(rules, &SystemClock)) else {
+            continue;
+        };
+        println!(
+            "\nBook in {country}:\n\ncurl -i http://{address}/v1/{country}/appointments -H \"Authorization: Bearer $TOKEN\" \\"
+        );
+        println!("  -H 'Content-Type: application/json' -d '{request}'");
+    }
+    println!();
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! The command `citas`: one file a verb. Exit status 0, 1 (a no) or 2 (misuse).
+
+mod booking_line;
+mod dev;
+mod log;
+mod rules;
+mod serve;
+mod stop;
+mod token;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::refuse_unknown_settings;
+
+/// Medical appointments in many countries, each under its own rules
+#[derive(Parser)]
+#[command(name = "citas", version)]
+struct Citas {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build the countries found in a folder, serve them, and swap what changes
+    Dev(dev::Options),
+    /// Serve published rules
+    Serve(serve::Options),
+    /// Print an access token of the local issuer
+    Token(token::Options),
+    /// Build, check, test, publish and put into use a country's rules
+    #[command(subcommand)]
+    Rules(rules::Verb),
+}
+
+/// What a verb answers: done, or a no that it has explained already.
+pub(crate) enum Answer {
+    Done,
+    No,
+}
+
+type Outcome = Result<Answer, Box<dyn Error>>;
+
+/// Runs the command line that the program was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Citas { verb } = Citas::parse();
+    if let Err(unknown) = refuse_unknown_settings() {
+        eprintln!("citas: {unknown}");
+        return ExitCode::from(2);
+    }
+    let outcome = match verb {
+        Verb::Dev(options) => dev::run(options),
+        Verb::Serve(options) => serve::run(options),
+        Verb::Token(options) => token::run(&options),
+        Verb::Rules(verb) => rules::run(verb),
+    };
+    match outcome {
+        Ok(Answer::Done) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("citas: {}", chain(error.as_ref()));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// An error and what caused it, each said once.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}

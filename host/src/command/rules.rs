@@ -1,0 +1,296 @@
+//! `citas rules`: what a country's team and the platform team do with rules.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use citas_core::appointment::CountryCode;
+use citas_core::cases::{self, Outcome as CaseOutcome};
+use citas_core::loaded::LoadedRules;
+use citas_core::registry::{Artifact, Channel, Manifest, Registry, RegistryError, digest};
+use citas_core::rules::CONTRACT;
+use citas_core::time::Clock as _;
+use clap::{Args, Subcommand};
+use semver::Version;
+use serde_json::{Value, json};
+
+use super::{Answer, Outcome};
+use crate::local::system::SystemClock;
+use crate::registry::folder::FolderRegistry;
+use crate::rules::{CasesError, CountryFolder, WasmEngine};
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Build a country's folder into a component
+    Build {
+        /// The folder with the country's rules.toml
+        folder: PathBuf,
+        /// Where the component goes [default: <country>.wasm]
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        report: Report,
+    },
+    /// Say whether a host would take a component, and what it offers
+    Check {
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        report: Report,
+    },
+    /// Run golden cases in the real engine with the real limits
+    Test {
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        report: Report,
+    },
+    /// Put a version that passes its cases into the registry; it is not in use yet
+    Publish {
+        #[command(flatten)]
+        source: Source,
+        /// The revision of the sources, for the manifest
+        #[arg(long = "source", value_name = "REVISION")]
+        revision: Option<String>,
+        #[command(flatten)]
+        registry: InRegistry,
+    },
+    /// Put a published version into use
+    Promote {
+        /// Whose
+        country: CountryCode,
+        /// Which
+        version: Version,
+        #[command(flatten)]
+        registry: InRegistry,
+    },
+    /// Put the version before into use again
+    Rollback {
+        /// Whose
+        country: CountryCode,
+        #[command(flatten)]
+        registry: InRegistry,
+    },
+    /// Say which versions there are and which is in use
+    Status {
+        /// Whose [default: every country's]
+        country: Option<CountryCode>,
+        #[command(flatten)]
+        registry: InRegistry,
+    },
+}
+
+#[derive(Args)]
+pub struct Source {
+    /// A country's folder, or a component
+    #[arg(value_name = "FOLDER|WASM")]
+    path: PathBuf,
+    /// Golden cases kept elsewhere [default: the folder's cases/; a component alone has none]
+    #[arg(long, value_name = "DIR")]
+    cases: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Report {
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub struct InRegistry {
+    /// Where published rules lie
+    #[arg(long, env = "CITAS_REGISTRY", default_value = "data/registry", value_name = "DIR")]
+    registry: PathBuf,
+    #[command(flatten)]
+    report: Report,
+}
+
+impl Report {
+    fn say(&self, words: &str, value: &Value) {
+        if self.json {
+            println!("{value}");
+        } else {
+            println!("{words}");
+        }
+    }
+}
+
+impl InRegistry {
+    fn open(&self) -> FolderRegistry {
+        FolderRegistry::new(&self.registry)
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+pub async fn run(verb: Verb) -> Outcome {
+    match verb {
+        Verb::Build { folder, output, report } => build(&folder, output, &report),
+        Verb::Check { source, report } => check(&source, &report),
+        Verb::Test { source, report } => test(&source, &report),
+        Verb::Publish { source, revision, registry } => publish(&source, revision, &registry).await,
+        Verb::Promote { country, version, registry } => promote(country, version, &registry).await,
+        Verb::Rollback { country, registry } => rollback(country, &registry).await,
+        Verb::Status { country, registry } => status(country, &registry).await,
+    }
+}
+
+impl Source {
+    /// The component's bytes; a folder is built.
+    fn component(&self) -> Result<Vec<u8>, Box<dyn Error>> {
+        if self.path.is_dir() {
+            return Ok(CountryFolder::open(&self.path)?.build(&[])?);
+        }
+        std::fs::read(&self.path).map_err(|cause| format!("{} cannot be read: {cause}", self.path.display()).into())
+    }
+
+    /// The golden cases, as `cases.json` has them.
+    fn cases(&self) -> Result<String, CasesError> {
+        let beside = self.path.is_dir().then(|| self.path.join("cases"));
+        self.cases.clone().or(beside).map_or_else(|| Ok("[]".into()), |folder| crate::rules::cases_in(&folder))
+    }
+}
+
+/// Loads rules as a host would.
+fn load(component: &[u8]) -> Result<LoadedRules, Box<dyn Error>> {
+    Ok(LoadedRules::load(&WasmEngine::new()?, component, 1)?)
+}
+
+fn build(folder: &Path, output: Option<PathBuf>, report: &Report) -> Outcome {
+    let folder = CountryFolder::open(folder)?;
+    let component = folder.build(&[])?;
+    let output = output.unwrap_or_else(|| PathBuf::from(format!("{}.wasm", folder.country())));
+    std::fs::write(&output, &component).map_err(|cause| format!("{} cannot be written: {cause}", output.display()))?;
+    let (bytes, digest) = (component.len(), digest(&component));
+    let words = format!("{}  {bytes} bytes  {digest}", output.display());
+    report.say(&words, &json!({ "file": output, "bytes": bytes, "digest": digest }));
+    Ok(Answer::Done)
+}
+
+fn check(source: &Source, report: &Report) -> Outcome {
+    let component = source.component()?;
+    let rules = match load(&component) {
+        Ok(rules) => rules,
+        Err(refusal) => {
+            let why = super::chain(refusal.as_ref());
+            report.say(&format!("no: {why}"), &json!({ "good": false, "why": why }));
+            return Ok(Answer::No);
+        }
+    };
+    let actions: Vec<&String> = rules.actions.keys().collect();
+    let descriptor = &rules.descriptor;
+    let words = format!(
+        "good: {} {}, {} bytes, {}\nzones    {}\nlocales  {}\nactions  {}\ncontract {CONTRACT}",
+        rules.country,
+        rules.id.version,
+        component.len(),
+        rules.id.digest,
+        descriptor.zones.join(", "),
+        descriptor.locales.join(", "),
+        actions.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "),
+    );
+    let value = json!({
+        "good": true, "country": rules.country, "rules": rules.id, "bytes": component.len(), "contract": CONTRACT,
+        "zones": descriptor.zones, "locales": descriptor.locales, "actions": actions,
+    });
+    report.say(&words, &value);
+    Ok(Answer::Done)
+}
+
+fn test(source: &Source, report: &Report) -> Outcome {
+    let rules = load(&source.component()?)?;
+    let cases = cases::read(&source.cases()?)?;
+    let outcomes = cases::run(&rules, &cases);
+    let failed: Vec<&CaseOutcome> = outcomes.iter().filter(|outcome| outcome.failure.is_some()).collect();
+    let lines = outcomes.iter().map(|CaseOutcome { name, failure }| match failure {
+        None => format!("ok      {name}"),
+        Some(failure) => format!("FAILED  {name}\n        {failure}"),
+    });
+    let passed = outcomes.len() - failed.len();
+    let sum = format!("{} {}: {passed} cases passed, {} failed", rules.country, rules.id.version, failed.len());
+    let words = lines.chain([sum]).collect::<Vec<_>>().join("\n");
+    let failures: Vec<Value> = failed.iter().map(|case| json!({ "name": case.name, "why": case.failure })).collect();
+    report.say(&words, &json!({ "rules": rules.id, "passed": passed, "failed": failures }));
+    Ok(if failed.is_empty() { Answer::Done } else { Answer::No })
+}
+
+async fn publish(source: &Source, revision: Option<String>, registry: &InRegistry) -> Outcome {
+    let (component, cases) = (source.component()?, source.cases()?);
+    let rules = citas_core::swap::admit(&WasmEngine::new()?, &component, &cases, 1)?;
+    let manifest = Manifest {
+        country: rules.country,
+        version: rules.id.version.parse()?,
+        digest: rules.id.digest.clone(),
+        contract: CONTRACT.into(),
+        source: revision,
+        published_at: SystemClock.now(),
+    };
+    let (country, version) = (manifest.country, manifest.version.clone());
+    let value = json!(manifest);
+    registry.open().publish(&Artifact { manifest, component, cases }).await?;
+    let words = format!("{country} {version} is published; `citas rules promote {country} {version}` puts it into use");
+    registry.report.say(&words, &value);
+    Ok(Answer::Done)
+}
+
+async fn promote(country: CountryCode, version: Version, registry: &InRegistry) -> Outcome {
+    let folder = registry.open();
+    let before = folder.channel(country).await?;
+    if !folder.versions(country).await?.contains(&version) {
+        return Err(RegistryError::Absent { country, version }.into());
+    }
+    put_into_use(country, version, before, registry).await
+}
+
+async fn rollback(country: CountryCode, registry: &InRegistry) -> Outcome {
+    let before = registry.open().channel(country).await?;
+    let previous = before.as_ref().and_then(|channel| channel.previous.clone());
+    let previous = previous.ok_or_else(|| format!("no version of {country} was in use before this one"))?;
+    put_into_use(country, previous, before, registry).await
+}
+
+async fn put_into_use(
+    country: CountryCode,
+    version: Version,
+    before: Option<Channel>,
+    registry: &InRegistry,
+) -> Outcome {
+    let channel = Channel {
+        previous: before.as_ref().map(|before| before.current.clone()),
+        sequence: before.as_ref().map_or(1, |before| before.sequence + 1),
+        changed_at: SystemClock.now(),
+        current: version,
+    };
+    registry.open().set_channel(country, before.as_ref(), &channel).await?;
+    registry.report.say(&format!("{country} {} is in use", channel.current), &json!(channel));
+    Ok(Answer::Done)
+}
+
+async fn status(country: Option<CountryCode>, registry: &InRegistry) -> Outcome {
+    let folder = registry.open();
+    let countries = match country {
+        Some(country) => vec![country],
+        None => folder.countries().await?,
+    };
+    let (mut lines, mut values) = (Vec::new(), Vec::new());
+    for country in countries {
+        let (channel, versions) = (folder.channel(country).await?, folder.versions(country).await?);
+        lines.push(line(country, channel.as_ref(), &versions));
+        values.push(json!({ "country": country, "channel": channel, "versions": versions }));
+    }
+    let words = if lines.is_empty() { "nothing is published".into() } else { lines.join("\n") };
+    registry.report.say(&words, &values.into());
+    Ok(Answer::Done)
+}
+
+fn line(country: CountryCode, channel: Option<&Channel>, versions: &[Version]) -> String {
+    let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
+    let published = if versions.is_empty() { "none".into() } else { versions.join(", ") };
+    let used = channel.map_or_else(
+        || "none in use".into(),
+        |channel| {
+            let before = channel.previous.as_ref().map_or_else(String::new, |version| format!(", before it {version}"));
+            format!("{} in use since {}{before}", channel.current, channel.changed_at)
+        },
+    );
+    format!("{country}: {used}; published: {published}")
+}

@@ -1,0 +1,55 @@
+//! `citas serve`: published rules, tokens of the local issuer or of any OpenID Connect issuer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::stop::told_to_stop;
+use super::{Answer, Outcome, log};
+use crate::config::HostOptions;
+use crate::local::issuer::LocalIssuer;
+use crate::local::oidc::OidcVerifier;
+use crate::wiring::{Identity, Platform};
+
+#[derive(Args)]
+pub struct Options {
+    /// Where to listen; port 0 is any free one
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Take the tokens of this OpenID Connect issuer, and not those of `citas token`
+    #[arg(long, env = "CITAS_ISSUER", value_name = "URL")]
+    issuer: Option<String>,
+    /// What that issuer's tokens must be for: their `aud`, or their `client_id` where they have none
+    #[arg(long, env = "CITAS_AUDIENCE", default_value = "citas", requires = "issuer")]
+    audience: String,
+    #[command(flatten)]
+    host: HostOptions,
+}
+
+#[tokio::main]
+pub async fn run(options: Options) -> Outcome {
+    log::start(&options.host.log)?;
+    let platform = Platform::open(&options.host)?;
+    let identity = match &options.issuer {
+        Some(issuer) => {
+            let verifier = OidcVerifier::discover(issuer, &options.audience).await?;
+            Identity { tokens: Arc::new(verifier), jwks: None }
+        }
+        None => local(&options.host)?,
+    };
+    let mut tasks = JoinSet::new();
+    platform.follow_registry(&mut tasks).await;
+    let listener = TcpListener::bind(options.listen).await?;
+    println!("Citas serves on http://{}", listener.local_addr()?);
+    platform.serve(listener, identity, options.host.rate_limit, told_to_stop()).await?;
+    Ok(Answer::Done)
+}
+
+/// The data folder's own issuer.
+pub fn local(host: &HostOptions) -> Result<Identity, crate::local::issuer::IssuerError> {
+    let issuer = LocalIssuer::open(&host.data)?;
+    Ok(Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) })
+}

@@ -1,0 +1,173 @@
+//! The local token issuer: a key in the data folder, tokens for development, and the check of both.
+//!
+//! Its tokens look as Amazon Cognito's access tokens do (`cognito:groups`, `scope`, `token_use`), so that one
+//! reader serves both.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use citas_core::access::{BadToken, Claims, TokenVerifier};
+use jiff::{SignedDuration, Timestamp};
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use p256::pkcs8::{EncodePrivateKey, LineEnding};
+use serde_json::{Value, json};
+
+use super::jwt;
+
+/// The issuer's name in its tokens.
+const ISSUER: &str = "urn:citas:local-issuer";
+/// Whom its tokens are for.
+const AUDIENCE: &str = "citas";
+/// How long a token is good.
+const VALID_FOR: SignedDuration = SignedDuration::from_hours(12);
+/// Where the key lies in the data folder: a P-256 private key (PKCS#8, PEM), readable by its owner alone.
+const KEY_FILE: &str = "issuer.pem";
+
+/// Why there is no issuer.
+#[derive(Debug, thiserror::Error)]
+pub enum IssuerError {
+    /// The key's file cannot be read or written.
+    #[error("the issuer's key `{}` cannot be read or written: {cause}", .path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// What lies there is no key.
+    #[error("`{}` holds no P-256 private key in PKCS#8 PEM; remove it for a new one", .path.display())]
+    Key {
+        /// Which file.
+        path: PathBuf,
+    },
+}
+
+/// Makes tokens and checks its own.
+pub struct LocalIssuer {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    jwk: Jwk,
+}
+
+impl LocalIssuer {
+    /// The issuer of a data folder; the first time there, with a new key.
+    ///
+    /// # Errors
+    /// See [`IssuerError`].
+    pub fn open(data: &Path) -> Result<Self, IssuerError> {
+        let path = data.join(KEY_FILE);
+        let pem = match fs::read(&path) {
+            Ok(pem) => pem,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(data, &path)?,
+            Err(cause) => return Err(IssuerError::File { path, cause }),
+        };
+        let bad = |_| IssuerError::Key { path: path.clone() };
+        let encoding = EncodingKey::from_ec_pem(&pem).map_err(bad)?;
+        let mut jwk = Jwk::from_encoding_key(&encoding, Algorithm::ES256).map_err(bad)?;
+        let thumbprint = jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).map_err(bad)?;
+        jwk.common.key_id = Some(thumbprint);
+        Ok(Self { decoding: DecodingKey::from_jwk(&jwk).map_err(bad)?, encoding, jwk })
+    }
+
+    /// A token for somebody, good for twelve hours from `now`.
+    ///
+    /// # Errors
+    /// When the key cannot sign.
+    pub fn token(&self, claims: &Claims, now: Timestamp) -> Result<String, jsonwebtoken::errors::Error> {
+        let scopes: Vec<&str> = claims.scopes.iter().map(String::as_str).collect();
+        let payload = json!({
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": claims.subject,
+            "iat": now.as_second(),
+            "exp": (now + VALID_FOR).as_second(),
+            "token_use": "access",
+            "scope": scopes.join(" "),
+            "cognito:groups": claims.groups,
+        });
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid.clone_from(&self.jwk.common.key_id);
+        jsonwebtoken::encode(&header, &payload, &self.encoding)
+    }
+
+    /// Its public key as a JWK set (RFC 7517).
+    #[must_use]
+    pub fn jwks(&self) -> Value {
+        json!({ "keys": [self.jwk] })
+    }
+}
+
+/// A new key. Of two processes that start at once, one writes it and both read it.
+fn create(data: &Path, path: &Path) -> Result<Vec<u8>, IssuerError> {
+    let file = |cause| IssuerError::File { path: path.to_owned(), cause };
+    let key = p256::SecretKey::random(&mut p256::elliptic_curve::rand_core::OsRng);
+    let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| IssuerError::Key { path: path.to_owned() })?;
+    fs::create_dir_all(data).map_err(file)?;
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut new) => new.write_all(pem.as_bytes()).and_then(|()| new.sync_all()).map_err(file)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(cause) => return Err(file(cause)),
+    }
+    fs::read(path).map_err(file)
+}
+
+#[async_trait::async_trait]
+impl TokenVerifier for LocalIssuer {
+    async fn verify(&self, token: &str) -> Result<Claims, BadToken> {
+        jwt::claims(token, &self.decoding, Algorithm::ES256, &[ISSUER], AUDIENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ana() -> Claims {
+        Claims {
+            subject: "ana".into(),
+            groups: ["pe:staff".to_owned()].into(),
+            scopes: ["appointments/read".to_owned(), "appointments/write".to_owned()].into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_says_what_it_was_made_with_also_after_a_restart() {
+        let data = tempfile::tempdir().unwrap();
+        let token = LocalIssuer::open(data.path()).unwrap().token(&ana(), Timestamp::now()).unwrap();
+        let found = LocalIssuer::open(data.path()).unwrap().verify(&token).await.unwrap();
+        assert_eq!(found, ana());
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_expired_forged_or_altered_is_none() {
+        let (here, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let issuer = LocalIssuer::open(here.path()).unwrap();
+        let long_ago = Timestamp::now() - SignedDuration::from_hours(13);
+        let expired = issuer.token(&ana(), long_ago).unwrap();
+        let forged = LocalIssuer::open(elsewhere.path()).unwrap().token(&ana(), Timestamp::now()).unwrap();
+        let unsigned = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbmEifQ.";
+        for token in [expired.as_str(), &forged, unsigned, "", "a.b.c"] {
+            assert!(issuer.verify(token).await.is_err(), "{token}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let data = tempfile::tempdir().unwrap();
+        LocalIssuer::open(data.path()).unwrap();
+        let mode = fs::metadata(data.path().join(KEY_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_published_key_has_no_private_part() {
+        let data = tempfile::tempdir().unwrap();
+        let jwks = LocalIssuer::open(data.path()).unwrap().jwks();
+        assert_eq!(jwks["keys"][0]["kty"], "EC");
+        assert!(jwks["keys"][0].get("d").is_none());
+    }
+}

@@ -1,0 +1,76 @@
+//! What an access token (RFC 9068, Amazon Cognito) says of its bearer.
+
+use std::collections::BTreeSet;
+
+use citas_core::access::{BadToken, Claims};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
+
+/// The claims that Citas reads. Groups are `cognito:groups`, or `groups` with other issuers.
+#[derive(Deserialize)]
+struct AccessToken {
+    sub: String,
+    #[serde(default)]
+    scope: String,
+    #[serde(default, rename = "cognito:groups", alias = "groups")]
+    groups: BTreeSet<String>,
+    aud: Option<Audience>,
+    /// Cognito's access tokens have this in place of an audience.
+    client_id: Option<String>,
+    /// Cognito's ID tokens say `id` here; they are for the client, not for an API.
+    token_use: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl AccessToken {
+    fn is_for(&self, audience: &str) -> bool {
+        match &self.aud {
+            Some(Audience::One(one)) => one == audience,
+            Some(Audience::Many(many)) => many.iter().any(|one| one == audience),
+            None => self.client_id.as_deref() == Some(audience),
+        }
+    }
+}
+
+/// Checks a token and reads its claims.
+pub(super) fn claims(
+    token: &str,
+    key: &DecodingKey,
+    algorithm: Algorithm,
+    issuers: &[&str],
+    audience: &str,
+) -> Result<Claims, BadToken> {
+    let mut validation = Validation::new(algorithm);
+    validation.set_issuer(issuers);
+    validation.set_required_spec_claims(&["exp", "iss", "sub"]);
+    validation.validate_nbf = true;
+    // The audience is checked below: Cognito's stands in a claim of another name.
+    validation.validate_aud = false;
+    let token =
+        jsonwebtoken::decode::<AccessToken>(token, key, &validation).map_err(|error| reason(error.kind()))?.claims;
+    if !token.is_for(audience) {
+        return Err(BadToken("the token is for another audience"));
+    }
+    if token.token_use.is_some_and(|used_for| used_for != "access") {
+        return Err(BadToken("this is no access token"));
+    }
+    let scopes = token.scope.split_ascii_whitespace().map(str::to_owned).collect();
+    Ok(Claims { subject: token.sub, groups: token.groups, scopes })
+}
+
+fn reason(kind: &ErrorKind) -> BadToken {
+    BadToken(match kind {
+        ErrorKind::ExpiredSignature => "the token has expired",
+        ErrorKind::ImmatureSignature => "the token is not good yet",
+        ErrorKind::InvalidIssuer => "the token is from another issuer",
+        ErrorKind::InvalidSignature => "the token's signature does not fit",
+        _ => "the token cannot be read",
+    })
+}

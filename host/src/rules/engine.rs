@@ -1,0 +1,152 @@
+//! Turns a component's bytes into rules that can be called, or says why they will not do.
+
+use std::sync::Arc;
+use std::thread;
+
+use citas_core::rules::{self as port, Refusal, Rules};
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::limits::{COMPONENT_BYTES, KEPT_RESIDENT_BYTES, MEMORY_BYTES, POOL_SLOTS, STACK_BYTES, TABLE_ENTRIES, TICK};
+use super::loaded::WasmRules;
+
+/// The eight bytes that every component starts with.
+const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// The eight bytes that every core module starts with.
+const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
+
+/// Why rules cannot be run on this machine at all.
+#[derive(Debug, thiserror::Error)]
+pub enum NoEngine {
+    /// The processor or the operating system lacks something.
+    #[error("wasmtime does not run here: {0}")]
+    Unsupported(String),
+    /// No thread for the clock that stops overlong calls.
+    #[error("there is no thread for the clock that stops overlong calls")]
+    Ticker(#[from] std::io::Error),
+}
+
+/// Loads components, and bounds what they may use. One for a process.
+#[derive(Clone)]
+pub struct WasmEngine {
+    engine: Engine,
+}
+
+impl WasmEngine {
+    /// An engine with its clock running; the clock stops when the last component is gone.
+    ///
+    /// # Errors
+    /// When this machine cannot run WebAssembly.
+    pub fn new() -> Result<Self, NoEngine> {
+        let engine = pooled().or_else(|_| on_demand()).map_err(|cause| NoEngine::Unsupported(first_line(&cause)))?;
+        let clock = engine.weak();
+        thread::Builder::new().name("rules-clock".into()).spawn(move || tick(&clock))?;
+        Ok(Self { engine })
+    }
+
+    #[cfg(test)]
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl port::Engine for WasmEngine {
+    fn load(&self, bytes: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
+        look_at_header(bytes)?;
+        let component =
+            Component::new(&self.engine, bytes).map_err(|cause| Refusal::NotAComponent(first_line(&cause)))?;
+        refuse_imports(&self.engine, &component)?;
+        Ok(Arc::new(WasmRules::link(&self.engine, &component)?))
+    }
+}
+
+/// Advances the epoch until nothing is left that could be interrupted.
+fn tick(engine: &EngineWeak) {
+    while let Some(engine) = engine.upgrade() {
+        engine.increment_epoch();
+        drop(engine);
+        thread::sleep(TICK);
+    }
+}
+
+/// With slots for memories and tables set aside. Where the address space is limited (`ulimit -v`, some sandboxes)
+/// there is no room for them.
+fn pooled() -> wasmtime::Result<Engine> {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(POOL_SLOTS)
+        .total_core_instances(POOL_SLOTS)
+        .total_memories(POOL_SLOTS)
+        .total_tables(POOL_SLOTS)
+        .max_unused_warm_slots(POOL_SLOTS)
+        .max_memory_size(MEMORY_BYTES)
+        .table_elements(TABLE_ENTRIES)
+        .linear_memory_keep_resident(KEPT_RESIDENT_BYTES)
+        .table_keep_resident(KEPT_RESIDENT_BYTES)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = settings();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
+
+fn on_demand() -> wasmtime::Result<Engine> {
+    tracing::warn!("no address space for a pool of instances; each call maps its own memory, and takes longer");
+    Engine::new(&settings())
+}
+
+/// Everything that decides what a component computes and when it is stopped, the same on every machine.
+fn settings() -> Config {
+    let mut config = Config::new();
+    config
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_BYTES)
+        .memory_init_cow(true)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_backtrace_max_frames(None);
+    config
+}
+
+fn look_at_header(bytes: &[u8]) -> Result<(), Refusal> {
+    if bytes.len() > COMPONENT_BYTES {
+        return Err(Refusal::TooLarge { size: bytes.len(), limit: COMPONENT_BYTES });
+    }
+    if bytes.starts_with(b"\x7fELF") {
+        return Err(Refusal::Precompiled);
+    }
+    if bytes.starts_with(MODULE_HEADER) {
+        return Err(Refusal::NotAComponent("it is a core module; `citas rules build` makes a component of it".into()));
+    }
+    if !bytes.starts_with(COMPONENT_HEADER) {
+        return Err(Refusal::NotAComponent("it does not start as a WebAssembly file does".into()));
+    }
+    Ok(())
+}
+
+fn refuse_imports(engine: &Engine, component: &Component) -> Result<(), Refusal> {
+    for (name, import) in component.component_type().imports(engine) {
+        if let Some(item) = more_than_types(engine, &import.ty) {
+            return Err(Refusal::Imports(format!("{name}{item}")));
+        }
+    }
+    Ok(())
+}
+
+/// What an import asks for beyond the names of types: itself (an empty suffix), or something within it.
+fn more_than_types(engine: &Engine, import: &ComponentItem) -> Option<String> {
+    match import {
+        ComponentItem::Type(_) => None,
+        ComponentItem::ComponentInstance(instance) => instance.exports(engine).find_map(|(name, item)| {
+            let within = more_than_types(engine, &item.ty)?;
+            Some(format!("#{name}{within}"))
+        }),
+        _ => Some(String::new()),
+    }
+}
+
+/// What went wrong at the bottom, without the engine's context and backtrace.
+pub(super) fn first_line(error: &wasmtime::Error) -> String {
+    error.root_cause().to_string().lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,19 @@
+//! Runs countries' rules with wasmtime: the adapter of [`citas_core::rules`], and what makes components of
+//! country folders. Knows nothing of where components come from or what their answers are used for.
+//!
+//! A component is compiled and linked once, when it is loaded. Every call then gets a store and an instance of its
+//! own, which are gone when it ends: one patient's data never meets another's, and a call that fails spoils nothing.
+//! Pooled memories that are mapped copy-on-write make that cost microseconds.
+
+mod convert;
+mod engine;
+mod folder;
+pub mod limits;
+mod loaded;
+mod wit;
+
+#[cfg(test)]
+mod tests;
+
+pub use engine::{NoEngine, WasmEngine};
+pub use folder::{BuildError, CasesError, CountryFolder, FolderError, cases_in};

@@ -1,0 +1,18 @@
+//! The contract as Rust types and functions, generated from `wit/rules.wit`. Nothing outside `rules` sees them.
+//!
+//! The world with every optional interface is bound, so that each has its types; what a component really
+//! exports is found out when it is loaded.
+
+#![allow(missing_docs, clippy::pedantic, reason = "generated code")]
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "full-country",
+});
+
+pub(super) use citas::rules::types::{
+    Appointment, Civil, Context, Field, Phase, Plan, Shift, Slot, Value, Violation, ZoneClock,
+};
+pub(super) use exports::citas::rules::appointment_rules::{Action, Descriptor, Message};
+pub(super) use exports::citas::rules::notice_rules::Notice;
+pub(super) use exports::citas::rules::slot_rules::Offer;

@@ -1,0 +1,31 @@
+//! A country that misbehaves on request: `book`'s `/mode` says how one call goes wrong, a cargo feature what is wrong
+//! with the whole component. Without either it is a small, decent country, the tests' third.
+//!
+//! On any target but WebAssembly there is nothing here.
+
+#![cfg(target_arch = "wasm32")]
+
+mod rules;
+
+#[allow(unsafe_code, missing_docs, clippy::pedantic, reason = "generated code")]
+mod contract {
+    #[cfg(not(feature = "import"))]
+    wit_bindgen::generate!({ path: "../../wit", world: "full-country", pub_export_macro: true });
+
+    #[cfg(feature = "import")]
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package citas:chaos;
+
+            interface outside { peek: func() -> u32; }
+
+            world leaky {
+                import outside;
+                include citas:rules/full-country@1.0.0;
+            }
+        ",
+        world: "citas:chaos/leaky",
+        generate_all,
+    });
+}
