@@ -15,6 +15,7 @@ fn open(folder: &TempDir) -> SqliteLedger {
     SqliteLedger::open(folder.path()).unwrap()
 }
 
+#[expect(clippy::unused_async, reason = "other adapters' wait for a server")]
 mod contract {
     use super::*;
 

@@ -100,8 +100,9 @@ fn assert_agree(
     step: usize,
 ) {
     let agree = match (stored, expected) {
-        (Ok(()), Ok(())) | (Err(CommitError::KeyUsed), Err(CommitError::KeyUsed)) => true,
-        (Err(CommitError::Stale), Err(CommitError::Stale)) => true,
+        (Ok(()), Ok(()))
+        | (Err(CommitError::KeyUsed), Err(CommitError::KeyUsed))
+        | (Err(CommitError::Stale), Err(CommitError::Stale)) => true,
         (Err(CommitError::ClaimTaken(claim)), Err(CommitError::ClaimTaken(_))) => {
             change.take.contains(claim) && model.claims.contains_key(claim)
         }

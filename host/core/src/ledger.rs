@@ -35,11 +35,11 @@ pub struct Change {
     /// The new state. It is stored only if the appointment's latest revision is the one before it;
     /// revision 1 only if there is none.
     pub revision: Revision,
-    /// Claims that the appointment does not hold yet and must get.
+    /// Claims that the appointment does not hold yet and must get, each named once.
     pub take: Vec<String>,
     /// Claims that it holds and gives up.
     pub release: Vec<String>,
-    /// Stored only if no unexpired receipt has the same key.
+    /// Stored only if no receipt has the same key that has not expired by the revision's `updated_at`.
     pub receipt: Option<Receipt>,
     /// For the outbox.
     pub events: Vec<Event>,

@@ -138,7 +138,7 @@ fn pinned(query: &Query) -> Vec<(&'static str, &str)> {
 /// The index is named: without statistics SQLite would choose by the number of columns.
 fn page_sql(pinned: &[(&str, &str)]) -> String {
     let index = pinned.first().map_or("start", |(column, _)| column);
-    let conditions: String = pinned.iter().map(|(column, _)| format!("{column} = ? AND ")).collect();
+    let conditions: String = pinned.iter().flat_map(|(column, _)| [*column, " = ? AND "]).collect();
     format!(
         "SELECT body FROM appointment INDEXED BY appointment_by_{index}
          WHERE {conditions}(starts_at, id) > (?, ?) AND starts_at < ? ORDER BY starts_at, id LIMIT ?"

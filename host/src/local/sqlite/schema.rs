@@ -12,6 +12,10 @@ pub(super) const VERSION: i32 = 1;
 /// How long a statement waits for a checkpoint or for another program that reads the file.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// Pages in the log before they are moved to the file (16 MB). Bookings touch the same index pages again and again: at
+/// SQLite's own 1,000 pages a quarter of the throughput goes into moving them.
+const CHECKPOINT: i32 = 4_000;
+
 /// More than one connection ever prepares, so that each statement is compiled once.
 const STATEMENTS: usize = 64;
 
@@ -93,6 +97,7 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, FileError> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // Savepoints keep what they may have to put back in memory, not in a file.
     connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     migrate(&connection)?;
     Ok(connection)
 }
