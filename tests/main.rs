@@ -4,7 +4,6 @@ mod chaos;
 mod ledger_contract;
 mod ledger_sqlite;
 mod mailer;
-mod measure;
 mod registry_contract;
 mod registry_folder;
 mod support;
