@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::api::{self, Api, Limits};
+use crate::api::{self, Api, Limits, Readiness};
 use crate::config::HostOptions;
 use crate::local::publisher::InProcessPublisher;
 use crate::local::smtp::{NotAServer, SmtpMailer};
@@ -131,7 +131,7 @@ impl Platform {
         let router = api::router(Api {
             booking: self.booking(),
             catalogue: self.catalogue.clone(),
-            ledger: self.ledger.clone(),
+            ready: Readiness::new(self.catalogue.clone(), self.ledger.clone()),
             tokens: identity.tokens,
             jwks: identity.jwks,
             limits: Limits::per_second(rate_limit),

@@ -79,7 +79,7 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
     eprintln!("Building {} …", folder.display());
     let built = tokio::task::spawn_blocking(move || built(&folder)).await;
     let refused = match built {
-        Ok(Ok((country, component, cases))) => match swapper.swap(country, &what, component, cases).await {
+        Ok(Ok((country, component, cases))) => match swapper.swap(country, None, &what, component, cases).await {
             Ok(()) => return,
             Err(refusal) => refusal.to_string(),
         },
