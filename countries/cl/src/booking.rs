@@ -62,10 +62,7 @@ mod tests {
         assert_eq!(plan.hospital.as_deref(), Some("109100"));
         assert!(plan.events.is_empty());
         assert_eq!(plan.slot.map(|slot| slot.minutes), Some(30));
-        assert_eq!(
-            Fields::new(&plan.attributes).text("/run"),
-            Some("12345678-5")
-        );
+        assert_eq!(Fields::new(&plan.attributes).text("/run"), Some("12345678-5"));
     }
 
     #[test]
@@ -77,10 +74,7 @@ mod tests {
 
     #[test]
     fn the_modality_decides_the_grid() {
-        assert_eq!(
-            codes(book_with(&[("/time", "09:40")])),
-            ["cl.time.off-grid"]
-        );
+        assert_eq!(codes(book_with(&[("/time", "09:40")])), ["cl.time.off-grid"]);
         let remote = [("/modality", "telemedicina"), ("/time", "09:30")];
         assert_eq!(codes(book_with(&remote)), ["cl.time.off-grid"]);
     }
@@ -135,12 +129,7 @@ mod tests {
     fn an_empty_request_is_refused_without_a_panic() {
         assert_eq!(
             codes(book(&noon_in_santiago(), Vec::new())),
-            [
-                "cl.patient.missing",
-                "cl.comuna.unknown",
-                "cl.date.nonexistent",
-                "cl.time.off-grid"
-            ]
+            ["cl.patient.missing", "cl.comuna.unknown", "cl.date.nonexistent", "cl.time.off-grid"]
         );
     }
 }

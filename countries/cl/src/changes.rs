@@ -8,18 +8,8 @@ use crate::house::{CHANGE_HOURS, COUNTRY, SCHEDULE, clock, visit};
 use crate::patient;
 
 /// May this be done to it, and what does it become?
-pub fn act(
-    context: &Context,
-    current: &Appointment,
-    action: &str,
-    input: &[Field],
-) -> Result<Plan, Vec<Violation>> {
-    let change = Change {
-        country: COUNTRY,
-        action,
-        context,
-        current,
-    };
+pub fn act(context: &Context, current: &Appointment, action: &str, input: &[Field]) -> Result<Plan, Vec<Violation>> {
+    let change = Change { country: COUNTRY, action, context, current };
     let act = match action {
         "cancel" => cancel,
         "reschedule" => reschedule,
@@ -34,10 +24,7 @@ fn cancel(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {
     change.in_time(CHANGE_HOURS)?;
     let mut plan = release(change, Phase::Cancelled);
     let reason = input.text("/reason").unwrap_or_default();
-    set(
-        &mut plan.attributes,
-        Field::text("/cancellation/reason", reason),
-    );
+    set(&mut plan.attributes, Field::text("/cancellation/reason", reason));
     Ok(plan)
 }
 
@@ -46,10 +33,7 @@ fn reschedule(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {
     let visit = visit(change.context, clock(change.context, booked), booked);
     let (start, attributes) = change.moved(CHANGE_HOURS, &SCHEDULE, &visit, input)?;
     let whom = patient::booked(booked);
-    Ok(Plan {
-        phase: change.current.phase,
-        ..SCHEDULE.plan(visit.clock, visit.length, start, whom, attributes)
-    })
+    Ok(Plan { phase: change.current.phase, ..SCHEDULE.plan(visit.clock, visit.length, start, whom, attributes) })
 }
 
 fn no_show(change: &Change, _input: Fields) -> Result<Plan, Vec<Violation>> {
@@ -70,11 +54,7 @@ mod tests {
     /// The appointment starts at 09:30 in Santiago on 1 December.
     fn hours_before(hours: i64, role: &str) -> Context {
         let noon = noon_in_santiago();
-        Context {
-            now: noon.now + 7 * 86_400 - 9000 - hours * 3600,
-            role: role.into(),
-            ..noon
-        }
+        Context { now: noon.now + 7 * 86_400 - 9000 - hours * 3600, role: role.into(), ..noon }
     }
 
     fn reason() -> Vec<Field> {
@@ -91,20 +71,14 @@ mod tests {
         assert_eq!(plan.phase, Phase::Cancelled);
         assert!(plan.claims.is_empty() && plan.events.is_empty());
         assert_eq!(plan.patient, "run:12345678-5");
-        assert_eq!(
-            Fields::new(&plan.attributes).text("/cancellation/reason"),
-            Some("patient")
-        );
+        assert_eq!(Fields::new(&plan.attributes).text("/cancellation/reason"), Some("patient"));
     }
 
     #[test]
     fn patients_change_until_a_day_before() {
         assert!(act(&hours_before(24, "patient"), &booked(), "cancel", &reason()).is_ok());
         let late = hours_before(23, "patient");
-        assert_eq!(
-            codes(act(&late, &booked(), "cancel", &reason())),
-            ["cl.cancel.too-late"]
-        );
+        assert_eq!(codes(act(&late, &booked(), "cancel", &reason())), ["cl.cancel.too-late"]);
         let moved = act(&late, &booked(), "reschedule", &to("2026-12-02", "09:30"));
         assert_eq!(codes(moved), ["cl.reschedule.too-late"]);
         assert!(act(&hours_before(-2, "staff"), &booked(), "cancel", &reason()).is_ok());
@@ -112,13 +86,7 @@ mod tests {
 
     #[test]
     fn rescheduling_claims_the_new_time_and_keeps_the_rest() {
-        let plan = act(
-            &noon_in_santiago(),
-            &booked(),
-            "reschedule",
-            &to("2026-12-02", "10:00"),
-        )
-        .expect("allowed");
+        let plan = act(&noon_in_santiago(), &booked(), "reschedule", &to("2026-12-02", "10:00")).expect("allowed");
         assert_eq!(plan.claims[0], "doctor/123456/2026-12-02T13:00Z");
         assert_eq!(plan.claims.len(), 6);
         assert_eq!(plan.phase, Phase::Booked);
@@ -129,12 +97,7 @@ mod tests {
 
     #[test]
     fn rescheduling_checks_the_new_time_like_a_booking() {
-        let moved = act(
-            &noon_in_santiago(),
-            &booked(),
-            "reschedule",
-            &to("2026-12-08", "20:00"),
-        );
+        let moved = act(&noon_in_santiago(), &booked(), "reschedule", &to("2026-12-08", "20:00"));
         assert_eq!(codes(moved), ["cl.date.holiday", "cl.time.closed"]);
     }
 
@@ -148,10 +111,7 @@ mod tests {
 
     #[test]
     fn what_is_over_stays_as_it_is() {
-        let over = Appointment {
-            phase: Phase::NoShow,
-            ..booked()
-        };
+        let over = Appointment { phase: Phase::NoShow, ..booked() };
         for action in ["cancel", "reschedule", "no-show"] {
             let refused = act(&hours_before(-1, "staff"), &over, action, &[]);
             assert_eq!(codes(refused), [format!("cl.{action}.not-allowed-now")]);
@@ -160,9 +120,6 @@ mod tests {
 
     #[test]
     fn an_action_that_chile_does_not_have_is_refused() {
-        assert_eq!(
-            codes(act(&noon_in_santiago(), &booked(), "confirm", &[])),
-            ["cl.action.unknown"]
-        );
+        assert_eq!(codes(act(&noon_in_santiago(), &booked(), "confirm", &[])), ["cl.action.unknown"]);
     }
 }

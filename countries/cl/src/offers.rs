@@ -28,14 +28,8 @@ mod tests {
     use citas_kit::civil::{Date, Time};
 
     fn opening(date: &str, time: &str, zone: &str) -> Slot {
-        let start = Date::parse(date)
-            .expect(date)
-            .at(Time::parse(time).expect(time));
-        Slot {
-            start,
-            minutes: 30,
-            zone: zone.into(),
-        }
+        let start = Date::parse(date).expect(date).at(Time::parse(time).expect(time));
+        Slot { start, minutes: 30, zone: zone.into() }
     }
 
     #[test]
@@ -63,31 +57,18 @@ mod tests {
     #[test]
     fn a_patient_on_the_island_sees_a_doctor_of_the_mainland_by_island_time() {
         let place = request(&[("/comuna", "05201")]);
-        let openings = [
-            opening("2026-12-01", "12:30", "America/Santiago"),
-            opening("2026-12-01", "09:30", "America/Santiago"),
-        ];
+        let openings =
+            [opening("2026-12-01", "12:30", "America/Santiago"), opening("2026-12-01", "09:30", "America/Santiago")];
         let offers = offers(&noon_in_santiago(), &place, &openings);
-        assert_eq!(
-            offers.len(),
-            1,
-            "half past seven is too early on the island"
-        );
-        assert_eq!(
-            (offers[0].slot.start.hour, offers[0].slot.zone.as_str()),
-            (10, "Pacific/Easter")
-        );
+        assert_eq!(offers.len(), 1, "half past seven is too early on the island");
+        assert_eq!((offers[0].slot.start.hour, offers[0].slot.zone.as_str()), (10, "Pacific/Easter"));
         assert_eq!(offers[0].claims[0], "doctor/123456/2026-12-01T15:30Z");
     }
 
     #[test]
     fn without_a_comuna_the_opening_s_own_clock_counts() {
         let openings = [opening("2026-12-01", "09:30", "America/Punta_Arenas")];
-        let offers = offers(
-            &noon_in_santiago(),
-            &[Field::text("/doctor", "123456")],
-            &openings,
-        );
+        let offers = offers(&noon_in_santiago(), &[Field::text("/doctor", "123456")], &openings);
         assert_eq!(offers[0].slot.zone, "America/Punta_Arenas");
         assert_eq!(offers[0].claims.len(), 3);
     }

@@ -36,9 +36,7 @@ impl Change<'_> {
         if phase.holds_claims() {
             return Ok(());
         }
-        Err(self
-            .violation("not-allowed-now")
-            .with("phase", phase.word()))
+        Err(self.violation("not-allowed-now").with("phase", phase.word()))
     }
 
     /// Staff may act at any time, anybody else only until so many hours before the start.
@@ -47,9 +45,7 @@ impl Change<'_> {
     /// After that.
     pub fn in_time(&self, hours: i64) -> Result<(), Violation> {
         let staff = matches!(self.context.role.as_str(), "staff" | "platform");
-        let late = self
-            .starts_in()
-            .is_some_and(|seconds| seconds < hours * 3600);
+        let late = self.starts_in().is_some_and(|seconds| seconds < hours * 3600);
         if staff || !late {
             return Ok(());
         }
@@ -84,10 +80,7 @@ impl Change<'_> {
         let start = findings.conclude(start)?;
         let mut attributes = self.current.attributes.clone();
         for path in ["/date", "/time"] {
-            set(
-                &mut attributes,
-                Field::text(path, input.text(path).unwrap_or_default()),
-            );
+            set(&mut attributes, Field::text(path, input.text(path).unwrap_or_default()));
         }
         Ok((start, attributes))
     }
@@ -135,10 +128,7 @@ impl Phase {
     /// Whether an appointment in this phase keeps others out of its time.
     #[must_use]
     pub const fn holds_claims(self) -> bool {
-        matches!(
-            self,
-            Self::Requested | Self::Pending | Self::Booked | Self::Arrived
-        )
+        matches!(self, Self::Requested | Self::Pending | Self::Booked | Self::Arrived)
     }
 
     /// Its name in the contract.
@@ -164,17 +154,11 @@ mod tests {
 
     /// An appointment at noon UTC of 1 December 2026.
     fn appointment(phase: Phase) -> Appointment {
-        let start = Date::parse("2026-12-01")
-            .expect("a date")
-            .at(Time::new(12, 0));
+        let start = Date::parse("2026-12-01").expect("a date").at(Time::new(12, 0));
         Appointment {
             id: "1".into(),
             phase,
-            slot: Some(Slot {
-                start,
-                minutes: 30,
-                zone: "UTC".into(),
-            }),
+            slot: Some(Slot { start, minutes: 30, zone: "UTC".into() }),
             revision: 1,
             attributes: Vec::new(),
         }
@@ -188,22 +172,14 @@ mod tests {
             clocks: vec![ZoneClock {
                 zone: "UTC".into(),
                 now: day.at(Time::new(9, 0)),
-                shifts: vec![Shift {
-                    at: 0,
-                    offset_minutes: 0,
-                }],
+                shifts: vec![Shift { at: 0, offset_minutes: 0 }],
             }],
             role: role.into(),
         }
     }
 
     fn change<'a>(context: &'a Context, current: &'a Appointment) -> Change<'a> {
-        Change {
-            country: "xx",
-            action: "cancel",
-            context,
-            current,
-        }
+        Change { country: "xx", action: "cancel", context, current }
     }
 
     #[test]
@@ -226,23 +202,13 @@ mod tests {
     #[test]
     fn only_a_live_appointment_is_changed() {
         let context = before(9000, "patient");
-        for phase in [
-            Phase::Requested,
-            Phase::Pending,
-            Phase::Booked,
-            Phase::Arrived,
-        ] {
+        for phase in [Phase::Requested, Phase::Pending, Phase::Booked, Phase::Arrived] {
             assert!(change(&context, &appointment(phase)).still_open().is_ok());
         }
         for phase in [Phase::Fulfilled, Phase::Cancelled, Phase::NoShow] {
-            let refused = change(&context, &appointment(phase))
-                .still_open()
-                .expect_err("closed");
+            let refused = change(&context, &appointment(phase)).still_open().expect_err("closed");
             assert_eq!(refused.code, "xx.cancel.not-allowed-now");
-            assert_eq!(
-                refused.params,
-                [("phase".to_string(), phase.word().to_string())]
-            );
+            assert_eq!(refused.params, [("phase".to_string(), phase.word().to_string())]);
         }
     }
 

@@ -57,10 +57,7 @@ impl Field {
     /// A leaf of text.
     #[must_use]
     pub fn text(path: &str, text: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            value: Value::Text(text.into()),
-        }
+        Self { path: path.into(), value: Value::Text(text.into()) }
     }
 }
 
@@ -79,14 +76,8 @@ mod tests {
     fn leaves() -> Vec<Field> {
         vec![
             Field::text("/document/number", "A1"),
-            Field {
-                path: "/emergency".into(),
-                value: Value::Flag(true),
-            },
-            Field {
-                path: "/age".into(),
-                value: Value::Integer(40),
-            },
+            Field { path: "/emergency".into(), value: Value::Flag(true) },
+            Field { path: "/age".into(), value: Value::Integer(40) },
         ]
     }
 

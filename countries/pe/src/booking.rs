@@ -36,10 +36,7 @@ fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
     match patient {
         Patient::Dni(number) => set(&mut request, Field::text("/dni", number)),
         Patient::Document(document) => {
-            set(
-                &mut request,
-                Field::text("/document/number", &document.number),
-            );
+            set(&mut request, Field::text("/document/number", &document.number));
         }
         Patient::Unknown => {}
     }
@@ -83,12 +80,7 @@ mod tests {
 
     #[test]
     fn every_problem_is_told_in_the_order_of_the_checks() {
-        let wrong = [
-            ("/dni", "10117410-3"),
-            ("/district", "999999"),
-            ("/date", "2027-12-08"),
-            ("/time", "21:07"),
-        ];
+        let wrong = [("/dni", "10117410-3"), ("/district", "999999"), ("/date", "2027-12-08"), ("/time", "21:07")];
         assert_eq!(
             codes(book_with(&wrong)),
             [
@@ -106,12 +98,7 @@ mod tests {
     fn an_empty_request_is_refused_without_a_panic() {
         assert_eq!(
             codes(book(&noon_in_lima(), Vec::new())),
-            [
-                "pe.patient.missing",
-                "pe.district.unknown",
-                "pe.date.nonexistent",
-                "pe.time.off-grid"
-            ]
+            ["pe.patient.missing", "pe.district.unknown", "pe.date.nonexistent", "pe.time.off-grid"]
         );
     }
 
@@ -129,10 +116,7 @@ mod tests {
     fn an_emergency_lifts_neither_grid_nor_horizon_nor_past() {
         let mut fields = request(&[("/date", "2027-02-23"), ("/time", "09:31")]);
         fields.push(crate::samples::emergency());
-        assert_eq!(
-            codes(book(&noon_in_lima(), fields)),
-            ["pe.date.too-far", "pe.time.off-grid"]
-        );
+        assert_eq!(codes(book(&noon_in_lima(), fields)), ["pe.date.too-far", "pe.time.off-grid"]);
         let mut fields = request(&[("/date", "2026-11-24"), ("/time", "11:45")]);
         fields.push(crate::samples::emergency());
         assert_eq!(codes(book(&noon_in_lima(), fields)), ["pe.time.too-soon"]);

@@ -23,14 +23,8 @@ mod tests {
     use citas_kit::civil::{Date, Time};
 
     fn opening(date: &str, time: &str, minutes: u16) -> Slot {
-        let start = Date::parse(date)
-            .expect(date)
-            .at(Time::parse(time).expect(time));
-        Slot {
-            start,
-            minutes,
-            zone: "America/Lima".into(),
-        }
+        let start = Date::parse(date).expect(date).at(Time::parse(time).expect(time));
+        Slot { start, minutes, zone: "America/Lima".into() }
     }
 
     #[test]
@@ -41,17 +35,11 @@ mod tests {
             opening("2026-12-08", "09:30", 30),
             opening("2026-12-01", "10:00", 15),
             opening("2026-11-29", "10:00", 30),
-            Slot {
-                zone: "Nowhere".into(),
-                ..opening("2026-12-01", "11:00", 30)
-            },
+            Slot { zone: "Nowhere".into(), ..opening("2026-12-01", "11:00", 30) },
             opening("2026-12-01", "19:30", 60),
         ];
         let offers = offers(&noon_in_lima(), &request(&[]), &openings);
-        let starts: Vec<_> = offers
-            .iter()
-            .map(|offer| (offer.slot.start.hour, offer.slot.minutes))
-            .collect();
+        let starts: Vec<_> = offers.iter().map(|offer| (offer.slot.start.hour, offer.slot.minutes)).collect();
         assert_eq!(starts, [(9, 30), (19, 30)]);
         assert_eq!(offers[0].claims.len(), 4);
     }
@@ -59,17 +47,7 @@ mod tests {
     #[test]
     fn without_a_patient_only_the_doctor_s_time_is_claimed() {
         let place = [Field::text("/doctor", "45678")];
-        let offers = offers(
-            &noon_in_lima(),
-            &place,
-            &[opening("2026-12-01", "09:30", 30)],
-        );
-        assert_eq!(
-            offers[0].claims,
-            [
-                "doctor/45678/2026-12-01T14:30Z",
-                "doctor/45678/2026-12-01T14:45Z"
-            ]
-        );
+        let offers = offers(&noon_in_lima(), &place, &[opening("2026-12-01", "09:30", 30)]);
+        assert_eq!(offers[0].claims, ["doctor/45678/2026-12-01T14:30Z", "doctor/45678/2026-12-01T14:45Z"]);
     }
 }

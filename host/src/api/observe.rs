@@ -48,7 +48,15 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     let took = started.elapsed();
     let status = response.status().as_u16();
     let country = country(&route, &path);
-    tracing::info!(request_id = id.0, method, route, country, status, micros = took.as_micros(), "request");
+    tracing::info!(
+        request_id = id.0,
+        method,
+        route,
+        country,
+        status,
+        micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        "request"
+    );
     let labels =
         [("country", country.to_owned()), ("method", method), ("route", route), ("status", status.to_string())];
     metrics::counter!("citas_requests_total", &labels).increment(1);
