@@ -42,7 +42,9 @@ pub async fn run(options: Options) -> Outcome {
     };
     let mut tasks = JoinSet::new();
     platform.follow_registry(&mut tasks).await;
-    let listener = TcpListener::bind(options.listen).await?;
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|cause| format!("{} cannot be listened on: {cause}", options.listen))?;
     println!("Citas serves on http://{}", listener.local_addr()?);
     platform.serve(listener, identity, options.host.rate_limit, told_to_stop()).await?;
     Ok(Answer::Done)
