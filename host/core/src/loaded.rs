@@ -1,6 +1,7 @@
 //! One version of a country's rules, checked and ready: what the host needs beside the component itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jsonschema::Validator;
 use serde_json::Value as Json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::appointment::{Appointment, CountryCode, Field, RulesId, Slot};
 use crate::messages::Messages;
@@ -17,8 +18,11 @@ use crate::rules::{Context, Descriptor, Engine, Fault, Notice, Offer, Plan, Refu
 use crate::time::{self, Zone};
 use crate::{json, schema};
 
-/// How long a call may wait for its turn before the country counts as busy.
-const LONGEST_WAIT: Duration = Duration::from_millis(50);
+/// How long a call may wait for its turn while those before it are answered: a crowd is served, one after the other.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// How long it may wait behind a call that used up its budget: then it is the component that keeps it waiting.
+const WAIT_BEHIND_A_LOOP: Duration = Duration::from_millis(50);
 
 /// Members of an appointment that the host adds; a country's own may not be named so.
 pub const HOST_MEMBERS: [&str; 9] =
@@ -66,6 +70,8 @@ pub struct LoadedRules {
     rules: Arc<dyn Rules>,
     /// A country that is slow may keep some of the machine's cores busy, never all of them.
     turns: Semaphore,
+    /// How many calls used up their budget.
+    overlong: AtomicU64,
 }
 
 impl LoadedRules {
@@ -91,6 +97,7 @@ impl LoadedRules {
             messages: Messages::of(&descriptor)?,
             counters: Counters::default(),
             turns: Semaphore::new(turns),
+            overlong: AtomicU64::default(),
             request_schema,
             appointment_schema,
             descriptor,
@@ -200,14 +207,27 @@ impl LoadedRules {
     }
 
     async fn call<T>(&self, function: &'static str, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-        let turn = tokio::time::timeout(LONGEST_WAIT, self.turns.acquire()).await;
+        let turn = self.turn().await;
         let started = Instant::now();
-        let answer = match turn {
-            Ok(_turn) => run(),
-            Err(_) => Err(Fault::Busy),
-        };
+        let answer = turn.and_then(|_turn| run());
+        if matches!(answer, Err(Fault::OverBudget(_))) {
+            self.overlong.fetch_add(1, Ordering::Relaxed);
+        }
         self.count(function, started.elapsed(), answer.as_ref().err());
         answer
+    }
+
+    /// Waits in the order of arrival.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Fault> {
+        let overlong = || self.overlong.load(Ordering::Relaxed);
+        let (arrived, before) = (Instant::now(), overlong());
+        let mut turn = pin!(self.turns.acquire());
+        while overlong() == before && arrived.elapsed() < LONGEST_WAIT {
+            if let Ok(turn) = tokio::time::timeout(WAIT_BEHIND_A_LOOP, &mut turn).await {
+                return Ok(turn.expect("nobody closes it"));
+            }
+        }
+        Err(Fault::Busy)
     }
 
     fn count(&self, function: &'static str, took: Duration, fault: Option<&Fault>) {
