@@ -21,6 +21,9 @@ use crate::time::{Clock, Ids, Instant};
 /// How often an action without `If-Match` is judged anew because somebody else was faster.
 const MOST_ATTEMPTS: usize = 5;
 
+/// How many of a caller's appointments to come are looked through for one that stands in the way.
+const MOST_OWN: usize = 100;
+
 /// A code that ends so means: not in this phase.
 const NOT_ALLOWED_NOW: &str = ".not-allowed-now";
 
@@ -387,14 +390,28 @@ impl Booking {
         }
     }
 
-    /// What is taken, and what could be booked instead. A patient who meets another's time is told neither: whose it
-    /// is and when they are free is not theirs to know.
+    /// What is taken, and what could be booked instead. A patient who meets the time of somebody else's patient is told
+    /// neither: what that patient has and when they are free is not theirs to know.
     async fn taken(&self, asked: &Asked<'_>, before: Option<&Revision>, plan: &Plan, claim: String) -> BookingError {
-        if asked.context.role == Role::Patient && claim.contains(&plan.patient) {
+        let of_patient = asked.context.role == Role::Patient && claim.contains(&plan.patient);
+        if of_patient && !self.owns(asked, &plan.patient, &claim).await {
             return BookingError::SlotTaken { claim: None, free: Vec::new() };
         }
         let free = self.free_slots(asked, before, plan.slot.as_ref()).await;
         BookingError::SlotTaken { claim: Some(claim), free }
+    }
+
+    /// Whether the caller booked what holds a claim of this patient; no, where that cannot be told.
+    async fn owns(&self, asked: &Asked<'_>, patient: &str, claim: &str) -> bool {
+        let query = Query {
+            owner: Some(asked.caller.subject.clone()),
+            patient: Some(patient.to_owned()),
+            from: Some(asked.now),
+            limit: MOST_OWN,
+            ..Query::default()
+        };
+        let own = self.ledger.page(asked.rules.country, &query).await.map_or_else(|_| Vec::new(), |page| page.items);
+        own.iter().any(|held| held.claims.iter().any(|held| held == claim))
     }
 
     /// A courtesy: where it cannot be had, there is none.

@@ -196,9 +196,15 @@ impl LoadedRules {
     }
 
     async fn call<T>(&self, function: &'static str, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-        let started = Instant::now();
-        let answer = self.turns.take(run).await;
-        self.count(function, started.elapsed(), answer.as_ref().err());
+        let mut took = Duration::ZERO;
+        let timed = || {
+            let started = Instant::now();
+            let answer = run();
+            took = started.elapsed();
+            answer
+        };
+        let answer = self.turns.take(timed).await;
+        self.count(function, took, answer.as_ref().err());
         answer
     }
 
