@@ -42,25 +42,28 @@ impl Turns {
 mod tests {
     use super::*;
 
-    /// How many of a crowd are called, each call taking some time and ending so.
-    async fn called(turns: &Turns, takes: Duration, end: Result<(), Fault>) -> usize {
-        let call = || {
-            std::thread::sleep(takes);
-            end.clone()
-        };
-        let answers = futures::future::join_all((0..50).map(|_| turns.take(call))).await;
-        answers.into_iter().filter(|answer| *answer != Err(Fault::Busy)).count()
+    /// How many of a crowd are called that waits a while for one that holds the only turn.
+    async fn called_after(turns: &Turns, wait: Duration) -> usize {
+        let held = turns.permits.acquire().await.unwrap();
+        let mut crowd = futures::future::join_all((0..50).map(|_| turns.take(|| Ok(()))));
+        assert!(futures::poll!(&mut crowd).is_pending());
+        std::thread::sleep(wait);
+        drop(held);
+        crowd.await.into_iter().filter(Result::is_ok).count()
     }
 
     #[tokio::test]
     async fn a_crowd_before_rules_that_answer_is_served_however_long_it_waits() {
-        assert_eq!(called(&Turns::new(1), Duration::from_millis(3), Ok(())).await, 50);
+        assert_eq!(called_after(&Turns::new(1), LONGEST_BEHIND_A_LOOP * 2).await, 50);
     }
 
     #[tokio::test]
     async fn behind_a_loop_nobody_waits_long_and_the_next_is_called_again() {
         let turns = Turns::new(1);
-        assert!(called(&turns, Duration::from_millis(20), Err(Fault::OverBudget("fuel"))).await < 10);
-        assert_eq!(called(&turns, Duration::from_millis(3), Ok(())).await, 50);
+        let looped: Result<(), Fault> = turns.take(|| Err(Fault::OverBudget("fuel"))).await;
+        assert!(looped.is_err());
+        assert_eq!(called_after(&turns, LONGEST_BEHIND_A_LOOP * 2).await, 0);
+        assert_eq!(turns.take(|| Ok(())).await, Ok(()));
+        assert_eq!(called_after(&turns, LONGEST_BEHIND_A_LOOP * 2).await, 50);
     }
 }
