@@ -88,7 +88,7 @@ impl appointment_rules::Guest for Chaos {
         match text(&request, "/mode") {
             "many-claims" => plan.claims = (0..41).map(|number| format!("claim/{number}")).collect(),
             "impossible-date" => plan.slot = plan.slot.map(|slot| Slot { start: thirtieth_of_february(), ..slot }),
-            "flood" => plan.patient = "x".repeat(10_000_000),
+            "flood" => plan.patient = "x".repeat(4_000_000),
             _ => {}
         }
         Ok(plan)
