@@ -24,7 +24,7 @@ use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
 use crate::local::system::SystemClock;
 use crate::rules::CountryFolder;
-use crate::wiring::{Identity, Platform};
+use crate::wiring::{Identity, Platform, record_metrics};
 
 /// How long the sources must be at rest before they are built: editors write a file in several steps.
 const REST: Duration = Duration::from_millis(150);
@@ -44,6 +44,7 @@ pub struct Options {
 #[tokio::main]
 pub async fn run(options: Options) -> Outcome {
     log::start(&options.host.log)?;
+    let metrics = record_metrics()?;
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await.map_err(|cause| {
         format!("port {} cannot be listened on; another is given with --port: {cause}", options.port)
     })?;
@@ -62,7 +63,7 @@ pub async fn run(options: Options) -> Outcome {
 
     greet(&platform, &issuer, listener.local_addr()?, &options)?;
     let identity = Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) };
-    platform.serve(listener, identity, options.host.rate_limit, told_to_stop()).await?;
+    platform.serve(listener, identity, options.host.rate_limit, metrics, told_to_stop()).await?;
     Ok(Answer::Done)
 }
 
