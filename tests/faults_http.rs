@@ -92,6 +92,39 @@ fn a_component_that_breaks_the_contract_is_told_so() {
 }
 
 #[test]
+fn a_crowd_before_a_looping_component_is_sent_away_and_peru_books_on() {
+    let host = Host::of(&["pe", "xx"]);
+    let looping = with(&xx(1), json!({ "mode": "loop" }));
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let crowd: Vec<_> = (0..40)
+            .map(|number| {
+                scope.spawn({
+                    let (luis, looping) = (host.patient(&format!("luis-{number}")), &looping);
+                    move || luis.book("xx", looping)
+                })
+            })
+            .collect();
+        for number in 0..20 {
+            let answer = host.patient("ana").book("pe", &pe(number)).expect(201);
+            assert!(answer.took < NEIGHBOUR_WITHIN, "Peru took {:?}", answer.took);
+        }
+        crowd.into_iter().map(|answer| answer.join().unwrap()).collect()
+    });
+    let looped = |answer: &Answer| answer.text.contains("budget of fuel");
+    let count = answers.iter().filter(|answer| looped(answer)).count();
+    let slowest = answers.iter().map(|answer| answer.took).max().unwrap();
+    println!("{count} of {} looped, the slowest was told after {slowest:?}", answers.len());
+    assert!(count < answers.len(), "each burnt its whole budget");
+    // One after the other they would have taken as many budgets, of 60 ms each.
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    for answer in answers {
+        let problem = answer.expect_problem(503, "rules-unavailable");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("budget of fuel") || detail.contains("too many calls"), "{problem}");
+    }
+}
+
+#[test]
 fn a_country_without_rules_is_unavailable_and_no_reason_to_call_the_host_unready() {
     let host = Host::of(&["pe"]);
     let xx_code = "xx".parse().unwrap();

@@ -14,6 +14,7 @@ mod listing_http;
 mod mailer;
 mod notices_http;
 mod oidc;
+mod operation;
 mod protocol_http;
 mod races_http;
 mod registry_contract;

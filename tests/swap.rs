@@ -184,12 +184,8 @@ fn copy(from: &Path, to: &Path) {
 /// A working day that none of Peru's golden cases is about.
 fn day_of_no_case() -> String {
     let cases = citas::rules::cases_in(&folder("pe").join("cases")).unwrap();
-    (0..).map(|number| day("pe", number)).find(|day| number_of_days_ahead(day) && !cases.contains(day)).unwrap()
-}
-
-/// The first are the load's.
-fn number_of_days_ahead(date: &str) -> bool {
-    *date > *day("pe", 5)
+    // The first is the load's.
+    (1..).map(|number| day("pe", number)).find(|day| !cases.contains(day)).unwrap()
 }
 
 /// The program in the copy, as a newcomer starts it.
@@ -212,7 +208,8 @@ fn pasted(process: &Process) -> String {
 fn dev_books_with_its_own_line_and_takes_a_new_holiday_while_it_serves() {
     let (workspace, data) = (Workspace::copied(), tempfile::tempdir().unwrap());
     let process = dev(&workspace, data.path());
-    let answer = Command::new("sh").args(["-c", &format!("{} -s", pasted(&process))]).output().unwrap();
+    let silent = format!("{} --silent", pasted(&process));
+    let answer = Command::new("sh").args(["-c", &silent]).output().unwrap();
     let answer = String::from_utf8(answer.stdout).unwrap();
     assert!(answer.starts_with("HTTP/1.1 201 Created"), "{answer}");
     let letters = Spool::in_data(data.path()).wait_for(1);
@@ -261,7 +258,15 @@ fn dev_books_with_its_own_line_and_takes_a_new_holiday_while_it_serves() {
     assert_eq!((&told["rules"], &told["swaps"]), (&after, &before), "the last good version stays");
     ana.booked("pe", &pe(800_000));
 
+    let case = workspace.path.join("countries/pe/cases/wrong.json");
     fs::write(&file, &source).unwrap();
+    fs::write(&case, r#"{ "name": "no", "now": "2026-11-24T15:00:00Z", "book": {}, "expect": { "plan": {} } }"#)
+        .unwrap();
+    let cases_fail = |told: &Value| told["refused"]["why"].as_str().is_some_and(|why| why.contains("golden cases"));
+    time_until(&platform, "pe", Duration::from_secs(60), cases_fail);
+    assert_eq!(rules()["rules"], after, "what fails a golden case does not come into force");
+
+    fs::remove_file(&case).unwrap();
     time_until(&platform, "pe", Duration::from_secs(60), |told| told["refused"].is_null());
     ana.booked("pe", &with(&on_holiday, json!({ "doctor": "99998", "dni": "90000001" })));
 }

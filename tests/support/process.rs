@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -49,7 +49,6 @@ impl Told {
 pub struct Process {
     child: Child,
     pub base: String,
-    /// What it has printed up to its first pause after saying where it serves.
     lines: Receiver<String>,
     log: Arc<Mutex<String>>,
 }
@@ -88,6 +87,20 @@ impl Process {
 
     pub fn client(&self, token: &str) -> Client {
         Client::new(&self.base, Some(token.to_owned()))
+    }
+
+    /// What it has written on standard error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// As `kill -9` does.
