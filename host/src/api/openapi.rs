@@ -228,8 +228,13 @@ fn get(country: CountryCode) -> Value {
 
 fn history(country: CountryCode) -> Value {
     let success = ("200", ok("Its revisions, the first one first", &reference(&named(country, "History"))));
-    let history =
-        operation(operation_id(country, "history"), country.as_str(), "What, who, when, under which rules", success, &GUARDED);
+    let history = operation(
+        operation_id(country, "history"),
+        country.as_str(),
+        "What, who, when, under which rules",
+        success,
+        &GUARDED,
+    );
     secured(history, Scope::Read)
 }
 
