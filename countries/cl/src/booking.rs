@@ -1,6 +1,6 @@
 //! From a request to an appointment: everything that is wrong with it, or its plan.
 
-use citas_kit::fields::{Fields, set};
+use citas_kit::fields::{Fields, set, unpad};
 use citas_kit::violations::Findings;
 use citas_kit::{Context, Field, Plan, Violation};
 
@@ -31,6 +31,7 @@ fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
         Patient::Document(document) => Field::text("/document/number", &document.number),
     };
     set(&mut request, spelled);
+    unpad(&mut request, "/doctor");
     request
 }
 
@@ -63,6 +64,11 @@ mod tests {
         assert!(plan.events.is_empty());
         assert_eq!(plan.slot.map(|slot| slot.minutes), Some(30));
         assert_eq!(Fields::new(&plan.attributes).text("/run"), Some("12345678-5"));
+    }
+
+    #[test]
+    fn a_doctor_s_number_has_one_spelling() {
+        assert_eq!(book_with(&[("/doctor", "0000123456")]), book_with(&[]));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What may be done to an appointment after it is booked: cancel, reschedule, note that nobody came.
 
 use citas_kit::actions::Change;
-use citas_kit::fields::{Fields, set};
-use citas_kit::{Appointment, Context, Field, Phase, Plan, Violation};
+use citas_kit::fields::Fields;
+use citas_kit::schedule::Whom;
+use citas_kit::{Appointment, Context, Field, Plan, Violation};
 
 use crate::house::{CHANGE_HOURS, COUNTRY, SCHEDULE, clock, visit};
 use crate::patient;
@@ -21,35 +22,31 @@ pub fn act(context: &Context, current: &Appointment, action: &str, input: &[Fiel
 }
 
 fn cancel(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {
-    change.in_time(CHANGE_HOURS)?;
-    let mut plan = release(change, Phase::Cancelled);
-    let reason = input.text("/reason").unwrap_or_default();
-    set(&mut plan.attributes, Field::text("/cancellation/reason", reason));
-    Ok(plan)
+    Ok(change.cancelled(CHANGE_HOURS, patient(change).key, input)?)
 }
 
 fn reschedule(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {
     let booked = Fields::new(&change.current.attributes);
     let visit = visit(change.context, clock(change.context, booked), booked);
     let (start, attributes) = change.moved(CHANGE_HOURS, &SCHEDULE, &visit, input)?;
-    let whom = patient::booked(booked);
-    Ok(Plan { phase: change.current.phase, ..SCHEDULE.plan(visit.clock, visit.length, start, whom, attributes) })
+    let plan = SCHEDULE.plan(visit.clock, visit.length, start, patient(change), attributes);
+    Ok(Plan { phase: change.current.phase, ..plan })
 }
 
 fn no_show(change: &Change, _input: Fields) -> Result<Plan, Vec<Violation>> {
-    change.begun()?;
-    Ok(release(change, Phase::NoShow))
+    Ok(change.missed(patient(change).key)?)
 }
 
-fn release(change: &Change, phase: Phase) -> Plan {
-    let whom = patient::booked(Fields::new(&change.current.attributes));
-    change.release(phase, whom.key)
+/// What the appointment is found by.
+fn patient(change: &Change) -> Whom {
+    patient::booked(Fields::new(&change.current.attributes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::samples::{booked, codes, noon_in_santiago};
+    use citas_kit::Phase;
 
     /// The appointment starts at 09:30 in Santiago on 1 December.
     fn hours_before(hours: i64, role: &str) -> Context {

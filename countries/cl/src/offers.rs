@@ -1,6 +1,6 @@
 //! Which of a doctor's openings may be booked.
 
-use citas_kit::fields::Fields;
+use citas_kit::fields::{Fields, unpadded};
 use citas_kit::{Context, Field, Offer, Slot};
 
 use crate::house::{SCHEDULE, visit, zone};
@@ -11,7 +11,7 @@ use crate::patient::Patient;
 pub fn offers(context: &Context, place: &[Field], openings: &[Slot]) -> Vec<Offer> {
     let place = Fields::new(place);
     let zone = zone(place);
-    let doctor = place.text("/doctor");
+    let doctor = place.text("/doctor").map(unpadded);
     let patient = Patient::of(place).ok().map(|patient| patient.key());
     let offer = |opening: &Slot| {
         let clock = context.clock(zone.unwrap_or(&opening.zone))?;
@@ -68,8 +68,9 @@ mod tests {
     #[test]
     fn without_a_comuna_the_opening_s_own_clock_counts() {
         let openings = [opening("2026-12-01", "09:30", "America/Punta_Arenas")];
-        let offers = offers(&noon_in_santiago(), &[Field::text("/doctor", "123456")], &openings);
+        let offers = offers(&noon_in_santiago(), &[Field::text("/doctor", "00123456")], &openings);
         assert_eq!(offers[0].slot.zone, "America/Punta_Arenas");
         assert_eq!(offers[0].claims.len(), 3);
+        assert_eq!(offers[0].claims[0], "doctor/123456/2026-12-01T12:30Z");
     }
 }

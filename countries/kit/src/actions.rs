@@ -85,6 +85,28 @@ impl Change<'_> {
         Ok((start, attributes))
     }
 
+    /// The plan of a cancellation, with the reason that the input gives.
+    ///
+    /// # Errors
+    /// If it is too late, as [`Change::in_time`] says.
+    pub fn cancelled(&self, hours: i64, patient: String, input: Fields) -> Result<Plan, Violation> {
+        self.in_time(hours)?;
+        let mut plan = self.release(Phase::Cancelled, patient);
+        if let Some(reason) = input.text("/reason") {
+            set(&mut plan.attributes, Field::text("/cancellation/reason", reason));
+        }
+        Ok(plan)
+    }
+
+    /// The plan of an appointment that nobody came to.
+    ///
+    /// # Errors
+    /// Before its start.
+    pub fn missed(&self, patient: String) -> Result<Plan, Violation> {
+        self.begun()?;
+        Ok(self.release(Phase::NoShow, patient))
+    }
+
     /// The plan that ends the appointment: everything stays but its hold on people's time.
     #[must_use]
     pub fn release(&self, phase: Phase, patient: String) -> Plan {
@@ -121,6 +143,19 @@ impl Action {
             roles: roles.iter().copied().map(String::from).collect(),
             input_schema: input_schema.into(),
         }
+    }
+
+    /// What every country lets be done, each with the JSON Schema of its input: anybody cancels and reschedules, and
+    /// staff note that nobody came.
+    #[must_use]
+    pub fn standard(cancel: &str, reschedule: &str, no_show: &str) -> Vec<Self> {
+        const STAFF: [&str; 2] = ["staff", "platform"];
+        const ANYBODY: [&str; 3] = ["patient", "staff", "platform"];
+        vec![
+            Self::new("cancel", &ANYBODY, cancel),
+            Self::new("reschedule", &ANYBODY, reschedule),
+            Self::new("no-show", &STAFF, no_show),
+        ]
     }
 }
 
@@ -210,6 +245,17 @@ mod tests {
             assert_eq!(refused.code, "xx.cancel.not-allowed-now");
             assert_eq!(refused.params, [("phase".to_string(), phase.word().to_string())]);
         }
+    }
+
+    #[test]
+    fn a_cancellation_keeps_its_reason_where_there_is_one() {
+        let (context, booked) = (before(9000, "patient"), appointment(Phase::Booked));
+        let change = change(&context, &booked);
+        let reason = [Field::text("/reason", "viaje")];
+        let plan = change.cancelled(2, "p".into(), Fields::new(&reason)).expect("in time");
+        assert_eq!(Fields::new(&plan.attributes).text("/cancellation/reason"), Some("viaje"));
+        let plan = change.cancelled(2, "p".into(), Fields::new(&[])).expect("in time");
+        assert!(plan.attributes.is_empty());
     }
 
     #[test]

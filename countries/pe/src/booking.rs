@@ -1,6 +1,6 @@
 //! From a request to an appointment: everything that is wrong with it, or its plan.
 
-use citas_kit::fields::{Fields, set};
+use citas_kit::fields::{Fields, set, unpad};
 use citas_kit::violations::Findings;
 use citas_kit::{Civil, Context, Field, Plan, Violation};
 
@@ -33,6 +33,7 @@ pub fn plan(context: &Context, start: Civil, patient: &Patient, attributes: Vec<
 
 /// The request with one spelling for each identity.
 fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
+    unpad(&mut request, "/doctor");
     match patient {
         Patient::Dni(number) => set(&mut request, Field::text("/dni", number)),
         Patient::Document(document) => {
@@ -76,6 +77,11 @@ mod tests {
     fn the_dni_is_kept_without_its_check_digit() {
         let plan = book_with(&[]).expect("allowed");
         assert_eq!(Fields::new(&plan.attributes).text("/dni"), Some("10117410"));
+    }
+
+    #[test]
+    fn a_doctor_s_number_has_one_spelling() {
+        assert_eq!(book_with(&[("/doctor", "045678")]), book_with(&[]));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What may be done to an appointment after it is booked: cancel, reschedule, note that nobody came.
 
 use citas_kit::actions::Change;
-use citas_kit::fields::{Fields, set};
-use citas_kit::{Appointment, Context, Field, Phase, Plan, Violation};
+use citas_kit::fields::Fields;
+use citas_kit::{Appointment, Context, Field, Plan, Violation};
 
 use crate::booking;
 use crate::house::{CHANGE_HOURS, COUNTRY, SCHEDULE, visit};
@@ -22,11 +22,7 @@ pub fn act(context: &Context, current: &Appointment, action: &str, input: &[Fiel
 }
 
 fn cancel(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {
-    change.in_time(CHANGE_HOURS)?;
-    let mut plan = release(change, Phase::Cancelled);
-    if let Some(reason) = input.text("/reason") {
-        set(&mut plan.attributes, Field::text("/cancellation/reason", reason));
-    }
+    let mut plan = change.cancelled(CHANGE_HOURS, patient(change), input)?;
     plan.events.push("cancelled".into());
     Ok(plan)
 }
@@ -42,22 +38,23 @@ fn reschedule(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {
 }
 
 fn no_show(change: &Change, _input: Fields) -> Result<Plan, Vec<Violation>> {
-    change.begun()?;
-    Ok(release(change, Phase::NoShow))
+    Ok(change.missed(patient(change))?)
 }
 
-fn release(change: &Change, phase: Phase) -> Plan {
+/// What the appointment is found by.
+fn patient(change: &Change) -> String {
     let Appointment { slot, attributes, .. } = change.current;
     let attributes = Fields::new(attributes);
     let start = slot.as_ref().and_then(|slot| change.context.start_of(slot)).unwrap_or_default();
     let doctor = attributes.text("/doctor").unwrap_or_default();
-    change.release(phase, Patient::booked(attributes).whom(doctor, start).key)
+    Patient::booked(attributes).whom(doctor, start).key
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::samples::{booked, codes, noon_in_lima};
+    use citas_kit::Phase;
 
     /// The example's appointment starts at 09:30 in Lima on 1 December.
     fn hours_before(hours: i64, role: &str) -> Context {

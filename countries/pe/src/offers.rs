@@ -1,6 +1,6 @@
 //! Which of a doctor's openings may be booked.
 
-use citas_kit::fields::Fields;
+use citas_kit::fields::{Fields, unpadded};
 use citas_kit::{Context, Field, Offer, Slot};
 
 use crate::house::{SCHEDULE, visit};
@@ -10,7 +10,7 @@ use crate::patient::Patient;
 pub fn offers(context: &Context, place: &[Field], openings: &[Slot]) -> Vec<Offer> {
     let place = Fields::new(place);
     let visit = visit(context, place);
-    let doctor = place.text("/doctor");
+    let doctor = place.text("/doctor").map(unpadded);
     let patient = Patient::booked(place).key();
     let offer = |opening| SCHEDULE.offer(&visit, opening, doctor, patient.as_deref());
     openings.iter().filter_map(offer).collect()
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn without_a_patient_only_the_doctor_s_time_is_claimed() {
-        let place = [Field::text("/doctor", "45678")];
+        let place = [Field::text("/doctor", "045678")];
         let offers = offers(&noon_in_lima(), &place, &[opening("2026-12-01", "09:30", 30)]);
         assert_eq!(offers[0].claims, ["doctor/45678/2026-12-01T14:30Z", "doctor/45678/2026-12-01T14:45Z"]);
     }

@@ -9,6 +9,7 @@
 pub mod issuer;
 mod jwt;
 pub mod oidc;
+mod private;
 pub mod publisher;
 pub mod smtp;
 pub mod spool;

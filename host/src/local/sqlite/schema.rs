@@ -75,8 +75,10 @@ const TABLES: &str = "
     CREATE INDEX outbox_by_subject ON outbox (subject, sequence);
 
     CREATE TABLE notified (
-        event BLOB NOT NULL PRIMARY KEY
+        event BLOB    NOT NULL PRIMARY KEY,
+        at    INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX notified_by_time ON notified (at);
 ";
 
 /// Why a country's file cannot be used.
