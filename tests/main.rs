@@ -6,4 +6,5 @@ mod ledger_sqlite;
 mod mailer;
 mod registry_contract;
 mod registry_folder;
+mod rules_command;
 mod support;

@@ -2,6 +2,7 @@
 
 mod booking_line;
 mod dev;
+mod listen;
 mod log;
 mod rules;
 mod serve;
@@ -42,6 +43,11 @@ pub(crate) enum Answer {
     No,
 }
 
+/// The command line asks for what cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misuse(String);
+
 type Outcome = Result<Answer, Box<dyn Error>>;
 
 /// Runs the command line that the program was started with.
@@ -63,7 +69,7 @@ pub fn main() -> ExitCode {
         Ok(Answer::No) => ExitCode::from(1),
         Err(error) => {
             eprintln!("citas: {}", chain(error.as_ref()));
-            ExitCode::from(1)
+            ExitCode::from(if error.is::<Misuse>() { 2 } else { 1 })
         }
     }
 }
