@@ -38,7 +38,7 @@ pub struct Folders {
     pub data: PathBuf,
     /// Where published rules lie [default: <data>/registry]
     #[arg(long, env = "CITAS_REGISTRY", value_name = "DIR", value_parser = PathBufValueParser::new().try_map(folder))]
-    registry: Option<PathBuf>,
+    pub registry: Option<PathBuf>,
 }
 
 /// A registry that is not a folder.

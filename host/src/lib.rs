@@ -5,7 +5,7 @@
 //! HTTP server, background tasks, and the status file.
 
 pub mod api;
-mod background;
+pub mod background;
 pub mod command;
 pub mod config;
 pub mod local;

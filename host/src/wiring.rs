@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
 
-use crate::api::{self, Api, Limits};
+use crate::api::{self, Api, Limits, Readiness};
 use crate::background::{Background, Ended};
 use crate::config::HostOptions;
 use crate::local::publisher::InProcessPublisher;
@@ -129,17 +129,17 @@ impl Platform {
         listener: TcpListener,
         identity: Identity,
         rate_limit: u32,
+        metrics: PrometheusHandle,
         mut background: Background,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
-        let metrics = recorder()?;
         let relays = relays(self.catalogue.clone(), self.ledger.clone(), self.notifier.clone(), metrics.clone());
         background.start("relaying events", relays);
         background.start("keeping the status file", keep_status(StatusFile::new(&self.data), self.catalogue.clone()));
         let router = api::router(Api {
             booking: self.booking(),
             catalogue: self.catalogue.clone(),
-            ledger: self.ledger.clone(),
+            ready: Readiness::new(self.catalogue.clone(), self.ledger.clone()),
             tokens: identity.tokens,
             jwks: identity.jwks,
             limits: Limits::per_second(rate_limit),
@@ -218,13 +218,17 @@ async fn relays(
     }
 }
 
-/// Records this process's metrics.
-fn recorder() -> Result<PrometheusHandle, BuildError> {
+/// Records this process's metrics from now on: once for each process, whatever it serves.
+///
+/// # Errors
+/// When something records them already.
+pub fn record_metrics() -> Result<PrometheusHandle, StartError> {
     const SECONDS: [f64; 12] =
         [0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0];
     const CHANGES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0];
-    PrometheusBuilder::new()
+    let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_batch_size".into()), &CHANGES)?
-        .install_recorder()
+        .install_recorder()?;
+    Ok(recorder)
 }

@@ -89,19 +89,20 @@ fn entity_tag(text: &str) -> Option<(bool, String)> {
     (!opaque.contains('"')).then(|| (weak.is_some(), opaque.to_owned()))
 }
 
-/// The revisions that `If-Match` allows; none when any will do. A weak tag never matches here.
+/// The revisions that `If-Match` allows, whichever rules showed them; none when any will do. A weak tag never matches here.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<Vec<u32>>, Problem> {
     let Some(Condition::Tags(tags)) = condition(headers, &IF_MATCH)? else { return Ok(None) };
     let strong = tags.into_iter().filter(|(weak, _)| !weak);
-    Ok(Some(strong.filter_map(|(_, opaque)| opaque.parse().ok()).collect()))
+    let revision = |opaque: &str| opaque.split('-').next().and_then(|number| number.parse().ok());
+    Ok(Some(strong.filter_map(|(_, opaque)| revision(&opaque)).collect()))
 }
 
-/// Whether `If-None-Match` names the revision that the client would get, compared weakly.
-pub fn has_seen(headers: &HeaderMap, revision: u32) -> Result<bool, Problem> {
+/// Whether `If-None-Match` names what the client would get, compared weakly.
+pub fn has_seen(headers: &HeaderMap, tag: &str) -> Result<bool, Problem> {
     Ok(match condition(headers, &IF_NONE_MATCH)? {
         None => false,
         Some(Condition::Any) => true,
-        Some(Condition::Tags(tags)) => tags.iter().any(|(_, opaque)| *opaque == revision.to_string()),
+        Some(Condition::Tags(tags)) => tags.iter().any(|(_, opaque)| opaque == tag),
     })
 }
 
@@ -125,6 +126,7 @@ mod tests {
     fn if_match_names_revisions() {
         assert_eq!(parsed(r#""3""#), Some(Some(vec![3])));
         assert_eq!(parsed(r#""3", "4""#), Some(Some(vec![3, 4])));
+        assert_eq!(parsed(r#""3-0123abcd""#), Some(Some(vec![3])));
         assert_eq!(parsed("*"), Some(None));
         assert_eq!(parsed(r#"W/"3""#), Some(Some(vec![])));
         assert_eq!(parsed(r#""elsewhere""#), Some(Some(vec![])));
@@ -140,7 +142,7 @@ mod tests {
             [(r#""2""#, true), (r#"W/"2""#, true), (r#""1", "2""#, true), ("*", true), (r#""1""#, false), ("", false)]
         {
             let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static(given))]);
-            assert_eq!(has_seen(&headers, 2).unwrap(), expected, "{given}");
+            assert_eq!(has_seen(&headers, "2").unwrap(), expected, "{given}");
         }
     }
 

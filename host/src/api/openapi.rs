@@ -211,7 +211,8 @@ fn act(country: CountryCode, action: &str) -> Value {
     let id = operation_id(country, action);
     let success = ("200", appointment(country, "Done; the appointment as it now stands"));
     let mut act = operation(id, country.as_str(), action, success, &[&GUARDED[..], &CHANGING[..]].concat());
-    let if_match = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}\")$", "examples": ["\"1\""] });
+    let if_match =
+        json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}(-[0-9a-f]{8})?\")$", "examples": ["\"1\""] });
     let if_match = header("If-Match", "The revision that the client saw: another one gives 412.", &if_match);
     act["parameters"] = json!([if_match, idempotency_key(), accept_language()]);
     secured(with_body(act, &named(country, &format!("{action}-input")), false), Scope::Write)
@@ -228,33 +229,43 @@ fn get(country: CountryCode) -> Value {
 
 fn history(country: CountryCode) -> Value {
     let success = ("200", ok("Its revisions, the first one first", &reference(&named(country, "History"))));
-    let history = operation(
+    let mut history = operation(
         operation_id(country, "history"),
         country.as_str(),
         "What, who, when, under which rules",
         success,
         &GUARDED,
     );
+    history["parameters"] = json!(paging());
     secured(history, Scope::Read)
+}
+
+fn query(name: &str, description: &str, schema: &Value) -> Value {
+    json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema })
+}
+
+fn paging() -> [Value; 2] {
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": USUAL_PAGE });
+    [
+        query("limit", "At most so many", &limit),
+        query("cursor", "`nextCursor` of the page before", &json!({ "type": "string" })),
+    ]
 }
 
 fn list(country: CountryCode) -> Value {
     let success = ("200", ok("A page, newest start last", &reference(&named(country, "Page"))));
     let mut list = operation(operation_id(country, "list"), country.as_str(), "Some appointments", success, &GUARDED);
-    let query = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema });
     let word = json!({ "type": "string", "minLength": 1, "maxLength": LONGEST_FILTER });
     let instant = json!({ "type": "string", "format": "date-time" });
-    let limit = json!({ "type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": USUAL_PAGE });
-    list["parameters"] = json!([
-        query("patient", "The country's key for the patient", word.clone()),
-        query("doctor", "The country's key for the doctor", word.clone()),
-        query("hospital", "The country's key for the hospital", word),
-        query("from", "Starting then or later", instant.clone()),
-        query("to", "Starting before then", instant),
-        query("phase", "Where it stands (FHIR Appointment.status)", reference("Phase")),
-        query("limit", "At most so many", limit),
-        query("cursor", "`nextCursor` of the page before", json!({ "type": "string" })),
-    ]);
+    let filters = [
+        query("patient", "The country's key for the patient", &word),
+        query("doctor", "The country's key for the doctor", &word),
+        query("hospital", "The country's key for the hospital", &word),
+        query("from", "Starting then or later", &instant),
+        query("to", "Starting before then", &instant),
+        query("phase", "Where it stands (FHIR Appointment.status)", &reference("Phase")),
+    ];
+    list["parameters"] = filters.into_iter().chain(paging()).collect();
     secured(list, Scope::Read)
 }
 
@@ -334,7 +345,8 @@ fn country_schemas(rules: &LoadedRules) -> Map<String, Value> {
     let items = |item: Value| json!({ "type": "array", "items": item });
     let page = json!({ "type": "object", "required": ["items"], "properties": {
         "items": items(reference(&named(country, "Appointment"))), "nextCursor": { "type": "string" } } });
-    let history = json!({ "type": "object", "required": ["items"], "properties": { "items": items(entry) } });
+    let history = json!({ "type": "object", "required": ["items"], "properties": {
+        "items": items(entry), "nextCursor": { "type": "string" } } });
     let own = |what: &str, schema: &Value| (named(country, what), embedded(schema, &named(country, what)));
     let mut schemas = Map::from_iter([
         own("Request", &rules.request_schema),

@@ -24,7 +24,7 @@ use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
 use crate::local::system::SystemClock;
 use crate::rules::CountryFolder;
-use crate::wiring::{Identity, Platform};
+use crate::wiring::{Identity, Platform, record_metrics};
 
 /// How long the sources must be at rest before they are built: editors write a file in several steps.
 const REST: Duration = Duration::from_millis(150);
@@ -42,8 +42,9 @@ pub struct Options {
 }
 
 #[tokio::main]
-pub async fn run(options: Options) -> Outcome {
+pub async fn run(options: &Options) -> Outcome {
     log::start(&options.host.log)?;
+    let metrics = record_metrics()?;
     require_folder(&options.countries)?;
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)), "--port").await?;
     let platform = Platform::open(&options.host)?;
@@ -60,7 +61,7 @@ pub async fn run(options: Options) -> Outcome {
 
     greet(&platform, &issuer, listener.local_addr()?)?;
     let identity = Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) };
-    platform.serve(listener, identity, options.host.rate_limit, background, told_to_stop()).await?;
+    platform.serve(listener, identity, options.host.rate_limit, metrics, background, told_to_stop()).await?;
     Ok(Answer::Done)
 }
 
@@ -74,8 +75,10 @@ fn require_folder(countries: &Path) -> Result<(), Misuse> {
 
 /// The folders with a `rules.toml`, in the order of their names.
 fn countries(sources: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(sources)
-        .map_err(|cause| std::io::Error::new(cause.kind(), format!("{}: {cause}", sources.display())))?;
+    let entries = std::fs::read_dir(sources).map_err(|cause| {
+        let words = "cannot be read; the folder of the countries' sources is given with --countries";
+        std::io::Error::new(cause.kind(), format!("{} {words}: {cause}", sources.display()))
+    })?;
     let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     folders.retain(|folder| folder.join("rules.toml").is_file());
     folders.sort();
@@ -88,7 +91,7 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
     eprintln!("Building {} …", folder.display());
     let built = tokio::task::spawn_blocking(move || built(&folder)).await;
     let refused = match built {
-        Ok(Ok((country, component, cases))) => match swapper.swap(country, &what, component, cases).await {
+        Ok(Ok((country, component, cases))) => match swapper.swap(country, None, &what, component, cases).await {
             Ok(()) => return,
             Err(refusal) => refusal.to_string(),
         },

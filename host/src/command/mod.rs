@@ -59,8 +59,8 @@ pub fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let outcome = match verb {
-        Verb::Dev(options) => dev::run(options),
-        Verb::Serve(options) => serve::run(options),
+        Verb::Dev(options) => dev::run(&options),
+        Verb::Serve(options) => serve::run(&options),
         Verb::Token(options) => token::run(&options),
         Verb::Rules(verb) => rules::run(verb),
     };

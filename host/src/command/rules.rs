@@ -254,7 +254,7 @@ async fn publish(source: &Source, revision: Option<String>, registry: &InRegistr
         return Err(NO_CASES.into());
     }
     let component = source.component()?;
-    let rules = citas_core::swap::admit(&WasmEngine::new()?, &component, &cases, 1)?;
+    let rules = citas_core::swap::admit(&WasmEngine::new()?, &component, &cases, 1, SystemClock.now())?;
     let manifest = Manifest {
         country: rules.country,
         version: rules.id.version.parse()?,
@@ -291,9 +291,7 @@ async fn rollback(country: CountryCode, registry: &InRegistry) -> Outcome {
     let before = registry.open().channel(country).await?;
     let to = before.as_ref().and_then(|channel| channel.previous.clone());
     let to = to.ok_or_else(|| {
-        format!(
-            "no version of {country} is known to have been in use before this one; name one with `citas rules promote`"
-        )
+        format!("no version of {country} was in use before this one; name the one to use with `citas rules promote`")
     })?;
     put_into_use(country, to, None, before, registry).await
 }
@@ -333,8 +331,7 @@ async fn status(country: Option<CountryCode>, registry: &InRegistry) -> Outcome 
     }
     if lines.is_empty() {
         lines.push("nothing is published".into());
-    }
-    if host.is_none() {
+    } else if host.is_none() {
         lines.push(format!("no host runs on {}; name the data folder of one with --data", data.display()));
     }
     registry.report.say(&lines.join("\n"), &values.into());

@@ -12,7 +12,7 @@ use crate::background::Background;
 use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
 use crate::local::oidc::OidcVerifier;
-use crate::wiring::{Identity, Platform};
+use crate::wiring::{Identity, Platform, record_metrics};
 
 #[derive(Args)]
 pub struct Options {
@@ -30,8 +30,9 @@ pub struct Options {
 }
 
 #[tokio::main]
-pub async fn run(options: Options) -> Outcome {
+pub async fn run(options: &Options) -> Outcome {
     log::start(&options.host.log)?;
+    let metrics = record_metrics()?;
     let platform = Platform::open(&options.host)?;
     let identity = match &options.issuer {
         Some(issuer) => {
@@ -44,7 +45,7 @@ pub async fn run(options: Options) -> Outcome {
     platform.follow_registry(&mut background).await;
     let listener = listen(options.listen, "--listen").await?;
     println!("Citas serves on http://{}", listener.local_addr()?);
-    platform.serve(listener, identity, options.host.rate_limit, background, told_to_stop()).await?;
+    platform.serve(listener, identity, options.host.rate_limit, metrics, background, told_to_stop()).await?;
     Ok(Answer::Done)
 }
 

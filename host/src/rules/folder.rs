@@ -272,7 +272,7 @@ pub fn cases_in(folder: &Path) -> Result<String, CasesError> {
 
 /// The module's own description of its world makes the component; nothing is adapted.
 fn encode(module: &[u8]) -> Result<Vec<u8>, impl std::fmt::Display + use<>> {
-    ComponentEncoder::default().validate(true).module(module).and_then(|encoder| encoder.encode())
+    ComponentEncoder::default().validate(true).module(module).and_then(ComponentEncoder::encode)
 }
 
 /// The WebAssembly file among what cargo says that it made.
@@ -282,10 +282,7 @@ fn module_among(messages: &str) -> Option<PathBuf> {
         filenames: Vec<PathBuf>,
     }
     let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
-    artifacts
-        .flat_map(|artifact| artifact.filenames)
-        .filter(|file| file.extension().is_some_and(|it| it == "wasm"))
-        .last()
+    artifacts.flat_map(|artifact| artifact.filenames).rfind(|file| file.extension().is_some_and(|it| it == "wasm"))
 }
 
 fn case_files(folder: &Path) -> Result<Vec<PathBuf>, CasesError> {

@@ -69,8 +69,14 @@ impl Ledger for SqliteLedger {
         self.ask(country, |connection| reads::revision(connection, id, number)).await
     }
 
-    async fn history(&self, country: CountryCode, id: Uuid) -> Result<Vec<Revision>, Unavailable> {
-        self.ask_long(country, move |connection| reads::history(connection, id)).await
+    async fn history(
+        &self,
+        country: CountryCode,
+        id: Uuid,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<Revision>, Unavailable> {
+        self.ask_long(country, move |connection| reads::history(connection, id, after, limit)).await
     }
 
     async fn page(&self, country: CountryCode, query: &Query) -> Result<Page, Unavailable> {

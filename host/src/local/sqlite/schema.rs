@@ -69,8 +69,10 @@ const TABLES: &str = "
     CREATE TABLE outbox (
         sequence INTEGER PRIMARY KEY,
         id       BLOB NOT NULL UNIQUE,
+        subject  BLOB NOT NULL,
         body     TEXT NOT NULL
     ) STRICT;
+    CREATE INDEX outbox_by_subject ON outbox (subject, sequence);
 
     CREATE TABLE notified (
         event BLOB    NOT NULL PRIMARY KEY,
