@@ -71,9 +71,10 @@ fn a_promoted_version_is_in_force_within_a_second_and_so_is_a_rollback() {
             fs::write(&file, rules).unwrap();
             file
         });
-    let no_cases = files.path().join("none");
-    publish_file(&registry, "xx", &first, "1.0.0", &no_cases);
-    run(&["rules", "publish", second.to_str().unwrap(), "--registry", at]).expect(0);
+    let cases = folder("xx").join("cases");
+    publish_file(&registry, "xx", &first, "1.0.0", &cases);
+    let cases = cases.to_str().unwrap();
+    run(&["rules", "publish", second.to_str().unwrap(), "--cases", cases, "--registry", at]).expect(0);
 
     let folder = data.path().to_str().unwrap();
     let process =
@@ -109,7 +110,8 @@ fn a_published_file_that_was_altered_is_refused_and_the_last_good_version_stays(
     for (name, rules) in [("1.0.0", chaos().to_vec()), ("1.1.0", chaos_with(&["later"]))] {
         let file = files.path().join(name);
         fs::write(&file, rules).unwrap();
-        run(&["rules", "publish", file.to_str().unwrap(), "--registry", at]).expect(0);
+        let (file, cases) = (file.to_str().unwrap(), folder("xx").join("cases"));
+        run(&["rules", "publish", file, "--cases", cases.to_str().unwrap(), "--registry", at]).expect(0);
     }
     run(&["rules", "promote", "xx", "1.0.0", "--registry", at]).expect(0);
     let process = Process::start(&["serve", "--listen", "127.0.0.1:0", "--data", data.path().to_str().unwrap()]);

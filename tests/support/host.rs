@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use citas::config::HostOptions;
+use citas::background::Background;
+use citas::config::{Folders, HostOptions};
 use citas::local::issuer::LocalIssuer;
 use citas::wiring::{Identity, Platform, record_metrics};
 use citas_core::access::{Claims, Scope};
@@ -61,7 +62,7 @@ impl Host {
             let rules = LoadedRules::load(&SharedEngine, component(country), 1).unwrap();
             platform.catalogue.install(rules, Timestamp::now());
         }
-        let issuer = Arc::new(LocalIssuer::open(&options.data).unwrap());
+        let issuer = Arc::new(LocalIssuer::open(&options.folders.data).unwrap());
         let identity = Identity { tokens: issuer.clone(), jwks: Some(issuer.jwks()) };
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -71,9 +72,9 @@ impl Host {
             let stopped = async {
                 let _ = stopped.await;
             };
-            serving.serve(listener, identity, rate_limit, metrics(), stopped).await.unwrap();
+            serving.serve(listener, identity, rate_limit, metrics(), Background::default(), stopped).await.unwrap();
         });
-        let data = options.data.clone();
+        let data = options.folders.data.clone();
         Self { platform, base, data, issuer, stop: Some(stop), served: Some(served), runtime, _folder: None }
     }
 
@@ -133,8 +134,7 @@ pub fn token(issuer: &LocalIssuer, subject: &str, groups: &[&str], scopes: &[&st
 
 fn options(data: &Path) -> HostOptions {
     HostOptions {
-        data: data.to_owned(),
-        registry: None,
+        folders: Folders { data: data.to_owned(), registry: None },
         smtp: None,
         mail_from: "Citas <citas@example.org>".parse().unwrap(),
         rate_limit: 0,
