@@ -233,7 +233,7 @@ impl IntoResponse for Problem {
     /// The document itself is written by [`super::observe`], which knows the request's path and id.
     fn into_response(self) -> Response {
         let (status, ..) = self.kind.parts();
-        let mut response = (status, HeaderMap::from_iter(self.headers.iter().cloned())).into_response();
+        let mut response = (status, self.headers.iter().cloned().collect::<HeaderMap>()).into_response();
         response.extensions_mut().insert(std::sync::Arc::new(self));
         response
     }
