@@ -31,7 +31,8 @@ pub struct Host {
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<()>>,
     runtime: Runtime,
-    _folder: Option<TempDir>,
+    /// Goes when the host goes.
+    folder: Option<TempDir>,
 }
 
 impl Host {
@@ -46,7 +47,7 @@ impl Host {
         let mut options = options(folder.path());
         change(&mut options);
         let mut host = Self::start(countries, &options);
-        host._folder = Some(folder);
+        host.folder = Some(folder);
         host
     }
 
@@ -75,7 +76,7 @@ impl Host {
             serving.serve(listener, identity, rate_limit, metrics(), Background::default(), stopped).await.unwrap();
         });
         let data = options.folders.data.clone();
-        Self { platform, base, data, issuer, stop: Some(stop), served: Some(served), runtime, _folder: None }
+        Self { platform, base, data, issuer, stop: Some(stop), served: Some(served), runtime, folder: None }
     }
 
     /// Somebody with every scope and no group: a patient.
@@ -123,6 +124,7 @@ impl Drop for Host {
             // What went wrong while serving has shown itself to the test already.
             let _ = self.runtime.block_on(served);
         }
+        drop(self.folder.take());
     }
 }
 
