@@ -92,7 +92,7 @@ mod tests {
         let never = || async { std::future::pending::<&str>().await };
         let limit = middleware::from_fn_with_state(Duration::from_millis(20), in_time);
         let router = Router::new().route("/", get(never)).layer(limit);
-        let answer = router.oneshot(Request::default()).await.unwrap();
+        let answer = router.oneshot(Request::<axum::body::Body>::default()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
         assert_eq!(answer.headers()[header::CONNECTION], "close");
     }
