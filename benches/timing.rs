@@ -1,0 +1,29 @@
+//! Times of calls.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+/// How long one call takes; its answer is dropped outside that.
+pub fn time<T>(call: impl FnOnce() -> T) -> Duration {
+    let started = Instant::now();
+    let answer = call();
+    let took = started.elapsed();
+    black_box(answer);
+    took
+}
+
+pub fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are small")]
+pub fn rate(count: usize, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64()
+}
+
+/// The middle one.
+pub fn middle(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
