@@ -8,7 +8,7 @@ use crate::requests::{booking, example, get, post};
 use crate::timing::middle;
 
 const CONNECTIONS: usize = 64;
-const APPOINTMENTS: usize = 1_000;
+const APPOINTMENTS: usize = 200;
 const REQUESTS: usize = 10_000;
 const TURNS: usize = 7;
 

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use citas_core::appointment::Revision;
 use citas_core::event::Event;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{OpenFlags, params};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::load::{self, Outcome};
-use crate::platform::{Data, Server, loaded, peru};
+use crate::load::{self, Connection, Outcome};
+use crate::platform::{Data, Server, block_on, loaded, peru};
 use crate::report::{Report, micros, spread};
 use crate::requests::{booking, example, get, post};
 use crate::timing::{middle, rate};
@@ -87,14 +87,20 @@ fn tell(report: &mut Report, turns: &mut [Turn]) {
     report.target("  of SQLite's rate", format!("{ratio:.2}"), "≥ 0.5", ratio >= TARGET && failed == 0);
 }
 
-/// Books, and gives the paths of what was booked.
+/// Books one after the other, and gives the paths of what was booked. A server that the machine keeps waiting may say that
+/// it is busy; then it is asked again.
 pub fn located(server: SocketAddr, bookings: &[Vec<u8>]) -> Vec<String> {
-    let all = bookings.chunks(64).flat_map(|bookings| load::send(server, bookings.len(), bookings, 201).bodies);
-    let path = |body: Vec<u8>| {
-        let appointment: Value = serde_json::from_slice(&body).expect("JSON");
-        format!("/v1/pe/appointments/{}", appointment["id"].as_str().unwrap_or_else(|| panic!("{appointment}")))
-    };
-    all.map(path).collect()
+    block_on(async {
+        let mut connection = Connection::open(server).await;
+        let mut paths = Vec::new();
+        for booking in bookings {
+            while connection.ask(booking).await == 503 {}
+            let appointment: Value = serde_json::from_slice(connection.body()).expect("JSON");
+            let id = appointment["id"].as_str().unwrap_or_else(|| panic!("{appointment}"));
+            paths.push(format!("/v1/pe/appointments/{id}"));
+        }
+        paths
+    })
 }
 
 /// The server's metric of how many changes its commits had.
@@ -121,11 +127,11 @@ impl Batches {
 }
 
 /// What the server has written.
-struct Written(Connection);
+struct Written(rusqlite::Connection);
 
 impl Written {
     fn open(file: &Path) -> Self {
-        Self(Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the ledger's file"))
+        Self(rusqlite::Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the ledger's file"))
     }
 
     fn last(&self) -> i64 {
@@ -170,11 +176,11 @@ struct Row {
 }
 
 /// A file of its own, with nothing around it.
-struct Bare(Connection);
+struct Bare(rusqlite::Connection);
 
 impl Bare {
     fn like(other: &Written, file: &Path) -> Self {
-        let connection = Connection::open(file).expect("a writable folder");
+        let connection = rusqlite::Connection::open(file).expect("a writable folder");
         for (pragma, value) in [("journal_mode", "wal"), ("synchronous", "full"), ("foreign_keys", "on")] {
             connection.pragma_update(None, pragma, value).expect("a setting");
         }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::platform::{component, loaded, peru};
 use crate::report::{Report, micros, spread};
 use crate::requests::example;
-use crate::timing::{median, time};
+use crate::timing::{median, time, time_answer};
 
 const CALLS: usize = 20_000;
 const PAGES: usize = 500;
@@ -35,7 +35,7 @@ fn country<Native: AppointmentRules>(report: &mut Report, name: &str, component:
 
     let (mut called, mut natively) = (Vec::new(), Vec::new());
     for _ in 0..CALLS {
-        called.push(time(|| rules.rules().book(&context, &request).expect("an answer").expect("a plan")));
+        called.push(time_answer(|| rules.rules().book(&context, &request)));
         let (context, request) = (theirs.clone(), asked.clone());
         natively.push(time(|| Native::book(context, request).expect("a plan")));
     }
@@ -50,11 +50,10 @@ fn country<Native: AppointmentRules>(report: &mut Report, name: &str, component:
     let plan = rules.judge_booking(&context, &request).expect("an answer").expect("a plan");
     let appointment =
         Appointment { id: Uuid::nil(), phase: plan.phase, slot: plan.slot, revision: 1, attributes: plan.attributes };
-    let mut one: Vec<_> =
-        (0..CALLS).map(|_| time(|| rules.rules().present(&[&appointment]).expect("an answer"))).collect();
+    let mut one: Vec<_> = (0..CALLS).map(|_| time_answer(|| rules.rules().present(&[&appointment]))).collect();
     report.figure(format!("{name}: present 1"), spread(&mut one));
     let page = vec![&appointment; 100];
-    let mut hundred: Vec<_> = (0..PAGES).map(|_| time(|| rules.rules().present(&page).expect("an answer"))).collect();
+    let mut hundred: Vec<_> = (0..PAGES).map(|_| time_answer(|| rules.rules().present(&page))).collect();
     let each = micros(median(&mut hundred) / 100);
     report.figure(format!("{name}: present 100"), format!("{}, {each} each", micros(median(&mut hundred))));
 }

@@ -47,6 +47,7 @@ pub fn measure(report: &mut Report) {
             let started = Instant::now();
             loop {
                 number += 1;
+                // One that was not booked has no version.
                 let answer = load::send(citas.address, 1, &[book(number)], 201).bodies.pop().expect("an answer");
                 let appointment: Value = serde_json::from_slice(&answer).expect("JSON");
                 if appointment["rules"]["version"] == version {
