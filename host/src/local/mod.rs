@@ -8,6 +8,7 @@
 
 pub mod issuer;
 mod jwt;
+mod known_tokens;
 pub mod oidc;
 pub mod publisher;
 pub mod smtp;

@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use citas_core::access::{BadToken, Claims, TokenVerifier};
+use citas_core::time::Clock as _;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 
 use super::jwt;
+use super::known_tokens::KnownTokens;
+use super::system::SystemClock;
 
 /// Keys are not fetched more often than so, whatever tokens come.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(30);
@@ -38,6 +41,7 @@ pub struct OidcVerifier {
     issuer: String,
     audience: String,
     keys: Arc<Mutex<Keys>>,
+    tokens: KnownTokens,
 }
 
 struct Keys {
@@ -54,7 +58,7 @@ impl OidcVerifier {
         let issuer = issuer.trim_end_matches('/').to_owned();
         let set = fetch(&issuer).await?;
         let keys = Arc::new(Mutex::new(Keys { set, fetched: Instant::now() }));
-        Ok(Self { issuer, audience: audience.to_owned(), keys })
+        Ok(Self { issuer, audience: audience.to_owned(), keys, tokens: KnownTokens::default() })
     }
 
     async fn key(&self, kid: &str) -> Option<DecodingKey> {
@@ -107,6 +111,10 @@ fn fetch_now(issuer: &str) -> Result<JwkSet, String> {
 impl TokenVerifier for OidcVerifier {
     async fn verify(&self, token: &str) -> Result<Claims, BadToken> {
         const UNREADABLE: BadToken = BadToken("the token cannot be read");
+        let now = SystemClock.now();
+        if let Some(claims) = self.tokens.claims(token, now) {
+            return Ok(claims);
+        }
         let header = jsonwebtoken::decode_header(token).map_err(|_| UNREADABLE)?;
         let kid = header.kid.ok_or(BadToken("the token names no key"))?;
         let key =
@@ -115,6 +123,8 @@ impl TokenVerifier for OidcVerifier {
             return Err(UNREADABLE);
         }
         let issuers = [self.issuer.as_str(), &format!("{}/", self.issuer)];
-        jwt::claims(token, &key, header.alg, &issuers, &self.audience)
+        let good = jwt::good(token, &key, header.alg, &issuers, &self.audience)?;
+        self.tokens.remember(token, &good, now);
+        Ok(good.claims)
     }
 }
