@@ -71,7 +71,8 @@ pub(crate) use ledger_contract;
 macro_rules! outbox_contract {
     ($open:path) => {
         $crate::ledger_contract::each! { $open;
-            events_are_pending_in_the_order_of_their_changes
+            events_of_one_appointment_are_pending_one_at_a_time_in_the_order_of_its_changes
+        many_events_behind_one_keep_no_other_appointment_from_view
             a_refused_change_has_no_events
             an_event_is_pending_until_it_is_removed
             a_removed_event_that_is_removed_again_is_no_error

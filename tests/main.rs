@@ -1,10 +1,23 @@
-//! The whole from outside: contract suites of the adapters, and what each promises beyond its port.
+//! The whole from outside: contract suites of the adapters, what each promises beyond its port, and the platform as its
+//! clients, its countries' teams and its operators meet it.
 
+mod access_http;
+mod booking_http;
 mod chaos;
+mod command;
+mod crash;
+mod faults_http;
+mod idempotency_http;
 mod ledger_contract;
 mod ledger_sqlite;
+mod listing_http;
 mod mailer;
-mod measure;
+mod notices_http;
+mod oidc;
+mod operation;
+mod protocol_http;
+mod races_http;
 mod registry_contract;
 mod registry_folder;
 mod support;
+mod swap;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::registry_contract::{artifact, channel, registry_contract, version};
 use crate::support::appointments::pe;
 
+#[expect(clippy::unused_async, reason = "other adapters' wait for a server")]
 mod contract {
     use super::*;
 

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::api::{self, Api, Limits};
+use crate::api::{self, Api, Limits, Readiness};
 use crate::config::HostOptions;
 use crate::local::publisher::InProcessPublisher;
 use crate::local::smtp::{NotAServer, SmtpMailer};
@@ -123,15 +123,15 @@ impl Platform {
         listener: TcpListener,
         identity: Identity,
         rate_limit: u32,
+        metrics: PrometheusHandle,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), StartError> {
-        let metrics = recorder()?;
         let mut tasks = JoinSet::new();
         tasks.spawn(relays(self.catalogue.clone(), self.ledger.clone(), self.notifier.clone(), metrics.clone()));
         let router = api::router(Api {
             booking: self.booking(),
             catalogue: self.catalogue.clone(),
-            ledger: self.ledger.clone(),
+            ready: Readiness::new(self.catalogue.clone(), self.ledger.clone()),
             tokens: identity.tokens,
             jwks: identity.jwks,
             limits: Limits::per_second(rate_limit),
@@ -191,13 +191,17 @@ async fn relays(
     }
 }
 
-/// Records this process's metrics.
-fn recorder() -> Result<PrometheusHandle, BuildError> {
+/// Records this process's metrics from now on: once for each process, whatever it serves.
+///
+/// # Errors
+/// When something records them already.
+pub fn record_metrics() -> Result<PrometheusHandle, StartError> {
     const SECONDS: [f64; 12] =
         [0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0];
     const CHANGES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0];
-    PrometheusBuilder::new()
+    let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_batch_size".into()), &CHANGES)?
-        .install_recorder()
+        .install_recorder()?;
+    Ok(recorder)
 }

@@ -16,7 +16,7 @@ pub async fn a_booking_is_read_back_as_it_was_written(ledger: Arc<dyn Ledger>) {
 
     assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap().as_ref(), Some(&stored));
     assert_eq!(ledger.revision(pe(), id(1), 1).await.unwrap().as_ref(), Some(&stored));
-    assert_eq!(ledger.history(pe(), id(1)).await.unwrap(), [stored]);
+    assert_eq!(ledger.history(pe(), id(1), 0, 100).await.unwrap(), [stored]);
 }
 
 pub async fn what_was_never_stored_is_absent(ledger: Arc<dyn Ledger>) {
@@ -25,7 +25,7 @@ pub async fn what_was_never_stored_is_absent(ledger: Arc<dyn Ledger>) {
     assert_eq!(ledger.revision(pe(), id(2), 1).await.unwrap(), None);
     assert_eq!(ledger.revision(pe(), id(1), 0).await.unwrap(), None);
     assert_eq!(ledger.revision(pe(), id(1), 2).await.unwrap(), None);
-    assert_eq!(ledger.history(pe(), id(2)).await.unwrap(), []);
+    assert_eq!(ledger.history(pe(), id(2), 0, 100).await.unwrap(), []);
     assert_eq!(ledger.receipt(pe(), "k", now()).await.unwrap(), None);
 }
 
@@ -59,7 +59,7 @@ pub async fn sixty_kilobytes_of_attributes_are_read_back_exactly(ledger: Arc<dyn
     ledger.commit(change(revision.clone())).await.unwrap();
     let next = after(&revision);
     ledger.commit(change(next.clone())).await.unwrap();
-    assert_eq!(ledger.history(pe(), id(1)).await.unwrap(), [revision, next]);
+    assert_eq!(ledger.history(pe(), id(1), 0, 100).await.unwrap(), [revision, next]);
 }
 
 pub async fn a_taken_claim_refuses_the_whole_change(ledger: Arc<dyn Ledger>) {
@@ -117,7 +117,7 @@ pub async fn a_revision_follows_the_latest(ledger: Arc<dyn Ledger>) {
     ledger.commit(change(second.clone())).await.unwrap();
     assert!(matches!(ledger.commit(change(second.clone())).await, Err(CommitError::Stale)), "a repeat");
     ledger.commit(change(third.clone())).await.unwrap();
-    assert_eq!(ledger.history(pe(), id(1)).await.unwrap(), [first, second, third]);
+    assert_eq!(ledger.history(pe(), id(1), 0, 100).await.unwrap(), [first, second, third]);
 }
 
 pub async fn a_released_claim_is_free(ledger: Arc<dyn Ledger>) {
@@ -148,7 +148,7 @@ pub async fn a_refused_reschedule_keeps_what_it_held(ledger: Arc<dyn Ledger>) {
     (moved.take, moved.release) = (strings(&["c", "d"]), strings(&["a", "b"]));
     assert_claim_taken(ledger.commit(moved).await, &["d"]);
     assert_eq!(taken(&*ledger, &["a", "b", "c", "d"]).await, set(&["a", "b", "d"]));
-    assert_eq!(ledger.history(pe(), id(1)).await.unwrap(), [held.revision]);
+    assert_eq!(ledger.history(pe(), id(1), 0, 100).await.unwrap(), [held.revision]);
 }
 
 pub async fn revisions_stay_as_they_were_written(ledger: Arc<dyn Ledger>) {
@@ -162,7 +162,7 @@ pub async fn revisions_stay_as_they_were_written(ledger: Arc<dyn Ledger>) {
         ledger.commit(change(next.clone())).await.unwrap();
         written.push(next);
     }
-    assert_eq!(ledger.history(pe(), id(1)).await.unwrap(), written);
+    assert_eq!(ledger.history(pe(), id(1), 0, 100).await.unwrap(), written);
     for revision in &written {
         let number = revision.appointment.revision;
         assert_eq!(ledger.revision(pe(), id(1), number).await.unwrap().as_ref(), Some(revision));
@@ -231,7 +231,7 @@ fn cancellation(held: &Change) -> Change {
 /// That the change of appointment 2 with a receipt and the claims `a` and `c` left no trace.
 async fn assert_nothing_stored(ledger: &dyn Ledger) {
     assert_eq!(ledger.appointment(pe(), id(2)).await.unwrap(), None);
-    assert_eq!(ledger.history(pe(), id(2)).await.unwrap(), []);
+    assert_eq!(ledger.history(pe(), id(2), 0, 100).await.unwrap(), []);
     assert_eq!(taken(ledger, &["a", "c"]).await, HashSet::new());
     assert_eq!(ledger.receipt(pe(), "k", now()).await.unwrap(), None);
 }

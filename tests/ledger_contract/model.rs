@@ -100,8 +100,9 @@ fn assert_agree(
     step: usize,
 ) {
     let agree = match (stored, expected) {
-        (Ok(()), Ok(())) | (Err(CommitError::KeyUsed), Err(CommitError::KeyUsed)) => true,
-        (Err(CommitError::Stale), Err(CommitError::Stale)) => true,
+        (Ok(()), Ok(()))
+        | (Err(CommitError::KeyUsed), Err(CommitError::KeyUsed))
+        | (Err(CommitError::Stale), Err(CommitError::Stale)) => true,
         (Err(CommitError::ClaimTaken(claim)), Err(CommitError::ClaimTaken(_))) => {
             change.take.contains(claim) && model.claims.contains_key(claim)
         }
@@ -177,7 +178,7 @@ impl Round {
         for number in 0..APPOINTMENTS {
             let id = self.id(number);
             let history = self.model.histories.get(&id).cloned().unwrap_or_default();
-            assert_eq!(ledger.history(pe(), id).await.unwrap(), history);
+            assert_eq!(ledger.history(pe(), id, 0, 100).await.unwrap(), history);
         }
         let query = self.query();
         assert_eq!(walk(ledger, &query).await, self.model.list(&query), "{query:?}");

@@ -104,7 +104,7 @@ pub async fn a_stored_change_is_seen_by_every_later_read(ledger: Arc<dyn Ledger>
             let claim = format!("doctor:{number}");
             ledger.commit(booking(revision, &[&claim])).await.unwrap();
             assert!(ledger.appointment(pe(), id(number)).await.unwrap().is_some());
-            assert_eq!(ledger.history(pe(), id(number)).await.unwrap().len(), 1);
+            assert_eq!(ledger.history(pe(), id(number), 0, 100).await.unwrap().len(), 1);
             assert_eq!(ledger.taken(pe(), &[claim]).await.unwrap().len(), 1);
             let query = Query { owner: Some(format!("owner {number}")), limit: 10, ..Query::default() };
             assert_eq!(ledger.page(pe(), &query).await.unwrap().items.len(), 1);

@@ -1,10 +1,12 @@
 //! Components that the tests load, each built once for the whole run.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use citas::rules::{CountryFolder, WasmEngine};
-use citas_core::rules::{Engine, Rules};
+use citas_core::registry::digest;
+use citas_core::rules::{Engine, Refusal, Rules};
 
 /// The engine that the tests share, as the host has one for all countries.
 pub fn engine() -> &'static WasmEngine {
@@ -17,6 +19,40 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+/// A country's folder: `pe`, `cl`, or `xx`, the chaos country.
+pub fn folder(country: &str) -> PathBuf {
+    if country == "xx" { root().join("tests/chaos") } else { root().join("countries").join(country) }
+}
+
+/// A country's component.
+pub fn component(country: &str) -> &'static [u8] {
+    static PE: OnceLock<Vec<u8>> = OnceLock::new();
+    static CL: OnceLock<Vec<u8>> = OnceLock::new();
+    let built = match country {
+        "pe" => &PE,
+        "cl" => &CL,
+        _ => return chaos(),
+    };
+    built.get_or_init(|| built_with(&folder(country), &[]))
+}
+
+/// An engine that compiles a component once, however many hosts of the tests load it.
+pub struct SharedEngine;
+
+impl Engine for SharedEngine {
+    fn load(&self, component: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
+        static LOADED: OnceLock<Mutex<HashMap<String, Arc<dyn Rules>>>> = OnceLock::new();
+        let mut loaded = LOADED.get_or_init(Mutex::default).lock().unwrap();
+        let name = digest(component);
+        if let Some(rules) = loaded.get(&name) {
+            return Ok(rules.clone());
+        }
+        let rules = engine().load(component)?;
+        loaded.insert(name, rules.clone());
+        Ok(rules)
+    }
+}
+
 /// The decent build of the chaos country.
 pub fn chaos() -> &'static [u8] {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
@@ -25,8 +61,14 @@ pub fn chaos() -> &'static [u8] {
 
 /// The chaos country with something wrong with the whole component.
 pub fn chaos_with(features: &[&str]) -> Vec<u8> {
-    let folder = CountryFolder::open(&root().join("tests/chaos")).unwrap();
-    folder.build(features).unwrap_or_else(|error| panic!("{error}"))
+    built_with(&folder("xx"), features)
+}
+
+/// One build after the other: cargo puts each package's component in the same place.
+fn built_with(folder: &Path, features: &[&str]) -> Vec<u8> {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _building = BUILDING.lock();
+    CountryFolder::open(folder).unwrap().build(features).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The chaos country, loaded anew.

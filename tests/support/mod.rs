@@ -3,3 +3,9 @@
 pub mod appointments;
 pub mod chance;
 pub mod components;
+pub mod eventually;
+pub mod host;
+pub mod http;
+pub mod mail;
+pub mod process;
+pub mod requests;

@@ -1,6 +1,6 @@
 //! From a request to an appointment: everything that is wrong with it, or its plan.
 
-use citas_kit::fields::{Fields, set};
+use citas_kit::fields::{Fields, set, unpad};
 use citas_kit::violations::Findings;
 use citas_kit::{Context, Field, Plan, Violation};
 
@@ -31,6 +31,7 @@ fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
         Patient::Document(document) => Field::text("/document/number", &document.number),
     };
     set(&mut request, spelled);
+    unpad(&mut request, "/doctor");
     request
 }
 
@@ -62,10 +63,12 @@ mod tests {
         assert_eq!(plan.hospital.as_deref(), Some("109100"));
         assert!(plan.events.is_empty());
         assert_eq!(plan.slot.map(|slot| slot.minutes), Some(30));
-        assert_eq!(
-            Fields::new(&plan.attributes).text("/run"),
-            Some("12345678-5")
-        );
+        assert_eq!(Fields::new(&plan.attributes).text("/run"), Some("12345678-5"));
+    }
+
+    #[test]
+    fn a_doctor_s_number_has_one_spelling() {
+        assert_eq!(book_with(&[("/doctor", "0000123456")]), book_with(&[]));
     }
 
     #[test]
@@ -77,10 +80,7 @@ mod tests {
 
     #[test]
     fn the_modality_decides_the_grid() {
-        assert_eq!(
-            codes(book_with(&[("/time", "09:40")])),
-            ["cl.time.off-grid"]
-        );
+        assert_eq!(codes(book_with(&[("/time", "09:40")])), ["cl.time.off-grid"]);
         let remote = [("/modality", "telemedicina"), ("/time", "09:30")];
         assert_eq!(codes(book_with(&remote)), ["cl.time.off-grid"]);
     }
@@ -135,12 +135,7 @@ mod tests {
     fn an_empty_request_is_refused_without_a_panic() {
         assert_eq!(
             codes(book(&noon_in_santiago(), Vec::new())),
-            [
-                "cl.patient.missing",
-                "cl.comuna.unknown",
-                "cl.date.nonexistent",
-                "cl.time.off-grid"
-            ]
+            ["cl.patient.missing", "cl.comuna.unknown", "cl.date.nonexistent", "cl.time.off-grid"]
         );
     }
 }

@@ -1,25 +1,16 @@
 //! What may be done to an appointment after it is booked: cancel, reschedule, note that nobody came.
 
 use citas_kit::actions::Change;
-use citas_kit::fields::{Fields, set};
-use citas_kit::{Appointment, Context, Field, Phase, Plan, Violation};
+use citas_kit::fields::Fields;
+use citas_kit::schedule::Whom;
+use citas_kit::{Appointment, Context, Field, Plan, Violation};
 
 use crate::house::{CHANGE_HOURS, COUNTRY, SCHEDULE, clock, visit};
 use crate::patient;
 
 /// May this be done to it, and what does it become?
-pub fn act(
-    context: &Context,
-    current: &Appointment,
-    action: &str,
-    input: &[Field],
-) -> Result<Plan, Vec<Violation>> {
-    let change = Change {
-        country: COUNTRY,
-        action,
-        context,
-        current,
-    };
+pub fn act(context: &Context, current: &Appointment, action: &str, input: &[Field]) -> Result<Plan, Vec<Violation>> {
+    let change = Change { country: COUNTRY, action, context, current };
     let act = match action {
         "cancel" => cancel,
         "reschedule" => reschedule,
@@ -31,50 +22,36 @@ pub fn act(
 }
 
 fn cancel(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {
-    change.in_time(CHANGE_HOURS)?;
-    let mut plan = release(change, Phase::Cancelled);
-    let reason = input.text("/reason").unwrap_or_default();
-    set(
-        &mut plan.attributes,
-        Field::text("/cancellation/reason", reason),
-    );
-    Ok(plan)
+    Ok(change.cancelled(CHANGE_HOURS, patient(change).key, input)?)
 }
 
 fn reschedule(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {
     let booked = Fields::new(&change.current.attributes);
     let visit = visit(change.context, clock(change.context, booked), booked);
     let (start, attributes) = change.moved(CHANGE_HOURS, &SCHEDULE, &visit, input)?;
-    let whom = patient::booked(booked);
-    Ok(Plan {
-        phase: change.current.phase,
-        ..SCHEDULE.plan(visit.clock, visit.length, start, whom, attributes)
-    })
+    let plan = SCHEDULE.plan(visit.clock, visit.length, start, patient(change), attributes);
+    Ok(Plan { phase: change.current.phase, ..plan })
 }
 
 fn no_show(change: &Change, _input: Fields) -> Result<Plan, Vec<Violation>> {
-    change.begun()?;
-    Ok(release(change, Phase::NoShow))
+    Ok(change.missed(patient(change).key)?)
 }
 
-fn release(change: &Change, phase: Phase) -> Plan {
-    let whom = patient::booked(Fields::new(&change.current.attributes));
-    change.release(phase, whom.key)
+/// What the appointment is found by.
+fn patient(change: &Change) -> Whom {
+    patient::booked(Fields::new(&change.current.attributes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::samples::{booked, codes, noon_in_santiago};
+    use citas_kit::Phase;
 
     /// The appointment starts at 09:30 in Santiago on 1 December.
     fn hours_before(hours: i64, role: &str) -> Context {
         let noon = noon_in_santiago();
-        Context {
-            now: noon.now + 7 * 86_400 - 9000 - hours * 3600,
-            role: role.into(),
-            ..noon
-        }
+        Context { now: noon.now + 7 * 86_400 - 9000 - hours * 3600, role: role.into(), ..noon }
     }
 
     fn reason() -> Vec<Field> {
@@ -91,20 +68,14 @@ mod tests {
         assert_eq!(plan.phase, Phase::Cancelled);
         assert!(plan.claims.is_empty() && plan.events.is_empty());
         assert_eq!(plan.patient, "run:12345678-5");
-        assert_eq!(
-            Fields::new(&plan.attributes).text("/cancellation/reason"),
-            Some("patient")
-        );
+        assert_eq!(Fields::new(&plan.attributes).text("/cancellation/reason"), Some("patient"));
     }
 
     #[test]
     fn patients_change_until_a_day_before() {
         assert!(act(&hours_before(24, "patient"), &booked(), "cancel", &reason()).is_ok());
         let late = hours_before(23, "patient");
-        assert_eq!(
-            codes(act(&late, &booked(), "cancel", &reason())),
-            ["cl.cancel.too-late"]
-        );
+        assert_eq!(codes(act(&late, &booked(), "cancel", &reason())), ["cl.cancel.too-late"]);
         let moved = act(&late, &booked(), "reschedule", &to("2026-12-02", "09:30"));
         assert_eq!(codes(moved), ["cl.reschedule.too-late"]);
         assert!(act(&hours_before(-2, "staff"), &booked(), "cancel", &reason()).is_ok());
@@ -112,13 +83,7 @@ mod tests {
 
     #[test]
     fn rescheduling_claims_the_new_time_and_keeps_the_rest() {
-        let plan = act(
-            &noon_in_santiago(),
-            &booked(),
-            "reschedule",
-            &to("2026-12-02", "10:00"),
-        )
-        .expect("allowed");
+        let plan = act(&noon_in_santiago(), &booked(), "reschedule", &to("2026-12-02", "10:00")).expect("allowed");
         assert_eq!(plan.claims[0], "doctor/123456/2026-12-02T13:00Z");
         assert_eq!(plan.claims.len(), 6);
         assert_eq!(plan.phase, Phase::Booked);
@@ -129,12 +94,7 @@ mod tests {
 
     #[test]
     fn rescheduling_checks_the_new_time_like_a_booking() {
-        let moved = act(
-            &noon_in_santiago(),
-            &booked(),
-            "reschedule",
-            &to("2026-12-08", "20:00"),
-        );
+        let moved = act(&noon_in_santiago(), &booked(), "reschedule", &to("2026-12-08", "20:00"));
         assert_eq!(codes(moved), ["cl.date.holiday", "cl.time.closed"]);
     }
 
@@ -148,10 +108,7 @@ mod tests {
 
     #[test]
     fn what_is_over_stays_as_it_is() {
-        let over = Appointment {
-            phase: Phase::NoShow,
-            ..booked()
-        };
+        let over = Appointment { phase: Phase::NoShow, ..booked() };
         for action in ["cancel", "reschedule", "no-show"] {
             let refused = act(&hours_before(-1, "staff"), &over, action, &[]);
             assert_eq!(codes(refused), [format!("cl.{action}.not-allowed-now")]);
@@ -160,9 +117,6 @@ mod tests {
 
     #[test]
     fn an_action_that_chile_does_not_have_is_refused() {
-        assert_eq!(
-            codes(act(&noon_in_santiago(), &booked(), "confirm", &[])),
-            ["cl.action.unknown"]
-        );
+        assert_eq!(codes(act(&noon_in_santiago(), &booked(), "confirm", &[])), ["cl.action.unknown"]);
     }
 }

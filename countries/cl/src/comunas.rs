@@ -8,12 +8,7 @@ use citas_kit::fields::Fields;
 const COMUNAS: CodeList = CodeList::new(include_str!("../data/comunas.csv"));
 
 /// Every zone of Chile, the commonest first.
-pub const ZONES: [&str; 4] = [
-    "America/Santiago",
-    "Pacific/Easter",
-    "America/Punta_Arenas",
-    "America/Coyhaique",
-];
+pub const ZONES: [&str; 4] = ["America/Santiago", "Pacific/Easter", "America/Punta_Arenas", "America/Coyhaique"];
 
 /// A comuna's name and the zone whose clocks it keeps.
 pub struct Comuna {
@@ -30,9 +25,7 @@ pub fn find(cut: &str) -> Option<Comuna> {
 /// Whether the request names no comuna of Chile.
 pub fn unknown(request: Fields) -> Option<Violation> {
     let cut = request.text("/comuna").unwrap_or_default();
-    find(cut)
-        .is_none()
-        .then(|| Violation::new("/comuna", "cl.comuna.unknown").with("comuna", cut))
+    find(cut).is_none().then(|| Violation::new("/comuna", "cl.comuna.unknown").with("comuna", cut))
 }
 
 #[cfg(test)]

@@ -8,61 +8,33 @@ use crate::solstice::june_solstice;
 /// Holidays by rule. Those without a law beside them are of Ley 2.977.
 pub const HOLIDAYS: &[Holiday] = &[
     national("Año Nuevo", On::Day(1, 1)),
-    national(
-        "Feriado adicional de Año Nuevo",
-        On::Rule(second_of_january),
-    ),
+    national("Feriado adicional de Año Nuevo", On::Rule(second_of_january)),
     national("Viernes Santo", On::Easter(-2)),
     national("Sábado Santo", On::Easter(-1)),
     national("Día del Trabajo", On::Day(5, 1)), // Código del Trabajo, art. 35
     national("Día de las Glorias Navales", On::Day(5, 21)),
-    national(
-        "Día Nacional de los Pueblos Indígenas",
-        On::Rule(indigenous_peoples),
-    ),
-    national(
-        "San Pedro y San Pablo",
-        On::Rule(|year| to_monday(year, 6, 29)),
-    ),
+    national("Día Nacional de los Pueblos Indígenas", On::Rule(indigenous_peoples)),
+    national("San Pedro y San Pablo", On::Rule(|year| to_monday(year, 6, 29))),
     national("Día de la Virgen del Carmen", On::Day(7, 16)), // Ley 20.148
     national("Asunción de la Virgen", On::Day(8, 15)),
-    national(
-        "Feriado adicional de Fiestas Patrias",
-        On::Rule(seventeenth_of_september),
-    ),
+    national("Feriado adicional de Fiestas Patrias", On::Rule(seventeenth_of_september)),
     national("Independencia Nacional", On::Day(9, 18)),
     national("Día de las Glorias del Ejército", On::Day(9, 19)),
-    national(
-        "Feriado adicional de Fiestas Patrias",
-        On::Rule(twentieth_of_september),
-    ),
-    national(
-        "Encuentro de Dos Mundos",
-        On::Rule(|year| to_monday(year, 10, 12)),
-    ),
-    national(
-        "Día de las Iglesias Evangélicas y Protestantes",
-        On::Rule(protestant_churches),
-    ),
+    national("Feriado adicional de Fiestas Patrias", On::Rule(twentieth_of_september)),
+    national("Encuentro de Dos Mundos", On::Rule(|year| to_monday(year, 10, 12))),
+    national("Día de las Iglesias Evangélicas y Protestantes", On::Rule(protestant_churches)),
     national("Día de Todos los Santos", On::Day(11, 1)),
     national("Inmaculada Concepción", On::Day(12, 8)),
     national("Navidad", On::Day(12, 25)),
     regional("Asalto y Toma del Morro de Arica", On::Day(6, 7), &["15"]), // Ley 20.663
-    regional(
-        "Nacimiento del Prócer de la Independencia",
-        On::Day(8, 20),
-        &["16101", "16103"],
-    ), // Ley 20.768
+    regional("Nacimiento del Prócer de la Independencia", On::Day(8, 20), &["16101", "16103"]), // Ley 20.768
 ];
 
 /// Days that one law or decree made a holiday once, each with that law. This is the table to edit when such a
 /// day comes; they are announced as late as a week before, so publish it the same day.
 pub const EXTRA_DAYS: &[Holiday] = &[
     // Ley 21.357, transitory article: the first year's day, whatever the solstice.
-    national(
-        "Día Nacional de los Pueblos Indígenas",
-        On::Once(2021, 6, 21),
-    ),
+    national("Día Nacional de los Pueblos Indígenas", On::Once(2021, 6, 21)),
     // Ley 21.704: Magallanes and Chiloé.
     regional("Feriado excepcional", On::Once(2024, 9, 21), &["12", "102"]),
 ];
@@ -124,19 +96,13 @@ mod tests {
     use citas_kit::holidays::holiday;
 
     fn kept(date: Date, place: &str) -> bool {
-        [HOLIDAYS, EXTRA_DAYS]
-            .iter()
-            .any(|table| holiday(table, date, place).is_some())
+        [HOLIDAYS, EXTRA_DAYS].iter().any(|table| holiday(table, date, place).is_some())
     }
 
     fn year(year: i16, place: &str) -> Vec<String> {
         let first = Date::new(year, 1, 1).expect("new year");
-        let days = (0..366)
-            .map(|day| first.plus(day))
-            .filter(|date| date.year() == year);
-        days.filter(|date| kept(*date, place))
-            .map(|date| date.text()[5..].to_owned())
-            .collect()
+        let days = (0..366).map(|day| first.plus(day)).filter(|date| date.year() == year);
+        days.filter(|date| kept(*date, place)).map(|date| date.text()[5..].to_owned()).collect()
     }
 
     #[test]
@@ -145,39 +111,36 @@ mod tests {
             (
                 2023,
                 &[
-                    "01-01", "01-02", "04-07", "04-08", "05-01", "05-21", "06-21", "06-26",
-                    "07-16", "08-15", "09-18", "09-19", "10-09", "10-27", "11-01", "12-08",
-                    "12-25",
+                    "01-01", "01-02", "04-07", "04-08", "05-01", "05-21", "06-21", "06-26", "07-16", "08-15", "09-18",
+                    "09-19", "10-09", "10-27", "11-01", "12-08", "12-25",
                 ],
             ),
             (
                 2024,
                 &[
-                    "01-01", "03-29", "03-30", "05-01", "05-21", "06-20", "06-29", "07-16",
-                    "08-15", "09-18", "09-19", "09-20", "10-12", "10-31", "11-01", "12-08",
-                    "12-25",
+                    "01-01", "03-29", "03-30", "05-01", "05-21", "06-20", "06-29", "07-16", "08-15", "09-18", "09-19",
+                    "09-20", "10-12", "10-31", "11-01", "12-08", "12-25",
                 ],
             ),
             (
                 2025,
                 &[
-                    "01-01", "04-18", "04-19", "05-01", "05-21", "06-20", "06-29", "07-16",
-                    "08-15", "09-18", "09-19", "10-12", "10-31", "11-01", "12-08", "12-25",
+                    "01-01", "04-18", "04-19", "05-01", "05-21", "06-20", "06-29", "07-16", "08-15", "09-18", "09-19",
+                    "10-12", "10-31", "11-01", "12-08", "12-25",
                 ],
             ),
             (
                 2026,
                 &[
-                    "01-01", "04-03", "04-04", "05-01", "05-21", "06-21", "06-29", "07-16",
-                    "08-15", "09-18", "09-19", "10-12", "10-31", "11-01", "12-08", "12-25",
+                    "01-01", "04-03", "04-04", "05-01", "05-21", "06-21", "06-29", "07-16", "08-15", "09-18", "09-19",
+                    "10-12", "10-31", "11-01", "12-08", "12-25",
                 ],
             ),
             (
                 2027,
                 &[
-                    "01-01", "03-26", "03-27", "05-01", "05-21", "06-21", "06-28", "07-16",
-                    "08-15", "09-17", "09-18", "09-19", "10-11", "10-31", "11-01", "12-08",
-                    "12-25",
+                    "01-01", "03-26", "03-27", "05-01", "05-21", "06-21", "06-28", "07-16", "08-15", "09-17", "09-18",
+                    "09-19", "10-11", "10-31", "11-01", "12-08", "12-25",
                 ],
             ),
         ];
@@ -218,13 +181,7 @@ mod tests {
 
     #[test]
     fn indigenous_peoples_have_one_day_in_2021() {
-        assert_eq!(
-            year(2021, "13101")
-                .iter()
-                .filter(|day| day.starts_with("06-2"))
-                .count(),
-            2
-        );
+        assert_eq!(year(2021, "13101").iter().filter(|day| day.starts_with("06-2")).count(), 2);
         assert!(kept(Date::new(2021, 6, 21).expect("a date"), "13101"));
     }
 }

@@ -15,29 +15,17 @@ pub const COUNTRY: &str = "cl";
 pub const CHANGE_HOURS: i64 = 24;
 
 /// In person: half an hour, on the hour or the half.
-const IN_PERSON: Length = Length {
-    minutes: 30,
-    every: 30,
-};
+const IN_PERSON: Length = Length { minutes: 30, every: 30 };
 
 /// From afar: a third of an hour.
-const REMOTE: Length = Length {
-    minutes: 20,
-    every: 20,
-};
+const REMOTE: Length = Length { minutes: 20, every: 20 };
 
 /// Chile's rules of date and time. Claims are so fine that the two lengths cannot overlap unseen.
 pub const SCHEDULE: Schedule = Schedule {
     country: COUNTRY,
     week: Week {
-        weekdays: Hours {
-            opens: Time::new(8, 0),
-            closes: Time::new(20, 0),
-        },
-        saturday: Hours {
-            opens: Time::new(9, 0),
-            closes: Time::new(14, 0),
-        },
+        weekdays: Hours { opens: Time::new(8, 0), closes: Time::new(20, 0) },
+        saturday: Hours { opens: Time::new(9, 0), closes: Time::new(14, 0) },
     },
     holidays: &[HOLIDAYS, EXTRA_DAYS],
     lead_minutes: 60,
@@ -68,11 +56,5 @@ pub fn length(request: Fields) -> Length {
 
 /// What decides when this appointment may be.
 pub fn visit<'a>(context: &'a Context, clock: &'a ZoneClock, request: Fields<'a>) -> Visit<'a> {
-    Visit {
-        context,
-        clock,
-        place: request.text("/comuna").unwrap_or_default(),
-        length: length(request),
-        urgent: false,
-    }
+    Visit { context, clock, place: request.text("/comuna").unwrap_or_default(), length: length(request), urgent: false }
 }

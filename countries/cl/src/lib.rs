@@ -18,10 +18,7 @@ mod samples;
 mod solstice;
 mod view;
 
-use citas_kit::{
-    Appointment, AppointmentRules, Context, Descriptor, Field, Offer, Plan, Slot, SlotRules,
-    Violation,
-};
+use citas_kit::{Appointment, AppointmentRules, Context, Descriptor, Field, Offer, Plan, Slot, SlotRules, Violation};
 
 /// Chile's rules; stateless, for a component or for native callers.
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +33,7 @@ impl AppointmentRules for Chile {
         booking::book(&context, request)
     }
 
-    fn act(
-        context: Context,
-        current: Appointment,
-        action: String,
-        input: Vec<Field>,
-    ) -> Result<Plan, Vec<Violation>> {
+    fn act(context: Context, current: Appointment, action: String, input: Vec<Field>) -> Result<Plan, Vec<Violation>> {
         changes::act(&context, &current, &action, &input)
     }
 

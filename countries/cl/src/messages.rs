@@ -37,18 +37,9 @@ pub const WORDS: &[Words] = &[
     ),
     (
         "cl.prevision.tramo-missing",
-        &[
-            "Para FONASA indique el tramo, de la A a la D.",
-            "For FONASA give the tramo, A to D.",
-        ],
+        &["Para FONASA indique el tramo, de la A a la D.", "For FONASA give the tramo, A to D."],
     ),
-    (
-        "cl.prevision.plan-missing",
-        &[
-            "Para una isapre indique el plan.",
-            "For an isapre give the plan.",
-        ],
-    ),
+    ("cl.prevision.plan-missing", &["Para una isapre indique el plan.", "For an isapre give the plan."]),
     (
         "cl.prevision.care-not-allowed",
         &[
@@ -56,13 +47,7 @@ pub const WORDS: &[Words] = &[
             "Tramo A of FONASA cannot use free choice of provider (MLE).",
         ],
     ),
-    (
-        "cl.date.nonexistent",
-        &[
-            "Esa fecha no existe en el calendario.",
-            "That date does not exist in the calendar.",
-        ],
-    ),
+    ("cl.date.nonexistent", &["Esa fecha no existe en el calendario.", "That date does not exist in the calendar."]),
     (
         "cl.date.holiday",
         &[
@@ -128,10 +113,7 @@ pub const WORDS: &[Words] = &[
     ),
     (
         "cl.no-show.too-early",
-        &[
-            "La hora de la cita todavía no ha llegado.",
-            "The time of the appointment has not come yet.",
-        ],
+        &["La hora de la cita todavía no ha llegado.", "The time of the appointment has not come yet."],
     ),
     (
         "cl.no-show.not-allowed-now",
@@ -140,13 +122,7 @@ pub const WORDS: &[Words] = &[
             "The no-show can no longer be recorded (the appointment is {phase}).",
         ],
     ),
-    (
-        "cl.action.unknown",
-        &[
-            "No existe la acción {action}.",
-            "There is no action {action}.",
-        ],
-    ),
+    ("cl.action.unknown", &["No existe la acción {action}.", "There is no action {action}."]),
 ];
 
 #[cfg(test)]
@@ -160,42 +136,21 @@ mod tests {
     /// Refusals that between them use every code.
     fn refusals() -> Vec<Violation> {
         let now = noon_in_santiago();
-        let nearly_there = Context {
-            now: now.now + 7 * 86_400 - 12_000,
-            ..now.clone()
-        };
-        let over = Appointment {
-            phase: Phase::Cancelled,
-            ..booked()
-        };
+        let nearly_there = Context { now: now.now + 7 * 86_400 - 12_000, ..now.clone() };
+        let over = Appointment { phase: Phase::Cancelled, ..booked() };
         let mut anonymous = request(&[("/date", "2026-02-30")]);
         anonymous.retain(|field| field.path != "/run" && field.path != "/prevision/tramo");
         let requests = [
             anonymous,
-            request(&[
-                ("/date", "2026-11-24"),
-                ("/time", "12:30"),
-                ("/prevision/system", "isapre"),
-            ]),
+            request(&[("/date", "2026-11-24"), ("/time", "12:30"), ("/prevision/system", "isapre")]),
             request(&[("/run", "1-9"), ("/prevision/care", "mle")]),
-            request(&[
-                ("/run", "12345678-6"),
-                ("/comuna", "99999"),
-                ("/date", "2027-12-08"),
-                ("/time", "21:07"),
-            ]),
+            request(&[("/run", "12345678-6"), ("/comuna", "99999"), ("/date", "2027-12-08"), ("/time", "21:07")]),
         ];
         let acts = ["cancel", "reschedule", "no-show", "fly"];
         let refused = requests.map(|request| booking::book(&now, request));
         let late = acts.map(|action| changes::act(&nearly_there, &booked(), action, &[]));
         let over = acts.map(|action| changes::act(&now, &over, action, &[]));
-        refused
-            .into_iter()
-            .chain(late)
-            .chain(over)
-            .filter_map(Result::err)
-            .flatten()
-            .collect()
+        refused.into_iter().chain(late).chain(over).filter_map(Result::err).flatten().collect()
     }
 
     #[test]

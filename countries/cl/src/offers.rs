@@ -1,6 +1,6 @@
 //! Which of a doctor's openings may be booked.
 
-use citas_kit::fields::Fields;
+use citas_kit::fields::{Fields, unpadded};
 use citas_kit::{Context, Field, Offer, Slot};
 
 use crate::house::{SCHEDULE, visit, zone};
@@ -11,7 +11,7 @@ use crate::patient::Patient;
 pub fn offers(context: &Context, place: &[Field], openings: &[Slot]) -> Vec<Offer> {
     let place = Fields::new(place);
     let zone = zone(place);
-    let doctor = place.text("/doctor");
+    let doctor = place.text("/doctor").map(unpadded);
     let patient = Patient::of(place).ok().map(|patient| patient.key());
     let offer = |opening: &Slot| {
         let clock = context.clock(zone.unwrap_or(&opening.zone))?;
@@ -28,14 +28,8 @@ mod tests {
     use citas_kit::civil::{Date, Time};
 
     fn opening(date: &str, time: &str, zone: &str) -> Slot {
-        let start = Date::parse(date)
-            .expect(date)
-            .at(Time::parse(time).expect(time));
-        Slot {
-            start,
-            minutes: 30,
-            zone: zone.into(),
-        }
+        let start = Date::parse(date).expect(date).at(Time::parse(time).expect(time));
+        Slot { start, minutes: 30, zone: zone.into() }
     }
 
     #[test]
@@ -63,32 +57,20 @@ mod tests {
     #[test]
     fn a_patient_on_the_island_sees_a_doctor_of_the_mainland_by_island_time() {
         let place = request(&[("/comuna", "05201")]);
-        let openings = [
-            opening("2026-12-01", "12:30", "America/Santiago"),
-            opening("2026-12-01", "09:30", "America/Santiago"),
-        ];
+        let openings =
+            [opening("2026-12-01", "12:30", "America/Santiago"), opening("2026-12-01", "09:30", "America/Santiago")];
         let offers = offers(&noon_in_santiago(), &place, &openings);
-        assert_eq!(
-            offers.len(),
-            1,
-            "half past seven is too early on the island"
-        );
-        assert_eq!(
-            (offers[0].slot.start.hour, offers[0].slot.zone.as_str()),
-            (10, "Pacific/Easter")
-        );
+        assert_eq!(offers.len(), 1, "half past seven is too early on the island");
+        assert_eq!((offers[0].slot.start.hour, offers[0].slot.zone.as_str()), (10, "Pacific/Easter"));
         assert_eq!(offers[0].claims[0], "doctor/123456/2026-12-01T15:30Z");
     }
 
     #[test]
     fn without_a_comuna_the_opening_s_own_clock_counts() {
         let openings = [opening("2026-12-01", "09:30", "America/Punta_Arenas")];
-        let offers = offers(
-            &noon_in_santiago(),
-            &[Field::text("/doctor", "123456")],
-            &openings,
-        );
+        let offers = offers(&noon_in_santiago(), &[Field::text("/doctor", "00123456")], &openings);
         assert_eq!(offers[0].slot.zone, "America/Punta_Arenas");
         assert_eq!(offers[0].claims.len(), 3);
+        assert_eq!(offers[0].claims[0], "doctor/123456/2026-12-01T12:30Z");
     }
 }

@@ -21,9 +21,7 @@ impl Patient {
     /// The patient of a request.
     pub fn of(request: Fields) -> Result<Self, Vec<Violation>> {
         let mut findings = Findings::default();
-        let run = request
-            .has("/run")
-            .then(|| Run::parse(request.text("/run").unwrap_or_default()));
+        let run = request.has("/run").then(|| Run::parse(request.text("/run").unwrap_or_default()));
         let given = run.is_some();
         let run = run.and_then(|run| findings.check(run));
         let patient = match (given, Document::of(request)) {
@@ -47,18 +45,13 @@ impl Patient {
 
     /// What the appointment is found by.
     pub fn whom(&self) -> Whom {
-        Whom {
-            key: self.key(),
-            claimed: true,
-        }
+        Whom { key: self.key(), claimed: true }
     }
 }
 
 /// The patient who was booked, whichever version of these rules did it.
 pub fn booked(attributes: Fields) -> Whom {
-    Patient::of(attributes)
-        .map(|patient| patient.whom())
-        .unwrap_or_default()
+    Patient::of(attributes).map(|patient| patient.whom()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -66,21 +59,13 @@ mod tests {
     use super::*;
     use citas_kit::Field;
 
-    const IPE: [(&str, &str); 3] = [
-        ("/document/type", "ipe"),
-        ("/document/number", "100123456-7"),
-        ("/document/country", "HTI"),
-    ];
+    const IPE: [(&str, &str); 3] =
+        [("/document/type", "ipe"), ("/document/number", "100123456-7"), ("/document/country", "HTI")];
 
     fn of(leaves: &[(&str, &str)]) -> Result<String, Vec<String>> {
-        let fields: Vec<_> = leaves
-            .iter()
-            .map(|(path, text)| Field::text(path, *text))
-            .collect();
+        let fields: Vec<_> = leaves.iter().map(|(path, text)| Field::text(path, *text)).collect();
         let codes = |violations: Vec<Violation>| violations.into_iter().map(|v| v.code).collect();
-        Patient::of(Fields::new(&fields))
-            .map(|patient| patient.key())
-            .map_err(codes)
+        Patient::of(Fields::new(&fields)).map(|patient| patient.key()).map_err(codes)
     }
 
     #[test]
@@ -93,16 +78,7 @@ mod tests {
     fn neither_or_both_is_refused_along_with_the_rest() {
         let both = |run| [&IPE[..], &[("/run", run)]].concat();
         assert_eq!(of(&[]), Err(vec!["cl.patient.missing".into()]));
-        assert_eq!(
-            of(&both("12345678-5")),
-            Err(vec!["cl.patient.missing".into()])
-        );
-        assert_eq!(
-            of(&both("12345678-6")),
-            Err(vec![
-                "cl.run.check-digit".into(),
-                "cl.patient.missing".into()
-            ])
-        );
+        assert_eq!(of(&both("12345678-5")), Err(vec!["cl.patient.missing".into()]));
+        assert_eq!(of(&both("12345678-6")), Err(vec!["cl.run.check-digit".into(), "cl.patient.missing".into()]));
     }
 }

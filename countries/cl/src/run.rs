@@ -34,14 +34,10 @@ fn split(text: &[u8]) -> Option<(Vec<u8>, u8)> {
     let (check, number) = text.split_last()?;
     let number = number.strip_suffix(b"-").unwrap_or(number);
     let digits = match number {
-        [millions @ .., b'.', t1, t2, t3, b'.', u1, u2, u3] => {
-            [millions, &[*t1, *t2, *t3, *u1, *u2, *u3]].concat()
-        }
+        [millions @ .., b'.', t1, t2, t3, b'.', u1, u2, u3] => [millions, &[*t1, *t2, *t3, *u1, *u2, *u3]].concat(),
         plain => plain.to_vec(),
     };
-    let usual = matches!(digits.len(), 7 | 8)
-        && digits.iter().all(u8::is_ascii_digit)
-        && digits.first() != Some(&b'0');
+    let usual = matches!(digits.len(), 7 | 8) && digits.iter().all(u8::is_ascii_digit) && digits.first() != Some(&b'0');
     let check = check.to_ascii_uppercase();
     (usual && (check.is_ascii_digit() || check == b'K')).then_some((digits, check))
 }
@@ -49,11 +45,7 @@ fn split(text: &[u8]) -> Option<(Vec<u8>, u8)> {
 /// The Civil Registry's check digit: weights 2 to 7 from the right, then 2 again, modulo 11.
 fn check_digit(digits: &[u8]) -> u8 {
     let weights = (2..=7).cycle();
-    let weighted = digits
-        .iter()
-        .rev()
-        .zip(weights)
-        .map(|(digit, weight)| u32::from(digit - b'0') * weight);
+    let weighted = digits.iter().rev().zip(weights).map(|(digit, weight)| u32::from(digit - b'0') * weight);
     match 11 - weighted.sum::<u32>() % 11 {
         10 => b'K',
         rest => b"01234567890"[rest as usize % 11],
@@ -77,10 +69,7 @@ mod tests {
             assert_eq!(Run::parse(spelling).expect(spelling).as_str(), "2280782-K");
         }
         assert!(Run::parse("12531909-2").is_ok());
-        assert_eq!(
-            Run::parse("10000013-k").expect("a RUN").as_str(),
-            "10000013-K"
-        );
+        assert_eq!(Run::parse("10000013-k").expect("a RUN").as_str(), "10000013-K");
     }
 
     #[test]
@@ -93,8 +82,7 @@ mod tests {
     #[test]
     fn a_rest_of_eleven_is_zero() {
         assert_eq!(check_digit(b"1000005"), b'K');
-        let zero = (1_000_000..1_000_100_u32)
-            .find(|number| check_digit(number.to_string().as_bytes()) == b'0');
+        let zero = (1_000_000..1_000_100_u32).find(|number| check_digit(number.to_string().as_bytes()) == b'0');
         let zero = zero.expect("one in eleven");
         assert!(Run::parse(&format!("{zero}-0")).is_ok());
     }

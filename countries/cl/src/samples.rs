@@ -9,25 +9,12 @@ pub fn noon_in_santiago() -> Context {
     let day = Date::parse("2026-11-24").expect("a date");
     // 4 April 2027, 03:00Z: the mainland and the island go back at the same instant.
     let april = Date::parse("2027-04-04").expect("a date").days() * 86_400 + 3 * 3600;
-    let winter = |offset_minutes| Shift {
-        at: april,
-        offset_minutes,
-    };
+    let winter = |offset_minutes| Shift { at: april, offset_minutes };
     Context {
         now: day.days() * 86_400 + 15 * 3600,
         clocks: vec![
-            clock(
-                "America/Santiago",
-                day.at(Time::new(12, 0)),
-                -180,
-                Some(winter(-240)),
-            ),
-            clock(
-                "Pacific/Easter",
-                day.at(Time::new(10, 0)),
-                -300,
-                Some(winter(-360)),
-            ),
+            clock("America/Santiago", day.at(Time::new(12, 0)), -180, Some(winter(-240))),
+            clock("Pacific/Easter", day.at(Time::new(10, 0)), -300, Some(winter(-360))),
             clock("America/Punta_Arenas", day.at(Time::new(12, 0)), -180, None),
             clock("America/Coyhaique", day.at(Time::new(12, 0)), -180, None),
         ],
@@ -36,15 +23,8 @@ pub fn noon_in_santiago() -> Context {
 }
 
 fn clock(zone: &str, now: Civil, offset_minutes: i16, next: Option<Shift>) -> ZoneClock {
-    let first = Shift {
-        at: 0,
-        offset_minutes,
-    };
-    ZoneClock {
-        zone: zone.into(),
-        now,
-        shifts: [first].into_iter().chain(next).collect(),
-    }
+    let first = Shift { at: 0, offset_minutes };
+    ZoneClock { zone: zone.into(), now, shifts: [first].into_iter().chain(next).collect() }
 }
 
 /// A plain request, with these leaves changed.
@@ -71,20 +51,11 @@ pub fn request(changes: &[(&str, &str)]) -> Vec<Field> {
 /// The appointment that the host stores for the plain request, booked at noon.
 pub fn booked() -> Appointment {
     let plan = crate::booking::book(&noon_in_santiago(), request(&[])).expect("allowed");
-    Appointment {
-        id: "0193".into(),
-        phase: plan.phase,
-        slot: plan.slot,
-        revision: 1,
-        attributes: plan.attributes,
-    }
+    Appointment { id: "0193".into(), phase: plan.phase, slot: plan.slot, revision: 1, attributes: plan.attributes }
 }
 
 /// The codes of a refusal; none if it was allowed.
 pub fn codes(answer: Result<Plan, Vec<Violation>>) -> Vec<String> {
     let violations = answer.err().unwrap_or_default();
-    violations
-        .into_iter()
-        .map(|violation| violation.code)
-        .collect()
+    violations.into_iter().map(|violation| violation.code).collect()
 }

@@ -13,10 +13,7 @@ const UNIX_EPOCH: f64 = 2_440_587.5;
 
 /// The date in Chile on which the sun stands northernmost. Good to about a minute for years 1000 to 3000.
 /// Source: J. Meeus, *Astronomical Algorithms*, 2nd edition, chapter 27.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a day of this millennium fits"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a day of this millennium fits")]
 pub fn june_solstice(year: i16) -> Date {
     let mean = mean_june_solstice(f64::from(year));
     let centuries = (mean - 2_451_545.0) / 36_525.0;
@@ -24,9 +21,7 @@ pub fn june_solstice(year: i16) -> Date {
     let speed = 1.0 + 0.0334 * perihelion.cos() + 0.0007 * (2.0 * perihelion).cos();
     let perturbation: f64 = PERTURBATIONS
         .iter()
-        .map(|(amplitude, phase, motion)| {
-            amplitude * (phase + motion * centuries).to_radians().cos()
-        })
+        .map(|(amplitude, phase, motion)| amplitude * (phase + motion * centuries).to_radians().cos())
         .sum();
     let ephemeris = mean + 0.00001 * perturbation / speed;
     let local = ephemeris - DELTA_T_DAYS + OFFSET_DAYS - UNIX_EPOCH;
@@ -73,15 +68,7 @@ mod tests {
 
     #[test]
     fn the_solstice_falls_on_the_days_that_chile_kept() {
-        for (year, day) in [
-            (2022, 21),
-            (2023, 21),
-            (2024, 20),
-            (2025, 20),
-            (2026, 21),
-            (2027, 21),
-            (2028, 20),
-        ] {
+        for (year, day) in [(2022, 21), (2023, 21), (2024, 20), (2025, 20), (2026, 21), (2027, 21), (2028, 20)] {
             assert_eq!(june_solstice(year).text(), format!("{year}-06-{day}"));
         }
     }

@@ -12,10 +12,7 @@ pub fn present(appointment: Appointment) -> Vec<Field> {
     if let Some(comuna) = comuna {
         set(&mut fields, Field::text("/comunaName", comuna.name));
     }
-    set(
-        &mut fields,
-        Field::text("/status", status(appointment.phase)),
-    );
+    set(&mut fields, Field::text("/status", status(appointment.phase)));
     fields
 }
 
@@ -40,12 +37,9 @@ mod tests {
     fn clients_see_what_was_booked_with_its_status_and_comuna() {
         let fields = present(booked());
         let fields = Fields::new(&fields);
-        for (path, text) in [
-            ("/status", "booked"),
-            ("/comunaName", "Santiago"),
-            ("/run", "12345678-5"),
-            ("/modality", "presencial"),
-        ] {
+        for (path, text) in
+            [("/status", "booked"), ("/comunaName", "Santiago"), ("/run", "12345678-5"), ("/modality", "presencial")]
+        {
             assert_eq!(fields.text(path), Some(text), "{path}");
         }
     }

@@ -36,9 +36,7 @@ impl Change<'_> {
         if phase.holds_claims() {
             return Ok(());
         }
-        Err(self
-            .violation("not-allowed-now")
-            .with("phase", phase.word()))
+        Err(self.violation("not-allowed-now").with("phase", phase.word()))
     }
 
     /// Staff may act at any time, anybody else only until so many hours before the start.
@@ -47,9 +45,7 @@ impl Change<'_> {
     /// After that.
     pub fn in_time(&self, hours: i64) -> Result<(), Violation> {
         let staff = matches!(self.context.role.as_str(), "staff" | "platform");
-        let late = self
-            .starts_in()
-            .is_some_and(|seconds| seconds < hours * 3600);
+        let late = self.starts_in().is_some_and(|seconds| seconds < hours * 3600);
         if staff || !late {
             return Ok(());
         }
@@ -84,12 +80,31 @@ impl Change<'_> {
         let start = findings.conclude(start)?;
         let mut attributes = self.current.attributes.clone();
         for path in ["/date", "/time"] {
-            set(
-                &mut attributes,
-                Field::text(path, input.text(path).unwrap_or_default()),
-            );
+            set(&mut attributes, Field::text(path, input.text(path).unwrap_or_default()));
         }
         Ok((start, attributes))
+    }
+
+    /// The plan of a cancellation, with the reason that the input gives.
+    ///
+    /// # Errors
+    /// If it is too late, as [`Change::in_time`] says.
+    pub fn cancelled(&self, hours: i64, patient: String, input: Fields) -> Result<Plan, Violation> {
+        self.in_time(hours)?;
+        let mut plan = self.release(Phase::Cancelled, patient);
+        if let Some(reason) = input.text("/reason") {
+            set(&mut plan.attributes, Field::text("/cancellation/reason", reason));
+        }
+        Ok(plan)
+    }
+
+    /// The plan of an appointment that nobody came to.
+    ///
+    /// # Errors
+    /// Before its start.
+    pub fn missed(&self, patient: String) -> Result<Plan, Violation> {
+        self.begun()?;
+        Ok(self.release(Phase::NoShow, patient))
     }
 
     /// The plan that ends the appointment: everything stays but its hold on people's time.
@@ -129,16 +144,26 @@ impl Action {
             input_schema: input_schema.into(),
         }
     }
+
+    /// What every country lets be done, each with the JSON Schema of its input: anybody cancels and reschedules, and
+    /// staff note that nobody came.
+    #[must_use]
+    pub fn standard(cancel: &str, reschedule: &str, no_show: &str) -> Vec<Self> {
+        const STAFF: [&str; 2] = ["staff", "platform"];
+        const ANYBODY: [&str; 3] = ["patient", "staff", "platform"];
+        vec![
+            Self::new("cancel", &ANYBODY, cancel),
+            Self::new("reschedule", &ANYBODY, reschedule),
+            Self::new("no-show", &STAFF, no_show),
+        ]
+    }
 }
 
 impl Phase {
     /// Whether an appointment in this phase keeps others out of its time.
     #[must_use]
     pub const fn holds_claims(self) -> bool {
-        matches!(
-            self,
-            Self::Requested | Self::Pending | Self::Booked | Self::Arrived
-        )
+        matches!(self, Self::Requested | Self::Pending | Self::Booked | Self::Arrived)
     }
 
     /// Its name in the contract.
@@ -164,17 +189,11 @@ mod tests {
 
     /// An appointment at noon UTC of 1 December 2026.
     fn appointment(phase: Phase) -> Appointment {
-        let start = Date::parse("2026-12-01")
-            .expect("a date")
-            .at(Time::new(12, 0));
+        let start = Date::parse("2026-12-01").expect("a date").at(Time::new(12, 0));
         Appointment {
             id: "1".into(),
             phase,
-            slot: Some(Slot {
-                start,
-                minutes: 30,
-                zone: "UTC".into(),
-            }),
+            slot: Some(Slot { start, minutes: 30, zone: "UTC".into() }),
             revision: 1,
             attributes: Vec::new(),
         }
@@ -188,22 +207,14 @@ mod tests {
             clocks: vec![ZoneClock {
                 zone: "UTC".into(),
                 now: day.at(Time::new(9, 0)),
-                shifts: vec![Shift {
-                    at: 0,
-                    offset_minutes: 0,
-                }],
+                shifts: vec![Shift { at: 0, offset_minutes: 0 }],
             }],
             role: role.into(),
         }
     }
 
     fn change<'a>(context: &'a Context, current: &'a Appointment) -> Change<'a> {
-        Change {
-            country: "xx",
-            action: "cancel",
-            context,
-            current,
-        }
+        Change { country: "xx", action: "cancel", context, current }
     }
 
     #[test]
@@ -226,24 +237,25 @@ mod tests {
     #[test]
     fn only_a_live_appointment_is_changed() {
         let context = before(9000, "patient");
-        for phase in [
-            Phase::Requested,
-            Phase::Pending,
-            Phase::Booked,
-            Phase::Arrived,
-        ] {
+        for phase in [Phase::Requested, Phase::Pending, Phase::Booked, Phase::Arrived] {
             assert!(change(&context, &appointment(phase)).still_open().is_ok());
         }
         for phase in [Phase::Fulfilled, Phase::Cancelled, Phase::NoShow] {
-            let refused = change(&context, &appointment(phase))
-                .still_open()
-                .expect_err("closed");
+            let refused = change(&context, &appointment(phase)).still_open().expect_err("closed");
             assert_eq!(refused.code, "xx.cancel.not-allowed-now");
-            assert_eq!(
-                refused.params,
-                [("phase".to_string(), phase.word().to_string())]
-            );
+            assert_eq!(refused.params, [("phase".to_string(), phase.word().to_string())]);
         }
+    }
+
+    #[test]
+    fn a_cancellation_keeps_its_reason_where_there_is_one() {
+        let (context, booked) = (before(9000, "patient"), appointment(Phase::Booked));
+        let change = change(&context, &booked);
+        let reason = [Field::text("/reason", "viaje")];
+        let plan = change.cancelled(2, "p".into(), Fields::new(&reason)).expect("in time");
+        assert_eq!(Fields::new(&plan.attributes).text("/cancellation/reason"), Some("viaje"));
+        let plan = change.cancelled(2, "p".into(), Fields::new(&[])).expect("in time");
+        assert!(plan.attributes.is_empty());
     }
 
     #[test]

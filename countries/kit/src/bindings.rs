@@ -2,12 +2,7 @@
 //!
 //! A component must export exactly what its country implements. So each interface is exported by a world of
 //! its own, and [`export!`](crate::export) puts together those that a country names.
-#![allow(
-    missing_docs,
-    unsafe_code,
-    clippy::pedantic,
-    reason = "generated code; the contract documents itself"
-)]
+#![allow(missing_docs, unsafe_code, clippy::pedantic, reason = "generated code; the contract documents itself")]
 
 /// What every country implements, and the types that all interfaces share.
 pub mod appointments {

@@ -78,17 +78,9 @@ impl Date {
         let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let from_march = (5 * of_year + 2) / 153;
         let day = of_year - (153 * from_march + 2) / 5 + 1;
-        let month = if from_march < 10 {
-            from_march + 3
-        } else {
-            from_march - 9
-        };
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
         let year = year_of_era + era * 400 + (month <= 2) as i64;
-        Self {
-            year: year as i16,
-            month: month as u8,
-            day: day as u8,
-        }
+        Self { year: year as i16, month: month as u8, day: day as u8 }
     }
 
     /// Days since 1 January 1970; the inverse of [`Date::from_days`].
@@ -133,15 +125,10 @@ impl Date {
         let (golden, century, of_century) = (y % 19, y / 100, y % 100);
         let correction = (century - (century + 8) / 25 + 1) / 3;
         let epact = (19 * golden + century - century / 4 - correction + 15) % 30;
-        let to_sunday =
-            (32 + 2 * (century % 4) + 2 * (of_century / 4) - epact - of_century % 4) % 7;
+        let to_sunday = (32 + 2 * (century % 4) + 2 * (of_century / 4) - epact - of_century % 4) % 7;
         let adjusted = (golden + 11 * epact + 22 * to_sunday) / 451;
         let from_march = epact + to_sunday - 7 * adjusted + 21;
-        let first_of_march = Self {
-            year,
-            month: 3,
-            day: 1,
-        };
+        let first_of_march = Self { year, month: 3, day: 1 };
         first_of_march.plus(from_march)
     }
 
@@ -166,13 +153,7 @@ impl Date {
     /// This date at a time of day.
     #[must_use]
     pub const fn at(self, time: Time) -> Civil {
-        Civil {
-            year: self.year,
-            month: self.month,
-            day: self.day,
-            hour: time.hour,
-            minute: time.minute,
-        }
+        Civil { year: self.year, month: self.month, day: self.day, hour: time.hour, minute: time.minute }
     }
 
     /// `YYYY-MM-DD`.
@@ -208,10 +189,7 @@ impl Time {
     /// The time of day of a civil time.
     #[must_use]
     pub const fn of(civil: Civil) -> Self {
-        Self {
-            hour: civil.hour,
-            minute: civil.minute,
-        }
+        Self { hour: civil.hour, minute: civil.minute }
     }
 
     /// The minute of the hour.

@@ -5,12 +5,7 @@ use crate::clock::push_utc;
 
 /// The claims on one holder's time: `doctor/45678/2026-12-01T14:15Z`, one for each cell of `grid` minutes that
 /// the stretch from `start` (Unix seconds) for `minutes` touches.
-pub fn claims(
-    holder: &str,
-    start: i64,
-    minutes: u16,
-    grid: u16,
-) -> impl Iterator<Item = String> + '_ {
+pub fn claims(holder: &str, start: i64, minutes: u16, grid: u16) -> impl Iterator<Item = String> + '_ {
     let cell = i64::from(grid.max(1)) * 60;
     let first = start.div_euclid(cell);
     let end = start + i64::from(minutes) * 60;
@@ -37,13 +32,7 @@ mod tests {
 
     #[test]
     fn an_appointment_claims_each_cell_it_touches() {
-        assert_eq!(
-            of(START + 900, 30, 15),
-            [
-                "doctor/45678/2026-12-01T14:15Z",
-                "doctor/45678/2026-12-01T14:30Z"
-            ]
-        );
+        assert_eq!(of(START + 900, 30, 15), ["doctor/45678/2026-12-01T14:15Z", "doctor/45678/2026-12-01T14:30Z"]);
         assert_eq!(of(START, 20, 10).len(), 2);
         assert_eq!(of(START, 30, 10).len(), 3);
     }

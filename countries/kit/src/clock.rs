@@ -32,11 +32,7 @@ impl Reading {
     #[must_use]
     pub const fn instant(self) -> i64 {
         match self {
-            Self::Never { shifted: instant }
-            | Self::Once(instant)
-            | Self::Twice {
-                earlier: instant, ..
-            } => instant,
+            Self::Never { shifted: instant } | Self::Once(instant) | Self::Twice { earlier: instant, .. } => instant,
         }
     }
 }
@@ -51,20 +47,14 @@ impl ZoneClock {
         for (index, shift) in self.shifts.iter().enumerate() {
             let instant = local - i64::from(shift.offset_minutes) * MINUTE;
             let begun = index == 0 || instant >= shift.at;
-            let ended = self
-                .shifts
-                .get(index + 1)
-                .is_some_and(|next| instant >= next.at);
+            let ended = self.shifts.get(index + 1).is_some_and(|next| instant >= next.at);
             if ended {
                 shifted = instant;
             }
             match found {
                 None if begun && !ended => found = Some(instant),
                 Some(earlier) if begun && !ended => {
-                    return Reading::Twice {
-                        earlier,
-                        later: instant,
-                    };
+                    return Reading::Twice { earlier, later: instant };
                 }
                 _ => {}
             }
@@ -76,9 +66,7 @@ impl ZoneClock {
     #[must_use]
     pub fn civil(&self, instant: i64) -> Civil {
         let current = self.shifts.iter().rev().find(|shift| shift.at <= instant);
-        let offset = current
-            .or(self.shifts.first())
-            .map_or(0, |shift| shift.offset_minutes);
+        let offset = current.or(self.shifts.first()).map_or(0, |shift| shift.offset_minutes);
         utc_civil(instant + i64::from(offset) * MINUTE)
     }
 }
@@ -135,8 +123,7 @@ fn local_seconds(civil: Civil) -> i64 {
 
 fn utc_civil(instant: i64) -> Civil {
     let minutes = instant.rem_euclid(DAY) / MINUTE;
-    let [hour, minute] =
-        [minutes / 60, minutes % 60].map(|part| u8::try_from(part).unwrap_or_default());
+    let [hour, minute] = [minutes / 60, minutes % 60].map(|part| u8::try_from(part).unwrap_or_default());
     Date::from_days(instant.div_euclid(DAY)).at(Time::new(hour, minute))
 }
 
@@ -189,14 +176,8 @@ mod tests {
         let (earlier, later) = (utc("2027-04-04 02:30"), utc("2027-04-04 03:30"));
         assert_eq!(reading, Reading::Twice { earlier, later });
         assert_eq!(reading.instant(), earlier);
-        assert_eq!(
-            santiago().read(at("2027-04-03 22:59")),
-            Reading::Once(utc("2027-04-04 01:59"))
-        );
-        assert_eq!(
-            santiago().read(at("2027-04-04 00:00")),
-            Reading::Once(utc("2027-04-04 04:00"))
-        );
+        assert_eq!(santiago().read(at("2027-04-03 22:59")), Reading::Once(utc("2027-04-04 01:59")));
+        assert_eq!(santiago().read(at("2027-04-04 00:00")), Reading::Once(utc("2027-04-04 04:00")));
     }
 
     #[test]
@@ -204,14 +185,8 @@ mod tests {
         let reading = santiago().read(at("2027-09-05 00:30"));
         let shifted = utc("2027-09-05 04:30");
         assert_eq!(reading, Reading::Never { shifted });
-        assert_eq!(
-            santiago().read(at("2027-09-04 23:59")),
-            Reading::Once(utc("2027-09-05 03:59"))
-        );
-        assert_eq!(
-            santiago().read(at("2027-09-05 01:00")),
-            Reading::Once(utc("2027-09-05 04:00"))
-        );
+        assert_eq!(santiago().read(at("2027-09-04 23:59")), Reading::Once(utc("2027-09-05 03:59")));
+        assert_eq!(santiago().read(at("2027-09-05 01:00")), Reading::Once(utc("2027-09-05 04:00")));
     }
 
     #[test]
@@ -224,10 +199,7 @@ mod tests {
 
     #[test]
     fn a_clock_without_shifts_is_utc_and_no_panic() {
-        let bare = ZoneClock {
-            shifts: Vec::new(),
-            ..santiago()
-        };
+        let bare = ZoneClock { shifts: Vec::new(), ..santiago() };
         let civil = at("2027-01-15 09:30");
         assert_eq!(bare.read(civil).instant(), utc("2027-01-15 09:30"));
         assert_eq!(bare.civil(utc("2027-01-15 09:30")), civil);

@@ -21,14 +21,8 @@ impl CodeList {
         while !rows.is_empty() {
             let middle = rows.len() / 2;
             let bytes = rows.as_bytes();
-            let start = bytes[..middle]
-                .iter()
-                .rposition(is_break)
-                .map_or(0, |at| at + 1);
-            let end = bytes[middle..]
-                .iter()
-                .position(is_break)
-                .map_or(rows.len(), |at| middle + at);
+            let start = bytes[..middle].iter().rposition(is_break).map_or(0, |at| at + 1);
+            let end = bytes[middle..].iter().position(is_break).map_or(rows.len(), |at| middle + at);
             let (key, rest) = rows[start..end].split_once(',')?;
             match key.cmp(code) {
                 std::cmp::Ordering::Equal => return Some(rest),
@@ -49,10 +43,7 @@ impl CodeList {
     }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "an iterator's predicate takes a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "an iterator's predicate takes a reference")]
 fn is_break(byte: &u8) -> bool {
     *byte == b'\n'
 }

@@ -18,15 +18,11 @@ impl Document {
     #[must_use]
     pub fn of(request: Fields) -> Option<Self> {
         let text = |path| request.text(path).unwrap_or_default();
-        let number = text("/document/number")
-            .chars()
-            .filter(char::is_ascii_alphanumeric);
+        let number = text("/document/number").chars().filter(char::is_ascii_alphanumeric);
         request.has("/document").then(|| Self {
             kind: text("/document/type").into(),
             country: text("/document/country").into(),
-            number: number
-                .map(|character| character.to_ascii_uppercase())
-                .collect(),
+            number: number.map(|character| character.to_ascii_uppercase()).collect(),
         })
     }
 

@@ -57,10 +57,7 @@ impl Field {
     /// A leaf of text.
     #[must_use]
     pub fn text(path: &str, text: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            value: Value::Text(text.into()),
-        }
+        Self { path: path.into(), value: Value::Text(text.into()) }
     }
 }
 
@@ -72,6 +69,20 @@ pub fn set(fields: &mut Vec<Field>, field: Field) {
     }
 }
 
+/// A number of a register as it is without the zeros that somebody put before it: `045678` and `45678` are one doctor.
+#[must_use]
+pub fn unpadded(number: &str) -> &str {
+    number.trim_start_matches('0')
+}
+
+/// Gives the number at a path its one spelling, [`unpadded`].
+pub fn unpad(fields: &mut [Field], path: &str) {
+    let padded = fields.iter_mut().find(|field| field.path == path);
+    if let Some(Field { value: Value::Text(number), .. }) = padded {
+        *number = unpadded(number).into();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,14 +90,8 @@ mod tests {
     fn leaves() -> Vec<Field> {
         vec![
             Field::text("/document/number", "A1"),
-            Field {
-                path: "/emergency".into(),
-                value: Value::Flag(true),
-            },
-            Field {
-                path: "/age".into(),
-                value: Value::Integer(40),
-            },
+            Field { path: "/emergency".into(), value: Value::Flag(true) },
+            Field { path: "/age".into(), value: Value::Integer(40) },
         ]
     }
 
@@ -108,6 +113,15 @@ mod tests {
         assert!(fields.has("/document"));
         assert!(fields.has("/age"));
         assert!(!fields.has("/doc"));
+    }
+
+    #[test]
+    fn a_number_loses_the_zeros_before_it_and_no_others() {
+        let mut fields = vec![Field::text("/doctor", "00450"), Field::text("/hospital", "00006219")];
+        unpad(&mut fields, "/doctor");
+        unpad(&mut fields, "/absent");
+        assert_eq!(Fields::new(&fields).text("/doctor"), Some("450"));
+        assert_eq!(Fields::new(&fields).text("/hospital"), Some("00006219"));
     }
 
     #[test]

@@ -35,9 +35,7 @@ impl On {
             Self::Day(month, day) => (date.month(), date.day()) == (month, day),
             Self::Easter(days) => Date::easter(date.year()).plus(days) == date,
             Self::Rule(rule) => rule(date.year()) == Some(date),
-            Self::Once(year, month, day) => {
-                (date.year(), date.month(), date.day()) == (year, month, day)
-            }
+            Self::Once(year, month, day) => (date.year(), date.month(), date.day()) == (year, month, day),
         }
     }
 }
@@ -45,13 +43,8 @@ impl On {
 /// The name of the holiday that a place keeps on a date, the first of the table that fits.
 #[must_use]
 pub fn holiday(table: &[Holiday], date: Date, place: &str) -> Option<&'static str> {
-    let kept = |holiday: &&Holiday| {
-        holiday.on.is(date)
-            && holiday
-                .places
-                .iter()
-                .any(|prefix| place.starts_with(prefix))
-    };
+    let kept =
+        |holiday: &&Holiday| holiday.on.is(date) && holiday.places.iter().any(|prefix| place.starts_with(prefix));
     table.iter().find(kept).map(|holiday| holiday.name)
 }
 
@@ -60,26 +53,10 @@ mod tests {
     use super::*;
 
     const TABLE: &[Holiday] = &[
-        Holiday {
-            name: "new year",
-            on: On::Day(1, 1),
-            places: EVERYWHERE,
-        },
-        Holiday {
-            name: "good friday",
-            on: On::Easter(-2),
-            places: EVERYWHERE,
-        },
-        Holiday {
-            name: "harvest",
-            on: On::Rule(|year| Date::new(year, 2, 29)),
-            places: &["04", "1602"],
-        },
-        Holiday {
-            name: "census",
-            on: On::Once(2027, 6, 10),
-            places: EVERYWHERE,
-        },
+        Holiday { name: "new year", on: On::Day(1, 1), places: EVERYWHERE },
+        Holiday { name: "good friday", on: On::Easter(-2), places: EVERYWHERE },
+        Holiday { name: "harvest", on: On::Rule(|year| Date::new(year, 2, 29)), places: &["04", "1602"] },
+        Holiday { name: "census", on: On::Once(2027, 6, 10), places: EVERYWHERE },
     ];
 
     fn on(date: &str, place: &str) -> Option<&'static str> {

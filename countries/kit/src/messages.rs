@@ -25,18 +25,12 @@ pub fn catalogue(locales: &[&str], words: &[Words]) -> Vec<Message> {
 pub fn gaps(refusals: &[Violation], locales: &[&str], words: &[Words]) -> Vec<String> {
     let mut gaps = Vec::new();
     for Violation { code, params, .. } in refusals {
-        let texts = words
-            .iter()
-            .find(|(said, _)| said == code)
-            .map_or(&[][..], |(_, texts)| texts);
+        let texts = words.iter().find(|(said, _)| said == code).map_or(&[][..], |(_, texts)| texts);
         if texts.len() != locales.len() {
             gaps.push(format!("{code} is not said in every language"));
         }
         let given = |name: &&str| params.iter().any(|(param, _)| param == name);
-        let unfilled = texts
-            .iter()
-            .flat_map(|text| placeholders(text))
-            .filter(|name| !given(name));
+        let unfilled = texts.iter().flat_map(|text| placeholders(text)).filter(|name| !given(name));
         gaps.extend(unfilled.map(|name| format!("{code} gives no {name}")));
     }
     let used = |code: &str| refusals.iter().any(|refusal| refusal.code == code);
@@ -46,10 +40,7 @@ pub fn gaps(refusals: &[Violation], locales: &[&str], words: &[Words]) -> Vec<St
 }
 
 fn placeholders(text: &str) -> impl Iterator<Item = &str> {
-    text.split('{')
-        .skip(1)
-        .filter_map(|rest| rest.split_once('}'))
-        .map(|(name, _)| name)
+    text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
 #[cfg(test)]
@@ -62,10 +53,7 @@ mod tests {
     #[test]
     fn each_code_has_a_message_per_locale() {
         let catalogue = catalogue(&LOCALES, WORDS);
-        let said: Vec<_> = catalogue
-            .iter()
-            .map(|m| (m.locale.as_str(), m.text.as_str()))
-            .collect();
+        let said: Vec<_> = catalogue.iter().map(|m| (m.locale.as_str(), m.text.as_str())).collect();
         assert_eq!(said, [("es", "hasta {latest}"), ("en", "until {latest}")]);
     }
 
@@ -77,10 +65,7 @@ mod tests {
         assert_eq!(gaps(&[late()]), ["x.date.late gives no latest"; 2]);
         assert_eq!(
             gaps(&[Violation::new("", "x.other")]),
-            [
-                "x.other is not said in every language",
-                "x.date.late is never used"
-            ]
+            ["x.other is not said in every language", "x.date.late is never used"]
         );
     }
 }

@@ -122,14 +122,7 @@ impl Schedule {
 
     /// The plan of an appointment that is allowed to start then. It tells nobody.
     #[must_use]
-    pub fn plan(
-        &self,
-        clock: &ZoneClock,
-        length: Length,
-        start: Civil,
-        whom: Whom,
-        attributes: Vec<Field>,
-    ) -> Plan {
+    pub fn plan(&self, clock: &ZoneClock, length: Length, start: Civil, whom: Whom, attributes: Vec<Field>) -> Plan {
         let text = |path| Fields::new(&attributes).text(path).map(String::from);
         let (doctor, hospital) = (text("/doctor"), text("/hospital"));
         let patient = whom.claimed.then_some(whom.key.as_str());
@@ -149,13 +142,7 @@ impl Schedule {
     /// What booking an opening would make, if that is allowed. An opening of another zone is offered as the
     /// visit's own clock shows it.
     #[must_use]
-    pub fn offer(
-        &self,
-        visit: &Visit,
-        opening: &Slot,
-        doctor: Option<&str>,
-        patient: Option<&str>,
-    ) -> Option<Offer> {
+    pub fn offer(&self, visit: &Visit, opening: &Slot, doctor: Option<&str>, patient: Option<&str>) -> Option<Offer> {
         if opening.minutes < visit.length.minutes {
             return None;
         }
@@ -170,13 +157,7 @@ impl Schedule {
         })
     }
 
-    fn claims(
-        &self,
-        length: Length,
-        start: i64,
-        doctor: Option<&str>,
-        patient: Option<&str>,
-    ) -> Vec<String> {
+    fn claims(&self, length: Length, start: i64, doctor: Option<&str>, patient: Option<&str>) -> Vec<String> {
         let holders = [("doctor/", doctor), ("patient/", patient)];
         let mut all = Vec::with_capacity(8);
         for (kind, name) in holders {
@@ -201,26 +182,17 @@ impl Schedule {
     fn holiday(&self, date: Date, place: &str) -> Option<Violation> {
         let mut tables = self.holidays.iter();
         let name = tables.find_map(|table| holiday(table, date, place))?;
-        Some(
-            self.violation("/date", "date.holiday")
-                .with("holiday", name),
-        )
+        Some(self.violation("/date", "date.holiday").with("holiday", name))
     }
 
     fn too_far(&self, clock: &ZoneClock, date: Date) -> Option<Violation> {
         let latest = Date::of(clock.now)?.plus(self.horizon_days);
-        (date > latest).then(|| {
-            self.violation("/date", "date.too-far")
-                .with("latest", latest.text())
-        })
+        (date > latest).then(|| self.violation("/date", "date.too-far").with("latest", latest.text()))
     }
 
     fn off_grid(&self, length: Length, time: Option<Time>) -> Option<Violation> {
         let fits = time.is_some_and(|time| time.minute().is_multiple_of(length.every));
-        (!fits).then(|| {
-            self.violation("/time", "time.off-grid")
-                .with("every", length.every.to_string())
-        })
+        (!fits).then(|| self.violation("/time", "time.off-grid").with("every", length.every.to_string()))
     }
 
     fn closed(&self, length: Length, date: Date, time: Time) -> Option<Violation> {
@@ -230,27 +202,19 @@ impl Schedule {
             Weekday::Saturday => Some(saturday),
             _ => Some(weekdays),
         };
-        let open = hours.is_some_and(|hours| {
-            time >= hours.opens && time.minutes() + length.minutes <= hours.closes.minutes()
-        });
+        let open =
+            hours.is_some_and(|hours| time >= hours.opens && time.minutes() + length.minutes <= hours.closes.minutes());
         (!open).then(|| {
-            self.violation("/time", "time.closed")
-                .with("weekdays", weekdays.text())
-                .with("saturday", saturday.text())
+            self.violation("/time", "time.closed").with("weekdays", weekdays.text()).with("saturday", saturday.text())
         })
     }
 
     fn too_soon(&self, visit: &Visit, start: Civil) -> Option<Violation> {
-        let lead = if visit.urgent {
-            0
-        } else {
-            self.lead_minutes * 60
-        };
+        let lead = if visit.urgent { 0 } else { self.lead_minutes * 60 };
         let earliest = visit.context.now + lead;
         (visit.clock.read(start).instant() < earliest).then(|| {
             let earliest = civil_text(visit.clock.civil(earliest + 59));
-            self.violation("/time", "time.too-soon")
-                .with("earliest", earliest)
+            self.violation("/time", "time.too-soon").with("earliest", earliest)
         })
     }
 
@@ -261,11 +225,7 @@ impl Schedule {
 
 impl Length {
     fn slot(self, clock: &ZoneClock, start: Civil) -> Slot {
-        Slot {
-            start,
-            minutes: self.minutes,
-            zone: clock.zone.clone(),
-        }
+        Slot { start, minutes: self.minutes, zone: clock.zone.clone() }
     }
 }
 
@@ -281,24 +241,11 @@ mod tests {
     use crate::Shift;
     use crate::holidays::{EVERYWHERE, On};
 
-    const HOURS: Hours = Hours {
-        opens: Time::new(8, 0),
-        closes: Time::new(18, 0),
-    };
+    const HOURS: Hours = Hours { opens: Time::new(8, 0), closes: Time::new(18, 0) };
     const SCHEDULE: Schedule = Schedule {
         country: "xx",
-        week: Week {
-            weekdays: HOURS,
-            saturday: Hours {
-                opens: Time::new(9, 0),
-                closes: Time::new(12, 0),
-            },
-        },
-        holidays: &[&[Holiday {
-            name: "feast",
-            on: On::Day(12, 8),
-            places: EVERYWHERE,
-        }]],
+        week: Week { weekdays: HOURS, saturday: Hours { opens: Time::new(9, 0), closes: Time::new(12, 0) } },
+        holidays: &[&[Holiday { name: "feast", on: On::Day(12, 8), places: EVERYWHERE }]],
         lead_minutes: 60,
         horizon_days: 90,
         claim_minutes: 15,
@@ -312,10 +259,7 @@ mod tests {
             clocks: vec![ZoneClock {
                 zone: "Xx/City".into(),
                 now: start.at(Time::new(10, 0)),
-                shifts: vec![Shift {
-                    at: 0,
-                    offset_minutes: -300,
-                }],
+                shifts: vec![Shift { at: 0, offset_minutes: -300 }],
             }],
             role: "patient".into(),
         }
@@ -327,17 +271,11 @@ mod tests {
             context: &context,
             clock: &context.clocks[0],
             place: "01",
-            length: Length {
-                minutes: 30,
-                every: 15,
-            },
+            length: Length { minutes: 30, every: 15 },
             urgent,
         };
         let request = [Field::text("/date", date), Field::text("/time", time)];
-        let broken = SCHEDULE
-            .start(&visit, Fields::new(&request))
-            .err()
-            .unwrap_or_default();
+        let broken = SCHEDULE.start(&visit, Fields::new(&request)).err().unwrap_or_default();
         broken.into_iter().map(|violation| violation.code).collect()
     }
 
@@ -373,32 +311,16 @@ mod tests {
             ("2026-11-28", "11:45"),
             ("2026-11-29", "10:00"),
         ] {
-            assert_eq!(
-                codes(date, time, false),
-                ["xx.time.closed"],
-                "{date} {time}"
-            );
+            assert_eq!(codes(date, time, false), ["xx.time.closed"], "{date} {time}");
             assert!(codes(date, time, true).is_empty());
         }
     }
 
     #[test]
     fn all_that_is_wrong_is_said_at_once_and_in_order() {
-        assert_eq!(
-            codes("2026-12-08", "21:07", false),
-            ["xx.date.holiday", "xx.time.off-grid", "xx.time.closed"]
-        );
-        assert_eq!(
-            codes("2026-02-30", "21:07", false),
-            ["xx.date.nonexistent", "xx.time.off-grid"]
-        );
-        assert_eq!(
-            codes("2027-12-08", "25:00", false),
-            ["xx.date.holiday", "xx.date.too-far", "xx.time.off-grid"]
-        );
-        assert_eq!(
-            codes("", "", false),
-            ["xx.date.nonexistent", "xx.time.off-grid"]
-        );
+        assert_eq!(codes("2026-12-08", "21:07", false), ["xx.date.holiday", "xx.time.off-grid", "xx.time.closed"]);
+        assert_eq!(codes("2026-02-30", "21:07", false), ["xx.date.nonexistent", "xx.time.off-grid"]);
+        assert_eq!(codes("2027-12-08", "25:00", false), ["xx.date.holiday", "xx.date.too-far", "xx.time.off-grid"]);
+        assert_eq!(codes("", "", false), ["xx.date.nonexistent", "xx.time.off-grid"]);
     }
 }

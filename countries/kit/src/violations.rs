@@ -6,11 +6,7 @@ impl Violation {
     /// A refusal of what stands at `path`.
     #[must_use]
     pub fn new(path: &str, code: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            code: code.into(),
-            params: Vec::new(),
-        }
+        Self { path: path.into(), code: code.into(), params: Vec::new() }
     }
 
     /// With a value for the placeholder `{name}` of its message.
@@ -74,9 +70,7 @@ mod tests {
     fn findings_keep_proofs_and_every_violation_in_order() {
         let mut findings = Findings::default();
         let proof = findings.check(Ok::<_, Violation>(7));
-        findings.check(Err::<(), _>(
-            Violation::new("/a", "x.a.wrong").with("at", "1"),
-        ));
+        findings.check(Err::<(), _>(Violation::new("/a", "x.a.wrong").with("at", "1")));
         findings.note(None);
         findings.note(Some(Violation::new("/b", "x.b.wrong")));
         let found = findings.conclude(proof).expect_err("two violations");

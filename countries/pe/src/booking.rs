@@ -1,6 +1,6 @@
 //! From a request to an appointment: everything that is wrong with it, or its plan.
 
-use citas_kit::fields::{Fields, set};
+use citas_kit::fields::{Fields, set, unpad};
 use citas_kit::violations::Findings;
 use citas_kit::{Civil, Context, Field, Plan, Violation};
 
@@ -33,13 +33,11 @@ pub fn plan(context: &Context, start: Civil, patient: &Patient, attributes: Vec<
 
 /// The request with one spelling for each identity.
 fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
+    unpad(&mut request, "/doctor");
     match patient {
         Patient::Dni(number) => set(&mut request, Field::text("/dni", number)),
         Patient::Document(document) => {
-            set(
-                &mut request,
-                Field::text("/document/number", &document.number),
-            );
+            set(&mut request, Field::text("/document/number", &document.number));
         }
         Patient::Unknown => {}
     }
@@ -82,13 +80,13 @@ mod tests {
     }
 
     #[test]
+    fn a_doctor_s_number_has_one_spelling() {
+        assert_eq!(book_with(&[("/doctor", "045678")]), book_with(&[]));
+    }
+
+    #[test]
     fn every_problem_is_told_in_the_order_of_the_checks() {
-        let wrong = [
-            ("/dni", "10117410-3"),
-            ("/district", "999999"),
-            ("/date", "2027-12-08"),
-            ("/time", "21:07"),
-        ];
+        let wrong = [("/dni", "10117410-3"), ("/district", "999999"), ("/date", "2027-12-08"), ("/time", "21:07")];
         assert_eq!(
             codes(book_with(&wrong)),
             [
@@ -106,12 +104,7 @@ mod tests {
     fn an_empty_request_is_refused_without_a_panic() {
         assert_eq!(
             codes(book(&noon_in_lima(), Vec::new())),
-            [
-                "pe.patient.missing",
-                "pe.district.unknown",
-                "pe.date.nonexistent",
-                "pe.time.off-grid"
-            ]
+            ["pe.patient.missing", "pe.district.unknown", "pe.date.nonexistent", "pe.time.off-grid"]
         );
     }
 
@@ -129,10 +122,7 @@ mod tests {
     fn an_emergency_lifts_neither_grid_nor_horizon_nor_past() {
         let mut fields = request(&[("/date", "2027-02-23"), ("/time", "09:31")]);
         fields.push(crate::samples::emergency());
-        assert_eq!(
-            codes(book(&noon_in_lima(), fields)),
-            ["pe.date.too-far", "pe.time.off-grid"]
-        );
+        assert_eq!(codes(book(&noon_in_lima(), fields)), ["pe.date.too-far", "pe.time.off-grid"]);
         let mut fields = request(&[("/date", "2026-11-24"), ("/time", "11:45")]);
         fields.push(crate::samples::emergency());
         assert_eq!(codes(book(&noon_in_lima(), fields)), ["pe.time.too-soon"]);

@@ -1,26 +1,16 @@
 //! What may be done to an appointment after it is booked: cancel, reschedule, note that nobody came.
 
 use citas_kit::actions::Change;
-use citas_kit::fields::{Fields, set};
-use citas_kit::{Appointment, Context, Field, Phase, Plan, Violation};
+use citas_kit::fields::Fields;
+use citas_kit::{Appointment, Context, Field, Plan, Violation};
 
 use crate::booking;
 use crate::house::{CHANGE_HOURS, COUNTRY, SCHEDULE, visit};
 use crate::patient::Patient;
 
 /// May this be done to it, and what does it become?
-pub fn act(
-    context: &Context,
-    current: &Appointment,
-    action: &str,
-    input: &[Field],
-) -> Result<Plan, Vec<Violation>> {
-    let change = Change {
-        country: COUNTRY,
-        action,
-        context,
-        current,
-    };
+pub fn act(context: &Context, current: &Appointment, action: &str, input: &[Field]) -> Result<Plan, Vec<Violation>> {
+    let change = Change { country: COUNTRY, action, context, current };
     let act = match action {
         "cancel" => cancel,
         "reschedule" => reschedule,
@@ -32,14 +22,7 @@ pub fn act(
 }
 
 fn cancel(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {
-    change.in_time(CHANGE_HOURS)?;
-    let mut plan = release(change, Phase::Cancelled);
-    if let Some(reason) = input.text("/reason") {
-        set(
-            &mut plan.attributes,
-            Field::text("/cancellation/reason", reason),
-        );
-    }
+    let mut plan = change.cancelled(CHANGE_HOURS, patient(change), input)?;
     plan.events.push("cancelled".into());
     Ok(plan)
 }
@@ -55,36 +38,28 @@ fn reschedule(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {
 }
 
 fn no_show(change: &Change, _input: Fields) -> Result<Plan, Vec<Violation>> {
-    change.begun()?;
-    Ok(release(change, Phase::NoShow))
+    Ok(change.missed(patient(change))?)
 }
 
-fn release(change: &Change, phase: Phase) -> Plan {
-    let Appointment {
-        slot, attributes, ..
-    } = change.current;
+/// What the appointment is found by.
+fn patient(change: &Change) -> String {
+    let Appointment { slot, attributes, .. } = change.current;
     let attributes = Fields::new(attributes);
-    let start = slot
-        .as_ref()
-        .and_then(|slot| change.context.start_of(slot))
-        .unwrap_or_default();
+    let start = slot.as_ref().and_then(|slot| change.context.start_of(slot)).unwrap_or_default();
     let doctor = attributes.text("/doctor").unwrap_or_default();
-    change.release(phase, Patient::booked(attributes).whom(doctor, start).key)
+    Patient::booked(attributes).whom(doctor, start).key
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::samples::{booked, codes, noon_in_lima};
+    use citas_kit::Phase;
 
     /// The example's appointment starts at 09:30 in Lima on 1 December.
     fn hours_before(hours: i64, role: &str) -> Context {
         let noon = noon_in_lima();
-        Context {
-            now: noon.now + 7 * 86_400 - 9000 - hours * 3600,
-            role: role.into(),
-            ..noon
-        }
+        Context { now: noon.now + 7 * 86_400 - 9000 - hours * 3600, role: role.into(), ..noon }
     }
 
     fn to(date: &str, time: &str) -> Vec<Field> {
@@ -100,20 +75,14 @@ mod tests {
         assert_eq!(plan.slot, booked().slot);
         assert_eq!(plan.patient, "dni:10117410");
         assert_eq!(plan.events, ["cancelled"]);
-        assert_eq!(
-            Fields::new(&plan.attributes).text("/cancellation/reason"),
-            Some("viaje")
-        );
+        assert_eq!(Fields::new(&plan.attributes).text("/cancellation/reason"), Some("viaje"));
     }
 
     #[test]
     fn patients_change_until_two_hours_before() {
         assert!(act(&hours_before(2, "patient"), &booked(), "cancel", &[]).is_ok());
         let late = hours_before(1, "patient");
-        assert_eq!(
-            codes(act(&late, &booked(), "cancel", &[])),
-            ["pe.cancel.too-late"]
-        );
+        assert_eq!(codes(act(&late, &booked(), "cancel", &[])), ["pe.cancel.too-late"]);
         let moved = act(&late, &booked(), "reschedule", &to("2026-12-02", "09:30"));
         assert_eq!(codes(moved), ["pe.reschedule.too-late"]);
         assert!(act(&hours_before(1, "staff"), &booked(), "cancel", &[]).is_ok());
@@ -121,33 +90,19 @@ mod tests {
 
     #[test]
     fn rescheduling_claims_the_new_time_and_keeps_the_rest() {
-        let plan = act(
-            &noon_in_lima(),
-            &booked(),
-            "reschedule",
-            &to("2026-12-02", "10:15"),
-        )
-        .expect("allowed");
+        let plan = act(&noon_in_lima(), &booked(), "reschedule", &to("2026-12-02", "10:15")).expect("allowed");
         assert_eq!(plan.claims[0], "doctor/45678/2026-12-02T15:15Z");
         assert_eq!(plan.claims[3], "patient/dni:10117410/2026-12-02T15:30Z");
         let attributes = Fields::new(&plan.attributes);
         assert_eq!(attributes.text("/date"), Some("2026-12-02"));
         assert_eq!(attributes.text("/time"), Some("10:15"));
         assert_eq!(attributes.text("/email"), Some("ana@example.com"));
-        assert_eq!(
-            (plan.phase, plan.events),
-            (Phase::Booked, vec!["rescheduled".to_string()])
-        );
+        assert_eq!((plan.phase, plan.events), (Phase::Booked, vec!["rescheduled".to_string()]));
     }
 
     #[test]
     fn rescheduling_checks_the_new_time_like_a_booking() {
-        let moved = act(
-            &noon_in_lima(),
-            &booked(),
-            "reschedule",
-            &to("2026-12-08", "20:00"),
-        );
+        let moved = act(&noon_in_lima(), &booked(), "reschedule", &to("2026-12-08", "20:00"));
         assert_eq!(codes(moved), ["pe.date.holiday", "pe.time.closed"]);
     }
 
@@ -162,10 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_over_stays_as_it_is() {
-        let over = Appointment {
-            phase: Phase::Cancelled,
-            ..booked()
-        };
+        let over = Appointment { phase: Phase::Cancelled, ..booked() };
         for action in ["cancel", "reschedule", "no-show"] {
             let refused = act(&hours_before(-1, "staff"), &over, action, &[]);
             assert_eq!(codes(refused), [format!("pe.{action}.not-allowed-now")]);
@@ -174,9 +126,6 @@ mod tests {
 
     #[test]
     fn an_action_that_peru_does_not_have_is_refused() {
-        assert_eq!(
-            codes(act(&noon_in_lima(), &booked(), "confirm", &[])),
-            ["pe.action.unknown"]
-        );
+        assert_eq!(codes(act(&noon_in_lima(), &booked(), "confirm", &[])), ["pe.action.unknown"]);
     }
 }

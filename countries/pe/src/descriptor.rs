@@ -15,23 +15,11 @@ pub fn descriptor() -> Descriptor {
         locales: LOCALES.map(String::from).into(),
         request_schema: include_str!("schema/request.json").into(),
         appointment_schema: include_str!("schema/appointment.json").into(),
-        actions: vec![
-            Action::new(
-                "cancel",
-                &["patient", "staff", "platform"],
-                include_str!("schema/cancel.json"),
-            ),
-            Action::new(
-                "reschedule",
-                &["patient", "staff", "platform"],
-                include_str!("schema/reschedule.json"),
-            ),
-            Action::new(
-                "no-show",
-                &["staff", "platform"],
-                include_str!("schema/no-show.json"),
-            ),
-        ],
+        actions: Action::standard(
+            include_str!("schema/cancel.json"),
+            include_str!("schema/reschedule.json"),
+            include_str!("schema/no-show.json"),
+        ),
         messages: catalogue(&LOCALES, WORDS),
     }
 }

@@ -15,9 +15,7 @@ pub fn name(ubigeo: &str) -> Option<&'static str> {
 /// Whether the request names no district of Peru.
 pub fn unknown(request: Fields) -> Option<Violation> {
     let ubigeo = request.text("/district").unwrap_or_default();
-    name(ubigeo)
-        .is_none()
-        .then(|| Violation::new("/district", "pe.district.unknown").with("district", ubigeo))
+    name(ubigeo).is_none().then(|| Violation::new("/district", "pe.district.unknown").with("district", ubigeo))
 }
 
 #[cfg(test)]

@@ -31,10 +31,7 @@ fn fits(number: &str, check: u8) -> bool {
     const WEIGHTS: [usize; 8] = [3, 2, 7, 6, 5, 4, 3, 2];
     const DIGITS: &[u8; 11] = b"65432110987";
     const LETTERS: &[u8; 11] = b"KJIHGFEDCBA";
-    let weighted = number
-        .bytes()
-        .zip(WEIGHTS)
-        .map(|(digit, weight)| usize::from(digit - b'0') * weight);
+    let weighted = number.bytes().zip(WEIGHTS).map(|(digit, weight)| usize::from(digit - b'0') * weight);
     let rest = weighted.sum::<usize>() % 11;
     [DIGITS[rest], LETTERS[rest]].contains(&check.to_ascii_uppercase())
 }
@@ -59,17 +56,9 @@ mod tests {
             "07023847-6",
             "07023847-K",
         ] {
-            assert_eq!(
-                Dni::parse(known).map(Dni::number),
-                Some(&known[..8]),
-                "{known}"
-            );
+            assert_eq!(Dni::parse(known).map(Dni::number), Some(&known[..8]), "{known}");
             let joined = known.replace('-', "");
-            assert_eq!(
-                Dni::parse(&joined).map(Dni::number),
-                Some(&known[..8]),
-                "{joined}"
-            );
+            assert_eq!(Dni::parse(&joined).map(Dni::number), Some(&known[..8]), "{joined}");
         }
         assert!(Dni::parse("07023847-k").is_some());
     }
@@ -83,11 +72,7 @@ mod tests {
     fn every_other_check_character_is_refused() {
         for check in ('0'..='9').chain('A'..='Z') {
             let right = matches!(check, '2' | 'G');
-            assert_eq!(
-                Dni::parse(&format!("10117410-{check}")).is_some(),
-                right,
-                "{check}"
-            );
+            assert_eq!(Dni::parse(&format!("10117410-{check}")).is_some(), right, "{check}");
         }
     }
 

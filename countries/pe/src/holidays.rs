@@ -41,9 +41,7 @@ mod tests {
 
     fn year(year: i16, place: &str) -> Vec<String> {
         let first = Date::new(year, 1, 1).expect("new year");
-        let days = (0..366)
-            .map(|day| first.plus(day))
-            .filter(|date| date.year() == year);
+        let days = (0..366).map(|day| first.plus(day)).filter(|date| date.year() == year);
         let kept = days.filter(|date| holiday(HOLIDAYS, *date, place).is_some());
         kept.map(|date| date.text()[5..].to_owned()).collect()
     }
@@ -51,8 +49,8 @@ mod tests {
     /// The sixteen of a year in which Maundy Thursday and Good Friday fall on these days.
     fn calendar(thursday: &str, friday: &str) -> Vec<String> {
         let days = [
-            "01-01", thursday, friday, "05-01", "06-07", "06-29", "07-23", "07-28", "07-29",
-            "08-06", "08-30", "10-08", "11-01", "12-08", "12-09", "12-25",
+            "01-01", thursday, friday, "05-01", "06-07", "06-29", "07-23", "07-28", "07-29", "08-06", "08-30", "10-08",
+            "11-01", "12-08", "12-09", "12-25",
         ];
         days.map(String::from).into()
     }
@@ -72,11 +70,7 @@ mod tests {
 
     #[test]
     fn regional_holidays_stay_in_their_regions() {
-        for (region, day) in [
-            ("040101", "08-15"),
-            ("100101", "08-15"),
-            ("230101", "05-26"),
-        ] {
+        for (region, day) in [("040101", "08-15"), ("100101", "08-15"), ("230101", "05-26")] {
             let kept = year(2026, region);
             assert_eq!(kept.len(), 17, "{region}");
             assert!(kept.contains(&day.to_string()), "{region}");

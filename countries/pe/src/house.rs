@@ -17,24 +17,15 @@ pub const ZONE: &str = "America/Lima";
 pub const CHANGE_HOURS: i64 = 2;
 
 /// Half an hour, from any quarter hour.
-pub const LENGTH: Length = Length {
-    minutes: 30,
-    every: 15,
-};
+pub const LENGTH: Length = Length { minutes: 30, every: 15 };
 
 /// Monday to Saturday.
-const HOURS: Hours = Hours {
-    opens: Time::new(7, 0),
-    closes: Time::new(20, 0),
-};
+const HOURS: Hours = Hours { opens: Time::new(7, 0), closes: Time::new(20, 0) };
 
 /// Peru's rules of date and time.
 pub const SCHEDULE: Schedule = Schedule {
     country: COUNTRY,
-    week: Week {
-        weekdays: HOURS,
-        saturday: HOURS,
-    },
+    week: Week { weekdays: HOURS, saturday: HOURS },
     holidays: &[HOLIDAYS],
     lead_minutes: 60,
     horizon_days: 90,

@@ -16,8 +16,8 @@ mod samples;
 mod view;
 
 use citas_kit::{
-    Appointment, AppointmentRules, Context, Descriptor, Field, Notice, NoticeRules, Offer, Plan,
-    Slot, SlotRules, Violation,
+    Appointment, AppointmentRules, Context, Descriptor, Field, Notice, NoticeRules, Offer, Plan, Slot, SlotRules,
+    Violation,
 };
 
 /// Peru's rules; stateless, for a component or for native callers.
@@ -33,12 +33,7 @@ impl AppointmentRules for Peru {
         booking::book(&context, request)
     }
 
-    fn act(
-        context: Context,
-        current: Appointment,
-        action: String,
-        input: Vec<Field>,
-    ) -> Result<Plan, Vec<Violation>> {
+    fn act(context: Context, current: Appointment, action: String, input: Vec<Field>) -> Result<Plan, Vec<Violation>> {
         changes::act(&context, &current, &action, &input)
     }
 

@@ -28,13 +28,7 @@ pub const WORDS: &[Words] = &[
             "There is no district with code {district}. Use INEI's six-digit UBIGEO.",
         ],
     ),
-    (
-        "pe.date.nonexistent",
-        &[
-            "Esa fecha no existe en el calendario.",
-            "That date does not exist in the calendar.",
-        ],
-    ),
+    ("pe.date.nonexistent", &["Esa fecha no existe en el calendario.", "That date does not exist in the calendar."]),
     (
         "pe.date.holiday",
         &[
@@ -100,10 +94,7 @@ pub const WORDS: &[Words] = &[
     ),
     (
         "pe.no-show.too-early",
-        &[
-            "La hora de la cita todavía no ha llegado.",
-            "The time of the appointment has not come yet.",
-        ],
+        &["La hora de la cita todavía no ha llegado.", "The time of the appointment has not come yet."],
     ),
     (
         "pe.no-show.not-allowed-now",
@@ -112,13 +103,7 @@ pub const WORDS: &[Words] = &[
             "The no-show can no longer be recorded (the appointment is {phase}).",
         ],
     ),
-    (
-        "pe.action.unknown",
-        &[
-            "No existe la acción {action}.",
-            "There is no action {action}.",
-        ],
-    ),
+    ("pe.action.unknown", &["No existe la acción {action}.", "There is no action {action}."]),
 ];
 
 #[cfg(test)]
@@ -132,39 +117,19 @@ mod tests {
     /// Refusals that between them use every code.
     fn refusals() -> Vec<Violation> {
         let now = noon_in_lima();
-        let nearly_there = Context {
-            now: now.now + 7 * 86_400 - 12_000,
-            ..now.clone()
-        };
-        let over = Appointment {
-            phase: Phase::Cancelled,
-            ..booked()
-        };
+        let nearly_there = Context { now: now.now + 7 * 86_400 - 12_000, ..now.clone() };
+        let over = Appointment { phase: Phase::Cancelled, ..booked() };
         let mut anonymous = request(&[("/date", "2026-02-30")]);
         anonymous.retain(|field| field.path != "/dni");
         let mut past = request(&[("/date", "2026-11-24"), ("/time", "09:00")]);
         past.push(emergency());
-        let everything = request(&[
-            ("/dni", "10117410-3"),
-            ("/district", "999999"),
-            ("/date", "2027-12-08"),
-            ("/time", "21:07"),
-        ]);
+        let everything =
+            request(&[("/dni", "10117410-3"), ("/district", "999999"), ("/date", "2027-12-08"), ("/time", "21:07")]);
         let acts = ["cancel", "reschedule", "no-show", "fly"];
-        let answers = [
-            booking::book(&now, anonymous),
-            booking::book(&now, past),
-            booking::book(&now, everything),
-        ];
+        let answers = [booking::book(&now, anonymous), booking::book(&now, past), booking::book(&now, everything)];
         let late = acts.map(|action| changes::act(&nearly_there, &booked(), action, &[]));
         let over = acts.map(|action| changes::act(&now, &over, action, &[]));
-        answers
-            .into_iter()
-            .chain(late)
-            .chain(over)
-            .filter_map(Result::err)
-            .flatten()
-            .collect()
+        answers.into_iter().chain(late).chain(over).filter_map(Result::err).flatten().collect()
     }
 
     #[test]

@@ -12,10 +12,7 @@ pub fn notices(event: &str, current: &Appointment) -> Option<Notice> {
     let (title, closing) = match event {
         "booked" => ("Su cita médica está reservada", INVITED),
         "rescheduled" => ("Su cita médica fue reprogramada", INVITED),
-        "cancelled" => (
-            "Su cita médica fue cancelada",
-            "Si no lo solicitó, comuníquese con el establecimiento.",
-        ),
+        "cancelled" => ("Su cita médica fue cancelada", "Si no lo solicitó, comuníquese con el establecimiento."),
         _ => return None,
     };
     let booked = Fields::new(&current.attributes);
@@ -40,10 +37,7 @@ fn details(current: &Appointment, booked: Fields, start: Civil) -> Vec<(&'static
     let district = districts::name(said("/district")).unwrap_or_default();
     vec![
         ("Fecha", long_date(start)),
-        (
-            "Hora",
-            format!("{} (hora del Perú)", Time::of(start).text()),
-        ),
+        ("Hora", format!("{} (hora del Perú)", Time::of(start).text())),
         ("Médico", format!("CMP {}", said("/doctor"))),
         ("Establecimiento", format!("IPRESS {}", said("/hospital"))),
         ("Distrito", district.into()),
@@ -58,20 +52,9 @@ fn text(title: &str, details: &[(&str, String)], closing: &str) -> String {
 }
 
 fn html(title: &str, details: &[(&str, String)], closing: &str) -> String {
-    let row = |(label, value): &(&str, String)| {
-        ["<dt>", *label, "</dt><dd>", &escaped(value), "</dd>"].concat()
-    };
+    let row = |(label, value): &(&str, String)| ["<dt>", *label, "</dt><dd>", &escaped(value), "</dd>"].concat();
     let rows: String = details.iter().map(row).collect();
-    [
-        "<h1>",
-        title,
-        "</h1><dl>",
-        &rows,
-        "</dl><p>",
-        closing,
-        "</p>",
-    ]
-    .concat()
+    ["<h1>", title, "</h1><dl>", &rows, "</dl><p>", closing, "</p>"].concat()
 }
 
 /// Text that is safe between tags and in attributes.
@@ -133,36 +116,17 @@ mod tests {
     fn a_booking_is_told_to_the_patient() {
         let notice = notices("booked", &booked()).expect("a mail");
         assert_eq!(notice.to, "ana@example.com");
-        assert_eq!(
-            notice.subject,
-            "Su cita médica está reservada: martes 1 de diciembre de 2026, 09:30"
-        );
-        for said in [
-            "CMP 45678",
-            "IPRESS 00006219",
-            "Miraflores",
-            "09:30 (hora del Perú)",
-        ] {
+        assert_eq!(notice.subject, "Su cita médica está reservada: martes 1 de diciembre de 2026, 09:30");
+        for said in ["CMP 45678", "IPRESS 00006219", "Miraflores", "09:30 (hora del Perú)"] {
             assert!(notice.text.contains(said), "{said}");
-            assert!(
-                notice
-                    .html
-                    .as_deref()
-                    .is_some_and(|html| html.contains(said)),
-                "{said}"
-            );
+            assert!(notice.html.as_deref().is_some_and(|html| html.contains(said)), "{said}");
         }
         assert!(notice.invite);
     }
 
     #[test]
     fn moving_and_cancelling_are_told_and_nothing_else() {
-        for (event, told) in [
-            ("rescheduled", true),
-            ("cancelled", true),
-            ("no-show", false),
-            ("", false),
-        ] {
+        for (event, told) in [("rescheduled", true), ("cancelled", true), ("no-show", false), ("", false)] {
             assert_eq!(notices(event, &booked()).is_some(), told, "{event}");
         }
     }
@@ -171,10 +135,7 @@ mod tests {
     fn the_reason_stays_between_patient_and_doctor() {
         let mut appointment = booked();
         for path in ["/reason", "/cancellation/reason"] {
-            set(
-                &mut appointment.attributes,
-                Field::text(path, "dolor de rodilla"),
-            );
+            set(&mut appointment.attributes, Field::text(path, "dolor de rodilla"));
         }
         let notice = notices("cancelled", &appointment).expect("a mail");
         let whole = [notice.subject, notice.text, notice.html.unwrap_or_default()].concat();
@@ -184,22 +145,15 @@ mod tests {
     #[test]
     fn markup_in_a_value_is_shown_not_run() {
         let mut appointment = booked();
-        set(
-            &mut appointment.attributes,
-            Field::text("/doctor", "<b onclick='x'>&\""),
-        );
-        let html = notices("booked", &appointment)
-            .and_then(|notice| notice.html)
-            .expect("a mail");
+        set(&mut appointment.attributes, Field::text("/doctor", "<b onclick='x'>&\""));
+        let html = notices("booked", &appointment).and_then(|notice| notice.html).expect("a mail");
         assert!(html.contains("CMP &lt;b onclick=&#39;x&#39;&gt;&amp;&quot;"));
     }
 
     #[test]
     fn without_an_address_there_is_no_mail() {
         let mut appointment = booked();
-        appointment
-            .attributes
-            .retain(|field| field.path != "/email");
+        appointment.attributes.retain(|field| field.path != "/email");
         assert_eq!(notices("booked", &appointment), None);
     }
 }

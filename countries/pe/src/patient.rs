@@ -25,9 +25,7 @@ impl Patient {
     pub fn of(request: Fields) -> Result<Self, Vec<Violation>> {
         let mut findings = Findings::default();
         let given = request.has("/dni");
-        let dni = given
-            .then(|| dni(request))
-            .and_then(|dni| findings.check(dni));
+        let dni = given.then(|| dni(request)).and_then(|dni| findings.check(dni));
         let patient = match (given, Document::of(request)) {
             (true, None) => dni,
             (false, Some(document)) => Some(Self::Document(document)),
@@ -76,31 +74,19 @@ mod tests {
     use super::*;
     use citas_kit::{Field, Value};
 
-    const PASSPORT: [(&str, &str); 3] = [
-        ("/document/type", "passport"),
-        ("/document/number", "ab12345"),
-        ("/document/country", "VEN"),
-    ];
+    const PASSPORT: [(&str, &str); 3] =
+        [("/document/type", "passport"), ("/document/number", "ab12345"), ("/document/country", "VEN")];
 
     fn of(leaves: &[(&str, &str)], emergency: bool) -> Result<Patient, Vec<String>> {
-        let mut fields: Vec<_> = leaves
-            .iter()
-            .map(|(path, text)| Field::text(path, *text))
-            .collect();
-        fields.push(Field {
-            path: "/emergency".into(),
-            value: Value::Flag(emergency),
-        });
+        let mut fields: Vec<_> = leaves.iter().map(|(path, text)| Field::text(path, *text)).collect();
+        fields.push(Field { path: "/emergency".into(), value: Value::Flag(emergency) });
         let codes = |violations: Vec<Violation>| violations.into_iter().map(|v| v.code).collect();
         Patient::of(Fields::new(&fields)).map_err(codes)
     }
 
     #[test]
     fn one_of_the_two_identifies() {
-        assert_eq!(
-            of(&[("/dni", "10117410-2")], false),
-            Ok(Patient::Dni("10117410".into()))
-        );
+        assert_eq!(of(&[("/dni", "10117410-2")], false), Ok(Patient::Dni("10117410".into())));
         let passport = of(&PASSPORT, false).expect("a passport");
         assert_eq!(passport.key().as_deref(), Some("passport:VEN:AB12345"));
     }
@@ -116,17 +102,8 @@ mod tests {
     #[test]
     fn a_wrong_check_digit_is_told_along_with_the_rest() {
         let both = [&PASSPORT[..], &[("/dni", "10117410-3")]].concat();
-        assert_eq!(
-            of(&both, false),
-            Err(vec![
-                "pe.dni.check-digit".into(),
-                "pe.patient.missing".into()
-            ])
-        );
-        assert_eq!(
-            of(&[("/dni", "10117410-3")], true),
-            Err(vec!["pe.dni.check-digit".into()])
-        );
+        assert_eq!(of(&both, false), Err(vec!["pe.dni.check-digit".into(), "pe.patient.missing".into()]));
+        assert_eq!(of(&[("/dni", "10117410-3")], true), Err(vec!["pe.dni.check-digit".into()]));
     }
 
     #[test]

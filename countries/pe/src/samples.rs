@@ -12,10 +12,7 @@ pub fn noon_in_lima() -> Context {
         clocks: vec![ZoneClock {
             zone: "America/Lima".into(),
             now: day.at(Time::new(12, 0)),
-            shifts: vec![Shift {
-                at: 0,
-                offset_minutes: -300,
-            }],
+            shifts: vec![Shift { at: 0, offset_minutes: -300 }],
         }],
         role: "patient".into(),
     }
@@ -41,21 +38,12 @@ pub fn request(changes: &[(&str, &str)]) -> Vec<Field> {
 
 /// The leaf that makes a request an emergency.
 pub fn emergency() -> Field {
-    Field {
-        path: "/emergency".into(),
-        value: Value::Flag(true),
-    }
+    Field { path: "/emergency".into(), value: Value::Flag(true) }
 }
 
 /// The appointment that the host stores for a plan.
 pub fn stored(plan: Plan) -> Appointment {
-    Appointment {
-        id: "0193".into(),
-        phase: plan.phase,
-        slot: plan.slot,
-        revision: 1,
-        attributes: plan.attributes,
-    }
+    Appointment { id: "0193".into(), phase: plan.phase, slot: plan.slot, revision: 1, attributes: plan.attributes }
 }
 
 /// The appointment of the example, booked at noon.
@@ -66,8 +54,5 @@ pub fn booked() -> Appointment {
 /// The codes of a refusal; none if it was allowed.
 pub fn codes(answer: Result<Plan, Vec<Violation>>) -> Vec<String> {
     let violations = answer.err().unwrap_or_default();
-    violations
-        .into_iter()
-        .map(|violation| violation.code)
-        .collect()
+    violations.into_iter().map(|violation| violation.code).collect()
 }

@@ -8,16 +8,11 @@ use crate::districts;
 /// The country's fields of an appointment.
 pub fn present(appointment: Appointment) -> Vec<Field> {
     let mut fields = appointment.attributes;
-    let district = Fields::new(&fields)
-        .text("/district")
-        .and_then(districts::name);
+    let district = Fields::new(&fields).text("/district").and_then(districts::name);
     if let Some(name) = district {
         set(&mut fields, Field::text("/districtName", name));
     }
-    set(
-        &mut fields,
-        Field::text("/status", status(appointment.phase)),
-    );
+    set(&mut fields, Field::text("/status", status(appointment.phase)));
     fields
 }
 
@@ -42,12 +37,9 @@ mod tests {
     fn clients_see_what_was_booked_with_its_status_and_district() {
         let fields = present(booked());
         let fields = Fields::new(&fields);
-        for (path, text) in [
-            ("/status", "reservada"),
-            ("/districtName", "Miraflores"),
-            ("/dni", "10117410"),
-            ("/time", "09:30"),
-        ] {
+        for (path, text) in
+            [("/status", "reservada"), ("/districtName", "Miraflores"), ("/dni", "10117410"), ("/time", "09:30")]
+        {
             assert_eq!(fields.text(path), Some(text), "{path}");
         }
     }
@@ -55,10 +47,7 @@ mod tests {
     #[test]
     fn a_district_that_was_since_abolished_has_no_name() {
         let mut appointment = booked();
-        set(
-            &mut appointment.attributes,
-            Field::text("/district", "999999"),
-        );
+        set(&mut appointment.attributes, Field::text("/district", "999999"));
         assert!(!Fields::new(&present(appointment)).has("/districtName"));
     }
 }

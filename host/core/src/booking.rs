@@ -12,7 +12,7 @@ use crate::appointment::{Appointment, CountryCode, Field, Provenance, Revision, 
 use crate::catalogue::Catalogue;
 use crate::event::Event;
 use crate::idempotency::{InUse, KeyInUse, KeysInUse};
-use crate::json::flatten;
+use crate::json::{TooManyLeaves, flatten};
 use crate::ledger::{Change, CommitError, Ledger, Page, Position, Query, Unavailable};
 use crate::loaded::LoadedRules;
 use crate::rules::{CONTRACT, Context, Fault, Plan, Role, Violation};
@@ -20,6 +20,9 @@ use crate::time::{Clock, Ids, Instant};
 
 /// How often an action without `If-Match` is judged anew because somebody else was faster.
 const MOST_ATTEMPTS: usize = 5;
+
+/// How many of a caller's appointments to come are looked through for one that stands in the way.
+const MOST_OWN: usize = 100;
 
 /// A code that ends so means: not in this phase.
 const NOT_ALLOWED_NOW: &str = ".not-allowed-now";
@@ -46,10 +49,10 @@ pub enum BookingError {
     #[error("this cannot be done to the appointment as it stands")]
     NotAllowedNow(Vec<Violation>),
     /// Somebody else has it.
-    #[error("`{claim}` is taken")]
+    #[error("somebody else has {}", .claim.as_deref().unwrap_or("that time"))]
     SlotTaken {
-        /// What is taken.
-        claim: String,
+        /// What is taken, where the caller may know it.
+        claim: Option<String>,
         /// Free slots near the one asked for, the nearest first.
         free: Vec<FreeSlot>,
     },
@@ -65,6 +68,12 @@ pub enum BookingError {
     /// The key came with another request before.
     #[error("this Idempotency-Key came with another request before")]
     KeyReused,
+    /// It is more than the rules can be given.
+    #[error("the request is more than the rules can be given, which is {limit} bytes")]
+    TooLarge {
+        /// In bytes.
+        limit: usize,
+    },
     /// The country's rules gave no answer.
     #[error("the rules gave no answer")]
     RulesUnavailable(#[source] Option<Fault>),
@@ -75,7 +84,10 @@ pub enum BookingError {
 
 impl From<Fault> for BookingError {
     fn from(fault: Fault) -> Self {
-        Self::RulesUnavailable(Some(fault))
+        match fault {
+            Fault::InputTooLarge { limit } => Self::TooLarge { limit },
+            fault => Self::RulesUnavailable(Some(fault)),
+        }
     }
 }
 
@@ -95,6 +107,8 @@ pub struct View {
     pub revision: Revision,
     /// The country's part of what clients see.
     pub fields: Map<String, Json>,
+    /// Digest of the rules that show it so: those in force, whichever decided.
+    pub shown_by: String,
 }
 
 /// What a caller asks of an appointment.
@@ -162,7 +176,7 @@ impl Booking {
         }
         refuse(rules.check_request(&request))?;
         let now = self.clock.now();
-        let (input, context) = (flatten(&request), rules.context(now, role));
+        let (input, context) = (leaves(&request)?, rules.context(now, role));
         let asked = Asked { caller, rules, action: "book", input, context, now, key };
         let plan = asked.rules.book(&asked.context, &asked.input).await?;
         let plan = plan.map_err(refusal)?;
@@ -195,7 +209,7 @@ impl Booking {
         }
         refuse(action.check(&input))?;
         let now = self.clock.now();
-        let (input, context) = (flatten(&input), rules.context(now, role));
+        let (input, context) = (leaves(&input)?, rules.context(now, role));
         let asked = Asked { caller, rules: rules.clone(), action: name, input, context, now, key };
         for _ in 0..MOST_ATTEMPTS {
             let at = current.appointment.revision;
@@ -238,14 +252,24 @@ impl Booking {
         Ok((views(&rules, items).await?, next))
     }
 
-    /// All revisions of an appointment, the first one first.
+    /// Revisions of an appointment after the `after`th, the first one first, at most `limit`; and whether there are more.
     ///
     /// # Errors
     /// See [`BookingError`].
-    pub async fn history(&self, caller: &Caller, country: CountryCode, id: Uuid) -> Result<Vec<View>, BookingError> {
+    pub async fn history(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        id: Uuid,
+        after: u32,
+        limit: usize,
+    ) -> Result<(Vec<View>, bool), BookingError> {
         let (rules, role) = self.enter(caller, country, Scope::Read)?;
         self.visible(caller, country, role, id).await?;
-        views(&rules, self.ledger.history(country, id).await?).await
+        let mut revisions = self.ledger.history(country, id, after, limit + 1).await?;
+        let more = revisions.len() > limit;
+        revisions.truncate(limit);
+        Ok((views(&rules, revisions).await?, more))
     }
 
     /// The rules of the country, and the caller's part in it.
@@ -315,12 +339,11 @@ impl Booking {
             receipt,
             revision: revision.clone(),
         };
+        // Whatever the rules may still fail at comes before the change is stored: an answer of 503 means that it is not.
+        let view = view(rules, revision).await?;
         match self.ledger.commit(change).await {
-            Ok(()) => view(rules, revision).await,
-            Err(CommitError::ClaimTaken(claim)) => {
-                let free = self.free_slots(asked, before, plan.slot.as_ref()).await;
-                Err(BookingError::SlotTaken { claim, free })
-            }
+            Ok(()) => Ok(view),
+            Err(CommitError::ClaimTaken(claim)) => Err(self.taken(asked, before, &plan, claim).await),
             Err(CommitError::KeyUsed) => self.earlier(rules, asked.key.as_ref()).await?.ok_or(BookingError::InProgress),
             Err(CommitError::Stale) => {
                 Err(BookingError::Stale { current: before.map_or(0, |before| before.appointment.revision) })
@@ -367,7 +390,31 @@ impl Booking {
         }
     }
 
-    /// What could be booked instead. A courtesy: where it cannot be had, there is none.
+    /// What is taken, and what could be booked instead. A patient who meets the time of somebody else's patient is told
+    /// neither: what that patient has and when they are free is not theirs to know.
+    async fn taken(&self, asked: &Asked<'_>, before: Option<&Revision>, plan: &Plan, claim: String) -> BookingError {
+        let of_patient = asked.context.role == Role::Patient && claim.contains(&plan.patient);
+        if of_patient && !self.owns(asked, &plan.patient, &claim).await {
+            return BookingError::SlotTaken { claim: None, free: Vec::new() };
+        }
+        let free = self.free_slots(asked, before, plan.slot.as_ref()).await;
+        BookingError::SlotTaken { claim: Some(claim), free }
+    }
+
+    /// Whether the caller booked what holds a claim of this patient; no, where that cannot be told.
+    async fn owns(&self, asked: &Asked<'_>, patient: &str, claim: &str) -> bool {
+        let query = Query {
+            owner: Some(asked.caller.subject.clone()),
+            patient: Some(patient.to_owned()),
+            from: Some(asked.now),
+            limit: MOST_OWN,
+            ..Query::default()
+        };
+        let own = self.ledger.page(asked.rules.country, &query).await.map_or_else(|_| Vec::new(), |page| page.items);
+        own.iter().any(|held| held.claims.iter().any(|held| held == claim))
+    }
+
+    /// A courtesy: where it cannot be had, there is none.
     async fn free_slots(&self, asked: &Asked<'_>, before: Option<&Revision>, wanted: Option<&Slot>) -> Vec<FreeSlot> {
         let Some(wanted) = wanted else { return Vec::new() };
         let attributes = before.map_or_else(Vec::new, |before| before.appointment.attributes.clone());
@@ -386,6 +433,11 @@ fn starts_at(rules: &LoadedRules, slot: Option<&Slot>) -> Result<Option<Timestam
     }
 }
 
+/// What the rules see of a document.
+fn leaves(document: &Json) -> Result<Vec<Field>, BookingError> {
+    flatten(document).map_err(|TooManyLeaves { limit }| BookingError::TooLarge { limit })
+}
+
 fn refuse(violations: Vec<Violation>) -> Result<(), BookingError> {
     if violations.is_empty() { Ok(()) } else { Err(BookingError::Violations(violations)) }
 }
@@ -399,11 +451,12 @@ fn refusal(violations: Vec<Violation>) -> BookingError {
 
 async fn view(rules: &LoadedRules, revision: Revision) -> Result<View, BookingError> {
     let fields = rules.present(&[&revision.appointment]).await?.pop().unwrap_or_default();
-    Ok(View { revision, fields })
+    Ok(View { revision, fields, shown_by: rules.id.digest.clone() })
 }
 
 async fn views(rules: &LoadedRules, revisions: Vec<Revision>) -> Result<Vec<View>, BookingError> {
     let appointments: Vec<&Appointment> = revisions.iter().map(|revision| &revision.appointment).collect();
     let fields = rules.present(&appointments).await?;
-    Ok(revisions.into_iter().zip(fields).map(|(revision, fields)| View { revision, fields }).collect())
+    let view = |(revision, fields)| View { revision, fields, shown_by: rules.id.digest.clone() };
+    Ok(revisions.into_iter().zip(fields).map(view).collect())
 }

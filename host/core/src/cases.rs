@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use crate::appointment::{Appointment, Slot};
+use crate::appointment::{Appointment, Field, Slot};
 use crate::json::{flatten, nest};
 use crate::loaded::LoadedRules;
 use crate::rules::{Fault, Notice, Offer, Plan, Role, Verdict, Violation};
@@ -122,7 +122,7 @@ fn check(rules: &LoadedRules, case: &Case) -> Result<(), String> {
         }
         Case { book: None, act: None, offers: Some(asked), notices: None, present: None, .. } => {
             let context = rules.context(case.now, case.role);
-            let found = rules.rules().offers(&context, &flatten(&asked.place), &asked.openings).map_err(said)?;
+            let found = rules.rules().offers(&context, &leaves(&asked.place)?, &asked.openings).map_err(said)?;
             let found: Vec<Json> = found.unwrap_or_default().iter().map(offer_json).collect();
             equal("offers", case.expect.offers.as_ref().unwrap_or(&Json::Null), &Json::from(found))
         }
@@ -145,7 +145,7 @@ fn book(rules: &LoadedRules, request: &Json, now: Timestamp, role: Role) -> Resu
     if !violations.is_empty() {
         return Ok(Err(violations));
     }
-    let verdict = rules.judge_booking(&rules.context(now, role), &flatten(request)).map_err(said)?;
+    let verdict = rules.judge_booking(&rules.context(now, role), &leaves(request)?).map_err(said)?;
     placed(rules, verdict)
 }
 
@@ -159,7 +159,7 @@ fn act(rules: &LoadedRules, asked: &Act, now: Timestamp, role: Role) -> Result<V
     }
     let current = current(rules, &asked.current, role)?;
     let context = rules.context(now, role);
-    let verdict = rules.judge_action(&context, &current, &asked.action, &flatten(&asked.input)).map_err(said)?;
+    let verdict = rules.judge_action(&context, &current, &asked.action, &leaves(&asked.input)?).map_err(said)?;
     placed(rules, verdict)
 }
 
@@ -181,6 +181,10 @@ fn current(rules: &LoadedRules, current: &Current, role: Role) -> Result<Appoint
     let plan = verdict.map_err(|violations| format!("the rules refuse its `current`: {}", told(&violations)))?;
     let Plan { phase, slot, attributes, .. } = plan;
     Ok(Appointment { id: Uuid::nil(), phase, slot, revision, attributes })
+}
+
+fn leaves(document: &Json) -> Result<Vec<Field>, String> {
+    flatten(document).map_err(|error| error.to_string())
 }
 
 fn said(fault: Fault) -> String {

@@ -75,38 +75,70 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
-/// The leaves of a document, each with its JSON Pointer. `null` is the absence of a leaf.
-#[must_use]
-pub fn flatten(document: &Json) -> Vec<Field> {
-    let mut fields = Vec::new();
-    collect(String::new(), document, &mut fields);
-    fields
+/// The most that a document's leaves may take, paths included, in bytes. A short document can have long paths: each
+/// leaf repeats those of all that it stands in.
+const MOST_LEAVES: usize = 64 * 1024;
+
+/// A document with more leaves than the rules can be given.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its leaves take more than {limit} bytes")]
+pub struct TooManyLeaves {
+    /// In bytes.
+    pub limit: usize,
 }
 
-fn collect(path: String, json: &Json, fields: &mut Vec<Field>) {
-    let value = match json {
-        Json::Null => return,
-        Json::Object(members) => {
-            for (key, member) in members {
-                collect(format!("{path}/{}", escape(key)), member, fields);
+/// The leaves of a document, each with its JSON Pointer. `null` is the absence of a leaf.
+///
+/// # Errors
+/// When they take more than 64 KiB.
+pub fn flatten(document: &Json) -> Result<Vec<Field>, TooManyLeaves> {
+    let mut leaves = Leaves { fields: Vec::new(), left: MOST_LEAVES };
+    leaves.collect(String::new(), document)?;
+    Ok(leaves.fields)
+}
+
+struct Leaves {
+    fields: Vec<Field>,
+    left: usize,
+}
+
+impl Leaves {
+    fn collect(&mut self, path: String, json: &Json) -> Result<(), TooManyLeaves> {
+        let value = match json {
+            Json::Null => return Ok(()),
+            Json::Object(members) => {
+                return members
+                    .iter()
+                    .try_for_each(|(key, member)| self.collect(format!("{path}/{}", escape(key)), member));
             }
-            return;
-        }
-        Json::Array(items) => {
-            let texts: Option<Vec<String>> = items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
-            let Some(texts) = texts else {
-                for (index, item) in items.iter().enumerate() {
-                    collect(format!("{path}/{index}"), item, fields);
+            Json::Array(items) => match texts(items) {
+                Some(texts) => Value::Texts(texts),
+                None => {
+                    let mut items = items.iter().enumerate();
+                    return items.try_for_each(|(index, item)| self.collect(format!("{path}/{index}"), item));
                 }
-                return;
-            };
-            Value::Texts(texts)
-        }
-        Json::Bool(flag) => Value::Flag(*flag),
-        Json::String(text) => Value::Text(text.clone()),
-        Json::Number(number) => number.as_i64().map_or_else(|| Value::Decimal(number.to_string()), Value::Integer),
-    };
-    fields.push(Field { path, value });
+            },
+            Json::Bool(flag) => Value::Flag(*flag),
+            Json::String(text) => Value::Text(text.clone()),
+            Json::Number(number) => number.as_i64().map_or_else(|| Value::Decimal(number.to_string()), Value::Integer),
+        };
+        let over = TooManyLeaves { limit: MOST_LEAVES };
+        self.left = self.left.checked_sub(path.len() + size(&value)).ok_or(over)?;
+        self.fields.push(Field { path, value });
+        Ok(())
+    }
+}
+
+fn texts(items: &[Json]) -> Option<Vec<String>> {
+    items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Text(text) | Value::Decimal(text) => text.len(),
+        Value::Texts(texts) => texts.iter().map(String::len).sum(),
+        Value::Integer(_) | Value::Flag(_) => size_of::<i64>(),
+    }
 }
 
 /// One token of a JSON Pointer (RFC 6901, section 3).
@@ -172,12 +204,12 @@ mod tests {
             "dni": "10117410", "count": 3, "price": 12.5, "urgent": true, "tags": ["a", "b"],
             "document": { "type": "ce", "a/b~c": "x" }, "people": [{ "name": "Ana" }, { "name": "Luis" }],
         });
-        assert_eq!(Json::Object(nest(&flatten(&document))), document);
+        assert_eq!(Json::Object(nest(&flatten(&document).unwrap())), document);
     }
 
     #[test]
     fn null_is_no_leaf() {
-        assert_eq!(flatten(&json!({ "phone": null })), []);
+        assert_eq!(flatten(&json!({ "phone": null })).unwrap(), []);
     }
 
     #[test]
@@ -190,6 +222,13 @@ mod tests {
     fn what_follows_the_document_is_refused() {
         assert!(parse(b"{} {}").is_err());
         assert!(parse(b"1e999").is_err());
+    }
+
+    #[test]
+    fn a_short_document_with_long_paths_is_too_much() {
+        let items: Vec<u32> = (0..1_000).collect();
+        let refused = flatten(&json!({ ("k".repeat(1_000)): items }));
+        assert_eq!(refused, Err(TooManyLeaves { limit: MOST_LEAVES }));
     }
 
     #[test]

@@ -35,11 +35,11 @@ pub struct Change {
     /// The new state. It is stored only if the appointment's latest revision is the one before it;
     /// revision 1 only if there is none.
     pub revision: Revision,
-    /// Claims that the appointment does not hold yet and must get.
+    /// Claims that the appointment does not hold yet and must get, each named once.
     pub take: Vec<String>,
     /// Claims that it holds and gives up.
     pub release: Vec<String>,
-    /// Stored only if no unexpired receipt has the same key.
+    /// Stored only if no receipt has the same key that has not expired by the revision's `updated_at`.
     pub receipt: Option<Receipt>,
     /// For the outbox.
     pub events: Vec<Event>,
@@ -134,8 +134,14 @@ pub trait Ledger: Send + Sync {
     /// One revision as it was.
     async fn revision(&self, country: CountryCode, id: Uuid, revision: u32) -> Result<Option<Revision>, Unavailable>;
 
-    /// All revisions, the first one first; empty when there is no such appointment.
-    async fn history(&self, country: CountryCode, id: Uuid) -> Result<Vec<Revision>, Unavailable>;
+    /// Revisions after the `after`th, the first one first, at most `limit`; empty when there are none.
+    async fn history(
+        &self,
+        country: CountryCode,
+        id: Uuid,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<Revision>, Unavailable>;
 
     /// Some appointments.
     async fn page(&self, country: CountryCode, query: &Query) -> Result<Page, Unavailable>;
@@ -158,12 +164,12 @@ pub trait Ledger: Send + Sync {
 
 /// The outbox, where it has to be asked; a ledger with a stream of its own changes needs none.
 ///
-/// An adapter MUST give the events of one appointment in the order of its revisions, and give an event again and
-/// again until it is removed.
+/// An adapter MUST give an event again and again until it is removed, and the events of one appointment one at a time,
+/// in the order of its revisions: a later one shows only when those before it are removed.
 #[async_trait]
 #[expect(clippy::missing_errors_doc, reason = "they fail only when the ledger does not answer")]
 pub trait Outbox: Send + Sync {
-    /// The oldest events, at most `limit`.
+    /// The first event of each appointment that has any, the oldest first, at most `limit`.
     async fn pending(&self, country: CountryCode, limit: usize) -> Result<Vec<Event>, Unavailable>;
 
     /// Forgets events that have been published.

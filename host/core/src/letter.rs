@@ -54,7 +54,7 @@ fn body(revision: &Revision, notice: &Notice, organizer: &str) -> MultiPart {
 fn invitation(revision: &Revision, notice: &Notice, organizer: &str) -> Option<(&'static str, String)> {
     let slot = revision.appointment.slot.as_ref()?;
     let starts_at = revision.starts_at?;
-    let ends_at = starts_at + SignedDuration::from_mins(slot.minutes.into());
+    let ends_at = starts_at.checked_add(SignedDuration::from_mins(slot.minutes.into())).ok()?;
     let (method, status) =
         if revision.appointment.phase.is_live() { ("REQUEST", "CONFIRMED") } else { ("CANCEL", "CANCELLED") };
     let mut entry = icalendar::Event::new();

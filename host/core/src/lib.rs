@@ -32,3 +32,4 @@ pub mod swap;
 #[cfg(test)]
 mod testing;
 pub mod time;
+mod turns;

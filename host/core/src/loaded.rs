@@ -8,17 +8,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jsonschema::Validator;
 use serde_json::Value as Json;
-use tokio::sync::Semaphore;
 
 use crate::appointment::{Appointment, CountryCode, Field, RulesId, Slot};
 use crate::messages::Messages;
 use crate::registry::digest;
-use crate::rules::{Context, Descriptor, Engine, Fault, Notice, Offer, Plan, Refusal, Role, Rules, Verdict, Violation};
+use crate::rules::{Context, Descriptor, Engine, Fault, Notice, Offer, Refusal, Role, Rules, Verdict, Violation};
 use crate::time::{self, Zone};
+use crate::turns::Turns;
 use crate::{json, schema};
-
-/// How long a call may wait for its turn before the country counts as busy.
-const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// Members of an appointment that the host adds; a country's own may not be named so.
 pub const HOST_MEMBERS: [&str; 9] =
@@ -64,8 +61,7 @@ pub struct LoadedRules {
     zones: Vec<Zone>,
     request: Validator,
     rules: Arc<dyn Rules>,
-    /// A country that is slow may keep some of the machine's cores busy, never all of them.
-    turns: Semaphore,
+    turns: Turns,
 }
 
 impl LoadedRules {
@@ -90,7 +86,7 @@ impl LoadedRules {
             request: schema::validator("request-schema", &request_schema)?,
             messages: Messages::of(&descriptor)?,
             counters: Counters::default(),
-            turns: Semaphore::new(turns),
+            turns: Turns::new(turns),
             request_schema,
             appointment_schema,
             descriptor,
@@ -200,13 +196,15 @@ impl LoadedRules {
     }
 
     async fn call<T>(&self, function: &'static str, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-        let turn = tokio::time::timeout(LONGEST_WAIT, self.turns.acquire()).await;
-        let started = Instant::now();
-        let answer = match turn {
-            Ok(_turn) => run(),
-            Err(_) => Err(Fault::Busy),
+        let mut took = Duration::ZERO;
+        let timed = || {
+            let started = Instant::now();
+            let answer = run();
+            took = started.elapsed();
+            answer
         };
-        self.count(function, started.elapsed(), answer.as_ref().err());
+        let answer = self.turns.take(timed).await;
+        self.count(function, took, answer.as_ref().err());
         answer
     }
 
@@ -303,5 +301,5 @@ fn judged(verdict: Verdict) -> Result<Verdict, Fault> {
     if !plan.phase.is_live() {
         plan.claims.clear();
     }
-    Ok(Ok(Plan { ..plan }))
+    Ok(Ok(plan))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use fluent_langneg::{LanguageIdentifier, NegotiationStrategy, convert_vec_str_to_langids_lossy, negotiate_languages};
+use fluent_langneg::{LanguageIdentifier, NegotiationStrategy, negotiate_languages};
 
 use crate::rules::{Descriptor, Refusal, Violation};
 
@@ -41,20 +41,17 @@ impl Messages {
     /// # Errors
     /// When it has no locale, or one that is no BCP 47 tag.
     pub fn of(descriptor: &Descriptor) -> Result<Self, Refusal> {
-        let locale = |tag: &String| {
-            tag.parse::<LanguageIdentifier>()
-                .map_err(|_| Refusal::bad_descriptor("locales", tag, "a locale is a BCP 47 tag such as es-PE"))
-        };
-        let locales = descriptor.locales.iter().map(locale).collect::<Result<Vec<_>, _>>()?;
+        let locales = descriptor.locales.iter().map(|tag| locale(tag)).collect::<Result<Vec<_>, _>>()?;
         if locales.is_empty() {
             return Err(Refusal::bad_descriptor("locales", "", "a country has at least one locale"));
         }
         let mut texts: HashMap<String, HashMap<String, String>> = HashMap::new();
         for message in &descriptor.messages {
-            if !descriptor.locales.contains(&message.locale) {
+            let locale = locale(&message.locale)?;
+            if !locales.contains(&locale) {
                 return Err(Refusal::bad_descriptor("messages", &message.locale, "the locales do not list it"));
             }
-            texts.entry(message.code.clone()).or_default().insert(message.locale.clone(), message.text.clone());
+            texts.entry(message.code.clone()).or_default().insert(locale.to_string(), message.text.clone());
         }
         Ok(Self { locales, texts })
     }
@@ -62,7 +59,7 @@ impl Messages {
     /// The country's locale that serves an `Accept-Language` best (RFC 9110, section 12.5.4); its default when none does.
     #[must_use]
     pub fn negotiate(&self, accept_language: &str) -> String {
-        let wanted = convert_vec_str_to_langids_lossy(accept_language::parse(accept_language));
+        let wanted = wanted(accept_language);
         let found = negotiate_languages(&wanted, &self.locales, Some(&self.locales[0]), NegotiationStrategy::Lookup);
         found.first().map_or_else(|| self.locales[0].to_string(), ToString::to_string)
     }
@@ -80,6 +77,28 @@ impl Messages {
             .chain([&code])
             .fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
     }
+}
+
+fn locale(tag: &str) -> Result<LanguageIdentifier, Refusal> {
+    tag.parse().map_err(|_| Refusal::bad_descriptor("locales", tag, "a locale is a BCP 47 tag such as es-PE"))
+}
+
+/// Most languages of an `Accept-Language` that are looked at.
+const MOST_LANGUAGES: usize = 20;
+
+/// The languages of an `Accept-Language`, the most wanted first. What is no language range or has no weight between 0
+/// and 1 is passed over. (The crates that read this header sort by the weight as it comes; `q=nan` makes them panic.)
+fn wanted(accept_language: &str) -> Vec<LanguageIdentifier> {
+    let weighted = |range: &str| {
+        let (tag, weight) = range.split_once(';').unwrap_or((range, "q=1"));
+        let weight: f32 = weight.trim().strip_prefix("q=")?.parse().ok()?;
+        let tag = tag.trim().parse::<LanguageIdentifier>().ok()?;
+        (weight > 0.0 && weight <= 1.0).then_some((weight, tag))
+    };
+    let ranges = accept_language.split(',').take(MOST_LANGUAGES);
+    let mut wanted: Vec<(f32, LanguageIdentifier)> = ranges.filter_map(weighted).collect();
+    wanted.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    wanted.into_iter().map(|(_, tag)| tag).collect()
 }
 
 fn host_text(code: &str, locale: &str) -> &'static str {
@@ -104,7 +123,7 @@ mod tests {
             country: "pe".into(),
             version: "1.0.0".into(),
             zones: vec![],
-            locales: vec!["es-PE".into(), "en".into()],
+            locales: vec!["es-pe".into(), "en".into()],
             request_schema: String::new(),
             appointment_schema: String::new(),
             actions: vec![],
@@ -136,6 +155,8 @@ mod tests {
             ("", "es-PE"),
             ("*", "es-PE"),
             ("%%%", "es-PE"),
+            ("en;q=nan, es;q=nan, en;q=2, qu;q=0.1", "es-PE"),
+            ("en;q=0", "es-PE"),
         ];
         for (asked, given) in cases {
             assert_eq!(messages().negotiate(asked), given, "Accept-Language: {asked}");

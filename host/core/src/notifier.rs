@@ -1,8 +1,10 @@
 //! Tells people what has happened, once for each event: the rules say whom and what, the mailer carries it.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lettre::message::Mailbox;
+use uuid::Uuid;
 
 use crate::catalogue::Catalogue;
 use crate::event::Event;
@@ -34,12 +36,14 @@ pub struct Notifier {
     ledger: Arc<dyn Ledger>,
     mailer: Arc<dyn Mailer>,
     from: Mailbox,
+    /// What has gone out and is not remembered in the ledger yet: if that fails, trying again sends nothing twice.
+    sent: Mutex<HashSet<(Uuid, usize)>>,
 }
 
 impl Notifier {
     /// Over these adapters, with mail from `from`.
     pub fn new(catalogue: Arc<Catalogue>, ledger: Arc<dyn Ledger>, mailer: Arc<dyn Mailer>, from: Mailbox) -> Self {
-        Self { catalogue, ledger, mailer, from }
+        Self { catalogue, ledger, mailer, from, sent: Mutex::default() }
     }
 
     /// Sends an event's notices, unless they have gone out before. A crash between sending and remembering repeats
@@ -57,9 +61,18 @@ impl Notifier {
             return Ok(());
         }
         for (index, notice) in notices.iter().enumerate() {
-            self.send(event, notice, index).await?;
+            if !self.sent().contains(&(event.id, index)) {
+                self.send(event, notice, index).await?;
+                self.sent().insert((event.id, index));
+            }
         }
-        Ok(self.ledger.mark_notified(event.country, event.id).await?)
+        self.ledger.mark_notified(event.country, event.id).await?;
+        self.sent().retain(|(id, _)| *id != event.id);
+        Ok(())
+    }
+
+    fn sent(&self) -> MutexGuard<'_, HashSet<(Uuid, usize)>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A mail that is refused for good is done with: another try would not help.

@@ -1,7 +1,7 @@
 //! Turns outbox records into published events: at least once, and in order for one appointment.
 //! Knows nothing of who listens.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,10 @@ const BATCH: usize = 256;
 const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(1);
 /// No wait is longer.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_secs(60);
-/// How long an idle relay sleeps at most.
+/// How long an idle relay sleeps at most, and how long one sleeps that nobody takes anything from.
 const IDLE: Duration = Duration::from_secs(1);
+/// When an event that is still not taken is given up (RFC 5321, section 4.5.4.1: at least four or five days).
+const GIVE_UP: SignedDuration = SignedDuration::from_hours(5 * 24);
 
 /// Relays one country's events.
 pub struct Relay {
@@ -53,57 +55,65 @@ impl Relay {
     /// Relays for as long as it is polled.
     pub async fn run(mut self) {
         loop {
-            if let Err(error) = self.drain().await {
-                tracing::warn!(country = %self.country, %error, "the outbox cannot be read; trying again");
+            match self.drain().await {
+                // Whatever wakes it, the next round reads the outbox anew.
+                Ok(true) => drop(tokio::time::timeout(IDLE, self.outbox.changed(self.country)).await),
+                Ok(false) => tokio::time::sleep(IDLE).await,
+                Err(error) => {
+                    tracing::warn!(country = %self.country, %error, "the outbox cannot be read; trying again");
+                    tokio::time::sleep(IDLE).await;
+                }
             }
-            // Whatever woke it, the next round reads the outbox anew.
-            let _ = tokio::time::timeout(IDLE, self.outbox.changed(self.country)).await;
         }
     }
 
-    /// Publishes everything that can be published now.
+    /// Publishes everything that can be published now; false when it stopped because nothing at all was taken.
     ///
     /// # Errors
     /// When the outbox does not answer; what was published before that is removed, or will be published again.
-    pub async fn drain(&mut self) -> Result<(), Unavailable> {
+    pub async fn drain(&mut self) -> Result<bool, Unavailable> {
         loop {
             let pending = self.outbox.pending(self.country, BATCH + self.failed.len()).await?;
             self.report(&pending);
             let batch = self.due(&pending);
             if batch.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
-            self.publish(&batch).await?;
+            if self.publish(&batch).await? == 0 {
+                return Ok(false);
+            }
         }
     }
 
-    /// The first event of each appointment, unless it waits for another try: then none of that appointment.
+    /// Those that do not wait for another try.
     fn due(&self, pending: &[Event]) -> Vec<Event> {
         let now = self.clock.now();
-        let mut seen = HashSet::new();
-        let first = pending.iter().filter(|event| seen.insert(event.subject));
-        let due = first.filter(|event| self.failed.get(&event.id).is_none_or(|failed| failed.until <= now));
-        due.cloned().collect()
+        let due = |event: &&Event| self.failed.get(&event.id).is_none_or(|failed| failed.until <= now);
+        pending.iter().filter(due).take(BATCH).cloned().collect()
     }
 
-    async fn publish(&mut self, batch: &[Event]) -> Result<(), Unavailable> {
+    /// How many of them are done with.
+    async fn publish(&mut self, batch: &[Event]) -> Result<usize, Unavailable> {
         let results = self.publisher.publish(batch).await;
-        let mut published = Vec::new();
+        let mut done = Vec::new();
         for (event, result) in batch.iter().zip(results) {
             match result {
-                Ok(()) => published.push(event.id),
+                Ok(()) => done.push(event.id),
+                Err(error) if self.clock.now().duration_since(event.time) > GIVE_UP => {
+                    tracing::error!(country = %self.country, event = %event.id, %error, "an event is given up");
+                    done.push(event.id);
+                }
                 Err(error) => {
-                    let wait = self.postpone(event.id);
-                    let seconds = wait.as_secs();
+                    let seconds = self.postpone(event.id).as_secs();
                     tracing::warn!(country = %self.country, event = %event.id, %error, seconds, "an event waits");
                 }
             }
         }
-        self.outbox.remove(self.country, &published).await?;
-        for event in &published {
+        self.outbox.remove(self.country, &done).await?;
+        for event in &done {
             self.failed.remove(event);
         }
-        Ok(())
+        Ok(done.len())
     }
 
     fn postpone(&mut self, event: Uuid) -> SignedDuration {
@@ -121,6 +131,7 @@ impl Relay {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::sync::Mutex;
 
     use async_trait::async_trait;
@@ -135,7 +146,9 @@ mod tests {
     #[async_trait]
     impl Outbox for Memory {
         async fn pending(&self, _: CountryCode, limit: usize) -> Result<Vec<Event>, Unavailable> {
-            Ok(self.0.lock().unwrap().iter().take(limit).cloned().collect())
+            let mut seen = HashSet::new();
+            let events = self.0.lock().unwrap();
+            Ok(events.iter().filter(|event| seen.insert(event.subject)).take(limit).cloned().collect())
         }
         async fn remove(&self, _: CountryCode, events: &[Uuid]) -> Result<(), Unavailable> {
             self.0.lock().unwrap().retain(|event| !events.contains(&event.id));
@@ -144,20 +157,20 @@ mod tests {
         async fn changed(&self, _: CountryCode) {}
     }
 
-    /// Takes every event but those about one appointment, and remembers all that it was offered.
+    /// Takes every event but those about some appointments, and remembers all that it was offered.
     #[derive(Default)]
     struct Picky {
-        refuses: Mutex<Option<Uuid>>,
+        refuses: Mutex<HashSet<Uuid>>,
         offered: Mutex<Vec<Uuid>>,
     }
 
     #[async_trait]
     impl Publisher for Picky {
         async fn publish(&self, events: &[Event]) -> Vec<Result<(), NotPublished>> {
-            let refused = *self.refuses.lock().unwrap();
+            let refused = self.refuses.lock().unwrap().clone();
             self.offered.lock().unwrap().extend(events.iter().map(|event| event.id));
             let answer = |event: &Event| {
-                if Some(event.subject) == refused { Err(NotPublished("no".into())) } else { Ok(()) }
+                if refused.contains(&event.subject) { Err(NotPublished("no".into())) } else { Ok(()) }
             };
             events.iter().map(answer).collect()
         }
@@ -198,12 +211,12 @@ mod tests {
     #[tokio::test]
     async fn an_event_that_is_not_taken_waits_and_only_its_appointment_with_it() {
         let (mut bench, events) = bench(&[7, 8, 7]);
-        *bench.publisher.refuses.lock().unwrap() = Some(Uuid::from_u128(7));
+        bench.publisher.refuses.lock().unwrap().insert(Uuid::from_u128(7));
         bench.relay.drain().await.unwrap();
         assert_eq!(*bench.publisher.offered.lock().unwrap(), [events[0].id, events[1].id]);
         assert_eq!(bench.outbox.0.lock().unwrap().len(), 2);
 
-        *bench.publisher.refuses.lock().unwrap() = None;
+        bench.publisher.refuses.lock().unwrap().clear();
         bench.relay.drain().await.unwrap();
         assert_eq!(bench.outbox.0.lock().unwrap().len(), 2, "it is tried again only after its wait");
         bench.clock.advance(FIRST_WAIT);
@@ -221,12 +234,26 @@ mod tests {
 
     #[tokio::test]
     async fn events_that_wait_never_keep_new_ones_from_view() {
-        let (mut bench, mut events) = bench(&vec![7; BATCH]);
-        *bench.publisher.refuses.lock().unwrap() = Some(Uuid::from_u128(7));
-        bench.relay.drain().await.unwrap();
+        let poisoned: Vec<u128> = (100..100 + 2 * BATCH as u128).collect();
+        let (mut bench, mut events) = bench(&poisoned);
+        *bench.publisher.refuses.lock().unwrap() = poisoned.into_iter().map(Uuid::from_u128).collect();
+        assert!(!bench.relay.drain().await.unwrap());
+        assert!(!bench.relay.drain().await.unwrap());
         events.push(Event::new(Uuid::max(), "booked", &revision(Uuid::from_u128(8))));
         *bench.outbox.0.lock().unwrap() = events;
         bench.relay.drain().await.unwrap();
         assert_eq!(bench.publisher.offered.lock().unwrap().last(), Some(&Uuid::max()));
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_never_taken_is_given_up_and_the_next_one_has_its_turn() {
+        let (mut bench, events) = bench(&[7, 7]);
+        bench.publisher.refuses.lock().unwrap().insert(Uuid::from_u128(7));
+        bench.relay.drain().await.unwrap();
+        bench.clock.advance(GIVE_UP + SignedDuration::from_secs(1));
+        bench.publisher.offered.lock().unwrap().clear();
+        bench.relay.drain().await.unwrap();
+        assert_eq!(*bench.publisher.offered.lock().unwrap(), [events[0].id, events[1].id]);
+        assert!(bench.outbox.0.lock().unwrap().is_empty());
     }
 }

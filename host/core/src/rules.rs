@@ -268,8 +268,16 @@ pub enum Refusal {
         /// Why that will not do.
         cause: String,
     },
+    /// An example of its own request schema that it cannot deal with.
+    #[error("the example {example} of its request schema does not work: {cause}")]
+    Example {
+        /// The example.
+        example: String,
+        /// Why.
+        cause: String,
+    },
     /// Golden cases of its own that it does not pass.
-    #[error("it does not pass {} of its golden cases: {}", .0.len(), .0.join("; "))]
+    #[error("it does not pass {} of its golden cases, which `citas rules test` lists: {}", .0.len(), few(.0))]
     Cases(Vec<String>),
     /// The file is not what its manifest says.
     #[error("the {what} is `{found}` where the manifest says `{promised}`")]
@@ -281,6 +289,13 @@ pub enum Refusal {
         /// In the manifest.
         promised: String,
     },
+}
+
+/// The first few of many.
+fn few(failures: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = failures.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+    if failures.len() > SHOWN { format!("{shown}; …") } else { shown }
 }
 
 impl Refusal {

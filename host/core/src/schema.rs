@@ -1,7 +1,7 @@
 //! JSON Schema 2020-12: a country's schemas compiled, and what they say against a document as violations.
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::{ValidationError, Validator};
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value as Json;
 
 use crate::json::escape;
@@ -10,14 +10,53 @@ use crate::rules::{Refusal, Violation};
 /// Most violations that one document is answered with.
 const MOST_VIOLATIONS: usize = 50;
 
+/// The largest schema, in members and items, with every reference followed. It bounds what judging a document can cost.
+const LARGEST: usize = 10_000;
+
+/// The deepest schema, with every reference followed.
+const DEEPEST: usize = 64;
+
 /// The schema that a descriptor gives as text.
 ///
 /// # Errors
-/// When it is not JSON, or not an object.
+/// When it is not JSON, not an object, refers to itself, or is too large.
 pub fn document(what: &str, text: &str) -> Result<Json, Refusal> {
     let refused = |cause: &str| Refusal::bad_descriptor(what, "", cause);
     let schema: Json = serde_json::from_str(text).map_err(|cause| refused(&format!("it is not JSON: {cause}")))?;
-    if schema.is_object() { Ok(schema) } else { Err(refused("a schema here is a JSON object")) }
+    if !schema.is_object() {
+        return Err(refused("a schema here is a JSON object"));
+    }
+    measure(&schema, &schema, 0, &mut 0).map_err(|cause| refused(&cause))?;
+    Ok(schema)
+}
+
+/// Counts what a validator may have to walk. A schema that refers to itself has no end, which is how it is found.
+fn measure(root: &Json, part: &Json, depth: usize, size: &mut usize) -> Result<(), String> {
+    *size += 1;
+    if *size > LARGEST || depth > DEEPEST {
+        return Err(format!(
+            "it refers to itself, or is larger than {LARGEST} members or {DEEPEST} levels; a booking needs neither"
+        ));
+    }
+    match part {
+        Json::Array(items) => items.iter().try_for_each(|item| measure(root, item, depth + 1, size)),
+        Json::Object(members) => {
+            if members.contains_key("$dynamicRef") {
+                return Err("`$dynamicRef` is not supported here; use `$ref`".into());
+            }
+            if let Some(reference) = members.get("$ref").and_then(Json::as_str) {
+                let within = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
+                let Some(target) = within else {
+                    return Err(format!(
+                        "`$ref` is a JSON Pointer within the schema, `#/…`; `{reference}` leads nowhere"
+                    ));
+                };
+                measure(root, target, depth + 1, size)?;
+            }
+            members.values().try_for_each(|member| measure(root, member, depth + 1, size))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A schema, ready to judge.
@@ -27,6 +66,8 @@ pub fn document(what: &str, text: &str) -> Result<Json, Refusal> {
 pub fn validator(what: &str, schema: &Json) -> Result<Validator, Refusal> {
     jsonschema::draft202012::options()
         .should_validate_formats(true)
+        // Without look-around and back-references a pattern takes time in proportion to the text.
+        .with_pattern_options(PatternOptions::regex())
         .build(schema)
         .map_err(|error| Refusal::bad_descriptor(what, error.instance_path().as_str(), error.to_string()))
 }
@@ -111,6 +152,29 @@ mod tests {
         found.sort_unstable();
         assert_eq!(found, expected);
         assert_eq!(told(&schema, &json!({ "dni": "123" })), [("/dni".to_owned(), "schema.maxLength".to_owned())]);
+    }
+
+    #[test]
+    fn a_schema_without_end_is_refused() {
+        let twice = json!({ "$ref": "#/$defs/a" });
+        let endless = [
+            json!({ "anyOf": [{ "properties": { "a": { "$ref": "#" } } }] }),
+            json!({ "$ref": "#/$defs/a", "$defs": { "a": twice } }),
+            json!({ "$ref": "#elsewhere" }),
+            json!({ "$ref": "https://example.com/schema" }),
+            json!({ "$dynamicRef": "#a" }),
+            json!({ "$ref": "#/$defs/a", "$defs": {
+                "a": { "allOf": vec![json!({ "$ref": "#/$defs/b" }); 200] },
+                "b": { "allOf": vec![json!({ "$ref": "#/$defs/c" }); 200] },
+                "c": {},
+            } }),
+        ];
+        for schema in endless {
+            assert!(document("request-schema", &schema.to_string()).is_err(), "{schema}");
+        }
+        let shared = json!({ "properties": { "a": { "$ref": "#/$defs/a" }, "b": { "$ref": "#/$defs/a" } },
+            "$defs": { "a": { "type": "string" } } });
+        assert!(document("request-schema", &shared.to_string()).is_ok());
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::header::{CACHE_CONTROL, ETAG, HeaderMap, IF_NONE_MATCH, LINK, LOCATION};
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::{OriginalUri, Query, State};
+use axum::http::header::{CACHE_CONTROL, ETAG, HeaderMap, LINK, LOCATION};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -14,11 +14,12 @@ use citas_core::appointment::{CountryCode, Phase};
 use citas_core::booking::{ActionRequest, BookingError, View};
 use citas_core::ledger::{Position, Query as LedgerQuery};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Api;
-use super::body::{JsonBody, accept_language, idempotency_key, if_match};
+use super::body::{JsonBody, accept_language, has_seen, idempotency_key, if_match};
 use super::identity::Identified;
 use super::paths::{AtAction, AtAppointment, InCountry};
 use super::problem::Problem;
@@ -67,11 +68,18 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Answer {
     let view = api.booking.get(&caller, country, id).await.map_err(api.problem(country, &headers))?;
-    let tag = etag(&view);
-    if seen(&headers, &tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag), (CACHE_CONTROL, PRIVATE)]).into_response());
+    if has_seen(&headers, &tag(&view))? {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag(&view)), (CACHE_CONTROL, PRIVATE)]).into_response());
     }
     Ok(shown(&view))
+}
+
+/// The query of a history, as it stands in the URL.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
 }
 
 /// `GET …/appointments/{id}/history`
@@ -80,10 +88,17 @@ pub async fn history(
     AtAppointment(country, id): AtAppointment,
     Identified(caller): Identified,
     headers: HeaderMap,
+    OriginalUri(uri): OriginalUri,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Answer {
-    let views = api.booking.history(&caller, country, id).await.map_err(api.problem(country, &headers))?;
-    let items: Vec<Value> = views.iter().map(entry).collect();
-    Ok(([(CACHE_CONTROL, PRIVATE)], Json(json!({ "items": items }))).into_response())
+    let Query(query) = query.map_err(|bad| unreadable(&bad))?;
+    let limit = limit(query.limit)?;
+    let cursor = query.cursor.filter(|text| !text.is_empty());
+    let after: u32 = cursor.map_or(Ok(0), |text| decoded(&text))?;
+    let history = api.booking.history(&caller, country, id, after, limit).await;
+    let (views, more) = history.map_err(api.problem(country, &headers))?;
+    let last = views.last().map(|view| view.revision.appointment.revision).filter(|_| more);
+    paged(views.iter().map(entry).collect(), last.map(|last| encoded(&last)), &uri)
 }
 
 /// The query of a list, as it stands in the URL.
@@ -106,27 +121,33 @@ pub async fn list(
     InCountry(country): InCountry,
     Identified(caller): Identified,
     headers: HeaderMap,
-    uri: axum::http::Uri,
+    OriginalUri(uri): OriginalUri,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Answer {
-    let Query(query) =
-        query.map_err(|bad| Problem::malformed(format!("the query cannot be read: {}", bad.body_text())))?;
+    let Query(query) = query.map_err(|bad| unreadable(&bad))?;
     let filters = filters(query)?;
     let (views, next) = api.booking.list(&caller, country, filters).await.map_err(api.problem(country, &headers))?;
-    let items: Vec<Value> = views.iter().map(representation).collect();
+    paged(views.iter().map(representation).collect(), next.map(|next| encoded(&next)), &uri)
+}
+
+/// A page, and where the next one is.
+fn paged(items: Vec<Value>, next: Option<String>, uri: &Uri) -> Answer {
     let mut page = json!({ "items": items });
-    let mut answer = HeaderMap::from_iter([(CACHE_CONTROL, PRIVATE)]);
-    if let Some(next) = next {
-        let cursor = cursor(&next);
-        answer.insert(LINK, next_link(&uri, &cursor)?);
+    let mut headers = HeaderMap::from_iter([(CACHE_CONTROL, PRIVATE)]);
+    if let Some(cursor) = next {
+        headers.insert(LINK, next_link(uri, &cursor)?);
         page["nextCursor"] = cursor.into();
     }
-    Ok((answer, Json(page)).into_response())
+    Ok((headers, Json(page)).into_response())
+}
+
+fn unreadable(bad: &QueryRejection) -> Problem {
+    let text = bad.body_text();
+    let why = text.rsplit_once("query string: ").map_or(text.as_str(), |(_, why)| why);
+    Problem::malformed(format!("the query cannot be read: {why}"))
 }
 
 fn filters(query: ListQuery) -> Result<LedgerQuery, Problem> {
-    let limit = query.limit.map_or(Some(USUAL_PAGE), |text| text.parse().ok());
-    let limit = limit.filter(|limit| (1..=LARGEST_PAGE).contains(limit));
     Ok(LedgerQuery {
         owner: None,
         patient: filter("patient", query.patient)?,
@@ -139,16 +160,22 @@ fn filters(query: ListQuery) -> Result<LedgerQuery, Problem> {
             .map(|text| text.parse::<Phase>())
             .transpose()
             .map_err(|bad| Problem::malformed(bad.to_string()))?,
-        after: query.cursor.map(|text| position(&text)).transpose()?,
-        limit: limit.ok_or_else(|| Problem::malformed(format!("`limit` is a number from 1 to {LARGEST_PAGE}")))?,
+        after: query.cursor.filter(|text| !text.is_empty()).map(|text| decoded::<Position>(&text)).transpose()?,
+        limit: limit(query.limit)?,
     })
 }
 
-/// Longest value of a filter.
-const LONGEST_FILTER: usize = 128;
+fn limit(text: Option<String>) -> Result<usize, Problem> {
+    let limit = text.map_or(Some(USUAL_PAGE), |text| text.parse().ok());
+    let refused = || Problem::malformed(format!("`limit` is a number from 1 to {LARGEST_PAGE}"));
+    limit.filter(|limit| (1..=LARGEST_PAGE).contains(limit)).ok_or_else(refused)
+}
+
+/// Longest value of a filter, in characters.
+pub const LONGEST_FILTER: usize = 128;
 
 fn filter(name: &str, value: Option<String>) -> Result<Option<String>, Problem> {
-    let fits = value.as_ref().is_none_or(|text| (1..=LONGEST_FILTER).contains(&text.len()));
+    let fits = value.as_ref().is_none_or(|text| (1..=LONGEST_FILTER).contains(&text.chars().count()));
     let refused = || Problem::malformed(format!("`{name}` has 1 to {LONGEST_FILTER} characters"));
     if fits { Ok(value) } else { Err(refused()) }
 }
@@ -159,18 +186,18 @@ fn instant(name: &str, text: &str) -> Result<Timestamp, Problem> {
 }
 
 /// A page's end as clients get it: nothing to be read in it, nothing to be kept for it.
-fn cursor(position: &Position) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(json!(position).to_string())
+fn encoded(end: &impl Serialize) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(json!(end).to_string())
 }
 
-fn position(cursor: &str) -> Result<Position, Problem> {
+fn decoded<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
-    let position = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    position.ok_or_else(|| Problem::malformed("`cursor` is not one that this API gave"))
+    let end = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    end.ok_or_else(|| Problem::malformed("`cursor` is not one that this API gave"))
 }
 
 /// RFC 8288: the same query from the next item on.
-fn next_link(uri: &axum::http::Uri, cursor: &str) -> Result<HeaderValue, Problem> {
+fn next_link(uri: &Uri, cursor: &str) -> Result<HeaderValue, Problem> {
     let query = uri.query().unwrap_or_default();
     let others = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
     let pairs: Vec<String> = others.map(str::to_owned).chain([format!("cursor={cursor}")]).collect();
@@ -181,17 +208,18 @@ fn next_link(uri: &axum::http::Uri, cursor: &str) -> Result<HeaderValue, Problem
 /// Answers about people stay with the one who asked, and are checked before they are used again.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
-fn etag(view: &View) -> HeaderValue {
+/// The revision; and where other rules show it than decided it, which.
+fn tag(view: &View) -> String {
     let revision = view.revision.appointment.revision;
-    HeaderValue::from_str(&format!("\"{revision}\"")).expect("digits in quotes")
+    if view.shown_by == view.revision.provenance.rules.digest {
+        return revision.to_string();
+    }
+    let digest = view.shown_by.trim_start_matches("sha256:");
+    format!("{revision}-{}", digest.get(..8).unwrap_or(digest))
 }
 
-/// Whether `If-None-Match` names what the client would get (RFC 9110, section 13.1.2).
-fn seen(headers: &HeaderMap, tag: &HeaderValue) -> bool {
-    let tag = tag.to_str().unwrap_or_default();
-    let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
-    tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+fn etag(view: &View) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{}\"", tag(view))).expect("digits and hexadecimal digits in quotes")
 }
 
 fn shown(view: &View) -> Response {
@@ -200,7 +228,7 @@ fn shown(view: &View) -> Response {
 
 /// The country's fields, and what the host adds.
 fn representation(view: &View) -> Value {
-    let View { revision, fields } = view;
+    let View { revision, fields, .. } = view;
     let appointment = &revision.appointment;
     let mut members: Map<String, Value> = fields.clone();
     members.insert("id".into(), json!(appointment.id));
@@ -249,19 +277,8 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_and_a_forged_one_does_not() {
         let end = Position { starts_at: Some("2026-12-01T14:30:00Z".parse().unwrap()), id: uuid::Uuid::from_u128(7) };
-        assert_eq!(position(&cursor(&end)).unwrap(), end);
-        assert!(position("bm90aGluZw").is_err());
-        assert!(position("%%%").is_err());
-    }
-
-    #[test]
-    fn if_none_match_compares_weakly() {
-        let tag = HeaderValue::from_static("\"2\"");
-        for (given, expected) in
-            [("\"2\"", true), ("W/\"2\"", true), ("\"1\", \"2\"", true), ("*", true), ("\"1\"", false)]
-        {
-            let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static(given))]);
-            assert_eq!(seen(&headers, &tag), expected, "{given}");
-        }
+        assert_eq!(decoded::<Position>(&encoded(&end)).unwrap(), end);
+        assert!(decoded::<Position>("bm90aGluZw").is_err());
+        assert!(decoded::<Position>("%%%").is_err());
     }
 }

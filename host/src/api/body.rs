@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH};
+use axum::http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use serde_json::{Map, Value};
 
 use super::problem::{Kind, Problem};
@@ -56,28 +56,54 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     Err(Problem::malformed(format!("an Idempotency-Key has 1 to {LONGEST_KEY} visible ASCII characters")))
 }
 
-/// The revisions that `If-Match` allows (RFC 9110, section 13.1.1); none when it allows any.
-pub fn if_match(headers: &HeaderMap) -> Result<Option<Vec<u32>>, Problem> {
-    let mut revisions = Vec::new();
-    for header in headers.get_all(IF_MATCH) {
-        let text = header.to_str().unwrap_or("?").trim();
-        if text == "*" {
-            return Ok(None);
-        }
-        for tag in text.split(',').map(str::trim) {
-            revisions.extend(revision(tag)?);
-        }
-    }
-    Ok(headers.contains_key(IF_MATCH).then_some(revisions))
+/// What a conditional header names (RFC 9110, section 13.1).
+#[derive(Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// `*`: whatever there is.
+    Any,
+    /// These entity tags, each with whether it is a weak one.
+    Tags(Vec<(bool, String)>),
 }
 
-/// The revision that an entity tag names: none for a weak one, which never matches here, or one of somebody else's.
-fn revision(tag: &str) -> Result<Option<u32>, Problem> {
-    let opaque = tag.strip_prefix("W/").unwrap_or(tag);
-    let quoted = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    let inner =
-        quoted.ok_or_else(|| Problem::malformed(r#"`If-Match` is `*` or a list of entity tags such as `"3"`"#))?;
-    Ok(if tag.starts_with("W/") { None } else { inner.parse().ok() })
+/// Reads `If-Match` or `If-None-Match`; none where the request has no such header.
+pub fn condition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Condition>, Problem> {
+    let mut tags = Vec::new();
+    for header in headers.get_all(name) {
+        let text = header.to_str().unwrap_or("?").trim();
+        if text == "*" {
+            return Ok(Some(Condition::Any));
+        }
+        for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+            tags.push(entity_tag(tag).ok_or_else(|| {
+                Problem::malformed(format!(r#"`{name}` is `*` or a list of entity tags such as `"3"`"#))
+            })?);
+        }
+    }
+    Ok(headers.contains_key(name).then_some(Condition::Tags(tags)))
+}
+
+/// RFC 9110, section 8.8.3.
+fn entity_tag(text: &str) -> Option<(bool, String)> {
+    let weak = text.strip_prefix("W/");
+    let opaque = weak.unwrap_or(text).strip_prefix('"')?.strip_suffix('"')?;
+    (!opaque.contains('"')).then(|| (weak.is_some(), opaque.to_owned()))
+}
+
+/// The revisions that `If-Match` allows, whichever rules showed them; none when any will do. A weak tag never matches here.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<Vec<u32>>, Problem> {
+    let Some(Condition::Tags(tags)) = condition(headers, &IF_MATCH)? else { return Ok(None) };
+    let strong = tags.into_iter().filter(|(weak, _)| !weak);
+    let revision = |opaque: &str| opaque.split('-').next().and_then(|number| number.parse().ok());
+    Ok(Some(strong.filter_map(|(_, opaque)| revision(&opaque)).collect()))
+}
+
+/// Whether `If-None-Match` names what the client would get, compared weakly.
+pub fn has_seen(headers: &HeaderMap, tag: &str) -> Result<bool, Problem> {
+    Ok(match condition(headers, &IF_NONE_MATCH)? {
+        None => false,
+        Some(Condition::Any) => true,
+        Some(Condition::Tags(tags)) => tags.iter().any(|(_, opaque)| opaque == tag),
+    })
 }
 
 /// `Accept-Language`, empty where there is none.
@@ -100,11 +126,24 @@ mod tests {
     fn if_match_names_revisions() {
         assert_eq!(parsed(r#""3""#), Some(Some(vec![3])));
         assert_eq!(parsed(r#""3", "4""#), Some(Some(vec![3, 4])));
+        assert_eq!(parsed(r#""3-0123abcd""#), Some(Some(vec![3])));
         assert_eq!(parsed("*"), Some(None));
         assert_eq!(parsed(r#"W/"3""#), Some(Some(vec![])));
         assert_eq!(parsed(r#""elsewhere""#), Some(Some(vec![])));
+        assert_eq!(parsed(""), Some(Some(vec![])));
         assert_eq!(parsed("3"), None);
+        assert_eq!(parsed(r#""3" "4""#), None);
         assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn if_none_match_compares_weakly() {
+        for (given, expected) in
+            [(r#""2""#, true), (r#"W/"2""#, true), (r#""1", "2""#, true), ("*", true), (r#""1""#, false), ("", false)]
+        {
+            let headers = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static(given))]);
+            assert_eq!(has_seen(&headers, "2").unwrap(), expected, "{given}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - [`countries`]: which countries there are, with which schema and rules
 //! - [`openapi`]: the API's description, composed from the rules in force
 //! - [`limits`]: how much one caller may ask for
+//! - [`ready`]: whether anything can be booked
 //! - [`observe`]: request ids, metrics and the log
 
 mod appointments;
@@ -17,24 +18,25 @@ mod observe;
 mod openapi;
 mod paths;
 mod problem;
+mod ready;
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use citas_core::access::TokenVerifier;
 use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
-use citas_core::ledger::Ledger;
 use serde_json::{Value, json};
 use swagger_ui_dist::{ApiDefinition, OpenApiSource};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use limits::Limits;
 use problem::Problem;
+pub use ready::Readiness;
 
 /// What the API needs of the platform.
 pub struct Api {
@@ -42,8 +44,8 @@ pub struct Api {
     pub catalogue: Arc<Catalogue>,
     /// The use cases.
     pub booking: Booking,
-    /// For readiness alone.
-    pub ledger: Arc<dyn Ledger>,
+    /// Whether they can be booked.
+    pub ready: Readiness,
     /// Who comes with which token.
     pub tokens: Arc<dyn TokenVerifier>,
     /// The keys of the local issuer (RFC 7517); none where another issuer is trusted.
@@ -56,6 +58,7 @@ pub struct Api {
 
 /// Every route.
 pub fn router(api: Api) -> Router {
+    let catalogue = api.catalogue.clone();
     let api = Arc::new(api);
     let country = Router::new()
         .route("/appointments", get(appointments::list).post(appointments::book))
@@ -75,14 +78,14 @@ pub fn router(api: Api) -> Router {
         .route("/openapi.json", get(openapi::serve))
         .route("/.well-known/jwks.json", get(jwks))
         .route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(ready::serve))
         .route("/metrics", get(metrics))
         .fallback(|| async { Problem::no_such_place() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .with_state(api)
         .merge(swagger_ui_dist::generate_routes(docs))
         .layer(CatchPanicLayer::custom(|_| Problem::crashed().into_response()))
-        .layer(middleware::from_fn(observe::observe))
+        .layer(middleware::from_fn_with_state(catalogue, observe::observe))
 }
 
 async fn jwks(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
@@ -92,21 +95,4 @@ async fn jwks(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
 async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let version = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, version)], (api.metrics)()).into_response()
-}
-
-/// Ready to book: some country has rules, and its ledger can store.
-async fn ready(State(api): State<Arc<Api>>) -> Response {
-    let mut trouble = serde_json::Map::new();
-    let countries = api.catalogue.all();
-    for (country, entry) in countries.iter() {
-        if entry.rules.is_none() {
-            trouble.insert(country.to_string(), "no rules are in force".into());
-        } else if let Err(error) = api.ledger.ready(*country).await {
-            tracing::warn!(%country, %error, "not ready");
-            trouble.insert(country.to_string(), "the ledger does not answer".into());
-        }
-    }
-    let any = countries.len() > trouble.len();
-    let (code, status) = if any { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
-    (code, Json(json!({ "status": status, "trouble": trouble }))).into_response()
 }

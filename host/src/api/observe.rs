@@ -1,11 +1,14 @@
 //! What every request has in common: an id, a line in the log, its metrics, and the last word on problem documents.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use citas_core::appointment::CountryCode;
+use citas_core::catalogue::Catalogue;
 use uuid::Uuid;
 
 use super::problem;
@@ -32,11 +35,11 @@ impl RequestId {
 }
 
 /// Wraps every request. The log has the route, never the path itself: it may hold an appointment's id.
-pub async fn observe(mut request: Request, next: Next) -> Response {
+pub async fn observe(State(catalogue): State<Arc<Catalogue>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(&request);
     let path = request.uri().path().to_owned();
-    let method = request.method().to_string();
+    let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     request.extensions_mut().insert(id.clone());
 
@@ -47,20 +50,36 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
 
     let took = started.elapsed();
     let status = response.status().as_u16();
-    let country = country(&route, &path);
-    tracing::info!(request_id = id.0, method, route, country, status, micros = took.as_micros(), "request");
+    let country = country(&catalogue, &route, &path);
+    tracing::info!(
+        request_id = id.0,
+        method,
+        route,
+        country,
+        status,
+        micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        "request"
+    );
     let labels =
-        [("country", country.to_owned()), ("method", method), ("route", route), ("status", status.to_string())];
+        [("country", country), ("method", method.to_owned()), ("route", route), ("status", status.to_string())];
     metrics::counter!("citas_requests_total", &labels).increment(1);
     metrics::histogram!("citas_request_seconds", &labels[..3]).record(took);
     response
 }
 
-/// The country of a route that has one. Two letters at most, so that nobody can fill the metrics with labels.
-fn country<'a>(route: &str, path: &'a str) -> &'a str {
-    if !route.starts_with("/v1/{country}") {
-        return "";
+/// The method, where it is one that something here takes: a label that a client can make up would fill the metrics.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => "other",
     }
-    let code = path.split('/').nth(2).unwrap_or_default();
-    if code.parse::<citas_core::appointment::CountryCode>().is_ok() { code } else { "" }
+}
+
+/// The country that a route is in, where the host knows it.
+fn country(catalogue: &Catalogue, route: &str, path: &str) -> String {
+    let named = route.starts_with("/v1/{country}").then(|| path.split('/').nth(2)).flatten();
+    let code = named.and_then(|code| code.parse::<CountryCode>().ok());
+    code.filter(|code| catalogue.all().contains_key(code)).map_or_else(String::new, |code| code.to_string())
 }

@@ -10,7 +10,7 @@ use citas_core::loaded::{HOST_MEMBERS, LoadedRules};
 use serde_json::{Map, Value, json};
 
 use super::Api;
-use super::appointments::{LARGEST_PAGE, USUAL_PAGE};
+use super::appointments::{LARGEST_PAGE, LONGEST_FILTER, USUAL_PAGE};
 use super::problem::Kind;
 
 /// `GET /openapi.json`
@@ -49,8 +49,21 @@ fn document(countries: &[&LoadedRules]) -> Value {
     })
 }
 
+/// `PeNoShow`: a schema's name.
 fn named(country: CountryCode, what: &str) -> String {
-    format!("{}{what}", country.as_str().to_uppercase())
+    [country.as_str(), what].into_iter().flat_map(|text| text.split('-')).map(capital).collect()
+}
+
+fn capital(word: &str) -> String {
+    let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+    first.to_uppercase() + rest
+}
+
+/// `peNoShow`: an operation's id.
+fn operation_id(country: CountryCode, what: &str) -> String {
+    let name = named(country, what);
+    let (first, rest) = name.split_at(1);
+    first.to_lowercase() + rest
 }
 
 fn reference(name: &str) -> Value {
@@ -123,7 +136,7 @@ fn country_paths(rules: &LoadedRules) -> Map<String, Value> {
     let country = rules.country;
     let base = format!("/v1/{country}");
     let mut paths = Map::from_iter([
-        (format!("{base}/appointments"), json!({ "post": book(country), "get": list(country) })),
+        (format!("{base}/appointments"), json!({ "post": book(rules), "get": list(country) })),
         (format!("{base}/appointments/{{id}}"), json!({ "parameters": [id_parameter()], "get": get(country) })),
         (
             format!("{base}/appointments/{{id}}/history"),
@@ -172,29 +185,43 @@ fn with_body(mut operation: Value, schema: &str, required: bool) -> Value {
     operation
 }
 
-fn book(country: CountryCode) -> Value {
+fn book(rules: &LoadedRules) -> Value {
+    let country = rules.country;
     let mut created = appointment(country, "Booked");
     created["headers"]["Location"] = json!({ "description": "Where it is", "schema": { "type": "string" } });
+    created["links"] = links(rules);
     let problems = [&GUARDED[..], &CHANGING[..]].concat();
-    let mut book = operation(named(country, "Book"), country.as_str(), "Book", ("201", created), &problems);
+    let mut book = operation(operation_id(country, "book"), country.as_str(), "Book", ("201", created), &problems);
     book["parameters"] = json!([idempotency_key(), accept_language()]);
     secured(with_body(book, &named(country, "Request"), true), Scope::Write)
 }
 
+/// Where a client may go from a booking.
+fn links(rules: &LoadedRules) -> Value {
+    let actions = rules.actions.keys().map(String::as_str);
+    let targets = ["get", "history"].into_iter().chain(actions);
+    let link = |what: &str| {
+        let operation = operation_id(rules.country, what);
+        (operation.clone(), json!({ "operationId": operation, "parameters": { "id": "$response.body#/id" } }))
+    };
+    targets.map(link).collect::<Map<_, _>>().into()
+}
+
 fn act(country: CountryCode, action: &str) -> Value {
-    let id = named(country, &format!("Do_{action}"));
+    let id = operation_id(country, action);
     let success = ("200", appointment(country, "Done; the appointment as it now stands"));
     let mut act = operation(id, country.as_str(), action, success, &[&GUARDED[..], &CHANGING[..]].concat());
-    let if_match = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}\")$", "examples": ["\"1\""] });
+    let if_match =
+        json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}(-[0-9a-f]{8})?\")$", "examples": ["\"1\""] });
     let if_match = header("If-Match", "The revision that the client saw: another one gives 412.", &if_match);
     act["parameters"] = json!([if_match, idempotency_key(), accept_language()]);
-    secured(with_body(act, &named(country, &format!("Input_{action}")), false), Scope::Write)
+    secured(with_body(act, &named(country, &format!("{action}-input")), false), Scope::Write)
 }
 
 fn get(country: CountryCode) -> Value {
     let success = ("200", appointment(country, "The appointment"));
-    let mut get = operation(named(country, "Get"), country.as_str(), "One appointment", success, &GUARDED);
-    let tag = json!({ "type": "string", "pattern": "^(W/)?\"[!#-~]*\"$" });
+    let mut get = operation(operation_id(country, "get"), country.as_str(), "One appointment", success, &GUARDED);
+    let tag = json!({ "type": "string", "pattern": "^(\\*|(W/)?\"[!#-+\\--~]*\")$" });
     get["parameters"] = json!([header("If-None-Match", "The revision that the client has: 304 if it still is.", &tag)]);
     get["responses"]["304"] = json!({ "description": "It is as the client has it" });
     secured(get, Scope::Read)
@@ -202,35 +229,50 @@ fn get(country: CountryCode) -> Value {
 
 fn history(country: CountryCode) -> Value {
     let success = ("200", ok("Its revisions, the first one first", &reference(&named(country, "History"))));
-    let history =
-        operation(named(country, "History"), country.as_str(), "What, who, when, under which rules", success, &GUARDED);
+    let mut history = operation(
+        operation_id(country, "history"),
+        country.as_str(),
+        "What, who, when, under which rules",
+        success,
+        &GUARDED,
+    );
+    history["parameters"] = json!(paging());
     secured(history, Scope::Read)
+}
+
+fn query(name: &str, description: &str, schema: &Value) -> Value {
+    json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema })
+}
+
+fn paging() -> [Value; 2] {
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": USUAL_PAGE });
+    [
+        query("limit", "At most so many", &limit),
+        query("cursor", "`nextCursor` of the page before", &json!({ "type": "string" })),
+    ]
 }
 
 fn list(country: CountryCode) -> Value {
     let success = ("200", ok("A page, newest start last", &reference(&named(country, "Page"))));
-    let mut list = operation(named(country, "List"), country.as_str(), "Some appointments", success, &GUARDED);
-    let query = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema });
-    let word = json!({ "type": "string", "minLength": 1, "maxLength": 64 });
+    let mut list = operation(operation_id(country, "list"), country.as_str(), "Some appointments", success, &GUARDED);
+    let word = json!({ "type": "string", "minLength": 1, "maxLength": LONGEST_FILTER });
     let instant = json!({ "type": "string", "format": "date-time" });
-    let limit = json!({ "type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": USUAL_PAGE });
-    list["parameters"] = json!([
-        query("patient", "The country's key for the patient", word.clone()),
-        query("doctor", "The country's key for the doctor", word.clone()),
-        query("hospital", "The country's key for the hospital", word),
-        query("from", "Starting then or later", instant.clone()),
-        query("to", "Starting before then", instant),
-        query("phase", "Where it stands (FHIR Appointment.status)", reference("Phase")),
-        query("limit", "At most so many", limit),
-        query("cursor", "`nextCursor` of the page before", json!({ "type": "string" })),
-    ]);
+    let filters = [
+        query("patient", "The country's key for the patient", &word),
+        query("doctor", "The country's key for the doctor", &word),
+        query("hospital", "The country's key for the hospital", &word),
+        query("from", "Starting then or later", &instant),
+        query("to", "Starting before then", &instant),
+        query("phase", "Where it stands (FHIR Appointment.status)", &reference("Phase")),
+    ];
+    list["parameters"] = filters.into_iter().chain(paging()).collect();
     secured(list, Scope::Read)
 }
 
 fn schema(country: CountryCode) -> Value {
     let success = ("200", ok("JSON Schemas 2020-12", &json!({ "type": "object" })));
     operation(
-        named(country, "Schema"),
+        operation_id(country, "schema"),
         country.as_str(),
         "Which fields a booking has",
         success,
@@ -247,7 +289,8 @@ fn rules_status(country: CountryCode) -> Value {
         ),
     );
     let problems = [Kind::Unauthenticated, Kind::Forbidden, Kind::NotFound, Kind::SlowDown];
-    let status = operation(named(country, "Rules"), country.as_str(), "Which rules are in force", success, &problems);
+    let status =
+        operation(operation_id(country, "rules"), country.as_str(), "Which rules are in force", success, &problems);
     secured(status, Scope::Rules)
 }
 
@@ -302,7 +345,8 @@ fn country_schemas(rules: &LoadedRules) -> Map<String, Value> {
     let items = |item: Value| json!({ "type": "array", "items": item });
     let page = json!({ "type": "object", "required": ["items"], "properties": {
         "items": items(reference(&named(country, "Appointment"))), "nextCursor": { "type": "string" } } });
-    let history = json!({ "type": "object", "required": ["items"], "properties": { "items": items(entry) } });
+    let history = json!({ "type": "object", "required": ["items"], "properties": {
+        "items": items(entry), "nextCursor": { "type": "string" } } });
     let own = |what: &str, schema: &Value| (named(country, what), embedded(schema, &named(country, what)));
     let mut schemas = Map::from_iter([
         own("Request", &rules.request_schema),
@@ -310,7 +354,7 @@ fn country_schemas(rules: &LoadedRules) -> Map<String, Value> {
         (named(country, "Page"), page),
         (named(country, "History"), history),
     ]);
-    schemas.extend(rules.actions.iter().map(|(name, action)| own(&format!("Input_{name}"), &action.schema)));
+    schemas.extend(rules.actions.iter().map(|(name, action)| own(&format!("{name}-input"), &action.schema)));
     schemas
 }
 

@@ -148,8 +148,13 @@ impl Problem {
             }
             BookingError::SlotTaken { claim, free } => {
                 let free = free.iter().map(free_slot).collect::<Vec<_>>();
-                Self::new(Kind::SlotTaken, detail).member("claim", claim.into()).member("freeSlots", free.into())
+                let problem = Self::new(Kind::SlotTaken, detail).member("freeSlots", free.into());
+                match claim {
+                    Some(claim) => problem.member("claim", claim.into()),
+                    None => problem,
+                }
             }
+            BookingError::TooLarge { .. } => Self::new(Kind::TooLarge, detail),
             BookingError::Stale { .. } => Self::new(Kind::Stale, detail),
             BookingError::InProgress => Self::new(Kind::InProgress, detail),
             BookingError::KeyReused => Self::new(Kind::KeyReused, detail),

@@ -24,7 +24,7 @@ use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
 use crate::local::system::SystemClock;
 use crate::rules::CountryFolder;
-use crate::wiring::{Identity, Platform};
+use crate::wiring::{Identity, Platform, record_metrics};
 
 /// How long the sources must be at rest before they are built: editors write a file in several steps.
 const REST: Duration = Duration::from_millis(150);
@@ -44,29 +44,35 @@ pub struct Options {
 #[tokio::main]
 pub async fn run(options: Options) -> Outcome {
     log::start(&options.host.log)?;
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await?;
+    let metrics = record_metrics()?;
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await.map_err(|cause| {
+        format!("port {} cannot be listened on; another is given with --port: {cause}", options.port)
+    })?;
     let platform = Platform::open(&options.host)?;
     let issuer = LocalIssuer::open(&options.host.data)?;
     let mut tasks = JoinSet::new();
     platform.follow_registry(&mut tasks).await;
 
     let (changes, changed) = mpsc::unbounded_channel();
+    let folders = countries(&options.countries)?;
     let _watcher = watch(&options.countries, changes)?;
-    for folder in countries(&options.countries)? {
+    for folder in folders {
         build(&platform.swapper, folder).await;
     }
     tasks.spawn(rebuild(platform.swapper.clone(), options.countries.clone(), changed));
 
     greet(&platform, &issuer, listener.local_addr()?, &options)?;
     let identity = Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) };
-    platform.serve(listener, identity, options.host.rate_limit, told_to_stop()).await?;
+    platform.serve(listener, identity, options.host.rate_limit, metrics, told_to_stop()).await?;
     Ok(Answer::Done)
 }
 
 /// The folders with a `rules.toml`, in the order of their names.
 fn countries(sources: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(sources)
-        .map_err(|cause| std::io::Error::new(cause.kind(), format!("{}: {cause}", sources.display())))?;
+    let entries = std::fs::read_dir(sources).map_err(|cause| {
+        let words = "cannot be read; the folder of the countries' sources is given with --countries";
+        std::io::Error::new(cause.kind(), format!("{} {words}: {cause}", sources.display()))
+    })?;
     let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     folders.retain(|folder| folder.join("rules.toml").is_file());
     folders.sort();
@@ -79,7 +85,7 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
     eprintln!("Building {} …", folder.display());
     let built = tokio::task::spawn_blocking(move || built(&folder)).await;
     let refused = match built {
-        Ok(Ok((country, component, cases))) => match swapper.swap(country, &what, component, cases).await {
+        Ok(Ok((country, component, cases))) => match swapper.swap(country, None, &what, component, cases).await {
             Ok(()) => return,
             Err(refusal) => refusal.to_string(),
         },
@@ -159,6 +165,12 @@ fn concerned(sources: &Path, paths: &BTreeSet<PathBuf>) -> std::io::Result<Vec<P
     })
 }
 
+/// A server's URL as it may be shown: what stands before the last `@` is secret.
+fn without_password(url: &str) -> String {
+    let host = url.rsplit('@').next().unwrap_or_default();
+    format!("the SMTP server {host}")
+}
+
 /// What a newcomer needs next.
 fn greet(
     platform: &Platform,
@@ -173,10 +185,8 @@ fn greet(
     };
     let token = issuer.token(&claims, SystemClock.now())?;
     println!("\nCitas serves on http://{address}   its API: http://{address}/docs");
-    println!(
-        "Mail goes to {}",
-        options.host.smtp.clone().unwrap_or_else(|| options.host.data.join("mail").display().to_string())
-    );
+    let spool = || options.host.data.join("mail").display().to_string();
+    println!("Mail goes to {}", options.host.smtp.as_deref().map_or_else(spool, without_password));
     println!("\nA token for the patient `ana` (others: citas token --help):\n\nexport TOKEN={token}");
     for (country, entry) in platform.catalogue.all().iter() {
         let Some(request) = entry.rules.as_deref().and_then(|rules| booking_line::example(rules, &SystemClock)) else {

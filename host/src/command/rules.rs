@@ -215,7 +215,7 @@ fn test(source: &Source, report: &Report) -> Outcome {
 
 async fn publish(source: &Source, revision: Option<String>, registry: &InRegistry) -> Outcome {
     let (component, cases) = (source.component()?, source.cases()?);
-    let rules = citas_core::swap::admit(&WasmEngine::new()?, &component, &cases, 1)?;
+    let rules = citas_core::swap::admit(&WasmEngine::new()?, &component, &cases, 1, SystemClock.now())?;
     let manifest = Manifest {
         country: rules.country,
         version: rules.id.version.parse()?,

@@ -12,7 +12,7 @@ use super::{Answer, Outcome, log};
 use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
 use crate::local::oidc::OidcVerifier;
-use crate::wiring::{Identity, Platform};
+use crate::wiring::{Identity, Platform, record_metrics};
 
 #[derive(Args)]
 pub struct Options {
@@ -32,6 +32,7 @@ pub struct Options {
 #[tokio::main]
 pub async fn run(options: Options) -> Outcome {
     log::start(&options.host.log)?;
+    let metrics = record_metrics()?;
     let platform = Platform::open(&options.host)?;
     let identity = match &options.issuer {
         Some(issuer) => {
@@ -42,9 +43,11 @@ pub async fn run(options: Options) -> Outcome {
     };
     let mut tasks = JoinSet::new();
     platform.follow_registry(&mut tasks).await;
-    let listener = TcpListener::bind(options.listen).await?;
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|cause| format!("{} cannot be listened on: {cause}", options.listen))?;
     println!("Citas serves on http://{}", listener.local_addr()?);
-    platform.serve(listener, identity, options.host.rate_limit, told_to_stop()).await?;
+    platform.serve(listener, identity, options.host.rate_limit, metrics, told_to_stop()).await?;
     Ok(Answer::Done)
 }
 

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use citas_core::access::{BadToken, Claims, TokenVerifier};
@@ -16,9 +15,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use p256::pkcs8::{EncodePrivateKey, LineEnding};
 use serde_json::{Value, json};
 
-use super::jwt;
 use super::known_tokens::KnownTokens;
 use super::system::SystemClock;
+use super::{jwt, private};
 
 /// The issuer's name in its tokens.
 const ISSUER: &str = "urn:citas:local-issuer";
@@ -104,18 +103,26 @@ impl LocalIssuer {
     }
 }
 
-/// A new key. Of two processes that start at once, one writes it and both read it.
+/// A new key. Of two processes that start at once, one puts its own there, whole and on disk, and both read it.
 fn create(data: &Path, path: &Path) -> Result<Vec<u8>, IssuerError> {
     let file = |cause| IssuerError::File { path: path.to_owned(), cause };
     let key = p256::SecretKey::random(&mut p256::elliptic_curve::rand_core::OsRng);
     let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| IssuerError::Key { path: path.to_owned() })?;
-    fs::create_dir_all(data).map_err(file)?;
-    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(mut new) => new.write_all(pem.as_bytes()).and_then(|()| new.sync_all()).map_err(file)?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(cause) => return Err(file(cause)),
-    }
+    private::make_folder(data).map_err(file)?;
+    put(data, path, pem.as_bytes()).map_err(file)?;
     fs::read(path).map_err(file)
+}
+
+/// Puts a file there, unless there is one. A temporary file is its owner's alone.
+fn put(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+    new.write_all(content)?;
+    new.as_file().sync_all()?;
+    match new.persist_noclobber(path) {
+        Ok(_) => fs::File::open(folder)?.sync_all(),
+        Err(earlier) if earlier.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(other) => Err(other.error),
+    }
 }
 
 #[async_trait::async_trait]
@@ -171,6 +178,23 @@ mod tests {
         LocalIssuer::open(data.path()).unwrap();
         let mode = fs::metadata(data.path().join(KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn of_many_that_start_at_once_all_get_the_one_whole_key() {
+        for _ in 0..20 {
+            let data = tempfile::tempdir().unwrap();
+            let start = std::sync::Barrier::new(8);
+            let open = || {
+                start.wait();
+                LocalIssuer::open(data.path()).map(|issuer| issuer.jwks())
+            };
+            let keys: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
+            });
+            assert!(keys.iter().all(|key| *key == keys[0]));
+        }
     }
 
     #[test]

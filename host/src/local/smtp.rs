@@ -48,9 +48,19 @@ fn envelope(mail: &Mail) -> Result<Envelope, MailError> {
     Envelope::new(Some(from), vec![to]).map_err(|error| MailError::Refused(error.to_string()))
 }
 
+/// What went wrong, without the server's own words: they repeat the patient's address.
+fn said(error: &smtp::Error) -> String {
+    match error.status() {
+        Some(code) => format!("the SMTP server answers {code}"),
+        None if error.is_timeout() => "the SMTP server does not answer in time".into(),
+        None if error.is_tls() => "no TLS connection to the SMTP server".into(),
+        None => "no conversation with the SMTP server: is it up, and named rightly?".into(),
+    }
+}
+
 /// A 5yz reply is for good, but for 53z (RFC 4954): that is about our password, not about this mail.
 fn verdict(error: &smtp::Error) -> MailError {
     let ours = error.status().is_some_and(|code| code.category == Category::Unspecified3);
-    let text = error.to_string();
+    let text = said(error);
     if error.is_permanent() && !ours { MailError::Refused(text) } else { MailError::Unavailable(text) }
 }

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use citas_core::mailer::{Mail, MailError, Mailer};
 
+use super::private;
+
 /// Writes each mail to `<folder>/<mail id>.eml`. The same id is the same file, so a repeat leaves one mail.
 ///
-/// Files can be read by their owner alone: they hold patients' data.
+/// Folder and files can be read by their owner alone: they hold patients' data.
 #[derive(Clone, Debug)]
 pub struct SpoolMailer {
     folder: PathBuf,
@@ -21,7 +23,7 @@ impl SpoolMailer {
     /// # Errors
     /// When the folder cannot be made.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+        private::make_folder(folder)?;
         Ok(Self { folder: folder.to_owned() })
     }
 }
@@ -64,6 +66,15 @@ fn write(folder: &Path, name: &str, message: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_spool_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let here = tempfile::tempdir().unwrap();
+        SpoolMailer::open(&here.path().join("mail")).unwrap();
+        let mode = std::fs::metadata(here.path().join("mail")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 
     #[test]
     fn a_name_stays_in_the_folder_and_is_no_other_ids() {

@@ -23,6 +23,7 @@ use citas_core::appointment::CountryCode;
 use citas_core::ledger::Unavailable;
 use tokio::sync::{Notify, OnceCell};
 
+use super::private;
 use reads::Readers;
 use writer::Writer;
 
@@ -73,7 +74,7 @@ impl SqliteLedger {
     /// When another process has it, or the system does not let us write there.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let io = |cause| OpenError::Io { folder: folder.to_owned(), cause };
-        std::fs::create_dir_all(folder).map_err(io)?;
+        private::make_folder(folder).map_err(io)?;
         let lock = File::create(folder.join("lock")).map_err(io)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => OpenError::InUse(folder.to_owned()),
@@ -110,5 +111,20 @@ impl SqliteLedger {
 impl Country {
     fn opened(&self) -> &Opened {
         self.opened.get().expect("SqliteLedger::opened gives it out opened")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_data_folder_is_for_its_owner_alone() {
+        let here = tempfile::tempdir().unwrap();
+        let data = here.path().join("data");
+        let _ledger = SqliteLedger::open(&data).unwrap();
+        assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
     }
 }

@@ -102,7 +102,7 @@ fn plan_of(plan: wit::Plan) -> Result<port::Plan, Fault> {
         patient: plan.patient,
         doctor: plan.doctor,
         hospital: plan.hospital,
-        attributes: fields_of(plan.attributes),
+        attributes: fields_of(plan.attributes)?,
         events: plan.events,
     })
 }
@@ -136,8 +136,19 @@ fn phase_of(phase: wit::Phase) -> core::Phase {
     }
 }
 
-pub(super) fn fields_of(fields: Vec<wit::Field>) -> Vec<core::Field> {
-    fields.into_iter().map(|field| core::Field { path: field.path, value: value_of(field.value) }).collect()
+/// The deepest place in a document that an answer may name: what is nested deeper than that could not be written or
+/// dropped without running out of stack.
+const DEEPEST: usize = 32;
+
+pub(super) fn fields_of(fields: Vec<wit::Field>) -> Result<Vec<core::Field>, Fault> {
+    fields.into_iter().map(field_of).collect()
+}
+
+fn field_of(field: wit::Field) -> Result<core::Field, Fault> {
+    if field.path.bytes().filter(|byte| *byte == b'/').count() > DEEPEST {
+        return Err(Fault::BadAnswer(format!("a path more than {DEEPEST} levels deep")));
+    }
+    Ok(core::Field { path: field.path, value: value_of(field.value) })
 }
 
 fn value_of(value: wit::Value) -> core::Value {

@@ -50,6 +50,13 @@ const RESCHEDULE_SCHEMA: &str = r#"{
 
 const ZONE: &str = if cfg!(feature = "zone") { "America/Atlantis" } else { "America/Lima" };
 
+/// Where the clocks are changed, unlike in Lima.
+const SHIFTING_ZONE: &str = "America/Santiago";
+
+const VERSION: &str = if cfg!(feature = "later") { "1.1.0" } else { env!("CARGO_PKG_VERSION") };
+
+const MINUTES: u16 = if cfg!(feature = "later") { 45 } else { 30 };
+
 impl appointment_rules::Guest for Chaos {
     fn describe() -> appointment_rules::Descriptor {
         if cfg!(feature = "slow-describe") {
@@ -59,8 +66,8 @@ impl appointment_rules::Guest for Chaos {
         black_box(crate::contract::citas::chaos::outside::peek());
         appointment_rules::Descriptor {
             country: if cfg!(feature = "country") { "yy" } else { "xx" }.into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            zones: vec![ZONE.into()],
+            version: VERSION.into(),
+            zones: vec![ZONE.into(), SHIFTING_ZONE.into()],
             locales: vec!["en".into(), "es".into()],
             request_schema: if cfg!(feature = "schema") { r#"{"type": 7}"# } else { REQUEST_SCHEMA }.into(),
             appointment_schema: APPOINTMENT_SCHEMA.into(),
@@ -81,7 +88,7 @@ impl appointment_rules::Guest for Chaos {
         match text(&request, "/mode") {
             "many-claims" => plan.claims = (0..41).map(|number| format!("claim/{number}")).collect(),
             "impossible-date" => plan.slot = plan.slot.map(|slot| Slot { start: thirtieth_of_february(), ..slot }),
-            "flood" => plan.patient = "x".repeat(10_000_000),
+            "flood" => plan.patient = "x".repeat(4_000_000),
             _ => {}
         }
         Ok(plan)
@@ -163,9 +170,10 @@ fn plan(request: &[Field]) -> Result<Plan, Vec<Violation>> {
         }]
     })?;
     let doctor = text(request, "/doctor").to_owned();
+    let zone = if text(request, "/mode") == "santiago" { SHIFTING_ZONE } else { ZONE };
     Ok(Plan {
         phase: Phase::Booked,
-        slot: Some(Slot { start, minutes: 30, zone: ZONE.into() }),
+        slot: Some(Slot { start, minutes: MINUTES, zone: zone.into() }),
         claims: vec![claim(&doctor, start)],
         patient: text(request, "/email").to_owned(),
         doctor: Some(doctor),

@@ -83,9 +83,11 @@ impl Prepared {
 
     fn store_events(&self, connection: &Connection) -> Result<(), Refusal> {
         for (id, body) in &self.events {
-            connection
-                .prepare_cached("INSERT INTO outbox (id, body) VALUES (?, ?)")?
-                .execute(params![id.as_bytes(), body])?;
+            connection.prepare_cached("INSERT INTO outbox (id, subject, body) VALUES (?, ?, ?)")?.execute(params![
+                id.as_bytes(),
+                self.change.revision.appointment.id.as_bytes(),
+                body
+            ])?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use citas_core::appointment::{CountryCode, Revision};
 use citas_core::event::Event;
 use citas_core::ledger::{Change, CommitError, Ledger, Outbox, Page, Query, Receipt, Unavailable};
+use citas_core::time::Clock as _;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use super::change::Prepared;
 use super::writer::Task;
 use super::{SqliteLedger, reads};
+use crate::local::system::SystemClock;
 
 impl SqliteLedger {
     /// Asks on the caller's own thread: a read that finds its page in memory takes 10 to 20 µs, less than handing it to
@@ -67,8 +69,14 @@ impl Ledger for SqliteLedger {
         self.ask(country, |connection| reads::revision(connection, id, number)).await
     }
 
-    async fn history(&self, country: CountryCode, id: Uuid) -> Result<Vec<Revision>, Unavailable> {
-        self.ask_long(country, move |connection| reads::history(connection, id)).await
+    async fn history(
+        &self,
+        country: CountryCode,
+        id: Uuid,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<Revision>, Unavailable> {
+        self.ask_long(country, move |connection| reads::history(connection, id, after, limit)).await
     }
 
     async fn page(&self, country: CountryCode, query: &Query) -> Result<Page, Unavailable> {
@@ -89,7 +97,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn mark_notified(&self, country: CountryCode, event: Uuid) -> Result<(), Unavailable> {
-        self.record(country, Task::Notified(event)).await
+        self.record(country, Task::Notified(event, SystemClock.now())).await
     }
 
     async fn ready(&self, country: CountryCode) -> Result<(), Unavailable> {

@@ -59,12 +59,12 @@ pub(super) fn revision(connection: &Connection, id: Uuid, number: u32) -> rusqli
     select.query_row(params![id.as_bytes(), number], body).optional()
 }
 
-pub(super) fn history(connection: &Connection, id: Uuid) -> rusqlite::Result<Vec<Revision>> {
+pub(super) fn history(connection: &Connection, id: Uuid, after: u32, limit: usize) -> rusqlite::Result<Vec<Revision>> {
     let mut select = connection.prepare_cached(
-        "SELECT body, number FROM revision WHERE id = ?1
-         UNION ALL SELECT body, number FROM appointment WHERE id = ?1 ORDER BY number",
+        "SELECT body, number FROM revision WHERE id = ?1 AND number > ?2
+         UNION ALL SELECT body, number FROM appointment WHERE id = ?1 AND number > ?2 ORDER BY number LIMIT ?3",
     )?;
-    select.query_map([id.as_bytes()], body)?.collect()
+    select.query_map(params![id.as_bytes(), after, rows(limit)], body)?.collect()
 }
 
 pub(super) fn receipt(connection: &Connection, key: &str, now: Timestamp) -> rusqlite::Result<Option<Receipt>> {
@@ -99,7 +99,13 @@ pub(super) fn notified(connection: &Connection, event: Uuid) -> rusqlite::Result
 }
 
 pub(super) fn pending(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Event>> {
-    let mut select = connection.prepare_cached("SELECT body FROM outbox ORDER BY sequence LIMIT ?")?;
+    let mut select = connection.prepare_cached(
+        "SELECT body FROM outbox AS event
+         WHERE NOT EXISTS (
+             SELECT 1 FROM outbox AS earlier WHERE earlier.subject = event.subject AND earlier.sequence < event.sequence
+         )
+         ORDER BY sequence LIMIT ?",
+    )?;
     select.query_map([rows(limit)], body)?.collect()
 }
 
@@ -126,9 +132,9 @@ pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<P
 /// The columns that must have one value, the one that leaves fewest appointments first.
 fn pinned(query: &Query) -> Vec<(&'static str, &str)> {
     let columns = [
+        ("owner", query.owner.as_deref()),
         ("patient", query.patient.as_deref()),
         ("doctor", query.doctor.as_deref()),
-        ("owner", query.owner.as_deref()),
         ("hospital", query.hospital.as_deref()),
         ("phase", query.phase.map(Phase::as_str)),
     ];
@@ -138,7 +144,7 @@ fn pinned(query: &Query) -> Vec<(&'static str, &str)> {
 /// The index is named: without statistics SQLite would choose by the number of columns.
 fn page_sql(pinned: &[(&str, &str)]) -> String {
     let index = pinned.first().map_or("start", |(column, _)| column);
-    let conditions: String = pinned.iter().map(|(column, _)| format!("{column} = ? AND ")).collect();
+    let conditions: String = pinned.iter().flat_map(|(column, _)| [*column, " = ? AND "]).collect();
     format!(
         "SELECT body FROM appointment INDEXED BY appointment_by_{index}
          WHERE {conditions}(starts_at, id) > (?, ?) AND starts_at < ? ORDER BY starts_at, id LIMIT ?"

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use citas_core::appointment::CountryCode;
 use citas_core::ledger::{CommitError, Unavailable};
+use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
@@ -19,14 +20,31 @@ const BATCH: usize = 1_000;
 /// Most writes that wait; whoever comes later waits to be let in.
 const WAITING: usize = 4 * BATCH;
 
+/// In nanoseconds.
+const HOUR: i64 = 60 * 60 * 1_000_000_000;
+
 /// Nanoseconds that expired receipts are kept for: a clock that is set back finds them again.
-const GRACE: i64 = 60 * 60 * 1_000_000_000;
+const GRACE: i64 = HOUR;
+
+/// Nanoseconds that it is remembered for that an event's notices have gone out: 30 days.
+const REMEMBERED: i64 = 30 * 24 * HOUR;
+
+const EXPIRED_RECEIPTS: &str = "
+    DELETE FROM receipt
+    WHERE key IN (SELECT key FROM receipt WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)";
+
+/// An event that is still in the outbox will be given to the notifier again, however long ago it was noted.
+const OLD_NOTES: &str = "
+    DELETE FROM notified
+    WHERE event IN (
+        SELECT event FROM notified WHERE at <= ? AND event NOT IN (SELECT id FROM outbox) ORDER BY at LIMIT ?)";
 
 /// Something to write.
 pub(super) enum Task {
     Change(Box<Prepared>),
     Published(Vec<Uuid>),
-    Notified(Uuid),
+    /// Which event, and when it was.
+    Notified(Uuid, Timestamp),
     /// Writes what stands there already: whether that works is the answer.
     Probe,
 }
@@ -131,11 +149,15 @@ impl Work {
         match task {
             Task::Change(change) => change.store(&self.connection),
             Task::Published(events) => self.each("DELETE FROM outbox WHERE id = ?", events),
-            Task::Notified(event) => {
-                self.each("INSERT INTO notified (event) VALUES (?) ON CONFLICT DO NOTHING", &[*event])
-            }
+            Task::Notified(event, at) => self.note(*event, *at),
             Task::Probe => Ok(self.connection.pragma_update(None, "user_version", schema::VERSION)?),
         }
+    }
+
+    fn note(&self, event: Uuid, at: Timestamp) -> Result<(), Refusal> {
+        let sql = "INSERT INTO notified (event, at) VALUES (?, ?) ON CONFLICT DO NOTHING";
+        self.connection.prepare_cached(sql)?.execute(params![event.as_bytes(), schema::instant(at)])?;
+        Ok(())
     }
 
     fn each(&self, sql: &str, ids: &[Uuid]) -> Result<(), Refusal> {
@@ -146,16 +168,14 @@ impl Work {
         Ok(())
     }
 
-    /// Forgets up to two expired receipts for each change, so that they never become more and no commit is long.
+    /// Forgets up to two expired receipts and two old notes of notices for each change, so that they never become more
+    /// and no commit is long.
     fn sweep(&self, tasks: &[Task]) -> rusqlite::Result<()> {
         let changes = || tasks.iter().filter_map(Task::change);
         let Some(now) = changes().map(Prepared::stored_at).max() else { return Ok(()) };
-        let mut delete = self.connection.prepare_cached(
-            "DELETE FROM receipt
-             WHERE key IN (SELECT key FROM receipt WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
-        )?;
-        let limit = i64::try_from(2 * changes().count()).expect("a batch is small");
-        delete.execute(params![schema::instant(now) - GRACE, limit])?;
+        let (now, limit) = (schema::instant(now), i64::try_from(2 * changes().count()).expect("a batch is small"));
+        self.connection.prepare_cached(EXPIRED_RECEIPTS)?.execute(params![now - GRACE, limit])?;
+        self.connection.prepare_cached(OLD_NOTES)?.execute(params![now - REMEMBERED, limit])?;
         Ok(())
     }
 
@@ -202,7 +222,7 @@ impl Task {
     fn change(&self) -> Option<&Prepared> {
         match self {
             Self::Change(change) => Some(change),
-            Self::Published(_) | Self::Notified(_) | Self::Probe => None,
+            Self::Published(_) | Self::Notified(..) | Self::Probe => None,
         }
     }
 }
@@ -210,6 +230,7 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use citas_core::appointment::Revision;
+    use citas_core::event::Event;
     use citas_core::ledger::Change;
     use metrics_exporter_prometheus::PrometheusBuilder;
     use serde_json::json;
@@ -224,6 +245,11 @@ mod tests {
 
     /// Books the appointment of that number, which takes `claim`.
     fn booking(number: u128, claim: &str) -> Task {
+        telling(number, claim, None)
+    }
+
+    /// The same, with an event for the outbox.
+    fn telling(number: u128, claim: &str, event: Option<Uuid>) -> Task {
         let revision: Revision = serde_json::from_value(json!({
             "country": "pe",
             "appointment": { "id": Uuid::from_u128(number), "phase": "booked", "revision": 1, "attributes": [] },
@@ -237,7 +263,8 @@ mod tests {
         }))
         .unwrap();
         let take = revision.claims.clone();
-        let change = Change { revision, take, release: Vec::new(), receipt: None, events: Vec::new() };
+        let events = event.map(|id| Event::new(id, "booked", &revision)).into_iter().collect();
+        let change = Change { revision, take, release: Vec::new(), receipt: None, events };
         Task::Change(Box::new(Prepared::new(change).unwrap()))
     }
 
@@ -288,7 +315,7 @@ mod tests {
                  CREATE TRIGGER breaks AFTER INSERT ON notified BEGIN INSERT INTO broken (other) VALUES (99); END;",
             )
             .unwrap();
-        let outcomes = work.commit(&[booking(1, "a"), Task::Notified(Uuid::nil())]);
+        let outcomes = work.commit(&[booking(1, "a"), Task::Notified(Uuid::nil(), Timestamp::UNIX_EPOCH)]);
         assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(CommitError::Unavailable(_)))), "{outcomes:?}");
         assert_eq!((count(&work, "appointment"), count(&work, "claim")), (0, 0));
         assert!(work.commit(&[booking(1, "a")])[0].is_ok(), "the next one begins anew");
@@ -328,5 +355,20 @@ mod tests {
         assert_eq!(count(&work, "receipt"), 2);
         assert!(work.commit(&[booking(2, "b")])[0].is_ok());
         assert_eq!(count(&work, "receipt"), 2, "those that may yet be asked for stay");
+    }
+
+    #[test]
+    fn what_was_notified_long_ago_is_forgotten_unless_it_may_come_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = work(&folder);
+        let booked: Timestamp = "2026-11-24T15:00:00Z".parse().unwrap();
+        let ago = |days: i64| booked - jiff::SignedDuration::from_hours(24 * days);
+        let (forgotten, waiting, recent) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let notes = [(forgotten, ago(31)), (waiting, ago(32)), (recent, ago(29))];
+        let notes = notes.map(|(event, at)| Task::Notified(event, at));
+        assert!(work.commit(&notes).iter().all(Result::is_ok));
+        assert!(work.commit(&[telling(1, "a", Some(waiting))])[0].is_ok());
+        let noted = |event| super::super::reads::notified(&work.connection, event).unwrap();
+        assert_eq!([forgotten, waiting, recent].map(noted), [false, true, true]);
     }
 }

@@ -1,0 +1,221 @@
+//! Booking, looking, changing: what a client of the API sees of an appointment's life.
+
+use serde_json::{Value, json};
+
+use crate::support::host::Host;
+use crate::support::http::with;
+use crate::support::requests::{day, pe};
+
+fn place(appointment: &Value) -> String {
+    format!("/v1/{}/appointments/{}", appointment["country"].as_str().unwrap(), appointment["id"].as_str().unwrap())
+}
+
+fn action(appointment: &Value, name: &str) -> String {
+    format!("{}/{name}", place(appointment))
+}
+
+#[test]
+fn a_booking_answers_as_the_api_says() {
+    let host = Host::of(&["pe"]);
+    let request = with(&pe(1), json!({ "dni": "10117410-2" }));
+    let answer = host.patient("ana").book("pe", &request).expect(201);
+    let booked = answer.json();
+    assert_eq!(answer.header("etag"), "\"1\"");
+    assert_eq!(answer.header("location"), place(&booked));
+    assert_eq!(answer.header("cache-control"), "private, no-cache");
+    let expected = [
+        ("country", json!("pe")),
+        ("phase", json!("booked")),
+        ("status", json!("reservada")),
+        ("revision", json!(1)),
+        ("date", request["date"].clone()),
+        ("time", json!("09:30")),
+        ("startsAt", json!(format!("{}T14:30:00Z", request["date"].as_str().unwrap()))),
+        ("minutes", json!(30)),
+        ("dni", json!("10117410")),
+        ("districtName", json!("Miraflores")),
+    ];
+    for (member, value) in expected {
+        assert_eq!(booked[member], value, "{member}");
+    }
+    assert_eq!(booked["rules"]["version"], "1.0.0");
+    assert!(booked["rules"]["digest"].as_str().unwrap().starts_with("sha256:"));
+    let found = host.patient("ana").get(&place(&booked)).expect(200);
+    assert_eq!((found.json(), found.header("etag")), (booked, "\"1\""));
+}
+
+#[test]
+fn what_a_client_has_already_is_not_sent_again() {
+    let host = Host::of(&["pe"]);
+    let ana = host.patient("ana");
+    let booked = ana.booked("pe", &pe(1));
+    let seen = ana.request("GET", &place(&booked)).header("If-None-Match", "\"1\"").send().expect(304);
+    assert_eq!((seen.text.as_str(), seen.header("etag")), ("", "\"1\""));
+    ana.post(&action(&booked, "cancel"), &json!({})).expect(200);
+    ana.request("GET", &place(&booked)).header("If-None-Match", "\"1\"").send().expect(200);
+}
+
+#[test]
+fn a_slot_is_taken_once_and_the_no_names_what_is_free() {
+    let host = Host::of(&["pe"]);
+    let first = pe(1);
+    host.patient("ana").booked("pe", &first);
+    let rival = with(&first, json!({ "dni": "20000002", "email": "luis@example.com" }));
+    let answer = host.patient("luis").book("pe", &rival);
+    assert!(!answer.text.contains("00000002"), "the other patient's name is in {}", answer.text);
+    let problem = answer.expect_problem(409, "slot-taken");
+    assert!(problem["claim"].as_str().unwrap().starts_with("doctor/10001/"), "{problem}");
+    let free = problem["freeSlots"].as_array().unwrap();
+    assert_eq!(free.len(), 3, "{problem}");
+    let time = free[0]["start"].as_str().unwrap().split_once('T').unwrap().1;
+    host.patient("luis").booked("pe", &with(&rival, json!({ "time": time })));
+}
+
+#[test]
+fn a_patient_is_in_one_place_at_a_time() {
+    let host = Host::of(&["pe"]);
+    host.patient("ana").booked("pe", &pe(1));
+    let elsewhere = with(&pe(1), json!({ "doctor": "99999", "time": "09:45" }));
+    let problem = host.patient("ana").book("pe", &elsewhere).expect_problem(409, "slot-taken");
+    assert!(problem["claim"].as_str().unwrap().starts_with("patient/"), "{problem}");
+
+    // Whoever books in somebody's name learns neither what that patient has nor when they are free.
+    let problem = host.patient("eve").book("pe", &elsewhere).expect_problem(409, "slot-taken");
+    assert_eq!((problem.get("claim"), &problem["freeSlots"]), (None, &json!([])), "{problem}");
+    assert!(!problem.to_string().contains("10117410"), "{problem}");
+    let problem = host.staff("pe").book("pe", &elsewhere).expect_problem(409, "slot-taken");
+    assert!(problem["claim"].as_str().unwrap().starts_with("patient/"), "{problem}");
+}
+
+#[test]
+fn cancelling_frees_the_slot_and_happens_once() {
+    let host = Host::of(&["pe"]);
+    let (ana, luis) = (host.patient("ana"), host.patient("luis"));
+    let booked = ana.booked("pe", &pe(1));
+    let answer = ana.post(&action(&booked, "cancel"), &json!({ "reason": "Viaje" })).expect(200);
+    let cancelled = answer.json();
+    assert_eq!((&cancelled["phase"], &cancelled["revision"]), (&json!("cancelled"), &json!(2)));
+    assert_eq!(answer.header("etag"), "\"2\"");
+
+    luis.booked("pe", &with(&pe(1), json!({ "dni": "20000002" })));
+    let again = ana.post(&action(&booked, "cancel"), &json!({}));
+    assert_eq!(again.violations(), [(String::new(), "pe.cancel.not-allowed-now".to_owned())]);
+    again.expect_problem(409, "not-allowed-now");
+}
+
+#[test]
+fn rescheduling_moves_the_claims() {
+    let host = Host::of(&["pe"]);
+    let ana = host.patient("ana");
+    let booked = ana.booked("pe", &pe(1));
+    // A quarter of an hour later: half of what it claims, it holds already.
+    let moved = ana.post(&action(&booked, "reschedule"), &json!({ "date": booked["date"], "time": "09:45" }));
+    assert_eq!(moved.expect(200).json()["time"], "09:45");
+    let later = json!({ "date": day("pe", 1), "time": "11:00" });
+    let moved = ana.post(&action(&booked, "reschedule"), &later).expect(200).json();
+    assert_eq!((&moved["date"], &moved["revision"]), (&later["date"], &json!(3)));
+
+    let luis = host.patient("luis");
+    let rival = with(&pe(1), json!({ "dni": "20000002" }));
+    luis.booked("pe", &rival);
+    let taken = with(&rival, json!({ "dni": "20000003", "date": later["date"], "time": "11:15" }));
+    luis.book("pe", &taken).expect_problem(409, "slot-taken");
+    let back = ana.post(&action(&booked, "reschedule"), &json!({ "date": booked["date"], "time": "09:30" }));
+    back.expect_problem(409, "slot-taken");
+    assert_eq!(ana.get(&place(&booked)).json(), moved, "a refused change changes nothing");
+}
+
+#[test]
+fn a_change_of_an_old_revision_is_stale() {
+    let host = Host::of(&["pe"]);
+    let ana = host.patient("ana");
+    let booked = ana.booked("pe", &pe(1));
+    let cancel =
+        |tag: &str| ana.request("POST", &action(&booked, "cancel")).header("If-Match", tag).json(&json!({})).send();
+    cancel("\"7\"").expect_problem(412, "stale");
+    cancel("W/\"1\"").expect_problem(412, "stale");
+    cancel("1").expect_problem(400, "malformed-request");
+    cancel("\"7\", \"1\"").expect(200);
+    cancel("\"1\"").expect_problem(412, "stale");
+}
+
+#[test]
+fn of_two_changes_of_one_revision_one_wins() {
+    let host = Host::of(&["pe"]);
+    let ana = host.patient("ana");
+    let booked = ana.booked("pe", &pe(1));
+    let move_to = |time: &str| {
+        let input = json!({ "date": booked["date"], "time": time });
+        ana.request("POST", &action(&booked, "reschedule")).header("If-Match", "\"1\"").json(&input).send()
+    };
+    let times = ["10:00", "11:00", "12:00", "13:00"];
+    let mut statuses = std::thread::scope(|scope| {
+        let moves = times.map(|time| scope.spawn(move || move_to(time).status));
+        moves.map(|moved| moved.join().unwrap())
+    });
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412, 412, 412]);
+    assert_eq!(ana.get(&place(&booked)).json()["revision"], 2);
+}
+
+#[test]
+fn the_history_says_what_was_done_by_whom_under_which_rules() {
+    let host = Host::of(&["pe"]);
+    let ana = host.patient("ana");
+    let booked = ana.booked("pe", &pe(1));
+    ana.post(&action(&booked, "reschedule"), &json!({ "date": booked["date"], "time": "15:00" })).expect(200);
+    let cancelled = host.staff("pe").post(&action(&booked, "cancel"), &json!({})).expect(200);
+    let history = ana.get(&action(&booked, "history")).expect(200).json();
+    let items = history["items"].as_array().unwrap();
+    let column = |member: &str| items.iter().map(|item| item[member].clone()).collect::<Vec<_>>();
+    assert_eq!(column("revision"), [1, 2, 3]);
+    assert_eq!(column("action"), ["book", "reschedule", "cancel"]);
+    let by = |subject: &str, role: &str| json!({ "subject": subject, "role": role });
+    assert_eq!(column("by"), [by("ana", "patient"), by("ana", "patient"), by("staff", "staff")]);
+    assert!(items.iter().all(|item| item["rules"] == booked["rules"] && item["contract"] == "1.0.0"));
+    assert_eq!(items[2]["requestId"], cancelled.header("x-request-id"));
+    assert_eq!((&items[0]["appointment"], &items[2]["appointment"]), (&booked, &cancelled.json()));
+}
+
+#[test]
+fn a_refusal_is_told_in_the_language_that_is_asked_for() {
+    let host = Host::of(&["pe"]);
+    let wrong = with(&pe(1), json!({ "dni": "10117410-3", "time": "09:31" }));
+    let told = |language: &str| {
+        let request = host.patient("ana").request("POST", "/v1/pe/appointments").json(&wrong);
+        let answer = request.header("Accept-Language", language).send();
+        assert_eq!(answer.header("content-language"), language);
+        let codes: Vec<_> = answer.violations();
+        let expected = [("/dni", "pe.dni.check-digit"), ("/time", "pe.time.off-grid")];
+        assert!(codes.iter().map(|(at, code)| (at.as_str(), code.as_str())).eq(expected), "{codes:?}");
+        let problem = answer.expect_problem(422, "rules-violated");
+        problem["violations"].as_array().unwrap().iter().map(|said| said["message"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told("es-PE"),
+        [
+            "El DNI no coincide con su dígito o letra de verificación. Revise ambos.",
+            "Las citas empiezan cada 15 minutos a partir de la hora en punto.",
+        ]
+    );
+    assert_eq!(
+        told("en"),
+        [
+            "The DNI does not match its check digit or letter. Please check both.",
+            "Appointments start every 15 minutes from the full hour.",
+        ]
+    );
+}
+
+#[test]
+fn a_request_that_breaks_the_schema_is_told_every_place() {
+    let host = Host::of(&["pe"]);
+    let wrong = with(&pe(1), json!({ "email": null, "doctor": 7, "favourite": "blue" }));
+    let answer = host.patient("ana").book("pe", &wrong);
+    let mut violations = answer.violations();
+    violations.sort();
+    let expected =
+        [("/doctor", "schema.type"), ("/email", "schema.required"), ("/favourite", "schema.additionalProperties")];
+    assert_eq!(violations, expected.map(|(at, code)| (at.to_owned(), code.to_owned())));
+    answer.expect_problem(422, "rules-violated");
+}

@@ -1,0 +1,159 @@
+//! The command line: what it answers, where it says so, and with which exit status.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::components::{chaos, chaos_with, component, folder};
+use crate::support::process::{citas, run};
+
+fn file(folder: &TempDir, name: &str, content: &[u8]) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, content).unwrap();
+    text(&path)
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+fn cases(country: &str) -> String {
+    text(&folder(country).join("cases"))
+}
+
+#[test]
+fn misuse_is_exit_status_2() {
+    for wrong in [
+        &[][..],
+        &["book"],
+        &["serve", "--port"],
+        &["serve", "--listen", "nowhere"],
+        &["token", "--scope", "everything"],
+        &["rules"],
+        &["rules", "promote", "peru", "1.0.0"],
+        &["rules", "promote", "pe", "latest"],
+        &["serve", "--audience", "citas"],
+    ] {
+        let told = run(wrong);
+        assert_eq!(told.status, 2, "{wrong:?}: {}{}", told.out, told.err);
+        assert!(told.out.is_empty(), "{wrong:?}: {}", told.out);
+    }
+    let unknown = citas(&["token"]).env("CITAS_ISUER", "http://127.0.0.1").output().unwrap();
+    let said = String::from_utf8(unknown.stderr).unwrap();
+    assert_eq!(unknown.status.code(), Some(2), "{said}");
+    assert!(said.contains("CITAS_ISUER") && said.contains("CITAS_ISSUER"), "{said}");
+}
+
+#[test]
+fn help_and_version_are_no_misuse() {
+    assert!(run(&["--help"]).expect(0).out.contains("rules"));
+    assert!(run(&["--version"]).expect(0).out.starts_with("citas "));
+}
+
+#[test]
+fn a_token_is_all_that_is_printed() {
+    let data = tempfile::tempdir().unwrap();
+    let told = run(&["token", "--data", &text(data.path()), "--subject", "luis"]).expect(0);
+    assert_eq!((told.out.lines().count(), told.out.trim().split('.').count()), (1, 3), "{}", told.out);
+}
+
+#[test]
+fn a_component_that_would_be_taken_is_good() {
+    let files = tempfile::tempdir().unwrap();
+    let peru = file(&files, "pe.wasm", component("pe"));
+    let told = run(&["rules", "check", &peru]).expect(0);
+    assert!(told.out.starts_with("good: pe 1.0.0, "), "{}", told.out);
+    let told: Value = serde_json::from_str(&run(&["rules", "check", &peru, "--json"]).expect(0).out).unwrap();
+    assert_eq!((&told["good"], &told["country"]), (&Value::Bool(true), &"pe".into()));
+}
+
+#[test]
+fn a_component_that_would_be_refused_is_told_why_in_plain_words() {
+    let files = tempfile::tempdir().unwrap();
+    for (name, bytes, why) in [
+        ("zone", chaos_with(&["zone"]), "there is no such zone in the IANA time zone database"),
+        ("schema", chaos_with(&["schema"]), "`describe` gives request-schema"),
+        ("import", chaos_with(&["import"]), "rules import no function"),
+        ("slow", chaos_with(&["slow-describe"]), "used up its budget of fuel"),
+        ("empty", Vec::new(), "this is no WebAssembly component"),
+        ("text", b"hello".to_vec(), "this is no WebAssembly component"),
+        ("native", b"\x7fELF\x02\x01\x01".to_vec(), "precompiled native code"),
+        ("module", b"\0asm\x01\0\0\0".to_vec(), "it is a core module"),
+        ("torn", component("pe")[..5_000].to_vec(), "this is no WebAssembly component"),
+    ] {
+        let path = file(&files, name, &bytes);
+        let told = run(&["rules", "check", &path]).expect(1);
+        assert!(told.out.starts_with("no: ") && told.out.contains(why), "{name}: {}{}", told.out, told.err);
+        assert!(!told.out.contains("panicked") && !told.err.contains("panicked"), "{name}: {}", told.err);
+        let told: Value = serde_json::from_str(&run(&["rules", "check", &path, "--json"]).expect(1).out).unwrap();
+        assert_eq!(told["good"], false, "{name}");
+    }
+    let absent = run(&["rules", "check", "/nowhere/pe.wasm"]).expect(1);
+    assert!(absent.err.contains("/nowhere/pe.wasm cannot be read"), "{}", absent.err);
+}
+
+#[test]
+fn golden_cases_pass_and_a_wrong_one_is_shown() {
+    let files = tempfile::tempdir().unwrap();
+    for country in ["pe", "cl"] {
+        let rules = file(&files, country, component(country));
+        let told = run(&["rules", "test", &rules, "--cases", &cases(country)]).expect(0);
+        assert!(told.out.contains(" cases passed, 0 failed"), "{}", told.out);
+    }
+    let wrong = tempfile::tempdir().unwrap();
+    let mut case: Value = serde_json::from_slice(&fs::read(some_refusal("pe")).unwrap()).unwrap();
+    case["expect"]["violations"][0]["code"] = "pe.never.so".into();
+    file(&wrong, "wrong.json", case.to_string().as_bytes());
+    let rules = file(&files, "pe.wasm", component("pe"));
+    let told = run(&["rules", "test", &rules, "--cases", &text(wrong.path())]).expect(1);
+    assert!(told.out.contains("FAILED") && told.out.contains("pe.never.so"), "{}", told.out);
+    let told = run(&["rules", "publish", &rules, "--cases", &text(wrong.path()), "--registry", &text(wrong.path())]);
+    assert!(told.expect(1).err.contains("golden cases"), "what fails its cases is not published");
+}
+
+/// A case that expects violations.
+fn some_refusal(country: &str) -> PathBuf {
+    let files = fs::read_dir(folder(country).join("cases")).unwrap().map(|entry| entry.unwrap().path());
+    files.into_iter().find(|file| fs::read_to_string(file).unwrap().contains("\"violations\"")).unwrap()
+}
+
+#[test]
+fn versions_are_published_once_put_into_use_and_taken_back() {
+    let (files, registry) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let at = text(registry.path());
+    let rules = |arguments: &[&str]| run(&[&["rules"], arguments, &["--registry", &at]].concat());
+    let first = file(&files, "first.wasm", chaos());
+    let second = file(&files, "second.wasm", &chaos_with(&["later"]));
+
+    assert_eq!(rules(&["status"]).expect(0).out, "nothing is published\n");
+    let told = rules(&["promote", "xx", "1.0.0"]).expect(1);
+    assert!(told.err.contains("there is no version 1.0.0 of xx"), "{}", told.err);
+    let told = rules(&["publish", &first]).expect(0);
+    assert!(told.out.contains("citas rules promote xx 1.0.0"), "{}", told.out);
+    let told = rules(&["publish", &first]).expect(1);
+    assert!(told.err.contains("a published version never changes"), "{}", told.err);
+    let told = rules(&["rollback", "xx"]).expect(1);
+    assert!(told.err.contains("no version of xx was in use before"), "{}", told.err);
+
+    rules(&["promote", "xx", "1.0.0"]).expect(0);
+    rules(&["publish", &second, "--source", "abc123"]).expect(0);
+    assert!(rules(&["status", "xx"]).expect(0).out.starts_with("xx: 1.0.0 in use since "));
+    rules(&["promote", "xx", "1.1.0"]).expect(0);
+    let told = rules(&["status"]).expect(0).out;
+    assert!(told.starts_with("xx: 1.1.0 in use since ") && told.contains("before it 1.0.0"), "{told}");
+    assert!(told.contains("published: 1.0.0, 1.1.0"), "{told}");
+    assert_eq!(rules(&["rollback", "xx"]).expect(0).out, "xx 1.0.0 is in use\n");
+    let told: Value = serde_json::from_str(&rules(&["status", "--json"]).expect(0).out).unwrap();
+    assert_eq!((&told[0]["channel"]["current"], &told[0]["channel"]["sequence"]), (&"1.0.0".into(), &3.into()));
+}
+
+#[test]
+fn a_data_folder_in_use_is_told_so() {
+    let data = tempfile::tempdir().unwrap();
+    let first = ["serve", "--listen", "127.0.0.1:0", "--data", data.path().to_str().unwrap()];
+    let _running = crate::support::process::Process::start(&first);
+    let told = run(&first).expect(1);
+    assert!(told.err.contains("is in use by another citas"), "{}", told.err);
+}

@@ -1,0 +1,19 @@
+//! Waiting for something, at most so long, without a guess at how long it takes.
+
+use std::time::{Duration, Instant};
+
+/// How often a test looks again.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What `found` finds at last.
+#[track_caller]
+pub fn eventually<T>(what: &str, within: Duration, mut found: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+        std::thread::park_timeout(LOOK);
+    }
+}

@@ -1,0 +1,149 @@
+//! The whole platform in this process, on a port and a data folder of its own.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use citas::config::HostOptions;
+use citas::local::issuer::LocalIssuer;
+use citas::wiring::{Identity, Platform, record_metrics};
+use citas_core::access::{Claims, Scope};
+use citas_core::loaded::LoadedRules;
+use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::components::{SharedEngine, component};
+use super::http::Client;
+use super::mail::Spool;
+
+/// A running platform; it stops when it is dropped.
+pub struct Host {
+    pub platform: Arc<Platform>,
+    base: String,
+    data: PathBuf,
+    issuer: Arc<LocalIssuer>,
+    stop: Option<oneshot::Sender<()>>,
+    served: Option<JoinHandle<()>>,
+    runtime: Runtime,
+    _folder: Option<TempDir>,
+}
+
+impl Host {
+    /// With the rules of these countries in force, in a folder that goes when it goes.
+    pub fn of(countries: &[&str]) -> Self {
+        Self::set_up(countries, |_| {})
+    }
+
+    /// With something in the options changed.
+    pub fn set_up(countries: &[&str], change: impl FnOnce(&mut HostOptions)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = options(folder.path());
+        change(&mut options);
+        let mut host = Self::start(countries, &options);
+        host._folder = Some(folder);
+        host
+    }
+
+    /// In a folder that stays.
+    pub fn in_folder(countries: &[&str], data: &Path) -> Self {
+        Self::start(countries, &options(data))
+    }
+
+    fn start(countries: &[&str], options: &HostOptions) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let platform = Arc::new(Platform::open(options).unwrap());
+        for country in countries {
+            let rules = LoadedRules::load(&SharedEngine, component(country), 1).unwrap();
+            platform.catalogue.install(rules, Timestamp::now());
+        }
+        let issuer = Arc::new(LocalIssuer::open(&options.data).unwrap());
+        let identity = Identity { tokens: issuer.clone(), jwks: Some(issuer.jwks()) };
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel();
+        let (serving, rate_limit) = (platform.clone(), options.rate_limit);
+        let served = runtime.spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            serving.serve(listener, identity, rate_limit, metrics(), stopped).await.unwrap();
+        });
+        let data = options.data.clone();
+        Self { platform, base, data, issuer, stop: Some(stop), served: Some(served), runtime, _folder: None }
+    }
+
+    /// Somebody with every scope and no group: a patient.
+    pub fn patient(&self, subject: &str) -> Client {
+        self.client(subject, &[], &Scope::ALL.map(Scope::as_str))
+    }
+
+    /// Somebody of a country's staff.
+    pub fn staff(&self, country: &str) -> Client {
+        self.client("staff", &[&format!("{country}:staff")], &Scope::ALL.map(Scope::as_str))
+    }
+
+    /// Somebody of the platform team.
+    pub fn platform_team(&self) -> Client {
+        self.client("platform", &["platform"], &Scope::ALL.map(Scope::as_str))
+    }
+
+    pub fn client(&self, subject: &str, groups: &[&str], scopes: &[&str]) -> Client {
+        self.with_token(Some(token(&self.issuer, subject, groups, scopes, Timestamp::now())))
+    }
+
+    pub fn with_token(&self, token: Option<String>) -> Client {
+        Client::new(&self.base, token)
+    }
+
+    pub fn issuer(&self) -> &LocalIssuer {
+        &self.issuer
+    }
+
+    /// The mail that it has written.
+    pub fn spool(&self) -> Spool {
+        Spool::in_data(&self.data)
+    }
+
+    /// Runs something that wants an asynchronous runtime.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(served) = self.served.take() {
+            // What went wrong while serving has shown itself to the test already.
+            let _ = self.runtime.block_on(served);
+        }
+    }
+}
+
+/// A token of a local issuer.
+pub fn token(issuer: &LocalIssuer, subject: &str, groups: &[&str], scopes: &[&str], now: Timestamp) -> String {
+    let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
+    issuer.token(&Claims { subject: subject.into(), groups: set(groups), scopes: set(scopes) }, now).unwrap()
+}
+
+fn options(data: &Path) -> HostOptions {
+    HostOptions {
+        data: data.to_owned(),
+        registry: None,
+        smtp: None,
+        mail_from: "Citas <citas@example.org>".parse().unwrap(),
+        rate_limit: 0,
+        log: "info".into(),
+    }
+}
+
+/// This process's metrics, whichever of its hosts they are of.
+fn metrics() -> PrometheusHandle {
+    static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+    METRICS.get_or_init(|| record_metrics().unwrap()).clone()
+}

@@ -1,0 +1,154 @@
+//! The program itself, as people start it and as the system kills it.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::components::{component, folder};
+use super::http::Client;
+
+/// In which the program says where it serves; the first start of `dev` compiles.
+const STARTED_WITHIN: Duration = Duration::from_secs(240);
+
+/// A command line to be run.
+pub fn citas(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_citas"));
+    command.args(arguments).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CITAS_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// What a command line answered.
+pub struct Told {
+    pub status: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs a command line to its end.
+pub fn run(arguments: &[&str]) -> Told {
+    let Output { status, stdout, stderr } = citas(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Told { status: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
+}
+
+impl Told {
+    #[track_caller]
+    pub fn expect(self, status: i32) -> Self {
+        assert_eq!(self.status, status, "{}{}", self.out, self.err);
+        self
+    }
+}
+
+/// A program that serves; it is killed when it is dropped.
+pub struct Process {
+    child: Child,
+    pub base: String,
+    lines: Receiver<String>,
+    log: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// Starts `citas serve` or `citas dev` and waits until it says where.
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::spawn(&mut citas(arguments))
+    }
+
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (said, lines) = channel();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+        let log = Arc::new(Mutex::new(String::new()));
+        keep(child.stderr.take().unwrap(), log.clone());
+        let mut process = Self { child, base: String::new(), lines, log };
+        let line = process.line_with("Citas serves on ");
+        let base = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+        process.base = base.to_owned();
+        process
+    }
+
+    /// The next line that it prints with `text` in it.
+    pub fn line_with(&self, text: &str) -> String {
+        let deadline = Instant::now() + STARTED_WITHIN;
+        loop {
+            let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|_| panic!("it never said `{text}`: {}", self.log.lock().unwrap()));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    pub fn client(&self, token: &str) -> Client {
+        Client::new(&self.base, Some(token.to_owned()))
+    }
+
+    /// What it has written on standard error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// As `kill -9` does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log.lock().unwrap());
+        }
+    }
+}
+
+fn keep(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            log.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+    });
+}
+
+/// A token as `citas token` prints it.
+pub fn token(data: &Path, arguments: &[&str]) -> String {
+    let data = data.to_str().unwrap();
+    run(&[&["token", "--data", data], arguments].concat()).expect(0).out.trim().to_owned()
+}
+
+/// Publishes countries' rules as their teams do and puts them into use.
+pub fn publish(registry: &Path, countries: &[&str]) {
+    let files = tempfile::tempdir().unwrap();
+    for country in countries {
+        let file = files.path().join(format!("{country}.wasm"));
+        std::fs::write(&file, component(country)).unwrap();
+        publish_file(registry, country, &file, "1.0.0", &folder(country).join("cases"));
+    }
+}
+
+/// Publishes one component file and puts it into use.
+pub fn publish_file(registry: &Path, country: &str, file: &Path, version: &str, cases: &Path) {
+    let [registry, file, cases] = [registry, file, cases].map(|path| path.to_str().unwrap());
+    run(&["rules", "publish", file, "--cases", cases, "--registry", registry]).expect(0);
+    run(&["rules", "promote", country, version, "--registry", registry]).expect(0);
+}

@@ -1,0 +1,73 @@
+//! Booking requests that the countries allow today: dates are sought in their own rules, never written down.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock};
+
+use citas_core::json::flatten;
+use citas_core::loaded::LoadedRules;
+use citas_core::rules::Role;
+use jiff::civil::{Date, Weekday};
+use jiff::{Timestamp, ToSpan};
+use serde_json::{Value, json};
+
+use super::components::{component, engine};
+
+/// Peru's request `number`: no two of different numbers are in each other's way.
+pub fn pe(number: usize) -> Value {
+    json!({
+        "doctor": (10_000 + number).to_string(), "hospital": "00006219", "date": day("pe", 0), "time": "09:30",
+        "dni": format!("{:08}", number + 1), "district": "150122", "email": format!("patient{number}@example.com"),
+    })
+}
+
+/// Chile's request `number`, in person.
+pub fn cl(number: usize) -> Value {
+    json!({
+        "doctor": (200_000 + number).to_string(), "hospital": "109100", "date": day("cl", 0), "time": "09:00",
+        "run": run(10_000_000 + number), "comuna": "13101", "email": format!("patient{number}@example.com"),
+        "prevision": { "system": "fonasa", "tramo": "B" }, "modality": "presencial",
+    })
+}
+
+/// The chaos country's request `number`.
+pub fn xx(number: usize) -> Value {
+    json!({
+        "doctor": (300 + number).to_string(), "date": "2026-12-01", "time": "09:30",
+        "email": format!("patient{number}@example.com"),
+    })
+}
+
+/// A RUN with its check digit: weights 2 to 7 from the right.
+pub fn run(number: usize) -> String {
+    let digits = number.to_string();
+    let weighted = digits.bytes().rev().zip((2..=7).cycle()).map(|(digit, weight)| usize::from(digit - b'0') * weight);
+    match 11 - weighted.sum::<usize>() % 11 {
+        11 => format!("{digits}-0"),
+        10 => format!("{digits}-K"),
+        check => format!("{digits}-{check}"),
+    }
+}
+
+/// A working day on which the country's doctors see patients, three days ahead or later; the first is 0.
+pub fn day(country: &str, number: usize) -> String {
+    working_days(country)[number].to_string()
+}
+
+fn working_days(country: &str) -> Vec<Date> {
+    static FOUND: OnceLock<Mutex<HashMap<String, Vec<Date>>>> = OnceLock::new();
+    let mut found = FOUND.get_or_init(Mutex::default).lock().unwrap();
+    found.entry(country.to_owned()).or_insert_with(|| find_working_days(country)).clone()
+}
+
+fn find_working_days(country: &str) -> Vec<Date> {
+    let rules = LoadedRules::load(engine(), component(country), 1).unwrap();
+    let context = rules.context(Timestamp::now(), Role::Patient);
+    let today = context.clocks[0].now.date();
+    let allowed = |day: &Date| {
+        let mut request = rules.request_schema["examples"][0].clone();
+        request["date"] = day.to_string().into();
+        rules.judge_booking(&context, &flatten(&request).unwrap()).unwrap().is_ok()
+    };
+    let week = |day: &Date| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday);
+    (3..89).map(|ahead| today.checked_add(ahead.days()).unwrap()).filter(week).filter(allowed).collect()
+}

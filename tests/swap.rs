@@ -1,0 +1,272 @@
+//! New rules come into force while the program serves: no request is refused for it, and what will not do changes nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::components::{chaos, chaos_with, folder, root};
+use crate::support::eventually::eventually;
+use crate::support::http::{Client, with};
+use crate::support::mail::Spool;
+use crate::support::process::{Process, citas, publish_file, run, token};
+use crate::support::requests::{day, pe, xx};
+
+/// In which a promoted version is in force.
+const PROMOTED_WITHIN: Duration = Duration::from_secs(1);
+
+/// In which a saved source is in force.
+const SAVED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Does `work` while `clients` of them book without a pause, each of which must succeed. Gives what they booked.
+fn under_load<T>(clients: usize, book: impl Fn(usize) -> Value + Sync, work: impl FnOnce() -> T) -> (T, Vec<Value>) {
+    /// Ends the load also when the work ends in a panic.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let (over, next, booked) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let done = std::thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let appointment = book(next.fetch_add(1, Ordering::Relaxed));
+                    booked.lock().unwrap().push(appointment);
+                }
+            });
+        }
+        let _over = Over(&over);
+        eventually("the load has begun", Duration::from_secs(10), || {
+            (!booked.lock().unwrap().is_empty()).then_some(())
+        });
+        work()
+    });
+    (done, booked.into_inner().unwrap())
+}
+
+/// How long it takes until the country's rules are as wanted.
+fn time_until(client: &Client, country: &str, within: Duration, wanted: impl Fn(&Value) -> bool) -> Duration {
+    let started = Instant::now();
+    eventually("the rules in force", within, || {
+        let told = client.get(&format!("/v1/{country}/rules")).expect(200).json();
+        wanted(&told).then_some(())
+    });
+    started.elapsed()
+}
+
+#[test]
+fn a_promoted_version_is_in_force_within_a_second_and_so_is_a_rollback() {
+    let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let registry = data.path().join("registry");
+    let at = registry.to_str().unwrap();
+    let [first, second] =
+        [("first.wasm", chaos().to_vec()), ("second.wasm", chaos_with(&["later"]))].map(|(name, rules)| {
+            let file = files.path().join(name);
+            fs::write(&file, rules).unwrap();
+            file
+        });
+    let no_cases = files.path().join("none");
+    publish_file(&registry, "xx", &first, "1.0.0", &no_cases);
+    run(&["rules", "publish", second.to_str().unwrap(), "--registry", at]).expect(0);
+
+    let folder = data.path().to_str().unwrap();
+    let process =
+        Process::start(&["serve", "--listen", "127.0.0.1:0", "--data", folder, "--rate-limit", "0", "--log", "warn"]);
+    let ana = process.client(&token(data.path(), &[]));
+    let platform = process.client(&token(data.path(), &["--group", "platform"]));
+    let version = |wanted: &'static str| move |told: &Value| told["rules"]["version"] == wanted;
+    let (took, booked) = under_load(
+        2,
+        |number| ana.booked("xx", &xx(number)),
+        || {
+            run(&["rules", "promote", "xx", "1.1.0", "--registry", at]).expect(0);
+            let promoted = time_until(&platform, "xx", Duration::from_secs(10), version("1.1.0"));
+            run(&["rules", "rollback", "xx", "--registry", at]).expect(0);
+            [promoted, time_until(&platform, "xx", Duration::from_secs(10), version("1.0.0"))]
+        },
+    );
+    println!("promoted and rolled back in {took:?} under {} bookings", booked.len());
+    assert!(took.iter().all(|took| *took <= PROMOTED_WITHIN), "{took:?}");
+    // Each was decided by one version, wholly.
+    for appointment in &booked {
+        let minutes = if appointment["rules"]["version"] == "1.1.0" { 45 } else { 30 };
+        assert_eq!(appointment["minutes"], minutes, "{appointment}");
+    }
+    assert!(booked.iter().any(|appointment| appointment["minutes"] == 45));
+}
+
+#[test]
+fn a_published_file_that_was_altered_is_refused_and_the_last_good_version_stays() {
+    let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let registry = data.path().join("registry");
+    let at = registry.to_str().unwrap();
+    for (name, rules) in [("1.0.0", chaos().to_vec()), ("1.1.0", chaos_with(&["later"]))] {
+        let file = files.path().join(name);
+        fs::write(&file, rules).unwrap();
+        run(&["rules", "publish", file.to_str().unwrap(), "--registry", at]).expect(0);
+    }
+    run(&["rules", "promote", "xx", "1.0.0", "--registry", at]).expect(0);
+    let process = Process::start(&["serve", "--listen", "127.0.0.1:0", "--data", data.path().to_str().unwrap()]);
+    let platform = process.client(&token(data.path(), &["--group", "platform"]));
+
+    let component = registry.join("xx/versions/1.1.0/rules.wasm");
+    let good = fs::read(&component).unwrap();
+    fs::write(&component, chaos()).unwrap();
+    run(&["rules", "promote", "xx", "1.1.0", "--registry", at]).expect(0);
+    let long = Duration::from_secs(10);
+    time_until(&platform, "xx", long, |told| {
+        told["refused"]["why"].as_str().is_some_and(|why| why.contains("the digest is"))
+    });
+    let told = platform.get("/v1/xx/rules").json();
+    assert_eq!((&told["rules"]["version"], &told["swaps"]), (&json!("1.0.0"), &json!(1)), "{told}");
+    platform.booked("xx", &xx(1));
+
+    fs::write(&component, good).unwrap();
+    run(&["rules", "rollback", "xx", "--registry", at]).expect(0);
+    run(&["rules", "promote", "xx", "1.1.0", "--registry", at]).expect(0);
+    time_until(&platform, "xx", long, |told| told["rules"]["version"] == "1.1.0" && told["refused"].is_null());
+}
+
+/// A copy of the countries and what they are built with, as a workspace of its own. It stays where it is, so that a
+/// later run finds what cargo has made of its dependencies; one test at a time has it.
+struct Workspace {
+    path: PathBuf,
+    _lock: fs::File,
+}
+
+impl Workspace {
+    fn copied() -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("countries");
+        fs::create_dir_all(&path).unwrap();
+        let lock = fs::File::create(path.join("lock")).unwrap();
+        lock.lock().unwrap();
+        for name in ["wit", "countries"] {
+            // There is none the first time.
+            let _ = fs::remove_dir_all(path.join(name));
+            copy(&root().join(name), &path.join(name));
+        }
+        for name in ["Cargo.lock", "rust-toolchain.toml"] {
+            fs::copy(root().join(name), path.join(name)).unwrap();
+        }
+        let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        let (before, members) = manifest.split_once("members = [").unwrap();
+        let (_, after) = members.split_once(']').unwrap();
+        let (after, _profiles) = after.split_once("[profile.").unwrap();
+        let members = r#"members = ["countries/kit", "countries/pe", "countries/cl"]"#;
+        fs::write(path.join("Cargo.toml"), format!("{before}{members}{after}")).unwrap();
+        Self { path, _lock: lock }
+    }
+
+    fn source(&self, name: &str) -> PathBuf {
+        self.path.join("countries/pe/src").join(name)
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A working day that none of Peru's golden cases is about.
+fn day_of_no_case() -> String {
+    let cases = citas::rules::cases_in(&folder("pe").join("cases")).unwrap();
+    // The first is the load's.
+    (1..).map(|number| day("pe", number)).find(|day| !cases.contains(day)).unwrap()
+}
+
+/// The program in the copy, as a newcomer starts it.
+fn dev(workspace: &Workspace, data: &Path) -> Process {
+    let mut command =
+        citas(&["dev", "--port", "0", "--rate-limit", "0", "--data", data.to_str().unwrap(), "--log", "warn"]);
+    // Everything that the countries need is on this machine already, or this test would not have been built.
+    Process::spawn(command.current_dir(&workspace.path).env("CARGO_NET_OFFLINE", "true"))
+}
+
+/// What `dev` prints for a newcomer to paste: the token and the line that books in Peru.
+fn pasted(process: &Process) -> String {
+    let export = process.line_with("export TOKEN=");
+    process.line_with("Book in pe:");
+    let lines = [process.line_with("curl -i "), process.line_with("Content-Type: application/json")];
+    [export, lines.join("\n")].join("\n")
+}
+
+#[test]
+fn dev_books_with_its_own_line_and_takes_a_new_holiday_while_it_serves() {
+    let (workspace, data) = (Workspace::copied(), tempfile::tempdir().unwrap());
+    let process = dev(&workspace, data.path());
+    let silent = format!("{} --silent", pasted(&process));
+    let answer = Command::new("sh").args(["-c", &silent]).output().unwrap();
+    let answer = String::from_utf8(answer.stdout).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 Created"), "{answer}");
+    let letters = Spool::in_data(data.path()).wait_for(1);
+    assert!(letters[0].subject.starts_with("Su cita médica está reservada"), "{letters:?}");
+
+    let ana = process.client(&token(data.path(), &[]));
+    let platform = process.client(&token(data.path(), &["--group", "platform"]));
+    let rules = || platform.get("/v1/pe/rules").expect(200).json();
+    let before = rules();
+    let holiday = day_of_no_case();
+    let on_holiday = with(&pe(900_000), json!({ "doctor": "99999", "dni": "90000000", "date": holiday }));
+    let booked = ana.booked("pe", &on_holiday);
+    let place = format!("/v1/pe/appointments/{}", booked["id"].as_str().unwrap());
+
+    let file = workspace.source("holidays.rs");
+    let source = fs::read_to_string(&file).unwrap();
+    let added = {
+        let [year, month, day] = [0, 1, 2].map(|part| holiday.split('-').nth(part).unwrap().parse::<u16>().unwrap());
+        format!("national(\"Día de la prueba\", On::Once({year}, {month}, {day})),\n    national(\"Navidad\"")
+    };
+    let changed = source.replace("national(\"Navidad\"", &added);
+    assert_ne!(changed, source);
+    let (took, load) = under_load(
+        1,
+        |number| {
+            assert_eq!(ana.get(&place).expect(200).json(), booked);
+            ana.booked("pe", &pe(number))
+        },
+        || {
+            fs::write(&file, &changed).unwrap();
+            time_until(&platform, "pe", Duration::from_secs(60), |told| told["rules"] != before["rules"])
+        },
+    );
+    println!("a saved holiday was in force in {took:?}, under {} bookings", load.len());
+    assert!(took <= SAVED_WITHIN, "{took:?}");
+    let refused = ana.book("pe", &with(&on_holiday, json!({ "doctor": "99998", "dni": "90000001" })));
+    assert_eq!(refused.violations(), [("/date".to_owned(), "pe.date.holiday".to_owned())]);
+    assert!(refused.text.contains("Día de la prueba"), "{}", refused.text);
+    let (before, after) = (rules()["swaps"].clone(), rules()["rules"].clone());
+
+    fs::write(&file, changed.replace("pub const HOLIDAYS", "pub cnst HOLIDAYS")).unwrap();
+    time_until(&platform, "pe", Duration::from_secs(60), |told| !told["refused"].is_null());
+    let told = rules();
+    let why = told["refused"]["why"].as_str().unwrap();
+    assert!(why.contains("citas-pe does not compile") && why.contains("holidays.rs"), "{why}");
+    assert_eq!((&told["rules"], &told["swaps"]), (&after, &before), "the last good version stays");
+    ana.booked("pe", &pe(800_000));
+
+    let case = workspace.path.join("countries/pe/cases/wrong.json");
+    fs::write(&file, &source).unwrap();
+    fs::write(&case, r#"{ "name": "no", "now": "2026-11-24T15:00:00Z", "book": {}, "expect": { "plan": {} } }"#)
+        .unwrap();
+    let cases_fail = |told: &Value| told["refused"]["why"].as_str().is_some_and(|why| why.contains("golden cases"));
+    time_until(&platform, "pe", Duration::from_secs(60), cases_fail);
+    assert_eq!(rules()["rules"], after, "what fails a golden case does not come into force");
+
+    fs::remove_file(&case).unwrap();
+    time_until(&platform, "pe", Duration::from_secs(60), |told| told["refused"].is_null());
+    ana.booked("pe", &with(&on_holiday, json!({ "doctor": "99998", "dni": "90000001" })));
+}
