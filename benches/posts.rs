@@ -232,9 +232,11 @@ impl Bare {
                 claim.execute(params![name, row.id])?;
             }
             let (id, event) = &row.event;
-            self.0
-                .prepare_cached("INSERT INTO outbox (id, body) VALUES (?, ?)")?
-                .execute(params![id.as_bytes(), event])?;
+            self.0.prepare_cached("INSERT INTO outbox (id, subject, body) VALUES (?, ?, ?)")?.execute(params![
+                id.as_bytes(),
+                row.id,
+                event
+            ])?;
         }
         execute("COMMIT")?;
         Ok(())

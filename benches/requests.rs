@@ -1,6 +1,7 @@
 //! Booking requests that are all allowed, and HTTP requests written out.
 
 use citas::local::system::SystemClock;
+use citas_core::appointment::Field;
 use citas_core::json::flatten;
 use citas_core::loaded::LoadedRules;
 use citas_core::rules::Role;
@@ -18,11 +19,16 @@ pub fn example(rules: &LoadedRules) -> Value {
     let today = context.clocks[0].now.date();
     for ahead in 7..40 {
         example["date"] = today.checked_add(ahead.days()).expect("a date").to_string().into();
-        if matches!(rules.judge_booking(&context, &flatten(&example)), Ok(Ok(_))) {
+        if matches!(rules.judge_booking(&context, &leaves(&example)), Ok(Ok(_))) {
             return example;
         }
     }
     panic!("the rules allow no day");
+}
+
+/// What the rules see of a request.
+pub fn leaves(request: &Value) -> Vec<Field> {
+    flatten(request).expect("few leaves")
 }
 
 /// Peru's example with a patient and a doctor of its own, so that no two of them want the same.

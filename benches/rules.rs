@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use citas_core::appointment::{Appointment, Field, Value};
-use citas_core::json::flatten;
+
 use citas_core::rules::{Context, Role};
 use citas_core::time::Clock as _;
 use citas_kit::AppointmentRules;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::platform::{component, loaded, peru};
 use crate::report::{Report, micros, spread};
-use crate::requests::example;
+use crate::requests::{example, leaves};
 use crate::timing::{median, time, time_answer};
 
 const CALLS: usize = 20_000;
@@ -30,7 +30,7 @@ pub fn measure(report: &mut Report) {
 fn country<Native: AppointmentRules>(report: &mut Report, name: &str, component: &[u8], has_target: bool) {
     let rules = loaded(component);
     let context = rules.context(citas::local::system::SystemClock.now(), Role::Patient);
-    let request = flatten(&example(&rules));
+    let request = leaves(&example(&rules));
     let (theirs, asked) = (native_context(&context), native_fields(&request));
 
     let (mut called, mut natively) = (Vec::new(), Vec::new());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use citas::local::sqlite::SqliteLedger;
 use citas::local::system::{SystemClock, UuidIds};
 use citas_core::appointment::{Appointment, Provenance, Revision, Value};
-use citas_core::json::flatten;
+
 use citas_core::ledger::{Change, Ledger as _};
 use citas_core::loaded::LoadedRules;
 use citas_core::rules::{CONTRACT, Role};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::load::{self, Connection};
 use crate::platform::{Data, Server, block_on, loaded, pe, peru};
 use crate::report::Report;
-use crate::requests::{booking, dni, example, get, post, scattered};
+use crate::requests::{booking, dni, example, get, leaves, post, scattered};
 use crate::timing::{median, middle};
 
 /// Asks for the larger ledger's full size, which takes minutes to fill and some 3 GB of disk.
@@ -140,7 +140,7 @@ fn fill(data: &Data, count: usize, rules: &LoadedRules) -> Vec<Uuid> {
 /// The country's example, booked.
 fn pattern(rules: &LoadedRules) -> Revision {
     let now = SystemClock.now();
-    let (context, input) = (rules.context(now, Role::Patient), flatten(&example(rules)));
+    let (context, input) = (rules.context(now, Role::Patient), leaves(&example(rules)));
     let plan = rules.judge_booking(&context, &input).expect("an answer").expect("a plan");
     Revision {
         country: pe(),

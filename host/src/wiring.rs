@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::ListenerExt as _;
 use citas_core::access::TokenVerifier;
 use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
@@ -138,6 +139,12 @@ impl Platform {
             metrics: Box::new(move || metrics.render()),
         });
         let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+        // An answer of several segments does not wait for the client's delayed acknowledgement of the first.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection without TCP_NODELAY");
+            }
+        });
         let server = axum::serve(listener, router).with_graceful_shutdown(async move {
             shutdown.await;
             tracing::info!("stopping");
