@@ -178,6 +178,26 @@ fn the_history_says_what_was_done_by_whom_under_which_rules() {
 }
 
 #[test]
+fn a_long_history_comes_in_pages() {
+    let host = Host::of(&["pe"]);
+    let ana = host.patient("ana");
+    let booked = ana.booked("pe", &pe(1));
+    for hour in 10..14 {
+        let to = json!({ "date": booked["date"], "time": format!("{hour}:00") });
+        ana.post(&action(&booked, "reschedule"), &to).expect(200);
+    }
+    let (mut next, mut revisions) = (Some(format!("{}?limit=2", action(&booked, "history"))), Vec::new());
+    while let Some(path) = next {
+        let answer = ana.get(&path).expect(200);
+        let page = answer.json();
+        revisions.extend(page["items"].as_array().unwrap().iter().map(|item| item["revision"].clone()));
+        let link = answer.header("link").strip_prefix('<').and_then(|rest| rest.split_once('>'));
+        next = link.map(|(target, _)| target.to_owned());
+    }
+    assert_eq!(revisions, [1, 2, 3, 4, 5]);
+}
+
+#[test]
 fn a_refusal_is_told_in_the_language_that_is_asked_for() {
     let host = Host::of(&["pe"]);
     let wrong = with(&pe(1), json!({ "dni": "10117410-3", "time": "09:31" }));

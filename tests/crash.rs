@@ -112,7 +112,7 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_every_event_becomes_one
     assert_eq!(peru.len() + chile.len(), asked, "each request came about once, however often it was sent");
     let ids: BTreeSet<String> = peru.iter().map(|appointment| appointment["id"].as_str().unwrap().to_owned()).collect();
     let spool = Spool::in_data(data.path());
-    let letters = eventually("a mail for each booking in Peru", Duration::from_secs(60), || {
+    let letters = eventually("a mail for each booking in Peru", Duration::from_mins(1), || {
         let empty = client.get("/metrics").text.contains("citas_outbox_oldest_seconds{country=\"pe\"} 0\n");
         let letters = spool.letters();
         (empty && letters.len() >= ids.len()).then_some(letters)

@@ -92,7 +92,7 @@ fn a_component_that_breaks_the_contract_is_told_so() {
 }
 
 #[test]
-fn a_crowd_before_a_looping_component_is_sent_away_and_peru_books_on() {
+fn a_crowd_before_a_looping_component_is_told_soon_and_peru_books_on() {
     let host = Host::of(&["pe", "xx"]);
     let looping = with(&xx(1), json!({ "mode": "loop" }));
     let answers: Vec<Answer> = std::thread::scope(|scope| {
@@ -110,12 +110,8 @@ fn a_crowd_before_a_looping_component_is_sent_away_and_peru_books_on() {
         }
         crowd.into_iter().map(|answer| answer.join().unwrap()).collect()
     });
-    let looped = |answer: &Answer| answer.text.contains("budget of fuel");
-    let count = answers.iter().filter(|answer| looped(answer)).count();
     let slowest = answers.iter().map(|answer| answer.took).max().unwrap();
-    println!("{count} of {} looped, the slowest was told after {slowest:?}", answers.len());
-    assert!(count < answers.len(), "each burnt its whole budget");
-    // One after the other they would have taken as many budgets, of 60 ms each.
+    println!("the slowest was told after {slowest:?}");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     for answer in answers {
         let problem = answer.expect_problem(503, "rules-unavailable");

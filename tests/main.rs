@@ -19,5 +19,6 @@ mod protocol_http;
 mod races_http;
 mod registry_contract;
 mod registry_folder;
+mod rules_command;
 mod support;
 mod swap;

@@ -1,4 +1,4 @@
-//! `citas serve --issuer`: the tokens of an OpenID Connect issuer of somebody else, and what is none of them.
+//! `citas serve --issuer`: the tokens of somebody else's issuer, found by discovery, and what is none of them.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -22,9 +22,9 @@ fn at_once(host: &Host, country: &str, requests: &[Value]) -> Vec<Answer> {
     };
     std::thread::scope(|scope| {
         let send = &send;
-        let sent: Vec<_> =
+        let clients: Vec<_> =
             requests.iter().enumerate().map(|(number, request)| scope.spawn(move || send(number, request))).collect();
-        sent.into_iter().map(|answer| answer.join().unwrap()).collect()
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
     })
 }
 

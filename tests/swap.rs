@@ -71,9 +71,10 @@ fn a_promoted_version_is_in_force_within_a_second_and_so_is_a_rollback() {
             fs::write(&file, rules).unwrap();
             file
         });
-    let no_cases = files.path().join("none");
-    publish_file(&registry, "xx", &first, "1.0.0", &no_cases);
-    run(&["rules", "publish", second.to_str().unwrap(), "--registry", at]).expect(0);
+    let cases = folder("xx").join("cases");
+    publish_file(&registry, "xx", &first, "1.0.0", &cases);
+    let cases = cases.to_str().unwrap();
+    run(&["rules", "publish", second.to_str().unwrap(), "--cases", cases, "--registry", at]).expect(0);
 
     let folder = data.path().to_str().unwrap();
     let process =
@@ -109,7 +110,8 @@ fn a_published_file_that_was_altered_is_refused_and_the_last_good_version_stays(
     for (name, rules) in [("1.0.0", chaos().to_vec()), ("1.1.0", chaos_with(&["later"]))] {
         let file = files.path().join(name);
         fs::write(&file, rules).unwrap();
-        run(&["rules", "publish", file.to_str().unwrap(), "--registry", at]).expect(0);
+        let (file, cases) = (file.to_str().unwrap(), folder("xx").join("cases"));
+        run(&["rules", "publish", file, "--cases", cases.to_str().unwrap(), "--registry", at]).expect(0);
     }
     run(&["rules", "promote", "xx", "1.0.0", "--registry", at]).expect(0);
     let process = Process::start(&["serve", "--listen", "127.0.0.1:0", "--data", data.path().to_str().unwrap()]);
@@ -185,7 +187,7 @@ fn copy(from: &Path, to: &Path) {
 fn day_of_no_case() -> String {
     let cases = citas::rules::cases_in(&folder("pe").join("cases")).unwrap();
     // The first is the load's.
-    (1..).map(|number| day("pe", number)).find(|day| !cases.contains(day)).unwrap()
+    (1..40).map(|number| day("pe", number)).find(|day| !cases.contains(day)).unwrap()
 }
 
 /// The program in the copy, as a newcomer starts it.
@@ -240,7 +242,7 @@ fn dev_books_with_its_own_line_and_takes_a_new_holiday_while_it_serves() {
         },
         || {
             fs::write(&file, &changed).unwrap();
-            time_until(&platform, "pe", Duration::from_secs(60), |told| told["rules"] != before["rules"])
+            time_until(&platform, "pe", Duration::from_mins(1), |told| told["rules"] != before["rules"])
         },
     );
     println!("a saved holiday was in force in {took:?}, under {} bookings", load.len());
@@ -251,7 +253,7 @@ fn dev_books_with_its_own_line_and_takes_a_new_holiday_while_it_serves() {
     let (before, after) = (rules()["swaps"].clone(), rules()["rules"].clone());
 
     fs::write(&file, changed.replace("pub const HOLIDAYS", "pub cnst HOLIDAYS")).unwrap();
-    time_until(&platform, "pe", Duration::from_secs(60), |told| !told["refused"].is_null());
+    time_until(&platform, "pe", Duration::from_mins(1), |told| !told["refused"].is_null());
     let told = rules();
     let why = told["refused"]["why"].as_str().unwrap();
     assert!(why.contains("citas-pe does not compile") && why.contains("holidays.rs"), "{why}");
@@ -263,10 +265,10 @@ fn dev_books_with_its_own_line_and_takes_a_new_holiday_while_it_serves() {
     fs::write(&case, r#"{ "name": "no", "now": "2026-11-24T15:00:00Z", "book": {}, "expect": { "plan": {} } }"#)
         .unwrap();
     let cases_fail = |told: &Value| told["refused"]["why"].as_str().is_some_and(|why| why.contains("golden cases"));
-    time_until(&platform, "pe", Duration::from_secs(60), cases_fail);
+    time_until(&platform, "pe", Duration::from_mins(1), cases_fail);
     assert_eq!(rules()["rules"], after, "what fails a golden case does not come into force");
 
     fs::remove_file(&case).unwrap();
-    time_until(&platform, "pe", Duration::from_secs(60), |told| told["refused"].is_null());
+    time_until(&platform, "pe", Duration::from_mins(1), |told| told["refused"].is_null());
     ana.booked("pe", &with(&on_holiday, json!({ "doctor": "99998", "dni": "90000001" })));
 }

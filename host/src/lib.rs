@@ -1,12 +1,16 @@
 //! The host: one program that runs the countries' rules and owns all data and I/O.
 //!
 //! Arrows go one way: [`command`] → [`wiring`] → the adapters ([`api`], [`rules`], [`registry`], [`local`]) →
-//! `citas_core`. The adapters never import one another.
+//! `citas_core`. The adapters never import one another. Beside the wiring stand its tools, which know none of them: the
+//! HTTP server, background tasks, and the status file.
 
 pub mod api;
+pub mod background;
 pub mod command;
 pub mod config;
 pub mod local;
 pub mod registry;
 pub mod rules;
+mod server;
+mod status;
 pub mod wiring;

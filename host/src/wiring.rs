@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
 use citas_core::access::TokenVerifier;
 use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
@@ -16,10 +16,10 @@ use citas_core::swap::{Follower, Swapper};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::api::{self, Api, Limits, Readiness};
+use crate::background::{Background, Ended};
 use crate::config::HostOptions;
 use crate::local::publisher::InProcessPublisher;
 use crate::local::smtp::{NotAServer, SmtpMailer};
@@ -28,15 +28,17 @@ use crate::local::sqlite::{OpenError, SqliteLedger};
 use crate::local::system::{SystemClock, UuidIds};
 use crate::registry::folder::FolderRegistry;
 use crate::rules::{NoEngine, WasmEngine};
+use crate::server::Server;
+use crate::status::StatusFile;
 
 /// How often the registry is looked at.
 const REGISTRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the relays and the metrics are looked after.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// How long requests under way may take after the program was told to stop.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long until a status file that could not be written is tried again.
+const STATUS_RETRY: Duration = Duration::from_mins(1);
 
-/// Why the platform does not start.
+/// Why the platform does not start, or stops.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data folder cannot be used.
@@ -54,9 +56,9 @@ pub enum StartError {
     /// Somebody else records this process's metrics.
     #[error("the metrics cannot be recorded: {0}")]
     Metrics(#[from] BuildError),
-    /// The network says no.
-    #[error("the server stopped: {0}")]
-    Server(#[source] io::Error),
+    /// Work beside the requests stopped.
+    #[error(transparent)]
+    Ended(#[from] Ended),
 }
 
 /// Whose tokens are taken.
@@ -75,6 +77,9 @@ pub struct Platform {
     pub ledger: Arc<SqliteLedger>,
     /// Puts rules into force.
     pub swapper: Arc<Swapper>,
+    /// Where mail goes, in words.
+    pub mail: String,
+    data: PathBuf,
     registry: Arc<FolderRegistry>,
     notifier: Arc<Notifier>,
 }
@@ -86,27 +91,27 @@ impl Platform {
     /// See [`StartError`].
     pub fn open(options: &HostOptions) -> Result<Self, StartError> {
         let catalogue = Arc::new(Catalogue::default());
-        let ledger = Arc::new(SqliteLedger::open(&options.data)?);
-        let mailer: Arc<dyn Mailer> = match &options.smtp {
-            Some(url) => Arc::new(SmtpMailer::new(url)?),
-            None => Arc::new(SpoolMailer::open(&options.data.join("mail")).map_err(StartError::Spool)?),
-        };
+        let data = options.folders.data.clone();
+        let ledger = Arc::new(SqliteLedger::open(&data)?);
+        let (mailer, mail) = mailer(options)?;
         let notifier = Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone());
         let engine = Arc::new(WasmEngine::new()?);
         Ok(Self {
             swapper: Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), turns())),
-            registry: Arc::new(FolderRegistry::new(&options.registry())),
+            registry: Arc::new(FolderRegistry::new(&options.folders.registry())),
             notifier: Arc::new(notifier),
             catalogue,
             ledger,
+            mail,
+            data,
         })
     }
 
     /// Follows the registry from now on; the first look is over when this returns.
-    pub async fn follow_registry(&self, tasks: &mut JoinSet<()>) {
+    pub async fn follow_registry(&self, background: &mut Background) {
         let mut follower = Follower::new(self.registry.clone(), self.swapper.clone());
         follower.look().await;
-        tasks.spawn(async move {
+        background.start("following the registry", async move {
             let mut ticks = every(REGISTRY_INTERVAL);
             loop {
                 ticks.tick().await;
@@ -118,17 +123,19 @@ impl Platform {
     /// Serves until `shutdown` is over and the requests under way are answered.
     ///
     /// # Errors
-    /// When the network says no.
+    /// When a task of the background ends: without it, mail or new rules would be missing in silence.
     pub async fn serve(
         &self,
         listener: TcpListener,
         identity: Identity,
         rate_limit: u32,
         metrics: PrometheusHandle,
-        shutdown: impl Future<Output = ()> + Send + 'static,
+        mut background: Background,
+        shutdown: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
-        let mut tasks = JoinSet::new();
-        tasks.spawn(relays(self.catalogue.clone(), self.ledger.clone(), self.notifier.clone(), metrics.clone()));
+        let relays = relays(self.catalogue.clone(), self.ledger.clone(), self.notifier.clone(), metrics.clone());
+        background.start("relaying events", relays);
+        background.start("keeping the status file", keep_status(StatusFile::new(&self.data), self.catalogue.clone()));
         let router = api::router(Api {
             booking: self.booking(),
             catalogue: self.catalogue.clone(),
@@ -138,26 +145,12 @@ impl Platform {
             limits: Limits::per_second(rate_limit),
             metrics: Box::new(move || metrics.render()),
         });
-        let (stopping, mut stopped) = tokio::sync::watch::channel(false);
-        // An answer of several segments does not wait for the client's delayed acknowledgement of the first.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection without TCP_NODELAY");
-            }
-        });
-        let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-            shutdown.await;
-            tracing::info!("stopping");
-            let _ = stopping.send(true);
-        });
-        let overdue = async {
-            // The sender is dropped only with the server; then there is nothing left to wait for.
-            let _ = stopped.wait_for(|stopped| *stopped).await;
-            tokio::time::sleep(GRACE).await;
-        };
         tokio::select! {
-            served = server => served.map_err(StartError::Server),
-            () = overdue => Ok(()),
+            () = Server::default().serve(listener, router, shutdown) => Ok(()),
+            ended = background.ended() => {
+                tracing::error!(%ended, "stopping at once");
+                Err(ended.into())
+            }
         }
     }
 
@@ -165,6 +158,18 @@ impl Platform {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
         Booking::new(self.catalogue.clone(), self.ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION"))
     }
+}
+
+/// Mail to an SMTP server where one is named, else into the data folder; and where that is, in words.
+fn mailer(options: &HostOptions) -> Result<(Arc<dyn Mailer>, String), StartError> {
+    if let Some(url) = &options.smtp {
+        let mailer = SmtpMailer::new(url)?;
+        let server = mailer.server().to_owned();
+        return Ok((Arc::new(mailer), server));
+    }
+    let spool = options.folders.data.join("mail");
+    let mailer = SpoolMailer::open(&spool).map_err(StartError::Spool)?;
+    Ok((Arc::new(mailer), spool.display().to_string()))
 }
 
 /// All cores but one: a country whose rules are slow leaves one to the others.
@@ -178,7 +183,19 @@ fn every(interval: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// A relay for each country, from when the country is first heard of.
+/// Says in the data folder what is in force, as it changes.
+async fn keep_status(mut file: StatusFile, catalogue: Arc<Catalogue>) {
+    let mut ticks = every(UPKEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = file.keep(&catalogue, &SystemClock) {
+            tracing::warn!(%error, "`citas rules status` cannot show what is in force: the status file is not written");
+            tokio::time::sleep(STATUS_RETRY).await;
+        }
+    }
+}
+
+/// A relay for each country, from when the country is first heard of. Over only when one of them is.
 async fn relays(
     catalogue: Arc<Catalogue>,
     ledger: Arc<SqliteLedger>,
@@ -186,14 +203,17 @@ async fn relays(
     metrics: PrometheusHandle,
 ) {
     let publisher = Arc::new(InProcessPublisher::new(notifier));
-    let (mut relayed, mut running) = (BTreeSet::new(), JoinSet::new());
+    let (mut relayed, mut running) = (BTreeSet::new(), Background::default());
     let mut ticks = every(UPKEEP_INTERVAL);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            ended = running.ended() => return tracing::error!(%ended, "no more events are relayed"),
+        }
         metrics.run_upkeep();
         for country in catalogue.all().keys().copied().filter(|country| relayed.insert(*country)) {
             let relay = Relay::new(country, ledger.clone(), publisher.clone(), Arc::new(SystemClock));
-            running.spawn(relay.run());
+            running.start(format!("relaying events of {country}"), relay.run());
         }
     }
 }

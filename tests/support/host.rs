@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use citas::config::HostOptions;
+use citas::background::Background;
+use citas::config::{Folders, HostOptions};
 use citas::local::issuer::LocalIssuer;
 use citas::wiring::{Identity, Platform, record_metrics};
 use citas_core::access::{Claims, Scope};
@@ -30,7 +31,8 @@ pub struct Host {
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<()>>,
     runtime: Runtime,
-    _folder: Option<TempDir>,
+    /// Goes when the host goes.
+    folder: Option<TempDir>,
 }
 
 impl Host {
@@ -45,7 +47,7 @@ impl Host {
         let mut options = options(folder.path());
         change(&mut options);
         let mut host = Self::start(countries, &options);
-        host._folder = Some(folder);
+        host.folder = Some(folder);
         host
     }
 
@@ -61,7 +63,7 @@ impl Host {
             let rules = LoadedRules::load(&SharedEngine, component(country), 1).unwrap();
             platform.catalogue.install(rules, Timestamp::now());
         }
-        let issuer = Arc::new(LocalIssuer::open(&options.data).unwrap());
+        let issuer = Arc::new(LocalIssuer::open(&options.folders.data).unwrap());
         let identity = Identity { tokens: issuer.clone(), jwks: Some(issuer.jwks()) };
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -71,10 +73,10 @@ impl Host {
             let stopped = async {
                 let _ = stopped.await;
             };
-            serving.serve(listener, identity, rate_limit, metrics(), stopped).await.unwrap();
+            serving.serve(listener, identity, rate_limit, metrics(), Background::default(), stopped).await.unwrap();
         });
-        let data = options.data.clone();
-        Self { platform, base, data, issuer, stop: Some(stop), served: Some(served), runtime, _folder: None }
+        let data = options.folders.data.clone();
+        Self { platform, base, data, issuer, stop: Some(stop), served: Some(served), runtime, folder: None }
     }
 
     /// Somebody with every scope and no group: a patient.
@@ -122,6 +124,7 @@ impl Drop for Host {
             // What went wrong while serving has shown itself to the test already.
             let _ = self.runtime.block_on(served);
         }
+        drop(self.folder.take());
     }
 }
 
@@ -133,8 +136,7 @@ pub fn token(issuer: &LocalIssuer, subject: &str, groups: &[&str], scopes: &[&st
 
 fn options(data: &Path) -> HostOptions {
     HostOptions {
-        data: data.to_owned(),
-        registry: None,
+        folders: Folders { data: data.to_owned(), registry: None },
         smtp: None,
         mail_from: "Citas <citas@example.org>".parse().unwrap(),
         rate_limit: 0,

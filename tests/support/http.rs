@@ -167,16 +167,16 @@ impl Answer {
 
 /// A document with these members changed; null takes one out.
 pub fn with(document: &Value, changes: Value) -> Value {
-    let mut changed = document.clone();
+    let mut result = document.clone();
     let Value::Object(changes) = changes else { panic!("an object of changes, not {changes}") };
     for (name, value) in changes {
         if value.is_null() {
-            changed.as_object_mut().unwrap().remove(&name);
+            result.as_object_mut().unwrap().remove(&name);
         } else {
-            changed[name] = value;
+            result[name] = value;
         }
     }
-    changed
+    result
 }
 
 /// A problem without what differs from one request to the next.

@@ -11,7 +11,7 @@ use super::components::{component, folder};
 use super::http::Client;
 
 /// In which the program says where it serves; the first start of `dev` compiles.
-const STARTED_WITHIN: Duration = Duration::from_secs(240);
+const STARTED_WITHIN: Duration = Duration::from_mins(4);
 
 /// A command line to be run.
 pub fn citas(arguments: &[&str]) -> Command {
@@ -68,8 +68,7 @@ impl Process {
         keep(child.stderr.take().unwrap(), log.clone());
         let mut process = Self { child, base: String::new(), lines, log };
         let line = process.line_with("Citas serves on ");
-        let base = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
-        process.base = base.to_owned();
+        process.base = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().into();
         process
     }
 

@@ -187,6 +187,7 @@ fn leaves(document: &Json) -> Result<Vec<Field>, String> {
     flatten(document).map_err(|error| error.to_string())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 fn said(fault: Fault) -> String {
     fault.to_string()
 }

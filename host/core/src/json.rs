@@ -111,13 +111,13 @@ impl Leaves {
                     .iter()
                     .try_for_each(|(key, member)| self.collect(format!("{path}/{}", escape(key)), member));
             }
-            Json::Array(items) => match texts(items) {
-                Some(texts) => Value::Texts(texts),
-                None => {
+            Json::Array(items) => {
+                let Some(texts) = texts(items) else {
                     let mut items = items.iter().enumerate();
                     return items.try_for_each(|(index, item)| self.collect(format!("{path}/{index}"), item));
-                }
-            },
+                };
+                Value::Texts(texts)
+            }
             Json::Bool(flag) => Value::Flag(*flag),
             Json::String(text) => Value::Text(text.clone()),
             Json::Number(number) => number.as_i64().map_or_else(|| Value::Decimal(number.to_string()), Value::Integer),

@@ -123,7 +123,6 @@ pub struct Page {
 /// - show a stored change to every read that starts after it was acknowledged;
 /// - keep each revision as it was written, for ever.
 #[async_trait]
-#[expect(clippy::missing_errors_doc, reason = "reads fail only when the ledger does not answer")]
 pub trait Ledger: Send + Sync {
     /// Stores a change.
     async fn commit(&self, change: Change) -> Result<(), CommitError>;
@@ -167,7 +166,6 @@ pub trait Ledger: Send + Sync {
 /// An adapter MUST give an event again and again until it is removed, and the events of one appointment one at a time,
 /// in the order of its revisions: a later one shows only when those before it are removed.
 #[async_trait]
-#[expect(clippy::missing_errors_doc, reason = "they fail only when the ledger does not answer")]
 pub trait Outbox: Send + Sync {
     /// The first event of each appointment that has any, the oldest first, at most `limit`.
     async fn pending(&self, country: CountryCode, limit: usize) -> Result<Vec<Event>, Unavailable>;

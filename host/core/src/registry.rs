@@ -105,7 +105,6 @@ pub enum RegistryError {
 /// - write a channel only if it still is what `expected` says (`None`: absent), whoever else writes;
 /// - show a channel only when the version that it names can be fetched.
 #[async_trait]
-#[expect(clippy::missing_errors_doc, reason = "the variants of RegistryError say when")]
 pub trait Registry: Send + Sync {
     /// The countries that have a channel, in order.
     async fn countries(&self) -> Result<Vec<CountryCode>, RegistryError>;

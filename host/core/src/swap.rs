@@ -186,9 +186,10 @@ impl Follower {
             Err(error) => error.to_string(),
         };
         if self.unread.get(&country) != Some(&error) {
-            match country {
-                Some(country) => self.swapper.refuse(country, "the registry's version", &error),
-                None => tracing::warn!(error, "the registry cannot be read; what is in force stays so"),
+            if let Some(country) = country {
+                self.swapper.refuse(country, "the registry's version", &error);
+            } else {
+                tracing::warn!(error, "the registry cannot be read; what is in force stays so");
             }
             self.unread.insert(country, error);
         }

@@ -98,7 +98,7 @@ pub async fn history(
     let history = api.booking.history(&caller, country, id, after, limit).await;
     let (views, more) = history.map_err(api.problem(country, &headers))?;
     let last = views.last().map(|view| view.revision.appointment.revision).filter(|_| more);
-    paged(views.iter().map(entry).collect(), last.map(|last| encoded(&last)), &uri)
+    paged(&views.iter().map(entry).collect::<Vec<_>>(), last.map(|last| encoded(&last)), &uri)
 }
 
 /// The query of a list, as it stands in the URL.
@@ -127,11 +127,11 @@ pub async fn list(
     let Query(query) = query.map_err(|bad| unreadable(&bad))?;
     let filters = filters(query)?;
     let (views, next) = api.booking.list(&caller, country, filters).await.map_err(api.problem(country, &headers))?;
-    paged(views.iter().map(representation).collect(), next.map(|next| encoded(&next)), &uri)
+    paged(&views.iter().map(representation).collect::<Vec<_>>(), next.map(|next| encoded(&next)), &uri)
 }
 
 /// A page, and where the next one is.
-fn paged(items: Vec<Value>, next: Option<String>, uri: &Uri) -> Answer {
+fn paged(items: &[Value], next: Option<String>, uri: &Uri) -> Answer {
     let mut page = json!({ "items": items });
     let mut headers = HeaderMap::from_iter([(CACHE_CONTROL, PRIVATE)]);
     if let Some(cursor) = next {

@@ -116,24 +116,27 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
-    fn parsed(text: &'static str) -> Option<Option<Vec<u32>>> {
-        let mut headers = HeaderMap::new();
-        headers.insert(IF_MATCH, HeaderValue::from_static(text));
-        if_match(&headers).ok()
+    fn parsed(text: &'static str) -> Result<Option<Vec<u32>>, Problem> {
+        if_match(&HeaderMap::from_iter([(IF_MATCH, HeaderValue::from_static(text))]))
     }
 
     #[test]
     fn if_match_names_revisions() {
-        assert_eq!(parsed(r#""3""#), Some(Some(vec![3])));
-        assert_eq!(parsed(r#""3", "4""#), Some(Some(vec![3, 4])));
-        assert_eq!(parsed(r#""3-0123abcd""#), Some(Some(vec![3])));
-        assert_eq!(parsed("*"), Some(None));
-        assert_eq!(parsed(r#"W/"3""#), Some(Some(vec![])));
-        assert_eq!(parsed(r#""elsewhere""#), Some(Some(vec![])));
-        assert_eq!(parsed(""), Some(Some(vec![])));
-        assert_eq!(parsed("3"), None);
-        assert_eq!(parsed(r#""3" "4""#), None);
+        let named: [(&str, &[u32]); 6] = [
+            (r#""3""#, &[3]),
+            (r#""3", "4""#, &[3, 4]),
+            (r#""3-0123abcd""#, &[3]),
+            (r#"W/"3""#, &[]),
+            (r#""elsewhere""#, &[]),
+            ("", &[]),
+        ];
+        for (given, revisions) in named {
+            assert_eq!(parsed(given).unwrap().as_deref(), Some(revisions), "{given}");
+        }
+        assert_eq!(parsed("*").unwrap(), None);
         assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
+        assert!(parsed("3").is_err());
+        assert!(parsed(r#""3" "4""#).is_err());
     }
 
     #[test]

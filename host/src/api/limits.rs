@@ -26,6 +26,7 @@ struct PerSubject {
 
 impl Limits {
     /// So many requests a second, and as many at once; 0 is no limit.
+    #[must_use]
     pub fn per_second(requests: u32) -> Self {
         Self(NonZeroU32::new(requests).map(|per_second| PerSubject {
             per_second,
@@ -35,7 +36,7 @@ impl Limits {
     }
 
     /// Lets a subject's request in, or says when the next may come.
-    pub fn admit(&self, subject: &str) -> Result<(), Problem> {
+    pub(super) fn admit(&self, subject: &str) -> Result<(), Problem> {
         let Some(limit) = &self.0 else { return Ok(()) };
         if limit.buckets.len() > MOST_SUBJECTS {
             limit.buckets.retain_recent();

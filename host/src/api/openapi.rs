@@ -71,7 +71,7 @@ fn reference(name: &str) -> Value {
 }
 
 /// An operation. Every one may meet a fault of the host; the rest of what may go wrong is its own.
-fn operation(id: String, tag: &str, summary: &str, success: (&str, Value), problems: &[Kind]) -> Value {
+fn operation(id: &str, tag: &str, summary: &str, success: (&str, Value), problems: &[Kind]) -> Value {
     let mut responses = Map::from_iter([(success.0.to_owned(), success.1)]);
     for kind in problems.iter().chain([&Kind::Internal]) {
         let status = kind.parts().0.as_u16().to_string();
@@ -108,7 +108,7 @@ const CHANGING: [Kind; 5] =
 fn platform_paths() -> Map<String, Value> {
     let object = json!({ "type": "object" });
     let text = json!({ "description": "Prometheus text format", "content": { "text/plain": { "schema": { "type": "string" } } } });
-    let plain = |id: &str, summary: &str, success: (&str, Value), problems: &[Kind]| json!({ "get": operation(id.into(), "platform", summary, success, problems) });
+    let plain = |id: &str, summary: &str, success: (&str, Value), problems: &[Kind]| json!({ "get": operation(id, "platform", summary, success, problems) });
     let mut ready = plain("ready", "Ready to book", ("200", ok("Some country can be booked", &object)), &[]);
     ready["get"]["responses"]["503"] = ok("No country can be booked", &object);
     Map::from_iter([
@@ -191,7 +191,7 @@ fn book(rules: &LoadedRules) -> Value {
     created["headers"]["Location"] = json!({ "description": "Where it is", "schema": { "type": "string" } });
     created["links"] = links(rules);
     let problems = [&GUARDED[..], &CHANGING[..]].concat();
-    let mut book = operation(operation_id(country, "book"), country.as_str(), "Book", ("201", created), &problems);
+    let mut book = operation(&operation_id(country, "book"), country.as_str(), "Book", ("201", created), &problems);
     book["parameters"] = json!([idempotency_key(), accept_language()]);
     secured(with_body(book, &named(country, "Request"), true), Scope::Write)
 }
@@ -210,7 +210,7 @@ fn links(rules: &LoadedRules) -> Value {
 fn act(country: CountryCode, action: &str) -> Value {
     let id = operation_id(country, action);
     let success = ("200", appointment(country, "Done; the appointment as it now stands"));
-    let mut act = operation(id, country.as_str(), action, success, &[&GUARDED[..], &CHANGING[..]].concat());
+    let mut act = operation(&id, country.as_str(), action, success, &[&GUARDED[..], &CHANGING[..]].concat());
     let if_match =
         json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}(-[0-9a-f]{8})?\")$", "examples": ["\"1\""] });
     let if_match = header("If-Match", "The revision that the client saw: another one gives 412.", &if_match);
@@ -220,7 +220,7 @@ fn act(country: CountryCode, action: &str) -> Value {
 
 fn get(country: CountryCode) -> Value {
     let success = ("200", appointment(country, "The appointment"));
-    let mut get = operation(operation_id(country, "get"), country.as_str(), "One appointment", success, &GUARDED);
+    let mut get = operation(&operation_id(country, "get"), country.as_str(), "One appointment", success, &GUARDED);
     let tag = json!({ "type": "string", "pattern": "^(\\*|(W/)?\"[!#-+\\--~]*\")$" });
     get["parameters"] = json!([header("If-None-Match", "The revision that the client has: 304 if it still is.", &tag)]);
     get["responses"]["304"] = json!({ "description": "It is as the client has it" });
@@ -230,7 +230,7 @@ fn get(country: CountryCode) -> Value {
 fn history(country: CountryCode) -> Value {
     let success = ("200", ok("Its revisions, the first one first", &reference(&named(country, "History"))));
     let mut history = operation(
-        operation_id(country, "history"),
+        &operation_id(country, "history"),
         country.as_str(),
         "What, who, when, under which rules",
         success,
@@ -254,7 +254,7 @@ fn paging() -> [Value; 2] {
 
 fn list(country: CountryCode) -> Value {
     let success = ("200", ok("A page, newest start last", &reference(&named(country, "Page"))));
-    let mut list = operation(operation_id(country, "list"), country.as_str(), "Some appointments", success, &GUARDED);
+    let mut list = operation(&operation_id(country, "list"), country.as_str(), "Some appointments", success, &GUARDED);
     let word = json!({ "type": "string", "minLength": 1, "maxLength": LONGEST_FILTER });
     let instant = json!({ "type": "string", "format": "date-time" });
     let filters = [
@@ -272,7 +272,7 @@ fn list(country: CountryCode) -> Value {
 fn schema(country: CountryCode) -> Value {
     let success = ("200", ok("JSON Schemas 2020-12", &json!({ "type": "object" })));
     operation(
-        operation_id(country, "schema"),
+        &operation_id(country, "schema"),
         country.as_str(),
         "Which fields a booking has",
         success,
@@ -290,7 +290,7 @@ fn rules_status(country: CountryCode) -> Value {
     );
     let problems = [Kind::Unauthenticated, Kind::Forbidden, Kind::NotFound, Kind::SlowDown];
     let status =
-        operation(operation_id(country, "rules"), country.as_str(), "Which rules are in force", success, &problems);
+        operation(&operation_id(country, "rules"), country.as_str(), "Which rules are in force", success, &problems);
     secured(status, Scope::Rules)
 }
 

@@ -1,7 +1,7 @@
 //! Every way to say no, as a problem document (RFC 9457), and the one place where status codes are given.
 
 use axum::Json;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use citas_core::access::{BadToken, Forbidden};
 use citas_core::booking::{BookingError, FreeSlot};
@@ -91,7 +91,7 @@ pub struct Problem {
     kind: Kind,
     detail: String,
     members: Map<String, Value>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// How long a client is to wait before it tries a 503 again, in seconds.
@@ -99,11 +99,11 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
 impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        let mut headers = HeaderMap::new();
+        let problem = Self { kind, detail: detail.into(), members: Map::new(), headers: Vec::new() };
         if kind.parts().0 == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            return problem.header(header::RETRY_AFTER, RETRY_AFTER);
         }
-        Self { kind, detail: detail.into(), members: Map::new(), headers }
+        problem
     }
 
     pub fn malformed(detail: impl Into<String>) -> Self {
@@ -122,8 +122,8 @@ impl Problem {
         Self::new(Kind::Internal, "the host has a fault; the log has more under the request's id")
     }
 
-    pub fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -233,7 +233,7 @@ impl IntoResponse for Problem {
     /// The document itself is written by [`super::observe`], which knows the request's path and id.
     fn into_response(self) -> Response {
         let (status, ..) = self.kind.parts();
-        let mut response = (status, self.headers.clone()).into_response();
+        let mut response = (status, self.headers.iter().cloned().collect::<HeaderMap>()).into_response();
         response.extensions_mut().insert(std::sync::Arc::new(self));
         response
     }

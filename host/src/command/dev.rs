@@ -14,12 +14,12 @@ use citas_core::swap::Swapper;
 use citas_core::time::Clock as _;
 use clap::Args;
 use notify::{EventKind, RecursiveMode, Watcher as _};
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
+use super::listen::listen;
 use super::stop::told_to_stop;
-use super::{Answer, Outcome, booking_line, chain, log};
+use super::{Answer, Misuse, Outcome, booking_line, chain, log};
+use crate::background::Background;
 use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
 use crate::local::system::SystemClock;
@@ -42,29 +42,35 @@ pub struct Options {
 }
 
 #[tokio::main]
-pub async fn run(options: Options) -> Outcome {
+pub async fn run(options: &Options) -> Outcome {
     log::start(&options.host.log)?;
     let metrics = record_metrics()?;
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await.map_err(|cause| {
-        format!("port {} cannot be listened on; another is given with --port: {cause}", options.port)
-    })?;
+    require_folder(&options.countries)?;
+    let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)), "--port").await?;
     let platform = Platform::open(&options.host)?;
-    let issuer = LocalIssuer::open(&options.host.data)?;
-    let mut tasks = JoinSet::new();
-    platform.follow_registry(&mut tasks).await;
+    let issuer = LocalIssuer::open(&options.host.folders.data)?;
+    let mut background = Background::default();
+    platform.follow_registry(&mut background).await;
 
-    let (changes, changed) = mpsc::unbounded_channel();
-    let folders = countries(&options.countries)?;
-    let _watcher = watch(&options.countries, changes)?;
-    for folder in folders {
+    let (sender, changed) = mpsc::unbounded_channel();
+    let _watcher = watch(&options.countries, sender)?;
+    for folder in countries(&options.countries)? {
         build(&platform.swapper, folder).await;
     }
-    tasks.spawn(rebuild(platform.swapper.clone(), options.countries.clone(), changed));
+    background.start("rebuilding", rebuild(platform.swapper.clone(), options.countries.clone(), changed));
 
-    greet(&platform, &issuer, listener.local_addr()?, &options)?;
+    greet(&platform, &issuer, listener.local_addr()?)?;
     let identity = Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) };
-    platform.serve(listener, identity, options.host.rate_limit, metrics, told_to_stop()).await?;
+    platform.serve(listener, identity, options.host.rate_limit, metrics, background, told_to_stop()).await?;
     Ok(Answer::Done)
+}
+
+fn require_folder(countries: &Path) -> Result<(), Misuse> {
+    if countries.is_dir() {
+        return Ok(());
+    }
+    let there = countries.display();
+    Err(Misuse(format!("there is no folder {there}; name the folder of the countries' sources with --countries")))
 }
 
 /// The folders with a `rules.toml`, in the order of their names.
@@ -165,19 +171,8 @@ fn concerned(sources: &Path, paths: &BTreeSet<PathBuf>) -> std::io::Result<Vec<P
     })
 }
 
-/// A server's URL as it may be shown: what stands before the last `@` is secret.
-fn without_password(url: &str) -> String {
-    let host = url.rsplit('@').next().unwrap_or_default();
-    format!("the SMTP server {host}")
-}
-
 /// What a newcomer needs next.
-fn greet(
-    platform: &Platform,
-    issuer: &LocalIssuer,
-    address: SocketAddr,
-    options: &Options,
-) -> Result<(), Box<dyn Error>> {
+fn greet(platform: &Platform, issuer: &LocalIssuer, address: SocketAddr) -> Result<(), Box<dyn Error>> {
     let claims = Claims {
         subject: "ana".into(),
         groups: BTreeSet::new(),
@@ -185,8 +180,7 @@ fn greet(
     };
     let token = issuer.token(&claims, SystemClock.now())?;
     println!("\nCitas serves on http://{address}   its API: http://{address}/docs");
-    let spool = || options.host.data.join("mail").display().to_string();
-    println!("Mail goes to {}", options.host.smtp.as_deref().map_or_else(spool, without_password));
+    println!("Mail goes to {}", platform.mail);
     println!("\nA token for the patient `ana` (others: citas token --help):\n\nexport TOKEN={token}");
     for (country, entry) in platform.catalogue.all().iter() {
         let Some(request) = entry.rules.as_deref().and_then(|rules| booking_line::example(rules, &SystemClock)) else {
@@ -199,4 +193,17 @@ fn greet(
     }
     println!();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_that_are_not_there_are_named() {
+        let here = tempfile::tempdir().unwrap();
+        assert!(require_folder(here.path()).is_ok());
+        let refused = require_folder(&here.path().join("countris")).unwrap_err().to_string();
+        assert!(refused.contains("countris") && refused.contains("--countries"), "{refused}");
+    }
 }

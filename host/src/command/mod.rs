@@ -2,6 +2,7 @@
 
 mod booking_line;
 mod dev;
+mod listen;
 mod log;
 mod rules;
 mod serve;
@@ -42,6 +43,11 @@ pub(crate) enum Answer {
     No,
 }
 
+/// The command line asks for what cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misuse(String);
+
 type Outcome = Result<Answer, Box<dyn Error>>;
 
 /// Runs the command line that the program was started with.
@@ -53,8 +59,8 @@ pub fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let outcome = match verb {
-        Verb::Dev(options) => dev::run(options),
-        Verb::Serve(options) => serve::run(options),
+        Verb::Dev(options) => dev::run(&options),
+        Verb::Serve(options) => serve::run(&options),
         Verb::Token(options) => token::run(&options),
         Verb::Rules(verb) => rules::run(verb),
     };
@@ -63,7 +69,7 @@ pub fn main() -> ExitCode {
         Ok(Answer::No) => ExitCode::from(1),
         Err(error) => {
             eprintln!("citas: {}", chain(error.as_ref()));
-            ExitCode::from(1)
+            ExitCode::from(if error.is::<Misuse>() { 2 } else { 1 })
         }
     }
 }

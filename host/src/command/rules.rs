@@ -1,5 +1,6 @@
 //! `citas rules`: what a country's team and the platform team do with rules.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -13,10 +14,12 @@ use clap::{Args, Subcommand};
 use semver::Version;
 use serde_json::{Value, json};
 
-use super::{Answer, Outcome};
+use super::{Answer, Misuse, Outcome, chain};
+use crate::config::Folders;
 use crate::local::system::SystemClock;
 use crate::registry::folder::FolderRegistry;
-use crate::rules::{CasesError, CountryFolder, WasmEngine};
+use crate::rules::{CountryFolder, WasmEngine, cases_in};
+use crate::status::{self, CountryStatus};
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -44,7 +47,7 @@ pub enum Verb {
         #[command(flatten)]
         report: Report,
     },
-    /// Put a version that passes its cases into the registry; it is not in use yet
+    /// Put a version that passes its cases into the registry, and has some; it is not in use yet
     Publish {
         #[command(flatten)]
         source: Source,
@@ -63,14 +66,14 @@ pub enum Verb {
         #[command(flatten)]
         registry: InRegistry,
     },
-    /// Put the version before into use again
+    /// Put the version before into use again; after that there is none before it, so that twice is no way forward
     Rollback {
         /// Whose
         country: CountryCode,
         #[command(flatten)]
         registry: InRegistry,
     },
-    /// Say which versions there are and which is in use
+    /// Say which versions there are, which is to be in use, and what the host that runs on the data folder made of it
     Status {
         /// Whose [default: every country's]
         country: Option<CountryCode>,
@@ -98,9 +101,8 @@ pub struct Report {
 
 #[derive(Args)]
 pub struct InRegistry {
-    /// Where published rules lie
-    #[arg(long, env = "CITAS_REGISTRY", default_value = "data/registry", value_name = "DIR")]
-    registry: PathBuf,
+    #[command(flatten)]
+    folders: Folders,
     #[command(flatten)]
     report: Report,
 }
@@ -113,30 +115,46 @@ impl Report {
             println!("{words}");
         }
     }
+
+    /// Whoever asked for JSON reads a no in JSON; misuse stays words, as all misuse is.
+    fn explained(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Err(error) if self.json && !error.is::<Misuse>() => {
+                println!("{}", json!({ "good": false, "why": chain(error.as_ref()) }));
+                Ok(Answer::No)
+            }
+            other => other,
+        }
+    }
 }
 
 impl InRegistry {
     fn open(&self) -> FolderRegistry {
-        FolderRegistry::new(&self.registry)
+        FolderRegistry::new(&self.folders.registry())
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(verb: Verb) -> Outcome {
     match verb {
-        Verb::Build { folder, output, report } => build(&folder, output, &report),
-        Verb::Check { source, report } => check(&source, &report),
-        Verb::Test { source, report } => test(&source, &report),
-        Verb::Publish { source, revision, registry } => publish(&source, revision, &registry).await,
-        Verb::Promote { country, version, registry } => promote(country, version, &registry).await,
-        Verb::Rollback { country, registry } => rollback(country, &registry).await,
-        Verb::Status { country, registry } => status(country, &registry).await,
+        Verb::Build { folder, output, report } => report.explained(build(&folder, output, &report)),
+        Verb::Check { source, report } => report.explained(check(&source, &report)),
+        Verb::Test { source, report } => report.explained(test(&source, &report)),
+        Verb::Publish { source, revision, registry } => {
+            registry.report.explained(publish(&source, revision, &registry).await)
+        }
+        Verb::Promote { country, version, registry } => {
+            registry.report.explained(promote(country, version, &registry).await)
+        }
+        Verb::Rollback { country, registry } => registry.report.explained(rollback(country, &registry).await),
+        Verb::Status { country, registry } => registry.report.explained(status(country, &registry).await),
     }
 }
 
 impl Source {
     /// The component's bytes; a folder is built.
     fn component(&self) -> Result<Vec<u8>, Box<dyn Error>> {
+        present(&self.path)?;
         if self.path.is_dir() {
             return Ok(CountryFolder::open(&self.path)?.build(&[])?);
         }
@@ -144,9 +162,21 @@ impl Source {
     }
 
     /// The golden cases, as `cases.json` has them.
-    fn cases(&self) -> Result<String, CasesError> {
-        let beside = self.path.is_dir().then(|| self.path.join("cases"));
-        self.cases.clone().or(beside).map_or_else(|| Ok("[]".into()), |folder| crate::rules::cases_in(&folder))
+    fn cases(&self) -> Result<String, Box<dyn Error>> {
+        if let Some(folder) = &self.cases {
+            present(folder)?;
+            return Ok(cases_in(folder)?);
+        }
+        if self.path.is_dir() { Ok(CountryFolder::open(&self.path)?.cases()?) } else { Ok("[]".into()) }
+    }
+}
+
+/// What the command line names is there.
+fn present(path: &Path) -> Result<(), Misuse> {
+    if path.exists() {
+        Ok(())
+    } else {
+        Err(Misuse(format!("there is no {}; name a file or folder that is", path.display())))
     }
 }
 
@@ -156,6 +186,7 @@ fn load(component: &[u8]) -> Result<LoadedRules, Box<dyn Error>> {
 }
 
 fn build(folder: &Path, output: Option<PathBuf>, report: &Report) -> Outcome {
+    present(folder)?;
     let folder = CountryFolder::open(folder)?;
     let component = folder.build(&[])?;
     let output = output.unwrap_or_else(|| PathBuf::from(format!("{}.wasm", folder.country())));
@@ -171,7 +202,7 @@ fn check(source: &Source, report: &Report) -> Outcome {
     let rules = match load(&component) {
         Ok(rules) => rules,
         Err(refusal) => {
-            let why = super::chain(refusal.as_ref());
+            let why = chain(refusal.as_ref());
             report.say(&format!("no: {why}"), &json!({ "good": false, "why": why }));
             return Ok(Answer::No);
         }
@@ -197,8 +228,8 @@ fn check(source: &Source, report: &Report) -> Outcome {
 }
 
 fn test(source: &Source, report: &Report) -> Outcome {
-    let rules = load(&source.component()?)?;
     let cases = cases::read(&source.cases()?)?;
+    let rules = load(&source.component()?)?;
     let outcomes = cases::run(&rules, &cases);
     let failed: Vec<&CaseOutcome> = outcomes.iter().filter(|outcome| outcome.failure.is_some()).collect();
     let lines = outcomes.iter().map(|CaseOutcome { name, failure }| match failure {
@@ -213,8 +244,16 @@ fn test(source: &Source, report: &Report) -> Outcome {
     Ok(if failed.is_empty() { Answer::Done } else { Answer::No })
 }
 
+/// Hosts run a version's cases before they put it into force, which is all that they can know of it.
+const NO_CASES: &str = "there is no golden case, so no host could tell whether this version answers as its team means it \
+                        to; write at least one into the country's cases/, or name a folder that has some with --cases";
+
 async fn publish(source: &Source, revision: Option<String>, registry: &InRegistry) -> Outcome {
-    let (component, cases) = (source.component()?, source.cases()?);
+    let cases = source.cases()?;
+    if cases::read(&cases)?.is_empty() {
+        return Err(NO_CASES.into());
+    }
+    let component = source.component()?;
     let rules = citas_core::swap::admit(&WasmEngine::new()?, &component, &cases, 1, SystemClock.now())?;
     let manifest = Manifest {
         country: rules.country,
@@ -235,50 +274,67 @@ async fn publish(source: &Source, revision: Option<String>, registry: &InRegistr
 async fn promote(country: CountryCode, version: Version, registry: &InRegistry) -> Outcome {
     let folder = registry.open();
     let before = folder.channel(country).await?;
+    if let Some(channel) = before.as_ref().filter(|channel| channel.current == version) {
+        registry.report.say(&format!("{country} {version} is in use already; nothing is changed"), &json!(channel));
+        return Ok(Answer::Done);
+    }
     if !folder.versions(country).await?.contains(&version) {
         return Err(RegistryError::Absent { country, version }.into());
     }
-    put_into_use(country, version, before, registry).await
+    let previous = before.as_ref().map(|before| before.current.clone());
+    put_into_use(country, version, previous, before, registry).await
 }
 
+/// Leaves no version before the one that it goes back to: a second rollback would bring back what the first one was
+/// there to remove.
 async fn rollback(country: CountryCode, registry: &InRegistry) -> Outcome {
     let before = registry.open().channel(country).await?;
-    let previous = before.as_ref().and_then(|channel| channel.previous.clone());
-    let previous = previous.ok_or_else(|| format!("no version of {country} was in use before this one"))?;
-    put_into_use(country, previous, before, registry).await
+    let to = before.as_ref().and_then(|channel| channel.previous.clone());
+    let to = to.ok_or_else(|| {
+        format!("no version of {country} was in use before this one; name the one to use with `citas rules promote`")
+    })?;
+    put_into_use(country, to, None, before, registry).await
 }
 
 async fn put_into_use(
     country: CountryCode,
     version: Version,
+    previous: Option<Version>,
     before: Option<Channel>,
     registry: &InRegistry,
 ) -> Outcome {
-    let channel = Channel {
-        previous: before.as_ref().map(|before| before.current.clone()),
-        sequence: before.as_ref().map_or(1, |before| before.sequence + 1),
-        changed_at: SystemClock.now(),
-        current: version,
-    };
+    let sequence = before.as_ref().map_or(1, |before| before.sequence + 1);
+    let channel = Channel { current: version, previous, sequence, changed_at: SystemClock.now() };
     registry.open().set_channel(country, before.as_ref(), &channel).await?;
-    registry.report.say(&format!("{country} {} is in use", channel.current), &json!(channel));
+    let words = format!("{country} {} is to be in use; `citas rules status` says when it is", channel.current);
+    registry.report.say(&words, &json!(channel));
     Ok(Answer::Done)
 }
 
 async fn status(country: Option<CountryCode>, registry: &InRegistry) -> Outcome {
     let folder = registry.open();
+    let data = &registry.folders.data;
+    let host = status::read(data, &SystemClock)
+        .map_err(|cause| format!("what the host on {} says cannot be read: {cause}", data.display()))?;
+    let known = host.iter().flatten().map(|(country, _)| *country);
     let countries = match country {
-        Some(country) => vec![country],
-        None => folder.countries().await?,
+        Some(country) => BTreeSet::from([country]),
+        None => folder.countries().await?.into_iter().chain(known).collect(),
     };
     let (mut lines, mut values) = (Vec::new(), Vec::new());
     for country in countries {
         let (channel, versions) = (folder.channel(country).await?, folder.versions(country).await?);
+        let here = host.as_ref().and_then(|host| host.get(&country));
         lines.push(line(country, channel.as_ref(), &versions));
-        values.push(json!({ "country": country, "channel": channel, "versions": versions }));
+        lines.extend(here.map(said_by_host));
+        values.push(json!({ "country": country, "channel": channel, "versions": versions, "host": here }));
     }
-    let words = if lines.is_empty() { "nothing is published".into() } else { lines.join("\n") };
-    registry.report.say(&words, &values.into());
+    if lines.is_empty() {
+        lines.push("nothing is published".into());
+    } else if host.is_none() {
+        lines.push(format!("no host runs on {}; name the data folder of one with --data", data.display()));
+    }
+    registry.report.say(&lines.join("\n"), &values.into());
     Ok(Answer::Done)
 }
 
@@ -286,11 +342,24 @@ fn line(country: CountryCode, channel: Option<&Channel>, versions: &[Version]) -
     let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
     let published = if versions.is_empty() { "none".into() } else { versions.join(", ") };
     let used = channel.map_or_else(
-        || "none in use".into(),
+        || "none to be in use".into(),
         |channel| {
             let before = channel.previous.as_ref().map_or_else(String::new, |version| format!(", before it {version}"));
-            format!("{} in use since {}{before}", channel.current, channel.changed_at)
+            format!("{} to be in use since {}{before}", channel.current, channel.changed_at)
         },
     );
     format!("{country}: {used}; published: {published}")
+}
+
+/// What the running host made of it.
+fn said_by_host(here: &CountryStatus) -> String {
+    let since = |at: Option<jiff::Timestamp>| at.map_or_else(String::new, |at| format!(" since {at}"));
+    let in_force = here.in_force.as_ref().map_or_else(
+        || "the host has none in force".into(),
+        |rules| format!("the host has {} in force{}", rules.version, since(rules.since)),
+    );
+    let refused = here.refused.as_ref().map_or_else(String::new, |refused| {
+        format!("\n    it refused {} at {}: {}", refused.what, refused.at, refused.why)
+    });
+    format!("    {in_force}{refused}")
 }

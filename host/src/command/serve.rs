@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
+use super::listen::listen;
 use super::stop::told_to_stop;
 use super::{Answer, Outcome, log};
+use crate::background::Background;
 use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
 use crate::local::oidc::OidcVerifier;
@@ -30,7 +30,7 @@ pub struct Options {
 }
 
 #[tokio::main]
-pub async fn run(options: Options) -> Outcome {
+pub async fn run(options: &Options) -> Outcome {
     log::start(&options.host.log)?;
     let metrics = record_metrics()?;
     let platform = Platform::open(&options.host)?;
@@ -41,18 +41,16 @@ pub async fn run(options: Options) -> Outcome {
         }
         None => local(&options.host)?,
     };
-    let mut tasks = JoinSet::new();
-    platform.follow_registry(&mut tasks).await;
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .map_err(|cause| format!("{} cannot be listened on: {cause}", options.listen))?;
+    let mut background = Background::default();
+    platform.follow_registry(&mut background).await;
+    let listener = listen(options.listen, "--listen").await?;
     println!("Citas serves on http://{}", listener.local_addr()?);
-    platform.serve(listener, identity, options.host.rate_limit, metrics, told_to_stop()).await?;
+    platform.serve(listener, identity, options.host.rate_limit, metrics, background, told_to_stop()).await?;
     Ok(Answer::Done)
 }
 
 /// The data folder's own issuer.
 pub fn local(host: &HostOptions) -> Result<Identity, crate::local::issuer::IssuerError> {
-    let issuer = LocalIssuer::open(&host.data)?;
+    let issuer = LocalIssuer::open(&host.folders.data)?;
     Ok(Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) })
 }

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::jwt::Good;
 
-/// How long a token is taken without another look at the issuer's keys: a key that is withdrawn counts no longer.
+/// How long a token is taken without another look at its signature and at the issuer's keys.
 const REMEMBERED: SignedDuration = SignedDuration::from_secs(60);
 
 /// How many are remembered. A flood of good tokens makes us check more signatures, and use no more memory.
@@ -43,6 +43,11 @@ impl KnownTokens {
             let until = good.expires_at.min(now + REMEMBERED);
             known.insert(digest(token), Known { claims: good.claims.clone(), until });
         }
+    }
+
+    /// Looks at every token's signature again.
+    pub(super) fn forget(&self) {
+        self.known().clear();
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Digest, Known>> {

@@ -1,21 +1,37 @@
-//! Tokens of any OpenID Connect issuer: its keys are found by discovery (OpenID Connect Discovery 1.0, section 4),
-//! kept, and fetched anew when a token names a key that is not among them.
+//! Tokens of any OpenID Connect issuer: its keys are found by discovery (OpenID Connect Discovery 1.0, section 4) and
+//! kept. They are fetched anew every ten minutes, beside the requests, so that a key that the issuer has withdrawn does
+//! not live on; and at once when a token names a key that is not among them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use citas_core::access::{BadToken, Claims, TokenVerifier};
 use citas_core::time::Clock as _;
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::jwt;
 use super::known_tokens::KnownTokens;
 use super::system::SystemClock;
 
-/// Keys are not fetched more often than so, whatever tokens come.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(30);
+/// How often keys are fetched.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// Not more often than so, whatever tokens come.
+    at_most: Duration,
+    /// Once they are this old, the next request starts a fetch, and does not wait for it.
+    at_least: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { at_most: Duration::from_secs(30), at_least: Duration::from_mins(10) }
+    }
+}
+
 /// How long a fetch may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Signatures that are taken: asymmetric ones alone.
@@ -38,15 +54,19 @@ struct Discovery {
 
 /// Checks the tokens of one issuer for one audience.
 pub struct OidcVerifier {
-    issuer: String,
     audience: String,
-    keys: Arc<Mutex<Keys>>,
-    tokens: KnownTokens,
+    source: Arc<Source>,
 }
 
-struct Keys {
-    set: JwkSet,
-    fetched: Instant,
+/// The issuer's keys, as last fetched.
+struct Source {
+    issuer: String,
+    pace: Pace,
+    keys: ArcSwap<JwkSet>,
+    /// Found good under these keys.
+    tokens: KnownTokens,
+    /// Held while they are fetched: when that was last begun.
+    begun: Mutex<Instant>,
 }
 
 impl OidcVerifier {
@@ -55,39 +75,72 @@ impl OidcVerifier {
     /// # Errors
     /// When they cannot be fetched.
     pub async fn discover(issuer: &str, audience: &str) -> Result<Self, NoKeys> {
-        let issuer = issuer.trim_end_matches('/').to_owned();
-        let set = fetch(&issuer).await?;
-        let keys = Arc::new(Mutex::new(Keys { set, fetched: Instant::now() }));
-        Ok(Self { issuer, audience: audience.to_owned(), keys, tokens: KnownTokens::default() })
+        Self::discover_at(issuer, audience, Pace::default()).await
     }
 
-    async fn key(&self, kid: &str) -> Option<DecodingKey> {
-        if let Some(key) = self.known(kid) {
+    async fn discover_at(issuer: &str, audience: &str, pace: Pace) -> Result<Self, NoKeys> {
+        let issuer = issuer.trim_end_matches('/').to_owned();
+        let begun = Mutex::new(Instant::now());
+        let keys = ArcSwap::from_pointee(fetch(&issuer).await?);
+        let source = Arc::new(Source { issuer, pace, keys, tokens: KnownTokens::default(), begun });
+        Ok(Self { audience: audience.to_owned(), source })
+    }
+}
+
+impl Source {
+    /// The key for a signature. An unknown one is asked for; of requests that come meanwhile, all wait for the one fetch.
+    async fn key(self: &Arc<Self>, kid: &str, algorithm: Algorithm) -> Option<DecodingKey> {
+        if let Some(key) = self.known(kid, algorithm) {
+            self.refresh();
             return Some(key);
         }
-        if self.begin_fetch() {
-            match fetch(&self.issuer).await {
-                Ok(set) => self.keys.lock().unwrap_or_else(PoisonError::into_inner).set = set,
-                Err(error) => tracing::warn!(%error, "the issuer's last known keys stay in use"),
+        let begun = self.begun.lock().await;
+        if let Some(key) = self.known(kid, algorithm) {
+            return Some(key);
+        }
+        if begun.elapsed() >= self.pace.at_most {
+            self.fetch(begun).await;
+        }
+        self.known(kid, algorithm)
+    }
+
+    fn known(&self, kid: &str, algorithm: Algorithm) -> Option<DecodingKey> {
+        let keys = self.keys.load();
+        let mut named = keys.keys.iter().filter(|jwk| jwk.common.key_id.as_deref() == Some(kid));
+        DecodingKey::from_jwk(named.find(|jwk| signs_with(jwk, algorithm))?).ok()
+    }
+
+    /// Fetches the keys beside the request, if they are old and nobody does so already.
+    fn refresh(self: &Arc<Self>) {
+        let is_old = |begun: &MutexGuard<Instant>| begun.elapsed() >= self.pace.at_least;
+        if self.begun.try_lock().is_ok_and(|begun| is_old(&begun)) {
+            let source = self.clone();
+            tokio::spawn(async move {
+                let begun = source.begun.lock().await;
+                if begun.elapsed() >= source.pace.at_least {
+                    source.fetch(begun).await;
+                }
+            });
+        }
+    }
+
+    async fn fetch(&self, mut begun: MutexGuard<'_, Instant>) {
+        *begun = Instant::now();
+        match fetch(&self.issuer).await {
+            Ok(keys) => {
+                self.keys.store(Arc::new(keys));
+                self.tokens.forget();
             }
+            Err(error) => tracing::warn!(%error, "the issuer's last known keys stay in use"),
         }
-        self.known(kid)
     }
+}
 
-    fn known(&self, kid: &str) -> Option<DecodingKey> {
-        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.set.find(kid).and_then(|jwk| DecodingKey::from_jwk(jwk).ok())
-    }
-
-    /// Whether it is this call's turn to fetch.
-    fn begin_fetch(&self) -> bool {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = keys.fetched.elapsed() >= SHORTEST_INTERVAL;
-        if due {
-            keys.fetched = Instant::now();
-        }
-        due
-    }
+/// Whether a key is meant for that (RFC 7517, sections 4.2 and 4.4): what it leaves open is allowed.
+fn signs_with(jwk: &Jwk, algorithm: Algorithm) -> bool {
+    let common = &jwk.common;
+    let signs = common.public_key_use.as_ref().is_none_or(|used_for| *used_for == PublicKeyUse::Signature);
+    signs && common.key_algorithm.is_none_or(|named| named.to_string().parse() == Ok(algorithm))
 }
 
 async fn fetch(issuer: &str) -> Result<JwkSet, NoKeys> {
@@ -112,19 +165,143 @@ impl TokenVerifier for OidcVerifier {
     async fn verify(&self, token: &str) -> Result<Claims, BadToken> {
         const UNREADABLE: BadToken = BadToken("the token cannot be read");
         let now = SystemClock.now();
-        if let Some(claims) = self.tokens.claims(token, now) {
+        if let Some(claims) = self.source.tokens.claims(token, now) {
             return Ok(claims);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| UNREADABLE)?;
-        let kid = header.kid.ok_or(BadToken("the token names no key"))?;
-        let key =
-            self.key(&kid).await.ok_or(BadToken("the token is signed with a key that its issuer does not publish"))?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(UNREADABLE);
         }
-        let issuers = [self.issuer.as_str(), &format!("{}/", self.issuer)];
+        let kid = header.kid.ok_or(BadToken("the token names no key"))?;
+        let key = self.source.key(&kid, header.alg).await;
+        let key = key.ok_or(BadToken("the token is signed with a key that its issuer does not publish for that"))?;
+        let issuer = &self.source.issuer;
+        let issuers = [issuer.as_str(), &format!("{issuer}/")];
         let good = jwt::good(token, &key, header.alg, &issuers, &self.audience)?;
-        self.tokens.remember(token, &good, now);
+        self.source.tokens.remember(token, &good, now);
         Ok(good.claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex as Slot;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use jiff::Timestamp;
+    use jsonwebtoken::{EncodingKey, Header};
+    use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NEVER: Duration = Duration::from_hours(1);
+
+    /// An issuer on this machine whose keys a test can change, and that counts how often they are asked for.
+    #[derive(Default)]
+    struct Issuer {
+        url: String,
+        keys: Slot<Vec<Value>>,
+        fetches: AtomicUsize,
+    }
+
+    impl Issuer {
+        async fn start() -> Arc<Self> {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let issuer = Arc::new(Self { url: url.clone(), ..Self::default() });
+            let discovery = json!({ "issuer": url, "jwks_uri": format!("{url}/keys") });
+            let asked = issuer.clone();
+            let keys = move || async move {
+                asked.fetches.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let keys = asked.keys.lock().unwrap().clone();
+                Json(json!({ "keys": keys }))
+            };
+            let router = Router::new()
+                .route("/.well-known/openid-configuration", get(move || async move { Json(discovery) }))
+                .route("/keys", get(keys));
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            issuer
+        }
+
+        /// Publishes a new key with these members, in the place of the others; gives a token that it signed.
+        fn publish(&self, kid: &str, members: &Value) -> String {
+            let key = p256::SecretKey::random(&mut p256::elliptic_curve::rand_core::OsRng);
+            let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
+            let key = EncodingKey::from_ec_pem(pem.as_bytes()).unwrap();
+            let mut jwk = json!(Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap());
+            let jwk_members = jwk.as_object_mut().unwrap();
+            jwk_members.remove("alg");
+            jwk_members.insert("kid".into(), kid.into());
+            jwk_members.extend(members.as_object().unwrap().clone());
+            *self.keys.lock().unwrap() = vec![jwk];
+
+            let mut header = Header::new(Algorithm::ES256);
+            header.kid = Some(kid.into());
+            let expires = Timestamp::now().as_second() + 600;
+            let payload = json!({ "iss": self.url, "aud": "citas", "sub": "ana", "exp": expires });
+            jsonwebtoken::encode(&header, &payload, &key).unwrap()
+        }
+
+        async fn verifier(&self, at_most: Duration, at_least: Duration) -> OidcVerifier {
+            OidcVerifier::discover_at(&self.url, "citas", Pace { at_most, at_least }).await.unwrap()
+        }
+
+        fn fetches(&self) -> usize {
+            self.fetches.load(Ordering::SeqCst)
+        }
+    }
+
+    #[tokio::test]
+    async fn all_that_come_with_a_new_key_wait_for_one_fetch() {
+        let issuer = Issuer::start().await;
+        let verifier = issuer.verifier(Duration::ZERO, NEVER).await;
+        let token = issuer.publish("new", &json!({}));
+        let answers = futures::future::join_all((0..20).map(|_| verifier.verify(&token))).await;
+        assert!(answers.iter().all(Result::is_ok));
+        assert_eq!(issuer.fetches(), 2);
+    }
+
+    #[tokio::test]
+    async fn tokens_with_keys_that_nobody_published_do_not_lead_to_fetches() {
+        let issuer = Issuer::start().await;
+        let verifier = issuer.verifier(NEVER, NEVER).await;
+        let token = issuer.publish("unseen", &json!({}));
+        for _ in 0..5 {
+            assert!(verifier.verify(&token).await.is_err());
+        }
+        assert_eq!(issuer.fetches(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_withdrawn_stops_being_good() {
+        let issuer = Issuer::start().await;
+        let token = issuer.publish("old", &json!({}));
+        let verifier = issuer.verifier(NEVER, Duration::ZERO).await;
+        issuer.publish("other", &json!({}));
+        assert!(verifier.verify(&token).await.is_ok(), "a request does not wait for the refresh that it starts");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while verifier.verify(&token).await.is_ok() {
+            assert!(Instant::now() < deadline, "still good");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_good_only_for_what_its_issuer_made_it_for() {
+        let issuer = Issuer::start().await;
+        for (members, good) in [
+            (json!({ "use": "sig", "alg": "ES256" }), true),
+            (json!({}), true),
+            (json!({ "use": "enc" }), false),
+            (json!({ "alg": "ES384" }), false),
+        ] {
+            let token = issuer.publish("key", &members);
+            let verdict = issuer.verifier(NEVER, NEVER).await.verify(&token).await;
+            assert_eq!(verdict.is_ok(), good, "{members}");
+        }
     }
 }

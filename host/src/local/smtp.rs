@@ -1,36 +1,76 @@
 //! Mail to an SMTP server. Keeps nothing and does not try again: the outbox does.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 use citas_core::mailer::{Mail, MailError, Mailer};
 use lettre::address::Envelope;
 use lettre::transport::smtp;
 use lettre::transport::smtp::response::Category;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use url::Url;
 
 /// Hands each mail to one SMTP server, on a connection of its own.
 #[derive(Clone, Debug)]
 pub struct SmtpMailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: String,
 }
 
-/// Why a text names no SMTP server.
+/// Why a text names no SMTP server. The text itself is never said: it may hold a password.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "an SMTP server is given as smtp://host:25, smtps://user:password@host or \
-     smtp://user:password@host?tls=required: {0}"
-)]
-pub struct NotAServer(smtp::Error);
+pub enum NotAServer {
+    /// It is no such URL.
+    #[error(
+        "an SMTP server is given as smtp://localhost:25, smtps://user:password@host or \
+         smtp://user:password@host?tls=required: {0}"
+    )]
+    Malformed(String),
+    /// Patients' data would cross the network for everybody to read.
+    #[error(
+        "mail to {0} would cross the network unencrypted; add `?tls=required` to the URL, or begin it with `smtps://`"
+    )]
+    InTheClear(String),
+}
 
 impl SmtpMailer {
     /// The server that `url` names: `smtps://` speaks TLS from the start, `smtp://…?tls=required` after STARTTLS,
     /// and `smtp://` alone never, which is for a server on the same machine. Does not connect yet.
     ///
     /// # Errors
-    /// When the URL is not of that form.
+    /// When the URL is not of that form, or a server elsewhere is to be spoken to without TLS.
     pub fn new(url: &str) -> Result<Self, NotAServer> {
-        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(NotAServer)?.build();
-        Ok(Self { transport })
+        let malformed = |error: &dyn std::error::Error| NotAServer::Malformed(error.to_string());
+        let parsed = Url::parse(url).map_err(|error| malformed(&error))?;
+        let server = server(&parsed);
+        if parsed.scheme() == "smtp" && !requires_tls(&parsed) && !is_here(&parsed) {
+            return Err(NotAServer::InTheClear(server));
+        }
+        let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|error| malformed(&error))?.build();
+        Ok(Self { transport, server })
     }
+
+    /// The server's host and port, without user and password.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+}
+
+fn server(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+fn requires_tls(url: &Url) -> bool {
+    url.query_pairs().any(|(name, value)| name == "tls" && value == "required")
+}
+
+/// Whether the host is this machine. Of names only `localhost` is certain to be (RFC 6761); with a scheme that `url` does
+/// not know, an IPv4 address is a name to it.
+fn is_here(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[async_trait]
@@ -63,4 +103,39 @@ fn verdict(error: &smtp::Error) -> MailError {
     let ours = error.status().is_some_and(|code| code.category == Category::Unspecified3);
     let text = said(error);
     if error.is_permanent() && !ours { MailError::Refused(text) } else { MailError::Unavailable(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_on_this_machine_is_spoken_to_in_the_clear() {
+        for url in ["smtp://mail.example.com", "smtp://10.0.0.1:25", "smtp://mail.example.com?tls=opportunistic"] {
+            let refused = SmtpMailer::new(url).err().unwrap().to_string();
+            assert!(refused.contains("?tls=required"), "{refused}");
+        }
+        for url in [
+            "smtp://localhost:1025",
+            "smtp://127.0.0.1:1025",
+            "smtp://[::1]:1025",
+            "smtp://mail.example.com?tls=required",
+            "smtps://mail.example.com",
+        ] {
+            assert!(SmtpMailer::new(url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_password_is_never_said() {
+        let mailer = SmtpMailer::new("smtps://ana:geheim@mail.example.com:465").unwrap();
+        assert_eq!(mailer.server(), "mail.example.com:465");
+        assert!(!format!("{mailer:?}").contains("geheim"));
+        for url in
+            ["smtp://ana:geheim@mail.example.com", "smtps://ana:geheim@mail.example.com:99999", "imap://a:geheim@b"]
+        {
+            let refused = SmtpMailer::new(url).err().unwrap();
+            assert!(!format!("{refused} {refused:?}").contains("geheim"), "{refused}");
+        }
+    }
 }

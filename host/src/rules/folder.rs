@@ -180,12 +180,13 @@ impl CountryFolder {
             .map_err(|cause| BuildError::Encode { package: self.manifest.package.clone(), cause: format!("{cause:#}") })
     }
 
-    /// The golden cases in its `cases/`.
+    /// The golden cases in its `cases/`; none where there is no such folder.
     ///
     /// # Errors
     /// See [`cases_in`].
     pub fn cases(&self) -> Result<String, CasesError> {
-        cases_in(&self.path.join("cases"))
+        let folder = self.path.join("cases");
+        if folder.exists() { cases_in(&folder) } else { Ok("[]".into()) }
     }
 
     /// Installs the standard library for WebAssembly where rustup can.
@@ -249,10 +250,10 @@ impl CountryFolder {
     }
 }
 
-/// The golden cases in a folder, one JSON array in the order of the files' names; empty where there is no such folder.
+/// The golden cases in a folder, one JSON array in the order of the files' names.
 ///
 /// # Errors
-/// When a file is no JSON object with a `name`, or two have the same.
+/// When there is no such folder, a file is no JSON object with a `name`, or two have the same.
 pub fn cases_in(folder: &Path) -> Result<String, CasesError> {
     let mut first_with: HashMap<String, PathBuf> = HashMap::new();
     let mut cases = Vec::new();
@@ -271,7 +272,7 @@ pub fn cases_in(folder: &Path) -> Result<String, CasesError> {
 
 /// The module's own description of its world makes the component; nothing is adapted.
 fn encode(module: &[u8]) -> Result<Vec<u8>, impl std::fmt::Display + use<>> {
-    ComponentEncoder::default().validate(true).module(module).and_then(|encoder| encoder.encode())
+    ComponentEncoder::default().validate(true).module(module).and_then(ComponentEncoder::encode)
 }
 
 /// The WebAssembly file among what cargo says that it made.
@@ -281,17 +282,11 @@ fn module_among(messages: &str) -> Option<PathBuf> {
         filenames: Vec<PathBuf>,
     }
     let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
-    artifacts
-        .flat_map(|artifact| artifact.filenames)
-        .filter(|file| file.extension().is_some_and(|it| it == "wasm"))
-        .last()
+    artifacts.flat_map(|artifact| artifact.filenames).rfind(|file| file.extension().is_some_and(|it| it == "wasm"))
 }
 
 fn case_files(folder: &Path) -> Result<Vec<PathBuf>, CasesError> {
     let unreadable = |cause| CasesError::Unreadable(folder.to_owned(), cause);
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unreadable)?;
     let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));

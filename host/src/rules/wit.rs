@@ -10,7 +10,7 @@ wasmtime::component::bindgen!({
     world: "full-country",
 });
 
-pub(super) use citas::rules::types::{
+pub(super) use self::citas::rules::types::{
     Appointment, Civil, Context, Field, Phase, Plan, Shift, Slot, Value, Violation, ZoneClock,
 };
 pub(super) use exports::citas::rules::appointment_rules::{Action, Descriptor, Message};

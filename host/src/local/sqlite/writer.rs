@@ -368,7 +368,7 @@ mod tests {
         let notes = notes.map(|(event, at)| Task::Notified(event, at));
         assert!(work.commit(&notes).iter().all(Result::is_ok));
         assert!(work.commit(&[telling(1, "a", Some(waiting))])[0].is_ok());
-        let noted = |event| super::super::reads::notified(&work.connection, event).unwrap();
-        assert_eq!([forgotten, waiting, recent].map(noted), [false, true, true]);
+        let remembered = |event| super::super::reads::notified(&work.connection, event).unwrap();
+        assert_eq!([forgotten, waiting, recent].map(remembered), [false, true, true]);
     }
 }

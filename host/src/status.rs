@@ -1,0 +1,178 @@
+//! What the running host says of its rules, in a file of the data folder: `citas rules status` reads it, so that the
+//! platform team learns there why a version that it promoted is not in force. Decides nothing.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use citas_core::appointment::CountryCode;
+use citas_core::catalogue::{Catalogue, Entry};
+use citas_core::time::Clock;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Its name in the data folder.
+const FILE: &str = "rules-status.json";
+
+/// A host touches its file each second; one that has not done so for this long has ended.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// The rules of every country that a host knows.
+pub type Status = BTreeMap<CountryCode, CountryStatus>;
+
+/// One country's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CountryStatus {
+    /// None when no version has come into force yet.
+    pub in_force: Option<InForce>,
+    /// The last that did not; none once a later one did.
+    pub refused: Option<Refused>,
+}
+
+/// The rules in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForce {
+    /// Their version.
+    pub version: String,
+    /// The component's.
+    pub digest: String,
+    /// When they came into force.
+    pub since: Option<Timestamp>,
+}
+
+/// Rules that did not come into force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// A version, or the sources' folder.
+    pub what: String,
+    /// In plain words.
+    pub why: String,
+    /// When it was tried.
+    pub at: Timestamp,
+}
+
+impl CountryStatus {
+    fn of(entry: &Entry) -> Self {
+        let in_force = entry.rules.as_ref().map(|rules| InForce {
+            version: rules.id.version.clone(),
+            digest: rules.id.digest.clone(),
+            since: entry.since,
+        });
+        let refused = entry.refused.clone();
+        Self {
+            in_force,
+            refused: refused.map(|refused| Refused { what: refused.what, why: refused.why, at: refused.at }),
+        }
+    }
+}
+
+/// The file, as the host that owns the data folder keeps it.
+pub struct StatusFile {
+    folder: PathBuf,
+    written: Option<Status>,
+}
+
+impl StatusFile {
+    /// The file of a data folder; nothing is written yet.
+    #[must_use]
+    pub fn new(data: &Path) -> Self {
+        Self { folder: data.to_owned(), written: None }
+    }
+
+    /// Writes what is in force where that has changed, and says that the host is alive.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn keep(&mut self, catalogue: &Catalogue, clock: &dyn Clock) -> io::Result<()> {
+        let status = catalogue.all().iter().map(|(country, entry)| (*country, CountryStatus::of(entry))).collect();
+        if self.written.as_ref() != Some(&status) {
+            write(&self.folder, &status)?;
+            self.written = Some(status);
+        }
+        File::options().append(true).open(self.folder.join(FILE))?.set_modified(system(clock.now()))
+    }
+}
+
+/// What the host on a data folder says; none when no host runs there.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(data: &Path, clock: &dyn Clock) -> io::Result<Option<Status>> {
+    let path = data.join(FILE);
+    let touched = match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+        Ok(touched) => touched,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let age = system(clock.now()).duration_since(touched).unwrap_or_default();
+    if age > FRESH {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_slice(&fs::read(path)?)?))
+}
+
+fn system(now: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + now.duration_since(Timestamp::UNIX_EPOCH).unsigned_abs()
+}
+
+/// A reader sees the whole of it, before or after. It need not outlive the machine, so the disk is not waited for.
+fn write(folder: &Path, status: &Status) -> io::Result<()> {
+    let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+    new.write_all(&serde_json::to_vec_pretty(status)?)?;
+    new.persist(folder.join(FILE))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use citas_core::catalogue::Refused;
+
+    use super::*;
+    use crate::local::system::SystemClock;
+
+    struct Later(jiff::SignedDuration);
+
+    impl Clock for Later {
+        fn now(&self) -> Timestamp {
+            Timestamp::now() + self.0
+        }
+    }
+
+    #[test]
+    fn why_a_version_is_not_in_force_is_read_as_the_host_has_it() {
+        let data = tempfile::tempdir().unwrap();
+        let (catalogue, pe) = (Catalogue::default(), "pe".parse().unwrap());
+        let mut file = StatusFile::new(data.path());
+        file.keep(&catalogue, &SystemClock).unwrap();
+        assert_eq!(read(data.path(), &SystemClock).unwrap(), Some(Status::new()));
+
+        let why = || "it imports a function".to_owned();
+        catalogue.refuse(pe, &Refused { at: Timestamp::UNIX_EPOCH, what: "version 2.0.0".into(), why: why() });
+        file.keep(&catalogue, &SystemClock).unwrap();
+        let status = read(data.path(), &SystemClock).unwrap().unwrap();
+        assert_eq!(status[&pe].refused.as_ref().unwrap().why, why());
+        assert_eq!(status[&pe].in_force, None);
+    }
+
+    #[test]
+    fn a_host_that_has_ended_says_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        assert_eq!(read(data.path(), &SystemClock).unwrap(), None);
+        StatusFile::new(data.path()).keep(&Catalogue::default(), &SystemClock).unwrap();
+        let later = Later(jiff::SignedDuration::from_secs(11));
+        assert_eq!(read(data.path(), &later).unwrap(), None);
+    }
+
+    #[test]
+    fn a_host_whose_rules_do_not_change_stays_alive() {
+        let data = tempfile::tempdir().unwrap();
+        let mut file = StatusFile::new(data.path());
+        file.keep(&Catalogue::default(), &SystemClock).unwrap();
+        let later = Later(jiff::SignedDuration::from_secs(60));
+        file.keep(&Catalogue::default(), &later).unwrap();
+        assert_eq!(read(data.path(), &later).unwrap(), Some(Status::new()));
+    }
+}

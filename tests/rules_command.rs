@@ -1,0 +1,132 @@
+//! `citas rules` from outside: what it says, with which exit status, and what it leaves in the registry.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use citas::registry::folder::FolderRegistry;
+use citas_core::registry::{Artifact, Channel, Manifest, Registry as _};
+use jiff::Timestamp;
+use serde_json::Value;
+
+fn rules(data: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_citas"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CITAS_")) {
+        command.env_remove(name);
+    }
+    command.arg("rules").args(arguments).env("CITAS_DATA", data).current_dir(data).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn registry(data: &Path) -> FolderRegistry {
+    FolderRegistry::new(&data.join("registry"))
+}
+
+/// A data folder whose registry has these versions of Peru's.
+async fn published(versions: &[&str]) -> tempfile::TempDir {
+    let data = tempfile::tempdir().unwrap();
+    for version in versions {
+        let manifest = Manifest {
+            country: "pe".parse().unwrap(),
+            version: version.parse().unwrap(),
+            digest: citas_core::registry::digest(b"rules"),
+            contract: citas_core::rules::CONTRACT.into(),
+            source: None,
+            published_at: Timestamp::UNIX_EPOCH,
+        };
+        let artifact = Artifact { manifest, component: b"rules".into(), cases: "[]".into() };
+        registry(data.path()).publish(&artifact).await.unwrap();
+    }
+    data
+}
+
+async fn channel(data: &Path) -> Option<Channel> {
+    registry(data).channel("pe".parse().unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn promoting_what_is_in_use_changes_nothing() {
+    let data = published(&["1.0.0", "1.1.0"]).await;
+    for version in ["1.0.0", "1.1.0"] {
+        assert_eq!(rules(data.path(), &["promote", "pe", version]).status.code(), Some(0));
+    }
+    let before = channel(data.path()).await;
+    let again = rules(data.path(), &["promote", "pe", "1.1.0"]);
+    assert_eq!(again.status.code(), Some(0));
+    assert!(said(&again).contains("is in use already"), "{}", said(&again));
+    assert_eq!(channel(data.path()).await, before, "a rollback still leads to 1.0.0");
+}
+
+#[tokio::test]
+async fn a_second_rollback_does_not_bring_back_what_the_first_removed() {
+    let data = published(&["1.0.0", "1.1.0"]).await;
+    for version in ["1.0.0", "1.1.0"] {
+        rules(data.path(), &["promote", "pe", version]);
+    }
+    assert_eq!(rules(data.path(), &["rollback", "pe"]).status.code(), Some(0));
+    let again = rules(data.path(), &["rollback", "pe"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(said(&again).contains("citas rules promote"), "{}", said(&again));
+    assert_eq!(channel(data.path()).await.unwrap().current.to_string(), "1.0.0");
+}
+
+#[tokio::test]
+async fn the_status_says_why_the_host_refused_a_version() {
+    let data = published(&["1.0.0"]).await;
+    let promoted = said(&rules(data.path(), &["promote", "pe", "1.0.0"]));
+    assert!(promoted.contains("is to be in use"), "{promoted}");
+    let alone = said(&rules(data.path(), &["status"]));
+    assert!(alone.contains("no host runs on"), "{alone}");
+
+    let host = r#"{ "pe": { "inForce": null, "refused": {
+        "what": "version 1.0.0", "why": "it imports a function", "at": "2026-11-24T15:00:00Z" } } }"#;
+    std::fs::write(data.path().join("rules-status.json"), host).unwrap();
+    let status = said(&rules(data.path(), &["status"]));
+    assert!(status.contains("refused version 1.0.0") && status.contains("it imports a function"), "{status}");
+    let json: Value = serde_json::from_slice(&rules(data.path(), &["status", "--json"]).stdout).unwrap();
+    assert_eq!(json[0]["host"]["refused"]["why"], "it imports a function");
+}
+
+#[test]
+fn what_is_not_there_is_misuse() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("some.wasm"), "").unwrap();
+    for arguments in [
+        &["check", "absent.wasm"][..],
+        &["test", "absent"],
+        &["build", "absent"],
+        &["publish", "some.wasm", "--cases", "absent"],
+        &["test", "some.wasm", "--cases", "absent", "--json"],
+    ] {
+        let output = rules(data.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
+        assert!(said(&output).contains("there is no absent"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_version_without_golden_cases_is_not_published() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("some.wasm"), "").unwrap();
+    let output = rules(data.path(), &["publish", "some.wasm"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("golden case") && said(&output).contains("--cases"), "{}", said(&output));
+}
+
+#[test]
+fn a_no_is_in_json_for_whoever_asked_for_json() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("some.wasm"), "no component").unwrap();
+    std::fs::create_dir(data.path().join("cases")).unwrap();
+    let case = r#"{ "name": "a case", "now": "2026-11-24T15:00:00Z", "book": {}, "expect": { "plan": {} } }"#;
+    std::fs::write(data.path().join("cases/a.json"), case).unwrap();
+    for verb in ["check", "test", "publish"] {
+        let output = rules(data.path(), &[verb, "some.wasm", "--cases", "cases", "--json"]);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answer["good"], false);
+        assert!(!answer["why"].as_str().unwrap().is_empty());
+    }
+}
