@@ -166,6 +166,7 @@ impl TokenVerifier for OidcVerifier {
         const UNREADABLE: BadToken = BadToken("the token cannot be read");
         let now = SystemClock.now();
         if let Some(claims) = self.source.tokens.claims(token, now) {
+            self.source.refresh();
             return Ok(claims);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| UNREADABLE)?;
