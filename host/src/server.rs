@@ -1,6 +1,5 @@
 //! The HTTP server: takes connections, gives their requests to a router, and stops without cutting anybody off. Whatever
-//! a client does, or does not do, it holds a connection, its memory and its request only for a bounded time. Knows no
-//! route.
+//! a client does, or does not do, it holds a connection only for a bounded time. Knows no route.
 //!
 //! axum's own `serve` sets no timer, so a client that sends half a header would hold its connection for ever.
 
@@ -9,15 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -30,8 +24,6 @@ pub struct Server {
     /// A request's header is here by then, or its connection is closed. It counts from when the connection is open or the
     /// request before it is answered, so an idle connection is kept no longer.
     pub header_timeout: Duration,
-    /// A request is answered by then, its body's way here included.
-    pub request_timeout: Duration,
     /// Connections that are open at once; whoever comes later waits in the system's queue.
     pub connections: usize,
     /// How long requests under way may take once the server is to stop.
@@ -42,7 +34,6 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(30),
             connections: 4096,
             grace: Duration::from_secs(10),
         }
@@ -52,7 +43,6 @@ impl Default for Server {
 impl Server {
     /// Serves until `shutdown` is over and the requests under way are answered, or their grace has passed.
     pub async fn serve(self, listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
-        let router = router.layer(middleware::from_fn_with_state(self.request_timeout, in_time));
         let open = GracefulShutdown::new();
         tokio::select! {
             () = self.accept(&listener, &router, &open) => {}
@@ -112,36 +102,12 @@ async fn respite(error: &io::Error) {
     }
 }
 
-/// Gives up a request that takes too long: nearly always one whose body does not come.
-async fn in_time(
-    axum::extract::State(limit): axum::extract::State<Duration>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let path = request.uri().path().to_owned();
-    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| too_slow(limit, &path))
-}
-
-/// RFC 9457, as every other no of the API; the rest of the request is not waited for.
-fn too_slow(limit: Duration, path: &str) -> Response {
-    tracing::warn!(seconds = limit.as_secs(), "gave up a request");
-    let problem = json!({
-        "type": "/problems/too-slow",
-        "title": "The request took too long",
-        "status": 408,
-        "detail": format!("a request is given up after {} seconds, its body's way here included", limit.as_secs()),
-        "instance": path,
-    });
-    let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::CONNECTION, "close")];
-    (StatusCode::REQUEST_TIMEOUT, headers, problem.to_string()).into_response()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{SocketAddr, TcpStream};
 
-    use axum::routing::{get, post};
+    use axum::routing::get;
     use tokio::sync::{Notify, oneshot};
 
     use super::*;
@@ -167,7 +133,7 @@ mod tests {
     }
 
     fn hello() -> Router {
-        Router::new().route("/", get(|| async { "hello" })).route("/", post(|body: String| async { body }))
+        Router::new().route("/", get(|| async { "hello" }))
     }
 
     /// A client that blocks, as clients do, and gives up where the server does nothing.
@@ -226,16 +192,6 @@ mod tests {
             assert!(stream.answer().starts_with("HTTP/1.1 200"));
         }
         assert_eq!(stream.rest(), "");
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_body_that_does_not_come_is_given_up() {
-        let running = start(Server { request_timeout: SHORT, ..Server::default() }, hello()).await;
-        let mut stream = Client::of(&running);
-        stream.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc");
-        let answer = stream.rest();
-        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-        assert!(answer.contains("application/problem+json"), "{answer}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

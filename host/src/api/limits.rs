@@ -1,9 +1,13 @@
-//! How much one caller may ask for: a token bucket for each subject, and the headers that say so
+//! How long one request may take, and how much one caller may ask for: a token bucket for each subject, and the headers that say so
 //! (RFC 9110 `Retry-After`, draft-ietf-httpapi-ratelimit-headers `RateLimit`, `RateLimit-Policy`).
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
@@ -14,6 +18,19 @@ const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 /// How many subjects are remembered before those that have not asked for a while are forgotten.
 const MOST_SUBJECTS: usize = 10_000;
+
+/// A request is answered by then, its body's way here included.
+pub const LONGEST_REQUEST: Duration = Duration::from_secs(30);
+
+/// Gives up a request that takes longer than `limit`: nearly always one whose body does not come. The rest of it is not
+/// waited for.
+pub(super) async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let late = |_| {
+        let detail = format!("a request is given up after {} seconds, its body's way here included", limit.as_secs());
+        Problem::new(Kind::TooSlow, detail).header(header::CONNECTION, HeaderValue::from_static("close")).into_response()
+    };
+    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(late)
+}
 
 /// A limit for each subject, or none at all.
 pub struct Limits(Option<PerSubject>);
@@ -54,6 +71,11 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use axum::{Router, middleware};
+    use tower::ServiceExt as _;
+
     use super::*;
 
     #[test]
@@ -63,6 +85,16 @@ mod tests {
         assert!(limits.admit("ana").is_ok());
         assert!(limits.admit("ana").is_err());
         assert!(limits.admit("luis").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_takes_too_long_is_given_up_and_its_connection_closed() {
+        let never = || async { std::future::pending::<&str>().await };
+        let limit = middleware::from_fn_with_state(Duration::from_millis(20), in_time);
+        let router = Router::new().route("/", get(never)).layer(limit);
+        let answer = router.oneshot(Request::default()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(answer.headers()[header::CONNECTION], "close");
     }
 
     #[test]

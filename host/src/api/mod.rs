@@ -35,6 +35,7 @@ use swagger_ui_dist::{ApiDefinition, OpenApiSource};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use limits::Limits;
+use limits::LONGEST_REQUEST;
 use problem::Problem;
 pub use ready::Readiness;
 
@@ -85,6 +86,7 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
         .merge(swagger_ui_dist::generate_routes(docs))
         .layer(CatchPanicLayer::custom(|_| Problem::crashed().into_response()))
+        .layer(middleware::from_fn_with_state(LONGEST_REQUEST, limits::in_time))
         .layer(middleware::from_fn_with_state(catalogue, observe::observe))
 }
 

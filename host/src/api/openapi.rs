@@ -212,7 +212,7 @@ fn act(country: CountryCode, action: &str) -> Value {
     let success = ("200", appointment(country, "Done; the appointment as it now stands"));
     let mut act = operation(&id, country.as_str(), action, success, &[&GUARDED[..], &CHANGING[..]].concat());
     let if_match =
-        json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}(-[0-9a-f]{8})?\")$", "examples": ["\"1\""] });
+        json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}(-[0-9a-f]{8})?\")?$", "examples": ["\"1\""] });
     let if_match = header("If-Match", "The revision that the client saw: another one gives 412.", &if_match);
     act["parameters"] = json!([if_match, idempotency_key(), accept_language()]);
     secured(with_body(act, &named(country, &format!("{action}-input")), false), Scope::Write)
@@ -221,7 +221,7 @@ fn act(country: CountryCode, action: &str) -> Value {
 fn get(country: CountryCode) -> Value {
     let success = ("200", appointment(country, "The appointment"));
     let mut get = operation(&operation_id(country, "get"), country.as_str(), "One appointment", success, &GUARDED);
-    let tag = json!({ "type": "string", "pattern": "^(\\*|(W/)?\"[!#-+\\--~]*\")$" });
+    let tag = json!({ "type": "string", "pattern": "^(\\*|(W/)?\"[!#-+\\--~]*\")?$" });
     get["parameters"] = json!([header("If-None-Match", "The revision that the client has: 304 if it still is.", &tag)]);
     get["responses"]["304"] = json!({ "description": "It is as the client has it" });
     secured(get, Scope::Read)

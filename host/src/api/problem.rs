@@ -17,6 +17,7 @@ pub enum Kind {
     Forbidden,
     NotFound,
     MethodNotAllowed,
+    TooSlow,
     SlotTaken,
     InProgress,
     NotAllowedNow,
@@ -33,12 +34,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for the API's description.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MalformedRequest,
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::TooSlow,
         Self::SlotTaken,
         Self::InProgress,
         Self::NotAllowedNow,
@@ -63,6 +65,7 @@ impl Kind {
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This cannot be done here")
             }
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The request took too long"),
             Self::SlotTaken => (StatusCode::CONFLICT, "slot-taken", "The slot is taken"),
             Self::InProgress => (StatusCode::CONFLICT, "in-progress", "The same request is at work"),
             Self::NotAllowedNow => (StatusCode::CONFLICT, "not-allowed-now", "Not possible as the appointment stands"),
