@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use citas_core::access::{BadToken, Claims};
+use jiff::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 struct AccessToken {
     sub: String,
+    exp: i64,
     #[serde(default)]
     scope: String,
     #[serde(default, rename = "cognito:groups", alias = "groups")]
@@ -39,14 +41,20 @@ impl AccessToken {
     }
 }
 
+/// A token that is good, and until when it is.
+pub(super) struct Good {
+    pub claims: Claims,
+    pub expires_at: Timestamp,
+}
+
 /// Checks a token and reads its claims.
-pub(super) fn claims(
+pub(super) fn good(
     token: &str,
     key: &DecodingKey,
     algorithm: Algorithm,
     issuers: &[&str],
     audience: &str,
-) -> Result<Claims, BadToken> {
+) -> Result<Good, BadToken> {
     let mut validation = Validation::new(algorithm);
     validation.set_issuer(issuers);
     validation.set_required_spec_claims(&["exp", "iss", "sub"]);
@@ -62,7 +70,8 @@ pub(super) fn claims(
         return Err(BadToken("this is no access token"));
     }
     let scopes = token.scope.split_ascii_whitespace().map(str::to_owned).collect();
-    Ok(Claims { subject: token.sub, groups: token.groups, scopes })
+    let claims = Claims { subject: token.sub, groups: token.groups, scopes };
+    Ok(Good { claims, expires_at: Timestamp::from_second(token.exp).unwrap_or(Timestamp::MAX) })
 }
 
 fn reason(kind: &ErrorKind) -> BadToken {

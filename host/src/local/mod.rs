@@ -8,6 +8,7 @@
 
 pub mod issuer;
 mod jwt;
+mod known_tokens;
 pub mod oidc;
 mod private;
 pub mod publisher;

@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use citas_core::access::{BadToken, Claims, TokenVerifier};
+use citas_core::time::Clock as _;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::jwt;
+use super::known_tokens::KnownTokens;
+use super::system::SystemClock;
 
 /// How often keys are fetched.
 #[derive(Clone, Copy)]
@@ -60,6 +63,8 @@ struct Source {
     issuer: String,
     pace: Pace,
     keys: ArcSwap<JwkSet>,
+    /// Found good under these keys.
+    tokens: KnownTokens,
     /// Held while they are fetched: when that was last begun.
     begun: Mutex<Instant>,
 }
@@ -77,7 +82,7 @@ impl OidcVerifier {
         let issuer = issuer.trim_end_matches('/').to_owned();
         let begun = Mutex::new(Instant::now());
         let keys = ArcSwap::from_pointee(fetch(&issuer).await?);
-        let source = Arc::new(Source { issuer, pace, keys, begun });
+        let source = Arc::new(Source { issuer, pace, keys, tokens: KnownTokens::default(), begun });
         Ok(Self { audience: audience.to_owned(), source })
     }
 }
@@ -122,7 +127,10 @@ impl Source {
     async fn fetch(&self, mut begun: MutexGuard<'_, Instant>) {
         *begun = Instant::now();
         match fetch(&self.issuer).await {
-            Ok(keys) => self.keys.store(Arc::new(keys)),
+            Ok(keys) => {
+                self.keys.store(Arc::new(keys));
+                self.tokens.forget();
+            }
             Err(error) => tracing::warn!(%error, "the issuer's last known keys stay in use"),
         }
     }
@@ -156,6 +164,11 @@ fn fetch_now(issuer: &str) -> Result<JwkSet, String> {
 impl TokenVerifier for OidcVerifier {
     async fn verify(&self, token: &str) -> Result<Claims, BadToken> {
         const UNREADABLE: BadToken = BadToken("the token cannot be read");
+        let now = SystemClock.now();
+        if let Some(claims) = self.source.tokens.claims(token, now) {
+            self.source.refresh();
+            return Ok(claims);
+        }
         let header = jsonwebtoken::decode_header(token).map_err(|_| UNREADABLE)?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(UNREADABLE);
@@ -165,7 +178,9 @@ impl TokenVerifier for OidcVerifier {
         let key = key.ok_or(BadToken("the token is signed with a key that its issuer does not publish for that"))?;
         let issuer = &self.source.issuer;
         let issuers = [issuer.as_str(), &format!("{issuer}/")];
-        jwt::claims(token, &key, header.alg, &issuers, &self.audience)
+        let good = jwt::good(token, &key, header.alg, &issuers, &self.audience)?;
+        self.source.tokens.remember(token, &good, now);
+        Ok(good.claims)
     }
 }
 

@@ -96,6 +96,10 @@ fn on_demand() -> wasmtime::Result<Engine> {
 }
 
 /// Everything that decides what a component computes and when it is stopped, the same on every machine.
+///
+/// Compiled code compares each address with the size of the memory, where wasmtime by itself would let the processor trap
+/// on pages without access. Those pages would have to be locked and unlocked again with every call, because every call
+/// grows its memory, and the kernel does that for one thread of a process at a time: it took a third of a call.
 fn settings() -> Config {
     let mut config = Config::new();
     config
@@ -103,6 +107,9 @@ fn settings() -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
         .memory_init_cow(true)
+        .signals_based_traps(false)
+        .memory_guard_size(0)
+        .memory_reservation(MEMORY_BYTES as u64)
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
         .wasm_backtrace_max_frames(None);

@@ -1,0 +1,42 @@
+//! What the host promises, measured in one run: each figure beside its target, as rows of a Markdown table.
+//!
+//! `cargo bench -p citas` measures all of it, `cargo bench -p citas -- rules posts` these parts alone, and with the word
+//! `million` the larger ledger has 1,000,000 appointments. A machine that others use is noisy, so what is compared runs
+//! by turns in one run, and the targets are ratios wherever they can be.
+
+mod countries;
+mod gets;
+mod hello;
+mod load;
+mod platform;
+mod posts;
+mod report;
+mod requests;
+mod rules;
+mod scale;
+mod swap;
+mod timing;
+
+use report::Report;
+
+/// The parts, in the order in which they run: memory first, before the others have used some.
+const PARTS: [(&str, fn(&mut Report)); 6] = [
+    ("countries", countries::measure),
+    ("rules", rules::measure),
+    ("gets", gets::measure),
+    ("posts", posts::measure),
+    ("scale", scale::measure),
+    ("swap", swap::measure),
+];
+
+fn main() {
+    if std::env::args().any(|argument| argument == hello::ARGUMENT) {
+        return hello::serve();
+    }
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |part: &str| asked.iter().all(|word| word == scale::MILLION) || asked.iter().any(|word| word == part);
+    let mut report = Report::start();
+    for (_, measure) in PARTS.iter().filter(|(part, _)| wanted(part)) {
+        measure(&mut report);
+    }
+}

@@ -1,0 +1,157 @@
+//! The local platform as it is run in earnest: the command `citas serve`, in a process of its own, with its log in a
+//! file, over a data folder on the disk that the build lies on.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+
+use citas::local::issuer::LocalIssuer;
+use citas::local::system::SystemClock;
+use citas::registry::folder::FolderRegistry;
+use citas::rules::{CountryFolder, WasmEngine};
+use citas_core::access::{Claims, Scope};
+use citas_core::appointment::CountryCode;
+use citas_core::loaded::LoadedRules;
+use citas_core::registry::{Artifact, Channel, Manifest, Registry as _, digest};
+use citas_core::rules::CONTRACT;
+use citas_core::time::Clock as _;
+use tempfile::TempDir;
+
+/// A server in a process of its own, ended with this value.
+pub struct Server {
+    process: Child,
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// The server that a command line starts and that says its address.
+    fn start(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("a program that starts");
+        let said = BufReader::new(process.stdout.take().expect("a pipe"));
+        let mut lines = said.lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.split("http://").nth(1)?.split_whitespace().next()?.parse().ok());
+        Self { process, address: address.expect("a server that says its address") }
+    }
+
+    /// A hello-world axum.
+    pub fn hello() -> Self {
+        let this = std::env::current_exe().expect("a program");
+        Self::start(Command::new(this).arg(crate::hello::ARGUMENT))
+    }
+
+    /// Citas over a data folder.
+    pub fn citas(data: &Data) -> Self {
+        let log = File::create(data.path().join("log")).expect("a writable folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_citas"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--data"]).arg(data.path()).stderr(log);
+        Self::start(&mut command)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that is gone already has nothing to lose.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A data folder with Peru's rules in its registry.
+pub struct Data {
+    folder: TempDir,
+}
+
+impl Data {
+    pub fn with_peru() -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a writable target folder");
+        let data = Self { folder };
+        data.publish(peru(), "1.0.0");
+        data.promote("1.0.0", 1);
+        data
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn registry(&self) -> FolderRegistry {
+        FolderRegistry::new(&self.path().join("registry"))
+    }
+
+    /// Publishes a component of Peru.
+    pub fn publish(&self, component: &[u8], version: &str) {
+        let manifest = Manifest {
+            country: pe(),
+            version: version.parse().expect("a version"),
+            digest: digest(component),
+            contract: CONTRACT.to_owned(),
+            source: None,
+            published_at: SystemClock.now(),
+        };
+        let cases = folder("pe").cases().expect("Peru's cases");
+        let artifact = Artifact { manifest, component: component.to_owned(), cases };
+        block_on(self.registry().publish(&artifact)).expect("a registry");
+    }
+
+    /// Puts a version of Peru into use; it is the channel's change of that number.
+    pub fn promote(&self, version: &str, sequence: u64) {
+        let registry = self.registry();
+        let before = block_on(registry.channel(pe())).expect("a registry");
+        let channel = Channel {
+            current: version.parse().expect("a version"),
+            previous: before.as_ref().map(|before| before.current.clone()),
+            sequence,
+            changed_at: SystemClock.now(),
+        };
+        block_on(registry.set_channel(pe(), before.as_ref(), &channel)).expect("a registry");
+    }
+
+    /// A token for the patient `ana`, or for Peru's staff.
+    pub fn token(&self, staff: bool) -> String {
+        let claims = Claims {
+            subject: "ana".into(),
+            groups: staff.then(|| "pe:staff".to_owned()).into_iter().collect(),
+            scopes: [Scope::Read, Scope::Write].map(|scope| scope.as_str().to_owned()).into(),
+        };
+        let issuer = LocalIssuer::open(self.path()).expect("a key");
+        issuer.token(&claims, SystemClock.now()).expect("a token")
+    }
+}
+
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().expect("a runtime")).block_on(future)
+}
+
+pub fn pe() -> CountryCode {
+    "pe".parse().expect("a country")
+}
+
+/// The engine, one for the process as in the host.
+pub fn engine() -> Arc<WasmEngine> {
+    static ENGINE: OnceLock<Arc<WasmEngine>> = OnceLock::new();
+    ENGINE.get_or_init(|| Arc::new(WasmEngine::new().expect("an engine"))).clone()
+}
+
+fn folder(country: &str) -> CountryFolder {
+    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "countries", country].iter().collect();
+    CountryFolder::open(&folder).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A country's component.
+pub fn component(country: &str) -> Vec<u8> {
+    folder(country).build(&[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub fn peru() -> &'static [u8] {
+    static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
+    BUILT.get_or_init(|| component("pe"))
+}
+
+/// A component, loaded as the host loads it.
+pub fn loaded(component: &[u8]) -> LoadedRules {
+    LoadedRules::load(&*engine(), component, 1).unwrap_or_else(|refusal| panic!("{refusal}"))
+}

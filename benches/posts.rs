@@ -1,0 +1,244 @@
+//! Durable bookings over HTTP beside what SQLite alone commits: the very rows that the server wrote, in batches of the
+//! size that the server's were, into an empty file with the same tables, indexes and settings.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use citas_core::appointment::Revision;
+use citas_core::event::Event;
+use rusqlite::{OpenFlags, params};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::load::{self, Connection, Outcome};
+use crate::platform::{Data, Server, block_on, loaded, peru};
+use crate::report::{Report, micros, spread};
+use crate::requests::{booking, example, get, post};
+use crate::timing::{middle, rate};
+
+const CONNECTIONS: usize = 64;
+const BOOKINGS: usize = 2_000;
+const TURNS: usize = 5;
+
+/// Of bare SQLite's rate.
+const TARGET: f64 = 0.5;
+
+pub fn measure(report: &mut Report) {
+    let data = Data::with_peru();
+    let token = data.token(false);
+    let citas = Server::citas(&data);
+    let example = example(&loaded(peru()));
+    // The first request opens the file and compiles the statements.
+    located(citas.address, &[post("/v1/pe/appointments", &token, &booking(&example, 0))]);
+    let written = Written::open(&data.path().join("pe.db"));
+    let bare = Bare::like(&written, &data.path().join("bare.db"));
+
+    let (mut turns, mut first) = (Vec::new(), 1);
+    for _ in 0..TURNS {
+        let numbers = first..first + BOOKINGS;
+        let bookings: Vec<_> =
+            numbers.map(|number| post("/v1/pe/appointments", &token, &booking(&example, number))).collect();
+        first += BOOKINGS;
+        turns.push(Turn::take(&citas, &written, &bare, &bookings));
+    }
+    tell(report, &mut turns);
+}
+
+struct Turn {
+    posts: Outcome,
+    batch: f64,
+    /// Until every event of it was relayed and its mail written, from the last answer on.
+    relayed: Duration,
+    bare: Duration,
+}
+
+impl Turn {
+    fn take(citas: &Server, written: &Written, bare: &Bare, bookings: &[Vec<u8>]) -> Self {
+        let (last, before) = (written.last(), Batches::of(citas));
+        let posts = load::send(citas.address, CONNECTIONS, bookings, 201);
+        let batch = Batches::of(citas).since(&before);
+        let answered = Instant::now();
+        while !written.is_relayed() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let relayed = answered.elapsed();
+        let rows = written.since(last);
+        Self { posts, batch, relayed, bare: bare.commit(&rows, batch) }
+    }
+
+    fn ratio(&self) -> f64 {
+        self.posts.rate() / rate(BOOKINGS, self.bare)
+    }
+}
+
+fn tell(report: &mut Report, turns: &mut [Turn]) {
+    let of = |figure: fn(&Turn) -> f64| middle(turns.iter().map(figure).collect());
+    let failed: usize = turns.iter().map(|turn| turn.posts.failed).sum();
+    let (ours, batch) = (of(|turn| turn.posts.rate()), of(|turn| turn.batch));
+    let (theirs, ratio) = (of(|turn| rate(BOOKINGS, turn.bare)), of(Turn::ratio));
+    let relayed = of(|turn| turn.relayed.as_secs_f64());
+    let mut times: Vec<_> = turns.iter().flat_map(|turn| turn.posts.times.iter().copied()).collect();
+    report.figure(format!("SQLite alone, {batch:.0} changes a commit"), format!("{theirs:.0} /s"));
+    report.figure("POST of a booking, durable", format!("{ours:.0} /s, {failed} failed"));
+    report.figure("  its time among 64 connections", spread(&mut times));
+    report
+        .figure(format!("  {BOOKINGS} mails written after the last answer"), micros(Duration::from_secs_f64(relayed)));
+    report.target("  of SQLite's rate", format!("{ratio:.2}"), "≥ 0.5", ratio >= TARGET && failed == 0);
+}
+
+/// Books one after the other, and gives the paths of what was booked. A server that the machine keeps waiting may say that
+/// it is busy; then it is asked again.
+pub fn located(server: SocketAddr, bookings: &[Vec<u8>]) -> Vec<String> {
+    block_on(async {
+        let mut connection = Connection::open(server).await;
+        let mut paths = Vec::new();
+        for booking in bookings {
+            while connection.ask(booking).await == 503 {}
+            let appointment: Value = serde_json::from_slice(connection.body()).expect("JSON");
+            let id = appointment["id"].as_str().unwrap_or_else(|| panic!("{appointment}"));
+            paths.push(format!("/v1/pe/appointments/{id}"));
+        }
+        paths
+    })
+}
+
+/// The server's metric of how many changes its commits had.
+struct Batches {
+    changes: f64,
+    commits: f64,
+}
+
+impl Batches {
+    fn of(citas: &Server) -> Self {
+        let answer = load::send(citas.address, 1, &[get("/metrics", "")], 200).bodies.pop().expect("an answer");
+        let text = String::from_utf8(answer).expect("text");
+        let of = |name: &str| {
+            let start = format!("citas_ledger_batch_size_{name}{{country=\"pe\"}} ");
+            let value = text.lines().find_map(|line| line.strip_prefix(&start)).expect("the metric");
+            value.parse().expect("a number")
+        };
+        Self { changes: of("sum"), commits: of("count") }
+    }
+
+    fn since(&self, before: &Self) -> f64 {
+        (self.changes - before.changes) / (self.commits - before.commits)
+    }
+}
+
+/// What the server has written.
+struct Written(rusqlite::Connection);
+
+impl Written {
+    fn open(file: &Path) -> Self {
+        Self(rusqlite::Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the ledger's file"))
+    }
+
+    fn last(&self) -> i64 {
+        self.0.query_row("SELECT max(rowid) FROM appointment", [], |row| row.get(0)).expect("a number")
+    }
+
+    fn is_relayed(&self) -> bool {
+        let waiting: bool =
+            self.0.query_row("SELECT EXISTS (SELECT 1 FROM outbox)", [], |row| row.get(0)).expect("an answer");
+        !waiting
+    }
+
+    fn since(&self, last: i64) -> Vec<Row> {
+        let sql = "SELECT id, number, starts_at, phase, owner, patient, doctor, hospital, body
+                   FROM appointment WHERE rowid > ?";
+        let row = |row: &rusqlite::Row<'_>| {
+            let body: String = row.get(8)?;
+            let revision: Revision = serde_json::from_str(&body).expect("a revision");
+            let event = Event::new(Uuid::now_v7(), "booked", &revision);
+            Ok(Row {
+                id: row.get(0)?,
+                number: row.get(1)?,
+                starts_at: row.get(2)?,
+                texts: [row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?, body],
+                claims: revision.claims,
+                event: (event.id, serde_json::to_string(&event).expect("JSON")),
+            })
+        };
+        let mut select = self.0.prepare(sql).expect("the ledger's table");
+        select.query_map([last], row).expect("rows").collect::<Result<_, _>>().expect("rows")
+    }
+}
+
+/// What one booking writes.
+struct Row {
+    id: Vec<u8>,
+    number: u32,
+    starts_at: i64,
+    texts: [String; 6],
+    claims: Vec<String>,
+    event: (Uuid, String),
+}
+
+/// A file of its own, with nothing around it.
+struct Bare(rusqlite::Connection);
+
+impl Bare {
+    fn like(other: &Written, file: &Path) -> Self {
+        let connection = rusqlite::Connection::open(file).expect("a writable folder");
+        for (pragma, value) in [("journal_mode", "wal"), ("synchronous", "full"), ("foreign_keys", "on")] {
+            connection.pragma_update(None, pragma, value).expect("a setting");
+        }
+        let sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'
+                   ORDER BY type DESC";
+        let mut select = other.0.prepare(sql).expect("the schema");
+        let tables: Vec<String> = select.query_map([], |row| row.get(0)).expect("rows").map(Result::unwrap).collect();
+        connection.execute_batch(&tables.join(";")).expect("the same tables");
+        Self(connection)
+    }
+
+    /// Writes these rows in batches of alternating sizes that come to `batch` on average.
+    fn commit(&self, rows: &[Row], batch: f64) -> Duration {
+        let started = Instant::now();
+        let (mut rest, mut due) = (rows, 0.0);
+        while !rest.is_empty() {
+            due += batch;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a batch has some dozens")]
+            let size = (due.round() as usize).clamp(1, rest.len());
+            #[expect(clippy::cast_precision_loss, reason = "a batch has some dozens")]
+            {
+                due -= size as f64;
+            }
+            let (now, later) = rest.split_at(size);
+            self.batch(now).expect("a commit");
+            rest = later;
+        }
+        started.elapsed()
+    }
+
+    fn batch(&self, rows: &[Row]) -> rusqlite::Result<()> {
+        let execute = |sql| self.0.prepare_cached(sql)?.execute([]);
+        execute("BEGIN IMMEDIATE")?;
+        for row in rows {
+            let [phase, owner, patient, doctor, hospital, body] = &row.texts;
+            self.0.prepare_cached("INSERT INTO appointment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?.execute(params![
+                row.id,
+                row.number,
+                row.starts_at,
+                phase,
+                owner,
+                patient,
+                doctor,
+                hospital,
+                body
+            ])?;
+            let mut claim = self.0.prepare_cached("INSERT INTO claim VALUES (?, ?)")?;
+            for name in &row.claims {
+                claim.execute(params![name, row.id])?;
+            }
+            let (id, event) = &row.event;
+            self.0.prepare_cached("INSERT INTO outbox (id, subject, body) VALUES (?, ?, ?)")?.execute(params![
+                id.as_bytes(),
+                row.id,
+                event
+            ])?;
+        }
+        execute("COMMIT")?;
+        Ok(())
+    }
+}

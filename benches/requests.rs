@@ -1,0 +1,62 @@
+//! Booking requests that are all allowed, and HTTP requests written out.
+
+use citas::local::system::SystemClock;
+use citas_core::appointment::Field;
+use citas_core::json::flatten;
+use citas_core::loaded::LoadedRules;
+use citas_core::rules::Role;
+use citas_core::time::Clock as _;
+use jiff::ToSpan as _;
+use serde_json::Value;
+
+/// How many numbers there are: as many as patients with a DNI of eight digits that starts with 2 to 8.
+const NUMBERS: usize = 70_000_000;
+
+/// The country's own example, on the first day that its rules allow.
+pub fn example(rules: &LoadedRules) -> Value {
+    let mut example = rules.request_schema["examples"][0].clone();
+    let context = rules.context(SystemClock.now(), Role::Patient);
+    let today = context.clocks[0].now.date();
+    for ahead in 7..40 {
+        example["date"] = today.checked_add(ahead.days()).expect("a date").to_string().into();
+        if matches!(rules.judge_booking(&context, &leaves(&example)), Ok(Ok(_))) {
+            return example;
+        }
+    }
+    panic!("the rules allow no day");
+}
+
+/// What the rules see of a request.
+pub fn leaves(request: &Value) -> Vec<Field> {
+    flatten(request).expect("few leaves")
+}
+
+/// Peru's example with a patient and a doctor of its own, so that no two of them want the same.
+pub fn booking(example: &Value, number: usize) -> Value {
+    let mut request = example.clone();
+    request["doctor"] = (200_000 + number).to_string().into();
+    request["dni"] = dni(number).into();
+    request
+}
+
+/// Patients come in no order.
+pub fn dni(number: usize) -> String {
+    (20_000_000 + scattered(number, NUMBERS)).to_string()
+}
+
+/// Each number below `end` once, in no order that an index could profit from, where `end` is a product of twos, fives
+/// and sevens.
+pub fn scattered(number: usize, end: usize) -> usize {
+    number * 7_919_321 % end
+}
+
+pub fn get(path: &str, token: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n").into_bytes()
+}
+
+pub fn post(path: &str, token: &str, body: &Value) -> Vec<u8> {
+    let body = body.to_string();
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n");
+    format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+}

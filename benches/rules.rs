@@ -1,0 +1,97 @@
+//! One call to the rules: a fresh instance, arguments and results converted, fuel counted; beside the same rules in the
+//! same language, called natively.
+
+use std::time::Duration;
+
+use citas_core::appointment::{Appointment, Field, Value};
+
+use citas_core::rules::{Context, Role};
+use citas_core::time::Clock as _;
+use citas_kit::AppointmentRules;
+use jiff::civil::DateTime;
+use uuid::Uuid;
+
+use crate::platform::{component, loaded, peru};
+use crate::report::{Report, micros, spread};
+use crate::requests::{example, leaves};
+use crate::timing::{median, time, time_answer};
+
+const CALLS: usize = 20_000;
+const PAGES: usize = 500;
+
+/// A call to Peru's `book` takes at most so long at the median.
+const TARGET: Duration = Duration::from_micros(20);
+
+pub fn measure(report: &mut Report) {
+    country::<citas_pe::Peru>(report, "pe", peru(), true);
+    country::<citas_cl::Chile>(report, "cl", &component("cl"), false);
+}
+
+fn country<Native: AppointmentRules>(report: &mut Report, name: &str, component: &[u8], has_target: bool) {
+    let rules = loaded(component);
+    let context = rules.context(citas::local::system::SystemClock.now(), Role::Patient);
+    let request = leaves(&example(&rules));
+    let (theirs, asked) = (native_context(&context), native_fields(&request));
+
+    let (mut called, mut natively) = (Vec::new(), Vec::new());
+    for _ in 0..CALLS {
+        called.push(time_answer(|| rules.rules().book(&context, &request)));
+        let (context, request) = (theirs.clone(), asked.clone());
+        natively.push(time(|| Native::book(context, request).expect("a plan")));
+    }
+    if has_target {
+        let met = median(&mut called) <= TARGET;
+        report.target(format!("{name}: book"), spread(&mut called), "≤ 20 µs", met);
+    } else {
+        report.figure(format!("{name}: book"), spread(&mut called));
+    }
+    report.figure(format!("{name}: book, natively"), spread(&mut natively));
+
+    let plan = rules.judge_booking(&context, &request).expect("an answer").expect("a plan");
+    let appointment =
+        Appointment { id: Uuid::nil(), phase: plan.phase, slot: plan.slot, revision: 1, attributes: plan.attributes };
+    let mut one: Vec<_> = (0..CALLS).map(|_| time_answer(|| rules.rules().present(&[&appointment]))).collect();
+    report.figure(format!("{name}: present 1"), spread(&mut one));
+    let page = vec![&appointment; 100];
+    let mut hundred: Vec<_> = (0..PAGES).map(|_| time_answer(|| rules.rules().present(&page))).collect();
+    let each = micros(median(&mut hundred) / 100);
+    report.figure(format!("{name}: present 100"), format!("{}, {each} each", micros(median(&mut hundred))));
+}
+
+fn native_context(context: &Context) -> citas_kit::Context {
+    let clock = |clock: &citas_core::rules::ZoneClock| citas_kit::ZoneClock {
+        zone: clock.zone.clone(),
+        now: native_civil(clock.now),
+        shifts: clock
+            .shifts
+            .iter()
+            .map(|shift| citas_kit::Shift { at: shift.at, offset_minutes: shift.offset_minutes })
+            .collect(),
+    };
+    citas_kit::Context {
+        now: context.now,
+        clocks: context.clocks.iter().map(clock).collect(),
+        role: context.role.as_str().to_owned(),
+    }
+}
+
+fn native_civil(time: DateTime) -> citas_kit::Civil {
+    citas_kit::Civil {
+        year: time.year(),
+        month: time.month().unsigned_abs(),
+        day: time.day().unsigned_abs(),
+        hour: time.hour().unsigned_abs(),
+        minute: time.minute().unsigned_abs(),
+    }
+}
+
+fn native_fields(fields: &[Field]) -> Vec<citas_kit::Field> {
+    let value = |value: &Value| match value {
+        Value::Text(text) => citas_kit::Value::Text(text.clone()),
+        Value::Integer(number) => citas_kit::Value::Integer(*number),
+        Value::Decimal(digits) => citas_kit::Value::Decimal(digits.clone()),
+        Value::Flag(flag) => citas_kit::Value::Flag(*flag),
+        Value::Texts(texts) => citas_kit::Value::Texts(texts.clone()),
+    };
+    fields.iter().map(|field| citas_kit::Field { path: field.path.clone(), value: value(&field.value) }).collect()
+}

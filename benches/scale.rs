@@ -1,0 +1,203 @@
+//! What a request takes with 1,000 appointments in the ledger and with many more, by turns.
+
+use std::time::{Duration, Instant};
+
+use citas::local::sqlite::SqliteLedger;
+use citas::local::system::{SystemClock, UuidIds};
+use citas_core::appointment::{Appointment, Provenance, Revision, Value};
+
+use citas_core::ledger::{Change, Ledger as _};
+use citas_core::loaded::LoadedRules;
+use citas_core::rules::{CONTRACT, Role};
+use citas_core::time::{Clock as _, Ids as _};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::ToSpan as _;
+use uuid::Uuid;
+
+use crate::load::{self, Connection};
+use crate::platform::{Data, Server, block_on, loaded, pe, peru};
+use crate::report::Report;
+use crate::requests::{booking, dni, example, get, leaves, post, scattered};
+use crate::timing::{median, middle};
+
+/// Asks for the larger ledger's full size, which takes minutes to fill and some 3 GB of disk.
+pub const MILLION: &str = "million";
+
+const SMALL: usize = 1_000;
+const LARGE: usize = 100_000;
+const MILLION_APPOINTMENTS: usize = 1_000_000;
+/// Appointments of one doctor: a page of them.
+const OF_A_DOCTOR: usize = 20;
+const CALLS: usize = 2_000;
+const BOOKINGS: usize = 150;
+const BURST: usize = 1_000;
+const BURSTS: usize = 5;
+
+/// Of the time with the small ledger.
+const TARGET: f64 = 1.5;
+
+pub fn measure(report: &mut Report) {
+    let large = if std::env::args().any(|word| word == MILLION) { MILLION_APPOINTMENTS } else { LARGE };
+    let rules = loaded(peru());
+    let mut ledgers = [SMALL, large].map(|count| Filled::with(count, &rules));
+    let filled = ledgers[1].took;
+    let name = format!("{large} appointments");
+    report.figure(format!("filling a ledger with {name}"), format!("{:.0} s", filled.as_secs_f64()));
+
+    let mut compare = |what: &str, unit: &str, times: [f64; 2]| {
+        let ratio = times[1] / times[0];
+        let measured = format!("{:.0} → {:.0} {unit}, × {ratio:.2}", times[0], times[1]);
+        report.target(format!("{what}, {SMALL} → {name}"), measured, "× ≤ 1.5", ratio <= TARGET);
+    };
+    compare("GET of one", "µs", by_turns(&mut ledgers, CALLS, 200, Filled::one));
+    compare("list of a doctor's 20", "µs", by_turns(&mut ledgers, CALLS, 200, Filled::page));
+    let example = example(&rules);
+    let book = |ledger: &Filled, turn| post("/v1/pe/appointments", &ledger.token, &booking(&example, turn));
+    compare("book, one after the other", "µs", by_turns(&mut ledgers, BOOKINGS, 201, book));
+    let mut times = [Vec::new(), Vec::new()];
+    for burst in 1..=BURSTS {
+        for (ledger, times) in ledgers.iter().zip(&mut times) {
+            let bookings: Vec<_> = (burst * BURST..(burst + 1) * BURST).map(|turn| book(ledger, turn)).collect();
+            let done = load::send(ledger.server.address, 64, &bookings, 201);
+            times.push(1e6 / done.rate());
+        }
+    }
+    compare("book, 64 at once, each", "µs", times.map(middle));
+}
+
+/// A server over a ledger that has so many appointments.
+struct Filled {
+    token: String,
+    ids: Vec<Uuid>,
+    took: Duration,
+    server: Server,
+    _data: Data,
+}
+
+impl Filled {
+    fn with(count: usize, rules: &LoadedRules) -> Self {
+        let data = Data::with_peru();
+        let started = Instant::now();
+        let ids = fill(&data, count, rules);
+        let took = started.elapsed();
+        Self { token: data.token(true), ids, took, server: Server::citas(&data), _data: data }
+    }
+
+    fn one(&self, turn: usize) -> Vec<u8> {
+        let id = self.ids[scattered(turn, self.ids.len())];
+        get(&format!("/v1/pe/appointments/{id}"), &self.token)
+    }
+
+    fn page(&self, turn: usize) -> Vec<u8> {
+        let doctor = doctor(scattered(turn, self.ids.len()));
+        get(&format!("/v1/pe/appointments?doctor={doctor}"), &self.token)
+    }
+}
+
+/// The median time of a request to each, in microseconds.
+fn by_turns(
+    ledgers: &mut [Filled; 2],
+    count: usize,
+    expected: u16,
+    request: impl Fn(&Filled, usize) -> Vec<u8>,
+) -> [f64; 2] {
+    block_on(async {
+        let mut times = [Vec::new(), Vec::new()];
+        let [small, large] = &*ledgers;
+        let mut connections =
+            [Connection::open(small.server.address).await, Connection::open(large.server.address).await];
+        for turn in 0..count {
+            for ((ledger, connection), times) in ledgers.iter().zip(&mut connections).zip(&mut times) {
+                let request = request(ledger, turn);
+                let started = Instant::now();
+                let status = connection.ask(&request).await;
+                // A server that the machine keeps waiting may say that it is busy.
+                if status != 503 {
+                    times.push(started.elapsed());
+                    assert_eq!(status, expected, "{}", String::from_utf8_lossy(connection.body()));
+                }
+            }
+        }
+        times.map(|mut times| median(&mut times).as_secs_f64() * 1e6)
+    })
+}
+
+/// Through the ledger itself, as many at once as it commits together.
+fn fill(data: &Data, count: usize, rules: &LoadedRules) -> Vec<Uuid> {
+    const AT_ONCE: usize = 2_000;
+    let pattern = pattern(rules);
+    let ledger = SqliteLedger::open(data.path()).expect("a data folder");
+    let commit = async |number| {
+        let revision = varied(&pattern, scattered(number, count));
+        let (id, take) = (revision.appointment.id, revision.claims.clone());
+        ledger.commit(Change { revision, take, release: Vec::new(), receipt: None, events: Vec::new() }).await?;
+        Ok::<_, citas_core::ledger::CommitError>(id)
+    };
+    let commits = stream::iter((0..count).map(commit)).buffer_unordered(AT_ONCE);
+    block_on(commits.try_collect()).expect("commits")
+}
+
+/// The country's example, booked.
+fn pattern(rules: &LoadedRules) -> Revision {
+    let now = SystemClock.now();
+    let (context, input) = (rules.context(now, Role::Patient), leaves(&example(rules)));
+    let plan = rules.judge_booking(&context, &input).expect("an answer").expect("a plan");
+    Revision {
+        country: pe(),
+        appointment: Appointment {
+            id: Uuid::nil(),
+            phase: plan.phase,
+            slot: plan.slot,
+            revision: 1,
+            attributes: plan.attributes,
+        },
+        starts_at: Some(now),
+        claims: Vec::new(),
+        owner: "ana".into(),
+        patient: plan.patient,
+        doctor: plan.doctor,
+        hospital: plan.hospital,
+        created_at: now,
+        updated_at: now,
+        provenance: Provenance {
+            action: "book".into(),
+            input,
+            context,
+            rules: rules.id.clone(),
+            contract: CONTRACT.into(),
+            host: env!("CARGO_PKG_VERSION").into(),
+            subject: "ana".into(),
+            request_id: Uuid::nil().to_string(),
+        },
+    }
+}
+
+fn doctor(number: usize) -> String {
+    (100_000 + number / OF_A_DOCTOR).to_string()
+}
+
+/// The pattern with a doctor, a patient and a time of its own.
+fn varied(pattern: &Revision, number: usize) -> Revision {
+    let mut revision = pattern.clone();
+    // Those that the posts book have other patients.
+    let (doctor, dni) = (doctor(number), dni(50_000_000 + number));
+    let half_hours = i64::try_from(number % OF_A_DOCTOR).expect("a small number");
+    let starts_at = pattern.created_at + (14 * 24).hours() + (30 * half_hours).minutes();
+    for field in &mut revision.appointment.attributes {
+        match field.path.as_str() {
+            "/doctor" => field.value = Value::Text(doctor.clone()),
+            "/dni" => field.value = Value::Text(dni.clone()),
+            _ => {}
+        }
+    }
+    let quarters = [starts_at, starts_at + 15.minutes()];
+    let claims = [format!("doctor/{doctor}"), format!("patient/dni:{dni}")];
+    revision.claims =
+        claims.iter().flat_map(|holder| quarters.map(|quarter| format!("{holder}/{quarter:.0}"))).collect();
+    revision.appointment.id = UuidIds.next();
+    revision.starts_at = Some(starts_at);
+    revision.patient = format!("dni:{dni}");
+    revision.doctor = Some(doctor);
+    revision.owner = format!("subject-{}", number % 1_000);
+    revision
+}
