@@ -27,7 +27,9 @@ pub const LONGEST_REQUEST: Duration = Duration::from_secs(30);
 pub(super) async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     let late = |_| {
         let detail = format!("a request is given up after {} seconds, its body's way here included", limit.as_secs());
-        Problem::new(Kind::TooSlow, detail).header(header::CONNECTION, HeaderValue::from_static("close")).into_response()
+        Problem::new(Kind::TooSlow, detail)
+            .header(header::CONNECTION, HeaderValue::from_static("close"))
+            .into_response()
     };
     tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(late)
 }
