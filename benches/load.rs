@@ -126,6 +126,6 @@ fn head(bytes: &[u8]) -> Option<(u16, usize, usize)> {
     let number = |text: &[u8]| text.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
     let status = u16::try_from(number(&bytes[9..12])).expect("three digits");
     let lines = bytes[..end].split(|byte| *byte == b'\n');
-    let length = lines.filter_map(|line| line.strip_prefix(LENGTH)).next().expect("an answer that says its length");
+    let length = lines.find_map(|line| line.strip_prefix(LENGTH)).expect("an answer that says its length");
     Some((status, end + 4, end + 4 + number(length.trim_ascii_end())))
 }
