@@ -4,6 +4,7 @@
 //! axum's own `serve` sets no timer, so a client that sends half a header would hold its connection for ever.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,16 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 
 /// How long to wait before accepting again when the system gives no connection, as when its files run out.
 const RESPITE: Duration = Duration::from_secs(1);
+
+/// A connection's bytes, each write of them bounded in time.
+type Stream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
+
+/// Files beside the connections: databases, mail, the registry.
+const OTHER_FILES: u64 = 1024;
 
 /// What one client can take of the server.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +32,8 @@ pub struct Server {
     /// A request's header is here by then, or its connection is closed. It counts from when the connection is open or the
     /// request before it is answered, so an idle connection is kept no longer.
     pub header_timeout: Duration,
+    /// A client takes what is written to it by then, or its connection is closed.
+    pub write_timeout: Duration,
     /// Connections that are open at once; whoever comes later waits in the system's queue.
     pub connections: usize,
     /// How long requests under way may take once the server is to stop.
@@ -32,13 +42,19 @@ pub struct Server {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { header_timeout: Duration::from_secs(10), connections: 4096, grace: Duration::from_secs(10) }
+        Self {
+            header_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            connections: 4096,
+            grace: Duration::from_secs(10),
+        }
     }
 }
 
 impl Server {
     /// Serves until `shutdown` is over and the requests under way are answered, or their grace has passed.
     pub async fn serve(self, listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+        self.allow_files();
         let open = GracefulShutdown::new();
         tokio::select! {
             () = self.accept(&listener, &router, &open) => {}
@@ -48,6 +64,20 @@ impl Server {
         tracing::info!("stopping");
         if tokio::time::timeout(self.grace, open.shutdown()).await.is_err() {
             tracing::warn!(seconds = self.grace.as_secs(), "stopped with requests unanswered");
+        }
+    }
+
+    /// Every connection is a file, and the usual limit is 1,024 of them: clients that only connect would take those that
+    /// the ledger and the mail need.
+    fn allow_files(&self) {
+        let needed = u64::try_from(self.connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+        match rlimit::increase_nofile_limit(needed) {
+            Ok(allowed) if allowed >= needed => {}
+            allowed => tracing::warn!(
+                needed,
+                ?allowed,
+                "open files are limited; raise the limit (`ulimit -n`, `LimitNOFILE=`)"
+            ),
         }
     }
 
@@ -73,19 +103,17 @@ impl Server {
         }
     }
 
-    fn connection(
-        &self,
-        stream: TcpStream,
-        router: &Router,
-    ) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+    fn connection(&self, stream: TcpStream, router: &Router) -> http1::Connection<Stream, TowerToHyperService<Router>> {
         // Answers are small and whole: held back for more to come, they would only be late.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection without TCP_NODELAY");
         }
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.write_timeout));
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()))
+            .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router.clone()))
     }
 }
 
@@ -188,6 +216,19 @@ mod tests {
             assert!(stream.answer().starts_with("HTTP/1.1 200"));
         }
         assert_eq!(stream.rest(), "");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_client_that_does_not_read_is_not_waited_for() {
+        // More than the system keeps for a client that reads nothing.
+        let large = Router::new().route("/", get(|| async { vec![b'x'; 64 << 20] }));
+        let server = Server { write_timeout: SHORT, connections: 1, ..Server::default() };
+        let running = start(server, large).await;
+        let mut silent = Client::of(&running);
+        silent.get();
+        let mut next = Client::of(&running);
+        next.get();
+        assert!(next.0.read(&mut [0]).is_ok(), "the silent one holds its place");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -92,7 +92,12 @@ impl StatusFile {
             write(&self.folder, &status)?;
             self.written = Some(status);
         }
-        File::options().append(true).open(self.folder.join(FILE))?.set_modified(system(clock.now()))
+        let touched = File::options().append(true).open(self.folder.join(FILE));
+        let touched = touched.and_then(|file| file.set_modified(system(clock.now())));
+        if touched.is_err() {
+            self.written = None;
+        }
+        touched
     }
 }
 
@@ -164,6 +169,17 @@ mod tests {
         StatusFile::new(data.path()).keep(&Catalogue::default(), &SystemClock).unwrap();
         let later = Later(jiff::SignedDuration::from_secs(11));
         assert_eq!(read(data.path(), &later).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_somebody_removed_is_written_again() {
+        let data = tempfile::tempdir().unwrap();
+        let mut file = StatusFile::new(data.path());
+        file.keep(&Catalogue::default(), &SystemClock).unwrap();
+        fs::remove_file(data.path().join(FILE)).unwrap();
+        assert!(file.keep(&Catalogue::default(), &SystemClock).is_err());
+        file.keep(&Catalogue::default(), &SystemClock).unwrap();
+        assert_eq!(read(data.path(), &SystemClock).unwrap(), Some(Status::new()));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
 
-use crate::api::{self, Api, Limits, Readiness};
+use crate::api::{self, Api, Description, Limits, Readiness};
 use crate::background::{Background, Ended};
 use crate::config::HostOptions;
 use crate::local::publisher::InProcessPublisher;
@@ -143,6 +143,7 @@ impl Platform {
             tokens: identity.tokens,
             jwks: identity.jwks,
             limits: Limits::per_second(rate_limit),
+            description: Description::default(),
             metrics: Box::new(move || metrics.render()),
         });
         tokio::select! {

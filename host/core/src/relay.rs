@@ -14,8 +14,9 @@ use crate::ledger::{Outbox, Unavailable};
 use crate::publisher::Publisher;
 use crate::time::Clock;
 
-/// How many events are taken from the outbox at once, beside those that wait for another try.
-const BATCH: usize = 256;
+/// How many events are published at once. Few enough that a round ends, and the age of the oldest event is reported, while
+/// an SMTP server lets each of them wait.
+const BATCH: usize = 64;
 /// The first wait after a failure; it doubles with each.
 const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(1);
 /// No wait is longer.

@@ -13,7 +13,7 @@ use crate::cases;
 use crate::catalogue::{Catalogue, Refused};
 use crate::json::flatten;
 use crate::loaded::LoadedRules;
-use crate::registry::{Artifact, Channel, Registry, RegistryError};
+use crate::registry::{Artifact, Channel, Manifest, Registry, RegistryError, digest};
 use crate::rules::{Engine, Plan, Refusal, Role};
 use crate::time::Clock;
 
@@ -163,6 +163,7 @@ impl Follower {
             self.swapper.refuse(country, &what, &why);
         } else {
             let artifact = self.registry.fetch(country, &channel.current).await?;
+            whole(&artifact)?;
             match verify(&artifact, country, &channel) {
                 Ok(()) => {
                     let version = channel.current.to_string();
@@ -197,10 +198,22 @@ impl Follower {
     }
 }
 
-/// Whether an artefact is what its manifest and the channel say.
+/// A component that is not the published one may still be on its way here, or be mended: it is looked at again.
+fn whole(artifact: &Artifact) -> Result<(), RegistryError> {
+    let (Manifest { country, version, digest: promised, .. }, found) =
+        (&artifact.manifest, digest(&artifact.component));
+    if found == *promised {
+        return Ok(());
+    }
+    let key = format!("{country}/versions/{version}/rules.wasm");
+    let cause =
+        format!("the digest is {found} where the manifest says {promised}: it is damaged, altered or half copied");
+    Err(RegistryError::Unreadable { key, cause })
+}
+
+/// Whether an artefact is what the channel says.
 fn verify(artifact: &Artifact, country: CountryCode, channel: &Channel) -> Result<(), Refusal> {
     let manifest = &artifact.manifest;
-    promised("digest", &crate::registry::digest(&artifact.component), &manifest.digest)?;
     promised("country", country.as_str(), manifest.country.as_str())?;
     promised("version", &channel.current.to_string(), &manifest.version.to_string())
 }

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use url::form_urlencoded;
 
 use super::Api;
 use super::body::{JsonBody, accept_language, has_seen, idempotency_key, if_match};
@@ -199,9 +200,10 @@ fn decoded<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
 /// RFC 8288: the same query from the next item on.
 fn next_link(uri: &Uri, cursor: &str) -> Result<HeaderValue, Problem> {
     let query = uri.query().unwrap_or_default();
-    let others = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
-    let pairs: Vec<String> = others.map(str::to_owned).chain([format!("cursor={cursor}")]).collect();
-    let link = format!("<{}?{}>; rel=\"next\"", uri.path(), pairs.join("&"));
+    let others = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "cursor");
+    let query =
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(others).append_pair("cursor", cursor).finish();
+    let link = format!("<{}?{query}>; rel=\"next\"", uri.path());
     HeaderValue::from_str(&link).map_err(|_| Problem::malformed("the query has characters that no URL has"))
 }
 

@@ -1,8 +1,11 @@
 //! A request's JSON body, read with care, and the headers that steer a change.
 
+use std::error::Error;
+
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use http_body_util::LengthLimitError;
 use serde_json::{Map, Value};
 
 use super::problem::{Kind, Problem};
@@ -36,8 +39,12 @@ impl<S: Sync> FromRequest<S> for JsonBody {
 }
 
 async fn read(body: Body) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(Kind::TooLarge, format!("a request body may have {LARGEST_BODY} bytes"));
-    to_bytes(body, LARGEST_BODY).await.map_err(|_| too_large())
+    to_bytes(body, LARGEST_BODY).await.map_err(|error| {
+        if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
+            return Problem::new(Kind::TooLarge, format!("a request body may have {LARGEST_BODY} bytes"));
+        }
+        Problem::malformed("the body breaks off, or its chunks are not as HTTP has them")
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -36,6 +36,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use limits::LONGEST_REQUEST;
 pub use limits::Limits;
+pub use openapi::Description;
 use problem::Problem;
 pub use ready::Readiness;
 
@@ -53,6 +54,8 @@ pub struct Api {
     pub jwks: Option<Value>,
     /// How much one caller may ask for.
     pub limits: Limits,
+    /// `openapi.json` as last composed.
+    pub description: Description,
     /// The metrics as Prometheus reads them.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
 }

@@ -1,11 +1,16 @@
 //! The API's description (OpenAPI 3.1), composed from the rules in force: it changes when a country's schema does.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use citas_core::access::Scope;
 use citas_core::appointment::{CountryCode, Phase};
+use citas_core::catalogue::Entry;
 use citas_core::loaded::{HOST_MEMBERS, LoadedRules};
 use serde_json::{Map, Value, json};
 
@@ -13,11 +18,30 @@ use super::Api;
 use super::appointments::{LARGEST_PAGE, LONGEST_FILTER, USUAL_PAGE};
 use super::problem::Kind;
 
+/// The document as last composed, and the countries that it was composed of: everybody may ask for it, and composing it
+/// takes milliseconds.
+#[derive(Default)]
+pub struct Description(Mutex<Option<(Countries, Bytes)>>);
+
+type Countries = Arc<BTreeMap<CountryCode, Entry>>;
+
+impl Description {
+    fn of(&self, countries: Countries) -> Bytes {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, bytes)) = last.as_ref().filter(|(composed, _)| Arc::ptr_eq(composed, &countries)) {
+            return bytes.clone();
+        }
+        let loaded: Vec<&LoadedRules> = countries.values().filter_map(|entry| entry.rules.as_deref()).collect();
+        let bytes = Bytes::from(document(&loaded).to_string());
+        *last = Some((countries, bytes.clone()));
+        bytes
+    }
+}
+
 /// `GET /openapi.json`
-pub async fn serve(State(api): State<Arc<Api>>) -> Json<Value> {
-    let countries = api.catalogue.all();
-    let loaded: Vec<&LoadedRules> = countries.values().filter_map(|entry| entry.rules.as_deref()).collect();
-    Json(document(&loaded))
+pub async fn serve(State(api): State<Arc<Api>>) -> Response {
+    let json = HeaderValue::from_static("application/json");
+    ([(CONTENT_TYPE, json)], api.description.of(api.catalogue.all())).into_response()
 }
 
 /// The whole document.
@@ -102,8 +126,8 @@ const GUARDED: [Kind; 7] = [
 ];
 
 /// What may go wrong with a change besides.
-const CHANGING: [Kind; 5] =
-    [Kind::SlotTaken, Kind::Stale, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
+const CHANGING: [Kind; 6] =
+    [Kind::TooSlow, Kind::SlotTaken, Kind::Stale, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
 
 fn platform_paths() -> Map<String, Value> {
     let object = json!({ "type": "object" });

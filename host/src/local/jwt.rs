@@ -7,15 +7,18 @@ use jiff::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+use serde_json::Number;
 
 /// The claims that Citas reads. Groups are `cognito:groups`, or `groups` with other issuers.
 #[derive(Deserialize)]
 struct AccessToken {
     sub: String,
-    exp: i64,
+    exp: Number,
     #[serde(default)]
     scope: String,
-    #[serde(default, rename = "cognito:groups", alias = "groups")]
+    #[serde(default, rename = "cognito:groups")]
+    cognito_groups: BTreeSet<String>,
+    #[serde(default)]
     groups: BTreeSet<String>,
     aud: Option<Audience>,
     /// Cognito's access tokens have this in place of an audience.
@@ -70,8 +73,19 @@ pub(super) fn good(
         return Err(BadToken("this is no access token"));
     }
     let scopes = token.scope.split_ascii_whitespace().map(str::to_owned).collect();
-    let claims = Claims { subject: token.sub, groups: token.groups, scopes };
-    Ok(Good { claims, expires_at: Timestamp::from_second(token.exp).unwrap_or(Timestamp::MAX) })
+    let expires_at = instant(&token.exp);
+    let groups = token.cognito_groups.into_iter().chain(token.groups).collect();
+    Ok(Good { claims: Claims { subject: token.sub, groups, scopes }, expires_at })
+}
+
+/// Seconds since 1970, perhaps with a fraction (RFC 7519, section 2, `NumericDate`), which is cut off.
+fn instant(seconds: &Number) -> Timestamp {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the fraction is to go, and a cast of what is too large saturates"
+    )]
+    let whole = seconds.as_i64().or_else(|| seconds.as_f64().map(|seconds| seconds as i64));
+    Timestamp::from_second(whole.unwrap_or(0)).unwrap_or(Timestamp::MAX)
 }
 
 fn reason(kind: &ErrorKind) -> BadToken {

@@ -1,6 +1,7 @@
 //! Mail to an SMTP server. Keeps nothing and does not try again: the outbox does.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use citas_core::mailer::{Mail, MailError, Mailer};
@@ -10,11 +11,15 @@ use lettre::transport::smtp::response::Category;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use url::Url;
 
+/// How long one mail may take: five minutes for a single reply, as RFC 5321 has it, would hold up all that waits behind.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Hands each mail to one SMTP server, on a connection of its own.
 #[derive(Clone, Debug)]
 pub struct SmtpMailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     server: String,
+    patience: Duration,
 }
 
 /// Why a text names no SMTP server. The text itself is never said: it may hold a password.
@@ -47,7 +52,7 @@ impl SmtpMailer {
             return Err(NotAServer::InTheClear(server));
         }
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|error| malformed(&error))?.build();
-        Ok(Self { transport, server })
+        Ok(Self { transport, server, patience: PATIENCE })
     }
 
     /// The server's host and port, without user and password.
@@ -77,7 +82,26 @@ fn is_here(url: &Url) -> bool {
 impl Mailer for SmtpMailer {
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
         let envelope = envelope(mail)?;
-        self.transport.send_raw(&envelope, &mail.message).await.map(|_| ()).map_err(|error| verdict(&error))
+        let sent = self.within(self.transport.send_raw(&envelope, &mail.message)).await?;
+        let Err(error) = sent else { return Ok(()) };
+        match verdict(&error) {
+            // A server that greets nobody says nothing about this mail.
+            MailError::Refused(text) if !self.greets().await => Err(MailError::Unavailable(text)),
+            no => Err(no),
+        }
+    }
+}
+
+impl SmtpMailer {
+    /// lettre's own timeout ends with the connection's start: a server that says nothing after that would be waited for
+    /// without end.
+    async fn within<T>(&self, conversation: impl Future<Output = T>) -> Result<T, MailError> {
+        let late = |_| MailError::Unavailable("the SMTP server does not answer in time".into());
+        tokio::time::timeout(self.patience, conversation).await.map_err(late)
+    }
+
+    async fn greets(&self) -> bool {
+        matches!(self.within(self.transport.test_connection()).await, Ok(Ok(true)))
     }
 }
 
@@ -108,6 +132,32 @@ fn verdict(error: &smtp::Error) -> MailError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn mail() -> Mail {
+        let (from, to) = ("citas@example.org".into(), "ana@example.com".into());
+        Mail { id: "1.0".into(), from, to, message: b"Subject: x\r\n\r\n".to_vec() }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_not_waited_for() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut mailer = SmtpMailer::new(&format!("smtp://{}", silent.local_addr().unwrap())).unwrap();
+        mailer.patience = Duration::from_millis(50);
+        assert!(matches!(mailer.send(&mail()).await, Err(MailError::Unavailable(_))));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_greets_nobody_refuses_no_mail_for_good() {
+        use std::io::Write as _;
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mailer = SmtpMailer::new(&format!("smtp://{}", closed.local_addr().unwrap())).unwrap();
+        std::thread::spawn(move || {
+            for client in closed.incoming() {
+                client.unwrap().write_all(b"554 no SMTP service here\r\n").unwrap();
+            }
+        });
+        assert!(matches!(mailer.send(&mail()).await, Err(MailError::Unavailable(_))));
+    }
 
     #[test]
     fn only_a_server_on_this_machine_is_spoken_to_in_the_clear() {
