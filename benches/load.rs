@@ -125,7 +125,7 @@ fn head(bytes: &[u8]) -> Option<(u16, usize, usize)> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let number = |text: &[u8]| text.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
     let status = u16::try_from(number(&bytes[9..12])).expect("three digits");
-    let lines = bytes[..end].split(|byte| *byte == b'\n');
-    let length = lines.filter_map(|line| line.strip_prefix(LENGTH)).next().expect("an answer that says its length");
+    let mut lines = bytes[..end].split(|byte| *byte == b'\n');
+    let length = lines.find_map(|line| line.strip_prefix(LENGTH)).expect("an answer that says its length");
     Some((status, end + 4, end + 4 + number(length.trim_ascii_end())))
 }

@@ -19,8 +19,11 @@ mod timing;
 
 use report::Report;
 
+/// A part by its name.
+type Part = (&'static str, fn(&mut Report));
+
 /// The parts, in the order in which they run: memory first, before the others have used some.
-const PARTS: [(&str, fn(&mut Report)); 6] = [
+const PARTS: [Part; 6] = [
     ("countries", countries::measure),
     ("rules", rules::measure),
     ("gets", gets::measure),

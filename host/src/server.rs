@@ -32,11 +32,7 @@ pub struct Server {
 
 impl Default for Server {
     fn default() -> Self {
-        Self {
-            header_timeout: Duration::from_secs(10),
-            connections: 4096,
-            grace: Duration::from_secs(10),
-        }
+        Self { header_timeout: Duration::from_secs(10), connections: 4096, grace: Duration::from_secs(10) }
     }
 }
 

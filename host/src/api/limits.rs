@@ -27,7 +27,9 @@ pub const LONGEST_REQUEST: Duration = Duration::from_secs(30);
 pub(super) async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     let late = |_| {
         let detail = format!("a request is given up after {} seconds, its body's way here included", limit.as_secs());
-        Problem::new(Kind::TooSlow, detail).header(header::CONNECTION, HeaderValue::from_static("close")).into_response()
+        Problem::new(Kind::TooSlow, detail)
+            .header(header::CONNECTION, HeaderValue::from_static("close"))
+            .into_response()
     };
     tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(late)
 }
@@ -92,7 +94,7 @@ mod tests {
         let never = || async { std::future::pending::<&str>().await };
         let limit = middleware::from_fn_with_state(Duration::from_millis(20), in_time);
         let router = Router::new().route("/", get(never)).layer(limit);
-        let answer = router.oneshot(Request::default()).await.unwrap();
+        let answer = router.oneshot(Request::<axum::body::Body>::default()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
         assert_eq!(answer.headers()[header::CONNECTION], "close");
     }

@@ -34,8 +34,8 @@ use serde_json::{Value, json};
 use swagger_ui_dist::{ApiDefinition, OpenApiSource};
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use limits::Limits;
 use limits::LONGEST_REQUEST;
+pub use limits::Limits;
 use problem::Problem;
 pub use ready::Readiness;
 

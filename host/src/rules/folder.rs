@@ -272,7 +272,7 @@ pub fn cases_in(folder: &Path) -> Result<String, CasesError> {
 
 /// The module's own description of its world makes the component; nothing is adapted.
 fn encode(module: &[u8]) -> Result<Vec<u8>, impl std::fmt::Display + use<>> {
-    ComponentEncoder::default().validate(true).module(module).and_then(ComponentEncoder::encode)
+    ComponentEncoder::default().validate(true).module(module).and_then(|mut encoder| encoder.encode())
 }
 
 /// The WebAssembly file among what cargo says that it made.
