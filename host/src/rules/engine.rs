@@ -100,6 +100,8 @@ fn on_demand() -> wasmtime::Result<Engine> {
 /// Compiled code compares each address with the size of the memory, where wasmtime by itself would let the processor trap
 /// on pages without access. Those pages would have to be locked and unlocked again with every call, because every call
 /// grows its memory, and the kernel does that for one thread of a process at a time: it took a third of a call.
+///
+/// Nobody reads a backtrace through a guest's frames, so what one needs is neither made nor kept in memory.
 fn settings() -> Config {
     let mut config = Config::new();
     config
@@ -112,7 +114,9 @@ fn settings() -> Config {
         .memory_reservation(MEMORY_BYTES as u64)
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
-        .wasm_backtrace_max_frames(None);
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false)
+        .native_unwind_info(false);
     config
 }
 
