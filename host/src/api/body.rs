@@ -56,8 +56,11 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// The Idempotency-Key, with or without the quotes that its draft gives it.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(header) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = header.to_str().unwrap_or_default().trim_matches('"');
-    if (1..=LONGEST_KEY).contains(&key.len()) {
+    let text = header.to_str().unwrap_or_default();
+    let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    let bare = !key.starts_with(['"', ' ']) && !key.ends_with(['"', ' ']);
+    let plain = key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if (1..=LONGEST_KEY).contains(&key.len()) && bare && plain {
         return Ok(Some(key));
     }
     Err(Problem::malformed(format!("an Idempotency-Key has 1 to {LONGEST_KEY} visible ASCII characters")))
@@ -80,7 +83,7 @@ pub fn condition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Condit
         if text == "*" {
             return Ok(Some(Condition::Any));
         }
-        for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+        for tag in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
             tags.push(entity_tag(tag).ok_or_else(|| {
                 Problem::malformed(format!(r#"`{name}` is `*` or a list of entity tags such as `"3"`"#))
             })?);
@@ -144,6 +147,7 @@ mod tests {
         assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
         assert!(parsed("3").is_err());
         assert!(parsed(r#""3" "4""#).is_err());
+        assert!(parsed(",").is_err());
     }
 
     #[test]
@@ -166,6 +170,7 @@ mod tests {
         assert_eq!(key("\"k-1\""), Some(Some("k-1".into())));
         assert_eq!(key("k-1"), Some(Some("k-1".into())));
         assert_eq!(key("\"\""), None);
+        assert_eq!(key("\"\"k\"\""), None);
         assert_eq!(key(""), None);
     }
 }

@@ -185,7 +185,8 @@ fn header(name: &str, description: &str, schema: &Value) -> Value {
 }
 
 fn idempotency_key() -> Value {
-    let schema = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]([ -~]*[!#-~])?$" });
+    const KEY: &str = "[!#-~]([ -~]{0,253}[!#-~])?";
+    let schema = json!({ "type": "string", "pattern": format!("^(\"{KEY}\"|{KEY})$") });
     header("Idempotency-Key", "The same key and request bring about one thing, once, for 24 hours.", &schema)
 }
 
