@@ -1,10 +1,12 @@
 //! The host: one program that runs the countries' rules and owns all data and I/O.
 //!
-//! Arrows go one way: [`command`] → [`wiring`] → the adapters ([`api`], [`rules`], [`registry`], [`local`]) →
+//! Arrows go one way: [`command`] → [`wiring`] → the adapters ([`api`], [`rules`], [`registry`], [`local`], `aws`) →
 //! `citas_core`. The adapters never import one another. Beside the wiring stand its tools, which know none of them: the
 //! HTTP server, background tasks, and the status file.
 
 pub mod api;
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod background;
 pub mod command;
 pub mod config;

@@ -166,7 +166,7 @@ impl Round {
 
     async fn check_reads(&mut self, ledger: &dyn Ledger, change: &Change) {
         let id = change.revision.appointment.id;
-        assert_eq!(ledger.appointment(pe(), id).await.unwrap().as_ref(), self.model.latest(id));
+        assert_eq!(ledger.appointment(pe(), id).await.unwrap().as_deref(), self.model.latest(id));
         let claims: Vec<String> = (0..CLAIMS).map(|claim| format!("claim {} {claim}", self.seed)).collect();
         let taken: HashSet<String> = self.model.claims.keys().cloned().collect();
         assert_eq!(ledger.taken(pe(), &claims).await.unwrap(), taken);

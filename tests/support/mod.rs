@@ -7,5 +7,6 @@ pub mod eventually;
 pub mod host;
 pub mod http;
 pub mod mail;
+pub mod ministack;
 pub mod process;
 pub mod requests;

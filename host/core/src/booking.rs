@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::access::{Caller, Forbidden, Scope};
@@ -17,6 +17,7 @@ use crate::ledger::{Change, CommitError, Ledger, Page, Position, Query, Unavaila
 use crate::loaded::LoadedRules;
 use crate::rules::{CONTRACT, Context, Fault, Plan, Role, Violation};
 use crate::time::{Clock, Ids, Instant};
+use crate::views::{View, Views};
 
 /// How often an action without `If-Match` is judged anew because somebody else was faster.
 const MOST_ATTEMPTS: usize = 5;
@@ -100,17 +101,6 @@ pub struct FreeSlot {
     pub starts_at: Timestamp,
 }
 
-/// An appointment as its country shows it.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// As it is stored.
-    pub revision: Revision,
-    /// The country's part of what clients see.
-    pub fields: Map<String, Json>,
-    /// Digest of the rules that show it so: those in force, whichever decided.
-    pub shown_by: String,
-}
-
 /// What a caller asks of an appointment.
 pub struct ActionRequest<'a> {
     /// Which appointment.
@@ -133,6 +123,7 @@ pub struct Booking {
     ids: Arc<dyn Ids>,
     host_version: &'static str,
     keys: KeysInUse,
+    views: Views,
 }
 
 /// One request to change something, at the point where the rules have their say.
@@ -155,7 +146,7 @@ impl Booking {
         ids: Arc<dyn Ids>,
         host_version: &'static str,
     ) -> Self {
-        Self { catalogue, ledger, clock, ids, host_version, keys: KeysInUse::default() }
+        Self { catalogue, ledger, clock, ids, host_version, keys: KeysInUse::default(), views: Views::default() }
     }
 
     /// Books an appointment.
@@ -233,7 +224,7 @@ impl Booking {
     pub async fn get(&self, caller: &Caller, country: CountryCode, id: Uuid) -> Result<View, BookingError> {
         let (rules, role) = self.enter(caller, country, Scope::Read)?;
         let revision = self.visible(caller, country, role, id).await?;
-        view(&rules, revision).await
+        self.view(&rules, revision).await
     }
 
     /// Some appointments: of a patient's, only their own.
@@ -249,7 +240,7 @@ impl Booking {
         let (rules, role) = self.enter(caller, country, Scope::Read)?;
         query.owner = (role == Role::Patient).then(|| caller.subject.clone());
         let Page { items, next } = self.ledger.page(country, &query).await?;
-        Ok((views(&rules, items).await?, next))
+        Ok((self.views.stored(&rules, items.into_iter().map(Arc::new).collect()).await?, next))
     }
 
     /// Revisions of an appointment after the `after`th, the first one first, at most `limit`; and whether there are more.
@@ -269,7 +260,7 @@ impl Booking {
         let mut revisions = self.ledger.history(country, id, after, limit + 1).await?;
         let more = revisions.len() > limit;
         revisions.truncate(limit);
-        Ok((views(&rules, revisions).await?, more))
+        Ok((self.views.stored(&rules, revisions.into_iter().map(Arc::new).collect()).await?, more))
     }
 
     /// The rules of the country, and the caller's part in it.
@@ -285,13 +276,18 @@ impl Booking {
         Ok((entry.rules.ok_or(BookingError::RulesUnavailable(None))?, role))
     }
 
+    async fn view(&self, rules: &LoadedRules, stored: Arc<Revision>) -> Result<View, BookingError> {
+        let mut views = self.views.stored(rules, vec![stored]).await?;
+        Ok(views.pop().expect("a view for each revision"))
+    }
+
     async fn visible(
         &self,
         caller: &Caller,
         country: CountryCode,
         role: Role,
         id: Uuid,
-    ) -> Result<Revision, BookingError> {
+    ) -> Result<Arc<Revision>, BookingError> {
         let found = self.ledger.appointment(country, id).await?;
         found.filter(|revision| caller.sees(role, revision)).ok_or(BookingError::UnknownAppointment)
     }
@@ -318,7 +314,7 @@ impl Booking {
             return Err(BookingError::KeyReused);
         }
         let revision = self.ledger.revision(rules.country, receipt.appointment, receipt.revision).await?;
-        view(rules, revision.ok_or(BookingError::UnknownAppointment)?).await.map(Some)
+        self.view(rules, Arc::new(revision.ok_or(BookingError::UnknownAppointment)?)).await.map(Some)
     }
 
     /// Makes a plan true, whole or not at all.
@@ -340,7 +336,7 @@ impl Booking {
             revision: revision.clone(),
         };
         // Whatever the rules may still fail at comes before the change is stored: an answer of 503 means that it is not.
-        let view = view(rules, revision).await?;
+        let view = Views::proposed(rules, revision).await?;
         match self.ledger.commit(change).await {
             Ok(()) => Ok(view),
             Err(CommitError::ClaimTaken(claim)) => Err(self.taken(asked, before, &plan, claim).await),
@@ -447,16 +443,4 @@ fn refusal(violations: Vec<Violation>) -> BookingError {
         return BookingError::NotAllowedNow(violations);
     }
     BookingError::Violations(violations)
-}
-
-async fn view(rules: &LoadedRules, revision: Revision) -> Result<View, BookingError> {
-    let fields = rules.present(&[&revision.appointment]).await?.pop().unwrap_or_default();
-    Ok(View { revision, fields, shown_by: rules.id.digest.clone() })
-}
-
-async fn views(rules: &LoadedRules, revisions: Vec<Revision>) -> Result<Vec<View>, BookingError> {
-    let appointments: Vec<&Appointment> = revisions.iter().map(|revision| &revision.appointment).collect();
-    let fields = rules.present(&appointments).await?;
-    let view = |(revision, fields)| View { revision, fields, shown_by: rules.id.digest.clone() };
-    Ok(revisions.into_iter().zip(fields).map(view).collect())
 }

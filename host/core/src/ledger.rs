@@ -4,6 +4,7 @@
 //! a claim is a key with one holder, and a change is one transaction.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -128,7 +129,7 @@ pub trait Ledger: Send + Sync {
     async fn commit(&self, change: Change) -> Result<(), CommitError>;
 
     /// The latest revision.
-    async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Revision>, Unavailable>;
+    async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Arc<Revision>>, Unavailable>;
 
     /// One revision as it was.
     async fn revision(&self, country: CountryCode, id: Uuid, revision: u32) -> Result<Option<Revision>, Unavailable>;

@@ -33,3 +33,4 @@ pub mod swap;
 mod testing;
 pub mod time;
 mod turns;
+pub mod views;

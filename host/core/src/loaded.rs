@@ -15,11 +15,15 @@ use crate::registry::digest;
 use crate::rules::{Context, Descriptor, Engine, Fault, Notice, Offer, Refusal, Role, Rules, Verdict, Violation};
 use crate::time::{self, Zone};
 use crate::turns::Turns;
+use crate::views::Fields;
 use crate::{json, schema};
 
 /// Members of an appointment that the host adds; a country's own may not be named so.
 pub const HOST_MEMBERS: [&str; 9] =
     ["id", "country", "phase", "revision", "startsAt", "minutes", "rules", "createdAt", "updatedAt"];
+
+/// How many versions this process has loaded.
+static LOADED: AtomicU64 = AtomicU64::new(0);
 
 /// Something that may be done to an appointment after it is booked.
 #[derive(Debug)]
@@ -58,6 +62,8 @@ pub struct LoadedRules {
     pub messages: Messages,
     /// How the calls went.
     pub counters: Counters,
+    /// Tells this loaded version from every other that this process loads.
+    pub(crate) serial: u64,
     zones: Vec<Zone>,
     request: Validator,
     rules: Arc<dyn Rules>,
@@ -86,6 +92,7 @@ impl LoadedRules {
             request: schema::validator("request-schema", &request_schema)?,
             messages: Messages::of(&descriptor)?,
             counters: Counters::default(),
+            serial: LOADED.fetch_add(1, Ordering::Relaxed),
             turns: Turns::new(turns),
             request_schema,
             appointment_schema,
@@ -166,17 +173,22 @@ impl LoadedRules {
         self.call("act", || self.judge_action(context, current, action, input)).await
     }
 
-    /// The country's part of each appointment, as clients see it.
+    /// The country's part of each appointment, as clients see it, without anything that is the host's to say.
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn present(&self, appointments: &[&Appointment]) -> Result<Vec<serde_json::Map<String, Json>>, Fault> {
+    pub async fn present(&self, appointments: &[&Appointment]) -> Result<Vec<Fields>, Fault> {
         let fields = self.call("present", || self.rules.present(appointments)).await?;
         if fields.len() != appointments.len() {
             let (asked, given) = (appointments.len(), fields.len());
             return Err(Fault::BadAnswer(format!("`present` was asked for {asked} appointments and gave {given}")));
         }
-        Ok(fields.iter().map(|fields| json::nest(fields)).collect())
+        let shown = |fields: &Vec<Field>| {
+            let mut members = json::nest(fields);
+            members.retain(|name, _| !HOST_MEMBERS.contains(&name.as_str()));
+            Arc::new(members)
+        };
+        Ok(fields.iter().map(shown).collect())
     }
 
     /// The openings that the country allows; empty where it has no rules for them.

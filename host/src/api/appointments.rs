@@ -10,14 +10,16 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use citas_core::appointment::{CountryCode, Phase};
-use citas_core::booking::{ActionRequest, BookingError, View};
+use citas_core::appointment::{CountryCode, Phase, RulesId};
+use citas_core::booking::{ActionRequest, BookingError};
 use citas_core::ledger::{Position, Query as LedgerQuery};
+use citas_core::views::View;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
+use uuid::Uuid;
 
 use super::Api;
 use super::body::{JsonBody, accept_language, has_seen, idempotency_key, if_match};
@@ -99,7 +101,7 @@ pub async fn history(
     let history = api.booking.history(&caller, country, id, after, limit).await;
     let (views, more) = history.map_err(api.problem(country, &headers))?;
     let last = views.last().map(|view| view.revision.appointment.revision).filter(|_| more);
-    paged(&views.iter().map(entry).collect::<Vec<_>>(), last.map(|last| encoded(&last)), &uri)
+    paged(views.iter().map(entry).collect(), last.map(|last| encoded(&last)), &uri)
 }
 
 /// The query of a list, as it stands in the URL.
@@ -128,18 +130,24 @@ pub async fn list(
     let Query(query) = query.map_err(|bad| unreadable(&bad))?;
     let filters = filters(query)?;
     let (views, next) = api.booking.list(&caller, country, filters).await.map_err(api.problem(country, &headers))?;
-    paged(&views.iter().map(representation).collect::<Vec<_>>(), next.map(|next| encoded(&next)), &uri)
+    paged(views.iter().map(representation).collect(), next.map(|next| encoded(&next)), &uri)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<T> {
+    items: Vec<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
 }
 
 /// A page, and where the next one is.
-fn paged(items: &[Value], next: Option<String>, uri: &Uri) -> Answer {
-    let mut page = json!({ "items": items });
+fn paged(items: Vec<impl Serialize>, next_cursor: Option<String>, uri: &Uri) -> Answer {
     let mut headers = HeaderMap::from_iter([(CACHE_CONTROL, PRIVATE)]);
-    if let Some(cursor) = next {
-        headers.insert(LINK, next_link(uri, &cursor)?);
-        page["nextCursor"] = cursor.into();
+    if let Some(cursor) = &next_cursor {
+        headers.insert(LINK, next_link(uri, cursor)?);
     }
-    Ok((headers, Json(page)).into_response())
+    Ok((headers, Json(Page { items, next_cursor })).into_response())
 }
 
 fn unreadable(bad: &QueryRejection) -> Problem {
@@ -228,23 +236,40 @@ fn shown(view: &View) -> Response {
     ([(ETAG, etag(view)), (CACHE_CONTROL, PRIVATE)], Json(representation(view))).into_response()
 }
 
-/// The country's fields, and what the host adds.
-fn representation(view: &View) -> Value {
+/// The country's fields, and what the host adds: `HOST_MEMBERS`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Representation<'a> {
+    id: Uuid,
+    country: CountryCode,
+    phase: Phase,
+    revision: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starts_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minutes: Option<u16>,
+    #[serde(flatten)]
+    fields: &'a Map<String, Value>,
+    rules: &'a RulesId,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+fn representation(view: &View) -> Representation<'_> {
     let View { revision, fields, .. } = view;
     let appointment = &revision.appointment;
-    let mut members: Map<String, Value> = fields.clone();
-    members.insert("id".into(), json!(appointment.id));
-    members.insert("country".into(), json!(revision.country));
-    members.insert("phase".into(), json!(appointment.phase));
-    members.insert("revision".into(), json!(appointment.revision));
-    members.insert("rules".into(), json!(revision.provenance.rules));
-    members.insert("createdAt".into(), json!(revision.created_at));
-    members.insert("updatedAt".into(), json!(revision.updated_at));
-    if let (Some(slot), Some(starts_at)) = (&appointment.slot, revision.starts_at) {
-        members.insert("startsAt".into(), json!(starts_at));
-        members.insert("minutes".into(), json!(slot.minutes));
+    Representation {
+        id: appointment.id,
+        country: revision.country,
+        phase: appointment.phase,
+        revision: appointment.revision,
+        starts_at: revision.starts_at,
+        minutes: appointment.slot.as_ref().map(|slot| slot.minutes),
+        fields,
+        rules: &revision.provenance.rules,
+        created_at: revision.created_at,
+        updated_at: revision.updated_at,
     }
-    members.into()
 }
 
 /// One line of a history: what, who, when, under which rules.
@@ -278,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_and_a_forged_one_does_not() {
-        let end = Position { starts_at: Some("2026-12-01T14:30:00Z".parse().unwrap()), id: uuid::Uuid::from_u128(7) };
+        let end = Position { starts_at: Some("2026-12-01T14:30:00Z".parse().unwrap()), id: Uuid::from_u128(7) };
         assert_eq!(decoded::<Position>(&encoded(&end)).unwrap(), end);
         assert!(decoded::<Position>("bm90aGluZw").is_err());
         assert!(decoded::<Position>("%%%").is_err());

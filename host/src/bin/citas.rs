@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// With many threads that allocate for one another, glibc's waits for its locks.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     citas::command::main()
 }

@@ -43,7 +43,7 @@ pub struct Options {
 
 #[tokio::main]
 pub async fn run(options: &Options) -> Outcome {
-    log::start(&options.host.log)?;
+    let _log = log::start(&options.host.log)?;
     let metrics = record_metrics()?;
     require_folder(&options.countries)?;
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)), "--port").await?;

@@ -1,24 +1,71 @@
 //! The log: JSON for machines, lines for a person at a terminal. On standard error, so that standard output is the answer.
 //! A panic is a line of it too.
 
-use std::io::IsTerminal as _;
+use std::io::{self, BufWriter, IsTerminal as _, Stderr, Write as _};
 use std::panic::{self, PanicHookInfo};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
+/// How long a line may wait for others before they are written together: a write for each would cost a request more than
+/// all that its line is about.
+const GATHERED: Duration = Duration::from_millis(100);
+
+static GATHERING: LazyLock<Mutex<BufWriter<Stderr>>> = LazyLock::new(|| Mutex::new(BufWriter::new(io::stderr())));
+
+/// Writes the rest when it is dropped.
+pub struct Log;
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        write_out();
+    }
+}
+
+/// Where the lines gather.
+struct Lines;
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        gathering().write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        gathering().flush()
+    }
+}
+
 /// Starts it with a filter such as `info` or `citas=debug`.
-pub fn start(filter: &str) -> Result<(), ParseError> {
+pub fn start(filter: &str) -> Result<Log, ParseError> {
     let filter = EnvFilter::try_new(filter)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        log.compact().init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    if io::stderr().is_terminal() {
+        log.with_writer(io::stderr).compact().init();
     } else {
-        log.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
+        let log = log.with_writer(|| Lines).json();
+        log.flatten_event(true).with_current_span(false).with_span_list(false).init();
+        tokio::spawn(write_what_gathers());
     }
     panic::set_hook(Box::new(report));
-    Ok(())
+    Ok(Log)
+}
+
+async fn write_what_gathers() {
+    loop {
+        tokio::time::sleep(GATHERED).await;
+        write_out();
+    }
+}
+
+/// A log that cannot be written has nowhere to say so.
+fn write_out() {
+    let _ = gathering().flush();
+}
+
+fn gathering() -> MutexGuard<'static, BufWriter<Stderr>> {
+    GATHERING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says where, and not what: a panic's message may hold a patient's data.
@@ -29,15 +76,14 @@ fn report(panic: &PanicHookInfo) {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Heard(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Lines {
+    impl io::Write for Heard {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -48,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_logged_with_its_place_and_without_its_words() {
-        let lines = Lines::default();
+        let lines = Heard::default();
         let writer = lines.clone();
         let log = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
         let usual = panic::take_hook();

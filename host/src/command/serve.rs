@@ -31,7 +31,7 @@ pub struct Options {
 
 #[tokio::main]
 pub async fn run(options: &Options) -> Outcome {
-    log::start(&options.host.log)?;
+    let _log = log::start(&options.host.log)?;
     let metrics = record_metrics()?;
     let platform = Platform::open(&options.host)?;
     let identity = match &options.issuer {

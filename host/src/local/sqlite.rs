@@ -5,9 +5,11 @@
 //! - [`writer`]: one transaction for all that waits
 //! - [`change`]: what a change does in it
 //! - [`reads`]: what is asked
+//! - [`latest`]: what was read lately
 //! - [`ledger`]: the ports
 
 mod change;
+mod latest;
 mod ledger;
 mod reads;
 mod schema;
@@ -24,6 +26,7 @@ use citas_core::ledger::Unavailable;
 use tokio::sync::{Notify, OnceCell};
 
 use super::private;
+use latest::Latest;
 use reads::Readers;
 use writer::Writer;
 
@@ -33,6 +36,7 @@ use writer::Writer;
 pub struct SqliteLedger {
     folder: PathBuf,
     countries: Mutex<HashMap<CountryCode, Arc<Country>>>,
+    latest: Arc<Latest>,
     /// Unlocked when the process ends, however it ends, or when the last writer has finished.
     lock: Arc<File>,
 }
@@ -80,7 +84,12 @@ impl SqliteLedger {
             TryLockError::WouldBlock => OpenError::InUse(folder.to_owned()),
             TryLockError::Error(cause) => io(cause),
         })?;
-        Ok(Self { folder: folder.to_owned(), countries: Mutex::default(), lock: Arc::new(lock) })
+        Ok(Self {
+            folder: folder.to_owned(),
+            countries: Mutex::default(),
+            latest: Arc::default(),
+            lock: Arc::new(lock),
+        })
     }
 
     fn country(&self, code: CountryCode) -> Arc<Country> {
@@ -97,10 +106,11 @@ impl SqliteLedger {
 
     /// Opens a file, on a thread where that may take its time.
     async fn open_file(&self, code: CountryCode, changed: Arc<Notify>) -> Result<Opened, Unavailable> {
-        let (file, lock) = (self.folder.join(format!("{code}.db")), Arc::clone(&self.lock));
+        let file = self.folder.join(format!("{code}.db"));
+        let (lock, latest) = (Arc::clone(&self.lock), Arc::clone(&self.latest));
         let opened = tokio::task::spawn_blocking(move || {
             let connection = schema::open_writer(&file).map_err(|error| error.to_string())?;
-            let writer = Writer::start(code, connection, changed).map_err(|error| error.to_string())?;
+            let writer = Writer::start(code, connection, changed, latest).map_err(|error| error.to_string())?;
             Ok(Opened { writer, readers: Readers::new(file), _lock: lock })
         });
         let unavailable = |cause: String| Unavailable { country: code, cause };

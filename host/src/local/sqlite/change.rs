@@ -43,6 +43,11 @@ impl Prepared {
         self.change.revision.updated_at
     }
 
+    /// Which one it changes.
+    pub(super) fn appointment(&self) -> Uuid {
+        self.change.revision.appointment.id
+    }
+
     pub(super) fn has_events(&self) -> bool {
         !self.events.is_empty()
     }

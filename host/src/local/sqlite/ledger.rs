@@ -1,6 +1,7 @@
 //! The ports [`Ledger`] and [`Outbox`], each call handed to the country's writer or readers. Holds no SQL.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use citas_core::appointment::{CountryCode, Revision};
@@ -61,8 +62,17 @@ impl Ledger for SqliteLedger {
         self.write(code, Task::Change(Box::new(change))).await
     }
 
-    async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Revision>, Unavailable> {
-        self.ask(country, |connection| reads::appointment(connection, id)).await
+    async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Arc<Revision>>, Unavailable> {
+        let since = match self.latest.known(country, id) {
+            Ok(revision) => return Ok(Some(revision)),
+            Err(mark) => mark,
+        };
+        let Some((revision, bytes)) = self.ask(country, |connection| reads::appointment(connection, id)).await? else {
+            return Ok(None);
+        };
+        let revision = Arc::new(revision);
+        self.latest.remember(&revision, bytes, since);
+        Ok(Some(revision))
     }
 
     async fn revision(&self, country: CountryCode, id: Uuid, number: u32) -> Result<Option<Revision>, Unavailable> {

@@ -46,9 +46,10 @@ impl Readers {
     }
 }
 
-pub(super) fn appointment(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<Revision>> {
+/// The latest revision, and how many bytes its body has.
+pub(super) fn appointment(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<(Revision, usize)>> {
     let mut select = connection.prepare_cached("SELECT body FROM appointment WHERE id = ?")?;
-    select.query_row([id.as_bytes()], body).optional()
+    select.query_row([id.as_bytes()], |row| Ok((body(row)?, row.get_ref(0)?.as_str()?.len()))).optional()
 }
 
 pub(super) fn revision(connection: &Connection, id: Uuid, number: u32) -> rusqlite::Result<Option<Revision>> {

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::change::{Prepared, Refusal};
+use super::latest::Latest;
 use super::schema;
 
 /// Most writes in one transaction: what one of them waits for the others is bounded.
@@ -65,9 +66,15 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread, which owns `connection` from now on and wakes `changed` when the outbox has grown.
-    pub(super) fn start(country: CountryCode, connection: Connection, changed: Arc<Notify>) -> std::io::Result<Self> {
+    /// What it changes is no longer among the `latest`.
+    pub(super) fn start(
+        country: CountryCode,
+        connection: Connection,
+        changed: Arc<Notify>,
+        latest: Arc<Latest>,
+    ) -> std::io::Result<Self> {
         let (writes, waiting) = mpsc::channel(WAITING);
-        let work = Work { country, connection, changed };
+        let work = Work { country, connection, changed, latest };
         let thread = std::thread::Builder::new().name(format!("ledger-{country}")).spawn(move || work.run(waiting))?;
         Ok(Self { country, writes: Some(writes), thread: Some(thread) })
     }
@@ -96,6 +103,7 @@ struct Work {
     country: CountryCode,
     connection: Connection,
     changed: Arc<Notify>,
+    latest: Arc<Latest>,
 }
 
 impl Work {
@@ -104,6 +112,7 @@ impl Work {
         while waiting.blocking_recv_many(&mut writes, BATCH) > 0 {
             let (tasks, answers): (Vec<_>, Vec<_>) = writes.drain(..).map(|write| (write.task, write.answer)).unzip();
             let outcomes = self.commit(&tasks);
+            self.latest.forget(self.country, tasks.iter().filter_map(Task::change).map(Prepared::appointment));
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
                 // Whoever has gone away meanwhile does not need the answer.
                 let _ = answer.send(outcome);
@@ -240,7 +249,7 @@ mod tests {
 
     fn work(folder: &TempDir) -> Work {
         let connection = schema::open_writer(&folder.path().join("pe.db")).unwrap();
-        Work { country: "pe".parse().unwrap(), connection, changed: Arc::default() }
+        Work { country: "pe".parse().unwrap(), connection, changed: Arc::default(), latest: Arc::default() }
     }
 
     /// Books the appointment of that number, which takes `claim`.
