@@ -5,12 +5,12 @@ not do fails here as it would there.
 """
 
 import base64
+import email
 import hashlib
 import http.client
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -41,6 +41,11 @@ def eventually(what, found, seconds=30):
             return result
         time.sleep(0.1)
     raise AssertionError(f"within {seconds} seconds it never was so that {what}")
+
+
+def address():
+    """A mail address that nobody else has."""
+    return f"{secrets.token_hex(6)}@example.com"
 
 
 def binaries():
@@ -151,22 +156,21 @@ class Cloud:
         assert done.returncode == 0, f"citas {' '.join(map(str, arguments))}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def put_into_use(self, folder, country, version):
-        self.publish(folder)
-        self.promote(country, version)
-
     def publish(self, folder):
         self.citas("rules", "publish", folder, "--registry", self.outputs["Registry"])
 
     def promote(self, country, version):
         """Once its native code is there, as whoever promotes waits for it."""
-        s3 = self.client("s3")
-        bucket = self.outputs["Registry"].removeprefix("s3://")
+        eventually(f"{country} {version} is compiled", lambda: self.native(country, version), 120)
+        self.citas("rules", "promote", country, version, "--registry", self.outputs["Registry"])
+
+    def native(self, country, version):
+        """Where the version's native code is."""
+        s3, bucket = self.client("s3"), self.outputs["Registry"].removeprefix("s3://")
         manifest = s3.get_object(Bucket=bucket, Key=f"{country}/versions/{version}/manifest.json")["Body"].read()
         digest = json.loads(manifest)["digest"].removeprefix("sha256:")
-        native = lambda: s3.list_objects_v2(Bucket=bucket, Prefix="native/").get("Contents", [])
-        eventually(f"{country} {version} is compiled", lambda: any(digest in found["Key"] for found in native()), 120)
-        self.citas("rules", "promote", country, version, "--registry", self.outputs["Registry"])
+        found = s3.list_objects_v2(Bucket=bucket, Prefix="native/").get("Contents", [])
+        return [each["Key"] for each in found if digest in each["Key"]]
 
     # ── What was deployed ──
 
@@ -175,9 +179,11 @@ class Cloud:
         listed = self.client("lambda").list_functions()["Functions"]
         return {each["FunctionName"]: (each["CodeSha256"], each["LastModified"]) for each in listed}
 
-    def mails(self):
+    def mails_to(self, recipient):
         with urllib.request.urlopen(f"{self.endpoint}/_ministack/ses/messages") as answer:
-            return json.load(answer)["messages"]
+            accounts = json.load(answer)["messages"].values()
+        mails = [mail for account in accounts for mail in account if mail["To"] == [recipient]]
+        return [email.message_from_string(mail["BodyText"]) for mail in mails]
 
     def events(self, country):
         """The ids of the country's events that are or were in its outbox."""
@@ -193,15 +199,17 @@ class Cloud:
     def user(self, *groups):
         """Somebody who may sign in, as an administrator makes them."""
         cognito, pool = self.client("cognito-idp"), self.outputs["UserPoolId"]
-        email, password = f"{secrets.token_hex(4)}@example.com", f"Aa1-{secrets.token_urlsafe(16)}"
-        cognito.admin_create_user(UserPoolId=pool, Username=email, MessageAction="SUPPRESS",
-                                  UserAttributes=[{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"}])
-        cognito.admin_set_user_password(UserPoolId=pool, Username=email, Password=password, Permanent=True)
+        name, password = address(), f"Aa1-{secrets.token_urlsafe(16)}"
+        cognito.admin_create_user(UserPoolId=pool, Username=name, MessageAction="SUPPRESS")
+        cognito.admin_set_user_password(UserPoolId=pool, Username=name, Password=password, Permanent=True)
         for group in groups:
-            cognito.admin_add_user_to_group(UserPoolId=pool, Username=email, GroupName=group)
-        return email, password
+            cognito.admin_add_user_to_group(UserPoolId=pool, Username=name, GroupName=group)
+        return name, password
 
-    def sign_in(self, email, password, client=None, scopes=SCOPES):
+    def token(self, *groups):
+        return self.sign_in(*self.user(*groups))
+
+    def sign_in(self, name, password, client=None, scopes=SCOPES):
         """An access token by the authorization code grant with PKCE (RFC 7636), through the sign-in page."""
         client = client or self.outputs["ClientId"]
         verifier = secrets.token_urlsafe(48)
@@ -210,7 +218,7 @@ class Cloud:
             "response_type": "code", "client_id": client, "redirect_uri": self.outputs["CallbackUrl"], "scope": scopes,
             "state": "here", "code_challenge": challenge, "code_challenge_method": "S256",
         })).read().decode()
-        form = Form(page).fields | {"username": email, "password": password}
+        form = Form(page).fields | {"username": name, "password": password}
         back = self._open("/login", form).headers["Location"]
         assert back and back.startswith(self.outputs["CallbackUrl"]), back
         code = urllib.parse.parse_qs(urllib.parse.urlsplit(back).query)["code"][0]

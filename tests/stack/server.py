@@ -1,4 +1,4 @@
-"""ministack, and three things in which AWS is unlike it. It ends when its standard input does, however that ends."""
+"""ministack, and what our tests need of it that it has not. It ends when its standard input does, however that ends."""
 
 import base64
 import contextvars
@@ -11,6 +11,7 @@ from email.utils import parseaddr
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
+from ministack.services import ses_v2
 
 # Requests count as if they had come by TLS: there is none on this machine's loopback, and the policies that demand it
 # are in force.
@@ -47,6 +48,25 @@ def condition_key(key, context):
 
 
 iam_evaluator._resolve_condition_key = condition_key
+
+# What a request does to a table is narrowed by the partition keys that it names.
+context_of = iam_actions.dynamodb_service_context
+
+
+def with_leading_keys(body):
+    asked = json.loads(body or b"{}")
+    parts = [part for item in asked.get("TransactItems", []) for part in item.values()] or [asked]
+    named = [(part.get("Item") or part.get("Key") or {}).get("pk", {}).get("S") for part in parts]
+    return context_of(body) | {"dynamodb:leadingkeys": [key for key in named if key]}
+
+
+iam_actions.dynamodb_service_context = with_leading_keys
+
+# Of a raw mail it keeps the text. Tests read the whole of it, where its text would be.
+parsed = ses_v2._parse_raw_mime
+ses_v2._parse_raw_mime = lambda raw: parsed(raw) | {
+    "BodyParts": [{"ContentType": "text/plain", "Data": base64.b64decode(raw).decode()}]
+}
 
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 sys.argv = ["ministack"]
