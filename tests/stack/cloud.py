@@ -1,4 +1,4 @@
-"""An AWS of our own: a server that speaks it, the real templates deployed to it with `sam`, and what a client then does.
+"""An AWS of our own: a server that speaks it, the real templates deployed to it with `sam`, and what clients then do.
 
 Everything is started on a free port and ends with the tests. Policies are enforced (`AUTH=true`): what a function may
 not do fails here as it would there.
@@ -53,7 +53,7 @@ def binaries():
     named = os.environ.get("CITAS_BINARIES")
     if not named:
         raise RuntimeError(
-            "CITAS_BINARIES names no folder; `.ci/run` sets it to target/debug, where cargo builds the functions and the command"
+            "CITAS_BINARIES names no folder: `.ci/run` names target/debug, where cargo puts functions and command"
         )
     folder = (ROOT / named).resolve()
     missing = [name for name in FUNCTIONS + ["citas"] if not (folder / name).is_file()]

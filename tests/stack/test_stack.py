@@ -138,7 +138,10 @@ def test_an_expired_token_is_refused(cloud):
         token = cloud.token()
     finally:
         cognito.update_user_pool_client(**kept)
-    status = lambda: cloud.call("GET", "/v1/pe/appointments", token)[0]
+
+    def status():
+        return cloud.call("GET", "/v1/pe/appointments", token)[0]
+
     assert status() == 200
     eventually("the token has expired", lambda: status() == 401)
 
@@ -194,7 +197,7 @@ class Clients:
 
 def peru_with_a_holiday(folder, date):
     """The sources, with one more holiday in Peru 1.0.1."""
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns("target", ".git", ".venv", ".aws-sam", "data.*"))
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns("target", ".git", ".venv", ".aws-sam"))
     # What is compiled already need not be compiled again.
     (folder / "target").symlink_to(ROOT / "target")
     edit(folder / "countries/pe/Cargo.toml", r'^version = "1\.0\.0"', 'version = "1.0.1"')
@@ -223,7 +226,10 @@ def test_a_new_version_comes_into_force_while_everything_runs(cloud, tmp_path):
         cloud.promote("pe", "1.0.1")
         promoted = time.monotonic()
         other = next(HALF_HOURS)
-        refused = lambda: is_holiday(*cloud.call("POST", "/v1/pe/appointments", token, request("pe", date, other)))
+
+        def refused():
+            return is_holiday(*cloud.call("POST", "/v1/pe/appointments", token, request("pe", date, other)))
+
         eventually("the new holiday is kept", refused)
         took = time.monotonic() - promoted
     # Beside the interval, the time that a function takes to load the rules, and this machine to answer.
@@ -235,9 +241,9 @@ def test_a_new_version_comes_into_force_while_everything_runs(cloud, tmp_path):
 
 
 def test_a_third_country_is_its_own_stack_and_a_component(cloud):
-    platform = lambda: (
-        cloud.client("cloudformation").describe_stacks(StackName=PLATFORM)["Stacks"][0].get("LastUpdatedTime")
-    )
+    def platform():
+        return cloud.client("cloudformation").describe_stacks(StackName=PLATFORM)["Stacks"][0].get("LastUpdatedTime")
+
     before = cloud.functions(), platform()
     assert "xx" not in json.dumps(cloud.call("GET", "/v1/countries")[1])
     cloud.deploy_country("xx")
@@ -358,7 +364,10 @@ def an_event(cloud):
     )["SubscriptionArn"]
     try:
         assert does_relay(cloud)
-        heard = lambda: sqs.receive_message(QueueUrl=queue).get("Messages")
+
+        def heard():
+            return sqs.receive_message(QueueUrl=queue).get("Messages")
+
         return json.loads(eventually("the event is published", heard)[0]["Body"])
     finally:
         sns.unsubscribe(SubscriptionArn=subscription)

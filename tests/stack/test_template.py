@@ -52,7 +52,10 @@ def test_a_countrys_table_forgets_what_has_expired():
 
 def test_a_countrys_table_has_an_index_for_each_filter():
     table = properties("Table", COUNTRY)
-    key = lambda schema: [(each["AttributeName"], each["KeyType"]) for each in schema["KeySchema"]]
+
+    def key(schema):
+        return [(each["AttributeName"], each["KeyType"]) for each in schema["KeySchema"]]
+
     assert key(table) == [("pk", "HASH"), ("sk", "RANGE")]
     indexes = {index["IndexName"]: index for index in table["GlobalSecondaryIndexes"]}
     assert sorted(indexes) == ["doctor", "hospital", "owner", "patient", "phase"]
