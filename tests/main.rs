@@ -9,6 +9,7 @@ mod crash;
 mod faults_http;
 mod idempotency_http;
 mod ledger_contract;
+mod ledger_dynamo;
 mod ledger_sqlite;
 mod listing_http;
 mod mailer;

@@ -15,4 +15,5 @@ pub mod registry;
 pub mod rules;
 mod server;
 mod status;
+pub mod system;
 pub mod wiring;

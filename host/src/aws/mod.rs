@@ -2,7 +2,6 @@
 //!
 //! - [`clients`]: how AWS is spoken to
 //! - [`dynamo`]: the ledger
-//! - [`sns`]: the publisher
-//! - [`ses`]: the mailer
 
 pub mod clients;
+pub mod dynamo;

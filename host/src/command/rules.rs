@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use super::{Answer, Misuse, Outcome, chain};
 use crate::config::Folders;
-use crate::local::system::SystemClock;
 use crate::registry::folder::FolderRegistry;
 use crate::rules::{CountryFolder, WasmEngine, cases_in};
 use crate::status::{self, CountryStatus};
+use crate::system::SystemClock;
 
 #[derive(Subcommand)]
 pub enum Verb {
