@@ -7,6 +7,8 @@
 pub mod api;
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "aws")]
+mod aws_failure;
 pub mod background;
 pub mod command;
 pub mod config;

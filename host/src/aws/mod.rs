@@ -6,3 +6,5 @@
 //! - [`ses`]: the mailer
 
 pub mod clients;
+pub mod ses;
+pub mod sns;
