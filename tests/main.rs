@@ -2,6 +2,9 @@
 //! clients, its countries' teams and its operators meet it.
 
 mod access_http;
+mod aws_faults;
+mod aws_ses;
+mod aws_sns;
 mod booking_http;
 mod chaos;
 mod command;
@@ -20,6 +23,7 @@ mod protocol_http;
 mod races_http;
 mod registry_contract;
 mod registry_folder;
+mod registry_s3;
 mod rules_command;
 mod support;
 mod swap;

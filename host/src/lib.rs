@@ -7,9 +7,13 @@
 pub mod api;
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "aws")]
+mod aws_failure;
 pub mod background;
 pub mod command;
 pub mod config;
+#[cfg(feature = "aws")]
+pub mod functions;
 pub mod local;
 pub mod registry;
 pub mod rules;

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use aws_lambda_events::event::dynamodb::{Event as Stream, EventRecord};
-use aws_lambda_events::event::streams::DynamoDbEventResponse;
+use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use citas_core::event::Event;
 use citas_core::publisher::Publisher;
 
@@ -22,7 +22,9 @@ pub async fn relay(publisher: &dyn Publisher, stream: &Stream) -> DynamoDbEventR
         let taken = publish(publisher, &events).await;
         if taken < events.len() || (unreadable && events.is_empty()) {
             let failed = events.get(taken).map_or(first, |(record, _)| *record);
-            answer.add_failure(failed.change.sequence_number.clone().unwrap_or_default());
+            let mut failure = DynamoDbBatchItemFailure::default();
+            failure.item_identifier.clone_from(&failed.change.sequence_number);
+            answer.batch_item_failures.push(failure);
             return answer;
         }
         rest = &rest[events.len()..];
@@ -39,7 +41,8 @@ async fn publish(publisher: &dyn Publisher, events: &[(&EventRecord, Event)]) ->
     let results = publisher.publish(&batch).await;
     for (event, result) in batch.iter().zip(&results) {
         let outcome = if result.is_ok() { "published" } else { "failed" };
-        metrics::counter!("citas_events_total", "country" => event.country.to_string(), "outcome" => outcome).increment(1);
+        metrics::counter!("citas_events_total", "country" => event.country.to_string(), "outcome" => outcome)
+            .increment(1);
         if let Err(error) = result {
             tracing::warn!(country = %event.country, event = %event.id, %error, "an event is to be given again");
         }

@@ -47,7 +47,7 @@ pub async fn run(options: &Options) -> Outcome {
     let metrics = record_metrics()?;
     require_folder(&options.countries)?;
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)), "--port").await?;
-    let platform = Platform::open(&options.host)?;
+    let platform = Platform::open(&options.host).await?;
     let issuer = LocalIssuer::open(&options.host.folders.data)?;
     let mut background = Background::default();
     platform.follow_registry(&mut background).await;

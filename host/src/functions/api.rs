@@ -14,7 +14,9 @@ use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
 use citas_core::on_demand::OnDemand;
 use clap::Parser;
+use lambda_http::Adapter;
 use lambda_http::request::RequestContext;
+use lambda_runtime::Runtime;
 
 use super::rules::{RulesSettings, rules};
 use super::{Ended, Started, answer, ended};
@@ -60,7 +62,7 @@ async fn run() -> Ended {
         metrics: Box::new(String::new),
     });
     let router = router.layer(middleware::from_fn_with_state(on_demand, with_rules)).layer(middleware::from_fn(known));
-    answer(lambda_http::runtime(router), metrics).await
+    answer(Runtime::new(Adapter::from(router)), metrics).await
 }
 
 /// Has the rules that a request needs.

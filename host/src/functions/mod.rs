@@ -18,11 +18,13 @@ use aws_config::SdkConfig;
 use clap::Parser;
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{LambdaInvocation, Runtime, Service};
-use metrics_cloudwatch_embedded::{Builder, Collector, MetricsLayer};
+use metrics_cloudwatch_embedded::lambda::MetricsLayer;
+use metrics_cloudwatch_embedded::{Builder, Collector};
 use tracing_subscriber::EnvFilter;
 
 use crate::aws::clients;
-use crate::config::refuse_unknown_settings;
+use crate::config::{RegistryPlace, refuse_unknown_settings};
+use crate::registry::s3::S3Registry;
 
 /// CloudWatch's namespace of all metrics.
 const NAMESPACE: &str = "Citas";
@@ -61,6 +63,14 @@ where
     S: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
 {
     runtime.layer(TracingLayer::new()).layer(MetricsLayer::new(metrics)).run().await
+}
+
+/// Published rules, which functions have in a bucket.
+fn registry(place: &RegistryPlace, aws: &SdkConfig) -> Result<S3Registry, &'static str> {
+    let RegistryPlace::Bucket { bucket, prefix } = place else {
+        return Err("`CITAS_REGISTRY` names a bucket: s3://…");
+    };
+    Ok(S3Registry::new(aws_sdk_s3::Client::new(aws), bucket, prefix))
 }
 
 /// Says why a function could not start or go on.

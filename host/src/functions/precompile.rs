@@ -8,10 +8,12 @@ use citas_core::appointment::CountryCode;
 use citas_core::precompile::{NotCompiled, precompile};
 use citas_core::registry::Registry as _;
 use clap::Parser;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use semver::Version;
 
-use super::{Ended, Started, answer, ended};
+use super::{Ended, Started, answer, ended, registry};
+use crate::config::RegistryPlace;
 use crate::registry::s3::S3Registry;
 use crate::rules::WasmEngine;
 use crate::system::SystemClock;
@@ -19,8 +21,8 @@ use crate::system::SystemClock;
 #[derive(Parser)]
 struct Settings {
     /// Where published rules lie: `s3://bucket` or `s3://bucket/prefix`
-    #[arg(env = "CITAS_REGISTRY")]
-    registry: String,
+    #[arg(env = "CITAS_REGISTRY", value_parser = PathBufValueParser::new().try_map(RegistryPlace::try_from))]
+    registry: RegistryPlace,
     /// What is logged
     #[arg(long, env = "CITAS_LOG", default_value = "info")]
     log: String,
@@ -37,13 +39,13 @@ pub async fn main() -> ExitCode {
 
 async fn run() -> Ended {
     let Started { settings, aws, metrics } = Started::<Settings>::new(|settings| &settings.log).await?;
-    let registry = &S3Registry::at(&aws, &settings.registry)?;
+    let registry = &registry(&settings.registry, &aws)?;
     let compiler = &WasmEngine::portable()?;
     let handler = service_fn(move |event: LambdaEvent<S3Event>| async move {
         let versions = if event.payload.records.is_empty() {
             in_use(registry).await?
         } else {
-            let keys = event.payload.records.into_iter().filter_map(|record| record.s3.object.key);
+            let keys = event.payload.records.into_iter().filter_map(|record| record.s3.object.url_decoded_key);
             keys.filter_map(|key| registry.version_of(&key)).collect()
         };
         compile_all(registry, compiler, &versions).await
@@ -56,7 +58,8 @@ async fn in_use(registry: &S3Registry) -> Result<Vec<(CountryCode, Version)>, Fa
     let mut versions = Vec::new();
     for country in registry.countries().await? {
         let Some(channel) = registry.channel(country).await? else { continue };
-        versions.extend([Some(channel.current), channel.previous].into_iter().flatten().map(|version| (country, version)));
+        versions
+            .extend([Some(channel.current), channel.previous].into_iter().flatten().map(|version| (country, version)));
     }
     Ok(versions)
 }

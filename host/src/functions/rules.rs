@@ -10,17 +10,19 @@ use citas_core::follow::Follower;
 use citas_core::on_demand::OnDemand;
 use citas_core::swap::Swapper;
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
 
-use crate::registry::s3::S3Registry;
-use crate::rules::{NoEngine, WasmEngine};
+use super::registry;
+use crate::config::RegistryPlace;
+use crate::rules::WasmEngine;
 use crate::system::SystemClock;
 
 /// Where the rules are, and how soon a change is noticed.
 #[derive(Args, Clone, Debug)]
 pub(super) struct RulesSettings {
     /// Where published rules lie: `s3://bucket` or `s3://bucket/prefix`
-    #[arg(env = "CITAS_REGISTRY")]
-    registry: String,
+    #[arg(env = "CITAS_REGISTRY", value_parser = PathBufValueParser::new().try_map(RegistryPlace::try_from))]
+    registry: RegistryPlace,
     /// How often a country's channel is looked at while there are requests, in seconds
     #[arg(long, env = "CITAS_REFRESH_SECONDS", default_value_t = 30)]
     refresh_seconds: u64,
@@ -32,10 +34,10 @@ pub(super) fn rules(
     aws: &SdkConfig,
     catalogue: &Arc<Catalogue>,
 ) -> Result<OnDemand, Box<dyn std::error::Error + Send + Sync>> {
-    let registry = Arc::new(S3Registry::at(aws, &settings.registry)?);
-    let engine: Result<WasmEngine, NoEngine> = WasmEngine::new();
+    let registry = Arc::new(registry(&settings.registry, aws)?);
+    let engine = Arc::new(WasmEngine::new()?);
     // An instance has one request at a time.
-    let swapper = Arc::new(Swapper::new(Arc::new(engine?), catalogue.clone(), Arc::new(SystemClock), 1));
+    let swapper = Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), 1));
     let interval = Duration::from_secs(settings.refresh_seconds);
     let followed = registry.clone();
     let follower = move || Follower::new(followed.clone(), swapper.clone(), Some(followed.clone()));
