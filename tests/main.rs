@@ -5,6 +5,7 @@ mod access_http;
 mod aws_faults;
 mod aws_ses;
 mod aws_sns;
+mod aws_steps;
 mod booking_http;
 mod chaos;
 mod command;

@@ -46,7 +46,7 @@ pub async fn main() -> ExitCode {
 async fn run() -> Ended {
     let Started { settings, aws, metrics } = Started::<Settings>::new(|settings| &settings.log).await?;
     let catalogue = Arc::new(Catalogue::default());
-    let ledger = Arc::new(DynamoLedger::new(&aws, &settings.tables));
+    let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));
     let on_demand = Arc::new(rules(&settings.rules, &aws, &catalogue)?);
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
     let router = api::router(Api {

@@ -45,7 +45,7 @@ async fn run() -> Ended {
     let Started { settings, aws, metrics } = Started::<Settings>::new(|settings| &settings.log).await?;
     let catalogue = Arc::new(Catalogue::default());
     let on_demand = &rules(&settings.rules, &aws, &catalogue)?;
-    let ledger = Arc::new(DynamoLedger::new(&aws, &settings.tables));
+    let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));
     let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));
     let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from);
     let handler = service_fn(move |event: LambdaEvent<SqsEvent>| async move {

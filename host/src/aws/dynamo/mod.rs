@@ -22,7 +22,6 @@ mod pages;
 
 use std::fmt;
 
-use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::error::DisplayErrorContext;
@@ -40,9 +39,9 @@ pub struct DynamoLedger {
 impl DynamoLedger {
     /// Over tables whose names start with `prefix`, which are there already.
     #[must_use]
-    pub fn new(configuration: &SdkConfig, prefix: &str) -> Self {
-        let configuration = Builder::from(configuration).retry_classifier(change::TryAgain).build();
-        Self { client: Client::from_conf(configuration), prefix: prefix.to_owned() }
+    pub fn new(configuration: Builder, prefix: &str) -> Self {
+        let client = Client::from_conf(configuration.retry_classifier(change::TryAgain).build());
+        Self { client, prefix: prefix.to_owned() }
     }
 
     fn table(&self, country: CountryCode) -> String {
