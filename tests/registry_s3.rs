@@ -170,8 +170,7 @@ async fn an_answer_that_breaks_off_or_stalls_is_no_artefact() {
     let bucket = peru().await;
     for fault in [Fault::Half, Fault::Stalled] {
         let during = fault.clone();
-        let faults =
-            Faults::when(move |_, request| request.uri().contains("rules.wasm").then(|| during.clone()));
+        let faults = Faults::when(move |_, request| request.uri().contains("rules.wasm").then(|| during.clone()));
         let begun = Instant::now();
         let broken = bucket.through(&faults).fetch(pe(), &version("1.0.0")).await.unwrap_err().to_string();
         assert!(broken.contains("`pe/versions/1.0.0/rules.wasm`"), "{fault:?}: {broken}");

@@ -163,9 +163,8 @@ mod tests {
     #[cfg(feature = "aws")]
     #[test]
     fn a_registry_in_s3_is_a_bucket_and_perhaps_a_prefix() {
-        let place = |bucket: &str, prefix: &str| {
-            Ok(RegistryPlace::Bucket { bucket: bucket.into(), prefix: prefix.into() })
-        };
+        let place =
+            |bucket: &str, prefix: &str| Ok(RegistryPlace::Bucket { bucket: bucket.into(), prefix: prefix.into() });
         assert_eq!(registry(&["--registry", "s3://rules"]), place("rules", ""));
         assert_eq!(registry(&["--registry", "s3://rules/"]), place("rules", ""));
         assert_eq!(registry(&["--registry", "s3://rules.example/citas/test/"]), place("rules.example", "citas/test"));

@@ -118,8 +118,10 @@ fn outcome(answer: &PublishBatchOutput, id: &str) -> Result<(), NotPublished> {
         return Ok(());
     }
     let refused = answer.failed().iter().find(|refused| refused.id() == id);
-    Err(NotPublished(refused.map_or_else(
-        || "SNS says nothing of it".into(),
-        |refused| format!("SNS answers {} for it", refused.code()),
-    )))
+    Err(NotPublished(
+        refused.map_or_else(
+            || "SNS says nothing of it".into(),
+            |refused| format!("SNS answers {} for it", refused.code()),
+        ),
+    ))
 }

@@ -141,9 +141,11 @@ impl Files {
             return Err(exists());
         }
         // What decides between two who come at once is the rename, which takes no folder that holds something.
-        write_version(&self.path(&layout::versions(country)), &target, artifact).map_err(|error| match error.kind() {
-            ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists => exists(),
-            _ => unavailable(&error),
+        write_version(&self.path(&layout::versions(country)), &target, artifact).map_err(|error| {
+            match error.kind() {
+                ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists => exists(),
+                _ => unavailable(&error),
+            }
         })?;
         self.sync_parents(country).map_err(|error| unavailable(&error))
     }

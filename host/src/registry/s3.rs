@@ -311,7 +311,7 @@ fn status<E>(error: &SdkError<E, HttpResponse>) -> u16 {
 
 /// Whether there is nothing under the key. Where there is no bucket, that is another matter.
 fn is_absence<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    status(error) == 404 && error.code() != Some("NoSuchBucket")
+    error.code() == Some("NoSuchKey")
 }
 
 fn unavailable<E: ProvideErrorMetadata + std::error::Error + 'static>(
