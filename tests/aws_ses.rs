@@ -2,7 +2,6 @@
 
 use aws_config::SdkConfig;
 use aws_sdk_sesv2::Client;
-use aws_smithy_http_client::test_util::capture_request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use citas::aws::ses::SesMailer;
@@ -45,15 +44,16 @@ fn text_html_and_invitation_go_out_as_they_were_composed() {
     let (id, message) = (file.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read(&file).unwrap());
     let mail = Mail { id: id.clone(), from: SENDER.into(), to: spooled.to.clone(), message };
 
-    let (client, request) = capture_request(None);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let config = aws().load().await.into_builder().http_client(client).build();
-        // The answer is empty; what matters here is the question.
-        let _ = mailer(&config).send(&mail).await;
+    let (sender, asked) = std::sync::mpsc::channel::<Value>();
+    let faults = Faults::when(move |_, request| {
+        sender.send(serde_json::from_slice(request.body().bytes().unwrap()).unwrap()).unwrap();
+        Some(Fault::Answer(200, r#"{ "MessageId": "1" }"#.into()))
     });
-    let request = request.expect_request();
-    let mut asked: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+    host.block_on(async {
+        let config = faults.over(&aws().load().await);
+        mailer(&config).send(&mail).await.unwrap();
+    });
+    let mut asked = asked.recv().unwrap();
     let raw = asked["Content"]["Raw"]["Data"].take();
     let tag = id.replace('.', "_");
     let expected = json!({
