@@ -8,7 +8,7 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryPartition;
 use citas::registry::s3::S3Registry;
-use citas_core::registry::{Artifact, Registry, RegistryError};
+use citas_core::registry::{Artifact, Natives as _, Registry, RegistryError};
 use futures::{StreamExt as _, stream};
 
 use crate::registry_contract::{artifact, channel, registry_contract, version};
@@ -87,7 +87,7 @@ async fn the_keys_are_those_of_the_folder_below_the_prefix() {
     let registry = S3Registry::new(bucket.client.clone(), &bucket.name, "citas/test");
     registry.publish(&first()).await.unwrap();
     registry.set_channel(pe(), None, &channel("1.0.0", None, 1)).await.unwrap();
-    registry.put_native("wasmtime-48", "sha256:ab", b"code".to_vec()).await.unwrap();
+    registry.put_native("wasmtime-48", "sha256:ab", b"code").await.unwrap();
     let expected = [
         "citas/test/native/wasmtime-48/sha256:ab.cwasm",
         "citas/test/pe/channel.json",
@@ -210,9 +210,9 @@ async fn native_code_is_what_was_written_or_none() {
     let registry = bucket.registry();
     assert_eq!(registry.native("engine", "sha256:ab").await.unwrap(), None);
     let code: Vec<u8> = (0..=255).cycle().take(300_000).collect();
-    registry.put_native("engine", "sha256:ab", code.clone()).await.unwrap();
+    registry.put_native("engine", "sha256:ab", &code).await.unwrap();
     assert_eq!(registry.native("engine", "sha256:ab").await.unwrap(), Some(code.clone()));
-    registry.put_native("engine", "sha256:ab", code.clone()).await.unwrap();
+    registry.put_native("engine", "sha256:ab", &code).await.unwrap();
     assert_eq!(registry.native("other", "sha256:ab").await.unwrap(), None);
 
     let key = "native/engine/sha256:ab.cwasm";

@@ -10,8 +10,19 @@ use lettre::message::Mailbox;
 const PREFIX: &str = "CITAS_";
 
 /// The variables that there are.
-const KNOWN: [&str; 7] =
-    ["CITAS_AUDIENCE", "CITAS_DATA", "CITAS_ISSUER", "CITAS_LOG", "CITAS_MAIL_FROM", "CITAS_REGISTRY", "CITAS_SMTP"];
+const KNOWN: [&str; 11] = [
+    "CITAS_AUDIENCE",
+    "CITAS_CONFIGURATION_SET",
+    "CITAS_DATA",
+    "CITAS_ISSUER",
+    "CITAS_LOG",
+    "CITAS_MAIL_FROM",
+    "CITAS_REFRESH_SECONDS",
+    "CITAS_REGISTRY",
+    "CITAS_SMTP",
+    "CITAS_TABLES",
+    "CITAS_TOPIC",
+];
 
 /// A variable that is not there to be set.
 #[derive(Debug, thiserror::Error)]

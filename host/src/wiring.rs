@@ -9,11 +9,12 @@ use std::time::Duration;
 use citas_core::access::TokenVerifier;
 use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
+use citas_core::follow::Follower;
 use citas_core::mailer::Mailer;
 use citas_core::notifier::Notifier;
 use citas_core::registry::Registry;
 use citas_core::relay::Relay;
-use citas_core::swap::{Follower, Swapper};
+use citas_core::swap::Swapper;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -26,11 +27,11 @@ use crate::local::publisher::InProcessPublisher;
 use crate::local::smtp::{NotAServer, SmtpMailer};
 use crate::local::spool::SpoolMailer;
 use crate::local::sqlite::{OpenError, SqliteLedger};
-use crate::local::system::{SystemClock, UuidIds};
 use crate::registry::folder::FolderRegistry;
 use crate::rules::{NoEngine, WasmEngine};
 use crate::server::Server;
 use crate::status::StatusFile;
+use crate::system::{SystemClock, UuidIds};
 
 /// How often a registry in a folder is looked at.
 const FOLDER_INTERVAL: Duration = Duration::from_millis(500);
@@ -116,7 +117,7 @@ impl Platform {
 
     /// Follows the registry from now on; the first look is over when this returns.
     pub async fn follow_registry(&self, background: &mut Background) {
-        let mut follower = Follower::new(self.registry.clone(), self.swapper.clone());
+        let mut follower = Follower::new(self.registry.clone(), self.swapper.clone(), None);
         let interval = self.registry_interval;
         follower.look().await;
         background.start("following the registry", async move {

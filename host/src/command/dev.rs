@@ -22,8 +22,8 @@ use super::{Answer, Misuse, Outcome, booking_line, chain, log};
 use crate::background::Background;
 use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
-use crate::local::system::SystemClock;
 use crate::rules::CountryFolder;
+use crate::system::SystemClock;
 use crate::wiring::{Identity, Platform, record_metrics};
 
 /// How long the sources must be at rest before they are built: editors write a file in several steps.

@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 
 use super::{Answer, Misuse, Outcome, chain};
 use crate::config::Folders;
-use crate::local::system::SystemClock;
 use crate::rules::{CountryFolder, WasmEngine, cases_in};
 use crate::status::{self, CountryStatus};
+use crate::system::SystemClock;
 use crate::wiring;
 
 #[derive(Subcommand)]

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{Answer, Outcome};
 use crate::local::issuer::LocalIssuer;
-use crate::local::system::SystemClock;
+use crate::system::SystemClock;
 
 #[derive(Args)]
 pub struct Options {

@@ -23,7 +23,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use citas_core::appointment::CountryCode;
-use citas_core::registry::{Artifact, Channel, Manifest, Registry, RegistryError, digest};
+use citas_core::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use semver::Version;
 
@@ -83,31 +83,12 @@ impl S3Registry {
         Self { client, bucket: bucket.to_owned(), prefix, channels: Mutex::default() }
     }
 
-    /// The native code that `precompile` made of the component with this digest, for this engine.
-    ///
-    /// # Errors
-    /// When its bytes are not those that were written, or the bucket does not answer.
-    pub async fn native(&self, engine: &str, component: &str) -> Result<Option<Vec<u8>>, RegistryError> {
-        let key = layout::native(engine, component);
-        let Found::Object(Object { digest: promised, bytes, .. }) = self.get(&key, None).await? else {
-            return Ok(None);
-        };
-        let found = digest(&bytes);
-        if promised.as_ref() == Some(&found) {
-            return Ok(Some(bytes));
-        }
-        let promised = promised.as_deref().unwrap_or("none");
-        let cause = format!("its digest is {found} and was {promised} when it was written: it is damaged or altered");
-        Err(RegistryError::Unreadable { key, cause })
-    }
-
-    /// Keeps native code, over what there may be of it.
-    ///
-    /// # Errors
-    /// When the bucket does not answer.
-    pub async fn put_native(&self, engine: &str, component: &str, code: Vec<u8>) -> Result<(), RegistryError> {
-        let key = layout::native(engine, component);
-        if self.put(&key, code, If::Always).await? { Ok(()) } else { Err(contended(&key)) }
+    /// The version whose manifest lies under this key of the bucket.
+    #[must_use]
+    pub fn version_of(&self, key: &str) -> Option<(CountryCode, Version)> {
+        let (country, version) = key.strip_prefix(&self.prefix)?.split_once("/versions/")?;
+        let version = version.strip_suffix(MANIFEST)?.strip_suffix('/')?;
+        Some((country.parse().ok()?, version.parse().ok()?))
     }
 
     /// The channel as it is now, and its entity tag.
@@ -302,6 +283,36 @@ impl Registry for S3Registry {
         let file = |name| self.file(country, version, name);
         let (component, cases) = futures::try_join!(file(COMPONENT), file(CASES))?;
         layout::artifact(country, version, &manifest.bytes, component, cases)
+    }
+
+    async fn manifest(&self, country: CountryCode, version: &Version) -> Result<Manifest, RegistryError> {
+        let key = layout::file(country, version, MANIFEST);
+        match self.get(&key, None).await? {
+            Found::Object(object) => parse(&key, &object.bytes),
+            _ => Err(RegistryError::Absent { country, version: version.clone() }),
+        }
+    }
+}
+
+#[async_trait]
+impl Natives for S3Registry {
+    async fn native(&self, engine: &str, component: &str) -> Result<Option<Vec<u8>>, RegistryError> {
+        let key = layout::native(engine, component);
+        let Found::Object(Object { digest: promised, bytes, .. }) = self.get(&key, None).await? else {
+            return Ok(None);
+        };
+        let found = digest(&bytes);
+        if promised.as_ref() == Some(&found) {
+            return Ok(Some(bytes));
+        }
+        let promised = promised.as_deref().unwrap_or("none");
+        let cause = format!("its digest is {found} and was {promised} when it was written: it is damaged or altered");
+        Err(RegistryError::Unreadable { key, cause })
+    }
+
+    async fn put_native(&self, engine: &str, component: &str, code: &[u8]) -> Result<(), RegistryError> {
+        let key = layout::native(engine, component);
+        if self.put(&key, code.to_vec(), If::Always).await? { Ok(()) } else { Err(contended(&key)) }
     }
 }
 

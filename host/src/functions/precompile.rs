@@ -1,0 +1,85 @@
+//! The function `precompile`: from a published component to native code. An upload starts it; invoked with `{}`, it sees to
+//! every version that is in use or was before, as after a change of the engine.
+
+use std::process::ExitCode;
+
+use aws_lambda_events::event::s3::S3Event;
+use citas_core::appointment::CountryCode;
+use citas_core::precompile::{NotCompiled, precompile};
+use citas_core::registry::Registry as _;
+use clap::Parser;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
+use lambda_runtime::{LambdaEvent, Runtime, service_fn};
+use semver::Version;
+
+use super::{Ended, Started, answer, ended, registry};
+use crate::config::RegistryPlace;
+use crate::registry::s3::S3Registry;
+use crate::rules::WasmEngine;
+use crate::system::SystemClock;
+
+#[derive(Parser)]
+struct Settings {
+    /// Where published rules lie: `s3://bucket` or `s3://bucket/prefix`
+    #[arg(env = "CITAS_REGISTRY", value_parser = PathBufValueParser::new().try_map(RegistryPlace::try_from))]
+    registry: RegistryPlace,
+    /// What is logged
+    #[arg(long, env = "CITAS_LOG", default_value = "info")]
+    log: String,
+}
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs it.
+#[must_use]
+#[tokio::main(flavor = "current_thread")]
+pub async fn main() -> ExitCode {
+    ended(run().await)
+}
+
+async fn run() -> Ended {
+    let Started { settings, aws, metrics } = Started::<Settings>::new(|settings| &settings.log).await?;
+    let registry = &registry(&settings.registry, &aws)?;
+    let compiler = &WasmEngine::portable()?;
+    let handler = service_fn(move |event: LambdaEvent<S3Event>| async move {
+        let versions = if event.payload.records.is_empty() {
+            in_use(registry).await?
+        } else {
+            let keys = event.payload.records.into_iter().filter_map(|record| record.s3.object.url_decoded_key);
+            keys.filter_map(|key| registry.version_of(&key)).collect()
+        };
+        compile_all(registry, compiler, &versions).await
+    });
+    answer(Runtime::new(handler), metrics).await
+}
+
+/// The version in use in each country, and the one that a rollback goes to.
+async fn in_use(registry: &S3Registry) -> Result<Vec<(CountryCode, Version)>, Failed> {
+    let mut versions = Vec::new();
+    for country in registry.countries().await? {
+        let Some(channel) = registry.channel(country).await? else { continue };
+        versions
+            .extend([Some(channel.current), channel.previous].into_iter().flatten().map(|version| (country, version)));
+    }
+    Ok(versions)
+}
+
+/// A refusal is the country team's to read and is not tried again; what may pass is.
+async fn compile_all(
+    registry: &S3Registry,
+    compiler: &WasmEngine,
+    versions: &[(CountryCode, Version)],
+) -> Result<(), Failed> {
+    for (country, version) in versions {
+        match precompile(registry, registry, compiler, &SystemClock, (*country, version)).await {
+            Ok(()) => {}
+            Err(NotCompiled::Refused(refusal)) => {
+                metrics::counter!("citas_rules_swaps_total", "country" => country.to_string(), "outcome" => "refused")
+                    .increment(1);
+                tracing::warn!(%country, %version, why = %refusal, "refused: it cannot come into force");
+            }
+            Err(passing) => return Err(passing.into()),
+        }
+    }
+    Ok(())
+}
