@@ -30,9 +30,15 @@ const PASSING: [Fault; 6] = [
     Fault::Silence,
 ];
 
-/// Each fault with each of the first `steps` requests.
-fn table(steps: usize) -> impl Iterator<Item = (usize, Fault)> {
+/// Each passing fault at each of the first `steps` requests.
+fn passing(steps: usize) -> impl Iterator<Item = (usize, Fault)> {
     (0..steps).flat_map(|step| PASSING.map(|fault| (step, fault)))
+}
+
+/// Each fault at each of them, to last.
+fn lasting(steps: usize) -> impl Iterator<Item = (usize, Fault)> {
+    let broken_answers = (0..steps).flat_map(|step| [Fault::Half, Fault::Stalled].map(|fault| (step, fault)));
+    passing(steps).chain(broken_answers)
 }
 
 /// Quota for retries that nobody else uses up.
@@ -76,7 +82,7 @@ mod registry {
         let (quiet, listening) = (bucket().await, Faults::none());
         story(&registry(&quiet, &listening).await).await.unwrap();
         assert_eq!(listening.heard().len(), STEPS);
-        join_all(table(STEPS).map(async |(step, fault)| {
+        join_all(passing(STEPS).map(async |(step, fault)| {
             let registry = registry(&bucket().await, &Faults::at(step, fault.clone())).await;
             story(&registry).await.unwrap_or_else(|error| panic!("{fault:?} at {step}: {error}"));
         }))
@@ -85,7 +91,7 @@ mod registry {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_does_not_pass_is_said_and_leaves_nothing_half() {
-        join_all(table(STEPS).map(async |(step, fault)| {
+        join_all(lasting(STEPS).map(async |(step, fault)| {
             let bucket = bucket().await;
             let failed = story(&registry(&bucket, &Faults::from(step, fault.clone())).await).await;
             assert!(matches!(failed, Err(RegistryError::Unavailable(_))), "{fault:?} from {step}: {failed:?}");
@@ -120,7 +126,7 @@ mod publisher {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_passes_is_not_noticed() {
         let events: Vec<Event> = (0..12).map(event).collect();
-        join_all(table(2).map(async |(step, fault)| {
+        join_all(passing(2).map(async |(step, fault)| {
             let topic = Topic::new().await;
             let answers = publisher(&topic, &Faults::at(step, fault.clone())).publish(&events).await;
             assert!(answers.len() == events.len() && answers.iter().all(Result::is_ok), "{fault:?}: {answers:?}");
@@ -132,7 +138,7 @@ mod publisher {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_does_not_pass_is_said_and_is_heard_when_it_is_given_again() {
         let events: Vec<Event> = (0..12).map(event).collect();
-        join_all(table(2).map(async |(step, fault)| {
+        join_all(lasting(2).map(async |(step, fault)| {
             let topic = Topic::new().await;
             let answers = publisher(&topic, &Faults::from(step, fault.clone())).publish(&events).await;
             let failed = events.iter().zip(&answers).filter(|(_, answer)| answer.is_err());
@@ -158,7 +164,9 @@ mod mailer {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_passes_is_not_noticed() {
-        join_all(table(1).map(async |(step, fault)| {
+        // Of silence nobody knows whether it was sent; only the queue tries that again.
+        let passing = passing(1).filter(|(_, fault)| !matches!(fault, Fault::Silence));
+        join_all(passing.map(async |(step, fault)| {
             let recipient = format!("{}@example.com", unique("ana"));
             send(&recipient, &Faults::at(step, fault.clone()))
                 .await
@@ -172,7 +180,7 @@ mod mailer {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_does_not_pass_may_be_tried_later() {
-        join_all(table(1).map(async |(step, fault)| {
+        join_all(lasting(1).map(async |(step, fault)| {
             let recipient = format!("{}@example.com", unique("ana"));
             let begun = std::time::Instant::now();
             let failed = send(&recipient, &Faults::from(step, fault.clone())).await;

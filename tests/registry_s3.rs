@@ -13,8 +13,12 @@ use futures::{StreamExt as _, stream};
 
 use crate::registry_contract::{artifact, channel, registry_contract, version};
 use crate::support::appointments::pe;
+use crate::support::components::{component, folder};
+use crate::support::eventually::eventually;
 use crate::support::faults::{Fault, Faults};
 use crate::support::ministack::{aws, unique};
+use crate::support::process::{Process, citas, token};
+use crate::support::requests;
 
 mod contract {
     use super::*;
@@ -223,20 +227,18 @@ async fn native_code_is_what_was_written_or_none() {
     }
 }
 
-/// `citas rules` on a bucket.
-fn rules(bucket: &Bucket, arguments: &[&str]) -> Output {
-    let data = tempfile::tempdir().unwrap();
-    let place = format!("s3://{}", bucket.name);
-    Command::new(env!("CARGO_BIN_EXE_citas"))
-        .arg("rules")
-        .args(arguments)
-        .args(["--registry", &place, "--data", data.path().to_str().unwrap()])
+/// A command line whose registry is the bucket.
+fn on<'a>(bucket: &Bucket, command: &'a mut Command) -> &'a mut Command {
+    command
+        .args(["--registry", &format!("s3://{}", bucket.name)])
         .env("AWS_ENDPOINT_URL", bucket.config.endpoint_url().unwrap())
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test")
-        .output()
-        .unwrap()
+}
+
+fn rules(bucket: &Bucket, arguments: &[&str]) -> Output {
+    on(bucket, &mut citas(&[&["rules"], arguments].concat())).output().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,4 +258,30 @@ async fn the_command_puts_a_version_of_a_bucket_into_use_and_takes_it_back() {
     }
     let said = String::from_utf8(rules(&bucket, &["status"]).stdout).unwrap();
     assert!(said.contains("pe: 1.0.0 to be in use") && said.contains("published: 1.0.0, 1.1.0"), "{said}");
+}
+
+#[test]
+fn a_host_on_a_bucket_takes_up_what_is_put_into_use() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let bucket = runtime.block_on(Bucket::new());
+    let put_into_use = |country: &str| {
+        let files = tempfile::tempdir().unwrap();
+        let (file, cases) = (files.path().join("rules.wasm"), folder(country).join("cases"));
+        std::fs::write(&file, component(country)).unwrap();
+        let [file, cases] = [&file, &cases].map(|path| path.to_str().unwrap());
+        for arguments in [&["publish", file, "--cases", cases][..], &["promote", country, "1.0.0"]] {
+            let done = rules(&bucket, arguments);
+            assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        }
+    };
+    put_into_use("xx");
+    let data = tempfile::tempdir().unwrap();
+    let there = data.path().to_str().unwrap();
+    let host = Process::spawn(on(&bucket, &mut citas(&["serve", "--listen", "127.0.0.1:0", "--data", there])));
+    let ana = host.client(&token(data.path(), &[]));
+    ana.get("/v1/xx/schema").expect(200);
+    ana.get("/v1/pe/schema").expect(404);
+    put_into_use("pe");
+    eventually("Peru is in force", Duration::from_secs(30), || (ana.get("/v1/pe/schema").status == 200).then_some(()));
+    ana.booked("pe", &requests::pe(1));
 }

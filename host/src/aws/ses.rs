@@ -6,10 +6,11 @@
 //!
 //! SES puts a Message-ID of its own in place of ours, so the mail's id goes along as the message tag `mail`, which SES's own
 //! events carry, and in the header `X-Citas-Mail`, which the recipient's copy does. SES knows no idempotency: where its
-//! answer is lost, trying again repeats the mail.
+//! answer is lost, trying again repeats the mail. So that slowness repeats none, one attempt may take all the time there is.
 
 use async_trait::async_trait;
 use aws_sdk_sesv2::Client;
+use aws_sdk_sesv2::config::timeout::TimeoutConfig;
 use aws_sdk_sesv2::error::SdkError;
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::primitives::Blob;
@@ -35,6 +36,13 @@ impl SesMailer {
     pub fn new(client: Client, configuration_set: impl Into<String>) -> Self {
         Self { client, configuration_set: configuration_set.into() }
     }
+
+    fn patience(&self) -> TimeoutConfig {
+        let whole = self.client.config().timeout_config().and_then(TimeoutConfig::operation_timeout);
+        let mut timeouts = TimeoutConfig::builder();
+        timeouts.set_operation_timeout(whole).set_operation_attempt_timeout(whole);
+        timeouts.build()
+    }
 }
 
 #[async_trait]
@@ -52,7 +60,9 @@ impl Mailer for SesMailer {
             .content(EmailContent::builder().raw(raw).build())
             .configuration_set_name(&self.configuration_set)
             .email_tags(tag);
-        request.send().await.map(|_| ()).map_err(|error| verdict(&error, &mail.from))
+        let patient = aws_sdk_sesv2::Config::builder().timeout_config(self.patience());
+        let sent = request.customize().config_override(patient).send().await;
+        sent.map(|_| ()).map_err(|error| verdict(&error, &mail.from))
     }
 }
 

@@ -98,15 +98,13 @@ impl Message {
 fn batches(messages: impl Iterator<Item = Message>) -> Vec<Vec<Message>> {
     let (mut batches, mut size) = (Vec::<Vec<Message>>::new(), 0);
     for message in messages {
-        match batches.last_mut().filter(|batch| batch.len() < MOST && size + message.size() <= LARGEST) {
-            Some(batch) => {
-                size += message.size();
-                batch.push(message);
-            }
-            None => {
-                size = message.size();
-                batches.push(vec![message]);
-            }
+        let length = message.size();
+        if let Some(batch) = batches.last_mut().filter(|batch| batch.len() < MOST && size + length <= LARGEST) {
+            size += length;
+            batch.push(message);
+        } else {
+            size = length;
+            batches.push(vec![message]);
         }
     }
     batches

@@ -137,7 +137,7 @@ impl S3Registry {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        Err(RegistryError::Unavailable(format!("others were writing `{key}` each time; try again")))
+        Err(contended(key))
     }
 
     /// Whether it was written; not when the condition does not hold, or another write of the key is under way.
@@ -305,13 +305,14 @@ impl Natives for S3Registry {
         if promised.as_ref() == Some(&found) {
             return Ok(Some(bytes));
         }
-        let promised = promised.unwrap_or_else(|| "nothing".into());
-        let cause = format!("its digest is {found} where it was written with {promised}: it is damaged or altered");
+        let promised = promised.as_deref().unwrap_or("none");
+        let cause = format!("its digest is {found} and was {promised} when it was written: it is damaged or altered");
         Err(RegistryError::Unreadable { key, cause })
     }
 
     async fn put_native(&self, engine: &str, component: &str, code: &[u8]) -> Result<(), RegistryError> {
-        self.put(&layout::native(engine, component), code.to_vec(), If::Always).await.map(|_| ())
+        let key = layout::native(engine, component);
+        if self.put(&key, code.to_vec(), If::Always).await? { Ok(()) } else { Err(contended(&key)) }
     }
 }
 
@@ -322,7 +323,11 @@ fn status<E>(error: &SdkError<E, HttpResponse>) -> u16 {
 
 /// Whether there is nothing under the key. Where there is no bucket, that is another matter.
 fn is_absence<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    status(error) == 404 && error.code() != Some("NoSuchBucket")
+    error.code() == Some("NoSuchKey")
+}
+
+fn contended(key: &str) -> RegistryError {
+    RegistryError::Unavailable(format!("others are writing `{key}`; try again"))
 }
 
 fn unavailable<E: ProvideErrorMetadata + std::error::Error + 'static>(
