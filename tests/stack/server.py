@@ -18,6 +18,17 @@ from ministack.services import ses_v2
 pin = app.pin_request_origin
 app.pin_request_origin = lambda address, secure: pin(address, True)
 
+# Whoever may publish may publish several at once: there is no action of its own for it.
+action_of = iam_actions.extract_iam_action
+
+
+def action(*asked, **more):
+    found = action_of(*asked, **more)
+    return "sns:Publish" if found == "sns:PublishBatch" else found
+
+
+iam_actions.extract_iam_action = action
+
 # Whoever sends a mail is authorised on the sender's identity, with its address in `ses:FromAddress`.
 sender = contextvars.ContextVar("sender", default=None)
 resource_of = iam_actions._ses_v2_resource_arn

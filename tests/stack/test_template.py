@@ -356,6 +356,14 @@ def test_what_holds_events_is_encrypted_with_our_key():
     assert [each["Action"] for each in service] == [["kms:Decrypt", "kms:GenerateDataKey"]]
 
 
+def test_the_key_is_used_by_nobody_outside_the_account():
+    for statement in properties("Key")["KeyPolicy"]["Statement"]:
+        if statement["Principal"] == {"AWS": "*"}:
+            assert statement["Condition"]["StringEquals"]["kms:CallerAccount"] == "123456789012"
+        else:
+            assert statement["Principal"] in [{"AWS": "arn:aws:iam::123456789012:root"}, {"Service": "sns.amazonaws.com"}]
+
+
 def test_what_is_not_delivered_is_kept():
     dead = "{DeadLetters.Arn}"
     assert properties("NoticesSubscription")["RedrivePolicy"] == {"deadLetterTargetArn": dead}
