@@ -29,6 +29,17 @@ def action(*asked, **more):
 
 iam_actions.extract_iam_action = action
 
+# Whoever may publish may publish several at once.
+action_of = iam_actions._action_from_query
+
+
+def query_action(*asked):
+    action = action_of(*asked)
+    return "Publish" if action == "PublishBatch" else action
+
+
+iam_actions._action_from_query = query_action
+
 # Whoever sends a mail is authorised on the sender's identity, with its address in `ses:FromAddress`.
 sender = contextvars.ContextVar("sender", default=None)
 resource_of = iam_actions._ses_v2_resource_arn
