@@ -29,17 +29,6 @@ def action(*asked, **more):
 
 iam_actions.extract_iam_action = action
 
-# Whoever may publish may publish several at once.
-action_of = iam_actions._action_from_query
-
-
-def query_action(*asked):
-    action = action_of(*asked)
-    return "Publish" if action == "PublishBatch" else action
-
-
-iam_actions._action_from_query = query_action
-
 # Whoever sends a mail is authorised on the sender's identity, with its address in `ses:FromAddress`.
 sender = contextvars.ContextVar("sender", default=None)
 resource_of = iam_actions._ses_v2_resource_arn
@@ -49,7 +38,10 @@ def mail_resource(method, path, body, region, account):
     if path.rstrip("/") != "/v2/email/outbound-emails":
         return resource_of(method, path, body, region, account)
     mail = json.loads(body)
-    named = mail.get("FromEmailAddress") or email.message_from_bytes(base64.b64decode(mail["Content"]["Raw"]["Data"]))["From"]
+    named = (
+        mail.get("FromEmailAddress")
+        or email.message_from_bytes(base64.b64decode(mail["Content"]["Raw"]["Data"]))["From"]
+    )
     sender.set(parseaddr(named)[1])
     return f"arn:aws:ses:{region}:{account}:identity/{sender.get()}"
 
@@ -86,9 +78,9 @@ iam_actions.dynamodb_service_context = with_leading_keys
 
 # Of a raw mail it keeps the text. Tests read the whole of it, where its text would be.
 parsed = ses_v2._parse_raw_mime
-ses_v2._parse_raw_mime = lambda raw: parsed(raw) | {
-    "BodyParts": [{"ContentType": "text/plain", "Data": base64.b64decode(raw).decode()}]
-}
+ses_v2._parse_raw_mime = lambda raw: (
+    parsed(raw) | {"BodyParts": [{"ContentType": "text/plain", "Data": base64.b64decode(raw).decode()}]}
+)
 
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 sys.argv = ["ministack"]
