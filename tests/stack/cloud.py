@@ -52,7 +52,9 @@ def binaries():
     """The folder of what cargo built for this machine: the four functions and the command."""
     named = os.environ.get("CITAS_BINARIES")
     if not named:
-        raise RuntimeError("CITAS_BINARIES names no folder; `.ci/run` sets it to target/debug, where cargo builds the functions and the command")
+        raise RuntimeError(
+            "CITAS_BINARIES names no folder; `.ci/run` sets it to target/debug, where cargo builds the functions and the command"
+        )
     folder = (ROOT / named).resolve()
     missing = [name for name in FUNCTIONS + ["citas"] if not (folder / name).is_file()]
     if missing:
@@ -112,7 +114,11 @@ class Cloud:
 
     def client(self, service):
         return boto3.client(
-            service, endpoint_url=self.endpoint, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
         )
 
     # ── Deploying, as README.md does it ──
@@ -120,13 +126,20 @@ class Cloud:
     def sam(self, *arguments, **environment):
         tools = subprocess.run(
             [ROOT / "tests/stack/environment", ROOT / "tests/stack/sam.txt", ROOT / "target/tmp"],
-            check=True, capture_output=True, text=True,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout.strip()
         done = subprocess.run(
             [f"{tools}/bin/python", "-m", "samcli", *arguments],
-            cwd=ROOT, env={**self.environment, **environment}, capture_output=True, text=True,
+            cwd=ROOT,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
         )
-        assert done.returncode == 0, f"sam {arguments[0]}:\n{done.stdout}\n{done.stderr}\n{self.log.read_text()[-4000:]}"
+        assert done.returncode == 0, (
+            f"sam {arguments[0]}:\n{done.stdout}\n{done.stderr}\n{self.log.read_text()[-4000:]}"
+        )
 
     def deploy_platform(self):
         # Without the symbols that nobody reads here: sam packs all of it, four times.
@@ -137,16 +150,26 @@ class Cloud:
         built = self.work / "built"
         self.sam("build", "--build-dir", str(built), ARCHITECTURE="x86_64", BOOTSTRAP=f"{stripped}/%")
         self.sam(
-            "deploy", "--config-file", str(ROOT / "samconfig.toml"), "--template-file", str(built / "template.yaml"),
-            "--parameter-overrides", f"MailFrom={MAIL_FROM} RefreshSeconds={REFRESH_SECONDS}",
+            "deploy",
+            "--config-file",
+            str(ROOT / "samconfig.toml"),
+            "--template-file",
+            str(built / "template.yaml"),
+            "--parameter-overrides",
+            f"MailFrom={MAIL_FROM} RefreshSeconds={REFRESH_SECONDS}",
         )
         outputs = self.client("cloudformation").describe_stacks(StackName=PLATFORM)["Stacks"][0]["Outputs"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
     def deploy_country(self, country):
         self.sam(
-            "deploy", "--template-file", "countries/country.yaml", "--stack-name", f"{PLATFORM}-{country}",
-            "--parameter-overrides", f"Country={country}",
+            "deploy",
+            "--template-file",
+            "countries/country.yaml",
+            "--stack-name",
+            f"{PLATFORM}-{country}",
+            "--parameter-overrides",
+            f"Country={country}",
         )
 
     def citas(self, *arguments):
@@ -195,10 +218,14 @@ class Cloud:
 
     def events(self, country):
         """The ids of the country's events that are or were in its outbox."""
-        pages = self.client("dynamodb").get_paginator("scan").paginate(
-            TableName=f"{PLATFORM}-{country}",
-            FilterExpression="kind = :event",
-            ExpressionAttributeValues={":event": {"S": "event"}},
+        pages = (
+            self.client("dynamodb")
+            .get_paginator("scan")
+            .paginate(
+                TableName=f"{PLATFORM}-{country}",
+                FilterExpression="kind = :event",
+                ExpressionAttributeValues={":event": {"S": "event"}},
+            )
         )
         return [item["sk"]["S"].rsplit("#", 1)[-1] for page in pages for item in page["Items"]]
 
@@ -222,18 +249,38 @@ class Cloud:
         client = client or self.outputs["ClientId"]
         verifier = secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
-        page = self._open("/oauth2/authorize?" + urllib.parse.urlencode({
-            "response_type": "code", "client_id": client, "redirect_uri": self.outputs["CallbackUrl"], "scope": scopes,
-            "state": "here", "code_challenge": challenge, "code_challenge_method": "S256",
-        })).read().decode()
+        page = (
+            self._open(
+                "/oauth2/authorize?"
+                + urllib.parse.urlencode(
+                    {
+                        "response_type": "code",
+                        "client_id": client,
+                        "redirect_uri": self.outputs["CallbackUrl"],
+                        "scope": scopes,
+                        "state": "here",
+                        "code_challenge": challenge,
+                        "code_challenge_method": "S256",
+                    }
+                )
+            )
+            .read()
+            .decode()
+        )
         form = Form(page).fields | {"username": name, "password": password}
         back = self._open("/login", form).headers["Location"]
         assert back and back.startswith(self.outputs["CallbackUrl"]), back
         code = urllib.parse.parse_qs(urllib.parse.urlsplit(back).query)["code"][0]
-        answer = self._open("/oauth2/token", {
-            "grant_type": "authorization_code", "client_id": client, "code": code,
-            "redirect_uri": self.outputs["CallbackUrl"], "code_verifier": verifier,
-        })
+        answer = self._open(
+            "/oauth2/token",
+            {
+                "grant_type": "authorization_code",
+                "client_id": client,
+                "code": code,
+                "redirect_uri": self.outputs["CallbackUrl"],
+                "code_verifier": verifier,
+            },
+        )
         return json.load(answer)["access_token"]
 
     def _open(self, path, form=None):

@@ -16,3 +16,13 @@ def cloud(tmp_path_factory):
         yield cloud
     finally:
         cloud.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Beside a failure, what the server and the functions said last."""
+    report = yield
+    cloud = item.funcargs.get("cloud") if hasattr(item, "funcargs") else None
+    if report.failed and cloud:
+        report.sections.append(("the server's log", cloud.log.read_text()[-6000:]))
+    return report

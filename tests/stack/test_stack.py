@@ -18,7 +18,11 @@ from cloud import FUNCTIONS, PLATFORM, REFRESH_SECONDS, ROOT, SCOPES, address, e
 REQUESTS = {
     "pe": {"doctor": "45678", "hospital": "00006219", "district": "150122", "dni": "10117410-2"},
     "cl": {
-        "doctor": "123456", "hospital": "109100", "run": "12.345.678-5", "comuna": "13101", "modality": "presencial",
+        "doctor": "123456",
+        "hospital": "109100",
+        "run": "12.345.678-5",
+        "comuna": "13101",
+        "modality": "presencial",
         "prevision": {"system": "fonasa", "tramo": "B"},
     },
     "xx": {"doctor": "300"},
@@ -43,7 +47,9 @@ def book(cloud, country, token, email=None, first=3):
     """Books on the first day that is no holiday."""
     half_hour = next(HALF_HOURS)
     for date in working_days(first):
-        status, answer = cloud.call("POST", f"/v1/{country}/appointments", token, request(country, date, half_hour, email))
+        status, answer = cloud.call(
+            "POST", f"/v1/{country}/appointments", token, request(country, date, half_hour, email)
+        )
         if not is_holiday(status, answer):
             assert status == 201, (status, answer)
             return answer
@@ -90,7 +96,9 @@ def test_what_everybody_may_see_needs_no_token(cloud, path):
     assert cloud.call("GET", path)[0] == 200
 
 
-@pytest.mark.parametrize("method, path", [("GET", "/v1/pe/appointments"), ("POST", "/v1/pe/appointments"), ("GET", "/v1/pe/rules")])
+@pytest.mark.parametrize(
+    "method, path", [("GET", "/v1/pe/appointments"), ("POST", "/v1/pe/appointments"), ("GET", "/v1/pe/rules")]
+)
 def test_without_a_token_nobody_comes_in(cloud, method, path):
     assert cloud.call(method, path)[0] == 401
 
@@ -107,8 +115,12 @@ def test_a_forged_token_is_refused(cloud):
 
 def test_a_token_for_another_audience_is_refused(cloud):
     client = cloud.client("cognito-idp").create_user_pool_client(
-        UserPoolId=cloud.outputs["UserPoolId"], ClientName="another", AllowedOAuthFlowsUserPoolClient=True,
-        AllowedOAuthFlows=["code"], AllowedOAuthScopes=SCOPES.split(), CallbackURLs=[cloud.outputs["CallbackUrl"]],
+        UserPoolId=cloud.outputs["UserPoolId"],
+        ClientName="another",
+        AllowedOAuthFlowsUserPoolClient=True,
+        AllowedOAuthFlows=["code"],
+        AllowedOAuthScopes=SCOPES.split(),
+        CallbackURLs=[cloud.outputs["CallbackUrl"]],
         SupportedIdentityProviders=["COGNITO"],
     )["UserPoolClient"]["ClientId"]
     token = cloud.sign_in(*cloud.user(), client=client)
@@ -187,7 +199,11 @@ def peru_with_a_holiday(folder, date):
     (folder / "target").symlink_to(ROOT / "target")
     edit(folder / "countries/pe/Cargo.toml", r'^version = "1\.0\.0"', 'version = "1.0.1"')
     year, month, day = map(int, date.split("-"))
-    edit(folder / "countries/pe/src/holidays.rs", r"^(    national\()", rf'    national("Feriado de prueba", On::Once({year}, {month}, {day})),\n\1')
+    edit(
+        folder / "countries/pe/src/holidays.rs",
+        r"^(    national\()",
+        rf'    national("Feriado de prueba", On::Once({year}, {month}, {day})),\n\1',
+    )
     return folder / "countries/pe"
 
 
@@ -219,7 +235,9 @@ def test_a_new_version_comes_into_force_while_everything_runs(cloud, tmp_path):
 
 
 def test_a_third_country_is_its_own_stack_and_a_component(cloud):
-    platform = lambda: cloud.client("cloudformation").describe_stacks(StackName=PLATFORM)["Stacks"][0].get("LastUpdatedTime")
+    platform = lambda: (
+        cloud.client("cloudformation").describe_stacks(StackName=PLATFORM)["Stacks"][0].get("LastUpdatedTime")
+    )
     before = cloud.functions(), platform()
     assert "xx" not in json.dumps(cloud.call("GET", "/v1/countries")[1])
     cloud.deploy_country("xx")
@@ -244,23 +262,45 @@ def does_relay(cloud):
         TableName="citas-pe", FilterExpression="kind = :event", ExpressionAttributeValues={":event": {"S": "event"}}
     )["Items"]
     keys = {name: item[name] for name in ["pk", "sk"]}
-    return invoke(cloud, "relay", {
-        "eventID": "1", "eventName": "INSERT", "eventVersion": "1.1", "eventSource": "aws:dynamodb", "awsRegion": "us-east-1",
-        "eventSourceARN": cloud.client("dynamodb").describe_table(TableName="citas-pe")["Table"]["LatestStreamArn"],
-        "dynamodb": {
-            "ApproximateCreationDateTime": 1795510800, "Keys": keys, "NewImage": item, "SequenceNumber": "1", "SizeBytes": 1,
-            "StreamViewType": "NEW_IMAGE",
+    return invoke(
+        cloud,
+        "relay",
+        {
+            "eventID": "1",
+            "eventName": "INSERT",
+            "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb",
+            "awsRegion": "us-east-1",
+            "eventSourceARN": cloud.client("dynamodb").describe_table(TableName="citas-pe")["Table"]["LatestStreamArn"],
+            "dynamodb": {
+                "ApproximateCreationDateTime": 1795510800,
+                "Keys": keys,
+                "NewImage": item,
+                "SequenceNumber": "1",
+                "SizeBytes": 1,
+                "StreamViewType": "NEW_IMAGE",
+            },
         },
-    })
+    )
 
 
 def does_notifier(cloud):
     event = an_event(cloud) | {"id": str(uuid.uuid4())}
-    return invoke(cloud, "notifier", {
-        "messageId": "1", "receiptHandle": "1", "body": json.dumps(event), "attributes": {}, "messageAttributes": {},
-        "md5OfBody": "", "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:citas-notices",
-        "awsRegion": "us-east-1",
-    })
+    return invoke(
+        cloud,
+        "notifier",
+        {
+            "messageId": "1",
+            "receiptHandle": "1",
+            "body": json.dumps(event),
+            "attributes": {},
+            "messageAttributes": {},
+            "md5OfBody": "",
+            "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:citas-notices",
+            "awsRegion": "us-east-1",
+        },
+    )
 
 
 def does_precompile(cloud):
@@ -268,15 +308,27 @@ def does_precompile(cloud):
     s3 = cloud.client("s3")
     for native in cloud.native("pe", "1.0.0"):
         s3.delete_object(Bucket=bucket, Key=native)
-    return invoke(cloud, "precompile", {
-        "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1", "eventTime": "2026-11-24T15:00:00.000Z",
-        "eventName": "ObjectCreated:Put",
-        "s3": {"bucket": {"name": bucket, "arn": f"arn:aws:s3:::{bucket}"}, "object": {"key": "pe/versions/1.0.0/manifest.json"}},
-    })
+    return invoke(
+        cloud,
+        "precompile",
+        {
+            "eventVersion": "2.1",
+            "eventSource": "aws:s3",
+            "awsRegion": "us-east-1",
+            "eventTime": "2026-11-24T15:00:00.000Z",
+            "eventName": "ObjectCreated:Put",
+            "s3": {
+                "bucket": {"name": bucket, "arn": f"arn:aws:s3:::{bucket}"},
+                "object": {"key": "pe/versions/1.0.0/manifest.json"},
+            },
+        },
+    )
 
 
 def invoke(cloud, function, record):
-    answer = cloud.client("lambda").invoke(FunctionName=f"{PLATFORM}-{function}", Payload=json.dumps({"Records": [record]}))
+    answer = cloud.client("lambda").invoke(
+        FunctionName=f"{PLATFORM}-{function}", Payload=json.dumps({"Records": [record]})
+    )
     said = json.loads(answer["Payload"].read() or "null") or {}
     return "FunctionError" not in answer and not said.get("batchItemFailures")
 
@@ -286,10 +338,22 @@ def an_event(cloud):
     sns, sqs = cloud.client("sns"), cloud.client("sqs")
     queue = sqs.create_queue(QueueName=f"listener-{uuid.uuid4()}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    policy = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}]}
+    policy = {
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "sns.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": arn,
+            }
+        ]
+    }
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
     subscription = sns.subscribe(
-        TopicArn=cloud.outputs["EventsArn"], Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True,
+        TopicArn=cloud.outputs["EventsArn"],
+        Protocol="sqs",
+        Endpoint=arn,
+        ReturnSubscriptionArn=True,
         Attributes={"RawMessageDelivery": "true"},
     )["SubscriptionArn"]
     try:

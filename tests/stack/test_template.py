@@ -79,7 +79,9 @@ def test_the_stream_carries_new_outbox_items_to_the_relay_and_sets_aside_what_do
 
 
 def test_a_restored_tables_stream_can_be_named():
-    resources = templates.resolved(templates.translated("countries/country.yaml"), {"Country": "pe", "StreamArn": "arn:other"})
+    resources = templates.resolved(
+        templates.translated("countries/country.yaml"), {"Country": "pe", "StreamArn": "arn:other"}
+    )
     assert properties("Outbox", resources)["EventSourceArn"] == "arn:other"
 
 
@@ -91,7 +93,9 @@ def test_a_countrys_staff_is_a_group_of_the_platforms_users():
 
 
 def test_a_country_imports_only_what_the_platform_exports():
-    exports = [each["Export"]["Name"] for each in templates.translated("template.yaml")["Outputs"].values() if "Export" in each]
+    exports = [
+        each["Export"]["Name"] for each in templates.translated("template.yaml")["Outputs"].values() if "Export" in each
+    ]
     exported = {each["Fn::Sub"].replace("${AWS::StackName}", "citas") for each in exports}
     imported = set(re.findall(r"{import ([^}]+)}", json.dumps(COUNTRY)))
     assert imported and imported <= exported
@@ -99,7 +103,12 @@ def test_a_country_imports_only_what_the_platform_exports():
 
 def test_a_country_brings_data_and_alarms_and_nothing_that_runs():
     kinds = {each["Type"] for each in COUNTRY.values()}
-    assert kinds == {"AWS::DynamoDB::Table", "AWS::Lambda::EventSourceMapping", "AWS::Cognito::UserPoolGroup", "AWS::CloudWatch::Alarm"}
+    assert kinds == {
+        "AWS::DynamoDB::Table",
+        "AWS::Lambda::EventSourceMapping",
+        "AWS::Cognito::UserPoolGroup",
+        "AWS::CloudWatch::Alarm",
+    }
 
 
 # ── The API and who may call it ───────────────────────────────────────────────────────────────────────────────────────
@@ -107,10 +116,19 @@ def test_a_country_brings_data_and_alarms_and_nothing_that_runs():
 
 def test_what_concerns_patients_needs_a_token_and_the_rest_does_not():
     routes = {route["RouteKey"]: route for route in of_type(PLATFORM, "AWS::ApiGatewayV2::Route").values()}
-    guarded = {key for key, route in routes.items() if (route.get("AuthorizationType"), route.get("AuthorizerId")) == ("JWT", "{Authorizer}")}
+    guarded = {
+        key
+        for key, route in routes.items()
+        if (route.get("AuthorizationType"), route.get("AuthorizerId")) == ("JWT", "{Authorizer}")
+    }
     assert guarded == {"ANY /v1/{country}/{proxy+}"}
     assert set(routes) - guarded == {
-        "GET /healthz", "GET /readyz", "GET /openapi.json", "GET /docs", "GET /docs/{proxy+}", "GET /v1/countries",
+        "GET /healthz",
+        "GET /readyz",
+        "GET /openapi.json",
+        "GET /docs",
+        "GET /docs/{proxy+}",
+        "GET /v1/countries",
         "GET /v1/{country}/schema",
     }
     assert {route["Target"] for route in routes.values()} == {"integrations/{Integration}"}
@@ -132,7 +150,9 @@ def test_the_client_keeps_no_secret_and_takes_no_password():
     assert client["AllowedOAuthFlows"] == ["code"]
     assert client["ExplicitAuthFlows"] == ["ALLOW_REFRESH_TOKEN_AUTH"]
     servers = of_type(PLATFORM, "AWS::Cognito::UserPoolResourceServer")
-    scopes = {f"{server['Identifier']}/{scope['ScopeName']}" for server in servers.values() for scope in server["Scopes"]}
+    scopes = {
+        f"{server['Identifier']}/{scope['ScopeName']}" for server in servers.values() for scope in server["Scopes"]
+    }
     assert scopes == set(client["AllowedOAuthScopes"]) == {"appointments/read", "appointments/write", "rules/read"}
     # Cognito refuses a client whose scopes are not there yet.
     assert set(PLATFORM["Client"]["DependsOn"]) == set(servers)
@@ -156,12 +176,19 @@ def test_the_api_is_throttled_and_logs_requests_without_personal_data():
 
 ENVIRONMENT = {
     "Api": {
-        "CITAS_LOG": "info", "CITAS_TABLES": "citas-", "CITAS_REGISTRY": "s3://{Registry}", "CITAS_REFRESH_SECONDS": "30",
+        "CITAS_LOG": "info",
+        "CITAS_TABLES": "citas-",
+        "CITAS_REGISTRY": "s3://{Registry}",
+        "CITAS_REFRESH_SECONDS": "30",
     },
     "Relay": {"CITAS_LOG": "info", "CITAS_TOPIC": "{Events}"},
     "Notifier": {
-        "CITAS_LOG": "info", "CITAS_TABLES": "citas-", "CITAS_REGISTRY": "s3://{Registry}", "CITAS_REFRESH_SECONDS": "30",
-        "CITAS_MAIL_FROM": "Citas <citas@example.com>", "CITAS_CONFIGURATION_SET": "{Mail}",
+        "CITAS_LOG": "info",
+        "CITAS_TABLES": "citas-",
+        "CITAS_REGISTRY": "s3://{Registry}",
+        "CITAS_REFRESH_SECONDS": "30",
+        "CITAS_MAIL_FROM": "Citas <citas@example.com>",
+        "CITAS_CONFIGURATION_SET": "{Mail}",
     },
     "Precompile": {"CITAS_LOG": "info", "CITAS_REGISTRY": "s3://citas-registry-123456789012-us-east-1"},
 }
@@ -204,7 +231,9 @@ MAY = {
     "ApiRole": {
         TABLES: {"BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"},
         f"{TABLES}/index/*": {"Query"},
-        "registry/*/channel.json": {"GetObject"}, "registry/*/versions/*": {"GetObject"}, "registry/native/*": {"GetObject"},
+        "registry/*/channel.json": {"GetObject"},
+        "registry/*/versions/*": {"GetObject"},
+        "registry/native/*": {"GetObject"},
         "registry": {"ListBucket"},
         "{Key.Arn}": {"Decrypt"},
     },
@@ -219,12 +248,15 @@ MAY = {
         ARN.format("ses", "identity/*"): {"SendEmail", "SendRawEmail"},
         ARN.format("ses", "configuration-set/{Mail}"): {"SendEmail", "SendRawEmail"},
         TABLES: {"GetItem", "PutItem"},
-        "registry/*/channel.json": {"GetObject"}, "registry/*/versions/*": {"GetObject"}, "registry/native/*": {"GetObject"},
+        "registry/*/channel.json": {"GetObject"},
+        "registry/*/versions/*": {"GetObject"},
+        "registry/native/*": {"GetObject"},
         "registry": {"ListBucket"},
         "{Key.Arn}": {"Decrypt"},
     },
     "PrecompileRole": {
-        "registry/*/versions/*": {"GetObject"}, "registry/native/*": {"GetObject", "PutObject"},
+        "registry/*/versions/*": {"GetObject"},
+        "registry/native/*": {"GetObject", "PutObject"},
         "registry": {"ListBucket"},
         "{Key.Arn}": {"Decrypt", "GenerateDataKey"},
     },
@@ -271,7 +303,9 @@ def test_a_role_may_do_this_and_nothing_else(function, role):
 
 
 def test_the_notifier_sends_in_our_name_alone_and_writes_only_what_it_has_sent():
-    conditions = {each["Sid"]: each["Condition"] for each in statements(properties("NotifierRole")) if "Condition" in each}
+    conditions = {
+        each["Sid"]: each["Condition"] for each in statements(properties("NotifierRole")) if "Condition" in each
+    }
     assert conditions == {
         "Send": {"StringEquals": {"ses:FromAddress": "citas@example.com"}},
         "RememberWhatWasSent": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["N#*"]}},
@@ -310,7 +344,9 @@ def test_a_manifest_that_arrives_is_precompiled():
 
 
 def test_native_code_is_written_by_precompile_alone():
-    denied = {each["Sid"]: each for each in properties("RegistryPolicy")["PolicyDocument"]["Statement"]}["NativeCodeIsOurs"]
+    denied = {each["Sid"]: each for each in properties("RegistryPolicy")["PolicyDocument"]["Statement"]}[
+        "NativeCodeIsOurs"
+    ]
     assert (denied["Effect"], denied["Principal"], denied["Action"]) == ("Deny", "*", "s3:PutObject")
     assert denied["Resource"] == "{Registry.Arn}/native/*"
     assert denied["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": "{PrecompileRole.Arn}"}}
@@ -330,6 +366,8 @@ def test_nothing_is_read_or_written_in_clear():
     for name, _, document in policies():
         [clear] = [each for each in document if each.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}]
         assert (clear["Effect"], clear["Principal"]) == ("Deny", "*"), name
+        # A topic's policy takes no `sns:*`; publishing is what carries anything.
+        assert clear["Action"] in ["s3:*", "sqs:*", "sns:Publish"], name
     covered = {each for _, resources, _ in policies() for each in resources}
     # Alarms say nothing of anybody.
     assert covered == {"{Registry}", "{Events}", "{Notices}", "{DeadLetters}", "{Unpublished}"}
@@ -337,14 +375,16 @@ def test_nothing_is_read_or_written_in_clear():
 
 def test_only_the_topic_writes_to_the_queues():
     allowed = [each for _, _, document in policies() for each in document if each["Effect"] == "Allow"]
-    assert allowed == [{
-        "Sid": "TheTopicWrites",
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": ["{Notices.Arn}", "{DeadLetters.Arn}"],
-        "Condition": {"ArnEquals": {"aws:SourceArn": "{Events}"}},
-    }]
+    assert allowed == [
+        {
+            "Sid": "TheTopicWrites",
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": ["{Notices.Arn}", "{DeadLetters.Arn}"],
+            "Condition": {"ArnEquals": {"aws:SourceArn": "{Events}"}},
+        }
+    ]
 
 
 def test_what_holds_events_is_encrypted_with_our_key():
@@ -352,7 +392,11 @@ def test_what_holds_events_is_encrypted_with_our_key():
     assert {each["KmsMasterKeyId"] for each in holders} == {"{Key.Arn}"}
     assert properties("Key")["EnableKeyRotation"] is True
     # The topic hands on to encrypted queues, and needs the key for it.
-    service = [each for each in properties("Key")["KeyPolicy"]["Statement"] if each["Principal"] == {"Service": "sns.amazonaws.com"}]
+    service = [
+        each
+        for each in properties("Key")["KeyPolicy"]["Statement"]
+        if each["Principal"] == {"Service": "sns.amazonaws.com"}
+    ]
     assert [each["Action"] for each in service] == [["kms:Decrypt", "kms:GenerateDataKey"]]
 
 
@@ -361,7 +405,10 @@ def test_the_key_is_used_by_nobody_outside_the_account():
         if statement["Principal"] == {"AWS": "*"}:
             assert statement["Condition"]["StringEquals"]["kms:CallerAccount"] == "123456789012"
         else:
-            assert statement["Principal"] in [{"AWS": "arn:aws:iam::123456789012:root"}, {"Service": "sns.amazonaws.com"}]
+            assert statement["Principal"] in [
+                {"AWS": "arn:aws:iam::123456789012:root"},
+                {"Service": "sns.amazonaws.com"},
+            ]
 
 
 def test_what_is_not_delivered_is_kept():
@@ -377,8 +424,12 @@ def test_notices_come_as_they_were_published_and_are_not_handed_out_twice_at_onc
     subscription = properties("NoticesSubscription")
     assert (subscription["Protocol"], subscription["RawMessageDelivery"]) == ("sqs", True)
     assert subscription["FilterPolicy"] == {"type": [{"prefix": "citas.appointment."}]}
+    assert PLATFORM["NoticesSubscription"]["DependsOn"] == "NoticesPolicy"
     mapping = properties("NotifierQueue")
+    assert (mapping["EventSourceArn"], mapping["FunctionName"]) == ("{Notices.Arn}", "{Notifier}")
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    # The least that Lambda takes.
+    assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
     assert properties("Notices")["VisibilityTimeout"] >= 6 * properties("Notifier")["Timeout"]
 
 
@@ -387,6 +438,7 @@ def test_an_address_that_bounced_or_complained_gets_no_more_mail():
     assert mail["SuppressionOptions"] == {"SuppressedReasons": ["BOUNCE", "COMPLAINT"]}
     assert mail["DeliveryOptions"] == {"TlsPolicy": "REQUIRE"}
     assert properties("MailIdentity")["EmailIdentity"] == "citas@example.com"
+    assert properties("MailEvents")["ConfigurationSetName"] == "{Mail}"
     events = properties("MailEvents")["EventDestination"]
     assert events["Enabled"] is True and {"bounce", "complaint"} <= set(events["MatchingEventTypes"])
     assert "CloudWatchDestination" in events
@@ -413,13 +465,42 @@ def test_an_alarm_calls_somebody_and_says_where_to_read_on(name):
     assert alarm["TreatMissingData"] == "notBreaching"
 
 
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_is_raised_by_too_much(name):
+    alarm = ALARMS[name]
+    assert alarm["ComparisonOperator"].startswith("GreaterThan")
+    # What is counted is added up; of what has a size, the largest counts; SES gives its rates as they are.
+    counted, size, rate = "Errors Throttles 5xx ThrottledRequests SystemErrors".split(), "Age Number".split(), "Rate"
+    metric = alarm["MetricName"]
+    if metric in counted or metric.endswith("_total"):
+        assert alarm["Statistic"] == "Sum"
+    elif any(word in metric for word in size):
+        assert alarm["Statistic"] == "Maximum"
+    else:
+        assert alarm.get("Statistic") == "Average" if rate in metric else alarm["ExtendedStatistic"] == "p99"
+    assert 1 <= alarm.get("DatapointsToAlarm", 1) <= alarm["EvaluationPeriods"]
+
+
+def test_alarms_are_mailed_to_whoever_is_on_call():
+    subscription = properties("AlarmsByMail")
+    assert (subscription["TopicArn"], subscription["Protocol"], subscription["Endpoint"]) == (
+        "{Alarms}",
+        "email",
+        "oncall@example.com",
+    )
+    assert len({alarm["AlarmName"] for alarm in ALARMS.values()}) == len(ALARMS)
+
+
 def test_every_section_on_an_alarm_has_one():
     named = {alarm["AlarmDescription"].split("#")[1] for alarm in ALARMS.values()}
     assert {anchor for anchor in anchors() if anchor.startswith("alarm-")} == named
 
 
 def test_the_alarms_watch_what_goes_wrong():
-    watched = {(alarm["Namespace"], alarm["MetricName"], *sorted(each["Value"] for each in alarm.get("Dimensions", []))) for alarm in ALARMS.values()}
+    watched = {
+        (alarm["Namespace"], alarm["MetricName"], *sorted(each["Value"] for each in alarm.get("Dimensions", [])))
+        for alarm in ALARMS.values()
+    }
     functions = [f"{{{name}}}" for name in FUNCTIONS]
     assert watched == {
         ("AWS/ApiGateway", "5xx", "{HttpApi}"),
@@ -497,7 +578,9 @@ def test_tests_take_a_bootstrap_for_their_own_machine(tmp_path):
     assert bootstrap.exists()
 
 
-@pytest.mark.parametrize("content, says", [(None, "is not there"), (b"#!/bin/sh\nexec python3\n", "is no ELF file"), (b"", "is no ELF file")])
+@pytest.mark.parametrize(
+    "content, says", [(None, "is not there"), (b"#!/bin/sh\nexec python3\n", "is no ELF file"), (b"", "is no ELF file")]
+)
 def test_what_is_no_program_is_refused(tmp_path, content, says):
     done, bootstrap = make(tmp_path, "Api", content)
     assert done.returncode != 0 and says in done.stderr
