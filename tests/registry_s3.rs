@@ -164,6 +164,8 @@ async fn a_write_that_conflicts_with_another_is_tried_again_or_says_so() {
     let always = || Faults::when(|_, request| (request.method() == "PUT").then_some(CONFLICT));
     let never = bucket.through(&always()).publish(&artifact(pe(), "1.1.0", b"next")).await;
     assert!(matches!(never, Err(RegistryError::Unavailable(_))), "{never:?}");
+    let kept = bucket.through(&always()).put_native("engine", "sha256:ab", b"code").await;
+    assert!(matches!(kept, Err(RegistryError::Unavailable(_))), "{kept:?}");
     let changed = bucket.through(&always()).set_channel(pe(), None, &channel("1.0.0", None, 1)).await;
     assert!(matches!(changed, Err(RegistryError::Conflict(_))), "{changed:?}");
     assert_eq!(bucket.registry().channel(pe()).await.unwrap(), None);
