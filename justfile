@@ -24,6 +24,26 @@ cases country:
 bench:
     cargo bench
 
+# the functions for AWS, built where no Arm machine is at hand
+package:
+    rustup target add aarch64-unknown-linux-gnu
+    cargo lambda build --release --arm64 --package citas --no-default-features --features aws --bin api --bin relay --bin notifier
+    cargo lambda build --release --arm64 --package citas --features aws --bin precompile
+
+# the platform, from what `package` built; `mail-from` is the address that its mail comes from
+deploy mail-from *parameters:
+    sam build
+    sam deploy --parameter-overrides MailFrom={{mail-from}} {{parameters}}
+
+# one country's data: `just deploy-country pe`
+deploy-country country:
+    sam deploy --template-file countries/country.yaml --stack-name citas-{{country}} --parameter-overrides Country={{country}}
+
+# put a country's rules into use on AWS; `registry` is what `deploy` printed: `just release pe 1.0.0 s3://…`
+release country version registry:
+    cargo run --quiet --features aws -- rules publish countries/{{country}} --registry {{registry}}
+    cargo run --quiet --features aws -- rules promote {{country}} {{version}} --registry {{registry}}
+
 # all that CI does
 ci:
     .ci/run

@@ -3,7 +3,6 @@
 
 use std::process::ExitCode;
 
-use aws_lambda_events::event::s3::S3Event;
 use citas_core::appointment::CountryCode;
 use citas_core::precompile::{NotCompiled, precompile};
 use citas_core::registry::Registry as _;
@@ -11,6 +10,8 @@ use clap::Parser;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use semver::Version;
+use serde::Deserialize;
+use url::form_urlencoded;
 
 use super::{Ended, Started, answer, ended, registry};
 use crate::config::RegistryPlace;
@@ -28,6 +29,35 @@ struct Settings {
     log: String,
 }
 
+/// What starts it: S3's notification of uploads, of which nothing but the keys matters; or none.
+#[derive(Deserialize)]
+struct Uploads {
+    #[serde(default, rename = "Records")]
+    records: Vec<Upload>,
+}
+
+#[derive(Deserialize)]
+struct Upload {
+    s3: Place,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    object: Object,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    key: String,
+}
+
+impl Upload {
+    /// The object's key, which S3 writes as a form would.
+    fn key(&self) -> String {
+        form_urlencoded::parse(self.s3.object.key.as_bytes()).map(|(key, _)| key).collect()
+    }
+}
+
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs it.
@@ -41,12 +71,12 @@ async fn run() -> Ended {
     let Started { settings, aws, metrics } = Started::<Settings>::new(|settings| &settings.log).await?;
     let registry = &registry(&settings.registry, &aws)?;
     let compiler = &WasmEngine::portable()?;
-    let handler = service_fn(move |event: LambdaEvent<S3Event>| async move {
-        let versions = if event.payload.records.is_empty() {
+    let handler = service_fn(move |event: LambdaEvent<Uploads>| async move {
+        let uploads = event.payload.records;
+        let versions = if uploads.is_empty() {
             in_use(registry).await?
         } else {
-            let keys = event.payload.records.into_iter().filter_map(|record| record.s3.object.url_decoded_key);
-            keys.filter_map(|key| registry.version_of(&key)).collect()
+            uploads.iter().filter_map(|upload| registry.version_of(&upload.key())).collect()
         };
         compile_all(registry, compiler, &versions).await
     });
@@ -82,4 +112,18 @@ async fn compile_all(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_as_s3_writes_it() {
+        let event =
+            r#"{ "Records": [{ "s3": { "object": { "key": "pe/versions/1.0.0%2Bbuild.5/manifest.json" } } }] }"#;
+        let uploads: Uploads = serde_json::from_str(event).unwrap();
+        assert_eq!(uploads.records[0].key(), "pe/versions/1.0.0+build.5/manifest.json");
+        assert!(serde_json::from_str::<Uploads>("{}").unwrap().records.is_empty());
+    }
 }

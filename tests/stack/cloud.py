@@ -1,0 +1,282 @@
+"""An AWS of our own: a server that speaks it, the real templates deployed to it with `sam`, and what a client then does.
+
+Everything is started on a free port and ends with the tests. Policies are enforced (`AUTH=true`): what a function may
+not do fails here as it would there.
+"""
+
+import base64
+import email
+import hashlib
+import http.client
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from html.parser import HTMLParser
+from pathlib import Path
+
+import boto3
+
+ROOT = Path(__file__).parents[2]
+REGION = "us-east-1"
+PLATFORM = "citas"
+MAIL_FROM = "citas@example.com"
+REFRESH_SECONDS = 1
+FUNCTIONS = ["api", "relay", "notifier", "precompile"]
+SCOPES = "appointments/read appointments/write rules/read"
+
+
+def eventually(what, found, seconds=30):
+    """What `found` returns once it is something; polls."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        result = found()
+        if result:
+            return result
+        time.sleep(0.1)
+    raise AssertionError(f"within {seconds} seconds it never was so that {what}")
+
+
+def address():
+    """A mail address that nobody else has."""
+    return f"{secrets.token_hex(6)}@example.com"
+
+
+def binaries():
+    """The folder of what cargo built for this machine: the four functions and the command."""
+    named = os.environ.get("CITAS_BINARIES")
+    if not named:
+        raise RuntimeError("CITAS_BINARIES names no folder; `.ci/run` sets it to target/debug, where cargo builds the functions and the command")
+    folder = (ROOT / named).resolve()
+    missing = [name for name in FUNCTIONS + ["citas"] if not (folder / name).is_file()]
+    if missing:
+        raise RuntimeError(f"{folder} has no {', '.join(missing)}: `cargo build --features aws` makes them")
+    return folder
+
+
+class Cloud:
+    """The server, the platform's stack, and a stack for each country that is asked for."""
+
+    def __init__(self, work):
+        self.work = work
+        self.binaries = binaries()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CITAS_"))},
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "SAM_CLI_TELEMETRY": "0",
+        }
+        self.log = work / "ministack.log"
+        self.server = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("server.py")],
+            env={
+                **self.environment,
+                "AUTH": "true",
+                "BIND_HOST": "127.0.0.1",
+                "GATEWAY_PORT": str(self.port),
+                "MINISTACK_HOST": "localhost",
+                "MINISTACK_REGION": REGION,
+                "IOT_MTLS_ENABLED": "0",
+            },
+            stdin=subprocess.PIPE,
+            stdout=self.log.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        eventually("the server answers", self._answers, 60)
+
+    def _answers(self):
+        assert self.server.poll() is None, self.log.read_text()
+        try:
+            return urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=5).status == 200
+        except OSError:
+            return False
+
+    def stop(self):
+        (self.work / "functions.log").write_text("\n".join(self.function_logs()))
+        self.server.stdin.close()
+        self.server.wait(timeout=20)
+
+    def client(self, service):
+        return boto3.client(
+            service, endpoint_url=self.endpoint, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
+        )
+
+    # ── Deploying, as README.md does it ──
+
+    def sam(self, *arguments, **environment):
+        tools = subprocess.run(
+            [ROOT / "tests/stack/environment", ROOT / "tests/stack/sam.txt", ROOT / "target/tmp"],
+            check=True, capture_output=True, text=True,
+        ).stdout.strip()
+        done = subprocess.run(
+            [f"{tools}/bin/python", "-m", "samcli", *arguments],
+            cwd=ROOT, env={**self.environment, **environment}, capture_output=True, text=True,
+        )
+        assert done.returncode == 0, f"sam {arguments[0]}:\n{done.stdout}\n{done.stderr}\n{self.log.read_text()[-4000:]}"
+
+    def deploy_platform(self):
+        # Without the symbols that nobody reads here: sam packs all of it, four times.
+        stripped = self.work / "bootstraps"
+        stripped.mkdir()
+        for name in FUNCTIONS:
+            subprocess.run(["strip", "-o", stripped / name, self.binaries / name], check=True)
+        built = self.work / "built"
+        self.sam("build", "--build-dir", str(built), ARCHITECTURE="x86_64", BOOTSTRAP=f"{stripped}/%")
+        self.sam(
+            "deploy", "--config-file", str(ROOT / "samconfig.toml"), "--template-file", str(built / "template.yaml"),
+            "--parameter-overrides", f"MailFrom={MAIL_FROM} RefreshSeconds={REFRESH_SECONDS}",
+        )
+        outputs = self.client("cloudformation").describe_stacks(StackName=PLATFORM)["Stacks"][0]["Outputs"]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+    def deploy_country(self, country):
+        self.sam(
+            "deploy", "--template-file", "countries/country.yaml", "--stack-name", f"{PLATFORM}-{country}",
+            "--parameter-overrides", f"Country={country}",
+        )
+
+    def citas(self, *arguments):
+        """The command, as somebody with the account's keys runs it."""
+        done = subprocess.run(
+            [self.binaries / "citas", *arguments], cwd=ROOT, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"citas {' '.join(map(str, arguments))}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def publish(self, folder):
+        self.citas("rules", "publish", folder, "--registry", self.outputs["Registry"])
+
+    def promote(self, country, version):
+        """Once its native code is there, as whoever promotes waits for it."""
+        eventually(f"{country} {version} is compiled", lambda: self.native(country, version), 120)
+        self.citas("rules", "promote", country, version, "--registry", self.outputs["Registry"])
+
+    def native(self, country, version):
+        """Where the version's native code is."""
+        s3, bucket = self.client("s3"), self.outputs["Registry"].removeprefix("s3://")
+        manifest = s3.get_object(Bucket=bucket, Key=f"{country}/versions/{version}/manifest.json")["Body"].read()
+        digest = json.loads(manifest)["digest"].removeprefix("sha256:")
+        found = s3.list_objects_v2(Bucket=bucket, Prefix="native/").get("Contents", [])
+        return [each["Key"] for each in found if digest in each["Key"]]
+
+    # ── What was deployed ──
+
+    def function_logs(self):
+        """What the functions have said, for whoever looks for why a test fails."""
+        logs = self.client("logs")
+        for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
+            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
+            yield from (f"{group['logGroupName']} {event['message'].rstrip()}" for page in pages for event in page["events"])
+
+    def functions(self):
+        """Which code each function runs, and since when."""
+        listed = self.client("lambda").list_functions()["Functions"]
+        return {each["FunctionName"]: (each["CodeSha256"], each["LastModified"]) for each in listed}
+
+    def mails_to(self, recipient):
+        with urllib.request.urlopen(f"{self.endpoint}/_ministack/ses/messages") as answer:
+            accounts = json.load(answer)["messages"].values()
+        mails = [mail for account in accounts for mail in account if mail["To"] == [recipient]]
+        return [email.message_from_string(mail["BodyText"]) for mail in mails]
+
+    def events(self, country):
+        """The ids of the country's events that are or were in its outbox."""
+        pages = self.client("dynamodb").get_paginator("scan").paginate(
+            TableName=f"{PLATFORM}-{country}",
+            FilterExpression="kind = :event",
+            ExpressionAttributeValues={":event": {"S": "event"}},
+        )
+        return [item["sk"]["S"].rsplit("#", 1)[-1] for page in pages for item in page["Items"]]
+
+    # ── Whoever uses it ──
+
+    def user(self, *groups):
+        """Somebody who may sign in, as an administrator makes them."""
+        cognito, pool = self.client("cognito-idp"), self.outputs["UserPoolId"]
+        name, password = address(), f"Aa1-{secrets.token_urlsafe(16)}"
+        cognito.admin_create_user(UserPoolId=pool, Username=name, MessageAction="SUPPRESS")
+        cognito.admin_set_user_password(UserPoolId=pool, Username=name, Password=password, Permanent=True)
+        for group in groups:
+            cognito.admin_add_user_to_group(UserPoolId=pool, Username=name, GroupName=group)
+        return name, password
+
+    def token(self, *groups):
+        return self.sign_in(*self.user(*groups))
+
+    def sign_in(self, name, password, client=None, scopes=SCOPES):
+        """An access token by the authorization code grant with PKCE (RFC 7636), through the sign-in page."""
+        client = client or self.outputs["ClientId"]
+        verifier = secrets.token_urlsafe(48)
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+        page = self._open("/oauth2/authorize?" + urllib.parse.urlencode({
+            "response_type": "code", "client_id": client, "redirect_uri": self.outputs["CallbackUrl"], "scope": scopes,
+            "state": "here", "code_challenge": challenge, "code_challenge_method": "S256",
+        })).read().decode()
+        form = Form(page).fields | {"username": name, "password": password}
+        back = self._open("/login", form).headers["Location"]
+        assert back and back.startswith(self.outputs["CallbackUrl"]), back
+        code = urllib.parse.parse_qs(urllib.parse.urlsplit(back).query)["code"][0]
+        answer = self._open("/oauth2/token", {
+            "grant_type": "authorization_code", "client_id": client, "code": code,
+            "redirect_uri": self.outputs["CallbackUrl"], "code_verifier": verifier,
+        })
+        return json.load(answer)["access_token"]
+
+    def _open(self, path, form=None):
+        data = urllib.parse.urlencode(form).encode() if form else None
+        try:
+            return urllib.request.build_opener(NoRedirect).open(f"{self.endpoint}{path}", data)
+        except urllib.error.HTTPError as answer:
+            if answer.code == 302:
+                return answer
+            raise AssertionError(f"{path}: {answer.code} {answer.read()}") from answer
+
+    def call(self, method, path, token=None, body=None, **headers):
+        """A request through API Gateway: status and JSON."""
+        api = urllib.parse.urlsplit(self.outputs["ApiUrl"]).hostname.split(".")[0]
+        headers = {"Host": f"{api}.execute-api.localhost:{self.port}", "Content-Type": "application/json", **headers}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            said = answer.read()
+            return answer.status, json.loads(said) if said else None
+        finally:
+            connection.close()
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Leaves a redirection to whoever asked."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+class Form(HTMLParser):
+    """The fields of a page's form."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.fields = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "input" and "name" in attributes:
+            self.fields[attributes["name"]] = attributes.get("value") or ""

@@ -1,0 +1,95 @@
+"""ministack, and what our tests need of it that it has not. It ends when its standard input does, however that ends."""
+
+import base64
+import contextvars
+import email
+import json
+import os
+import sys
+import threading
+from email.utils import parseaddr
+
+from ministack import app
+from ministack.core import iam_actions, iam_evaluator
+from ministack.services import ses_v2
+
+# Requests count as if they had come by TLS: there is none on this machine's loopback, and the policies that demand it
+# are in force.
+pin = app.pin_request_origin
+app.pin_request_origin = lambda address, secure: pin(address, True)
+
+# Whoever may publish may publish several at once: there is no action of its own for it.
+action_of = iam_actions.extract_iam_action
+
+
+def action(*asked, **more):
+    found = action_of(*asked, **more)
+    return "sns:Publish" if found == "sns:PublishBatch" else found
+
+
+iam_actions.extract_iam_action = action
+
+# Whoever may publish may publish several at once.
+action_of = iam_actions._action_from_query
+
+
+def query_action(*asked):
+    action = action_of(*asked)
+    return "Publish" if action == "PublishBatch" else action
+
+
+iam_actions._action_from_query = query_action
+
+# Whoever sends a mail is authorised on the sender's identity, with its address in `ses:FromAddress`.
+sender = contextvars.ContextVar("sender", default=None)
+resource_of = iam_actions._ses_v2_resource_arn
+
+
+def mail_resource(method, path, body, region, account):
+    if path.rstrip("/") != "/v2/email/outbound-emails":
+        return resource_of(method, path, body, region, account)
+    mail = json.loads(body)
+    named = mail.get("FromEmailAddress") or email.message_from_bytes(base64.b64decode(mail["Content"]["Raw"]["Data"]))["From"]
+    sender.set(parseaddr(named)[1])
+    return f"arn:aws:ses:{region}:{account}:identity/{sender.get()}"
+
+
+iam_actions._ses_v2_resource_arn = mail_resource
+value_of = iam_evaluator._resolve_condition_key
+
+
+def condition_key(key, context):
+    value = value_of(key, context)
+    if key.lower() == "ses:fromaddress":
+        return sender.get()
+    # A session's principal is the role that it is of.
+    if key.lower() == "aws:principalarn" and value and ":assumed-role/" in value:
+        account, role = value.split(":")[4], value.split("/")[1]
+        return f"arn:aws:iam::{account}:role/{role}"
+    return value
+
+
+iam_evaluator._resolve_condition_key = condition_key
+
+# What a request does to a table is narrowed by the partition keys that it names.
+context_of = iam_actions.dynamodb_service_context
+
+
+def with_leading_keys(body):
+    asked = json.loads(body or b"{}")
+    parts = [part for item in asked.get("TransactItems", []) for part in item.values()] or [asked]
+    named = [(part.get("Item") or part.get("Key") or {}).get("pk", {}).get("S") for part in parts]
+    return context_of(body) | {"dynamodb:leadingkeys": [key for key in named if key]}
+
+
+iam_actions.dynamodb_service_context = with_leading_keys
+
+# Of a raw mail it keeps the text. Tests read the whole of it, where its text would be.
+parsed = ses_v2._parse_raw_mime
+ses_v2._parse_raw_mime = lambda raw: parsed(raw) | {
+    "BodyParts": [{"ContentType": "text/plain", "Data": base64.b64decode(raw).decode()}]
+}
+
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+sys.argv = ["ministack"]
+app.main()

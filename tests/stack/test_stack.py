@@ -1,0 +1,319 @@
+"""The deployed stack as its clients, a country's team and the platform team meet it."""
+
+import base64
+import datetime
+import itertools
+import json
+import re
+import shutil
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cloud import FUNCTIONS, PLATFORM, REFRESH_SECONDS, ROOT, SCOPES, address, eventually
+
+REQUESTS = {
+    "pe": {"doctor": "45678", "hospital": "00006219", "district": "150122", "dni": "10117410-2"},
+    "cl": {
+        "doctor": "123456", "hospital": "109100", "run": "12.345.678-5", "comuna": "13101", "modality": "presencial",
+        "prevision": {"system": "fonasa", "tramo": "B"},
+    },
+    "xx": {"doctor": "300"},
+}
+
+# Half an hour of somebody's time each: no two tests want the same.
+HALF_HOURS = (f"{hour:02}:{minute}" for hour in range(9, 20) for minute in ["00", "30"])
+
+
+def working_days(first=3):
+    """Days on which doctors see patients, as far as the calendar alone tells: holidays are the rules' business."""
+    today = datetime.date.today()
+    days = (today + datetime.timedelta(days=ahead) for ahead in range(first, 80))
+    return (str(day) for day in days if day.weekday() < 5)
+
+
+def request(country, date, time, email=None):
+    return REQUESTS[country] | {"date": date, "time": time, "email": email or address()}
+
+
+def book(cloud, country, token, email=None, first=3):
+    """Books on the first day that is no holiday."""
+    half_hour = next(HALF_HOURS)
+    for date in working_days(first):
+        status, answer = cloud.call("POST", f"/v1/{country}/appointments", token, request(country, date, half_hour, email))
+        if not is_holiday(status, answer):
+            assert status == 201, (status, answer)
+            return answer
+    raise AssertionError("every day is a holiday")
+
+
+def is_holiday(status, answer):
+    return status == 422 and any(each["code"].endswith(".date.holiday") for each in answer["violations"])
+
+
+def test_a_booking_in_peru_is_mailed_once_with_its_events_id(cloud):
+    before, patient = set(cloud.events("pe")), address()
+    booked = book(cloud, "pe", cloud.token(), patient)
+    [event] = set(cloud.events("pe")) - before
+    mails = eventually("the mail arrives", lambda: cloud.mails_to(patient))
+    assert len(mails) == 1
+    assert any(event in value for value in mails[0].values()), mails[0].items()
+    invitation = next(part for part in mails[0].walk() if part.get_content_type() == "text/calendar")
+    assert booked["id"] in invitation.get_payload(decode=True).decode()
+
+
+def test_a_booking_in_chile_tells_nobody(cloud):
+    token, chilean, peruvian = cloud.token(), address(), address()
+    book(cloud, "cl", token, chilean)
+    book(cloud, "pe", token, peruvian)
+    eventually("the later one's mail arrives", lambda: cloud.mails_to(peruvian))
+    assert cloud.mails_to(chilean) == []
+    assert cloud.events("cl") == []
+
+
+def test_what_was_booked_is_got_listed_and_cancelled(cloud):
+    token = cloud.token()
+    booked = book(cloud, "pe", token)
+    place = f"/v1/pe/appointments/{booked['id']}"
+    assert cloud.call("GET", place, token)[1]["id"] == booked["id"]
+    status, page = cloud.call("GET", "/v1/pe/appointments", token)
+    assert (status, [each["id"] for each in page["items"]]) == (200, [booked["id"]])
+    assert cloud.call("POST", f"{place}/cancel", token, {}, **{"If-Match": '"1"'})[1]["phase"] == "cancelled"
+    assert cloud.call("POST", f"{place}/cancel", token, {}, **{"If-Match": '"1"'})[0] == 412
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/v1/countries", "/v1/pe/schema"])
+def test_what_everybody_may_see_needs_no_token(cloud, path):
+    assert cloud.call("GET", path)[0] == 200
+
+
+@pytest.mark.parametrize("method, path", [("GET", "/v1/pe/appointments"), ("POST", "/v1/pe/appointments"), ("GET", "/v1/pe/rules")])
+def test_without_a_token_nobody_comes_in(cloud, method, path):
+    assert cloud.call(method, path)[0] == 401
+
+
+def test_a_forged_token_is_refused(cloud):
+    header, claims, signature = cloud.token().split(".")
+    other = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    other["cognito:groups"] = ["platform"]
+    altered = base64.urlsafe_b64encode(json.dumps(other).encode()).decode().rstrip("=")
+    assert cloud.call("GET", "/v1/pe/appointments", f"{header}.{claims}.{signature}")[0] == 200
+    assert cloud.call("GET", "/v1/pe/appointments", f"{header}.{altered}.{signature}")[0] == 401
+    assert cloud.call("GET", "/v1/pe/appointments", f"{header}.{claims}.{signature[:-8]}AAAAAAAA")[0] == 401
+
+
+def test_a_token_for_another_audience_is_refused(cloud):
+    client = cloud.client("cognito-idp").create_user_pool_client(
+        UserPoolId=cloud.outputs["UserPoolId"], ClientName="another", AllowedOAuthFlowsUserPoolClient=True,
+        AllowedOAuthFlows=["code"], AllowedOAuthScopes=SCOPES.split(), CallbackURLs=[cloud.outputs["CallbackUrl"]],
+        SupportedIdentityProviders=["COGNITO"],
+    )["UserPoolClient"]["ClientId"]
+    token = cloud.sign_in(*cloud.user(), client=client)
+    assert cloud.call("GET", "/v1/pe/appointments", token)[0] == 401
+
+
+def test_an_expired_token_is_refused(cloud):
+    cognito = cloud.client("cognito-idp")
+    known = {"UserPoolId": cloud.outputs["UserPoolId"], "ClientId": cloud.outputs["ClientId"]}
+    client = cognito.describe_user_pool_client(**known)["UserPoolClient"]
+    kept = {name: value for name, value in client.items() if value and name not in ["CreationDate", "LastModifiedDate"]}
+    seconds = {"AccessTokenValidity": 3, "TokenValidityUnits": kept["TokenValidityUnits"] | {"AccessToken": "seconds"}}
+    cognito.update_user_pool_client(**kept | seconds)
+    try:
+        token = cloud.token()
+    finally:
+        cognito.update_user_pool_client(**kept)
+    status = lambda: cloud.call("GET", "/v1/pe/appointments", token)[0]
+    assert status() == 200
+    eventually("the token has expired", lambda: status() == 401)
+
+
+def test_another_countrys_staff_is_refused(cloud):
+    staff = cloud.token("pe:staff")
+    assert cloud.call("GET", "/v1/pe/appointments", staff)[0] == 200
+    date = next(working_days())
+    for method, body in [("GET", None), ("POST", request("cl", date, next(HALF_HOURS)))]:
+        status, answer = cloud.call(method, "/v1/cl/appointments", staff, body)
+        assert (status, answer["type"]) == (403, "/problems/forbidden")
+
+
+def test_a_scope_that_was_not_granted_is_missed(cloud):
+    reader = cloud.sign_in(*cloud.user(), scopes="appointments/read")
+    assert cloud.call("GET", "/v1/pe/appointments", reader)[0] == 200
+    status, _ = cloud.call("POST", "/v1/pe/appointments", reader, request("pe", next(working_days()), next(HALF_HOURS)))
+    assert status == 403
+
+
+def test_twenty_at_once_for_one_slot_are_one_booking(cloud):
+    token, half_hour = cloud.token(), next(HALF_HOURS)
+    for date in working_days():
+        wanted = [request("pe", date, half_hour) for _ in range(20)]
+        with ThreadPoolExecutor(20) as clients:
+            answers = list(clients.map(lambda body: cloud.call("POST", "/v1/pe/appointments", token, body), wanted))
+        if not is_holiday(*answers[0]):
+            break
+    assert sorted(status for status, _ in answers) == [201] + 19 * [409]
+
+
+class Clients:
+    """Ask again and again, and keep every answer's status."""
+
+    def __init__(self, cloud, token):
+        self.cloud, self.token, self.statuses, self.done = cloud, token, [], threading.Event()
+        self.threads = [threading.Thread(target=self._ask) for _ in range(2)]
+
+    def _ask(self):
+        while not self.done.is_set():
+            self.statuses.append(self.cloud.call("GET", "/v1/pe/appointments", self.token)[0])
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def peru_with_a_holiday(folder, date):
+    """The sources, with one more holiday in Peru 1.0.1."""
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns("target", ".git", ".venv", ".aws-sam", "data.*"))
+    # What is compiled already need not be compiled again.
+    (folder / "target").symlink_to(ROOT / "target")
+    edit(folder / "countries/pe/Cargo.toml", r'^version = "1\.0\.0"', 'version = "1.0.1"')
+    year, month, day = map(int, date.split("-"))
+    edit(folder / "countries/pe/src/holidays.rs", r"^(    national\()", rf'    national("Feriado de prueba", On::Once({year}, {month}, {day})),\n\1')
+    return folder / "countries/pe"
+
+
+def edit(file, pattern, replacement):
+    text, found = re.subn(pattern, replacement, file.read_text(), count=1, flags=re.MULTILINE)
+    assert found, f"{file} has no {pattern}"
+    file.write_text(text)
+
+
+def test_a_new_version_comes_into_force_while_everything_runs(cloud, tmp_path):
+    token = cloud.token()
+    # Far enough ahead to be on no golden case's day.
+    date = book(cloud, "pe", token, first=40)["date"]
+    cloud.publish(peru_with_a_holiday(tmp_path / "sources", date))
+    deployed = cloud.functions()
+    with Clients(cloud, token) as clients:
+        cloud.promote("pe", "1.0.1")
+        promoted = time.monotonic()
+        other = next(HALF_HOURS)
+        refused = lambda: is_holiday(*cloud.call("POST", "/v1/pe/appointments", token, request("pe", date, other)))
+        eventually("the new holiday is kept", refused)
+        took = time.monotonic() - promoted
+    # Beside the interval, the time that a function takes to load the rules, and this machine to answer.
+    assert took < REFRESH_SECONDS + 5
+    assert set(clients.statuses) == {200}
+    assert cloud.functions() == deployed
+    cloud.citas("rules", "rollback", "pe", "--registry", cloud.outputs["Registry"])
+    eventually("the rules before are in force again", lambda: not refused())
+
+
+def test_a_third_country_is_its_own_stack_and_a_component(cloud):
+    platform = lambda: cloud.client("cloudformation").describe_stacks(StackName=PLATFORM)["Stacks"][0].get("LastUpdatedTime")
+    before = cloud.functions(), platform()
+    assert "xx" not in json.dumps(cloud.call("GET", "/v1/countries")[1])
+    cloud.deploy_country("xx")
+    cloud.publish("tests/chaos")
+    cloud.promote("xx", "1.0.0")
+    eventually("the country is known", lambda: "xx" in json.dumps(cloud.call("GET", "/v1/countries")[1]))
+    assert book(cloud, "xx", cloud.token())["country"] == "xx"
+    assert (cloud.functions(), platform()) == before
+
+
+# ── Least privilege: what each function does, with its own role and with the others' ──
+
+
+def does_api(cloud):
+    # An emergency is taken on a holiday too.
+    body = request("pe", next(working_days()), next(HALF_HOURS)) | {"emergency": True}
+    return cloud.call("POST", "/v1/pe/appointments", cloud.token(), body)[0] == 201
+
+
+def does_relay(cloud):
+    [item, *_] = cloud.client("dynamodb").scan(
+        TableName="citas-pe", FilterExpression="kind = :event", ExpressionAttributeValues={":event": {"S": "event"}}
+    )["Items"]
+    keys = {name: item[name] for name in ["pk", "sk"]}
+    return invoke(cloud, "relay", {
+        "eventID": "1", "eventName": "INSERT", "eventVersion": "1.1", "eventSource": "aws:dynamodb", "awsRegion": "us-east-1",
+        "eventSourceARN": cloud.client("dynamodb").describe_table(TableName="citas-pe")["Table"]["LatestStreamArn"],
+        "dynamodb": {
+            "ApproximateCreationDateTime": 1795510800, "Keys": keys, "NewImage": item, "SequenceNumber": "1", "SizeBytes": 1,
+            "StreamViewType": "NEW_IMAGE",
+        },
+    })
+
+
+def does_notifier(cloud):
+    event = an_event(cloud) | {"id": str(uuid.uuid4())}
+    return invoke(cloud, "notifier", {
+        "messageId": "1", "receiptHandle": "1", "body": json.dumps(event), "attributes": {}, "messageAttributes": {},
+        "md5OfBody": "", "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:citas-notices",
+        "awsRegion": "us-east-1",
+    })
+
+
+def does_precompile(cloud):
+    bucket = cloud.outputs["Registry"].removeprefix("s3://")
+    s3 = cloud.client("s3")
+    for native in cloud.native("pe", "1.0.0"):
+        s3.delete_object(Bucket=bucket, Key=native)
+    return invoke(cloud, "precompile", {
+        "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1", "eventTime": "2026-11-24T15:00:00.000Z",
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": bucket, "arn": f"arn:aws:s3:::{bucket}"}, "object": {"key": "pe/versions/1.0.0/manifest.json"}},
+    })
+
+
+def invoke(cloud, function, record):
+    answer = cloud.client("lambda").invoke(FunctionName=f"{PLATFORM}-{function}", Payload=json.dumps({"Records": [record]}))
+    said = json.loads(answer["Payload"].read() or "null") or {}
+    return "FunctionError" not in answer and not said.get("batchItemFailures")
+
+
+def an_event(cloud):
+    """A published event, as whoever listens to the topic gets it."""
+    sns, sqs = cloud.client("sns"), cloud.client("sqs")
+    queue = sqs.create_queue(QueueName=f"listener-{uuid.uuid4()}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}]}
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+    subscription = sns.subscribe(
+        TopicArn=cloud.outputs["EventsArn"], Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True,
+        Attributes={"RawMessageDelivery": "true"},
+    )["SubscriptionArn"]
+    try:
+        assert does_relay(cloud)
+        heard = lambda: sqs.receive_message(QueueUrl=queue).get("Messages")
+        return json.loads(eventually("the event is published", heard)[0]["Body"])
+    finally:
+        sns.unsubscribe(SubscriptionArn=subscription)
+
+
+JOBS = {"api": does_api, "relay": does_relay, "notifier": does_notifier, "precompile": does_precompile}
+
+
+@pytest.mark.parametrize("function, role", list(itertools.product(FUNCTIONS, FUNCTIONS)))
+def test_a_function_does_its_job_with_its_own_role_alone(cloud, function, role):
+    functions = cloud.client("lambda")
+    name = f"{PLATFORM}-{function}"
+    if not cloud.events("pe"):
+        book(cloud, "pe", cloud.token())
+    own = functions.get_function_configuration(FunctionName=name)
+    others = functions.get_function_configuration(FunctionName=f"{PLATFORM}-{role}")["Role"]
+    # With its timeout, which stays as it is, because the server gives a new environment for that and not for a role.
+    functions.update_function_configuration(FunctionName=name, Role=others, Timeout=own["Timeout"])
+    try:
+        assert JOBS[function](cloud) == (role == function)
+    finally:
+        functions.update_function_configuration(FunctionName=name, Role=own["Role"], Timeout=own["Timeout"])

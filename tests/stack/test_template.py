@@ -1,0 +1,509 @@
+"""What the templates promise, and no server that stands for AWS would miss."""
+
+import json
+import os
+import re
+import struct
+import subprocess
+
+import pytest
+
+import templates
+from templates import ROOT
+
+PLATFORM = templates.platform()
+COUNTRY = templates.country()
+FUNCTIONS = {"Api": "ApiRole", "Relay": "RelayRole", "Notifier": "NotifierRole", "Precompile": "PrecompileRole"}
+ARN = "arn:aws:{}:us-east-1:123456789012:{}"
+TABLES = ARN.format("dynamodb", "table/citas-*")
+
+
+def of_type(stack, kind):
+    return {name: each["Properties"] for name, each in stack.items() if each["Type"] == kind}
+
+
+def properties(name, stack=PLATFORM):
+    return stack[name]["Properties"]
+
+
+# ── A country's data ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_countrys_table_is_named_for_it_and_costs_what_it_is_used():
+    table = properties("Table", COUNTRY)
+    assert table["TableName"] == "citas-pe"
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_a_countrys_table_can_be_restored_and_is_not_deleted():
+    assert properties("Table", COUNTRY)["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert properties("Table", COUNTRY)["DeletionProtectionEnabled"] is True
+    assert (COUNTRY["Table"]["DeletionPolicy"], COUNTRY["Table"]["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_a_countrys_table_is_encrypted_with_the_platforms_key():
+    encryption = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": "{import citas-KeyArn}"}
+    assert properties("Table", COUNTRY)["SSESpecification"] == encryption
+
+
+def test_a_countrys_table_forgets_what_has_expired():
+    assert properties("Table", COUNTRY)["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
+
+
+def test_a_countrys_table_has_an_index_for_each_filter():
+    table = properties("Table", COUNTRY)
+    key = lambda schema: [(each["AttributeName"], each["KeyType"]) for each in schema["KeySchema"]]
+    assert key(table) == [("pk", "HASH"), ("sk", "RANGE")]
+    indexes = {index["IndexName"]: index for index in table["GlobalSecondaryIndexes"]}
+    assert sorted(indexes) == ["doctor", "hospital", "owner", "patient", "phase"]
+    for name, index in indexes.items():
+        assert key(index) == [(name, "HASH"), ("start", "RANGE")]
+        assert index["Projection"] == {"ProjectionType": "ALL"}
+    assert {each["AttributeType"] for each in table["AttributeDefinitions"]} == {"S"}
+
+
+def test_the_stream_carries_new_outbox_items_to_the_relay_and_sets_aside_what_does_not_go():
+    assert properties("Table", COUNTRY)["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
+    mapping = properties("Outbox", COUNTRY)
+    assert mapping["EventSourceArn"] == "{Table.StreamArn}"
+    assert mapping["FunctionName"] == "{import citas-RelayArn}"
+    [pattern] = [json.loads(each["Pattern"]) for each in mapping["FilterCriteria"]["Filters"]]
+    assert pattern == {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"kind": {"S": ["event"]}}}}
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert 0 < mapping["MaximumRetryAttempts"] <= 100
+    # A stream keeps its records for a day.
+    assert 0 < mapping["MaximumRecordAgeInSeconds"] < 24 * 3600
+    assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": "{import citas-UnpublishedArn}"}}
+
+
+def test_a_restored_tables_stream_can_be_named():
+    resources = templates.resolved(templates.translated("countries/country.yaml"), {"Country": "pe", "StreamArn": "arn:other"})
+    assert properties("Outbox", resources)["EventSourceArn"] == "arn:other"
+
+
+def test_a_countrys_staff_is_a_group_of_the_platforms_users():
+    group = properties("Staff", COUNTRY)
+    assert (group["UserPoolId"], group["GroupName"]) == ("{import citas-UserPoolId}", "pe:staff")
+    # Cognito's rule for names of groups, so far as it concerns ours.
+    assert re.fullmatch(r"[\w:]{1,128}", group["GroupName"])
+
+
+def test_a_country_imports_only_what_the_platform_exports():
+    exports = [each["Export"]["Name"] for each in templates.translated("template.yaml")["Outputs"].values() if "Export" in each]
+    exported = {each["Fn::Sub"].replace("${AWS::StackName}", "citas") for each in exports}
+    imported = set(re.findall(r"{import ([^}]+)}", json.dumps(COUNTRY)))
+    assert imported and imported <= exported
+
+
+def test_a_country_brings_data_and_alarms_and_nothing_that_runs():
+    kinds = {each["Type"] for each in COUNTRY.values()}
+    assert kinds == {"AWS::DynamoDB::Table", "AWS::Lambda::EventSourceMapping", "AWS::Cognito::UserPoolGroup", "AWS::CloudWatch::Alarm"}
+
+
+# ── The API and who may call it ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_concerns_patients_needs_a_token_and_the_rest_does_not():
+    routes = {route["RouteKey"]: route for route in of_type(PLATFORM, "AWS::ApiGatewayV2::Route").values()}
+    guarded = {key for key, route in routes.items() if (route.get("AuthorizationType"), route.get("AuthorizerId")) == ("JWT", "{Authorizer}")}
+    assert guarded == {"ANY /v1/{country}/{proxy+}"}
+    assert set(routes) - guarded == {
+        "GET /healthz", "GET /readyz", "GET /openapi.json", "GET /docs", "GET /docs/{proxy+}", "GET /v1/countries",
+        "GET /v1/{country}/schema",
+    }
+    assert {route["Target"] for route in routes.values()} == {"integrations/{Integration}"}
+    assert properties("Integration")["IntegrationUri"] == "{Api.Arn}"
+    assert properties("Integration")["PayloadFormatVersion"] == "2.0"
+
+
+def test_a_token_is_our_pools_and_for_our_client():
+    authorizer = properties("Authorizer")
+    assert authorizer["AuthorizerType"] == "JWT"
+    assert authorizer["IdentitySource"] == ["$request.header.Authorization"]
+    assert authorizer["JwtConfiguration"] == {"Issuer": "https://{Users.ProviderName}", "Audience": ["{Client}"]}
+
+
+def test_the_client_keeps_no_secret_and_takes_no_password():
+    client = properties("Client")
+    assert client["GenerateSecret"] is False
+    assert client["AllowedOAuthFlowsUserPoolClient"] is True
+    assert client["AllowedOAuthFlows"] == ["code"]
+    assert client["ExplicitAuthFlows"] == ["ALLOW_REFRESH_TOKEN_AUTH"]
+    servers = of_type(PLATFORM, "AWS::Cognito::UserPoolResourceServer")
+    scopes = {f"{server['Identifier']}/{scope['ScopeName']}" for server in servers.values() for scope in server["Scopes"]}
+    assert scopes == set(client["AllowedOAuthScopes"]) == {"appointments/read", "appointments/write", "rules/read"}
+    # Cognito refuses a client whose scopes are not there yet.
+    assert set(PLATFORM["Client"]["DependsOn"]) == set(servers)
+
+
+def test_no_country_is_named_by_the_platform():
+    [group] = of_type(PLATFORM, "AWS::Cognito::UserPoolGroup").values()
+    assert group["GroupName"] == "platform"
+
+
+def test_the_api_is_throttled_and_logs_requests_without_personal_data():
+    stage = properties("Stage")
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] > 0
+    assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] > 0
+    line = json.loads(stage["AccessLogSettings"]["Format"])
+    assert line["requestId"] == "$context.requestId"
+    assert not re.search(r"\$context\.(path|identity|authorizer\.claims|httpMethod)", json.dumps(line))
+
+
+# ── Functions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+ENVIRONMENT = {
+    "Api": {
+        "CITAS_LOG": "info", "CITAS_TABLES": "citas-", "CITAS_REGISTRY": "s3://{Registry}", "CITAS_REFRESH_SECONDS": "30",
+    },
+    "Relay": {"CITAS_LOG": "info", "CITAS_TOPIC": "{Events}"},
+    "Notifier": {
+        "CITAS_LOG": "info", "CITAS_TABLES": "citas-", "CITAS_REGISTRY": "s3://{Registry}", "CITAS_REFRESH_SECONDS": "30",
+        "CITAS_MAIL_FROM": "Citas <citas@example.com>", "CITAS_CONFIGURATION_SET": "{Mail}",
+    },
+    "Precompile": {"CITAS_LOG": "info", "CITAS_REGISTRY": "s3://citas-registry-123456789012-us-east-1"},
+}
+
+
+def test_the_functions_are_these():
+    assert set(of_type(PLATFORM, "AWS::Lambda::Function")) == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_runs_on_arm_and_is_told_what_it_needs(name):
+    function = properties(name)
+    assert (function["Runtime"], function["Architectures"]) == ("provided.al2023", ["arm64"])
+    assert function["Environment"]["Variables"] == ENVIRONMENT[name]
+    assert function["TracingConfig"] == {"Mode": "Active"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_logs_where_logs_are_forgotten_in_time(name):
+    logging = properties(name)["LoggingConfig"]
+    assert logging == {"LogFormat": "JSON", "LogGroup": f"{{{name}Log}}"}
+    assert 0 < properties(f"{name}Log")["RetentionInDays"] <= 90
+
+
+def test_every_log_group_forgets():
+    assert all("RetentionInDays" in group for group in of_type(PLATFORM, "AWS::Logs::LogGroup").values())
+
+
+def test_the_registrys_name_is_the_one_that_precompile_is_told():
+    assert ENVIRONMENT["Precompile"]["CITAS_REGISTRY"] == f"s3://{properties('Registry')['BucketName']}"
+
+
+# ── Roles ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+REGISTRY = "arn:aws:s3:::citas-registry-123456789012-us-east-1"
+# By the name of the bucket, or by the bucket.
+REGISTRIES = {REGISTRY, "{Registry.Arn}"}
+
+MAY = {
+    "ApiRole": {
+        TABLES: {"BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"},
+        f"{TABLES}/index/*": {"Query"},
+        "registry/*/channel.json": {"GetObject"}, "registry/*/versions/*": {"GetObject"}, "registry/native/*": {"GetObject"},
+        "registry": {"ListBucket"},
+        "{Key.Arn}": {"Decrypt"},
+    },
+    "RelayRole": {
+        f"{TABLES}/stream/*": {"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"},
+        "{Events}": {"Publish"},
+        "{Unpublished.Arn}": {"SendMessage"},
+        "{Key.Arn}": {"Decrypt", "GenerateDataKey"},
+    },
+    "NotifierRole": {
+        "{Notices.Arn}": {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes"},
+        ARN.format("ses", "identity/*"): {"SendEmail", "SendRawEmail"},
+        ARN.format("ses", "configuration-set/{Mail}"): {"SendEmail", "SendRawEmail"},
+        TABLES: {"GetItem", "PutItem"},
+        "registry/*/channel.json": {"GetObject"}, "registry/*/versions/*": {"GetObject"}, "registry/native/*": {"GetObject"},
+        "registry": {"ListBucket"},
+        "{Key.Arn}": {"Decrypt"},
+    },
+    "PrecompileRole": {
+        "registry/*/versions/*": {"GetObject"}, "registry/native/*": {"GetObject", "PutObject"},
+        "registry": {"ListBucket"},
+        "{Key.Arn}": {"Decrypt", "GenerateDataKey"},
+    },
+}
+
+# What AWS grants on everything or not at all: X-Ray's traces have no ARN.
+ON_EVERYTHING = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+
+
+def statements(role):
+    [policy] = role["Policies"]
+    return policy["PolicyDocument"]["Statement"]
+
+
+def several(value):
+    return value if isinstance(value, list) else [value]
+
+
+def test_every_function_has_a_role_of_its_own_and_no_policy_that_somebody_else_writes():
+    roles = of_type(PLATFORM, "AWS::IAM::Role")
+    assert {properties(name)["Role"] for name in FUNCTIONS} == {f"{{{role}.Arn}}" for role in FUNCTIONS.values()}
+    assert set(roles) == set(FUNCTIONS.values())
+    for role in roles.values():
+        assert "ManagedPolicyArns" not in role
+        [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+
+@pytest.mark.parametrize("function, role", FUNCTIONS.items())
+def test_a_role_may_do_this_and_nothing_else(function, role):
+    may = {}
+    for statement in statements(properties(role)):
+        assert statement["Effect"] == "Allow"
+        actions = set(several(statement["Action"]))
+        assert not any("*" in action for action in actions), statement
+        for resource in several(statement["Resource"]):
+            if resource == "*":
+                assert actions <= ON_EVERYTHING, statement
+                continue
+            for registry in REGISTRIES:
+                resource = re.sub(rf"^{re.escape(registry)}(?=/|$)", "registry", resource)
+            may.setdefault(resource, set()).update(action.split(":")[1] for action in actions)
+    assert may == MAY[role] | {f"{{{function}Log.Arn}}": {"CreateLogStream", "PutLogEvents"}}
+
+
+def test_the_notifier_sends_in_our_name_alone_and_writes_only_what_it_has_sent():
+    conditions = {each["Sid"]: each["Condition"] for each in statements(properties("NotifierRole")) if "Condition" in each}
+    assert conditions == {
+        "Send": {"StringEquals": {"ses:FromAddress": "citas@example.com"}},
+        "RememberWhatWasSent": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["N#*"]}},
+    }
+
+
+def test_services_may_call_only_from_where_we_put_them():
+    permissions = {each["Principal"]: each for each in of_type(PLATFORM, "AWS::Lambda::Permission").values()}
+    assert set(permissions) == {"apigateway.amazonaws.com", "s3.amazonaws.com"}
+    assert permissions["apigateway.amazonaws.com"]["SourceArn"] == ARN.format("execute-api", "{HttpApi}/*")
+    assert permissions["s3.amazonaws.com"]["SourceArn"] == REGISTRY
+    assert permissions["s3.amazonaws.com"]["SourceAccount"] == "123456789012"
+
+
+# ── The registry ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_registry_is_private_versioned_encrypted_and_kept():
+    bucket = properties("Registry")
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert bucket["PublicAccessBlockConfiguration"] == dict.fromkeys(
+        ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"], True
+    )
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "{Key.Arn}"}
+    assert PLATFORM["Registry"]["DeletionPolicy"] == "Retain"
+
+
+def test_a_manifest_that_arrives_is_precompiled():
+    [trigger] = properties("Registry")["NotificationConfiguration"]["LambdaConfigurations"]
+    assert trigger["Event"] == "s3:ObjectCreated:*"
+    assert trigger["Function"] == "{Precompile.Arn}"
+    assert trigger["Filter"]["S3Key"]["Rules"] == [{"Name": "suffix", "Value": "manifest.json"}]
+    assert PLATFORM["Registry"]["DependsOn"] == "PrecompilePermission"
+
+
+def test_native_code_is_written_by_precompile_alone():
+    denied = {each["Sid"]: each for each in properties("RegistryPolicy")["PolicyDocument"]["Statement"]}["NativeCodeIsOurs"]
+    assert (denied["Effect"], denied["Principal"], denied["Action"]) == ("Deny", "*", "s3:PutObject")
+    assert denied["Resource"] == "{Registry.Arn}/native/*"
+    assert denied["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": "{PrecompileRole.Arn}"}}
+
+
+# ── Events, queues, mail ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def policies():
+    """Each policy of a resource, with the resources that it is of."""
+    for kind, of in [("S3::Bucket", "Bucket"), ("SNS::Topic", "Topics"), ("SQS::Queue", "Queues")]:
+        for name, policy in of_type(PLATFORM, f"AWS::{kind}Policy").items():
+            yield name, several(policy[of]), policy["PolicyDocument"]["Statement"]
+
+
+def test_nothing_is_read_or_written_in_clear():
+    for name, _, document in policies():
+        [clear] = [each for each in document if each.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}]
+        assert (clear["Effect"], clear["Principal"]) == ("Deny", "*"), name
+    covered = {each for _, resources, _ in policies() for each in resources}
+    # Alarms say nothing of anybody.
+    assert covered == {"{Registry}", "{Events}", "{Notices}", "{DeadLetters}", "{Unpublished}"}
+
+
+def test_only_the_topic_writes_to_the_queues():
+    allowed = [each for _, _, document in policies() for each in document if each["Effect"] == "Allow"]
+    assert allowed == [{
+        "Sid": "TheTopicWrites",
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": ["{Notices.Arn}", "{DeadLetters.Arn}"],
+        "Condition": {"ArnEquals": {"aws:SourceArn": "{Events}"}},
+    }]
+
+
+def test_what_holds_events_is_encrypted_with_our_key():
+    holders = [properties(name) for name in ["Events", "Notices", "DeadLetters", "Unpublished"]]
+    assert {each["KmsMasterKeyId"] for each in holders} == {"{Key.Arn}"}
+    assert properties("Key")["EnableKeyRotation"] is True
+    # The topic hands on to encrypted queues, and needs the key for it.
+    service = [each for each in properties("Key")["KeyPolicy"]["Statement"] if each["Principal"] == {"Service": "sns.amazonaws.com"}]
+    assert [each["Action"] for each in service] == [["kms:Decrypt", "kms:GenerateDataKey"]]
+
+
+def test_the_key_is_used_by_nobody_outside_the_account():
+    for statement in properties("Key")["KeyPolicy"]["Statement"]:
+        if statement["Principal"] == {"AWS": "*"}:
+            assert statement["Condition"]["StringEquals"]["kms:CallerAccount"] == "123456789012"
+        else:
+            assert statement["Principal"] in [{"AWS": "arn:aws:iam::123456789012:root"}, {"Service": "sns.amazonaws.com"}]
+
+
+def test_what_is_not_delivered_is_kept():
+    dead = "{DeadLetters.Arn}"
+    assert properties("NoticesSubscription")["RedrivePolicy"] == {"deadLetterTargetArn": dead}
+    assert properties("Notices")["RedrivePolicy"]["deadLetterTargetArn"] == dead
+    assert properties("Notices")["RedrivePolicy"]["maxReceiveCount"] >= 5
+    fortnight = 14 * 24 * 3600
+    assert {properties(name)["MessageRetentionPeriod"] for name in ["DeadLetters", "Unpublished"]} == {fortnight}
+
+
+def test_notices_come_as_they_were_published_and_are_not_handed_out_twice_at_once():
+    subscription = properties("NoticesSubscription")
+    assert (subscription["Protocol"], subscription["RawMessageDelivery"]) == ("sqs", True)
+    assert subscription["FilterPolicy"] == {"type": [{"prefix": "citas.appointment."}]}
+    mapping = properties("NotifierQueue")
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert properties("Notices")["VisibilityTimeout"] >= 6 * properties("Notifier")["Timeout"]
+
+
+def test_an_address_that_bounced_or_complained_gets_no_more_mail():
+    mail = properties("Mail")
+    assert mail["SuppressionOptions"] == {"SuppressedReasons": ["BOUNCE", "COMPLAINT"]}
+    assert mail["DeliveryOptions"] == {"TlsPolicy": "REQUIRE"}
+    assert properties("MailIdentity")["EmailIdentity"] == "citas@example.com"
+    events = properties("MailEvents")["EventDestination"]
+    assert events["Enabled"] is True and {"bounce", "complaint"} <= set(events["MatchingEventTypes"])
+    assert "CloudWatchDestination" in events
+
+
+# ── Alarms ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def anchors():
+    """Those that a heading of docs/operations.md has, by GitHub's rule."""
+    headings = re.findall(r"^#+ (.+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+ALARMS = of_type(PLATFORM, "AWS::CloudWatch::Alarm") | of_type(COUNTRY, "AWS::CloudWatch::Alarm")
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_calls_somebody_and_says_where_to_read_on(name):
+    alarm = ALARMS[name]
+    [anchor] = re.findall(r"docs/operations\.md#([\w-]+)$", alarm["AlarmDescription"])
+    assert anchor in anchors()
+    assert alarm["AlarmActions"] in [["{Alarms}"], ["{import citas-AlarmsArn}"]]
+    assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_every_section_on_an_alarm_has_one():
+    named = {alarm["AlarmDescription"].split("#")[1] for alarm in ALARMS.values()}
+    assert {anchor for anchor in anchors() if anchor.startswith("alarm-")} == named
+
+
+def test_the_alarms_watch_what_goes_wrong():
+    watched = {(alarm["Namespace"], alarm["MetricName"], *sorted(each["Value"] for each in alarm.get("Dimensions", []))) for alarm in ALARMS.values()}
+    functions = [f"{{{name}}}" for name in FUNCTIONS]
+    assert watched == {
+        ("AWS/ApiGateway", "5xx", "{HttpApi}"),
+        ("AWS/ApiGateway", "Latency", "{HttpApi}"),
+        *[("AWS/Lambda", "Errors", function) for function in functions],
+        *[("AWS/Lambda", "Throttles", function) for function in functions],
+        ("AWS/Lambda", "IteratorAge", "{Relay}"),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "{Unpublished.QueueName}"),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "{DeadLetters.QueueName}"),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage", "{Notices.QueueName}"),
+        ("AWS/SES", "Reputation.BounceRate"),
+        ("AWS/SES", "Reputation.ComplaintRate"),
+        ("AWS/DynamoDB", "ThrottledRequests", "TransactWriteItems", "{Table}"),
+        ("AWS/DynamoDB", "ThrottledRequests", "Query", "{Table}"),
+        ("AWS/DynamoDB", "SystemErrors", "TransactWriteItems", "{Table}"),
+        ("Citas", "citas_rules_faults_total", "pe"),
+        ("Citas", "citas_rules_swaps_total", "pe", "refused"),
+    }
+
+
+def test_faults_of_the_rules_are_counted_where_the_host_logs_them():
+    filters = of_type(PLATFORM, "AWS::Logs::MetricFilter").values()
+    assert {each["LogGroupName"] for each in filters} == {"{ApiLog}", "{NotifierLog}"}
+    for each in filters:
+        [line] = re.findall(r'^{ \$\.message = "(.+)" }$', each["FilterPattern"])
+        assert f'"{line}"' in (ROOT / "host/core/src/loaded.rs").read_text()
+        [metric] = each["MetricTransformations"]
+        assert (metric["MetricNamespace"], metric["MetricName"]) == ("Citas", "citas_rules_faults_total")
+        assert metric["Dimensions"] == [{"Key": "country", "Value": "$.country"}]
+
+
+def test_the_dashboard_is_one():
+    widgets = json.loads(properties("Dashboard")["DashboardBody"])["widgets"]
+    assert len(widgets) >= 6
+
+
+# ── Building ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def elf(machine):
+    """The start of a file in the format ELF: 64 bits, little-endian, an executable for `machine`."""
+    return b"\x7fELF" + bytes([2, 1, 1]) + bytes(9) + struct.pack("<HHI", 2, machine, 1)
+
+
+AARCH64, X86_64 = 183, 62
+
+
+def make(folder, name, content, **variables):
+    (folder / "from").mkdir()
+    (folder / "to").mkdir()
+    if content is not None:
+        (folder / "from" / name.lower()).write_bytes(content)
+    environment = os.environ | {"ARTIFACTS_DIR": str(folder / "to"), "BOOTSTRAP": f"{folder}/from/%"} | variables
+    done = subprocess.run(["make", "-C", ROOT, f"build-{name}"], env=environment, capture_output=True, text=True)
+    return done, folder / "to/bootstrap"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_bootstrap_for_the_functions_machine_is_taken(tmp_path, name):
+    done, bootstrap = make(tmp_path, name, elf(AARCH64))
+    assert done.returncode == 0, done.stderr
+    assert bootstrap.read_bytes() == elf(AARCH64)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_bootstrap_for_another_machine_is_refused(tmp_path, name):
+    done, bootstrap = make(tmp_path, name, elf(X86_64))
+    assert done.returncode != 0 and "is not built for arm64" in done.stderr
+    assert not bootstrap.exists()
+
+
+def test_tests_take_a_bootstrap_for_their_own_machine(tmp_path):
+    done, bootstrap = make(tmp_path, "Api", elf(X86_64), ARCHITECTURE="x86_64")
+    assert done.returncode == 0, done.stderr
+    assert bootstrap.exists()
+
+
+@pytest.mark.parametrize("content, says", [(None, "is not there"), (b"#!/bin/sh\nexec python3\n", "is no ELF file"), (b"", "is no ELF file")])
+def test_what_is_no_program_is_refused(tmp_path, content, says):
+    done, bootstrap = make(tmp_path, "Api", content)
+    assert done.returncode != 0 and says in done.stderr
+    assert not bootstrap.exists()
+
+
+def test_an_unknown_machine_is_refused(tmp_path):
+    done, _ = make(tmp_path, "Api", elf(AARCH64), ARCHITECTURE="riscv64")
+    assert done.returncode != 0
