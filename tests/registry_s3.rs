@@ -207,6 +207,14 @@ async fn what_is_missing_or_cannot_be_read_is_named() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_not_there_is_said_to_be() {
+    let closed = aws().endpoint_url("http://127.0.0.1:9").load().await;
+    let registry = S3Registry::new(Client::new(&Faults::none().over(&closed)), "rules", "");
+    let said = registry.channel(pe()).await.unwrap_err().to_string();
+    assert!(said.starts_with("the registry does not answer: S3 was not reached: client error"), "{said}");
+}
+
+#[tokio::test]
 async fn native_code_is_what_was_written_or_none() {
     let bucket = Bucket::new().await;
     let registry = bucket.registry();
