@@ -164,6 +164,8 @@ async fn a_write_that_conflicts_with_another_is_tried_again_or_says_so() {
     let always = || Faults::when(|_, request| (request.method() == "PUT").then_some(CONFLICT));
     let never = bucket.through(&always()).publish(&artifact(pe(), "1.1.0", b"next")).await;
     assert!(matches!(never, Err(RegistryError::Unavailable(_))), "{never:?}");
+    let kept = bucket.through(&always()).put_native("engine", "sha256:ab", b"code").await;
+    assert!(matches!(kept, Err(RegistryError::Unavailable(_))), "{kept:?}");
     let changed = bucket.through(&always()).set_channel(pe(), None, &channel("1.0.0", None, 1)).await;
     assert!(matches!(changed, Err(RegistryError::Conflict(_))), "{changed:?}");
     assert_eq!(bucket.registry().channel(pe()).await.unwrap(), None);
@@ -202,6 +204,14 @@ async fn what_is_missing_or_cannot_be_read_is_named() {
     ] {
         assert_eq!(error.to_string(), "the registry does not answer: S3 answers 404 NoSuchBucket");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_said_to_be() {
+    let closed = aws().endpoint_url("http://127.0.0.1:9").load().await;
+    let registry = S3Registry::new(Client::new(&Faults::none().over(&closed)), "rules", "");
+    let said = registry.channel(pe()).await.unwrap_err().to_string();
+    assert!(said.starts_with("the registry does not answer: S3 was not reached: client error"), "{said}");
 }
 
 #[tokio::test]

@@ -13,7 +13,10 @@ pub(crate) fn words<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<
         SdkError::ConstructionFailure(_) => format!("was not asked: {}", causes(error)),
         SdkError::TimeoutError(_) => "does not answer in time".into(),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => "does not answer in time".into(),
-        SdkError::DispatchFailure(_) => format!("was not reached: {}", causes(error)),
+        SdkError::DispatchFailure(failure) => {
+            let why = failure.as_connector_error().map_or_else(String::new, |error| causes(error));
+            format!("was not reached: {why}")
+        }
         SdkError::ServiceError(refusal) => match (refusal.raw().status().as_u16(), refusal.err().code()) {
             (status, Some(code)) => format!("answers {status} {code}"),
             (status, None) => format!("answers {status}"),
