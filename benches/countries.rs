@@ -30,7 +30,7 @@ pub fn measure(report: &mut Report) {
         each <= 1.0,
     );
 
-    let context = few[0].context(citas::local::system::SystemClock.now(), Role::Patient);
+    let context = few[0].context(citas::system::SystemClock.now(), Role::Patient);
     let request = leaves(&example(&few[0]));
     let book = |rules: &LoadedRules| time_answer(|| rules.rules().book(&context, &request));
     let [mut alone, mut among_many, mut one_after_the_other] = [const { Vec::new() }; 3];

@@ -9,9 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use citas::local::issuer::LocalIssuer;
-use citas::local::system::SystemClock;
 use citas::registry::folder::FolderRegistry;
 use citas::rules::{CountryFolder, WasmEngine};
+use citas::system::SystemClock;
 use citas_core::access::{Claims, Scope};
 use citas_core::appointment::CountryCode;
 use citas_core::loaded::LoadedRules;

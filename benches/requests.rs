@@ -1,6 +1,6 @@
 //! Booking requests that are all allowed, and HTTP requests written out.
 
-use citas::local::system::SystemClock;
+use citas::system::SystemClock;
 use citas_core::appointment::Field;
 use citas_core::json::flatten;
 use citas_core::loaded::LoadedRules;

@@ -29,7 +29,7 @@ pub fn measure(report: &mut Report) {
 
 fn country<Native: AppointmentRules>(report: &mut Report, name: &str, component: &[u8], has_target: bool) {
     let rules = loaded(component);
-    let context = rules.context(citas::local::system::SystemClock.now(), Role::Patient);
+    let context = rules.context(citas::system::SystemClock.now(), Role::Patient);
     let request = leaves(&example(&rules));
     let (theirs, asked) = (native_context(&context), native_fields(&request));
 

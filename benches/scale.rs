@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use citas::local::sqlite::SqliteLedger;
-use citas::local::system::{SystemClock, UuidIds};
+use citas::system::{SystemClock, UuidIds};
 use citas_core::appointment::{Appointment, Provenance, Revision, Value};
 
 use citas_core::ledger::{Change, Ledger as _};

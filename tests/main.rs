@@ -2,6 +2,10 @@
 //! clients, its countries' teams and its operators meet it.
 
 mod access_http;
+mod aws_faults;
+mod aws_ses;
+mod aws_sns;
+mod aws_steps;
 mod booking_http;
 mod chaos;
 mod command;
@@ -9,6 +13,7 @@ mod crash;
 mod faults_http;
 mod idempotency_http;
 mod ledger_contract;
+mod ledger_dynamo;
 mod ledger_sqlite;
 mod listing_http;
 mod mailer;
@@ -19,6 +24,7 @@ mod protocol_http;
 mod races_http;
 mod registry_contract;
 mod registry_folder;
+mod registry_s3;
 mod rules_command;
 mod support;
 mod swap;

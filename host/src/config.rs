@@ -10,8 +10,19 @@ use lettre::message::Mailbox;
 const PREFIX: &str = "CITAS_";
 
 /// The variables that there are.
-const KNOWN: [&str; 7] =
-    ["CITAS_AUDIENCE", "CITAS_DATA", "CITAS_ISSUER", "CITAS_LOG", "CITAS_MAIL_FROM", "CITAS_REGISTRY", "CITAS_SMTP"];
+const KNOWN: [&str; 11] = [
+    "CITAS_AUDIENCE",
+    "CITAS_CONFIGURATION_SET",
+    "CITAS_DATA",
+    "CITAS_ISSUER",
+    "CITAS_LOG",
+    "CITAS_MAIL_FROM",
+    "CITAS_REFRESH_SECONDS",
+    "CITAS_REGISTRY",
+    "CITAS_SMTP",
+    "CITAS_TABLES",
+    "CITAS_TOPIC",
+];
 
 /// A variable that is not there to be set.
 #[derive(Debug, thiserror::Error)]
@@ -36,25 +47,76 @@ pub struct Folders {
     /// Where appointments, mail and the issuer's key are kept
     #[arg(long, env = "CITAS_DATA", default_value = "data", value_name = "DIR")]
     pub data: PathBuf,
-    /// Where published rules lie [default: <data>/registry]
-    #[arg(long, env = "CITAS_REGISTRY", value_name = "DIR", value_parser = PathBufValueParser::new().try_map(folder))]
-    pub registry: Option<PathBuf>,
+    /// Where published rules lie: a folder, or a bucket [default: <data>/registry]
+    #[arg(
+        long,
+        env = "CITAS_REGISTRY",
+        value_name = "DIR|s3://BUCKET/PREFIX",
+        value_parser = PathBufValueParser::new().try_map(RegistryPlace::try_from)
+    )]
+    pub registry: Option<RegistryPlace>,
 }
 
-/// A registry that is not a folder.
-#[derive(Debug, thiserror::Error)]
-#[error("this build has no S3 registry; name a folder")]
-struct NoS3Registry;
+/// Where a registry lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistryPlace {
+    /// In a folder of this machine.
+    Folder(PathBuf),
+    /// In an S3 bucket, under a prefix that may be empty.
+    #[cfg(feature = "aws")]
+    Bucket {
+        /// The bucket's name.
+        bucket: String,
+        /// Without a slash at either end.
+        prefix: String,
+    },
+}
 
-fn folder(registry: PathBuf) -> Result<PathBuf, NoS3Registry> {
-    if registry.as_os_str().as_encoded_bytes().starts_with(b"s3:") { Err(NoS3Registry) } else { Ok(registry) }
+/// What begins with `s3:` and names no registry that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NotARegistry {
+    /// The adapters for AWS were left out.
+    #[cfg(not(feature = "aws"))]
+    #[error("this build has no S3 registry; name a folder, or build Citas with `--features aws`")]
+    NoS3,
+    /// No bucket, or no name that one could have.
+    #[cfg(feature = "aws")]
+    #[error("a registry in S3 is given as s3://bucket or s3://bucket/prefix, with the bucket's name in lower case")]
+    Malformed,
+}
+
+impl TryFrom<PathBuf> for RegistryPlace {
+    type Error = NotARegistry;
+
+    fn try_from(place: PathBuf) -> Result<Self, NotARegistry> {
+        if !place.as_os_str().as_encoded_bytes().starts_with(b"s3:") {
+            return Ok(Self::Folder(place));
+        }
+        #[cfg(not(feature = "aws"))]
+        return Err(NotARegistry::NoS3);
+        #[cfg(feature = "aws")]
+        place.to_str().and_then(bucket).ok_or(NotARegistry::Malformed)
+    }
+}
+
+#[cfg(feature = "aws")]
+fn bucket(place: &str) -> Option<RegistryPlace> {
+    let (bucket, prefix) = {
+        let path = place.strip_prefix("s3://")?;
+        path.split_once('/').unwrap_or((path, ""))
+    };
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(fits) {
+        return None;
+    }
+    Some(RegistryPlace::Bucket { bucket: bucket.into(), prefix: prefix.trim_matches('/').into() })
 }
 
 impl Folders {
     /// Where published rules lie.
     #[must_use]
-    pub fn registry(&self) -> PathBuf {
-        self.registry.clone().unwrap_or_else(|| self.data.join("registry"))
+    pub fn registry(&self) -> RegistryPlace {
+        self.registry.clone().unwrap_or_else(|| RegistryPlace::Folder(self.data.join("registry")))
     }
 }
 
@@ -90,20 +152,36 @@ mod tests {
         folders: Folders,
     }
 
-    fn registry(options: &[&str]) -> Result<PathBuf, String> {
+    fn registry(options: &[&str]) -> Result<RegistryPlace, String> {
         let parsed = Command::try_parse_from([&["citas"], options].concat());
         parsed.map(|command| command.folders.registry()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_registry_is_in_the_data_folder_unless_it_is_named() {
-        assert_eq!(registry(&["--data", "there"]), Ok("there/registry".into()));
-        assert_eq!(registry(&["--data", "there", "--registry", "here"]), Ok("here".into()));
+        let folder = |path: &str| Ok(RegistryPlace::Folder(path.into()));
+        assert_eq!(registry(&["--data", "there"]), folder("there/registry"));
+        assert_eq!(registry(&["--data", "there", "--registry", "here"]), folder("here"));
     }
 
+    #[cfg(not(feature = "aws"))]
     #[test]
     fn a_registry_in_s3_is_refused_and_no_folder_is_made_of_its_name() {
         let refused = registry(&["--registry", "s3://rules/pe"]).unwrap_err();
         assert!(refused.contains("this build has no S3 registry"), "{refused}");
+    }
+
+    #[cfg(feature = "aws")]
+    #[test]
+    fn a_registry_in_s3_is_a_bucket_and_perhaps_a_prefix() {
+        let place =
+            |bucket: &str, prefix: &str| Ok(RegistryPlace::Bucket { bucket: bucket.into(), prefix: prefix.into() });
+        assert_eq!(registry(&["--registry", "s3://rules"]), place("rules", ""));
+        assert_eq!(registry(&["--registry", "s3://rules/"]), place("rules", ""));
+        assert_eq!(registry(&["--registry", "s3://rules.example/citas/test/"]), place("rules.example", "citas/test"));
+        for malformed in ["s3:", "s3:rules", "s3:///pe", "s3://Rules", "s3://x", "s3://a?b=c"] {
+            let refused = registry(&["--registry", malformed]).unwrap_err();
+            assert!(refused.contains("s3://bucket/prefix"), "{refused}");
+        }
     }
 }

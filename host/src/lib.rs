@@ -7,12 +7,17 @@
 pub mod api;
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "aws")]
+mod aws_failure;
 pub mod background;
 pub mod command;
 pub mod config;
+#[cfg(feature = "aws")]
+pub mod functions;
 pub mod local;
 pub mod registry;
 pub mod rules;
 mod server;
 mod status;
+pub mod system;
 pub mod wiring;

@@ -136,7 +136,7 @@ mod tests {
     use citas_core::catalogue::Refused;
 
     use super::*;
-    use crate::local::system::SystemClock;
+    use crate::system::SystemClock;
 
     struct Later(jiff::SignedDuration);
 

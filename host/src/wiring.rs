@@ -9,10 +9,12 @@ use std::time::Duration;
 use citas_core::access::TokenVerifier;
 use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
+use citas_core::follow::Follower;
 use citas_core::mailer::Mailer;
 use citas_core::notifier::Notifier;
+use citas_core::registry::Registry;
 use citas_core::relay::Relay;
-use citas_core::swap::{Follower, Swapper};
+use citas_core::swap::Swapper;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -20,19 +22,22 @@ use tokio::time::MissedTickBehavior;
 
 use crate::api::{self, Api, Description, Limits, Readiness};
 use crate::background::{Background, Ended};
-use crate::config::HostOptions;
+use crate::config::{HostOptions, RegistryPlace};
 use crate::local::publisher::InProcessPublisher;
 use crate::local::smtp::{NotAServer, SmtpMailer};
 use crate::local::spool::SpoolMailer;
 use crate::local::sqlite::{OpenError, SqliteLedger};
-use crate::local::system::{SystemClock, UuidIds};
 use crate::registry::folder::FolderRegistry;
 use crate::rules::{NoEngine, WasmEngine};
 use crate::server::Server;
 use crate::status::StatusFile;
+use crate::system::{SystemClock, UuidIds};
 
-/// How often the registry is looked at.
-const REGISTRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a registry in a folder is looked at.
+const FOLDER_INTERVAL: Duration = Duration::from_millis(500);
+/// How often one in a bucket is: each look is paid for.
+#[cfg(feature = "aws")]
+const BUCKET_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the relays and the metrics are looked after.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long until a status file that could not be written is tried again.
@@ -80,7 +85,8 @@ pub struct Platform {
     /// Where mail goes, in words.
     pub mail: String,
     data: PathBuf,
-    registry: Arc<FolderRegistry>,
+    registry: Arc<dyn Registry>,
+    registry_interval: Duration,
     notifier: Arc<Notifier>,
 }
 
@@ -89,16 +95,18 @@ impl Platform {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn open(options: &HostOptions) -> Result<Self, StartError> {
+    pub async fn open(options: &HostOptions) -> Result<Self, StartError> {
         let catalogue = Arc::new(Catalogue::default());
         let data = options.folders.data.clone();
         let ledger = Arc::new(SqliteLedger::open(&data)?);
         let (mailer, mail) = mailer(options)?;
         let notifier = Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone());
         let engine = Arc::new(WasmEngine::new()?);
+        let place = options.folders.registry();
         Ok(Self {
             swapper: Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), turns())),
-            registry: Arc::new(FolderRegistry::new(&options.folders.registry())),
+            registry_interval: interval(&place),
+            registry: registry(place).await,
             notifier: Arc::new(notifier),
             catalogue,
             ledger,
@@ -109,10 +117,11 @@ impl Platform {
 
     /// Follows the registry from now on; the first look is over when this returns.
     pub async fn follow_registry(&self, background: &mut Background) {
-        let mut follower = Follower::new(self.registry.clone(), self.swapper.clone());
+        let mut follower = Follower::new(self.registry.clone(), self.swapper.clone(), None);
+        let interval = self.registry_interval;
         follower.look().await;
         background.start("following the registry", async move {
-            let mut ticks = every(REGISTRY_INTERVAL);
+            let mut ticks = every(interval);
             loop {
                 ticks.tick().await;
                 follower.look().await;
@@ -158,6 +167,27 @@ impl Platform {
     fn booking(&self) -> Booking {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
         Booking::new(self.catalogue.clone(), self.ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION"))
+    }
+}
+
+fn interval(place: &RegistryPlace) -> Duration {
+    match place {
+        RegistryPlace::Folder(_) => FOLDER_INTERVAL,
+        #[cfg(feature = "aws")]
+        RegistryPlace::Bucket { .. } => BUCKET_INTERVAL,
+    }
+}
+
+/// The published rules at this place. Nothing is read yet.
+#[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "clients of AWS look for credentials"))]
+pub async fn registry(place: RegistryPlace) -> Arc<dyn Registry> {
+    match place {
+        RegistryPlace::Folder(folder) => Arc::new(FolderRegistry::new(&folder)),
+        #[cfg(feature = "aws")]
+        RegistryPlace::Bucket { bucket, prefix } => {
+            let client = aws_sdk_s3::Client::new(&crate::aws::clients::configuration().load().await);
+            Arc::new(crate::registry::s3::S3Registry::new(client, &bucket, &prefix))
+        }
     }
 }
 

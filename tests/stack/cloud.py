@@ -108,6 +108,7 @@ class Cloud:
             return False
 
     def stop(self):
+        (self.work / "functions.log").write_text("\n".join(self.function_logs()))
         self.server.stdin.close()
         self.server.wait(timeout=20)
 
@@ -197,6 +198,13 @@ class Cloud:
 
     # ── What was deployed ──
 
+    def function_logs(self):
+        """What the functions have said, for whoever looks for why a test fails."""
+        logs = self.client("logs")
+        for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
+            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
+            yield from (f"{group['logGroupName']} {event['message'].rstrip()}" for page in pages for event in page["events"])
+
     def functions(self):
         """Which code each function runs, and since when."""
         listed = self.client("lambda").list_functions()["Functions"]
@@ -219,7 +227,7 @@ class Cloud:
                 ExpressionAttributeValues={":event": {"S": "event"}},
             )
         )
-        return [item["pk"]["S"].removeprefix("E#") for page in pages for item in page["Items"]]
+        return [item["sk"]["S"].rsplit("#", 1)[-1] for page in pages for item in page["Items"]]
 
     # ── Whoever uses it ──
 

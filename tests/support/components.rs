@@ -51,6 +51,14 @@ impl Engine for SharedEngine {
         loaded.insert(name, rules.clone());
         Ok(rules)
     }
+
+    fn load_native(&self, code: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
+        engine().load_native(code)
+    }
+
+    fn name(&self) -> &str {
+        engine().name()
+    }
 }
 
 /// The decent build of the chaos country.

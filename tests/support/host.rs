@@ -58,7 +58,7 @@ impl Host {
 
     fn start(countries: &[&str], options: &HostOptions) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let platform = Arc::new(Platform::open(options).unwrap());
+        let platform = Arc::new(runtime.block_on(Platform::open(options)).unwrap());
         for country in countries {
             let rules = LoadedRules::load(&SharedEngine, component(country), 1).unwrap();
             platform.catalogue.install(rules, Timestamp::now());
@@ -104,6 +104,11 @@ impl Host {
 
     pub fn issuer(&self) -> &LocalIssuer {
         &self.issuer
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// The mail that it has written.

@@ -67,7 +67,7 @@ fn start() -> Server {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    eventually("ministack serves", Duration::from_secs(60), || {
+    eventually("ministack serves", Duration::from_mins(1), || {
         if process.try_wait().unwrap().is_some() {
             let mut said = String::new();
             process.stderr.take().unwrap().read_to_string(&mut said).unwrap();

@@ -4,6 +4,7 @@ pub mod appointments;
 pub mod chance;
 pub mod components;
 pub mod eventually;
+pub mod faults;
 pub mod host;
 pub mod http;
 pub mod mail;

@@ -5,6 +5,8 @@
 //! - [`appointment`], [`event`], [`json`]: what is stored and spoken of
 //! - [`rules`], [`ledger`], [`registry`], [`publisher`], [`mailer`], [`time`]: the ports, with what each adapter MUST do
 //! - [`loaded`], [`catalogue`], [`swap`], [`cases`]: a country's rules, in force and on the way there
+//! - [`follow`], [`on_demand`], [`precompile`]: from the registry to there
+//! - [`views`]: what was shown of an appointment
 //! - [`booking`], [`relay`], [`notifier`]: the use cases
 //! - [`messages`]: violations in words
 
@@ -15,6 +17,7 @@ pub mod booking;
 pub mod cases;
 pub mod catalogue;
 pub mod event;
+pub mod follow;
 mod idempotency;
 pub mod json;
 pub mod ledger;
@@ -23,6 +26,8 @@ pub mod loaded;
 pub mod mailer;
 pub mod messages;
 pub mod notifier;
+pub mod on_demand;
+pub mod precompile;
 pub mod publisher;
 pub mod registry;
 pub mod relay;

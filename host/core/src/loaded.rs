@@ -76,7 +76,14 @@ impl LoadedRules {
     /// # Errors
     /// A [`Refusal`] in plain words.
     pub fn load(engine: &dyn Engine, component: &[u8], turns: usize) -> Result<Self, Refusal> {
-        let rules = engine.load(component)?;
+        Self::of(engine.load(component)?, digest(component), turns)
+    }
+
+    /// The same for a component that is ready to be called; `digest` is that of its portable bytes.
+    ///
+    /// # Errors
+    /// A [`Refusal`] in plain words.
+    pub fn of(rules: Arc<dyn Rules>, digest: String, turns: usize) -> Result<Self, Refusal> {
         let descriptor = rules.describe().map_err(Refusal::NoDescriptor)?;
         let country = member("country", &descriptor.country, descriptor.country.parse())?;
         member("version", &descriptor.version, descriptor.version.parse::<semver::Version>())?;
@@ -86,7 +93,7 @@ impl LoadedRules {
         refuse_host_members(&appointment_schema)?;
         Ok(Self {
             country,
-            id: RulesId { version: descriptor.version.clone(), digest: digest(component) },
+            id: RulesId { version: descriptor.version.clone(), digest },
             actions: descriptor.actions.iter().map(action).collect::<Result<_, _>>()?,
             zones: zones(&descriptor.zones)?,
             request: schema::validator("request-schema", &request_schema)?,

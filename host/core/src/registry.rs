@@ -128,4 +128,21 @@ pub trait Registry: Send + Sync {
 
     /// Reads a version.
     async fn fetch(&self, country: CountryCode, version: &Version) -> Result<Artifact, RegistryError>;
+
+    /// Reads what is said of a version, without the rest where that is less.
+    async fn manifest(&self, country: CountryCode, version: &Version) -> Result<Manifest, RegistryError> {
+        Ok(self.fetch(country, version).await?.manifest)
+    }
+}
+
+/// Keeps native code beside the registry, under `native/<engine>/<digest>.cwasm`, where only Citas itself may write.
+///
+/// An adapter MUST give back the very bytes that were put, or nothing: they are run as they are.
+#[async_trait]
+pub trait Natives: Send + Sync {
+    /// What `engine` made of the component of that digest, if it has.
+    async fn native(&self, engine: &str, digest: &str) -> Result<Option<Vec<u8>>, RegistryError>;
+
+    /// Keeps it.
+    async fn put_native(&self, engine: &str, digest: &str, code: &[u8]) -> Result<(), RegistryError>;
 }

@@ -236,6 +236,9 @@ pub enum Refusal {
     /// Native code that somebody else compiled.
     #[error("this is precompiled native code; publish the portable .wasm component")]
     Precompiled,
+    /// This build runs only what was compiled elsewhere.
+    #[error("this build compiles no components")]
+    NoCompiler,
     /// It asks for something from outside.
     #[error("it imports `{0}`; rules import no function: every fact they may use arrives as an argument")]
     Imports(String),
@@ -315,6 +318,16 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// A [`Refusal`] that says why in plain words.
     fn load(&self, component: &[u8]) -> Result<Arc<dyn Rules>, Refusal>;
+
+    /// Makes native code ready to be called. It is run as it is: only what [`Natives`](crate::registry::Natives) gave under
+    /// this engine's name may be given.
+    ///
+    /// # Errors
+    /// When it is no native code of this engine.
+    fn load_native(&self, code: &[u8]) -> Result<Arc<dyn Rules>, Refusal>;
+
+    /// Names everything that decides which native code it can load.
+    fn name(&self) -> &str;
 }
 
 /// One loaded component.

@@ -2,7 +2,14 @@
 //!
 //! - [`clients`]: how AWS is spoken to
 //! - [`dynamo`]: the ledger
+//! - [`stream`]: a ledger's events to the publisher
 //! - [`sns`]: the publisher
+//! - [`queue`]: what was published to the notifier
 //! - [`ses`]: the mailer
 
 pub mod clients;
+pub mod dynamo;
+pub mod queue;
+pub mod ses;
+pub mod sns;
+pub mod stream;

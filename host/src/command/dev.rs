@@ -22,8 +22,8 @@ use super::{Answer, Misuse, Outcome, booking_line, chain, log};
 use crate::background::Background;
 use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
-use crate::local::system::SystemClock;
 use crate::rules::CountryFolder;
+use crate::system::SystemClock;
 use crate::wiring::{Identity, Platform, record_metrics};
 
 /// How long the sources must be at rest before they are built: editors write a file in several steps.
@@ -47,7 +47,7 @@ pub async fn run(options: &Options) -> Outcome {
     let metrics = record_metrics()?;
     require_folder(&options.countries)?;
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)), "--port").await?;
-    let platform = Platform::open(&options.host)?;
+    let platform = Platform::open(&options.host).await?;
     let issuer = LocalIssuer::open(&options.host.folders.data)?;
     let mut background = Background::default();
     platform.follow_registry(&mut background).await;

@@ -6,6 +6,8 @@ mod listen;
 mod log;
 mod rules;
 mod serve;
+#[cfg(feature = "aws")]
+mod sign_in;
 mod stop;
 mod token;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use citas_core::appointment::CountryCode;
 use citas_core::cases::{self, Outcome as CaseOutcome};
@@ -16,10 +17,10 @@ use serde_json::{Value, json};
 
 use super::{Answer, Misuse, Outcome, chain};
 use crate::config::Folders;
-use crate::local::system::SystemClock;
-use crate::registry::folder::FolderRegistry;
 use crate::rules::{CountryFolder, WasmEngine, cases_in};
 use crate::status::{self, CountryStatus};
+use crate::system::SystemClock;
+use crate::wiring;
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -129,8 +130,8 @@ impl Report {
 }
 
 impl InRegistry {
-    fn open(&self) -> FolderRegistry {
-        FolderRegistry::new(&self.folders.registry())
+    async fn open(&self) -> Arc<dyn Registry> {
+        wiring::registry(self.folders.registry()).await
     }
 }
 
@@ -265,65 +266,66 @@ async fn publish(source: &Source, revision: Option<String>, registry: &InRegistr
     };
     let (country, version) = (manifest.country, manifest.version.clone());
     let value = json!(manifest);
-    registry.open().publish(&Artifact { manifest, component, cases }).await?;
+    registry.open().await.publish(&Artifact { manifest, component, cases }).await?;
     let words = format!("{country} {version} is published; `citas rules promote {country} {version}` puts it into use");
     registry.report.say(&words, &value);
     Ok(Answer::Done)
 }
 
 async fn promote(country: CountryCode, version: Version, registry: &InRegistry) -> Outcome {
-    let folder = registry.open();
-    let before = folder.channel(country).await?;
+    let published = registry.open().await;
+    let before = published.channel(country).await?;
     if let Some(channel) = before.as_ref().filter(|channel| channel.current == version) {
         registry.report.say(&format!("{country} {version} is in use already; nothing is changed"), &json!(channel));
         return Ok(Answer::Done);
     }
-    if !folder.versions(country).await?.contains(&version) {
+    if !published.versions(country).await?.contains(&version) {
         return Err(RegistryError::Absent { country, version }.into());
     }
     let previous = before.as_ref().map(|before| before.current.clone());
-    put_into_use(country, version, previous, before, registry).await
+    put_into_use(&*published, country, (version, previous), before, &registry.report).await
 }
 
 /// Leaves no version before the one that it goes back to: a second rollback would bring back what the first one was
 /// there to remove.
 async fn rollback(country: CountryCode, registry: &InRegistry) -> Outcome {
-    let before = registry.open().channel(country).await?;
+    let published = registry.open().await;
+    let before = published.channel(country).await?;
     let to = before.as_ref().and_then(|channel| channel.previous.clone());
     let to = to.ok_or_else(|| {
         format!("no version of {country} was in use before this one; name the one to use with `citas rules promote`")
     })?;
-    put_into_use(country, to, None, before, registry).await
+    put_into_use(&*published, country, (to, None), before, &registry.report).await
 }
 
 async fn put_into_use(
+    published: &dyn Registry,
     country: CountryCode,
-    version: Version,
-    previous: Option<Version>,
+    (current, previous): (Version, Option<Version>),
     before: Option<Channel>,
-    registry: &InRegistry,
+    report: &Report,
 ) -> Outcome {
     let sequence = before.as_ref().map_or(1, |before| before.sequence + 1);
-    let channel = Channel { current: version, previous, sequence, changed_at: SystemClock.now() };
-    registry.open().set_channel(country, before.as_ref(), &channel).await?;
+    let channel = Channel { current, previous, sequence, changed_at: SystemClock.now() };
+    published.set_channel(country, before.as_ref(), &channel).await?;
     let words = format!("{country} {} is to be in use; `citas rules status` says when it is", channel.current);
-    registry.report.say(&words, &json!(channel));
+    report.say(&words, &json!(channel));
     Ok(Answer::Done)
 }
 
 async fn status(country: Option<CountryCode>, registry: &InRegistry) -> Outcome {
-    let folder = registry.open();
+    let published = registry.open().await;
     let data = &registry.folders.data;
     let host = status::read(data, &SystemClock)
         .map_err(|cause| format!("what the host on {} says cannot be read: {cause}", data.display()))?;
     let known = host.iter().flatten().map(|(country, _)| *country);
     let countries = match country {
         Some(country) => BTreeSet::from([country]),
-        None => folder.countries().await?.into_iter().chain(known).collect(),
+        None => published.countries().await?.into_iter().chain(known).collect(),
     };
     let (mut lines, mut values) = (Vec::new(), Vec::new());
     for country in countries {
-        let (channel, versions) = (folder.channel(country).await?, folder.versions(country).await?);
+        let (channel, versions) = (published.channel(country).await?, published.versions(country).await?);
         let here = host.as_ref().and_then(|host| host.get(&country));
         lines.push(line(country, channel.as_ref(), &versions));
         lines.extend(here.map(said_by_host));

@@ -33,7 +33,7 @@ pub struct Options {
 pub async fn run(options: &Options) -> Outcome {
     let _log = log::start(&options.host.log)?;
     let metrics = record_metrics()?;
-    let platform = Platform::open(&options.host)?;
+    let platform = Platform::open(&options.host).await?;
     let identity = match &options.issuer {
         Some(issuer) => {
             let verifier = OidcVerifier::discover(issuer, &options.audience).await?;

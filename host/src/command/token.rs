@@ -1,4 +1,4 @@
-//! `citas token`: prints an access token of the local issuer, and nothing else.
+//! `citas token`: prints an access token of the local issuer, or of a user pool that somebody signs in to, and nothing else.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{Answer, Outcome};
 use crate::local::issuer::LocalIssuer;
-use crate::local::system::SystemClock;
+use crate::system::SystemClock;
 
 #[derive(Args)]
 pub struct Options {
@@ -24,9 +24,33 @@ pub struct Options {
     /// What the token may be used for [default: every scope]
     #[arg(long, value_parser = Scope::ALL.map(Scope::as_str))]
     scope: Vec<String>,
+    #[cfg(feature = "aws")]
+    #[command(flatten)]
+    cognito: Cognito,
+}
+
+/// A user pool to sign in to.
+#[cfg(feature = "aws")]
+#[derive(Args)]
+struct Cognito {
+    /// Sign in to a user pool whose sign-in page is here, and print its token: the stack's `SignInUrl`
+    #[arg(long, value_name = "URL", requires = "client_id", conflicts_with_all = ["subject", "group", "scope"])]
+    cognito: Option<url::Url>,
+    /// The user pool's client: the stack's `ClientId`
+    #[arg(long, value_name = "ID", requires = "cognito")]
+    client_id: Option<String>,
+    /// Where the sign-in page sends the browser back to: the stack's `CallbackUrl`
+    #[arg(long, value_name = "URL", requires = "cognito", default_value = "http://localhost:8976/callback")]
+    callback: url::Url,
 }
 
 pub fn run(options: &Options) -> Outcome {
+    #[cfg(feature = "aws")]
+    if let (Some(domain), Some(client)) = (&options.cognito.cognito, &options.cognito.client_id) {
+        let callback = &options.cognito.callback;
+        println!("{}", super::sign_in::token(&super::sign_in::Pool { domain, client, callback })?);
+        return Ok(Answer::Done);
+    }
     let all = || Scope::ALL.map(|scope| scope.as_str().to_owned()).into();
     let claims = Claims {
         subject: options.subject.clone(),

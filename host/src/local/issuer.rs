@@ -16,8 +16,8 @@ use p256::pkcs8::{EncodePrivateKey, LineEnding};
 use serde_json::{Value, json};
 
 use super::known_tokens::KnownTokens;
-use super::system::SystemClock;
 use super::{jwt, private};
+use crate::system::SystemClock;
 
 /// The issuer's name in its tokens.
 const ISSUER: &str = "urn:citas:local-issuer";

@@ -4,7 +4,6 @@
 //! - [`publisher`]: events go straight to the notifier
 //! - [`spool`], [`smtp`]: where mail goes
 //! - [`issuer`], [`oidc`]: whose tokens are taken
-//! - [`system`]: the time and ids
 
 pub mod issuer;
 mod jwt;
@@ -15,4 +14,3 @@ pub mod publisher;
 pub mod smtp;
 pub mod spool;
 pub mod sqlite;
-pub mod system;

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::jwt;
 use super::known_tokens::KnownTokens;
-use super::system::SystemClock;
+use crate::system::SystemClock;
 
 /// How often keys are fetched.
 #[derive(Clone, Copy)]

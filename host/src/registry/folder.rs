@@ -16,13 +16,8 @@ use async_trait::async_trait;
 use citas_core::appointment::CountryCode;
 use citas_core::registry::{Artifact, Channel, Manifest, Registry, RegistryError};
 use semver::Version;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-const CHANNEL: &str = "channel.json";
-const COMPONENT: &str = "rules.wasm";
-const MANIFEST: &str = "manifest.json";
-const CASES: &str = "cases.json";
+use super::layout::{self, CASES, CHANNEL, COMPONENT, MANIFEST, json, parse, unreadable};
 
 /// What is not yet whole is named so; nothing that is read is.
 const UNFINISHED: &str = ".new-";
@@ -96,13 +91,13 @@ impl Files {
     fn countries(&self) -> Result<Vec<CountryCode>, RegistryError> {
         let mut countries: Vec<CountryCode> =
             names(&self.root)?.into_iter().filter_map(|name| name.parse().ok()).collect();
-        countries.retain(|country| self.path(&channel_key(*country)).is_file());
+        countries.retain(|country| self.path(&layout::channel(*country)).is_file());
         countries.sort();
         Ok(countries)
     }
 
     fn channel(&self, country: CountryCode) -> Result<Option<Channel>, RegistryError> {
-        let key = channel_key(country);
+        let key = layout::channel(country);
         match self.read(&key) {
             Ok(bytes) => parse(&key, &bytes).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -129,7 +124,7 @@ impl Files {
     }
 
     fn versions(&self, country: CountryCode) -> Result<Vec<Version>, RegistryError> {
-        let mut versions: Vec<Version> = names(&self.path(&versions_key(country)))?
+        let mut versions: Vec<Version> = names(&self.path(&layout::versions(country)))?
             .into_iter()
             .filter_map(|name| name.parse().ok())
             .filter(|version| self.is_whole(country, version))
@@ -141,48 +136,40 @@ impl Files {
     fn publish(&self, artifact: &Artifact) -> Result<(), RegistryError> {
         let Manifest { country, ref version, .. } = artifact.manifest;
         let exists = || RegistryError::Exists { country, version: version.clone() };
-        let target = self.path(&version_key(country, version));
+        let target = self.path(&layout::version(country, version));
         if target.exists() {
             return Err(exists());
         }
         // What decides between two who come at once is the rename, which takes no folder that holds something.
-        write_version(&self.path(&versions_key(country)), &target, artifact).map_err(|error| match error.kind() {
-            ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists => exists(),
-            _ => unavailable(&error),
+        write_version(&self.path(&layout::versions(country)), &target, artifact).map_err(|error| {
+            match error.kind() {
+                ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists => exists(),
+                _ => unavailable(&error),
+            }
         })?;
         self.sync_parents(country).map_err(|error| unavailable(&error))
     }
 
     fn fetch(&self, country: CountryCode, version: &Version) -> Result<Artifact, RegistryError> {
-        let folder = version_key(country, version);
-        if !self.path(&folder).is_dir() {
+        if !self.path(&layout::version(country, version)).is_dir() {
             return Err(RegistryError::Absent { country, version: version.clone() });
         }
         let file = |name: &str| {
-            let key = format!("{folder}/{name}");
-            let bytes = self.read(&key).map_err(|error| unreadable(&key, &error))?;
-            Ok::<_, RegistryError>((key, bytes))
+            let key = layout::file(country, version, name);
+            self.read(&key).map_err(|error| unreadable(&key, &error))
         };
-        let (manifest_key, manifest) = file(MANIFEST)?;
-        let manifest: Manifest = parse(&manifest_key, &manifest)?;
-        if (manifest.country, &manifest.version) != (country, version) {
-            let cause = format!("it is about version {} of {}", manifest.version, manifest.country);
-            return Err(RegistryError::Unreadable { key: manifest_key, cause });
-        }
-        let (cases_key, cases) = file(CASES)?;
-        let cases = String::from_utf8(cases).map_err(|error| unreadable(&cases_key, &error))?;
-        Ok(Artifact { manifest, component: file(COMPONENT)?.1, cases })
+        layout::artifact(country, version, &file(MANIFEST)?, file(COMPONENT)?, file(CASES)?)
     }
 
     /// Whether all of a version is there; a copy under way is not.
     fn is_whole(&self, country: CountryCode, version: &Version) -> bool {
-        let folder = self.path(&version_key(country, version));
+        let folder = self.path(&layout::version(country, version));
         [COMPONENT, MANIFEST, CASES].iter().all(|name| folder.join(name).is_file())
     }
 
     /// The folders on the way to a version may be new themselves.
     fn sync_parents(&self, country: CountryCode) -> io::Result<()> {
-        sync_folder(&self.path(&versions_key(country)))?;
+        sync_folder(&self.path(&layout::versions(country)))?;
         sync_folder(&self.path(country.as_str()))?;
         sync_folder(&self.root)
     }
@@ -194,18 +181,6 @@ impl Files {
     fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
-}
-
-fn channel_key(country: CountryCode) -> String {
-    format!("{country}/{CHANNEL}")
-}
-
-fn versions_key(country: CountryCode) -> String {
-    format!("{country}/versions")
-}
-
-fn version_key(country: CountryCode, version: &Version) -> String {
-    format!("{country}/versions/{version}")
 }
 
 /// The names of what lies in a folder; none when there is no folder.
@@ -267,20 +242,6 @@ fn lock(path: &Path) -> io::Result<File> {
     let file = File::create(path)?;
     file.lock()?;
     Ok(file)
-}
-
-fn json<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(value).expect("strings, numbers and null");
-    text.push(b'\n');
-    text
-}
-
-fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RegistryError> {
-    serde_json::from_slice(bytes).map_err(|error| unreadable(key, &error))
-}
-
-fn unreadable(key: &str, cause: &dyn std::error::Error) -> RegistryError {
-    RegistryError::Unreadable { key: key.to_owned(), cause: cause.to_string() }
 }
 
 fn unavailable(error: &io::Error) -> RegistryError {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::thread;
 
+#[cfg(feature = "compiler")]
+use citas_core::precompile::Compiler;
 use citas_core::rules::{self as port, Refusal, Rules};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
@@ -10,6 +12,7 @@ use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, 
 
 use super::limits::{COMPONENT_BYTES, KEPT_RESIDENT_BYTES, MEMORY_BYTES, POOL_SLOTS, STACK_BYTES, TABLE_ENTRIES, TICK};
 use super::loaded::WasmRules;
+use super::native;
 
 /// The eight bytes that every component starts with.
 const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -32,18 +35,35 @@ pub enum NoEngine {
 #[derive(Clone)]
 pub struct WasmEngine {
     engine: Engine,
+    name: String,
 }
 
 impl WasmEngine {
-    /// An engine with its clock running; the clock stops when the last component is gone.
+    /// An engine for this machine, with its clock running; the clock stops when the last component is gone.
     ///
     /// # Errors
     /// When this machine cannot run WebAssembly.
     pub fn new() -> Result<Self, NoEngine> {
-        let engine = pooled().or_else(|_| on_demand()).map_err(|cause| NoEngine::Unsupported(first_line(&cause)))?;
+        Self::with(&settings())
+    }
+
+    /// The same, whose code runs on every machine of its kind.
+    ///
+    /// # Errors
+    /// When this machine cannot run WebAssembly.
+    #[cfg(feature = "compiler")]
+    pub fn portable() -> Result<Self, NoEngine> {
+        let mut settings = settings();
+        native::portable(&mut settings).map_err(|cause| NoEngine::Unsupported(first_line(&cause)))?;
+        Self::with(&settings)
+    }
+
+    fn with(settings: &Config) -> Result<Self, NoEngine> {
+        let engine = pooled(settings.clone()).or_else(|_| on_demand(settings));
+        let engine = engine.map_err(|cause| NoEngine::Unsupported(first_line(&cause)))?;
         let clock = engine.weak();
         thread::Builder::new().name("rules-clock".into()).spawn(move || tick(&clock))?;
-        Ok(Self { engine })
+        Ok(Self { engine, name: native::name() })
     }
 
     #[cfg(test)]
@@ -55,11 +75,36 @@ impl WasmEngine {
 impl port::Engine for WasmEngine {
     fn load(&self, bytes: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
         look_at_header(bytes)?;
-        let component =
-            Component::new(&self.engine, bytes).map_err(|cause| Refusal::NotAComponent(first_line(&cause)))?;
+        let component = compiled(&self.engine, bytes)?;
         refuse_imports(&self.engine, &component)?;
         Ok(Arc::new(WasmRules::link(&self.engine, &component)?))
     }
+
+    fn load_native(&self, code: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
+        let component = native::load(&self.engine, code)?;
+        Ok(Arc::new(WasmRules::link(&self.engine, &component)?))
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+#[cfg(feature = "compiler")]
+impl Compiler for WasmEngine {
+    fn compile(&self, component: &[u8]) -> Result<Vec<u8>, Refusal> {
+        self.engine.precompile_component(component).map_err(|cause| Refusal::NotAComponent(first_line(&cause)))
+    }
+}
+
+#[cfg(feature = "compiler")]
+fn compiled(engine: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
+    Component::new(engine, bytes).map_err(|cause| Refusal::NotAComponent(first_line(&cause)))
+}
+
+#[cfg(not(feature = "compiler"))]
+fn compiled(_: &Engine, _: &[u8]) -> Result<Component, Refusal> {
+    Err(Refusal::NoCompiler)
 }
 
 /// Advances the epoch until nothing is left that could be interrupted.
@@ -73,7 +118,7 @@ fn tick(engine: &EngineWeak) {
 
 /// With slots for memories and tables set aside. Where the address space is limited (`ulimit -v`, some sandboxes)
 /// there is no room for them.
-fn pooled() -> wasmtime::Result<Engine> {
+fn pooled(mut config: Config) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(POOL_SLOTS)
         .total_core_instances(POOL_SLOTS)
@@ -85,14 +130,13 @@ fn pooled() -> wasmtime::Result<Engine> {
         .linear_memory_keep_resident(KEPT_RESIDENT_BYTES)
         .table_keep_resident(KEPT_RESIDENT_BYTES)
         .pagemap_scan(Enabled::Auto);
-    let mut config = settings();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
 }
 
-fn on_demand() -> wasmtime::Result<Engine> {
+fn on_demand(config: &Config) -> wasmtime::Result<Engine> {
     tracing::warn!("no address space for a pool of instances; each call maps its own memory, and takes longer");
-    Engine::new(&settings())
+    Engine::new(config)
 }
 
 /// Everything that decides what a component computes and when it is stopped, the same on every machine.
@@ -112,11 +156,11 @@ fn settings() -> Config {
         .signals_based_traps(false)
         .memory_guard_size(0)
         .memory_reservation(MEMORY_BYTES as u64)
-        .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
         .wasm_backtrace_max_frames(None)
-        .generate_address_map(false)
-        .native_unwind_info(false);
+        .generate_address_map(false);
+    #[cfg(feature = "compiler")]
+    config.cranelift_nan_canonicalization(true).native_unwind_info(false);
     config
 }
 

@@ -10,6 +10,7 @@ mod engine;
 mod folder;
 pub mod limits;
 mod loaded;
+mod native;
 mod wit;
 
 #[cfg(test)]

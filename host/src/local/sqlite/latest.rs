@@ -85,7 +85,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::local::system::SystemClock;
+    use crate::system::SystemClock;
 
     fn revision(number: u32) -> Arc<Revision> {
         let now = SystemClock.now();

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::change::Prepared;
 use super::writer::Task;
 use super::{SqliteLedger, reads};
-use crate::local::system::SystemClock;
+use crate::system::SystemClock;
 
 impl SqliteLedger {
     /// Asks on the caller's own thread: a read that finds its page in memory takes 10 to 20 µs, less than handing it to

@@ -1,0 +1,142 @@
+//! Follows a registry's channels: fetches what has changed, checks that it is what it is said to be, and gives it to be
+//! swapped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use semver::Version;
+
+use crate::appointment::CountryCode;
+use crate::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest};
+use crate::rules::Refusal;
+use crate::swap::{Swapper, promised};
+
+/// Whether a version came into force.
+type Taken = Result<(), Refusal>;
+
+/// Follows a registry's channels.
+pub struct Follower {
+    registry: Arc<dyn Registry>,
+    swapper: Arc<Swapper>,
+    /// Where the native code is, for a host that compiles nothing itself.
+    natives: Option<Arc<dyn Natives>>,
+    /// The channel of each country as last acted upon, whether its version came into force or was refused.
+    seen: BTreeMap<CountryCode, Channel>,
+    /// What could not be read at the last look: said once, tried again at every look.
+    unread: BTreeMap<Option<CountryCode>, String>,
+}
+
+impl Follower {
+    /// Follows `registry`, and takes native code where that is to be had.
+    pub fn new(registry: Arc<dyn Registry>, swapper: Arc<Swapper>, natives: Option<Arc<dyn Natives>>) -> Self {
+        Self { registry, swapper, natives, seen: BTreeMap::new(), unread: BTreeMap::new() }
+    }
+
+    /// Brings into force what has changed in the registry since the last look. What cannot be read now is tried again
+    /// at the next.
+    pub async fn look(&mut self) {
+        let read = self.registry.countries().await;
+        let Some(countries) = self.noted(None, read) else { return };
+        for country in countries {
+            self.look_at(country).await;
+        }
+    }
+
+    /// The same for one country.
+    pub async fn look_at(&mut self, country: CountryCode) {
+        let followed = self.follow(country).await;
+        self.noted(Some(country), followed);
+    }
+
+    /// A change of version, if there is one.
+    async fn follow(&mut self, country: CountryCode) -> Result<(), RegistryError> {
+        let Some(channel) = self.registry.channel(country).await? else { return Ok(()) };
+        let seen = self.seen.get(&country);
+        if seen == Some(&channel) {
+            return Ok(());
+        }
+        let what = format!("version {}", channel.current);
+        if let Some(seen) = seen.filter(|seen| seen.sequence >= channel.sequence) {
+            let (found, known) = (channel.sequence, seen.sequence);
+            let why = format!(
+                "the channel's sequence is {found} after {known}; it only rises, so this channel is an old copy"
+            );
+            self.swapper.refuse(country, &what, &why);
+        } else {
+            // A refusal is noted where the platform team looks; this channel is done with either way.
+            let _ = match &self.natives {
+                Some(natives) => self.take_native(natives.as_ref(), country, &channel, &what).await?,
+                None => self.take(country, &channel, &what).await?,
+            };
+        }
+        self.seen.insert(country, channel);
+        Ok(())
+    }
+
+    async fn take(&self, country: CountryCode, channel: &Channel, what: &str) -> Result<Taken, RegistryError> {
+        let artifact = self.registry.fetch(country, &channel.current).await?;
+        whole(&artifact)?;
+        if let Err(refusal) = verify(&artifact.manifest, country, &channel.current) {
+            self.swapper.refuse(country, what, &refusal.to_string());
+            return Ok(Err(refusal));
+        }
+        let version = channel.current.to_string();
+        Ok(self.swapper.swap(country, Some(&version), what, artifact.component, artifact.cases).await)
+    }
+
+    async fn take_native(
+        &self,
+        natives: &dyn Natives,
+        country: CountryCode,
+        channel: &Channel,
+        what: &str,
+    ) -> Result<Taken, RegistryError> {
+        let version = &channel.current;
+        let digest = self.registry.manifest(country, version).await?.digest;
+        let engine = self.swapper.engine.name();
+        let native = natives.native(engine, &digest).await?.ok_or_else(|| RegistryError::Unreadable {
+            key: format!("native/{engine}/{digest}.cwasm"),
+            cause: format!("version {version} is not compiled yet, or was refused when it was to be"),
+        })?;
+        Ok(self.swapper.swap_native(country, &version.to_string(), what, &native, &digest))
+    }
+
+    /// What was read; an error is said when it is another than at the last look.
+    fn noted<T>(&mut self, country: Option<CountryCode>, read: Result<T, RegistryError>) -> Option<T> {
+        let error = match read {
+            Ok(read) => {
+                self.unread.remove(&country);
+                return Some(read);
+            }
+            Err(error) => error.to_string(),
+        };
+        if self.unread.get(&country) != Some(&error) {
+            if let Some(country) = country {
+                self.swapper.refuse(country, "the registry's version", &error);
+            } else {
+                tracing::warn!(error, "the registry cannot be read; what is in force stays so");
+            }
+            self.unread.insert(country, error);
+        }
+        None
+    }
+}
+
+/// A component that is not the published one may still be on its way here, or be mended: it is looked at again.
+pub(crate) fn whole(artifact: &Artifact) -> Result<(), RegistryError> {
+    let (Manifest { country, version, digest: promised, .. }, found) =
+        (&artifact.manifest, digest(&artifact.component));
+    if found == *promised {
+        return Ok(());
+    }
+    let key = format!("{country}/versions/{version}/rules.wasm");
+    let cause =
+        format!("the digest is {found} where the manifest says {promised}: it is damaged, altered or half copied");
+    Err(RegistryError::Unreadable { key, cause })
+}
+
+/// Whether an artefact is what it was asked for as.
+pub(crate) fn verify(manifest: &Manifest, country: CountryCode, version: &Version) -> Result<(), Refusal> {
+    promised("country", country.as_str(), manifest.country.as_str())?;
+    promised("version", &version.to_string(), &manifest.version.to_string())
+}

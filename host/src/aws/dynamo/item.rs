@@ -1,0 +1,246 @@
+//! What lies in a table: keys, and a country's attributes as native ones under their JSON Pointers, so that its team can
+//! read its own table. What comes back is exactly what went in.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use citas_core::appointment::{Field, Revision, Value};
+use citas_core::event::Event;
+use citas_core::ledger::{Position, Receipt};
+use jiff::fmt::temporal::DateTimePrinter;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::Unreadable;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// How long an event lies in the table after its stream has had it: for whoever looks for one that went astray.
+const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How long it is remembered that an event's notices have gone out: longer than any queue keeps a message.
+const NOTICES_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Most digits of a number that DynamoDB keeps.
+const DIGITS: usize = 38;
+
+pub(super) fn text(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(super) fn number(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+fn key(pk: String, sk: impl Into<String>) -> Item {
+    HashMap::from([("pk".into(), text(pk)), ("sk".into(), text(sk))])
+}
+
+pub(super) fn partition(appointment: Uuid) -> String {
+    format!("A#{appointment}")
+}
+
+pub(super) fn appointment_key(id: Uuid) -> Item {
+    key(partition(id), "A")
+}
+
+pub(super) fn revision_sort(number: u32) -> String {
+    format!("R#{number:010}")
+}
+
+pub(super) fn revision_key(id: Uuid, number: u32) -> Item {
+    key(partition(id), revision_sort(number))
+}
+
+pub(super) fn claim_key(claim: &str) -> Item {
+    key(format!("C#{claim}"), "C")
+}
+
+/// The claim whose key it is.
+pub(super) fn claim_of(item: &Item) -> Option<&str> {
+    item.get("pk")?.as_s().ok()?.strip_prefix("C#")
+}
+
+pub(super) fn receipt_key(key_digest: &str) -> Item {
+    key(format!("I#{key_digest}"), "I")
+}
+
+pub(super) fn notice_key(event: Uuid) -> Item {
+    key(format!("N#{event}"), "N")
+}
+
+/// Where a list has an appointment: by its start, then by its id. None sorts last.
+pub(super) fn position(position: &Position) -> String {
+    format!("{}#{}", position.starts_at.map_or_else(|| "none".to_owned(), instant), position.id)
+}
+
+/// An instant so that texts sort as instants do, from the year 0 to 9999.
+pub(super) fn instant(at: Timestamp) -> String {
+    DateTimePrinter::new().precision(Some(9)).timestamp_to_string(&at)
+}
+
+/// The state that an appointment is in, for the indexes.
+pub(super) fn latest(revision: &Revision) -> Result<Item, Unreadable> {
+    let at = Position { starts_at: revision.starts_at, id: revision.appointment.id };
+    let mut item = whole(revision)?;
+    item.extend(appointment_key(revision.appointment.id));
+    item.extend([
+        ("kind".into(), text("appointment")),
+        ("start".into(), text(position(&at))),
+        ("phase".into(), text(revision.appointment.phase.as_str())),
+    ]);
+    Ok(item)
+}
+
+/// The same as it will always have been.
+pub(super) fn past(revision: &Revision) -> Result<Item, Unreadable> {
+    let mut item = whole(revision)?;
+    item.extend(revision_key(revision.appointment.id, revision.appointment.revision));
+    item.insert("kind".into(), text("revision"));
+    Ok(item)
+}
+
+fn whole(revision: &Revision) -> Result<Item, Unreadable> {
+    let mut bare = revision.clone();
+    let attributes = std::mem::take(&mut bare.appointment.attributes);
+    let mut item = encoded(&bare)?;
+    let order = attributes.iter().map(|field| text(&field.path)).collect();
+    item.insert("order".into(), AttributeValue::L(order));
+    item.extend(attributes.into_iter().map(|field| (field.path, native(field.value))));
+    Ok(item)
+}
+
+pub(super) fn revision(mut item: Item) -> Result<Revision, Unreadable> {
+    let Some(AttributeValue::L(order)) = item.remove("order") else { return Err(Unreadable("no `order`".into())) };
+    let attributes = order.into_iter().map(|path| attribute(&mut item, path)).collect::<Result<_, _>>()?;
+    let mut revision: Revision = decoded(item)?;
+    revision.appointment.attributes = attributes;
+    Ok(revision)
+}
+
+fn attribute(item: &mut Item, path: AttributeValue) -> Result<Field, Unreadable> {
+    let AttributeValue::S(path) = path else { return Err(Unreadable("a path that is no text".into())) };
+    let value = item.remove(&path).and_then(value).ok_or_else(|| Unreadable(format!("no value at `{path}`")))?;
+    Ok(Field { path, value })
+}
+
+fn native(value: Value) -> AttributeValue {
+    match value {
+        Value::Text(value) => text(value),
+        Value::Integer(value) => number(value),
+        Value::Flag(value) => AttributeValue::Bool(value),
+        Value::Texts(values) => AttributeValue::L(values.into_iter().map(text).collect()),
+        Value::Decimal(value) if comes_back(&value) => AttributeValue::N(value),
+        Value::Decimal(value) => AttributeValue::M(HashMap::from([("decimal".into(), text(value))])),
+    }
+}
+
+fn value(native: AttributeValue) -> Option<Value> {
+    let text = |value| if let AttributeValue::S(text) = value { Some(text) } else { None };
+    match native {
+        AttributeValue::S(value) => Some(Value::Text(value)),
+        AttributeValue::N(digits) => Some(digits.parse().map_or(Value::Decimal(digits), Value::Integer)),
+        AttributeValue::Bool(value) => Some(Value::Flag(value)),
+        AttributeValue::L(values) => values.into_iter().map(text).collect::<Option<_>>().map(Value::Texts),
+        AttributeValue::M(mut map) => map.remove("decimal").and_then(text).map(Value::Decimal),
+        _ => None,
+    }
+}
+
+/// Whether DynamoDB gives these digits back as they are: a plain decimal, without a zero that says nothing, that is not an
+/// integer.
+fn comes_back(digits: &str) -> bool {
+    let Some((whole, fraction)) = digits.strip_prefix('-').unwrap_or(digits).split_once('.') else { return false };
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let shortest = (whole == "0" || !whole.starts_with('0')) && !fraction.ends_with('0');
+    plain(whole) && plain(fraction) && shortest && whole.len() + fraction.len() <= DIGITS
+}
+
+pub(super) fn claim(claim: &str, holder: Uuid) -> Item {
+    let mut item = claim_key(claim);
+    item.extend([("kind".into(), text("claim")), ("appointment".into(), text(holder.to_string()))]);
+    item
+}
+
+pub(super) fn receipt(receipt: &Receipt) -> Result<Item, Unreadable> {
+    let mut item = encoded(receipt)?;
+    item.extend(receipt_key(&receipt.key));
+    item.extend([
+        ("kind".into(), text("receipt")),
+        ("expires".into(), number(receipt.expires_at.as_nanosecond())),
+        ("ttl".into(), number(receipt.expires_at.as_second() + 1)),
+    ]);
+    Ok(item)
+}
+
+/// An event whole, in one item, for the stream.
+pub(super) fn outbox(event: &Event) -> Result<Item, Unreadable> {
+    let body = serde_json::to_string(event).map_err(|error| Unreadable(error.to_string()))?;
+    let sort = format!("E#{:010}#{}", event.data.appointment.revision, event.id);
+    let mut item = key(partition(event.subject), sort);
+    item.extend([
+        ("kind".into(), text("event")),
+        ("event".into(), text(body)),
+        ("ttl".into(), number((event.time + EVENTS_KEPT).as_second())),
+    ]);
+    Ok(item)
+}
+
+/// Whether an item of the stream is an event; its `kind`.
+#[must_use]
+pub fn is_event(kind: &str) -> bool {
+    kind == "event"
+}
+
+/// The event in an item's attribute `event`.
+///
+/// # Errors
+/// When this adapter did not write it.
+pub fn event(body: &str) -> serde_json::Result<Event> {
+    serde_json::from_str(body)
+}
+
+pub(super) fn notice(event: Uuid, now: Timestamp) -> Item {
+    let mut item = notice_key(event);
+    item.extend([("kind".into(), text("notice")), ("ttl".into(), number((now + NOTICES_KEPT).as_second()))]);
+    item
+}
+
+/// Without what is not there: an index takes no NULL for a key.
+fn encoded(value: &impl Serialize) -> Result<Item, Unreadable> {
+    let mut item: Item = serde_dynamo::to_item(value).map_err(|error| Unreadable(error.to_string()))?;
+    item.retain(|_, value| !value.is_null());
+    Ok(item)
+}
+
+pub(super) fn decoded<T: DeserializeOwned>(item: Item) -> Result<T, Unreadable> {
+    serde_dynamo::from_item(item).map_err(|error| Unreadable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decimal_is_a_number_where_its_digits_come_back() {
+        for digits in ["0.5", "-12.25", "123456789.000000001"] {
+            assert!(comes_back(digits), "{digits}");
+        }
+        for digits in ["1", "1.0", "00.5", "1e5", "1e-7", ".5", "5.", &format!("0.{}", "3".repeat(DIGITS))] {
+            assert!(!comes_back(digits), "{digits}");
+            let decimal = Value::Decimal(digits.to_owned());
+            assert_eq!(value(native(decimal.clone())), Some(decimal));
+        }
+    }
+
+    #[test]
+    fn instants_sort_as_texts() {
+        let texts: Vec<_> = ["0001-01-01T00:00:00Z", "2026-12-01T14:30:00Z", "2026-12-01T14:30:00.000000001Z"]
+            .map(|text| instant(text.parse().unwrap()))
+            .into();
+        assert!(texts.is_sorted(), "{texts:?}");
+        assert!(texts.last().unwrap().as_str() < "none");
+    }
+}

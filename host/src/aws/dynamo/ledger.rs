@@ -1,0 +1,163 @@
+//! The port [`Ledger`], over one client.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::KeysAndAttributes;
+use citas_core::appointment::{CountryCode, Revision};
+use citas_core::ledger::{Change, CommitError, Ledger, Page, Query, Receipt, Unavailable};
+use citas_core::time::Clock;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::change::Transaction;
+use super::item::{self, Item, text};
+use super::{DynamoLedger, Unreadable, pages, unavailable};
+use crate::aws::clients::ATTEMPTS;
+
+/// How long until keys that a busy table has left out are asked for again; twice as long each time.
+const BUSY: Duration = Duration::from_millis(50);
+
+impl DynamoLedger {
+    /// One item, as it is now.
+    async fn item(&self, country: CountryCode, key: Item) -> Result<Option<Item>, Unavailable> {
+        let request = self.client.get_item().table_name(self.table(country)).set_key(Some(key)).consistent_read(true);
+        Ok(request.send().await.map_err(|error| unavailable(country, error))?.item)
+    }
+
+    async fn stored(&self, country: CountryCode, key: Item) -> Result<Option<Revision>, Unavailable> {
+        let item = self.item(country, key).await?;
+        item.map(item::revision).transpose().map_err(|error| unavailable(country, error))
+    }
+
+    /// What became of a change whose answer did not come, or that others were in the way of all the time.
+    async fn found_out(&self, change: &Change, error: Unavailable) -> Result<(), CommitError> {
+        let Change { revision, take, receipt, .. } = change;
+        let (country, appointment) = (revision.country, &revision.appointment);
+        if self.revision(country, appointment.id, appointment.revision).await?.as_ref() == Some(revision) {
+            return Ok(());
+        }
+        if let Some(receipt) = receipt
+            && self.receipt(country, &receipt.key, revision.updated_at).await?.is_some()
+        {
+            return Err(CommitError::KeyUsed);
+        }
+        let latest = self.appointment(country, appointment.id).await?;
+        if latest.map_or(0, |latest| latest.appointment.revision) + 1 != appointment.revision {
+            return Err(CommitError::Stale);
+        }
+        match self.taken(country, take).await?.into_iter().next() {
+            Some(claim) => Err(CommitError::ClaimTaken(claim)),
+            None => Err(error.into()),
+        }
+    }
+}
+
+#[async_trait]
+impl Ledger for DynamoLedger {
+    async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        let country = change.revision.country;
+        let transaction =
+            Transaction::of(&change, &self.table(country)).map_err(|error| unavailable(country, error))?;
+        let request = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(transaction.items.clone()))
+            .client_request_token(Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext)).to_string());
+        let Err(error) = request.send().await else { return Ok(()) };
+        match transaction.refusal(&error) {
+            Some(refusal) => Err(refusal),
+            None => self.found_out(&change, unavailable(country, error)).await,
+        }
+    }
+
+    async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Arc<Revision>>, Unavailable> {
+        Ok(self.stored(country, item::appointment_key(id)).await?.map(Arc::new))
+    }
+
+    async fn revision(&self, country: CountryCode, id: Uuid, number: u32) -> Result<Option<Revision>, Unavailable> {
+        self.stored(country, item::revision_key(id, number)).await
+    }
+
+    async fn history(
+        &self,
+        country: CountryCode,
+        id: Uuid,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<Revision>, Unavailable> {
+        let query = self
+            .client
+            .query()
+            .table_name(self.table(country))
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", text(item::partition(id)))
+            .expression_attribute_values(":from", text(item::revision_sort(after.saturating_add(1))))
+            .expression_attribute_values(":to", text(item::revision_sort(u32::MAX)))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let mut found = query.into_paginator().items().send();
+        let mut revisions = Vec::new();
+        while revisions.len() < limit
+            && let Some(item) = found.next().await
+        {
+            let item = item.map_err(|error| unavailable(country, error))?;
+            revisions.push(item::revision(item).map_err(|error| unavailable(country, error))?);
+        }
+        Ok(revisions)
+    }
+
+    async fn page(&self, country: CountryCode, query: &Query) -> Result<Page, Unavailable> {
+        let page = pages::page(&self.client, &self.table(country), query).await;
+        page.map_err(|error| unavailable(country, &*error))
+    }
+
+    async fn receipt(&self, country: CountryCode, key: &str, now: Timestamp) -> Result<Option<Receipt>, Unavailable> {
+        let item = self.item(country, item::receipt_key(key)).await?;
+        let receipt: Option<Receipt> =
+            item.map(item::decoded).transpose().map_err(|error| unavailable(country, error))?;
+        Ok(receipt.filter(|receipt| receipt.expires_at > now))
+    }
+
+    async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashSet<String>, Unavailable> {
+        let table = self.table(country);
+        let distinct: HashSet<&String> = claims.iter().collect();
+        let mut asked: Vec<Item> = distinct.into_iter().map(|claim| item::claim_key(claim)).collect();
+        let mut taken = HashSet::new();
+        for attempt in 0..ATTEMPTS {
+            if asked.is_empty() {
+                return Ok(taken);
+            }
+            if attempt > 0 {
+                tokio::time::sleep(BUSY * 2_u32.pow(attempt)).await;
+            }
+            let keys = KeysAndAttributes::builder().set_keys(Some(asked)).consistent_read(true);
+            let keys = keys.projection_expression("pk").build().expect("keys are given");
+            let answer = self.client.batch_get_item().request_items(&table, keys).send().await;
+            let answer = answer.map_err(|error| unavailable(country, error))?;
+            let found = answer.responses.unwrap_or_default().remove(&table).unwrap_or_default();
+            taken.extend(found.iter().filter_map(item::claim_of).map(str::to_owned));
+            let mut left: HashMap<_, _> = answer.unprocessed_keys.unwrap_or_default();
+            asked = left.remove(&table).map(|keys| keys.keys).unwrap_or_default();
+        }
+        Err(unavailable(country, Unreadable("the table is too busy to say which claims are taken".into())))
+    }
+
+    async fn notified(&self, country: CountryCode, event: Uuid) -> Result<bool, Unavailable> {
+        Ok(self.item(country, item::notice_key(event)).await?.is_some())
+    }
+
+    async fn mark_notified(&self, country: CountryCode, event: Uuid) -> Result<(), Unavailable> {
+        let item = item::notice(event, crate::system::SystemClock.now());
+        let request = self.client.put_item().table_name(self.table(country)).set_item(Some(item));
+        request.send().await.map_err(|error| unavailable(country, error))?;
+        Ok(())
+    }
+
+    /// A table that answers takes what it is given.
+    async fn ready(&self, country: CountryCode) -> Result<(), Unavailable> {
+        self.item(country, item::notice_key(Uuid::nil())).await.map(|_| ())
+    }
+}

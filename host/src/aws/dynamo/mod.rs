@@ -1,0 +1,67 @@
+//! The ledger in DynamoDB: one table a country, one transaction a change, no outbox to be asked, since the table's stream
+//! is one.
+//!
+//! - [`item`]: what lies in a table
+//! - [`change`]: a change as a transaction, and why one was refused
+//! - [`pages`]: lists, by the index that leaves fewest
+//! - [`ledger`]: the port
+//!
+//! | `pk` | `sk` | what |
+//! | --- | --- | --- |
+//! | `A#<id>` | `A` | an appointment as it stands; the only items that the indexes have |
+//! | `A#<id>` | `R#<number>` | each of its revisions, as it was written |
+//! | `A#<id>` | `E#<number>#<event>` | an event for the relay, beside its appointment: a stream keeps the order of one partition |
+//! | `C#<claim>` | `C` | who holds a claim |
+//! | `I#<key>` | `I` | what an Idempotency-Key brought about |
+//! | `N#<event>` | `N` | that an event's notices have gone out |
+
+mod change;
+mod item;
+mod ledger;
+mod pages;
+
+use std::fmt;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::error::DisplayErrorContext;
+use citas_core::appointment::CountryCode;
+use citas_core::ledger::Unavailable;
+
+pub use item::{event, is_event};
+
+/// Every country's ledger: the table `<prefix><country>`.
+pub struct DynamoLedger {
+    client: Client,
+    prefix: String,
+}
+
+impl DynamoLedger {
+    /// Over tables whose names start with `prefix`, which are there already.
+    #[must_use]
+    pub fn new(configuration: Builder, prefix: &str) -> Self {
+        let client = Client::from_conf(configuration.retry_classifier(change::TryAgain).build());
+        Self { client, prefix: prefix.to_owned() }
+    }
+
+    fn table(&self, country: CountryCode) -> String {
+        format!("{}{country}", self.prefix)
+    }
+}
+
+/// What the SDK or a table's content says, for the log.
+fn unavailable(country: CountryCode, error: impl std::error::Error) -> Unavailable {
+    Unavailable { country, cause: DisplayErrorContext(error).to_string() }
+}
+
+/// Something lies in a table that this adapter does not write.
+#[derive(Debug)]
+struct Unreadable(String);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an item cannot be read: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unreadable {}

@@ -1,0 +1,141 @@
+//! Lists. Each filter has an index that starts with it; what the others leave out is left out on the way.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use citas_core::appointment::{Phase, Revision};
+use citas_core::ledger::{Page, Position, Query};
+use futures::future::try_join_all;
+
+use super::item::{self, Item, text};
+
+/// Most items that one request looks at when some of them may be left out.
+const LOOKED_AT: i32 = 300;
+
+/// What sorts before every start; a key is never empty.
+const BEGINNING: &str = " ";
+
+/// What sorts after every start, and before those that have none.
+const EVERY_START: &str = ":";
+
+/// What sorts after everything.
+const END: &str = "~";
+
+/// One stretch of one index.
+struct Stretch<'a> {
+    index: &'static str,
+    value: &'a str,
+    /// Columns that must have a value beside the index's own.
+    others: Vec<(&'static str, &'a str)>,
+    from: String,
+    to: String,
+    limit: usize,
+}
+
+/// A page, from one index; without any filter, from each phase's.
+pub(super) async fn page(
+    client: &Client,
+    table: &str,
+    query: &Query,
+) -> Result<Page, Box<dyn std::error::Error + Send + Sync>> {
+    let mut items = try_join_all(stretches(query).iter().map(|stretch| stretch.read(client, table))).await?.concat();
+    items.sort_by(|one, other| start(one).cmp(&start(other)));
+    let more = items.len() > query.limit;
+    items.truncate(query.limit);
+    let items = items.into_iter().map(item::revision).collect::<Result<Vec<_>, _>>()?;
+    let next = items.last().map(position).filter(|_| more);
+    Ok(Page { items, next })
+}
+
+fn start(item: &Item) -> Option<&String> {
+    item.get("start").and_then(|start| start.as_s().ok())
+}
+
+fn position(revision: &Revision) -> Position {
+    Position { starts_at: revision.starts_at, id: revision.appointment.id }
+}
+
+fn stretches(query: &Query) -> Vec<Stretch<'_>> {
+    let columns = [
+        ("owner", query.owner.as_deref()),
+        ("patient", query.patient.as_deref()),
+        ("doctor", query.doctor.as_deref()),
+        ("hospital", query.hospital.as_deref()),
+        ("phase", query.phase.map(Phase::as_str)),
+    ];
+    let mut given = columns.into_iter().filter_map(|(column, value)| Some((column, value?)));
+    let (from, to) = (lower_end(query), upper_end(query));
+    let stretch = |(index, value), others| Stretch {
+        index,
+        value,
+        others,
+        from: from.clone(),
+        to: to.clone(),
+        limit: query.limit + 1,
+    };
+    match given.next() {
+        Some(first) => vec![stretch(first, given.collect())],
+        None => Phase::ALL.map(|phase| stretch(("phase", phase.as_str()), Vec::new())).into(),
+    }
+}
+
+/// Right after the item before, or where `from`'s first would stand.
+fn lower_end(query: &Query) -> String {
+    let from = query.from.map_or_else(|| BEGINNING.to_owned(), item::instant);
+    // Nothing stands between an item and its key with one more character.
+    let after = query.after.as_ref().map_or_else(String::new, |after| item::position(after) + "!");
+    from.max(after)
+}
+
+/// Below `to`; those without a start only if neither end is given.
+fn upper_end(query: &Query) -> String {
+    let without_start = if query.from.is_some() { EVERY_START } else { END };
+    query.to.map_or_else(|| without_start.to_owned(), item::instant)
+}
+
+impl Stretch<'_> {
+    async fn read(&self, client: &Client, table: &str) -> Result<Vec<Item>, aws_sdk_dynamodb::Error> {
+        let (mut items, mut next) = (Vec::new(), None);
+        if self.from > self.to {
+            return Ok(items);
+        }
+        loop {
+            let page = self.request(client, table, next).send().await?;
+            items.extend(page.items.unwrap_or_default());
+            next = page.last_evaluated_key;
+            if next.is_none() || items.len() >= self.limit {
+                items.truncate(self.limit);
+                return Ok(items);
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        client: &Client,
+        table: &str,
+        after: Option<Item>,
+    ) -> aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder {
+        let conditions: Vec<String> = self.others.iter().map(|(column, _)| format!("#{column} = :{column}")).collect();
+        let all = || self.others.iter().copied().chain([(self.index, self.value)]);
+        let names: HashMap<_, _> = all()
+            .map(|(column, _)| (format!("#{column}"), column.to_owned()))
+            .chain([("#start".into(), "start".into())])
+            .collect();
+        let ends = [(":from".to_owned(), text(&self.from)), (":to".to_owned(), text(&self.to))];
+        let values: HashMap<String, AttributeValue> =
+            all().map(|(column, value)| (format!(":{column}"), text(value))).chain(ends).collect();
+        let limit = i32::try_from(self.limit).unwrap_or(LOOKED_AT);
+        client
+            .query()
+            .table_name(table)
+            .index_name(self.index)
+            .key_condition_expression(format!("#{0} = :{0} AND #start BETWEEN :from AND :to", self.index))
+            .set_filter_expression((!conditions.is_empty()).then(|| conditions.join(" AND ")))
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .limit(if conditions.is_empty() { limit } else { LOOKED_AT })
+            .set_exclusive_start_key(after)
+    }
+}

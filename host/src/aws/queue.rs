@@ -1,0 +1,31 @@
+//! A queue's messages to the notifier. Each is done with by itself; what is not is given again, and in the end goes to the
+//! queue for dead letters.
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use citas_core::event::Event;
+use citas_core::notifier::Notifier;
+use citas_core::on_demand::OnDemand;
+
+/// Sends what the events call for, and says which messages are to be given again.
+pub async fn notify(rules: &OnDemand, notifier: &Notifier, messages: &SqsEvent) -> SqsBatchResponse {
+    let mut answer = SqsBatchResponse::default();
+    for message in &messages.records {
+        let outcome = match told(rules, notifier, message).await {
+            Ok(()) => "notified",
+            Err(error) => {
+                tracing::warn!(message = message.message_id, error, "a message is to be given again");
+                answer.add_failure(message.message_id.clone().unwrap_or_default());
+                "failed"
+            }
+        };
+        metrics::counter!("citas_messages_total", "outcome" => outcome).increment(1);
+    }
+    answer
+}
+
+async fn told(rules: &OnDemand, notifier: &Notifier, message: &SqsMessage) -> Result<(), String> {
+    let body = message.body.as_deref().unwrap_or_default();
+    let event: Event = serde_json::from_str(body).map_err(|error| format!("it is no event: {error}"))?;
+    rules.ask(event.country).await;
+    notifier.notify(&event).await.map_err(|error| error.to_string())
+}

@@ -1,0 +1,75 @@
+//! A table's stream to a publisher: in the order of the stream, in batches in which no appointment is twice, up to the first
+//! record that is not taken. Lambda gives that one and all after it again.
+
+use std::collections::HashSet;
+
+use aws_lambda_events::event::dynamodb::{Event as Stream, EventRecord};
+use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use citas_core::event::Event;
+use citas_core::publisher::Publisher;
+
+use super::dynamo;
+
+/// Most events that one call of the topic takes.
+const BATCH: usize = 10;
+
+/// Publishes what there is to publish, and says from where on it is to be given again.
+pub async fn relay(publisher: &dyn Publisher, stream: &Stream) -> DynamoDbEventResponse {
+    let mut answer = DynamoDbEventResponse::default();
+    let mut rest = &stream.records[..];
+    while let Some(first) = rest.first() {
+        let (events, unreadable) = batch(rest);
+        let taken = publish(publisher, &events).await;
+        if taken < events.len() || (unreadable && events.is_empty()) {
+            let failed = events.get(taken).map_or(first, |(record, _)| *record);
+            let mut failure = DynamoDbBatchItemFailure::default();
+            failure.item_identifier.clone_from(&failed.change.sequence_number);
+            answer.batch_item_failures.push(failure);
+            return answer;
+        }
+        rest = &rest[events.len()..];
+    }
+    answer
+}
+
+/// How many of them were taken, from the first on.
+async fn publish(publisher: &dyn Publisher, events: &[(&EventRecord, Event)]) -> usize {
+    if events.is_empty() {
+        return 0;
+    }
+    let batch: Vec<Event> = events.iter().map(|(_, event)| event.clone()).collect();
+    let results = publisher.publish(&batch).await;
+    for (event, result) in batch.iter().zip(&results) {
+        let outcome = if result.is_ok() { "published" } else { "failed" };
+        metrics::counter!("citas_events_total", "country" => event.country.to_string(), "outcome" => outcome)
+            .increment(1);
+        if let Err(error) = result {
+            tracing::warn!(country = %event.country, event = %event.id, %error, "an event is to be given again");
+        }
+    }
+    results.iter().take_while(|result| result.is_ok()).count()
+}
+
+/// The next events that can be published together, and whether a record behind them is none of ours.
+fn batch(records: &[EventRecord]) -> (Vec<(&EventRecord, Event)>, bool) {
+    let (mut events, mut subjects) = (Vec::new(), HashSet::new());
+    for record in records.iter().take(BATCH) {
+        match event(record) {
+            Ok(event) if subjects.insert(event.subject) => events.push((record, event)),
+            Ok(_) => return (events, false),
+            Err(error) => {
+                tracing::error!(record = record.event_id, %error, "a record of the stream is no event");
+                return (events, true);
+            }
+        }
+    }
+    (events, false)
+}
+
+fn event(record: &EventRecord) -> Result<Event, String> {
+    let item = record.change.new_image.inner();
+    let Some(serde_dynamo::AttributeValue::S(body)) = item.get("event") else {
+        return Err("it has no attribute `event`".into());
+    };
+    dynamo::event(body).map_err(|error| error.to_string())
+}

@@ -1,0 +1,32 @@
+//! What went wrong with a call of AWS, in words. The service's own words stay out of it: they repeat mail addresses, and
+//! whatever else they were given.
+
+use std::error::Error;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+/// One line for a log or an operator, to follow the service's name: `S3 ` and this.
+pub(crate) fn words<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E, HttpResponse>) -> String {
+    match error {
+        SdkError::ConstructionFailure(_) => format!("was not asked: {}", causes(error)),
+        SdkError::TimeoutError(_) => "does not answer in time".into(),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => "does not answer in time".into(),
+        SdkError::DispatchFailure(failure) => {
+            let why = failure.as_connector_error().map_or_else(String::new, |error| causes(error));
+            format!("was not reached: {why}")
+        }
+        SdkError::ServiceError(refusal) => match (refusal.raw().status().as_u16(), refusal.err().code()) {
+            (status, Some(code)) => format!("answers {status} {code}"),
+            (status, None) => format!("answers {status}"),
+        },
+        _ => "gives an answer that cannot be read".into(),
+    }
+}
+
+/// What caused it. What it says of itself is told better above.
+fn causes(error: &dyn Error) -> String {
+    let chain = std::iter::successors(error.source(), |&error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,7 @@
+//! The function `notifier`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    citas::functions::notifier::main()
+}

@@ -1,0 +1,7 @@
+//! The function `relay`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    citas::functions::relay::main()
+}

@@ -1,0 +1,85 @@
+//! The platform as Lambda functions: each puts AWS's adapters behind the ports, once for the life of its instance.
+//!
+//! - [`api`]: the HTTP API behind API Gateway
+//! - [`relay`]: a table's stream to the topic
+//! - [`notifier`]: the queue to mail
+//! - [`precompile`]: published components to native code
+
+pub mod api;
+pub mod notifier;
+#[cfg(feature = "compiler")]
+pub mod precompile;
+pub mod relay;
+mod rules;
+
+use std::process::ExitCode;
+
+use aws_config::SdkConfig;
+use clap::Parser;
+use lambda_runtime::layers::TracingLayer;
+use lambda_runtime::{LambdaInvocation, Runtime, Service};
+use metrics_cloudwatch_embedded::lambda::MetricsLayer;
+use metrics_cloudwatch_embedded::{Builder, Collector};
+use tracing_subscriber::EnvFilter;
+
+use crate::aws::clients;
+use crate::config::{RegistryPlace, refuse_unknown_settings};
+use crate::registry::s3::S3Registry;
+
+/// CloudWatch's namespace of all metrics.
+const NAMESPACE: &str = "Citas";
+
+/// What a function may end with; Lambda then starts another instance.
+type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// What every function has when it starts.
+struct Started<Settings> {
+    settings: Settings,
+    aws: SdkConfig,
+    metrics: &'static Collector,
+}
+
+impl<Settings: Parser> Started<Settings> {
+    /// Reads the settings from the environment and starts the log.
+    async fn new(log: impl Fn(&Settings) -> &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        refuse_unknown_settings()?;
+        let settings = Settings::try_parse_from(["citas"])?;
+        let filter = EnvFilter::try_new(log(&settings))?;
+        // Lambda adds the time.
+        tracing_subscriber::fmt().json().flatten_event(true).with_span_list(false).with_env_filter(filter).init();
+        let metrics = Builder::new()
+            .cloudwatch_namespace(NAMESPACE)
+            .with_lambda_request_id("requestId")
+            .with_lambda_xray_trace_id("traceId")
+            .init()?;
+        Ok(Self { settings, aws: clients::configuration().load().await, metrics })
+    }
+}
+
+/// Answers invocations for as long as the instance lives: each with its request id and trace id in every line of the log,
+/// and its metrics in the embedded metric format when it is over.
+async fn answer<S>(runtime: Runtime<S>, metrics: &'static Collector) -> Ended
+where
+    S: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
+{
+    runtime.layer(TracingLayer::new()).layer(MetricsLayer::new(metrics)).run().await
+}
+
+/// Published rules, which functions have in a bucket.
+fn registry(place: &RegistryPlace, aws: &SdkConfig) -> Result<S3Registry, &'static str> {
+    let RegistryPlace::Bucket { bucket, prefix } = place else {
+        return Err("`CITAS_REGISTRY` names a bucket: s3://…");
+    };
+    Ok(S3Registry::new(aws_sdk_s3::Client::new(aws), bucket, prefix))
+}
+
+/// Says why a function could not start or go on.
+fn ended(ended: Ended) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("citas: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

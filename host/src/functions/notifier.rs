@@ -1,0 +1,55 @@
+//! The function `notifier`: from the queue to mail.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use citas_core::catalogue::Catalogue;
+use citas_core::notifier::Notifier;
+use clap::Parser;
+use lambda_runtime::{LambdaEvent, Runtime, service_fn};
+use lettre::message::Mailbox;
+
+use super::rules::{RulesSettings, rules};
+use super::{Ended, Started, answer, ended};
+use crate::aws::dynamo::DynamoLedger;
+use crate::aws::queue;
+use crate::aws::ses::SesMailer;
+
+#[derive(Parser)]
+struct Settings {
+    /// What the tables' names start with
+    #[arg(long, env = "CITAS_TABLES", default_value = "citas-")]
+    tables: String,
+    #[command(flatten)]
+    rules: RulesSettings,
+    /// The sender of every mail
+    #[arg(env = "CITAS_MAIL_FROM")]
+    mail_from: Mailbox,
+    /// The configuration set that mail goes out with
+    #[arg(env = "CITAS_CONFIGURATION_SET")]
+    configuration_set: String,
+    /// What is logged
+    #[arg(long, env = "CITAS_LOG", default_value = "info")]
+    log: String,
+}
+
+/// Runs it.
+#[must_use]
+#[tokio::main(flavor = "current_thread")]
+pub async fn main() -> ExitCode {
+    ended(run().await)
+}
+
+async fn run() -> Ended {
+    let Started { settings, aws, metrics } = Started::<Settings>::new(|settings| &settings.log).await?;
+    let catalogue = Arc::new(Catalogue::default());
+    let on_demand = &rules(&settings.rules, &aws, &catalogue)?;
+    let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));
+    let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));
+    let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from);
+    let handler = service_fn(move |event: LambdaEvent<SqsEvent>| async move {
+        Ok::<_, lambda_runtime::Error>(queue::notify(on_demand, notifier, &event.payload).await)
+    });
+    answer(Runtime::new(handler), metrics).await
+}

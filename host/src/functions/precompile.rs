@@ -1,0 +1,129 @@
+//! The function `precompile`: from a published component to native code. An upload starts it; invoked with `{}`, it sees to
+//! every version that is in use or was before, as after a change of the engine.
+
+use std::process::ExitCode;
+
+use citas_core::appointment::CountryCode;
+use citas_core::precompile::{NotCompiled, precompile};
+use citas_core::registry::Registry as _;
+use clap::Parser;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
+use lambda_runtime::{LambdaEvent, Runtime, service_fn};
+use semver::Version;
+use serde::Deserialize;
+use url::form_urlencoded;
+
+use super::{Ended, Started, answer, ended, registry};
+use crate::config::RegistryPlace;
+use crate::registry::s3::S3Registry;
+use crate::rules::WasmEngine;
+use crate::system::SystemClock;
+
+#[derive(Parser)]
+struct Settings {
+    /// Where published rules lie: `s3://bucket` or `s3://bucket/prefix`
+    #[arg(env = "CITAS_REGISTRY", value_parser = PathBufValueParser::new().try_map(RegistryPlace::try_from))]
+    registry: RegistryPlace,
+    /// What is logged
+    #[arg(long, env = "CITAS_LOG", default_value = "info")]
+    log: String,
+}
+
+/// What starts it: S3's notification of uploads, of which nothing but the keys matters; or none.
+#[derive(Deserialize)]
+struct Uploads {
+    #[serde(default, rename = "Records")]
+    records: Vec<Upload>,
+}
+
+#[derive(Deserialize)]
+struct Upload {
+    s3: Place,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    object: Object,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    key: String,
+}
+
+impl Upload {
+    /// The object's key, which S3 writes as a form would.
+    fn key(&self) -> String {
+        form_urlencoded::parse(self.s3.object.key.as_bytes()).map(|(key, _)| key).collect()
+    }
+}
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs it.
+#[must_use]
+#[tokio::main(flavor = "current_thread")]
+pub async fn main() -> ExitCode {
+    ended(run().await)
+}
+
+async fn run() -> Ended {
+    let Started { settings, aws, metrics } = Started::<Settings>::new(|settings| &settings.log).await?;
+    let registry = &registry(&settings.registry, &aws)?;
+    let compiler = &WasmEngine::portable()?;
+    let handler = service_fn(move |event: LambdaEvent<Uploads>| async move {
+        let uploads = event.payload.records;
+        let versions = if uploads.is_empty() {
+            in_use(registry).await?
+        } else {
+            uploads.iter().filter_map(|upload| registry.version_of(&upload.key())).collect()
+        };
+        compile_all(registry, compiler, &versions).await
+    });
+    answer(Runtime::new(handler), metrics).await
+}
+
+/// The version in use in each country, and the one that a rollback goes to.
+async fn in_use(registry: &S3Registry) -> Result<Vec<(CountryCode, Version)>, Failed> {
+    let mut versions = Vec::new();
+    for country in registry.countries().await? {
+        let Some(channel) = registry.channel(country).await? else { continue };
+        versions
+            .extend([Some(channel.current), channel.previous].into_iter().flatten().map(|version| (country, version)));
+    }
+    Ok(versions)
+}
+
+/// A refusal is the country team's to read and is not tried again; what may pass is.
+async fn compile_all(
+    registry: &S3Registry,
+    compiler: &WasmEngine,
+    versions: &[(CountryCode, Version)],
+) -> Result<(), Failed> {
+    for (country, version) in versions {
+        match precompile(registry, registry, compiler, &SystemClock, (*country, version)).await {
+            Ok(()) => {}
+            Err(NotCompiled::Refused(refusal)) => {
+                metrics::counter!("citas_rules_swaps_total", "country" => country.to_string(), "outcome" => "refused")
+                    .increment(1);
+                tracing::warn!(%country, %version, why = %refusal, "refused: it cannot come into force");
+            }
+            Err(passing) => return Err(passing.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_as_s3_writes_it() {
+        let event =
+            r#"{ "Records": [{ "s3": { "object": { "key": "pe/versions/1.0.0%2Bbuild.5/manifest.json" } } }] }"#;
+        let uploads: Uploads = serde_json::from_str(event).unwrap();
+        assert_eq!(uploads.records[0].key(), "pe/versions/1.0.0+build.5/manifest.json");
+        assert!(serde_json::from_str::<Uploads>("{}").unwrap().records.is_empty());
+    }
+}

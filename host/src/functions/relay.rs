@@ -1,0 +1,37 @@
+//! The function `relay`: from a table's stream to the topic.
+
+use std::process::ExitCode;
+
+use aws_lambda_events::event::dynamodb;
+use clap::Parser;
+use lambda_runtime::{LambdaEvent, Runtime, service_fn};
+
+use super::{Ended, Started, answer, ended};
+use crate::aws::sns::SnsPublisher;
+use crate::aws::stream;
+
+#[derive(Parser)]
+struct Settings {
+    /// ARN of the topic
+    #[arg(env = "CITAS_TOPIC")]
+    topic: String,
+    /// What is logged
+    #[arg(long, env = "CITAS_LOG", default_value = "info")]
+    log: String,
+}
+
+/// Runs it.
+#[must_use]
+#[tokio::main(flavor = "current_thread")]
+pub async fn main() -> ExitCode {
+    ended(run().await)
+}
+
+async fn run() -> Ended {
+    let Started { settings, aws, metrics } = Started::<Settings>::new(|settings| &settings.log).await?;
+    let publisher = &SnsPublisher::new(aws_sdk_sns::Client::new(&aws), settings.topic);
+    let handler = service_fn(move |event: LambdaEvent<dynamodb::Event>| async move {
+        Ok::<_, lambda_runtime::Error>(stream::relay(publisher, &event.payload).await)
+    });
+    answer(Runtime::new(handler), metrics).await
+}

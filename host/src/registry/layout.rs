@@ -1,0 +1,77 @@
+//! What lies where in a registry, by the architecture's decision 8: the same names and the same content, in a folder as in
+//! S3. Reads and writes nothing.
+
+use citas_core::appointment::CountryCode;
+use citas_core::registry::{Artifact, Manifest, RegistryError};
+use semver::Version;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub(super) const CHANNEL: &str = "channel.json";
+pub(super) const COMPONENT: &str = "rules.wasm";
+pub(super) const MANIFEST: &str = "manifest.json";
+pub(super) const CASES: &str = "cases.json";
+
+/// Which version of a country is in use.
+pub(super) fn channel(country: CountryCode) -> String {
+    format!("{country}/{CHANNEL}")
+}
+
+/// Where a country's versions lie.
+pub(super) fn versions(country: CountryCode) -> String {
+    format!("{country}/versions")
+}
+
+/// Where a version's files lie.
+pub(super) fn version(country: CountryCode, version: &Version) -> String {
+    format!("{}/{version}", versions(country))
+}
+
+/// One of a version's files.
+pub(super) fn file(country: CountryCode, of: &Version, name: &str) -> String {
+    format!("{}/{name}", version(country, of))
+}
+
+/// What a component was compiled to, for one engine.
+#[cfg(feature = "aws")]
+pub(super) fn native(engine: &str, component: &str) -> String {
+    format!("native/{engine}/{component}.cwasm")
+}
+
+/// A version's files, made one.
+///
+/// # Errors
+/// When one of them is not what it has to be.
+pub(super) fn artifact(
+    country: CountryCode,
+    of: &Version,
+    manifest: &[u8],
+    component: Vec<u8>,
+    cases: Vec<u8>,
+) -> Result<Artifact, RegistryError> {
+    let key = file(country, of, MANIFEST);
+    let manifest: Manifest = parse(&key, manifest)?;
+    if (manifest.country, &manifest.version) != (country, of) {
+        let cause = format!("it is about version {} of {}", manifest.version, manifest.country);
+        return Err(RegistryError::Unreadable { key, cause });
+    }
+    let cases = String::from_utf8(cases).map_err(|error| unreadable(&file(country, of, CASES), &error))?;
+    Ok(Artifact { manifest, component, cases })
+}
+
+/// As it is written.
+pub(super) fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).expect("strings, numbers and null");
+    text.push(b'\n');
+    text
+}
+
+/// As it was written.
+pub(super) fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RegistryError> {
+    serde_json::from_slice(bytes).map_err(|error| unreadable(key, &error))
+}
+
+/// What lies under `key` is of no use.
+pub(super) fn unreadable(key: &str, cause: &dyn std::error::Error) -> RegistryError {
+    RegistryError::Unreadable { key: key.to_owned(), cause: cause.to_string() }
+}

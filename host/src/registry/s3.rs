@@ -1,0 +1,337 @@
+//! The registry in a bucket, under an optional prefix: the same keys as in a folder. S3 writes an object whole or not at
+//! all, and on condition; what takes several objects is put in order, so that the last one decides. Does not look into a
+//! component.
+//!
+//! - A version's manifest is written last, and the version exists when its manifest does. Who publishes the same bytes
+//!   again takes up what an interruption left.
+//! - The channel is asked for on condition that it has changed: an unchanged one costs a 304 and is not sent.
+//! - Under `native/` lies what `precompile` made. It is read only by its own digest.
+//!
+//! An answer may be lost after S3 has done what it was asked. The SDK then asks again and hears that the condition does
+//! not hold; so whoever hears that looks whether what lies there is what it wrote.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use citas_core::appointment::CountryCode;
+use citas_core::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use semver::Version;
+
+use super::layout::{self, CASES, COMPONENT, MANIFEST, json, parse};
+use crate::aws_failure::words;
+
+/// The user metadata with the digest of a native object's bytes.
+const DIGEST: &str = "sha256";
+/// How often something that never changes is written while others' writes of the same key are under way.
+const WRITES: u32 = 5;
+/// How long until the next of them.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How many countries' channels are asked for at once.
+const AT_ONCE: usize = 16;
+/// Bytes a second of the slowest line that a component may come or go over.
+const SLOWEST: u64 = 100_000;
+/// How long reading may take where the client has no timeouts.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Published rules in a bucket.
+#[derive(Debug)]
+pub struct S3Registry {
+    client: Client,
+    bucket: String,
+    prefix: String,
+    /// The channels as last read, by their entity tags.
+    channels: Mutex<HashMap<CountryCode, (String, Channel)>>,
+}
+
+/// What lies under a key.
+enum Found {
+    Nothing,
+    /// Still what the caller has.
+    Unchanged,
+    Object(Object),
+}
+
+struct Object {
+    tag: String,
+    digest: Option<String>,
+    bytes: Vec<u8>,
+}
+
+/// Under which condition an object is written.
+#[derive(Clone, Copy)]
+enum If<'a> {
+    Absent,
+    Unchanged(&'a str),
+    Always,
+}
+
+impl S3Registry {
+    /// The registry in `bucket`, under `prefix`; an empty one is none.
+    #[must_use]
+    pub fn new(client: Client, bucket: &str, prefix: &str) -> Self {
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Self { client, bucket: bucket.to_owned(), prefix, channels: Mutex::default() }
+    }
+
+    /// The version whose manifest lies under this key of the bucket.
+    #[must_use]
+    pub fn version_of(&self, key: &str) -> Option<(CountryCode, Version)> {
+        let (country, version) = key.strip_prefix(&self.prefix)?.split_once("/versions/")?;
+        let version = version.strip_suffix(MANIFEST)?.strip_suffix('/')?;
+        Some((country.parse().ok()?, version.parse().ok()?))
+    }
+
+    /// The channel as it is now, and its entity tag.
+    async fn channel_now(&self, country: CountryCode) -> Result<Option<(String, Channel)>, RegistryError> {
+        let key = layout::channel(country);
+        let known = self.channels().get(&country).cloned();
+        let found = self.get(&key, known.as_ref().map(|(tag, _)| tag.as_str())).await?;
+        let now = match found {
+            Found::Nothing => None,
+            Found::Unchanged => return Ok(known),
+            Found::Object(Object { tag, bytes, .. }) => Some((tag, parse(&key, &bytes)?)),
+        };
+        match &now {
+            Some(now) => drop(self.channels().insert(country, now.clone())),
+            None => drop(self.channels().remove(&country)),
+        }
+        Ok(now)
+    }
+
+    fn channels(&self) -> MutexGuard<'_, HashMap<CountryCode, (String, Channel)>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn is_whole(&self, country: CountryCode, version: &Version) -> Result<bool, RegistryError> {
+        let manifest = self.get(&layout::file(country, version, MANIFEST), None).await?;
+        Ok(matches!(manifest, Found::Object(_)))
+    }
+
+    /// One of a version's files.
+    async fn file(&self, country: CountryCode, version: &Version, name: &str) -> Result<Vec<u8>, RegistryError> {
+        let key = layout::file(country, version, name);
+        match self.get(&key, None).await? {
+            Found::Object(object) => Ok(object.bytes),
+            _ => Err(RegistryError::Unreadable { key, cause: "it is not there".into() }),
+        }
+    }
+
+    /// Whether these bytes lie under the key, by this write or by one before it.
+    async fn write_once(&self, key: &str, bytes: &[u8]) -> Result<bool, RegistryError> {
+        for _ in 0..WRITES {
+            if self.put(key, bytes.to_vec(), If::Absent).await? {
+                return Ok(true);
+            }
+            if let Found::Object(there) = self.get(key, None).await? {
+                return Ok(there.bytes == bytes);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(contended(key))
+    }
+
+    /// Whether it was written; not when the condition does not hold, or another write of the key is under way.
+    async fn put(&self, key: &str, bytes: Vec<u8>, condition: If<'_>) -> Result<bool, RegistryError> {
+        let patient = aws_sdk_s3::Config::builder().timeout_config(self.patience(bytes.len()));
+        let request = self.client.put_object().bucket(&self.bucket).key(self.whole(key));
+        let request = match condition {
+            If::Absent => request.if_none_match("*"),
+            If::Unchanged(tag) => request.if_match(tag),
+            If::Always => request.metadata(DIGEST, digest(&bytes)),
+        };
+        match request.body(ByteStream::from(bytes)).customize().config_override(patient).send().await {
+            Ok(_) => Ok(true),
+            // What was to be replaced may be gone, too.
+            Err(error) if [409, 412].contains(&status(&error)) || is_absence(&error) => Ok(false),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// What lies under a key, unless it still has the entity tag `known`.
+    async fn get(&self, key: &str, known: Option<&str>) -> Result<Found, RegistryError> {
+        let request = self.client.get_object().bucket(&self.bucket).key(self.whole(key));
+        match request.set_if_none_match(known.map(str::to_owned)).send().await {
+            Ok(answer) => self.read(key, answer).await.map(Found::Object),
+            Err(error) if status(&error) == 304 => Ok(Found::Unchanged),
+            Err(error) if is_absence(&error) => Ok(Found::Nothing),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// The SDK's own timeouts end where an answer's body begins.
+    async fn read(&self, key: &str, answer: GetObjectOutput) -> Result<Object, RegistryError> {
+        let length = answer.content_length().and_then(|length| length.try_into().ok()).unwrap_or(0);
+        let patience = self.patience(length).operation_attempt_timeout().unwrap_or(PATIENCE);
+        let digest = answer.metadata().and_then(|metadata| metadata.get(DIGEST)).cloned();
+        let tag = answer.e_tag().unwrap_or_default().to_owned();
+        let broken = |how: &str| RegistryError::Unavailable(format!("S3 {how} in the middle of `{key}`"));
+        let read = tokio::time::timeout(patience, answer.body.collect()).await;
+        let bytes = read.map_err(|_| broken("falls silent"))?.map_err(|_| broken("ends the connection"))?;
+        Ok(Object { tag, digest, bytes: bytes.to_vec() })
+    }
+
+    /// The client's timeouts, which are for small requests, and what so many bytes take on a slow line.
+    fn patience(&self, bytes: usize) -> TimeoutConfig {
+        let under_way = Duration::from_secs(u64::try_from(bytes).unwrap_or(u64::MAX) / SLOWEST);
+        let small = self.client.config().timeout_config();
+        let longer = |of: fn(&TimeoutConfig) -> Option<Duration>| Some(small.and_then(of)? + under_way);
+        let mut timeouts = TimeoutConfig::builder();
+        timeouts.set_operation_attempt_timeout(longer(TimeoutConfig::operation_attempt_timeout));
+        timeouts.set_operation_timeout(longer(TimeoutConfig::operation_timeout));
+        timeouts.build()
+    }
+
+    /// What is below a folder, without the folder's name: all keys, or with a delimiter the next folders alone.
+    async fn below(&self, folder: &str, delimiter: Option<&str>) -> Result<Vec<String>, RegistryError> {
+        let folder = self.whole(folder);
+        let listing = self.client.list_objects_v2().bucket(&self.bucket).prefix(&folder);
+        let mut pages = listing.set_delimiter(delimiter.map(str::to_owned)).into_paginator().send();
+        let mut names = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| unavailable(&error))?;
+            let keys = page.contents().iter().filter_map(|object| object.key());
+            let folders = page.common_prefixes().iter().filter_map(|below| below.prefix());
+            let below = if delimiter.is_some() { folders.collect() } else { keys.collect::<Vec<_>>() };
+            names.extend(below.into_iter().filter_map(|name| name.strip_prefix(&folder)).map(str::to_owned));
+        }
+        Ok(names)
+    }
+
+    fn whole(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+}
+
+#[async_trait]
+impl Registry for S3Registry {
+    async fn countries(&self) -> Result<Vec<CountryCode>, RegistryError> {
+        let folders = self.below("", Some("/")).await?;
+        let named = folders.iter().filter_map(|folder| folder.strip_suffix('/')?.parse().ok());
+        let with_channel = stream::iter(named.collect::<Vec<CountryCode>>())
+            .map(async |country| Ok::<_, RegistryError>(self.channel(country).await?.map(|_| country)))
+            .buffer_unordered(AT_ONCE);
+        let mut countries: Vec<_> = with_channel.try_filter_map(async |country| Ok(country)).try_collect().await?;
+        countries.sort();
+        Ok(countries)
+    }
+
+    async fn channel(&self, country: CountryCode) -> Result<Option<Channel>, RegistryError> {
+        Ok(self.channel_now(country).await?.map(|(_, channel)| channel))
+    }
+
+    async fn set_channel(
+        &self,
+        country: CountryCode,
+        expected: Option<&Channel>,
+        new: &Channel,
+    ) -> Result<(), RegistryError> {
+        if !self.is_whole(country, &new.current).await? {
+            return Err(RegistryError::Absent { country, version: new.current.clone() });
+        }
+        let before = self.channel_now(country).await?;
+        if before.as_ref().map(|(_, channel)| channel) != expected {
+            return Err(RegistryError::Conflict(country));
+        }
+        let condition = before.as_ref().map_or(If::Absent, |(tag, _)| If::Unchanged(tag));
+        if self.put(&layout::channel(country), json(new), condition).await? {
+            return Ok(());
+        }
+        let is_ours = self.channel(country).await?.as_ref() == Some(new);
+        if is_ours { Ok(()) } else { Err(RegistryError::Conflict(country)) }
+    }
+
+    async fn versions(&self, country: CountryCode) -> Result<Vec<Version>, RegistryError> {
+        let keys = self.below(&format!("{}/", layout::versions(country)), None).await?;
+        let whole = keys.iter().filter_map(|key| key.strip_suffix(MANIFEST)?.strip_suffix('/')?.parse().ok());
+        let mut versions: Vec<Version> = whole.collect();
+        versions.sort();
+        Ok(versions)
+    }
+
+    async fn publish(&self, artifact: &Artifact) -> Result<(), RegistryError> {
+        let Manifest { country, ref version, .. } = artifact.manifest;
+        let exists = || RegistryError::Exists { country, version: version.clone() };
+        if self.is_whole(country, version).await? {
+            return Err(exists());
+        }
+        let manifest = json(&artifact.manifest);
+        // The last of them makes it a version.
+        let files =
+            [(COMPONENT, &artifact.component[..]), (CASES, artifact.cases.as_bytes()), (MANIFEST, manifest.as_slice())];
+        for (name, bytes) in files {
+            if !self.write_once(&layout::file(country, version, name), bytes).await? {
+                return Err(exists());
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch(&self, country: CountryCode, version: &Version) -> Result<Artifact, RegistryError> {
+        let Found::Object(manifest) = self.get(&layout::file(country, version, MANIFEST), None).await? else {
+            return Err(RegistryError::Absent { country, version: version.clone() });
+        };
+        let file = |name| self.file(country, version, name);
+        let (component, cases) = futures::try_join!(file(COMPONENT), file(CASES))?;
+        layout::artifact(country, version, &manifest.bytes, component, cases)
+    }
+
+    async fn manifest(&self, country: CountryCode, version: &Version) -> Result<Manifest, RegistryError> {
+        let key = layout::file(country, version, MANIFEST);
+        match self.get(&key, None).await? {
+            Found::Object(object) => parse(&key, &object.bytes),
+            _ => Err(RegistryError::Absent { country, version: version.clone() }),
+        }
+    }
+}
+
+#[async_trait]
+impl Natives for S3Registry {
+    async fn native(&self, engine: &str, component: &str) -> Result<Option<Vec<u8>>, RegistryError> {
+        let key = layout::native(engine, component);
+        let Found::Object(Object { digest: promised, bytes, .. }) = self.get(&key, None).await? else {
+            return Ok(None);
+        };
+        let found = digest(&bytes);
+        if promised.as_ref() == Some(&found) {
+            return Ok(Some(bytes));
+        }
+        let promised = promised.as_deref().unwrap_or("none");
+        let cause = format!("its digest is {found} and was {promised} when it was written: it is damaged or altered");
+        Err(RegistryError::Unreadable { key, cause })
+    }
+
+    async fn put_native(&self, engine: &str, component: &str, code: &[u8]) -> Result<(), RegistryError> {
+        let key = layout::native(engine, component);
+        if self.put(&key, code.to_vec(), If::Always).await? { Ok(()) } else { Err(contended(&key)) }
+    }
+}
+
+/// The status of S3's answer; 0 where it gave none.
+fn status<E>(error: &SdkError<E, HttpResponse>) -> u16 {
+    error.raw_response().map_or(0, |answer| answer.status().as_u16())
+}
+
+/// Whether there is nothing under the key. Where there is no bucket, that is another matter.
+fn is_absence<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.code() == Some("NoSuchKey")
+}
+
+fn contended(key: &str) -> RegistryError {
+    RegistryError::Unavailable(format!("others are writing `{key}`; try again"))
+}
+
+fn unavailable<E: ProvideErrorMetadata + std::error::Error + 'static>(
+    error: &SdkError<E, HttpResponse>,
+) -> RegistryError {
+    RegistryError::Unavailable(format!("S3 {}", words(error)))
+}

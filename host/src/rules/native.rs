@@ -1,0 +1,50 @@
+//! Native code: what the compiler makes of a component, and the one place where such code is taken into this process.
+#![expect(unsafe_code, reason = "native code is run as it is; whether it may be is argued where it is loaded")]
+
+use citas_core::rules::Refusal;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::engine::first_line;
+
+/// The wasmtime that makes the code and loads it.
+const VERSION: &str = "48.0.8";
+
+/// Rises with every change of the engine's settings that changes the code it makes or can load.
+const SETTINGS: u32 = 1;
+
+/// The system that code is made for, with this program's processor: Lambda's.
+#[cfg(target_arch = "aarch64")]
+const TARGET: &str = "aarch64-unknown-linux-gnu";
+#[cfg(target_arch = "x86_64")]
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// All that decides which code an engine can load.
+pub(super) fn name() -> String {
+    format!("wasmtime-{VERSION}-{TARGET}-{SETTINGS}")
+}
+
+/// Code for every processor of the target, whatever this one can do beyond that.
+#[cfg(feature = "compiler")]
+pub(super) fn portable(config: &mut wasmtime::Config) -> wasmtime::Result<()> {
+    config.target(TARGET).map(|_| ())
+}
+
+pub(super) fn load(engine: &Engine, code: &[u8]) -> Result<Component, Refusal> {
+    // SAFETY: wasmtime runs what it is given here as it is. The caller's contract (`Engine::load_native`) is that these bytes
+    // come from `Natives`, whose prefix only Citas's own compiler can write, and which gives back the bytes that were put, by
+    // their digest. They are loaded from memory, so nobody can change them between that check and here. wasmtime itself
+    // refuses code of another version, target or configuration.
+    unsafe { Component::deserialize(engine, code) }.map_err(|cause| Refusal::NotAComponent(first_line(&cause)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_says_which_wasmtime_it_is() {
+        let lock = include_str!("../../../Cargo.lock");
+        assert!(lock.contains(&format!("name = \"wasmtime\"\nversion = \"{VERSION}\"\n")));
+    }
+}

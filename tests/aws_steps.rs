@@ -1,0 +1,478 @@
+//! AWS failing at each step of a booking, a relay, a notification and a refresh of rules: nothing is lost, nothing is booked
+//! twice, and the client gets an answer that the API declares.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_lambda_events::event::{dynamodb, sqs};
+use citas::aws::{queue, stream};
+use citas::registry::s3::S3Registry;
+use citas::rules::WasmEngine;
+use citas::system::{SystemClock, UuidIds};
+use citas_core::access::{Caller, Scope};
+use citas_core::booking::{ActionRequest, Booking, BookingError};
+use citas_core::catalogue::Catalogue;
+use citas_core::event::Event;
+use citas_core::follow::Follower;
+use citas_core::ledger::Query;
+use citas_core::loaded::LoadedRules;
+use citas_core::mailer::{Mail, MailError, Mailer};
+use citas_core::notifier::Notifier;
+use citas_core::on_demand::OnDemand;
+use citas_core::precompile::precompile;
+use citas_core::publisher::{NotPublished, Publisher};
+use citas_core::registry::Registry as _;
+use citas_core::swap::Swapper;
+use citas_core::time::Clock as _;
+use futures::future::join_all;
+use serde_json::json;
+
+use crate::ledger_dynamo::Tables;
+use crate::registry_contract::{artifact, channel, version};
+use crate::support::appointments::{booked, id, pe};
+use crate::support::components::{SharedEngine, component};
+use crate::support::faults::{Fault, Faults};
+use crate::support::ministack::{aws, unique};
+use crate::support::requests;
+
+/// A transaction that others were in the way of, which is to be tried again.
+fn cancelled(code: &str) -> Fault {
+    let reasons = json!([{ "Code": "None" }, { "Code": code, "Message": "injected" }]);
+    let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+    Fault::Answer(400, json!({ "__type": kind, "message": "injected", "CancellationReasons": reasons }).to_string())
+}
+
+/// What passes when it is tried again.
+fn passing() -> Vec<Fault> {
+    vec![
+        cancelled("TransactionConflict"),
+        cancelled("ThrottlingError"),
+        cancelled("ProvisionedThroughputExceeded"),
+        Fault::No(400, "TransactionInProgressException"),
+        Fault::No(400, "ProvisionedThroughputExceededException"),
+        Fault::No(400, "ThrottlingException"),
+        Fault::No(500, "InternalServerError"),
+        Fault::Cut,
+        Fault::Lost,
+        Fault::Silence,
+    ]
+}
+
+/// Each fault with each of the first `steps` requests. The first four are answers to a transaction, the second of two
+/// requests.
+fn table(steps: usize) -> Vec<(usize, Fault)> {
+    (0..steps)
+        .flat_map(|step| passing().into_iter().skip(if step % 2 == 1 { 0 } else { 4 }).map(move |fault| (step, fault)))
+        .collect()
+}
+
+fn ana() -> Caller {
+    Caller {
+        subject: "ana".into(),
+        groups: [].into(),
+        scopes: Scope::ALL.map(|scope| scope.as_str().to_owned()).into(),
+        request_id: "request".into(),
+    }
+}
+
+/// Peru's rules in force.
+fn peru() -> Arc<Catalogue> {
+    let catalogue = Arc::new(Catalogue::default());
+    let rules = LoadedRules::load(&SharedEngine, component("pe"), 1).unwrap_or_else(|refusal| panic!("{refusal}"));
+    catalogue.install(rules, SystemClock.now());
+    catalogue
+}
+
+mod booking {
+    use super::*;
+
+    /// Two requests to book (is the key used; the transaction), and as many to cancel, with no key (the appointment; the
+    /// transaction).
+    const STEPS: usize = 4;
+
+    fn use_cases(tables: &Tables, faults: &Faults) -> Booking {
+        let ledger = Arc::new(tables.ledger_over(faults));
+        Booking::new(peru(), ledger, Arc::new(SystemClock), Arc::new(UuidIds), "test")
+    }
+
+    async fn book(booking: &Booking) -> Result<uuid::Uuid, BookingError> {
+        let view = booking.book(&ana(), pe(), requests::pe(7), Some("key")).await?;
+        Ok(view.revision.appointment.id)
+    }
+
+    /// A booking and its cancellation.
+    async fn story(booking: &Booking) -> Result<(), BookingError> {
+        let id = book(booking).await?;
+        let cancel = ActionRequest { id, action: "cancel", input: json!({}), if_match: None, key: None };
+        booking.act(&ana(), pe(), cancel).await?;
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_passes_is_not_noticed() {
+        let (quiet, listening) = (Tables::new().await, Faults::none());
+        story(&use_cases(&quiet, &listening)).await.unwrap();
+        assert_eq!(listening.heard().len(), STEPS);
+        join_all(table(STEPS).into_iter().map(async |(step, fault)| {
+            let tables = Tables::new().await;
+            let told = story(&use_cases(&tables, &Faults::at(step, fault.clone()))).await;
+            told.unwrap_or_else(|error| panic!("{fault:?} at {step}: {error}"));
+            tables.assert_whole(1, 2, &format!("{fault:?} at {step}")).await;
+        }))
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_does_not_pass_is_said_and_the_same_request_again_books_once() {
+        join_all(table(2).into_iter().map(async |(step, fault)| {
+            let why = format!("{fault:?} from {step}");
+            let tables = Tables::new().await;
+            let told = book(&use_cases(&tables, &Faults::from(step, fault.clone()))).await;
+            assert!(matches!(told, Err(BookingError::Unavailable(_))), "{why}: {told:?}");
+            let again = use_cases(&tables, &Faults::none());
+            let first = book(&again).await.unwrap_or_else(|error| panic!("{why}: {error}"));
+            assert_eq!(book(&again).await.unwrap(), first, "{why}");
+            tables.assert_whole(1, 1, &why).await;
+        }))
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_stored_booking_whose_answer_was_lost_each_time_is_found() {
+        let tables = Tables::new().await;
+        let lost = Faults::when(|_, request| {
+            let transaction = request.headers().get("x-amz-target").is_some_and(|name| name.contains("Transact"));
+            transaction.then_some(Fault::Lost)
+        });
+        book(&use_cases(&tables, &lost)).await.unwrap();
+        tables.assert_whole(1, 1, "lost").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn of_two_that_are_in_each_others_way_all_the_time_the_second_is_told_what_is_taken() {
+        let tables = Tables::new().await;
+        book(&use_cases(&tables, &Faults::none())).await.unwrap();
+        let conflict = Faults::when(|_, request| {
+            let transaction = request.headers().get("x-amz-target").is_some_and(|name| name.contains("Transact"));
+            transaction.then(|| cancelled("TransactionConflict"))
+        });
+        let told = use_cases(&tables, &conflict).book(&ana(), pe(), requests::pe(7), None).await;
+        assert!(matches!(told, Err(BookingError::SlotTaken { .. })), "{told:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn reads_that_fail_are_said() {
+        join_all(passing().into_iter().skip(4).map(async |fault| {
+            let tables = Tables::new().await;
+            let booking = use_cases(&tables, &Faults::from(0, fault.clone()));
+            let got = booking.get(&ana(), pe(), id(1)).await;
+            assert!(matches!(got, Err(BookingError::Unavailable(_))), "{fault:?}: {got:?}");
+            let listed = booking.list(&ana(), pe(), Query { limit: 10, ..Query::default() }).await;
+            assert!(matches!(listed, Err(BookingError::Unavailable(_))), "{fault:?}");
+        }))
+        .await;
+    }
+
+    /// With read units in mind: one request for one appointment, one for a page.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_appointment_and_a_page_take_one_request_each() {
+        let tables = Tables::new().await;
+        let listening = Faults::none();
+        let booking = use_cases(&tables, &listening);
+        let id = book(&booking).await.unwrap();
+        let before = listening.heard().len();
+        booking.get(&ana(), pe(), id).await.unwrap();
+        booking.list(&ana(), pe(), Query { limit: 20, ..Query::default() }).await.unwrap();
+        let asked: Vec<String> = listening.heard().split_off(before);
+        assert_eq!(asked, ["DynamoDB_20120810.GetItem 200", "DynamoDB_20120810.Query 200"]);
+    }
+}
+
+mod relay {
+    use super::*;
+
+    /// Takes all but some events, and remembers the batches.
+    #[derive(Default)]
+    struct Picky {
+        refuses: HashSet<uuid::Uuid>,
+        batches: Mutex<Vec<Vec<uuid::Uuid>>>,
+    }
+
+    #[async_trait]
+    impl Publisher for Picky {
+        async fn publish(&self, events: &[Event]) -> Vec<Result<(), NotPublished>> {
+            self.batches.lock().unwrap().push(events.iter().map(|event| event.id).collect());
+            let answer = |event: &Event| {
+                if self.refuses.contains(&event.id) { Err(NotPublished("no".into())) } else { Ok(()) }
+            };
+            events.iter().map(answer).collect()
+        }
+    }
+
+    /// A stream of events about these appointments, the first of which has the id and sequence number 0.
+    fn stream_of(appointments: &[usize]) -> serde_json::Value {
+        let record = |(number, appointment): (usize, &usize)| {
+            let event = Event::new(id(100 + number), "booked", &booked(*appointment));
+            json!({
+                "eventID": number.to_string(), "eventName": "INSERT", "awsRegion": "us-east-1",
+                "dynamodb": {
+                    "SequenceNumber": number.to_string(), "SizeBytes": 1, "Keys": {}, "ApproximateCreationDateTime": 1.0,
+                    "NewImage": { "kind": { "S": "event" }, "event": { "S": json!(event).to_string() } },
+                },
+            })
+        };
+        json!({ "Records": appointments.iter().enumerate().map(record).collect::<Vec<_>>() })
+    }
+
+    async fn relayed(publisher: &Picky, stream: serde_json::Value) -> Vec<String> {
+        let stream: dynamodb::Event = serde_json::from_value(stream).unwrap();
+        let answer = stream::relay(publisher, &stream).await;
+        answer.batch_item_failures.into_iter().filter_map(|failure| failure.item_identifier).collect()
+    }
+
+    fn numbers(publisher: &Picky) -> Vec<Vec<usize>> {
+        let number = |event: &uuid::Uuid| (0..100).find(|number| id(100 + number) == *event).unwrap();
+        publisher.batches.lock().unwrap().iter().map(|batch| batch.iter().map(number).collect()).collect()
+    }
+
+    #[tokio::test]
+    async fn batches_keep_the_order_and_no_appointment_is_twice_in_one() {
+        let publisher = Picky::default();
+        assert!(relayed(&publisher, stream_of(&[1, 2, 1, 3, 3])).await.is_empty());
+        assert_eq!(numbers(&publisher), [vec![0, 1], vec![2, 3], vec![4]]);
+        let many = Picky::default();
+        relayed(&many, stream_of(&(0..23).collect::<Vec<_>>())).await;
+        assert_eq!(numbers(&many).iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 3]);
+    }
+
+    #[tokio::test]
+    async fn it_resumes_at_the_first_event_that_was_not_taken() {
+        for (refused, batches) in [(0, 1), (2, 2), (4, 3)] {
+            let publisher = Picky { refuses: [id(100 + refused)].into(), ..Picky::default() };
+            let failed = relayed(&publisher, stream_of(&[1, 2, 1, 3, 3])).await;
+            assert_eq!(failed, [refused.to_string()]);
+            assert_eq!(numbers(&publisher).len(), batches, "nothing after it is published");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_event_is_given_back_and_what_stands_before_it_is_published() {
+        let mut stream = stream_of(&[1, 2, 3]);
+        stream["Records"][1]["dynamodb"]["NewImage"] = json!({ "kind": { "S": "event" } });
+        let publisher = Picky::default();
+        assert_eq!(relayed(&publisher, stream).await, ["1"]);
+        assert_eq!(numbers(&publisher), [vec![0]]);
+    }
+}
+
+mod notification {
+    use super::*;
+
+    #[derive(Default)]
+    struct Sent(Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl Mailer for Sent {
+        async fn send(&self, mail: &Mail) -> Result<(), MailError> {
+            self.0.lock().unwrap().push(mail.id.clone());
+            Ok(())
+        }
+    }
+
+    /// Is it sent; mark it as sent.
+    const STEPS: usize = 2;
+
+    fn message(event: &Event) -> sqs::SqsEvent {
+        serde_json::from_value(json!({ "Records": [{ "messageId": "m", "body": json!(event).to_string() }] })).unwrap()
+    }
+
+    fn notifier(tables: &Tables, faults: &Faults, sent: &Arc<Sent>) -> Notifier {
+        Notifier::new(peru(), Arc::new(tables.ledger_over(faults)), sent.clone(), "citas@example.org".parse().unwrap())
+    }
+
+    /// Rules that are there already.
+    fn rules() -> OnDemand {
+        let folder = Arc::new(citas::registry::folder::FolderRegistry::new(std::path::Path::new("nowhere")));
+        let swapper = Arc::new(Swapper::new(Arc::new(SharedEngine), peru(), Arc::new(SystemClock), 1));
+        let followed = folder.clone();
+        OnDemand::new(folder, move || Follower::new(followed.clone(), swapper.clone(), None), Duration::from_secs(3600))
+    }
+
+    async fn event() -> Event {
+        let tables = Tables::new().await;
+        let booking = Booking::new(
+            peru(),
+            Arc::new(tables.ledger_over(&Faults::none())),
+            Arc::new(SystemClock),
+            Arc::new(UuidIds),
+            "t",
+        );
+        booking.book(&ana(), pe(), requests::pe(7), None).await.unwrap();
+        tables.events().await.remove(0)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn each_message_is_done_with_or_given_again_and_no_mail_is_lost() {
+        let event = event().await;
+        join_all(table(STEPS).into_iter().filter(|(_, fault)| !matches!(fault, Fault::Answer(..))).map(
+            async |(step, fault)| {
+                for (faults, passes) in
+                    [(Faults::at(step, fault.clone()), true), (Faults::from(step, fault.clone()), false)]
+                {
+                    let (tables, sent) = (Tables::new().await, Arc::new(Sent::default()));
+                    let (why, rules) = (format!("{fault:?} at {step}, passing: {passes}"), rules());
+                    let given = notifier(&tables, &faults, &sent);
+                    let failed = queue::notify(&rules, &given, &message(&event)).await.batch_item_failures;
+                    assert_eq!(failed.is_empty(), passes, "{why}");
+                    // Another instance gets the message again.
+                    let again = notifier(&tables, &Faults::none(), &sent);
+                    assert!(
+                        queue::notify(&rules, &again, &message(&event)).await.batch_item_failures.is_empty(),
+                        "{why}"
+                    );
+                    let mails = sent.0.lock().unwrap().clone();
+                    let repeated = step == 1 && !passes && !matches!(fault, Fault::Lost);
+                    assert_eq!(mails.len(), if repeated { 2 } else { 1 }, "{why}: {mails:?}");
+                    assert!(mails.iter().all(|mail| mail.contains(&event.id.to_string())), "{mails:?}");
+                }
+            },
+        ))
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_message_that_is_no_event_is_given_back_alone() {
+        let (event, tables, sent) = (event().await, Tables::new().await, Arc::new(Sent::default()));
+        let mut messages = message(&event);
+        let mut bad = messages.records[0].clone();
+        (bad.message_id, bad.body) = (Some("bad".into()), Some("{}".into()));
+        messages.records.insert(0, bad);
+        let failed = queue::notify(&rules(), &notifier(&tables, &Faults::none(), &sent), &messages).await;
+        let failed: Vec<_> = failed.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+        assert_eq!(failed, ["bad"]);
+        assert_eq!(sent.0.lock().unwrap().len(), 1);
+    }
+}
+
+mod refresh {
+    use super::*;
+
+    /// Peru 1.0.0, published, compiled and in use.
+    struct Bucket(String);
+
+    impl Bucket {
+        async fn new() -> Self {
+            let name = unique("rules");
+            let client = aws_sdk_s3::Client::new(&aws().load().await);
+            client.create_bucket().bucket(&name).send().await.unwrap();
+            let (bucket, peru) = (Self(name), artifact(pe(), "1.0.0", component("pe")));
+            let registry = bucket.registry(&Faults::none()).await;
+            registry.publish(&citas_core::registry::Artifact { cases: "[]".into(), ..peru }).await.unwrap();
+            registry.set_channel(pe(), None, &channel("1.0.0", None, 1)).await.unwrap();
+            let compiler = WasmEngine::portable().unwrap();
+            precompile(&registry, &registry, &compiler, &SystemClock, (pe(), &version("1.0.0"))).await.unwrap();
+            bucket
+        }
+
+        async fn registry(&self, faults: &Faults) -> S3Registry {
+            S3Registry::new(aws_sdk_s3::Client::new(&faults.over(&aws().load().await)), &self.0, "")
+        }
+
+        async fn followed(&self, faults: &Faults, interval: Duration) -> (OnDemand, Arc<Catalogue>) {
+            let registry = Arc::new(self.registry(faults).await);
+            let (catalogue, engine) = (Arc::new(Catalogue::default()), Arc::new(WasmEngine::new().unwrap()));
+            let swapper = Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), 1));
+            let followed = registry.clone();
+            let follower = move || Follower::new(followed.clone(), swapper.clone(), Some(followed.clone()));
+            (OnDemand::new(registry, follower, interval), catalogue)
+        }
+    }
+
+    fn in_force(catalogue: &Catalogue) -> Option<String> {
+        catalogue.rules(pe()).map(|rules| rules.id.version.clone())
+    }
+
+    /// The channel, the manifest, the native code.
+    const STEPS: usize = 3;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_country_is_loaded_when_it_is_first_asked_for_whatever_passes() {
+        let bucket = &Bucket::new().await;
+        let listening = Faults::none();
+        let (rules, catalogue) = bucket.followed(&listening, Duration::from_secs(3600)).await;
+        rules.ask(pe()).await;
+        rules.ask(pe()).await;
+        assert_eq!((in_force(&catalogue).as_deref(), listening.heard().len()), (Some("1.0.0"), STEPS));
+        join_all(
+            table(STEPS).into_iter().filter(|(_, fault)| !matches!(fault, Fault::Answer(..) | Fault::No(400, _))).map(
+                async |(step, fault)| {
+                    let (rules, catalogue) =
+                        bucket.followed(&Faults::at(step, fault.clone()), Duration::from_secs(3600)).await;
+                    rules.ask(pe()).await;
+                    assert_eq!(in_force(&catalogue).as_deref(), Some("1.0.0"), "{fault:?} at {step}");
+                },
+            ),
+        )
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_refresh_costs_one_conditional_request_and_a_failing_registry_changes_nothing() {
+        let bucket = Bucket::new().await;
+        let faults = Faults::when(|asked, _| (asked > STEPS).then_some(Fault::Cut));
+        let (rules, catalogue) = bucket.followed(&faults, Duration::ZERO).await;
+        rules.ask(pe()).await;
+        rules.ask(pe()).await;
+        let unchanged = format!("GET /{}/pe/channel.json 304", bucket.0);
+        assert!(until(|| faults.heard().last() == Some(&unchanged)).await, "{:?}", faults.heard());
+        rules.ask(pe()).await;
+        let cut = |heard: &str| heard.ends_with('-');
+        assert!(until(|| faults.heard().iter().filter(|heard| cut(heard)).count() >= 3).await, "{:?}", faults.heard());
+        assert_eq!(in_force(&catalogue).as_deref(), Some("1.0.0"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_version_that_is_not_compiled_yet_waits_and_the_one_before_stays() {
+        let bucket = Bucket::new().await;
+        let registry = bucket.registry(&Faults::none()).await;
+        let (rules, catalogue) = bucket.followed(&Faults::none(), Duration::ZERO).await;
+        rules.ask(pe()).await;
+        let next = artifact(pe(), "1.0.1", b"to be compiled");
+        registry.publish(&next).await.unwrap();
+        let first = channel("1.0.0", None, 1);
+        registry.set_channel(pe(), Some(&first), &channel("1.0.1", Some("1.0.0"), 2)).await.unwrap();
+        rules.ask(pe()).await;
+        let refused = || {
+            catalogue
+                .entry(pe())
+                .and_then(|entry| entry.refused)
+                .is_some_and(|refused| refused.why.contains("not compiled yet"))
+        };
+        assert!(until(refused).await);
+        assert_eq!(in_force(&catalogue).as_deref(), Some("1.0.0"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_country_that_is_not_there_is_unknown_and_looked_for_once_an_interval() {
+        let (bucket, listening) = (Bucket::new().await, Faults::none());
+        let (rules, catalogue) = bucket.followed(&listening, Duration::from_secs(3600)).await;
+        let bolivia = "bo".parse().unwrap();
+        rules.ask(bolivia).await;
+        rules.ask(bolivia).await;
+        assert!(catalogue.entry(bolivia).is_none());
+        assert_eq!(listening.heard().len(), 1);
+        rules.ask_all().await;
+        assert_eq!(in_force(&catalogue).as_deref(), Some("1.0.0"));
+    }
+
+    async fn until(holds: impl Fn() -> bool) -> bool {
+        let waited = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waited).await.is_ok()
+    }
+}

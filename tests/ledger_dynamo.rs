@@ -1,0 +1,114 @@
+//! The ledger in DynamoDB: the contract, on tables as `countries/country.yaml` has them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::config::retry::RetryPartition;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
+};
+use citas::aws::dynamo::{self, DynamoLedger};
+use citas_core::event::Event;
+use citas_core::ledger::{Ledger, Query};
+
+use crate::ledger_contract::ledger_contract;
+use crate::support::appointments::pe;
+use crate::support::faults::Faults;
+use crate::support::ministack::{aws, unique};
+
+const INDEXES: [&str; 5] = ["owner", "patient", "doctor", "hospital", "phase"];
+
+mod contract {
+    use super::*;
+
+    async fn open() -> (Arc<dyn Ledger>, ()) {
+        (Arc::new(Tables::new().await.ledger()), ())
+    }
+
+    ledger_contract!(open);
+}
+
+/// Empty tables for Peru and Chile that nothing else uses.
+pub struct Tables {
+    aws: SdkConfig,
+    prefix: String,
+}
+
+impl Tables {
+    pub async fn new() -> Self {
+        let (aws, prefix) = (aws().load().await, format!("{}-", unique("citas")));
+        for country in ["pe", "cl"] {
+            create(&Client::new(&aws), &format!("{prefix}{country}")).await;
+        }
+        Self { aws, prefix }
+    }
+
+    pub fn ledger(&self) -> DynamoLedger {
+        DynamoLedger::new((&self.aws).into(), &self.prefix)
+    }
+
+    pub fn ledger_over(&self, faults: &Faults) -> DynamoLedger {
+        // The quota for retries is otherwise the whole process's.
+        let apart = RetryPartition::new(unique("retries"));
+        DynamoLedger::new(Builder::from(&faults.over(&self.aws)).retry_partition(apart), &self.prefix)
+    }
+
+    /// Peru's events, in no order.
+    pub async fn events(&self) -> Vec<Event> {
+        let items = self.items("event").await;
+        items.iter().map(|item| dynamo::event(item["event"].as_s().unwrap()).unwrap()).collect()
+    }
+
+    /// Peru has so many appointments, each in one piece, and events.
+    pub async fn assert_whole(&self, appointments: usize, events: usize, why: &str) {
+        let latest = self.items("appointment").await;
+        assert_eq!(latest.len(), appointments, "{why}: appointments");
+        assert_eq!(self.items("event").await.len(), events, "{why}: events");
+        let page = self.ledger().page(pe(), &Query { limit: 100, ..Query::default() }).await.unwrap();
+        let held: usize =
+            page.items.iter().filter(|held| held.appointment.phase.is_live()).map(|held| held.claims.len()).sum();
+        assert_eq!(self.items("claim").await.len(), held, "{why}: claims");
+        let revisions: u32 = page.items.iter().map(|item| item.appointment.revision).sum();
+        assert_eq!(self.items("revision").await.len(), usize::try_from(revisions).unwrap(), "{why}: revisions");
+    }
+
+    async fn items(&self, kind: &str) -> Vec<HashMap<String, AttributeValue>> {
+        let table = format!("{}pe", self.prefix);
+        let scan = Client::new(&self.aws).scan().table_name(table).into_paginator().items().send();
+        let items = scan.collect::<Result<Vec<_>, _>>().await.unwrap();
+        items.into_iter().filter(|item| item["kind"].as_s().unwrap() == kind).collect()
+    }
+}
+
+async fn create(client: &Client, table: &str) {
+    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
+    let names = ["pk", "sk", "start"].into_iter().chain(INDEXES);
+    let attribute = |name: &str| {
+        let kind = ScalarAttributeType::S;
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().unwrap()
+    };
+    let index = |name: &str| {
+        GlobalSecondaryIndex::builder()
+            .index_name(name)
+            .key_schema(key(name, KeyType::Hash))
+            .key_schema(key("start", KeyType::Range))
+            .projection(Projection::builder().projection_type(ProjectionType::All).build())
+            .build()
+            .unwrap()
+    };
+    client
+        .create_table()
+        .table_name(table)
+        .billing_mode(BillingMode::PayPerRequest)
+        .key_schema(key("pk", KeyType::Hash))
+        .key_schema(key("sk", KeyType::Range))
+        .set_attribute_definitions(Some(names.map(attribute).collect()))
+        .set_global_secondary_indexes(Some(INDEXES.map(index).into()))
+        .send()
+        .await
+        .unwrap();
+}

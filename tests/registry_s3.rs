@@ -1,0 +1,297 @@
+//! The registry in a bucket: the contract, and what a network and other writers make of it.
+
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryPartition;
+use citas::registry::s3::S3Registry;
+use citas_core::registry::{Artifact, Natives as _, Registry, RegistryError};
+use futures::{StreamExt as _, stream};
+
+use crate::registry_contract::{artifact, channel, registry_contract, version};
+use crate::support::appointments::pe;
+use crate::support::components::{component, folder};
+use crate::support::eventually::eventually;
+use crate::support::faults::{Fault, Faults};
+use crate::support::ministack::{aws, unique};
+use crate::support::process::{Process, citas, token};
+use crate::support::requests;
+
+mod contract {
+    use super::*;
+
+    async fn open() -> (Arc<dyn Registry>, ()) {
+        let bucket = Bucket::new().await;
+        (Arc::new(S3Registry::new(bucket.client, &bucket.name, "")), ())
+    }
+
+    registry_contract!(open);
+}
+
+/// An empty bucket, and a client that nothing happens to.
+struct Bucket {
+    name: String,
+    config: SdkConfig,
+    client: Client,
+}
+
+impl Bucket {
+    async fn new() -> Self {
+        let (name, config) = (unique("rules"), aws().load().await);
+        let client = Client::new(&config);
+        client.create_bucket().bucket(&name).send().await.unwrap();
+        Self { name, config, client }
+    }
+
+    /// The registry in it, where nothing happens.
+    fn registry(&self) -> S3Registry {
+        S3Registry::new(self.client.clone(), &self.name, "")
+    }
+
+    /// The registry in it, with requests that meet `faults` and retries that cost nobody else's quota.
+    fn through(&self, faults: &Faults) -> S3Registry {
+        let config = aws_sdk_s3::config::Builder::from(&faults.over(&self.config));
+        let client = Client::from_conf(config.retry_partition(RetryPartition::new(unique("retries"))).build());
+        S3Registry::new(client, &self.name, "")
+    }
+
+    async fn keys(&self) -> Vec<String> {
+        let listed = self.client.list_objects_v2().bucket(&self.name).send().await.unwrap();
+        listed.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
+    }
+
+    async fn put(&self, key: &str, content: &'static [u8]) {
+        let put = self.client.put_object().bucket(&self.name).key(key).body(content.to_vec().into());
+        put.send().await.unwrap();
+    }
+}
+
+fn first() -> Artifact {
+    artifact(pe(), "1.0.0", b"component")
+}
+
+/// A bucket with Peru's 1.0.0 in use.
+async fn peru() -> Bucket {
+    let bucket = Bucket::new().await;
+    bucket.registry().publish(&first()).await.unwrap();
+    bucket.registry().set_channel(pe(), None, &channel("1.0.0", None, 1)).await.unwrap();
+    bucket
+}
+
+#[tokio::test]
+async fn the_keys_are_those_of_the_folder_below_the_prefix() {
+    let bucket = Bucket::new().await;
+    let registry = S3Registry::new(bucket.client.clone(), &bucket.name, "citas/test");
+    registry.publish(&first()).await.unwrap();
+    registry.set_channel(pe(), None, &channel("1.0.0", None, 1)).await.unwrap();
+    registry.put_native("wasmtime-48", "sha256:ab", b"code").await.unwrap();
+    let expected = [
+        "citas/test/native/wasmtime-48/sha256:ab.cwasm",
+        "citas/test/pe/channel.json",
+        "citas/test/pe/versions/1.0.0/cases.json",
+        "citas/test/pe/versions/1.0.0/manifest.json",
+        "citas/test/pe/versions/1.0.0/rules.wasm",
+    ];
+    assert_eq!(bucket.keys().await, expected);
+    assert_eq!(registry.countries().await.unwrap(), [pe()]);
+    assert_eq!(registry.versions(pe()).await.unwrap(), [version("1.0.0")]);
+    assert_eq!(bucket.registry().countries().await.unwrap(), [], "another prefix is another registry");
+}
+
+#[tokio::test]
+async fn an_unchanged_channel_is_not_sent_again() {
+    let bucket = peru().await;
+    let listening = Faults::none();
+    let registry = bucket.through(&listening);
+    for _ in 0..3 {
+        assert_eq!(registry.channel(pe()).await.unwrap(), Some(channel("1.0.0", None, 1)));
+    }
+    let second = channel("1.0.0", Some("1.0.0"), 2);
+    bucket.registry().set_channel(pe(), Some(&channel("1.0.0", None, 1)), &second).await.unwrap();
+    assert_eq!(registry.channel(pe()).await.unwrap().as_ref(), Some(&second));
+    assert_eq!(registry.channel(pe()).await.unwrap().as_ref(), Some(&second));
+    let key = format!("GET /{}/pe/channel.json", bucket.name);
+    assert_eq!(listening.heard(), [200, 304, 304, 200, 304].map(|status| format!("{key} {status}")));
+}
+
+#[tokio::test]
+async fn versions_beyond_one_page_are_listed() {
+    let bucket = Bucket::new().await;
+    let put = async |patch| bucket.put(&format!("pe/versions/1.0.{patch}/manifest.json"), b"{}").await;
+    stream::iter(0..1001).for_each_concurrent(32, put).await;
+    assert_eq!(bucket.registry().versions(pe()).await.unwrap().len(), 1001);
+}
+
+#[tokio::test]
+async fn an_interrupted_version_is_none_until_it_is_published_again() {
+    // Is there one? The component, the cases, the manifest.
+    for written in 1..4 {
+        let bucket = Bucket::new().await;
+        let interrupted = bucket.through(&Faults::from(written, Fault::Cut)).publish(&first()).await;
+        assert!(matches!(interrupted, Err(RegistryError::Unavailable(_))), "{interrupted:?}");
+        let registry = bucket.registry();
+        assert_eq!(registry.versions(pe()).await.unwrap(), []);
+        let absent = registry.fetch(pe(), &version("1.0.0")).await;
+        assert!(matches!(absent, Err(RegistryError::Absent { .. })), "{absent:?}");
+        let absent = registry.set_channel(pe(), None, &channel("1.0.0", None, 1)).await;
+        assert!(matches!(absent, Err(RegistryError::Absent { .. })), "{absent:?}");
+
+        registry.publish(&first()).await.unwrap();
+        assert_eq!(registry.fetch(pe(), &version("1.0.0")).await.unwrap(), first());
+    }
+}
+
+#[tokio::test]
+async fn what_an_interruption_left_is_never_written_over() {
+    let bucket = Bucket::new().await;
+    bucket.through(&Faults::from(2, Fault::Cut)).publish(&first()).await.unwrap_err();
+    let other = bucket.registry().publish(&artifact(pe(), "1.0.0", b"other")).await;
+    assert!(matches!(other, Err(RegistryError::Exists { .. })), "{other:?}");
+    assert_eq!(bucket.keys().await, ["pe/versions/1.0.0/rules.wasm"]);
+    bucket.registry().publish(&first()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_conflicts_with_another_is_tried_again_or_says_so() {
+    const CONFLICT: Fault = Fault::No(409, "ConditionalRequestConflict");
+    let bucket = Bucket::new().await;
+    bucket.through(&Faults::at(1, CONFLICT)).publish(&first()).await.unwrap();
+    assert_eq!(bucket.registry().fetch(pe(), &version("1.0.0")).await.unwrap(), first());
+
+    let always = || Faults::when(|_, request| (request.method() == "PUT").then_some(CONFLICT));
+    let never = bucket.through(&always()).publish(&artifact(pe(), "1.1.0", b"next")).await;
+    assert!(matches!(never, Err(RegistryError::Unavailable(_))), "{never:?}");
+    let kept = bucket.through(&always()).put_native("engine", "sha256:ab", b"code").await;
+    assert!(matches!(kept, Err(RegistryError::Unavailable(_))), "{kept:?}");
+    let changed = bucket.through(&always()).set_channel(pe(), None, &channel("1.0.0", None, 1)).await;
+    assert!(matches!(changed, Err(RegistryError::Conflict(_))), "{changed:?}");
+    assert_eq!(bucket.registry().channel(pe()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_or_stalls_is_no_artefact() {
+    let bucket = peru().await;
+    for fault in [Fault::Half, Fault::Stalled] {
+        let during = fault.clone();
+        let faults = Faults::when(move |_, request| request.uri().contains("rules.wasm").then(|| during.clone()));
+        let begun = Instant::now();
+        let broken = bucket.through(&faults).fetch(pe(), &version("1.0.0")).await.unwrap_err().to_string();
+        assert!(broken.contains("`pe/versions/1.0.0/rules.wasm`"), "{fault:?}: {broken}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_or_cannot_be_read_is_named() {
+    let bucket = peru().await;
+    bucket.put("pe/channel.json", br#"{"current":"1.0.0","sequence":1,"colour":"red"}"#).await;
+    let unreadable = bucket.registry().channel(pe()).await.unwrap_err().to_string();
+    assert!(unreadable.starts_with("`pe/channel.json` in the registry cannot be read: "), "{unreadable}");
+
+    let cases = bucket.client.delete_object().bucket(&bucket.name).key("pe/versions/1.0.0/cases.json");
+    cases.send().await.unwrap();
+    let missing = bucket.registry().fetch(pe(), &version("1.0.0")).await.unwrap_err().to_string();
+    assert!(missing.starts_with("`pe/versions/1.0.0/cases.json` in the registry cannot be read: "), "{missing}");
+
+    let nowhere = S3Registry::new(bucket.client.clone(), "no-such-bucket", "");
+    for error in [
+        nowhere.channel(pe()).await.unwrap_err(),
+        nowhere.versions(pe()).await.unwrap_err(),
+        nowhere.publish(&first()).await.unwrap_err(),
+    ] {
+        assert_eq!(error.to_string(), "the registry does not answer: S3 answers 404 NoSuchBucket");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_said_to_be() {
+    let closed = aws().endpoint_url("http://127.0.0.1:9").load().await;
+    let registry = S3Registry::new(Client::new(&Faults::none().over(&closed)), "rules", "");
+    let said = registry.channel(pe()).await.unwrap_err().to_string();
+    assert!(said.starts_with("the registry does not answer: S3 was not reached: client error"), "{said}");
+}
+
+#[tokio::test]
+async fn native_code_is_what_was_written_or_none() {
+    let bucket = Bucket::new().await;
+    let registry = bucket.registry();
+    assert_eq!(registry.native("engine", "sha256:ab").await.unwrap(), None);
+    let code: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    registry.put_native("engine", "sha256:ab", &code).await.unwrap();
+    assert_eq!(registry.native("engine", "sha256:ab").await.unwrap(), Some(code.clone()));
+    registry.put_native("engine", "sha256:ab", &code).await.unwrap();
+    assert_eq!(registry.native("other", "sha256:ab").await.unwrap(), None);
+
+    let key = "native/engine/sha256:ab.cwasm";
+    let altered = code.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>();
+    let metadata = [None, Some(citas_core::registry::digest(&code))];
+    for promised in metadata {
+        let put = bucket.client.put_object().bucket(&bucket.name).key(key).body(altered.clone().into());
+        put.set_metadata(promised.map(|digest| [("sha256".to_owned(), digest)].into())).send().await.unwrap();
+        let refused = registry.native("engine", "sha256:ab").await.unwrap_err();
+        assert!(matches!(refused, RegistryError::Unreadable { .. }), "{refused}");
+        assert!(refused.to_string().contains("it is damaged or altered"), "{refused}");
+    }
+}
+
+/// A command line whose registry is the bucket.
+fn on<'a>(bucket: &Bucket, command: &'a mut Command) -> &'a mut Command {
+    command
+        .args(["--registry", &format!("s3://{}", bucket.name)])
+        .env("AWS_ENDPOINT_URL", bucket.config.endpoint_url().unwrap())
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+}
+
+fn rules(bucket: &Bucket, arguments: &[&str]) -> Output {
+    on(bucket, &mut citas(&[&["rules"], arguments].concat())).output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_puts_a_version_of_a_bucket_into_use_and_takes_it_back() {
+    let bucket = peru().await;
+    bucket.registry().publish(&artifact(pe(), "1.1.0", b"next")).await.unwrap();
+    let current = async || bucket.registry().channel(pe()).await.unwrap().unwrap().current.to_string();
+    for (arguments, status, now) in [
+        (&["promote", "pe", "1.1.0"][..], 0, "1.1.0"),
+        (&["promote", "pe", "1.2.0"], 1, "1.1.0"),
+        (&["rollback", "pe"], 0, "1.0.0"),
+        (&["rollback", "pe"], 1, "1.0.0"),
+    ] {
+        let done = rules(&bucket, arguments);
+        assert_eq!(done.status.code(), Some(status), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!(current().await, now, "{arguments:?}");
+    }
+    let said = String::from_utf8(rules(&bucket, &["status"]).stdout).unwrap();
+    assert!(said.contains("pe: 1.0.0 to be in use") && said.contains("published: 1.0.0, 1.1.0"), "{said}");
+}
+
+#[test]
+fn a_host_on_a_bucket_takes_up_what_is_put_into_use() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let bucket = runtime.block_on(Bucket::new());
+    let put_into_use = |country: &str| {
+        let files = tempfile::tempdir().unwrap();
+        let (file, cases) = (files.path().join("rules.wasm"), folder(country).join("cases"));
+        std::fs::write(&file, component(country)).unwrap();
+        let [file, cases] = [&file, &cases].map(|path| path.to_str().unwrap());
+        for arguments in [&["publish", file, "--cases", cases][..], &["promote", country, "1.0.0"]] {
+            let done = rules(&bucket, arguments);
+            assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        }
+    };
+    put_into_use("xx");
+    let data = tempfile::tempdir().unwrap();
+    let there = data.path().to_str().unwrap();
+    let host = Process::spawn(on(&bucket, &mut citas(&["serve", "--listen", "127.0.0.1:0", "--data", there])));
+    let ana = host.client(&token(data.path(), &[]));
+    ana.get("/v1/xx/schema").expect(200);
+    ana.get("/v1/pe/schema").expect(404);
+    put_into_use("pe");
+    eventually("Peru is in force", Duration::from_secs(30), || (ana.get("/v1/pe/schema").status == 200).then_some(()));
+    ana.booked("pe", &requests::pe(1));
+}
