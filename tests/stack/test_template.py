@@ -172,6 +172,8 @@ def test_the_api_is_throttled_and_logs_requests_without_personal_data():
     assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] > 0
     line = json.loads(stage["AccessLogSettings"]["Format"])
     assert line["requestId"] == "$context.requestId"
+    # By which the function's own lines are found.
+    assert line["function"] == "$context.integration.requestId"
     assert not re.search(r"\$context\.(path|identity|authorizer\.claims|httpMethod)", json.dumps(line))
 
 
