@@ -203,7 +203,9 @@ class Cloud:
         logs = self.client("logs")
         for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
             pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
-            yield from (f"{group['logGroupName']} {event['message'].rstrip()}" for page in pages for event in page["events"])
+            yield from (
+                f"{group['logGroupName']} {event['message'].rstrip()}" for page in pages for event in page["events"]
+            )
 
     def functions(self):
         """Which code each function runs, and since when."""
@@ -294,6 +296,11 @@ class Cloud:
 
     def call(self, method, path, token=None, body=None, **headers):
         """A request through API Gateway: status and JSON."""
+        status, said = self.fetch(method, path, token, body, **headers)
+        return status, json.loads(said) if said else None
+
+    def fetch(self, method, path, token=None, body=None, **headers):
+        """A request through API Gateway: status and body."""
         api = urllib.parse.urlsplit(self.outputs["ApiUrl"]).hostname.split(".")[0]
         headers = {"Host": f"{api}.execute-api.localhost:{self.port}", "Content-Type": "application/json", **headers}
         if token:
@@ -302,8 +309,7 @@ class Cloud:
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
-            said = answer.read()
-            return answer.status, json.loads(said) if said else None
+            return answer.status, answer.read()
         finally:
             connection.close()
 

@@ -96,6 +96,18 @@ def test_what_everybody_may_see_needs_no_token(cloud, path):
     assert cloud.call("GET", path)[0] == 200
 
 
+@pytest.mark.parametrize("path", ["/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"])
+def test_the_description_is_shown_with_all_that_its_page_needs(cloud, path):
+    status, page = cloud.fetch("GET", path)
+    assert (status, len(page) > 200) == (200, True)
+
+
+def test_the_platform_team_sees_which_rules_are_in_force(cloud):
+    status, answer = cloud.call("GET", "/v1/pe/rules", cloud.token("platform"))
+    assert (status, answer["rules"]["version"]) == (200, "1.0.0")
+    assert cloud.call("GET", "/v1/pe/rules", cloud.token())[0] == 403
+
+
 @pytest.mark.parametrize(
     "method, path", [("GET", "/v1/pe/appointments"), ("POST", "/v1/pe/appointments"), ("GET", "/v1/pe/rules")]
 )
