@@ -297,7 +297,7 @@ mod notification {
         let folder = Arc::new(citas::registry::folder::FolderRegistry::new(std::path::Path::new("nowhere")));
         let swapper = Arc::new(Swapper::new(Arc::new(SharedEngine), peru(), Arc::new(SystemClock), 1));
         let followed = folder.clone();
-        OnDemand::new(folder, move || Follower::new(followed.clone(), swapper.clone(), None), Duration::from_secs(3600))
+        OnDemand::new(folder, move || Follower::new(followed.clone(), swapper.clone(), None), Duration::from_hours(1))
     }
 
     async fn event() -> Event {
@@ -401,7 +401,7 @@ mod refresh {
     async fn a_country_is_loaded_when_it_is_first_asked_for_whatever_passes() {
         let bucket = &Bucket::new().await;
         let listening = Faults::none();
-        let (rules, catalogue) = bucket.followed(&listening, Duration::from_secs(3600)).await;
+        let (rules, catalogue) = bucket.followed(&listening, Duration::from_hours(1)).await;
         rules.ask(pe()).await;
         rules.ask(pe()).await;
         assert_eq!((in_force(&catalogue).as_deref(), listening.heard().len()), (Some("1.0.0"), STEPS));
@@ -409,7 +409,7 @@ mod refresh {
             table(STEPS).into_iter().filter(|(_, fault)| !matches!(fault, Fault::Answer(..) | Fault::No(400, _))).map(
                 async |(step, fault)| {
                     let (rules, catalogue) =
-                        bucket.followed(&Faults::at(step, fault.clone()), Duration::from_secs(3600)).await;
+                        bucket.followed(&Faults::at(step, fault.clone()), Duration::from_hours(1)).await;
                     rules.ask(pe()).await;
                     assert_eq!(in_force(&catalogue).as_deref(), Some("1.0.0"), "{fault:?} at {step}");
                 },
@@ -457,7 +457,7 @@ mod refresh {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_country_that_is_not_there_is_unknown_and_looked_for_once_an_interval() {
         let (bucket, listening) = (Bucket::new().await, Faults::none());
-        let (rules, catalogue) = bucket.followed(&listening, Duration::from_secs(3600)).await;
+        let (rules, catalogue) = bucket.followed(&listening, Duration::from_hours(1)).await;
         let bolivia = "bo".parse().unwrap();
         rules.ask(bolivia).await;
         rules.ask(bolivia).await;

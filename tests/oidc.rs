@@ -114,6 +114,7 @@ fn the_issuers_tokens_are_taken_and_everything_else_is_refused() {
         claims(json!({ "exp": null })),
         claims(json!({ "nbf": now + 600 })),
         claims(json!({ "sub": null })),
+        claims(json!({ "sub": "" })),
         claims(json!({ "token_use": "id" })),
     ] {
         ask(issuer.sign(&bad)).expect_problem(401, "unauthenticated");

@@ -63,7 +63,7 @@ pub enum CommitError {
     Unavailable(#[from] Unavailable),
 }
 
-/// The ledger does not answer; the change was, as far as the ledger can say, not stored.
+/// The ledger does not answer. The change was, as far as the adapter could find out, not stored.
 #[derive(Debug, thiserror::Error)]
 #[error("the ledger of {country} does not answer: {cause}")]
 pub struct Unavailable {
@@ -121,7 +121,8 @@ pub struct Page {
 ///   only when it will survive the loss of the process;
 /// - when several conditions fail, report the first of: [`CommitError::KeyUsed`], [`CommitError::Stale`],
 ///   [`CommitError::ClaimTaken`];
-/// - show a stored change to every read that starts after it was acknowledged;
+/// - show a stored change to every read that starts after it was acknowledged; a page alone may be some seconds behind,
+///   where it comes from an index that is;
 /// - keep each revision as it was written, for ever.
 #[async_trait]
 pub trait Ledger: Send + Sync {

@@ -20,6 +20,7 @@ pub mod event;
 pub mod follow;
 mod idempotency;
 pub mod json;
+mod judged;
 pub mod ledger;
 mod letter;
 pub mod loaded;

@@ -10,6 +10,7 @@ use jsonschema::Validator;
 use serde_json::Value as Json;
 
 use crate::appointment::{Appointment, CountryCode, Field, RulesId, Slot};
+use crate::judged::{is_slug, judged};
 use crate::messages::Messages;
 use crate::registry::digest;
 use crate::rules::{Context, Descriptor, Engine, Fault, Notice, Offer, Refusal, Role, Rules, Verdict, Violation};
@@ -286,39 +287,9 @@ impl Action {
     }
 }
 
-fn is_slug(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
-}
-
 fn refuse_host_members(schema: &Json) -> Result<(), Refusal> {
     let Some(properties) = schema["properties"].as_object() else { return Ok(()) };
     HOST_MEMBERS.into_iter().find(|name| properties.contains_key(*name)).map_or(Ok(()), |name| {
         Err(Refusal::bad_descriptor("appointment-schema", name, "the host gives this member of every appointment"))
     })
-}
-
-/// Holds a plan to the contract.
-fn judged(verdict: Verdict) -> Result<Verdict, Fault> {
-    let Ok(mut plan) = verdict else { return Ok(verdict) };
-    if plan.claims.len() > crate::rules::MOST_CLAIMS {
-        let count = plan.claims.len();
-        return Err(Fault::BadAnswer(format!(
-            "a plan with {count} claims, and {} are allowed",
-            crate::rules::MOST_CLAIMS
-        )));
-    }
-    let distinct: BTreeSet<&String> = plan.claims.iter().collect();
-    if distinct.len() != plan.claims.len() || distinct.contains(&String::new()) {
-        return Err(Fault::BadAnswer("a plan whose claims are empty or not distinct".into()));
-    }
-    if plan.slot.as_ref().is_some_and(|slot| slot.minutes == 0) {
-        return Err(Fault::BadAnswer("a slot of 0 minutes".into()));
-    }
-    if let Some(event) = plan.events.iter().find(|event| !is_slug(event)) {
-        return Err(Fault::BadAnswer(format!("an event named `{event}`; lower-case letters and hyphens are allowed")));
-    }
-    if !plan.phase.is_live() {
-        plan.claims.clear();
-    }
-    Ok(Ok(plan))
 }

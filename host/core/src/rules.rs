@@ -15,6 +15,12 @@ pub const CONTRACT: &str = "1.0.0";
 /// Most claims that one plan may make: a reschedule's old and new ones fit one transaction of DynamoDB.
 pub const MOST_CLAIMS: usize = 40;
 
+/// Most events of one plan. With the claims of a reschedule they fit one transaction of every ledger.
+pub const MOST_EVENTS: usize = 10;
+
+/// Longest claim, and longest key of a patient, a doctor or a hospital, in bytes: what every ledger's indexes take.
+pub const LONGEST_KEY: usize = 512;
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -164,7 +164,7 @@ impl Problem {
             BookingError::RulesUnavailable(fault) => unanswered(fault.as_ref(), rules, detail),
             BookingError::Unavailable(unavailable) => {
                 tracing::error!(error = %unavailable, "the ledger does not answer");
-                Self::new(Kind::Unavailable, "the ledger does not answer; nothing was stored")
+                Self::new(Kind::Unavailable, "the ledger does not answer; whatever was asked, ask it again")
             }
         }
     }

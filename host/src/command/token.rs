@@ -26,13 +26,13 @@ pub struct Options {
     scope: Vec<String>,
     #[cfg(feature = "aws")]
     #[command(flatten)]
-    cognito: Cognito,
+    pool: UserPool,
 }
 
 /// A user pool to sign in to.
 #[cfg(feature = "aws")]
 #[derive(Args)]
-struct Cognito {
+struct UserPool {
     /// Sign in to a user pool whose sign-in page is here, and print its token: the stack's `SignInUrl`
     #[arg(long, value_name = "URL", requires = "client_id", conflicts_with_all = ["subject", "group", "scope"])]
     cognito: Option<url::Url>,
@@ -46,8 +46,8 @@ struct Cognito {
 
 pub fn run(options: &Options) -> Outcome {
     #[cfg(feature = "aws")]
-    if let (Some(domain), Some(client)) = (&options.cognito.cognito, &options.cognito.client_id) {
-        let callback = &options.cognito.callback;
+    if let (Some(domain), Some(client)) = (&options.pool.cognito, &options.pool.client_id) {
+        let callback = &options.pool.callback;
         println!("{}", super::sign_in::token(&super::sign_in::Pool { domain, client, callback })?);
         return Ok(Answer::Done);
     }

@@ -69,6 +69,9 @@ pub(super) fn good(
     if !token.is_for(audience) {
         return Err(BadToken("the token is for another audience"));
     }
+    if token.sub.is_empty() {
+        return Err(BadToken("the token names nobody"));
+    }
     if token.token_use.is_some_and(|used_for| used_for != "access") {
         return Err(BadToken("this is no access token"));
     }
