@@ -34,6 +34,8 @@ package:
 deploy mail-from *parameters:
     sam build
     sam deploy --parameter-overrides MailFrom={{mail-from}} {{parameters}}
+    # Native code for what is in use, should the engine be another one than before.
+    sam remote invoke Precompile --stack-name citas --event '{}'
 
 # one country's data: `just deploy-country pe`
 deploy-country country:

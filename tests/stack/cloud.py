@@ -196,6 +196,10 @@ class Cloud:
         found = s3.list_objects_v2(Bucket=bucket, Prefix="native/").get("Contents", [])
         return [each["Key"] for each in found if digest in each["Key"]]
 
+    def forget_native(self, country, version):
+        for key in self.native(country, version):
+            self.client("s3").delete_object(Bucket=self.outputs["Registry"].removeprefix("s3://"), Key=key)
+
     # ── What was deployed ──
 
     def function_logs(self):

@@ -266,6 +266,14 @@ def test_a_third_country_is_its_own_stack_and_a_component(cloud):
     assert (cloud.functions(), platform()) == before
 
 
+def test_native_code_is_made_anew_for_all_that_is_in_use(cloud):
+    for country in ["pe", "cl"]:
+        cloud.forget_native(country, "1.0.0")
+    # As after a deployment that brings another engine.
+    cloud.sam("remote", "invoke", "Precompile", "--stack-name", PLATFORM, "--event", "{}")
+    assert all(cloud.native(country, "1.0.0") for country in ["pe", "cl"])
+
+
 # ── Least privilege: what each function does, with its own role and with the others' ──
 
 
@@ -323,9 +331,7 @@ def does_notifier(cloud):
 
 def does_precompile(cloud):
     bucket = cloud.outputs["Registry"].removeprefix("s3://")
-    s3 = cloud.client("s3")
-    for native in cloud.native("pe", "1.0.0"):
-        s3.delete_object(Bucket=bucket, Key=native)
+    cloud.forget_native("pe", "1.0.0")
     return invoke(
         cloud,
         "precompile",

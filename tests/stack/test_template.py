@@ -260,6 +260,7 @@ MAY = {
         "{Key.Arn}": {"Decrypt"},
     },
     "PrecompileRole": {
+        "registry/*/channel.json": {"GetObject"},
         "registry/*/versions/*": {"GetObject"},
         "registry/native/*": {"GetObject", "PutObject"},
         "registry": {"ListBucket"},
