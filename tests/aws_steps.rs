@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_lambda_events::event::{dynamodb, sqs};
@@ -163,6 +163,15 @@ mod booking {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_condition_behind_a_conflict_decides_nothing() {
+        let tables = Tables::new().await;
+        let reasons = json!([{ "Code": "TransactionConflict" }, { "Code": "ConditionalCheckFailed" }]);
+        let body = json!({ "__type": "TransactionCanceledException", "message": "", "CancellationReasons": reasons });
+        let faults = Faults::at(1, Fault::Answer(400, body.to_string()));
+        book(&use_cases(&tables, &faults)).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn reads_that_fail_are_said() {
         join_all(passing().into_iter().skip(4).map(async |fault| {
             let tables = Tables::new().await;
@@ -300,6 +309,19 @@ mod notification {
         OnDemand::new(folder, move || Follower::new(followed.clone(), swapper.clone(), None), Duration::from_hours(1))
     }
 
+    fn later() -> SystemTime {
+        SystemTime::now() + Duration::from_mins(1)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_message_is_begun_without_the_time_to_end_it() {
+        let (event, tables, sent) = (event().await, Tables::new().await, Arc::new(Sent::default()));
+        let (notifier, soon) = (notifier(&tables, &Faults::none(), &sent), SystemTime::now() + Duration::from_secs(5));
+        let failed = queue::notify(&rules(), &notifier, &message(&event), soon).await;
+        assert_eq!(failed.batch_item_failures.len(), 1);
+        assert!(sent.0.lock().unwrap().is_empty());
+    }
+
     async fn event() -> Event {
         let tables = Tables::new().await;
         let booking = Booking::new(
@@ -324,12 +346,12 @@ mod notification {
                     let (tables, sent) = (Tables::new().await, Arc::new(Sent::default()));
                     let (why, rules) = (format!("{fault:?} at {step}, passing: {passes}"), rules());
                     let given = notifier(&tables, &faults, &sent);
-                    let failed = queue::notify(&rules, &given, &message(&event)).await.batch_item_failures;
+                    let failed = queue::notify(&rules, &given, &message(&event), later()).await.batch_item_failures;
                     assert_eq!(failed.is_empty(), passes, "{why}");
                     // Another instance gets the message again.
                     let again = notifier(&tables, &Faults::none(), &sent);
                     assert!(
-                        queue::notify(&rules, &again, &message(&event)).await.batch_item_failures.is_empty(),
+                        queue::notify(&rules, &again, &message(&event), later()).await.batch_item_failures.is_empty(),
                         "{why}"
                     );
                     let mails = sent.0.lock().unwrap().clone();
@@ -349,7 +371,7 @@ mod notification {
         let mut bad = messages.records[0].clone();
         (bad.message_id, bad.body) = (Some("bad".into()), Some("{}".into()));
         messages.records.insert(0, bad);
-        let failed = queue::notify(&rules(), &notifier(&tables, &Faults::none(), &sent), &messages).await;
+        let failed = queue::notify(&rules(), &notifier(&tables, &Faults::none(), &sent), &messages, later()).await;
         let failed: Vec<_> = failed.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
         assert_eq!(failed, ["bad"]);
         assert_eq!(sent.0.lock().unwrap().len(), 1);
@@ -465,6 +487,53 @@ mod refresh {
         assert_eq!(listening.heard().len(), 1);
         rules.ask_all().await;
         assert_eq!(in_force(&catalogue).as_deref(), Some("1.0.0"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_host_that_starts_while_the_version_in_use_is_not_compiled_takes_the_one_before() {
+        let bucket = Bucket::new().await;
+        let registry = bucket.registry(&Faults::none()).await;
+        registry.publish(&artifact(pe(), "1.0.1", b"to be compiled")).await.unwrap();
+        assert!(registry.can_be_taken(pe(), &version("1.0.0")).await.unwrap());
+        assert!(!registry.can_be_taken(pe(), &version("1.0.1")).await.unwrap());
+        let first = channel("1.0.0", None, 1);
+        registry.set_channel(pe(), Some(&first), &channel("1.0.1", Some("1.0.0"), 2)).await.unwrap();
+        let (rules, catalogue) = bucket.followed(&Faults::none(), Duration::from_hours(1)).await;
+        rules.ask(pe()).await;
+        assert_eq!(in_force(&catalogue).as_deref(), Some("1.0.0"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_first_look_that_fails_is_tried_again_soon() {
+        let bucket = Bucket::new().await;
+        let faults = Faults::when(|asked, _| (asked < 5).then_some(Fault::Cut));
+        let (rules, catalogue) = bucket.followed(&faults, Duration::from_hours(1)).await;
+        rules.ask(pe()).await;
+        assert_eq!(in_force(&catalogue), None);
+        for _ in 0..200 {
+            rules.ask(pe()).await;
+            if in_force(&catalogue).is_some() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("it never was");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn after_a_long_sleep_a_request_waits_for_its_look() {
+        let bucket = Bucket::new().await;
+        let (rules, catalogue) = bucket.followed(&Faults::none(), Duration::from_millis(1)).await;
+        rules.ask(pe()).await;
+        let registry = bucket.registry(&Faults::none()).await;
+        let second = artifact(pe(), "1.0.1", component("pe"));
+        registry.publish(&second).await.unwrap();
+        let first = channel("1.0.0", None, 1);
+        registry.set_channel(pe(), Some(&first), &channel("1.0.1", Some("1.0.0"), 2)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        rules.ask(pe()).await;
+        let refused = catalogue.entry(pe()).unwrap().refused.expect("its component says that it is 1.0.0");
+        assert!(refused.why.contains("1.0.0"), "{refused:?}");
     }
 
     async fn until(holds: impl Fn() -> bool) -> bool {

@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
 
-use crate::api::{self, Api, Description, Limits, Readiness};
+use crate::api::{self, Api, Description, LONGEST_REQUEST, Limits, Readiness};
 use crate::background::{Background, Ended};
 use crate::config::{HostOptions, RegistryPlace};
 use crate::local::publisher::InProcessPublisher;
@@ -152,6 +152,7 @@ impl Platform {
             tokens: identity.tokens,
             jwks: identity.jwks,
             limits: Limits::per_second(rate_limit),
+            longest_request: LONGEST_REQUEST,
             description: Description::default(),
             metrics: Box::new(move || metrics.render()),
         });

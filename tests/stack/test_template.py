@@ -234,7 +234,7 @@ REGISTRIES = {REGISTRY, "{Registry.Arn}"}
 
 MAY = {
     "ApiRole": {
-        TABLES: {"BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"},
+        TABLES: {"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query"},
         f"{TABLES}/index/*": {"Query"},
         "registry/*/channel.json": {"GetObject"},
         "registry/*/versions/*": {"GetObject"},

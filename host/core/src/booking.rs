@@ -22,6 +22,9 @@ use crate::views::{View, Views};
 /// How often an action without `If-Match` is judged anew because somebody else was faster.
 const MOST_ATTEMPTS: usize = 5;
 
+/// Largest revision, in bytes of JSON: an event with one fits a message of SNS (256 KiB), and an item of DynamoDB (400 KB).
+const LARGEST_REVISION: usize = 240 << 10;
+
 /// How many of a caller's appointments to come are looked through for one that stands in the way.
 const MOST_OWN: usize = 100;
 
@@ -70,7 +73,7 @@ pub enum BookingError {
     #[error("this Idempotency-Key came with another request before")]
     KeyReused,
     /// It is more than the rules can be given.
-    #[error("the request is more than the rules can be given, which is {limit} bytes")]
+    #[error("the request is more than can be dealt with: it, or what comes of it, has more than {limit} bytes")]
     TooLarge {
         /// In bytes.
         limit: usize,
@@ -335,6 +338,7 @@ impl Booking {
             receipt,
             revision: revision.clone(),
         };
+        fits(&change.revision)?;
         // Whatever the rules may still fail at comes before the change is stored: an answer of 503 means that it is not.
         let view = Views::proposed(rules, revision).await?;
         match self.ledger.commit(change).await {
@@ -432,6 +436,12 @@ fn starts_at(rules: &LoadedRules, slot: Option<&Slot>) -> Result<Option<Timestam
 /// What the rules see of a document.
 fn leaves(document: &Json) -> Result<Vec<Field>, BookingError> {
     flatten(document).map_err(|TooManyLeaves { limit }| BookingError::TooLarge { limit })
+}
+
+/// What is stored is published and mailed about later: what no topic or table could carry is refused before that.
+fn fits(revision: &Revision) -> Result<(), BookingError> {
+    let size = serde_json::to_vec(revision).map_or(usize::MAX, |json| json.len());
+    if size > LARGEST_REVISION { Err(BookingError::TooLarge { limit: LARGEST_REVISION }) } else { Ok(()) }
 }
 
 fn refuse(violations: Vec<Violation>) -> Result<(), BookingError> {

@@ -42,10 +42,10 @@ impl Follower {
         }
     }
 
-    /// The same for one country.
-    pub async fn look_at(&mut self, country: CountryCode) {
+    /// The same for one country. Whether all that was to be read could be.
+    pub async fn look_at(&mut self, country: CountryCode) -> bool {
         let followed = self.follow(country).await;
-        self.noted(Some(country), followed);
+        self.noted(Some(country), followed).is_some()
     }
 
     /// A change of version, if there is one.
@@ -65,7 +65,7 @@ impl Follower {
         } else {
             // A refusal is noted where the platform team looks; this channel is done with either way.
             let _ = match &self.natives {
-                Some(natives) => self.take_native(natives.as_ref(), country, &channel, &what).await?,
+                Some(natives) => self.take_native(natives.as_ref(), country, &channel).await?,
                 None => self.take(country, &channel, &what).await?,
             };
         }
@@ -84,21 +84,39 @@ impl Follower {
         Ok(self.swapper.swap(country, Some(&version), what, artifact.component, artifact.cases).await)
     }
 
+    /// The version in use; where that cannot be had and nothing is in force, as in a host that has just started, the one
+    /// before it.
     async fn take_native(
         &self,
         natives: &dyn Natives,
         country: CountryCode,
         channel: &Channel,
-        what: &str,
     ) -> Result<Taken, RegistryError> {
-        let version = &channel.current;
+        let taken = self.native(natives, country, &channel.current).await;
+        if let Some(previous) = &channel.previous
+            && !matches!(taken, Ok(Ok(())))
+            && !self.swapper.is_in_force(country)
+            && let Err(error) = self.native(natives, country, previous).await
+        {
+            tracing::warn!(%country, version = %previous, %error, "the version before cannot be had either");
+        }
+        taken
+    }
+
+    async fn native(
+        &self,
+        natives: &dyn Natives,
+        country: CountryCode,
+        version: &Version,
+    ) -> Result<Taken, RegistryError> {
         let digest = self.registry.manifest(country, version).await?.digest;
         let engine = self.swapper.engine.name();
         let native = natives.native(engine, &digest).await?.ok_or_else(|| RegistryError::Unreadable {
             key: format!("native/{engine}/{digest}.cwasm"),
             cause: format!("version {version} is not compiled yet, or was refused when it was to be"),
         })?;
-        Ok(self.swapper.swap_native(country, &version.to_string(), what, &native, &digest))
+        let what = format!("version {version}");
+        Ok(self.swapper.swap_native(country, &version.to_string(), &what, &native, &digest))
     }
 
     /// What was read; an error is said when it is another than at the last look.

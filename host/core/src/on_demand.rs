@@ -5,11 +5,25 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt as _, stream};
 use tokio::sync::Mutex as Turn;
 
 use crate::appointment::CountryCode;
 use crate::follow::Follower;
 use crate::registry::Registry;
+
+/// How soon a first look that failed is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// After so many intervals without a request, the next one waits for its look: rules that were taken back an hour ago are
+/// not to decide once more.
+const ASLEEP: u32 = 10;
+
+/// How long it waits at most.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many countries are looked for at once.
+const AT_ONCE: usize = 16;
 
 /// The countries that were asked for.
 pub struct OnDemand {
@@ -17,20 +31,31 @@ pub struct OnDemand {
     follower: Box<dyn Fn() -> Follower + Send + Sync>,
     interval: Duration,
     countries: Mutex<BTreeMap<CountryCode, Arc<Watched>>>,
-    listed: Turn<Option<Instant>>,
+    /// The countries that the registry had, and when that was.
+    listed: Turn<Option<(Instant, Vec<CountryCode>)>>,
 }
 
 struct Watched {
     follower: Turn<Follower>,
-    /// When the last look began; none before the first is over.
-    looked: Mutex<Option<Instant>>,
+    looked: Mutex<Looked>,
+}
+
+/// What came of the last look, and when it was.
+#[derive(Clone, Copy)]
+enum Looked {
+    Never,
+    Failed(Instant),
+    At(Instant),
 }
 
 /// What a request has to do about a country's rules.
 enum Due {
     Nothing,
-    LookBeside,
+    /// Nothing can be in force before that is over.
     LookFirst,
+    LookBeside,
+    /// The same, and wait for it a little.
+    LookAndWait,
 }
 
 impl OnDemand {
@@ -44,46 +69,42 @@ impl OnDemand {
         Self { registry, follower, interval, countries: Mutex::default(), listed: Turn::default() }
     }
 
-    /// Sees to it that a country's rules are in force, if it has any, and not much older than the interval. Waits only
-    /// for the first look.
+    /// Sees to it that a country's rules are in force, if it has any, and not much older than the interval. Waits for the
+    /// first look alone, and after a long sleep a little.
     pub async fn ask(&self, country: CountryCode) {
         let watched = self.watched(country);
         match watched.due(self.interval) {
             Due::Nothing => {}
-            Due::LookFirst => {
-                let mut follower = watched.follower.lock().await;
-                if watched.never_looked() {
-                    follower.look_at(country).await;
-                    watched.looked_now();
-                }
-            }
-            Due::LookBeside => {
-                tokio::spawn(async move { watched.follower.lock().await.look_at(country).await });
+            Due::LookFirst => watched.look_first(country, self.interval).await,
+            Due::LookBeside => drop(tokio::spawn(watched.look(country))),
+            Due::LookAndWait => {
+                let look = tokio::spawn(watched.look(country));
+                // What is not over by then goes on beside the request.
+                let _ = tokio::time::timeout(PATIENCE, look).await;
             }
         }
     }
 
     /// The same for every country that the registry has.
     pub async fn ask_all(&self) {
+        stream::iter(self.all().await).for_each_concurrent(AT_ONCE, |country| self.ask(country)).await;
+    }
+
+    /// The registry's countries, as of an interval ago or later, where it answers.
+    async fn all(&self) -> Vec<CountryCode> {
         let mut listed = self.listed.lock().await;
-        if listed.is_none_or(|at| at.elapsed() >= self.interval) {
+        if listed.as_ref().is_none_or(|(at, _)| at.elapsed() >= self.interval) {
             match self.registry.countries().await {
-                Ok(countries) => countries.into_iter().for_each(|country| drop(self.watched(country))),
+                Ok(countries) => *listed = Some((Instant::now(), countries)),
                 Err(error) => tracing::warn!(%error, "the registry cannot be read; what is in force stays so"),
             }
-            *listed = Some(Instant::now());
         }
-        drop(listed);
-        let known: Vec<CountryCode> =
-            self.countries.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
-        for country in known {
-            self.ask(country).await;
-        }
+        listed.as_ref().map(|(_, countries)| countries.clone()).unwrap_or_default()
     }
 
     fn watched(&self, country: CountryCode) -> Arc<Watched> {
         let mut countries = self.countries.lock().unwrap_or_else(PoisonError::into_inner);
-        let watched = || Watched { follower: Turn::new((self.follower)()), looked: Mutex::default() };
+        let watched = || Watched { follower: Turn::new((self.follower)()), looked: Mutex::new(Looked::Never) };
         Arc::clone(countries.entry(country).or_insert_with(|| Arc::new(watched())))
     }
 }
@@ -92,25 +113,30 @@ impl Watched {
     fn due(&self, interval: Duration) -> Due {
         let mut looked = self.looked();
         match *looked {
-            None => Due::LookFirst,
-            Some(at) if at.elapsed() < interval => Due::Nothing,
-            Some(_) => {
-                *looked = Some(Instant::now());
-                Due::LookBeside
+            Looked::Never => Due::LookFirst,
+            Looked::Failed(at) if at.elapsed() >= AGAIN.min(interval) => Due::LookFirst,
+            Looked::At(at) if at.elapsed() >= interval => {
+                *looked = Looked::At(Instant::now());
+                if at.elapsed() >= interval * ASLEEP { Due::LookAndWait } else { Due::LookBeside }
             }
+            Looked::Failed(_) | Looked::At(_) => Due::Nothing,
         }
     }
 
-    /// False for whoever has waited while somebody else looked.
-    fn never_looked(&self) -> bool {
-        self.looked().is_none()
+    /// Whoever has waited while somebody else looked has nothing more to do.
+    async fn look_first(&self, country: CountryCode, interval: Duration) {
+        let mut follower = self.follower.lock().await;
+        if matches!(self.due(interval), Due::LookFirst) {
+            let read = follower.look_at(country).await;
+            *self.looked() = if read { Looked::At(Instant::now()) } else { Looked::Failed(Instant::now()) };
+        }
     }
 
-    fn looked_now(&self) {
-        *self.looked() = Some(Instant::now());
+    async fn look(self: Arc<Self>, country: CountryCode) {
+        self.follower.lock().await.look_at(country).await;
     }
 
-    fn looked(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn looked(&self) -> MutexGuard<'_, Looked> {
         self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -129,6 +129,11 @@ pub trait Registry: Send + Sync {
     /// Reads a version.
     async fn fetch(&self, country: CountryCode, version: &Version) -> Result<Artifact, RegistryError>;
 
+    /// Whether the hosts that follow this registry could take a version now. Not so while they wait for its native code.
+    async fn can_be_taken(&self, _: CountryCode, _: &Version) -> Result<bool, RegistryError> {
+        Ok(true)
+    }
+
     /// Reads what is said of a version, without the rest where that is less.
     async fn manifest(&self, country: CountryCode, version: &Version) -> Result<Manifest, RegistryError> {
         Ok(self.fetch(country, version).await?.manifest)

@@ -124,6 +124,12 @@ impl Swapper {
         }
     }
 
+    /// Whether a country has rules.
+    #[must_use]
+    pub fn is_in_force(&self, country: CountryCode) -> bool {
+        self.catalogue.rules(country).is_some()
+    }
+
     /// Remembers that something did not come into force.
     pub fn refuse(&self, country: CountryCode, what: &str, why: &str) {
         let refused = Refused { at: self.clock.now(), what: what.to_owned(), why: why.to_owned() };

@@ -21,6 +21,7 @@ mod problem;
 mod ready;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
@@ -34,8 +35,7 @@ use serde_json::{Value, json};
 use swagger_ui_dist::{ApiDefinition, OpenApiSource};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use limits::LONGEST_REQUEST;
-pub use limits::Limits;
+pub use limits::{LONGEST_REQUEST, Limits};
 pub use openapi::Description;
 use problem::Problem;
 pub use ready::Readiness;
@@ -54,6 +54,8 @@ pub struct Api {
     pub jwks: Option<Value>,
     /// How much one caller may ask for.
     pub limits: Limits,
+    /// How long one request may take, its body's way here included.
+    pub longest_request: Duration,
     /// `openapi.json` as last composed.
     pub description: Description,
     /// The metrics as Prometheus reads them.
@@ -62,7 +64,12 @@ pub struct Api {
 
 /// Every route.
 pub fn router(api: Api) -> Router {
-    let catalogue = api.catalogue.clone();
+    router_with(api, |routes| routes)
+}
+
+/// The same, with something `before` every route, within all that every request has in common.
+pub fn router_with(api: Api, before: impl FnOnce(Router) -> Router) -> Router {
+    let (catalogue, longest) = (api.catalogue.clone(), api.longest_request);
     let api = Arc::new(api);
     let country = Router::new()
         .route("/appointments", get(appointments::list).post(appointments::book))
@@ -76,7 +83,7 @@ pub fn router(api: Api) -> Router {
         api_definition: OpenApiSource::Uri("/openapi.json"),
         title: Some("Citas"),
     };
-    Router::new()
+    let routes = Router::new()
         .nest("/v1/{country}", country)
         .route("/v1/countries", get(countries::list))
         .route("/openapi.json", get(openapi::serve))
@@ -87,9 +94,10 @@ pub fn router(api: Api) -> Router {
         .fallback(|| async { Problem::no_such_place() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .with_state(api)
-        .merge(swagger_ui_dist::generate_routes(docs))
+        .merge(swagger_ui_dist::generate_routes(docs));
+    before(routes)
         .layer(CatchPanicLayer::custom(|_| Problem::crashed().into_response()))
-        .layer(middleware::from_fn_with_state(LONGEST_REQUEST, limits::in_time))
+        .layer(middleware::from_fn_with_state(longest, limits::in_time))
         .layer(middleware::from_fn_with_state(catalogue, observe::observe))
 }
 

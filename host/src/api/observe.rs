@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use citas_core::appointment::CountryCode;
 use citas_core::catalogue::Catalogue;
+use citas_core::loaded::LoadedRules;
 use uuid::Uuid;
 
 use super::problem;
@@ -18,6 +19,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest id that is taken from a client.
 const LONGEST_ID: usize = 64;
+
+/// In metrics and the log, where a request is in no country that the host knows. CloudWatch takes no empty label.
+const NO_COUNTRY: &str = "none";
 
 /// The request's id: the client's own where it is short and plain, else a new one.
 #[derive(Clone, Debug, Default)]
@@ -50,12 +54,13 @@ pub async fn observe(State(catalogue): State<Arc<Catalogue>>, mut request: Reque
 
     let took = started.elapsed();
     let status = response.status().as_u16();
-    let country = country(&catalogue, &route, &path);
+    let (country, rules) = country(&catalogue, &route, &path);
     tracing::info!(
         request_id = id.0,
         method,
         route,
         country,
+        rules = rules.as_ref().map(|rules| rules.id.digest.as_str()),
         status,
         micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         "request"
@@ -77,9 +82,10 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-/// The country that a route is in, where the host knows it.
-fn country(catalogue: &Catalogue, route: &str, path: &str) -> String {
+/// The country that a route is in, where the host knows it, and the rules in force there.
+fn country(catalogue: &Catalogue, route: &str, path: &str) -> (String, Option<Arc<LoadedRules>>) {
     let named = route.starts_with("/v1/{country}").then(|| path.split('/').nth(2)).flatten();
     let code = named.and_then(|code| code.parse::<CountryCode>().ok());
-    code.filter(|code| catalogue.all().contains_key(code)).map_or_else(String::new, |code| code.to_string())
+    let known = code.and_then(|code| Some((code.to_string(), catalogue.entry(code)?.rules)));
+    known.unwrap_or_else(|| (NO_COUNTRY.to_owned(), None))
 }

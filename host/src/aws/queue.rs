@@ -1,19 +1,34 @@
 //! A queue's messages to the notifier. Each is done with by itself; what is not is given again, and in the end goes to the
 //! queue for dead letters.
 
+use std::time::{Duration, SystemTime};
+
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use citas_core::event::Event;
 use citas_core::notifier::Notifier;
 use citas_core::on_demand::OnDemand;
 
-/// Sends what the events call for, and says which messages are to be given again.
-pub async fn notify(rules: &OnDemand, notifier: &Notifier, messages: &SqsEvent) -> SqsBatchResponse {
+/// Longest that a message may take: a mail and what stands around it. None is begun with less time left, since a mail that is
+/// sent when the time runs out is sent again.
+const ONE: Duration = Duration::from_secs(15);
+
+/// Sends what the events call for, and says which messages are to be given again: also those that there is no time left for.
+pub async fn notify(
+    rules: &OnDemand,
+    notifier: &Notifier,
+    messages: &SqsEvent,
+    deadline: SystemTime,
+) -> SqsBatchResponse {
     let mut answer = SqsBatchResponse::default();
     for message in &messages.records {
+        if SystemTime::now() + ONE > deadline {
+            answer.add_failure(message.message_id.clone().unwrap_or_default());
+            continue;
+        }
         let outcome = match told(rules, notifier, message).await {
             Ok(()) => "notified",
             Err(error) => {
-                tracing::warn!(message = message.message_id, error, "a message is to be given again");
+                tracing::warn!(message_id = message.message_id, error, "a message is to be given again");
                 answer.add_failure(message.message_id.clone().unwrap_or_default());
                 "failed"
             }

@@ -72,6 +72,8 @@ fn gathering() -> MutexGuard<'static, BufWriter<Stderr>> {
 fn report(panic: &PanicHookInfo) {
     let location = panic.location().map(ToString::to_string);
     tracing::error!(location, thread = thread::current().name(), "a panic, which is a bug: report it with this line");
+    // The program may not live as long as the next line.
+    write_out();
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use citas_core::appointment::CountryCode;
 use citas_core::cases::{self, Outcome as CaseOutcome};
@@ -21,6 +22,9 @@ use crate::rules::{CountryFolder, WasmEngine, cases_in};
 use crate::status::{self, CountryStatus};
 use crate::system::SystemClock;
 use crate::wiring;
+
+/// How long a version that was just published may take to be compiled.
+const COMPILING: Duration = Duration::from_mins(2);
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -282,8 +286,29 @@ async fn promote(country: CountryCode, version: Version, registry: &InRegistry) 
     if !published.versions(country).await?.contains(&version) {
         return Err(RegistryError::Absent { country, version }.into());
     }
+    wait_for_native_code(&*published, country, &version).await?;
     let previous = before.as_ref().map(|before| before.current.clone());
     put_into_use(&*published, country, (version, previous), before, &registry.report).await
+}
+
+/// Hosts that compile nothing would go on with the version before, and those that start meanwhile have none.
+async fn wait_for_native_code(
+    published: &dyn Registry,
+    country: CountryCode,
+    version: &Version,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let deadline = Instant::now() + COMPILING;
+    while !published.can_be_taken(country, version).await? {
+        if Instant::now() > deadline {
+            let minutes = COMPILING.as_secs() / 60;
+            return Err(format!(
+                "{country} {version} has no native code after {minutes} minutes: the log of the function `precompile` says why. Nothing is changed"
+            )
+            .into());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
 }
 
 /// Leaves no version before the one that it goes back to: a second rollback would bring back what the first one was

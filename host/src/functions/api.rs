@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::extract::{Request, State};
@@ -23,6 +24,10 @@ use super::{Ended, Started, answer, ended};
 use crate::api::{self, Api, Description, Limits, Readiness};
 use crate::aws::dynamo::DynamoLedger;
 use crate::system::{SystemClock, UuidIds};
+
+/// A request is answered by then, which is before the function's own time and API Gateway's 30 seconds are over: what takes
+/// longer is told so.
+const LONGEST_REQUEST: Duration = Duration::from_secs(25);
 
 #[derive(Parser)]
 struct Settings {
@@ -49,7 +54,7 @@ async fn run() -> Ended {
     let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));
     let on_demand = Arc::new(rules(&settings.rules, &aws, &catalogue)?);
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
-    let router = api::router(Api {
+    let api = Api {
         booking: Booking::new(catalogue.clone(), ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION")),
         catalogue: catalogue.clone(),
         ready: Readiness::new(catalogue, ledger),
@@ -57,11 +62,14 @@ async fn run() -> Ended {
         jwks: None,
         // API Gateway throttles.
         limits: Limits::per_second(0),
+        longest_request: LONGEST_REQUEST,
         description: Description::default(),
         // They are in the log.
         metrics: Box::new(String::new),
+    };
+    let router = api::router_with(api, |routes| {
+        routes.layer(middleware::from_fn_with_state(on_demand, with_rules)).layer(middleware::from_fn(known))
     });
-    let router = router.layer(middleware::from_fn_with_state(on_demand, with_rules)).layer(middleware::from_fn(known));
     answer(Runtime::new(Adapter::from(router)), metrics).await
 }
 

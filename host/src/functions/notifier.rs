@@ -49,7 +49,9 @@ async fn run() -> Ended {
     let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));
     let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from);
     let handler = service_fn(move |event: LambdaEvent<SqsEvent>| async move {
-        Ok::<_, lambda_runtime::Error>(queue::notify(on_demand, notifier, &event.payload).await)
+        Ok::<_, lambda_runtime::Error>(
+            queue::notify(on_demand, notifier, &event.payload, event.context.deadline()).await,
+        )
     });
     answer(Runtime::new(handler), metrics).await
 }

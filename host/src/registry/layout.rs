@@ -32,10 +32,34 @@ pub(super) fn file(country: CountryCode, of: &Version, name: &str) -> String {
     format!("{}/{name}", version(country, of))
 }
 
+/// Where native code lies.
+#[cfg(feature = "aws")]
+pub(super) const NATIVE: &str = "native/";
+
 /// What a component was compiled to, for one engine.
 #[cfg(feature = "aws")]
 pub(super) fn native(engine: &str, component: &str) -> String {
-    format!("native/{engine}/{component}.cwasm")
+    format!("{NATIVE}{engine}/{}", native_name(component))
+}
+
+/// The same, whichever the engine.
+#[cfg(feature = "aws")]
+pub(super) fn native_name(component: &str) -> String {
+    format!("{component}.cwasm")
+}
+
+/// A version's manifest.
+///
+/// # Errors
+/// When it is about another version.
+pub(super) fn manifest(country: CountryCode, of: &Version, bytes: &[u8]) -> Result<Manifest, RegistryError> {
+    let key = file(country, of, MANIFEST);
+    let manifest: Manifest = parse(&key, bytes)?;
+    if (manifest.country, &manifest.version) == (country, of) {
+        return Ok(manifest);
+    }
+    let cause = format!("it is about version {} of {}", manifest.version, manifest.country);
+    Err(RegistryError::Unreadable { key, cause })
 }
 
 /// A version's files, made one.
@@ -45,16 +69,11 @@ pub(super) fn native(engine: &str, component: &str) -> String {
 pub(super) fn artifact(
     country: CountryCode,
     of: &Version,
-    manifest: &[u8],
+    bytes: &[u8],
     component: Vec<u8>,
     cases: Vec<u8>,
 ) -> Result<Artifact, RegistryError> {
-    let key = file(country, of, MANIFEST);
-    let manifest: Manifest = parse(&key, manifest)?;
-    if (manifest.country, &manifest.version) != (country, of) {
-        let cause = format!("it is about version {} of {}", manifest.version, manifest.country);
-        return Err(RegistryError::Unreadable { key, cause });
-    }
+    let manifest = manifest(country, of, bytes)?;
     let cases = String::from_utf8(cases).map_err(|error| unreadable(&file(country, of, CASES), &error))?;
     Ok(Artifact { manifest, component, cases })
 }

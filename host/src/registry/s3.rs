@@ -285,10 +285,18 @@ impl Registry for S3Registry {
         layout::artifact(country, version, &manifest.bytes, component, cases)
     }
 
+    /// In a bucket whose versions are compiled, once this one is.
+    async fn can_be_taken(&self, country: CountryCode, version: &Version) -> Result<bool, RegistryError> {
+        let digest = self.manifest(country, version).await?.digest;
+        let natives = self.below(layout::NATIVE, None).await?;
+        let name = layout::native_name(&digest);
+        Ok(natives.is_empty() || natives.iter().any(|key| key.ends_with(&name)))
+    }
+
     async fn manifest(&self, country: CountryCode, version: &Version) -> Result<Manifest, RegistryError> {
         let key = layout::file(country, version, MANIFEST);
         match self.get(&key, None).await? {
-            Found::Object(object) => parse(&key, &object.bytes),
+            Found::Object(object) => layout::manifest(country, version, &object.bytes),
             _ => Err(RegistryError::Absent { country, version: version.clone() }),
         }
     }

@@ -76,6 +76,12 @@ pub(super) fn position(position: &Position) -> String {
     format!("{}#{}", position.starts_at.map_or_else(|| "none".to_owned(), instant), position.id)
 }
 
+/// The position that a list has it by.
+pub(super) fn position_of(start: &str) -> Option<Position> {
+    let (starts_at, id) = start.split_once('#')?;
+    Some(Position { starts_at: starts_at.parse().ok(), id: id.parse().ok()? })
+}
+
 /// An instant so that texts sort as instants do, from the year 0 to 9999.
 pub(super) fn instant(at: Timestamp) -> String {
     DateTimePrinter::new().precision(Some(9)).timestamp_to_string(&at)
@@ -232,6 +238,14 @@ mod tests {
             assert!(!comes_back(digits), "{digits}");
             let decimal = Value::Decimal(digits.to_owned());
             assert_eq!(value(native(decimal.clone())), Some(decimal));
+        }
+    }
+
+    #[test]
+    fn a_position_comes_back() {
+        for starts_at in [None, Some("2026-12-01T14:30:00.5Z".parse().unwrap())] {
+            let at = Position { starts_at, id: Uuid::from_u128(7) };
+            assert_eq!(position_of(&position(&at)), Some(at));
         }
     }
 

@@ -32,26 +32,33 @@ impl DynamoLedger {
         item.map(item::revision).transpose().map_err(|error| unavailable(country, error))
     }
 
-    /// What became of a change whose answer did not come, or that others were in the way of all the time.
+    /// What became of a change whose answer did not come, or that others were in the way of all the time. It is looked for
+    /// once more behind whatever speaks against it: that may be the change itself, stored meanwhile.
     async fn found_out(&self, change: &Change, error: Unavailable) -> Result<(), CommitError> {
+        let refusal = match self.in_the_way(change).await? {
+            Some(refusal) => refusal,
+            None => error.into(),
+        };
+        let revision = &change.revision;
+        let (id, number) = (revision.appointment.id, revision.appointment.revision);
+        let is_stored = self.revision(revision.country, id, number).await?.as_ref() == Some(revision);
+        if is_stored { Ok(()) } else { Err(refusal) }
+    }
+
+    /// Which of a change's conditions does not hold now, the first one first.
+    async fn in_the_way(&self, change: &Change) -> Result<Option<CommitError>, Unavailable> {
         let Change { revision, take, receipt, .. } = change;
         let (country, appointment) = (revision.country, &revision.appointment);
-        if self.revision(country, appointment.id, appointment.revision).await?.as_ref() == Some(revision) {
-            return Ok(());
-        }
         if let Some(receipt) = receipt
             && self.receipt(country, &receipt.key, revision.updated_at).await?.is_some()
         {
-            return Err(CommitError::KeyUsed);
+            return Ok(Some(CommitError::KeyUsed));
         }
         let latest = self.appointment(country, appointment.id).await?;
         if latest.map_or(0, |latest| latest.appointment.revision) + 1 != appointment.revision {
-            return Err(CommitError::Stale);
+            return Ok(Some(CommitError::Stale));
         }
-        match self.taken(country, take).await?.into_iter().next() {
-            Some(claim) => Err(CommitError::ClaimTaken(claim)),
-            None => Err(error.into()),
-        }
+        Ok(self.taken(country, take).await?.into_iter().next().map(CommitError::ClaimTaken))
     }
 }
 
@@ -124,15 +131,12 @@ impl Ledger for DynamoLedger {
     async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashSet<String>, Unavailable> {
         let table = self.table(country);
         let distinct: HashSet<&String> = claims.iter().collect();
+        if distinct.is_empty() {
+            return Ok(HashSet::new());
+        }
         let mut asked: Vec<Item> = distinct.into_iter().map(|claim| item::claim_key(claim)).collect();
         let mut taken = HashSet::new();
-        for attempt in 0..ATTEMPTS {
-            if asked.is_empty() {
-                return Ok(taken);
-            }
-            if attempt > 0 {
-                tokio::time::sleep(BUSY * 2_u32.pow(attempt)).await;
-            }
+        for attempt in 1..=ATTEMPTS {
             let keys = KeysAndAttributes::builder().set_keys(Some(asked)).consistent_read(true);
             let keys = keys.projection_expression("pk").build().expect("keys are given");
             let answer = self.client.batch_get_item().request_items(&table, keys).send().await;
@@ -141,6 +145,10 @@ impl Ledger for DynamoLedger {
             taken.extend(found.iter().filter_map(item::claim_of).map(str::to_owned));
             let mut left: HashMap<_, _> = answer.unprocessed_keys.unwrap_or_default();
             asked = left.remove(&table).map(|keys| keys.keys).unwrap_or_default();
+            if asked.is_empty() {
+                return Ok(taken);
+            }
+            tokio::time::sleep(BUSY * 2_u32.pow(attempt)).await;
         }
         Err(unavailable(country, Unreadable("the table is too busy to say which claims are taken".into())))
     }

@@ -3,7 +3,7 @@
 //!
 //! - [`item`]: what lies in a table
 //! - [`change`]: a change as a transaction, and why one was refused
-//! - [`pages`]: lists, by the index that leaves fewest
+//! - [`pages`]: lists, by the index of the first filter that is given
 //! - [`ledger`]: the port
 //!
 //! | `pk` | `sk` | what |

@@ -13,6 +13,9 @@ use super::item::{self, Item, text};
 /// Most items that one request looks at when some of them may be left out.
 const LOOKED_AT: i32 = 300;
 
+/// Most requests for one page: where filters leave almost nothing, a page is short, and the next one goes on.
+const REQUESTS: usize = 10;
+
 /// What sorts before every start; a key is never empty.
 const BEGINNING: &str = " ";
 
@@ -33,18 +36,27 @@ struct Stretch<'a> {
     limit: usize,
 }
 
+/// Some of a stretch's items, and where looking for more of them was given up.
+#[derive(Default)]
+struct Looked {
+    items: Vec<Item>,
+    stopped: Option<Position>,
+}
+
 /// A page, from one index; without any filter, from each phase's.
 pub(super) async fn page(
     client: &Client,
     table: &str,
     query: &Query,
 ) -> Result<Page, Box<dyn std::error::Error + Send + Sync>> {
-    let mut items = try_join_all(stretches(query).iter().map(|stretch| stretch.read(client, table))).await?.concat();
+    let looked = try_join_all(stretches(query).iter().map(|stretch| stretch.read(client, table))).await?;
+    let stopped = looked.iter().find_map(|looked| looked.stopped.clone());
+    let mut items: Vec<Item> = looked.into_iter().flat_map(|looked| looked.items).collect();
     items.sort_by(|one, other| start(one).cmp(&start(other)));
     let more = items.len() > query.limit;
     items.truncate(query.limit);
     let items = items.into_iter().map(item::revision).collect::<Result<Vec<_>, _>>()?;
-    let next = items.last().map(position).filter(|_| more);
+    let next = if more { items.last().map(position) } else { stopped };
     Ok(Page { items, next })
 }
 
@@ -95,20 +107,22 @@ fn upper_end(query: &Query) -> String {
 }
 
 impl Stretch<'_> {
-    async fn read(&self, client: &Client, table: &str) -> Result<Vec<Item>, aws_sdk_dynamodb::Error> {
-        let (mut items, mut next) = (Vec::new(), None);
+    async fn read(&self, client: &Client, table: &str) -> Result<Looked, aws_sdk_dynamodb::Error> {
+        let (mut looked, mut next) = (Looked::default(), None);
         if self.from > self.to {
-            return Ok(items);
+            return Ok(looked);
         }
-        loop {
+        for _ in 0..REQUESTS {
             let page = self.request(client, table, next).send().await?;
-            items.extend(page.items.unwrap_or_default());
+            looked.items.extend(page.items.unwrap_or_default());
             next = page.last_evaluated_key;
-            if next.is_none() || items.len() >= self.limit {
-                items.truncate(self.limit);
-                return Ok(items);
+            if next.is_none() || looked.items.len() >= self.limit {
+                looked.items.truncate(self.limit);
+                return Ok(looked);
             }
         }
+        looked.stopped = next.as_ref().and_then(start).and_then(|start| item::position_of(start));
+        Ok(looked)
     }
 
     fn request(
