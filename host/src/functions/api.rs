@@ -14,7 +14,7 @@ use citas_core::access::{BadToken, Claims, TokenVerifier};
 use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
 use citas_core::on_demand::OnDemand;
-use clap::Parser;
+use clap::Args;
 use lambda_http::Adapter;
 use lambda_http::request::RequestContext;
 use lambda_runtime::Runtime;
@@ -29,16 +29,13 @@ use crate::system::{SystemClock, UuidIds};
 /// longer is told so.
 const LONGEST_REQUEST: Duration = Duration::from_secs(25);
 
-#[derive(Parser)]
+#[derive(Args)]
 struct Settings {
     /// What the tables' names start with
     #[arg(long, env = "CITAS_TABLES", default_value = "citas-")]
     tables: String,
     #[command(flatten)]
     rules: RulesSettings,
-    /// What is logged
-    #[arg(long, env = "CITAS_LOG", default_value = "info")]
-    log: String,
 }
 
 /// Runs it.
@@ -49,7 +46,7 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run() -> Ended {
-    let Started { settings, aws, metrics } = Started::<Settings>::new(|settings| &settings.log).await?;
+    let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let catalogue = Arc::new(Catalogue::default());
     let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));
     let on_demand = Arc::new(rules(&settings.rules, &aws, &catalogue)?);

@@ -15,7 +15,7 @@ mod rules;
 use std::process::ExitCode;
 
 use aws_config::SdkConfig;
-use clap::Parser;
+use clap::{Args, Parser};
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::{LambdaInvocation, Runtime, Service};
 use metrics_cloudwatch_embedded::lambda::MetricsLayer;
@@ -39,12 +39,22 @@ struct Started<Settings> {
     metrics: &'static Collector,
 }
 
-impl<Settings: Parser> Started<Settings> {
+/// A function's own settings, and those that all have.
+#[derive(Parser)]
+struct Environment<Settings: Args> {
+    #[command(flatten)]
+    own: Settings,
+    /// What is logged: `info`, `citas=debug`, …
+    #[arg(long, env = "CITAS_LOG", default_value = "info")]
+    log: String,
+}
+
+impl<Settings: Args> Started<Settings> {
     /// Reads the settings from the environment and starts the log.
-    async fn new(log: impl Fn(&Settings) -> &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    async fn new() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         refuse_unknown_settings()?;
-        let settings = Settings::try_parse_from(["citas"])?;
-        let filter = EnvFilter::try_new(log(&settings))?;
+        let Environment { own: settings, log } = Environment::<Settings>::try_parse_from(["citas"])?;
+        let filter = EnvFilter::try_new(log)?;
         // Lambda adds the time.
         tracing_subscriber::fmt().json().flatten_event(true).with_span_list(false).with_env_filter(filter).init();
         let metrics = Builder::new()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lambda_events::event::sqs::SqsEvent;
 use citas_core::catalogue::Catalogue;
 use citas_core::notifier::Notifier;
-use clap::Parser;
+use clap::Args;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use lettre::message::Mailbox;
 
@@ -16,7 +16,7 @@ use crate::aws::dynamo::DynamoLedger;
 use crate::aws::queue;
 use crate::aws::ses::SesMailer;
 
-#[derive(Parser)]
+#[derive(Args)]
 struct Settings {
     /// What the tables' names start with
     #[arg(long, env = "CITAS_TABLES", default_value = "citas-")]
@@ -29,9 +29,6 @@ struct Settings {
     /// The configuration set that mail goes out with
     #[arg(env = "CITAS_CONFIGURATION_SET")]
     configuration_set: String,
-    /// What is logged
-    #[arg(long, env = "CITAS_LOG", default_value = "info")]
-    log: String,
 }
 
 /// Runs it.
@@ -42,7 +39,7 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run() -> Ended {
-    let Started { settings, aws, metrics } = Started::<Settings>::new(|settings| &settings.log).await?;
+    let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let catalogue = Arc::new(Catalogue::default());
     let on_demand = &rules(&settings.rules, &aws, &catalogue)?;
     let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));

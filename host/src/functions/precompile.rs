@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use citas_core::appointment::CountryCode;
 use citas_core::precompile::{NotCompiled, precompile};
 use citas_core::registry::Registry as _;
-use clap::Parser;
+use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use semver::Version;
@@ -19,14 +19,11 @@ use crate::registry::s3::S3Registry;
 use crate::rules::WasmEngine;
 use crate::system::SystemClock;
 
-#[derive(Parser)]
+#[derive(Args)]
 struct Settings {
     /// Where published rules lie: `s3://bucket` or `s3://bucket/prefix`
     #[arg(env = "CITAS_REGISTRY", value_parser = PathBufValueParser::new().try_map(RegistryPlace::try_from))]
     registry: RegistryPlace,
-    /// What is logged
-    #[arg(long, env = "CITAS_LOG", default_value = "info")]
-    log: String,
 }
 
 /// What starts it: S3's notification of uploads, of which nothing but the keys matters; or none.
@@ -68,7 +65,7 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run() -> Ended {
-    let Started { settings, aws, metrics } = Started::<Settings>::new(|settings| &settings.log).await?;
+    let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let registry = &registry(&settings.registry, &aws)?;
     let compiler = &WasmEngine::portable()?;
     let handler = service_fn(move |event: LambdaEvent<Uploads>| async move {

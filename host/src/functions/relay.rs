@@ -3,21 +3,18 @@
 use std::process::ExitCode;
 
 use aws_lambda_events::event::dynamodb;
-use clap::Parser;
+use clap::Args;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 
 use super::{Ended, Started, answer, ended};
 use crate::aws::sns::SnsPublisher;
 use crate::aws::stream;
 
-#[derive(Parser)]
+#[derive(Args)]
 struct Settings {
     /// ARN of the topic
     #[arg(env = "CITAS_TOPIC")]
     topic: String,
-    /// What is logged
-    #[arg(long, env = "CITAS_LOG", default_value = "info")]
-    log: String,
 }
 
 /// Runs it.
@@ -28,7 +25,7 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run() -> Ended {
-    let Started { settings, aws, metrics } = Started::<Settings>::new(|settings| &settings.log).await?;
+    let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let publisher = &SnsPublisher::new(aws_sdk_sns::Client::new(&aws), settings.topic);
     let handler = service_fn(move |event: LambdaEvent<dynamodb::Event>| async move {
         Ok::<_, lambda_runtime::Error>(stream::relay(publisher, &event.payload).await)
