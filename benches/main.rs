@@ -4,9 +4,12 @@
 //! `million` the larger ledger has 1,000,000 appointments. A machine that others use is noisy, so what is compared runs
 //! by turns in one run, and the targets are ratios wherever they can be.
 
+mod cold;
 mod countries;
 mod gets;
 mod hello;
+mod hello_lambda;
+mod lambda;
 mod load;
 mod platform;
 mod posts;
@@ -17,24 +20,32 @@ mod scale;
 mod swap;
 mod timing;
 
+#[path = "../tests/support/eventually.rs"]
+mod eventually;
+#[path = "../tests/support/ministack.rs"]
+mod ministack;
+
 use report::Report;
 
 /// A part by its name.
 type Part = (&'static str, fn(&mut Report));
 
 /// The parts, in the order in which they run: memory first, before the others have used some.
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("countries", countries::measure),
     ("rules", rules::measure),
     ("gets", gets::measure),
     ("posts", posts::measure),
     ("scale", scale::measure),
     ("swap", swap::measure),
+    ("cold", cold::measure),
 ];
 
 fn main() {
-    if std::env::args().any(|argument| argument == hello::ARGUMENT) {
-        return hello::serve();
+    match std::env::args().nth(1).as_deref() {
+        Some(hello::ARGUMENT) => return hello::serve(),
+        Some(hello_lambda::ARGUMENT) => return hello_lambda::serve(),
+        _ => {}
     }
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |part: &str| asked.iter().all(|word| word == scale::MILLION) || asked.iter().any(|word| word == part);

@@ -15,7 +15,7 @@ use citas::system::SystemClock;
 use citas_core::access::{Claims, Scope};
 use citas_core::appointment::CountryCode;
 use citas_core::loaded::LoadedRules;
-use citas_core::registry::{Artifact, Channel, Manifest, Registry as _, digest};
+use citas_core::registry::{Artifact, Channel, Manifest, Registry, digest};
 use citas_core::rules::CONTRACT;
 use citas_core::time::Clock as _;
 use tempfile::TempDir;
@@ -83,30 +83,12 @@ impl Data {
 
     /// Publishes a component of Peru.
     pub fn publish(&self, component: &[u8], version: &str) {
-        let manifest = Manifest {
-            country: pe(),
-            version: version.parse().expect("a version"),
-            digest: digest(component),
-            contract: CONTRACT.to_owned(),
-            source: None,
-            published_at: SystemClock.now(),
-        };
-        let cases = folder("pe").cases().expect("Peru's cases");
-        let artifact = Artifact { manifest, component: component.to_owned(), cases };
-        block_on(self.registry().publish(&artifact)).expect("a registry");
+        publish(&self.registry(), component, version);
     }
 
     /// Puts a version of Peru into use; it is the channel's change of that number.
     pub fn promote(&self, version: &str, sequence: u64) {
-        let registry = self.registry();
-        let before = block_on(registry.channel(pe())).expect("a registry");
-        let channel = Channel {
-            current: version.parse().expect("a version"),
-            previous: before.as_ref().map(|before| before.current.clone()),
-            sequence,
-            changed_at: SystemClock.now(),
-        };
-        block_on(registry.set_channel(pe(), before.as_ref(), &channel)).expect("a registry");
+        promote(&self.registry(), version, sequence);
     }
 
     /// A token for the patient `ana`, or for Peru's staff.
@@ -119,6 +101,33 @@ impl Data {
         let issuer = LocalIssuer::open(self.path()).expect("a key");
         issuer.token(&claims, SystemClock.now()).expect("a token")
     }
+}
+
+/// Publishes a component of Peru in a registry.
+pub fn publish(registry: &dyn Registry, component: &[u8], version: &str) {
+    let manifest = Manifest {
+        country: pe(),
+        version: version.parse().expect("a version"),
+        digest: digest(component),
+        contract: CONTRACT.to_owned(),
+        source: None,
+        published_at: SystemClock.now(),
+    };
+    let cases = folder("pe").cases().expect("Peru's cases");
+    let artifact = Artifact { manifest, component: component.to_owned(), cases };
+    block_on(registry.publish(&artifact)).expect("a registry");
+}
+
+/// Puts a version of Peru into use in a registry; it is the channel's change of that number.
+pub fn promote(registry: &dyn Registry, version: &str, sequence: u64) {
+    let before = block_on(registry.channel(pe())).expect("a registry");
+    let channel = Channel {
+        current: version.parse().expect("a version"),
+        previous: before.as_ref().map(|before| before.current.clone()),
+        sequence,
+        changed_at: SystemClock.now(),
+    };
+    block_on(registry.set_channel(pe(), before.as_ref(), &channel)).expect("a registry");
 }
 
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -37,6 +37,11 @@ pub fn micros(time: Duration) -> String {
     format!("{:.1} µs", time.as_secs_f64() * 1e6)
 }
 
+/// Milliseconds, to a tenth.
+pub fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
 /// Median and 99th percentile.
 pub fn spread(times: &mut [Duration]) -> String {
     times.sort_unstable();

@@ -1,5 +1,5 @@
-//! A server that speaks AWS, one for all tests of the process, installed when it is first needed. It ends when the process
-//! does, however that ends: it reads its standard input, and stops where that stops.
+//! A server that speaks AWS, one for all tests or benchmarks of the process, installed when it is first needed. It ends
+//! when the process does, however that ends: it reads its standard input, and stops where that stops.
 
 use std::io::Read as _;
 use std::net::TcpListener;
@@ -13,7 +13,6 @@ use aws_config::{ConfigLoader, Region};
 use aws_sdk_dynamodb::config::Credentials;
 use citas::aws::clients;
 
-use super::components::root;
 use super::eventually::eventually;
 
 /// Ends the server with whoever holds the other end of its standard input.
@@ -83,9 +82,10 @@ fn start() -> Server {
 
 /// Python with the server in it, in the target folder: it is made once, whole or not at all.
 fn installed() -> PathBuf {
-    let requirements = root().join("tests/stack/requirements.txt");
+    let stack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/stack");
+    let requirements = stack.join("requirements.txt");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let made = Command::new(root().join("tests/stack/environment")).arg(&requirements).arg(target).output().unwrap();
+    let made = Command::new(stack.join("environment")).arg(&requirements).arg(target).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     PathBuf::from(String::from_utf8(made.stdout).unwrap().trim()).join("bin/python")
 }

@@ -1,0 +1,122 @@
+//! The cold start of the function `api` beside a hello-world's with the same SDK clients, by turns: from the start of the
+//! process to the answer to its first request, which needs Peru's rules, and no table. They come from a bucket of an
+//! emulator, whose part is printed too.
+
+use std::process::Command;
+
+use aws_config::SdkConfig;
+use citas::registry::s3::S3Registry;
+use citas::rules::WasmEngine;
+use citas::system::SystemClock;
+use citas_core::loaded::LoadedRules;
+use citas_core::precompile::{Compiler as _, precompile};
+use citas_core::registry::{Natives as _, Registry as _, digest};
+use citas_core::rules::Engine as _;
+
+use crate::lambda::cold_start;
+use crate::platform::{block_on, component, engine, loaded, pe, peru, promote, publish};
+use crate::report::{Report, millis};
+use crate::timing::{median, time};
+use crate::{hello_lambda, ministack};
+
+const STARTS: usize = 15;
+const VERSION: &str = "1.0.0";
+
+/// Of a hello-world function's time.
+const TARGET: f64 = 1.5;
+
+pub fn measure(report: &mut Report) {
+    let bucket = Bucket::with_peru();
+    let this = std::env::current_exe().expect("a program");
+    let [mut theirs, mut ours, mut storage] = [const { Vec::new() }; 3];
+    // The first of each reads the program from the disk.
+    for turn in 0..=STARTS {
+        let hello = cold_start(bucket.function(this.as_os_str()).arg(hello_lambda::ARGUMENT), "/");
+        let api = cold_start(&mut bucket.function(env!("CARGO_BIN_EXE_api").as_ref()), "/v1/pe/schema");
+        let read = time(|| bucket.read_peru());
+        if turn > 0 {
+            theirs.push(hello);
+            ours.push(api);
+            storage.push(read);
+        }
+    }
+    let [theirs, ours, storage] = [theirs, ours, storage].map(|mut times| median(&mut times));
+    let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
+    let without = ours.saturating_sub(storage).as_secs_f64() / theirs.as_secs_f64();
+    report.figure("cold start of a hello-world function", millis(theirs));
+    report.figure("cold start of the api, Peru's rules loaded", millis(ours));
+    report.target("  of hello-world's time", format!("× {ratio:.2}"), "× ≤ 1.5", ratio <= TARGET);
+    report.figure("  of these the emulated S3, three objects", millis(storage));
+    report.figure("  of hello-world's time without it", format!("× {without:.2}"));
+
+    country(report, "pe", peru());
+    country(report, "cl", &component("cl"));
+}
+
+/// Loading a country from native code and from its component.
+fn country(report: &mut Report, name: &str, component: &[u8]) {
+    let (engine, code) = (engine(), portable().compile(component).expect("native code"));
+    let natively = || {
+        let rules = engine.load_native(&code).expect("rules");
+        LoadedRules::of(rules, digest(component), 1).expect("rules")
+    };
+    let [mut natives, mut compiled] = [const { Vec::new() }; 2];
+    for _ in 0..STARTS {
+        natives.push(time(natively));
+        compiled.push(time(|| loaded(component)));
+    }
+    let (native, compiled) = (median(&mut natives), median(&mut compiled));
+    report.figure(format!("{name}: loaded from native code"), millis(native));
+    report.figure(format!("{name}: compiled and loaded"), millis(compiled));
+}
+
+fn portable() -> WasmEngine {
+    WasmEngine::portable().expect("an engine")
+}
+
+/// A bucket with Peru published, compiled and in use.
+struct Bucket {
+    aws: SdkConfig,
+    name: String,
+}
+
+impl Bucket {
+    fn with_peru() -> Self {
+        let bucket = Self { aws: block_on(ministack::aws().load()), name: ministack::unique("rules") };
+        let client = aws_sdk_s3::Client::new(&bucket.aws);
+        block_on(client.create_bucket().bucket(&bucket.name).send()).expect("a bucket");
+        let registry = bucket.registry();
+        publish(&registry, peru(), VERSION);
+        let version = &VERSION.parse().expect("a version");
+        block_on(precompile(&registry, &registry, &portable(), &SystemClock, (pe(), version))).expect("native code");
+        promote(&registry, VERSION, 1);
+        bucket
+    }
+
+    fn registry(&self) -> S3Registry {
+        S3Registry::new(aws_sdk_s3::Client::new(&self.aws), &self.name, "")
+    }
+
+    /// A program with the environment of a function that has this bucket.
+    fn function(&self, program: &std::ffi::OsStr) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_ENDPOINT_URL", self.aws.endpoint_url().expect("an emulator"))
+            .env("CITAS_REGISTRY", format!("s3://{}", self.name));
+        command
+    }
+
+    /// What a start reads: the channel, the manifest, the native code; over a connection that is there.
+    fn read_peru(&self) {
+        let registry = self.registry();
+        block_on(async {
+            let channel = registry.channel(pe()).await.expect("a registry").expect("a channel");
+            let manifest = registry.manifest(pe(), &channel.current).await.expect("a manifest");
+            registry.native(engine().name(), &manifest.digest).await.expect("a registry").expect("native code");
+        });
+    }
+}
