@@ -3,9 +3,11 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use citas_core::mailer::{Mail, MailError, Mailer};
+use tokio::sync::Mutex;
 
 use super::private;
 
@@ -15,6 +17,8 @@ use super::private;
 #[derive(Clone, Debug)]
 pub struct SpoolMailer {
     folder: PathBuf,
+    /// One file after the other: many at once in one folder make the kernel spin on its lock, and bookings wait for it.
+    turn: Arc<Mutex<()>>,
 }
 
 impl SpoolMailer {
@@ -24,7 +28,7 @@ impl SpoolMailer {
     /// When the folder cannot be made.
     pub fn open(folder: &Path) -> io::Result<Self> {
         private::make_folder(folder)?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), turn: Arc::default() })
     }
 }
 
@@ -32,6 +36,7 @@ impl SpoolMailer {
 impl Mailer for SpoolMailer {
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
         let (folder, name, message) = (self.folder.clone(), file_name(&mail.id), mail.message.clone());
+        let _turn = self.turn.lock().await;
         let written = tokio::task::spawn_blocking(move || write(&folder, &name, &message)).await;
         written.map_err(io::Error::other).flatten().map_err(|error| match error.kind() {
             io::ErrorKind::InvalidFilename => MailError::Refused(error.to_string()),
