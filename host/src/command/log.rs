@@ -1,9 +1,10 @@
 //! The log: JSON for machines, lines for a person at a terminal. On standard error, so that standard output is the answer.
 //! A panic is a line of it too.
 
-use std::io::{self, BufWriter, IsTerminal as _, Stderr, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::mem;
 use std::panic::{self, PanicHookInfo};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -12,9 +13,16 @@ use tracing_subscriber::filter::ParseError;
 
 /// How long a line may wait for others before they are written together: a write for each would cost a request more than
 /// all that its line is about.
-const GATHERED: Duration = Duration::from_millis(100);
+const WAIT: Duration = Duration::from_millis(100);
 
-static GATHERING: LazyLock<Mutex<BufWriter<Stderr>>> = LazyLock::new(|| Mutex::new(BufWriter::new(io::stderr())));
+/// So many bytes are written without waiting longer.
+const PLENTY: usize = 1 << 20;
+
+/// What has gathered.
+static GATHERED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// What is being written; whoever writes has this, while others gather on.
+static WRITTEN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Writes the rest when it is dropped.
 pub struct Log;
@@ -30,10 +38,19 @@ struct Lines;
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        gathering().write(bytes)
+        let plenty = {
+            let mut gathered = locked(&GATHERED);
+            gathered.extend_from_slice(bytes);
+            gathered.len() >= PLENTY
+        };
+        if plenty {
+            write_out();
+        }
+        Ok(bytes.len())
     }
     fn flush(&mut self) -> io::Result<()> {
-        gathering().flush()
+        write_out();
+        Ok(())
     }
 }
 
@@ -54,18 +71,21 @@ pub fn start(filter: &str) -> Result<Log, ParseError> {
 
 async fn write_what_gathers() {
     loop {
-        tokio::time::sleep(GATHERED).await;
+        tokio::time::sleep(WAIT).await;
         write_out();
     }
 }
 
-/// A log that cannot be written has nowhere to say so.
 fn write_out() {
-    let _ = gathering().flush();
+    let mut written = locked(&WRITTEN);
+    mem::swap(&mut *written, &mut *locked(&GATHERED));
+    // A log that cannot be written has nowhere to say so.
+    let _ = io::stderr().write_all(&written);
+    written.clear();
 }
 
-fn gathering() -> MutexGuard<'static, BufWriter<Stderr>> {
-    GATHERING.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked(lines: &'static Mutex<Vec<u8>>) -> MutexGuard<'static, Vec<u8>> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says where, and not what: a panic's message may hold a patient's data.
