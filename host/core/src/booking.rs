@@ -17,7 +17,7 @@ use crate::ledger::{Change, CommitError, Ledger, Page, Position, Query, Unavaila
 use crate::loaded::LoadedRules;
 use crate::rules::{CONTRACT, Context, Fault, Plan, Role, Violation};
 use crate::time::{Clock, Ids, Instant};
-use crate::views::{View, Views};
+use crate::views::{View, Views, shown};
 
 /// How often an action without `If-Match` is judged anew because somebody else was faster.
 const MOST_ATTEMPTS: usize = 5;
@@ -227,7 +227,7 @@ impl Booking {
     pub async fn get(&self, caller: &Caller, country: CountryCode, id: Uuid) -> Result<View, BookingError> {
         let (rules, role) = self.enter(caller, country, Scope::Read)?;
         let revision = self.visible(caller, country, role, id).await?;
-        self.view(&rules, revision).await
+        Ok(self.views.stored(&rules, revision).await?)
     }
 
     /// Some appointments: of a patient's, only their own.
@@ -243,7 +243,7 @@ impl Booking {
         let (rules, role) = self.enter(caller, country, Scope::Read)?;
         query.owner = (role == Role::Patient).then(|| caller.subject.clone());
         let Page { items, next } = self.ledger.page(country, &query).await?;
-        Ok((self.views.stored(&rules, items.into_iter().map(Arc::new).collect()).await?, next))
+        Ok((shown(&rules, items.into_iter().map(Arc::new).collect()).await?, next))
     }
 
     /// Revisions of an appointment after the `after`th, the first one first, at most `limit`; and whether there are more.
@@ -263,7 +263,7 @@ impl Booking {
         let mut revisions = self.ledger.history(country, id, after, limit + 1).await?;
         let more = revisions.len() > limit;
         revisions.truncate(limit);
-        Ok((self.views.stored(&rules, revisions.into_iter().map(Arc::new).collect()).await?, more))
+        Ok((shown(&rules, revisions.into_iter().map(Arc::new).collect()).await?, more))
     }
 
     /// The rules of the country, and the caller's part in it.
@@ -277,11 +277,6 @@ impl Booking {
         let role = caller.role(country)?;
         caller.needs(scope)?;
         Ok((entry.rules.ok_or(BookingError::RulesUnavailable(None))?, role))
-    }
-
-    async fn view(&self, rules: &LoadedRules, stored: Arc<Revision>) -> Result<View, BookingError> {
-        let mut views = self.views.stored(rules, vec![stored]).await?;
-        Ok(views.pop().expect("a view for each revision"))
     }
 
     async fn visible(
@@ -317,7 +312,8 @@ impl Booking {
             return Err(BookingError::KeyReused);
         }
         let revision = self.ledger.revision(rules.country, receipt.appointment, receipt.revision).await?;
-        self.view(rules, Arc::new(revision.ok_or(BookingError::UnknownAppointment)?)).await.map(Some)
+        let revision = Arc::new(revision.ok_or(BookingError::UnknownAppointment)?);
+        Ok(Some(self.views.stored(rules, revision).await?))
     }
 
     /// Makes a plan true, whole or not at all.
@@ -340,7 +336,7 @@ impl Booking {
         };
         fits(&change.revision)?;
         // Whatever the rules may still fail at comes before the change is stored: an answer of 503 means that it is not.
-        let view = Views::proposed(rules, revision).await?;
+        let view = shown(rules, vec![Arc::new(revision)]).await?.pop().expect("a view for each revision");
         match self.ledger.commit(change).await {
             Ok(()) => Ok(view),
             Err(CommitError::ClaimTaken(claim)) => Err(self.taken(asked, before, &plan, claim).await),

@@ -56,26 +56,22 @@ impl Default for Views {
 }
 
 impl Views {
-    /// Revisions that are stored, and so will never be others.
-    pub async fn stored(&self, rules: &LoadedRules, revisions: Vec<Arc<Revision>>) -> Result<Vec<View>, Fault> {
-        let key = |revision: &Revision| (rules.serial, revision.appointment.id, revision.appointment.revision);
-        let known: Vec<Option<Fields>> = revisions.iter().map(|revision| self.0.get(&key(revision))).collect();
-        let unknown =
-            || revisions.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(revision, _)| revision);
-        let asked: Vec<&Appointment> = unknown().map(|revision| &revision.appointment).collect();
-        let presented = if asked.is_empty() { Vec::new() } else { rules.present(&asked).await? };
-        for (revision, fields) in unknown().zip(&presented) {
-            self.0.insert(key(revision), fields.clone());
+    /// A revision that is stored, and so will never be another.
+    pub async fn stored(&self, rules: &LoadedRules, revision: Arc<Revision>) -> Result<View, Fault> {
+        let key = (rules.serial, revision.appointment.id, revision.appointment.revision);
+        if let Some(fields) = self.0.get(&key) {
+            return Ok(View { revision, fields, shown_by: rules.id.digest.clone() });
         }
-        let mut presented = presented.into_iter();
-        let fields = known.into_iter().map_while(|known| known.or_else(|| presented.next()));
-        let view = |(fields, revision)| View { revision, fields, shown_by: rules.id.digest.clone() };
-        Ok(fields.collect::<Vec<_>>().into_iter().zip(revisions).map(view).collect())
+        let view = shown(rules, vec![revision]).await?.pop().expect("a view for each revision");
+        self.0.insert(key, view.fields.clone());
+        Ok(view)
     }
+}
 
-    /// A revision that may yet not be stored.
-    pub async fn proposed(rules: &LoadedRules, revision: Revision) -> Result<View, Fault> {
-        let fields = rules.present(&[&revision.appointment]).await?.pop().unwrap_or_default();
-        Ok(View { revision: Arc::new(revision), fields, shown_by: rules.id.digest.clone() })
-    }
+/// Revisions that are shown once, as a list's are, or that may yet not be stored: nothing is remembered of them.
+pub(crate) async fn shown(rules: &LoadedRules, revisions: Vec<Arc<Revision>>) -> Result<Vec<View>, Fault> {
+    let appointments: Vec<&Appointment> = revisions.iter().map(|revision| &revision.appointment).collect();
+    let fields = rules.present(&appointments).await?;
+    let view = |(revision, fields)| View { revision, fields, shown_by: rules.id.digest.clone() };
+    Ok(revisions.into_iter().zip(fields).map(view).collect())
 }
