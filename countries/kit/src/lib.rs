@@ -12,7 +12,16 @@
 //!
 //! impl AppointmentRules for Utopia {
 //!     fn describe() -> Descriptor {
-//!         unimplemented!("schemas, actions and messages")
+//!         Descriptor {
+//!             country: "ut".into(),
+//!             version: "1.0.0".into(),
+//!             zones: vec!["Etc/UTC".into()],
+//!             locales: vec!["en".into()],
+//!             request_schema: "{}".into(),
+//!             appointment_schema: "{}".into(),
+//!             actions: Vec::new(),
+//!             messages: Vec::new(),
+//!         }
 //!     }
 //!     fn book(_: Context, _: Vec<Field>) -> Result<Plan, Vec<Violation>> {
 //!         let mut findings = Findings::default();

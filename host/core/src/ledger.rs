@@ -105,6 +105,29 @@ pub struct Query {
     pub limit: usize,
 }
 
+impl Position {
+    /// Where a list has an appointment.
+    #[must_use]
+    pub fn of(revision: &Revision) -> Self {
+        Self { starts_at: revision.starts_at, id: revision.appointment.id }
+    }
+}
+
+impl Query {
+    /// The filters that are given, each by its name: the one that leaves fewest appointments first.
+    #[must_use]
+    pub fn given(&self) -> Vec<(&'static str, &str)> {
+        let filters = [
+            ("owner", self.owner.as_deref()),
+            ("patient", self.patient.as_deref()),
+            ("doctor", self.doctor.as_deref()),
+            ("hospital", self.hospital.as_deref()),
+            ("phase", self.phase.map(Phase::as_str)),
+        ];
+        filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
 /// Some appointments in the order of their start, then of their id.
 #[derive(Clone, Debug, Default)]
 pub struct Page {

@@ -20,7 +20,7 @@ use lambda_http::request::RequestContext;
 use lambda_runtime::Runtime;
 
 use super::rules::{RulesSettings, rules};
-use super::{Ended, Started, answer, ended};
+use super::{Ended, Started, answer, to_its_end};
 use crate::api::{self, Api, Description, Limits, Readiness};
 use crate::aws::dynamo::DynamoLedger;
 use crate::system::{SystemClock, UuidIds};
@@ -40,9 +40,8 @@ struct Settings {
 
 /// Runs it.
 #[must_use]
-#[tokio::main(flavor = "current_thread")]
-pub async fn main() -> ExitCode {
-    ended(run().await)
+pub fn main() -> ExitCode {
+    to_its_end(run())
 }
 
 async fn run() -> Ended {

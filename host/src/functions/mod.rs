@@ -83,9 +83,10 @@ fn registry(place: &RegistryPlace, aws: &SdkConfig) -> Result<S3Registry, &'stat
     Ok(S3Registry::new(aws_sdk_s3::Client::new(aws), bucket, prefix))
 }
 
-/// Says why a function could not start or go on.
-fn ended(ended: Ended) -> ExitCode {
-    match ended {
+/// Runs a function, and says why it could not start or go on.
+#[tokio::main(flavor = "current_thread")]
+async fn to_its_end(run: impl Future<Output = Ended>) -> ExitCode {
+    match run.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("citas: {error}");

@@ -11,7 +11,7 @@ use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use lettre::message::Mailbox;
 
 use super::rules::{RulesSettings, rules};
-use super::{Ended, Started, answer, ended};
+use super::{Ended, Started, answer, to_its_end};
 use crate::aws::dynamo::DynamoLedger;
 use crate::aws::queue;
 use crate::aws::ses::SesMailer;
@@ -33,9 +33,8 @@ struct Settings {
 
 /// Runs it.
 #[must_use]
-#[tokio::main(flavor = "current_thread")]
-pub async fn main() -> ExitCode {
-    ended(run().await)
+pub fn main() -> ExitCode {
+    to_its_end(run())
 }
 
 async fn run() -> Ended {

@@ -13,7 +13,7 @@ use semver::Version;
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use super::{Ended, Started, answer, ended, registry};
+use super::{Ended, Started, answer, registry, to_its_end};
 use crate::config::RegistryPlace;
 use crate::registry::s3::S3Registry;
 use crate::rules::WasmEngine;
@@ -59,9 +59,8 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs it.
 #[must_use]
-#[tokio::main(flavor = "current_thread")]
-pub async fn main() -> ExitCode {
-    ended(run().await)
+pub fn main() -> ExitCode {
+    to_its_end(run())
 }
 
 async fn run() -> Ended {

@@ -6,7 +6,7 @@ use aws_lambda_events::event::dynamodb;
 use clap::Args;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 
-use super::{Ended, Started, answer, ended};
+use super::{Ended, Started, answer, to_its_end};
 use crate::aws::sns::SnsPublisher;
 use crate::aws::stream;
 
@@ -19,9 +19,8 @@ struct Settings {
 
 /// Runs it.
 #[must_use]
-#[tokio::main(flavor = "current_thread")]
-pub async fn main() -> ExitCode {
-    ended(run().await)
+pub fn main() -> ExitCode {
+    to_its_end(run())
 }
 
 async fn run() -> Ended {

@@ -89,12 +89,11 @@ pub(super) fn instant(at: Timestamp) -> String {
 
 /// The state that an appointment is in, for the indexes.
 pub(super) fn latest(revision: &Revision) -> Result<Item, Unreadable> {
-    let at = Position { starts_at: revision.starts_at, id: revision.appointment.id };
     let mut item = whole(revision)?;
     item.extend(appointment_key(revision.appointment.id));
     item.extend([
         ("kind".into(), text("appointment")),
-        ("start".into(), text(position(&at))),
+        ("start".into(), text(position(&Position::of(revision)))),
         ("phase".into(), text(revision.appointment.phase.as_str())),
     ]);
     Ok(item)
@@ -192,12 +191,6 @@ pub(super) fn outbox(event: &Event) -> Result<Item, Unreadable> {
         ("ttl".into(), number((event.time + EVENTS_KEPT).as_second())),
     ]);
     Ok(item)
-}
-
-/// Whether an item of the stream is an event; its `kind`.
-#[must_use]
-pub fn is_event(kind: &str) -> bool {
-    kind == "event"
 }
 
 /// The event in an item's attribute `event`.

@@ -28,7 +28,7 @@ use aws_sdk_dynamodb::error::DisplayErrorContext;
 use citas_core::appointment::CountryCode;
 use citas_core::ledger::Unavailable;
 
-pub use item::{event, is_event};
+pub use item::event;
 
 /// Every country's ledger: the table `<prefix><country>`.
 pub struct DynamoLedger {

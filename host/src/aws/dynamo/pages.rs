@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use citas_core::appointment::{Phase, Revision};
+use citas_core::appointment::Phase;
 use citas_core::ledger::{Page, Position, Query};
 use futures::future::try_join_all;
 
@@ -56,7 +56,7 @@ pub(super) async fn page(
     let more = items.len() > query.limit;
     items.truncate(query.limit);
     let items = items.into_iter().map(item::revision).collect::<Result<Vec<_>, _>>()?;
-    let next = if more { items.last().map(position) } else { stopped };
+    let next = if more { items.last().map(Position::of) } else { stopped };
     Ok(Page { items, next })
 }
 
@@ -64,19 +64,8 @@ fn start(item: &Item) -> Option<&String> {
     item.get("start").and_then(|start| start.as_s().ok())
 }
 
-fn position(revision: &Revision) -> Position {
-    Position { starts_at: revision.starts_at, id: revision.appointment.id }
-}
-
 fn stretches(query: &Query) -> Vec<Stretch<'_>> {
-    let columns = [
-        ("owner", query.owner.as_deref()),
-        ("patient", query.patient.as_deref()),
-        ("doctor", query.doctor.as_deref()),
-        ("hospital", query.hospital.as_deref()),
-        ("phase", query.phase.map(Phase::as_str)),
-    ];
-    let mut given = columns.into_iter().filter_map(|(column, value)| Some((column, value?)));
+    let mut given = query.given().into_iter();
     let (from, to) = (lower_end(query), upper_end(query));
     let stretch = |(index, value), others| Stretch {
         index,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use citas_core::appointment::{Phase, Revision};
+use citas_core::appointment::Revision;
 use citas_core::event::Event;
 use citas_core::ledger::{Page, Position, Query, Receipt};
 use jiff::Timestamp;
@@ -111,7 +111,7 @@ pub(super) fn pending(connection: &Connection, limit: usize) -> rusqlite::Result
 }
 
 pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
-    let pinned = pinned(query);
+    let pinned = query.given();
     let mut select = connection.prepare_cached(&page_sql(&pinned))?;
     let ((start, id), end) = (lower_end(query), upper_end(query));
     let one_more = rows(query.limit).saturating_add(1);
@@ -122,24 +122,12 @@ pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<P
     let mut items = Vec::with_capacity(query.limit.min(100));
     while let Some(row) = found.next()? {
         if items.len() == query.limit {
-            let next = items.last().map(position);
+            let next = items.last().map(Position::of);
             return Ok(Page { items, next });
         }
         items.push(body(row)?);
     }
     Ok(Page { items, next: None })
-}
-
-/// The columns that must have one value, the one that leaves fewest appointments first.
-fn pinned(query: &Query) -> Vec<(&'static str, &str)> {
-    let columns = [
-        ("owner", query.owner.as_deref()),
-        ("patient", query.patient.as_deref()),
-        ("doctor", query.doctor.as_deref()),
-        ("hospital", query.hospital.as_deref()),
-        ("phase", query.phase.map(Phase::as_str)),
-    ];
-    columns.into_iter().filter_map(|(column, value)| Some((column, value?))).collect()
 }
 
 /// The index is named: without statistics SQLite would choose by the number of columns.
@@ -166,10 +154,6 @@ fn upper_end(query: &Query) -> i64 {
     query.to.map_or(without_start, instant)
 }
 
-fn position(revision: &Revision) -> Position {
-    Position { starts_at: revision.starts_at, id: revision.appointment.id }
-}
-
 fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
@@ -182,6 +166,8 @@ fn body<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use citas_core::appointment::Phase;
+
     use super::*;
 
     /// Every combination of filters.
@@ -205,11 +191,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let connection = schema::open_writer(&folder.path().join("pe.db")).unwrap();
         for query in queries() {
-            let sql = format!("EXPLAIN QUERY PLAN {}", page_sql(&pinned(&query)));
+            let sql = format!("EXPLAIN QUERY PLAN {}", page_sql(&query.given()));
             let mut explain = connection.prepare(&sql).unwrap();
             let plan: Vec<String> =
                 explain.raw_query().mapped(|row| row.get("detail")).collect::<Result<_, _>>().unwrap();
-            let column = pinned(&query).first().map(|(column, _)| format!("{column}=? AND ")).unwrap_or_default();
+            let column = query.given().first().map(|(column, _)| format!("{column}=? AND ")).unwrap_or_default();
             assert_eq!(plan.len(), 1, "{plan:?}");
             assert!(plan[0].starts_with("SEARCH appointment USING INDEX appointment_by_"), "{plan:?}");
             assert!(plan[0].contains(&format!("({column}(starts_at,id)>(?,?) AND starts_at<?)")), "{plan:?}");
