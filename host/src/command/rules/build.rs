@@ -1,0 +1,21 @@
+//! `citas rules build`: a folder into a component.
+
+use std::path::{Path, PathBuf};
+
+use citas_core::registry::digest;
+use serde_json::json;
+
+use super::{Answer, Outcome, Report, present};
+use crate::rules::CountryFolder;
+
+pub(super) fn build(folder: &Path, output: Option<PathBuf>, report: &Report) -> Outcome {
+    present(folder)?;
+    let folder = CountryFolder::open(folder)?;
+    let component = folder.build(&[])?;
+    let output = output.unwrap_or_else(|| PathBuf::from(format!("{}.wasm", folder.country())));
+    std::fs::write(&output, &component).map_err(|cause| format!("{} cannot be written: {cause}", output.display()))?;
+    let (bytes, digest) = (component.len(), digest(&component));
+    let words = format!("{}  {bytes} bytes  {digest}", output.display());
+    report.say(&words, &json!({ "file": output, "bytes": bytes, "digest": digest }));
+    Ok(Answer::Done)
+}

@@ -1,0 +1,65 @@
+//! `citas rules status`: what is published, what is to be in use, and what the host made of it.
+
+use std::collections::BTreeSet;
+
+use citas_core::appointment::CountryCode;
+use citas_core::registry::Channel;
+use semver::Version;
+use serde_json::json;
+
+use super::{Answer, InRegistry, Outcome};
+use crate::status::{self, CountryStatus};
+use crate::system::SystemClock;
+
+pub(super) async fn status(country: Option<CountryCode>, registry: &InRegistry) -> Outcome {
+    let published = registry.open().await;
+    let data = &registry.folders.data;
+    let host = status::read(data, &SystemClock)
+        .map_err(|cause| format!("what the host on {} says cannot be read: {cause}", data.display()))?;
+    let known = host.iter().flatten().map(|(country, _)| *country);
+    let countries = match country {
+        Some(country) => BTreeSet::from([country]),
+        None => published.countries().await?.into_iter().chain(known).collect(),
+    };
+    let (mut lines, mut values) = (Vec::new(), Vec::new());
+    for country in countries {
+        let (channel, versions) = (published.channel(country).await?, published.versions(country).await?);
+        let here = host.as_ref().and_then(|host| host.get(&country));
+        lines.push(line(country, channel.as_ref(), &versions));
+        lines.extend(here.map(said_by_host));
+        values.push(json!({ "country": country, "channel": channel, "versions": versions, "host": here }));
+    }
+    if lines.is_empty() {
+        lines.push("nothing is published".into());
+    } else if host.is_none() {
+        lines.push(format!("no host runs on {}; name the data folder of one with --data", data.display()));
+    }
+    registry.report.say(&lines.join("\n"), &values.into());
+    Ok(Answer::Done)
+}
+
+fn line(country: CountryCode, channel: Option<&Channel>, versions: &[Version]) -> String {
+    let versions: Vec<String> = versions.iter().map(ToString::to_string).collect();
+    let published = if versions.is_empty() { "none".into() } else { versions.join(", ") };
+    let used = channel.map_or_else(
+        || "none to be in use".into(),
+        |channel| {
+            let before = channel.previous.as_ref().map_or_else(String::new, |version| format!(", before it {version}"));
+            format!("{} to be in use since {}{before}", channel.current, channel.changed_at)
+        },
+    );
+    format!("{country}: {used}; published: {published}")
+}
+
+/// What the running host made of it.
+fn said_by_host(here: &CountryStatus) -> String {
+    let since = |at: Option<jiff::Timestamp>| at.map_or_else(String::new, |at| format!(" since {at}"));
+    let in_force = here.in_force.as_ref().map_or_else(
+        || "the host has none in force".into(),
+        |rules| format!("the host has {} in force{}", rules.version, since(rules.since)),
+    );
+    let refused = here.refused.as_ref().map_or_else(String::new, |refused| {
+        format!("\n    it refused {} at {}: {}", refused.what, refused.at, refused.why)
+    });
+    format!("    {in_force}{refused}")
+}
