@@ -88,7 +88,8 @@ impl Bucket {
         let registry = bucket.registry();
         publish(&registry, peru(), VERSION);
         let version = &VERSION.parse().expect("a version");
-        block_on(precompile(&registry, &registry, &portable(), &SystemClock, (pe(), version))).expect("native code");
+        block_on(precompile(&registry, &registry, &portable(), &SystemClock, None, (pe(), version)))
+            .expect("native code");
         promote(&registry, VERSION, 1);
         bucket
     }

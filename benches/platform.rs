@@ -105,16 +105,17 @@ impl Data {
 
 /// Publishes a component of Peru in a registry.
 pub fn publish(registry: &dyn Registry, component: &[u8], version: &str) {
+    let cases = folder("pe").cases().expect("Peru's cases");
     let manifest = Manifest {
         country: pe(),
         version: version.parse().expect("a version"),
         digest: digest(component),
+        cases_digest: digest(cases.as_bytes()),
         contract: CONTRACT.to_owned(),
         source: None,
         published_at: SystemClock.now(),
     };
-    let cases = folder("pe").cases().expect("Peru's cases");
-    let artifact = Artifact { manifest, component: component.to_owned(), cases };
+    let artifact = Artifact { manifest, component: component.to_owned(), cases, signature: None };
     block_on(registry.publish(&artifact)).expect("a registry");
 }
 
@@ -126,6 +127,8 @@ pub fn promote(registry: &dyn Registry, version: &str, sequence: u64) {
         previous: before.as_ref().map(|before| before.current.clone()),
         sequence,
         changed_at: SystemClock.now(),
+        pinned: false,
+        history: Vec::new(),
     };
     block_on(registry.set_channel(pe(), before.as_ref(), &channel)).expect("a registry");
 }

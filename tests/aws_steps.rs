@@ -23,7 +23,7 @@ use citas_core::notifier::Notifier;
 use citas_core::on_demand::OnDemand;
 use citas_core::precompile::precompile;
 use citas_core::publisher::{NotPublished, Publisher};
-use citas_core::registry::Registry as _;
+use citas_core::registry::{Artifact, Manifest, Registry as _, digest};
 use citas_core::swap::Swapper;
 use citas_core::time::Clock as _;
 use futures::future::join_all;
@@ -384,17 +384,23 @@ mod refresh {
     /// Peru 1.0.0, published, compiled and in use.
     struct Bucket(String);
 
+    fn without_cases(artifact: Artifact) -> Artifact {
+        let cases = "[]".to_owned();
+        let manifest = Manifest { cases_digest: digest(cases.as_bytes()), ..artifact.manifest };
+        Artifact { manifest, cases, ..artifact }
+    }
+
     impl Bucket {
         async fn new() -> Self {
             let name = unique("rules");
             let client = aws_sdk_s3::Client::new(&aws().load().await);
             client.create_bucket().bucket(&name).send().await.unwrap();
-            let (bucket, peru) = (Self(name), artifact(pe(), "1.0.0", component("pe")));
+            let (bucket, peru) = (Self(name), without_cases(artifact(pe(), "1.0.0", component("pe"))));
             let registry = bucket.registry(&Faults::none()).await;
-            registry.publish(&citas_core::registry::Artifact { cases: "[]".into(), ..peru }).await.unwrap();
+            registry.publish(&peru).await.unwrap();
             registry.set_channel(pe(), None, &channel("1.0.0", None, 1)).await.unwrap();
             let compiler = WasmEngine::portable().unwrap();
-            precompile(&registry, &registry, &compiler, &SystemClock, (pe(), &version("1.0.0"))).await.unwrap();
+            precompile(&registry, &registry, &compiler, &SystemClock, None, (pe(), &version("1.0.0"))).await.unwrap();
             bucket
         }
 

@@ -126,23 +126,23 @@ fn versions_are_published_once_put_into_use_and_taken_back() {
     let second = file(&files, "second.wasm", &chaos_with(&["later"]));
 
     assert_eq!(rules(&["status"]).expect(0).out, "nothing is published\n");
-    let told = rules(&["promote", "xx", "1.0.0"]).expect(1);
+    let told = rules(&["promote", "xx", "1.0.0", "--why", "a test"]).expect(1);
     assert!(told.err.contains("there is no version 1.0.0 of xx"), "{}", told.err);
     let told = rules(&["publish", &first, "--cases", &cases("xx")]).expect(0);
     assert!(told.out.contains("citas rules promote xx 1.0.0"), "{}", told.out);
     let told = rules(&["publish", &first, "--cases", &cases("xx")]).expect(1);
     assert!(told.err.contains("a published version never changes"), "{}", told.err);
-    let told = rules(&["rollback", "xx"]).expect(1);
+    let told = rules(&["rollback", "xx", "--why", "a test"]).expect(1);
     assert!(told.err.contains("no version of xx was in use before"), "{}", told.err);
 
-    rules(&["promote", "xx", "1.0.0"]).expect(0);
+    rules(&["promote", "xx", "1.0.0", "--why", "a test"]).expect(0);
     rules(&["publish", &second, "--source", "abc123", "--cases", &cases("xx")]).expect(0);
     assert!(rules(&["status", "xx"]).expect(0).out.starts_with("xx: 1.0.0 to be in use since "));
-    rules(&["promote", "xx", "1.1.0"]).expect(0);
+    rules(&["promote", "xx", "1.1.0", "--why", "a test"]).expect(0);
     let told = rules(&["status"]).expect(0).out;
     assert!(told.starts_with("xx: 1.1.0 to be in use since ") && told.contains("before it 1.0.0"), "{told}");
     assert!(told.contains("published: 1.0.0, 1.1.0"), "{told}");
-    let told = rules(&["rollback", "xx"]).expect(0).out;
+    let told = rules(&["rollback", "xx", "--why", "a test"]).expect(0).out;
     assert!(told.starts_with("xx 1.0.0 is to be in use; "), "{told}");
     let told: Value = serde_json::from_str(&rules(&["status", "--json"]).expect(0).out).unwrap();
     assert_eq!((&told[0]["channel"]["current"], &told[0]["channel"]["sequence"]), (&"1.0.0".into(), &3.into()));

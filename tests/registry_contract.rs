@@ -19,6 +19,7 @@ macro_rules! registry_contract {
     ($open:path) => {
         $crate::registry_contract::each! { $open;
             a_published_version_is_fetched_as_it_was
+            what_nobody_signed_is_fetched_unsigned
             a_version_is_published_once
             of_twenty_who_publish_one_version_one_does
             versions_are_listed_the_lowest_first
@@ -49,6 +50,8 @@ pub(crate) use each;
 
 const RIVALS: u8 = 20;
 
+const CASES: &str = r#"[{"name":"mañana"}]"#;
+
 pub fn version(text: &str) -> Version {
     text.parse().unwrap()
 }
@@ -59,17 +62,26 @@ pub fn artifact(country: CountryCode, number: &str, component: &[u8]) -> Artifac
             country,
             version: version(number),
             digest: digest(component),
+            cases_digest: digest(CASES.as_bytes()),
             contract: "1.0.0".into(),
             source: Some("8b9c68a".into()),
             published_at: now(),
         },
         component: component.to_vec(),
-        cases: r#"[{"name":"mañana"}]"#.into(),
+        cases: CASES.into(),
+        signature: Some("untrusted comment: of nobody\n".into()),
     }
 }
 
 pub fn channel(current: &str, previous: Option<&str>, sequence: u64) -> Channel {
-    Channel { current: version(current), previous: previous.map(version), sequence, changed_at: now() }
+    Channel {
+        current: version(current),
+        previous: previous.map(version),
+        sequence,
+        changed_at: now(),
+        pinned: false,
+        history: Vec::new(),
+    }
 }
 
 async fn publish(registry: &dyn Registry, country: CountryCode, versions: &[&str]) {
@@ -81,6 +93,12 @@ async fn publish(registry: &dyn Registry, country: CountryCode, versions: &[&str
 pub async fn a_published_version_is_fetched_as_it_was(registry: Arc<dyn Registry>) {
     let component: Vec<u8> = (0..=255).cycle().take(300_000).collect();
     let published = artifact(pe(), "1.2.3-rc.1+build.5", &component);
+    registry.publish(&published).await.unwrap();
+    assert_eq!(registry.fetch(pe(), &published.manifest.version).await.unwrap(), published);
+}
+
+pub async fn what_nobody_signed_is_fetched_unsigned(registry: Arc<dyn Registry>) {
+    let published = Artifact { signature: None, ..artifact(pe(), "1.0.0", b"component") };
     registry.publish(&published).await.unwrap();
     assert_eq!(registry.fetch(pe(), &published.manifest.version).await.unwrap(), published);
 }

@@ -42,7 +42,7 @@ async fn the_files_have_the_architectures_names_and_nothing_else_is_left() {
     };
     assert_eq!(names("pe"), [".lock", "channel.json", "versions"]);
     assert_eq!(names("pe/versions"), ["1.0.0"]);
-    assert_eq!(names("pe/versions/1.0.0"), ["cases.json", "manifest.json", "rules.wasm"]);
+    assert_eq!(names("pe/versions/1.0.0"), ["cases.json", "manifest.json", "manifest.json.minisig", "rules.wasm"]);
     assert_eq!(fs::read(folder.path().join("pe/versions/1.0.0/rules.wasm")).unwrap(), b"component");
 }
 

@@ -93,6 +93,7 @@ async fn the_keys_are_those_of_the_folder_below_the_prefix() {
         "citas/test/pe/channel.json",
         "citas/test/pe/versions/1.0.0/cases.json",
         "citas/test/pe/versions/1.0.0/manifest.json",
+        "citas/test/pe/versions/1.0.0/manifest.json.minisig",
         "citas/test/pe/versions/1.0.0/rules.wasm",
     ];
     assert_eq!(bucket.keys().await, expected);
@@ -257,10 +258,10 @@ async fn the_command_puts_a_version_of_a_bucket_into_use_and_takes_it_back() {
     bucket.registry().publish(&artifact(pe(), "1.1.0", b"next")).await.unwrap();
     let current = async || bucket.registry().channel(pe()).await.unwrap().unwrap().current.to_string();
     for (arguments, status, now) in [
-        (&["promote", "pe", "1.1.0"][..], 0, "1.1.0"),
-        (&["promote", "pe", "1.2.0"], 1, "1.1.0"),
-        (&["rollback", "pe"], 0, "1.0.0"),
-        (&["rollback", "pe"], 1, "1.0.0"),
+        (&["promote", "pe", "1.1.0", "--why", "a test"][..], 0, "1.1.0"),
+        (&["promote", "pe", "1.2.0", "--why", "a test"], 1, "1.1.0"),
+        (&["rollback", "pe", "--why", "a test"], 0, "1.0.0"),
+        (&["rollback", "pe", "--why", "a test"], 1, "1.0.0"),
     ] {
         let done = rules(&bucket, arguments);
         assert_eq!(done.status.code(), Some(status), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
@@ -279,7 +280,7 @@ fn a_host_on_a_bucket_takes_up_what_is_put_into_use() {
         let (file, cases) = (files.path().join("rules.wasm"), folder(country).join("cases"));
         std::fs::write(&file, component(country)).unwrap();
         let [file, cases] = [&file, &cases].map(|path| path.to_str().unwrap());
-        for arguments in [&["publish", file, "--cases", cases][..], &["promote", country, "1.0.0"]] {
+        for arguments in [&["publish", file, "--cases", cases][..], &["promote", country, "1.0.0", "--why", "a test"]] {
             let done = rules(&bucket, arguments);
             assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         }

@@ -32,11 +32,12 @@ async fn published(versions: &[&str]) -> tempfile::TempDir {
             country: "pe".parse().unwrap(),
             version: version.parse().unwrap(),
             digest: citas_core::registry::digest(b"rules"),
+            cases_digest: citas_core::registry::digest(b"[]"),
             contract: citas_core::rules::CONTRACT.into(),
             source: None,
             published_at: Timestamp::UNIX_EPOCH,
         };
-        let artifact = Artifact { manifest, component: b"rules".into(), cases: "[]".into() };
+        let artifact = Artifact { manifest, component: b"rules".into(), cases: "[]".into(), signature: None };
         registry(data.path()).publish(&artifact).await.unwrap();
     }
     data
@@ -50,10 +51,10 @@ async fn channel(data: &Path) -> Option<Channel> {
 async fn promoting_what_is_in_use_changes_nothing() {
     let data = published(&["1.0.0", "1.1.0"]).await;
     for version in ["1.0.0", "1.1.0"] {
-        assert_eq!(rules(data.path(), &["promote", "pe", version]).status.code(), Some(0));
+        assert_eq!(rules(data.path(), &["promote", "pe", version, "--why", "a test"]).status.code(), Some(0));
     }
     let before = channel(data.path()).await;
-    let again = rules(data.path(), &["promote", "pe", "1.1.0"]);
+    let again = rules(data.path(), &["promote", "pe", "1.1.0", "--why", "a test"]);
     assert_eq!(again.status.code(), Some(0));
     assert!(said(&again).contains("is in use already"), "{}", said(&again));
     assert_eq!(channel(data.path()).await, before, "a rollback still leads to 1.0.0");
@@ -63,10 +64,10 @@ async fn promoting_what_is_in_use_changes_nothing() {
 async fn a_second_rollback_does_not_bring_back_what_the_first_removed() {
     let data = published(&["1.0.0", "1.1.0"]).await;
     for version in ["1.0.0", "1.1.0"] {
-        rules(data.path(), &["promote", "pe", version]);
+        rules(data.path(), &["promote", "pe", version, "--why", "a test"]);
     }
-    assert_eq!(rules(data.path(), &["rollback", "pe"]).status.code(), Some(0));
-    let again = rules(data.path(), &["rollback", "pe"]);
+    assert_eq!(rules(data.path(), &["rollback", "pe", "--why", "a test"]).status.code(), Some(0));
+    let again = rules(data.path(), &["rollback", "pe", "--why", "a test"]);
     assert_eq!(again.status.code(), Some(1));
     assert!(said(&again).contains("citas rules promote"), "{}", said(&again));
     assert_eq!(channel(data.path()).await.unwrap().current.to_string(), "1.0.0");
@@ -75,7 +76,7 @@ async fn a_second_rollback_does_not_bring_back_what_the_first_removed() {
 #[tokio::test]
 async fn the_status_says_why_the_host_refused_a_version() {
     let data = published(&["1.0.0"]).await;
-    let promoted = said(&rules(data.path(), &["promote", "pe", "1.0.0"]));
+    let promoted = said(&rules(data.path(), &["promote", "pe", "1.0.0", "--why", "a test"]));
     assert!(promoted.contains("is to be in use"), "{promoted}");
     let alone = said(&rules(data.path(), &["status"]));
     assert!(alone.contains("no host runs on"), "{alone}");

@@ -87,9 +87,9 @@ fn a_promoted_version_is_in_force_within_a_second_and_so_is_a_rollback() {
         |number| ana.booked("xx", &xx(number)),
         || {
             [(); 3].map(|()| {
-                run(&["rules", "promote", "xx", "1.1.0", "--registry", at]).expect(0);
+                run(&["rules", "promote", "xx", "1.1.0", "--why", "a test", "--registry", at]).expect(0);
                 let promoted = time_until(&platform, "xx", Duration::from_secs(10), version("1.1.0"));
-                run(&["rules", "rollback", "xx", "--registry", at]).expect(0);
+                run(&["rules", "rollback", "xx", "--why", "a test", "--registry", at]).expect(0);
                 [promoted, time_until(&platform, "xx", Duration::from_secs(10), version("1.0.0"))]
             })
         },
@@ -118,14 +118,14 @@ fn a_published_file_that_was_altered_is_refused_and_the_last_good_version_stays(
         let (file, cases) = (file.to_str().unwrap(), folder("xx").join("cases"));
         run(&["rules", "publish", file, "--cases", cases.to_str().unwrap(), "--registry", at]).expect(0);
     }
-    run(&["rules", "promote", "xx", "1.0.0", "--registry", at]).expect(0);
+    run(&["rules", "promote", "xx", "1.0.0", "--why", "a test", "--registry", at]).expect(0);
     let process = Process::start(&["serve", "--listen", "127.0.0.1:0", "--data", data.path().to_str().unwrap()]);
     let platform = process.client(&token(data.path(), &["--group", "platform"]));
 
     let component = registry.join("xx/versions/1.1.0/rules.wasm");
     let good = fs::read(&component).unwrap();
     fs::write(&component, chaos()).unwrap();
-    run(&["rules", "promote", "xx", "1.1.0", "--registry", at]).expect(0);
+    run(&["rules", "promote", "xx", "1.1.0", "--why", "a test", "--registry", at]).expect(0);
     let long = Duration::from_secs(10);
     time_until(&platform, "xx", long, |told| {
         told["refused"]["why"].as_str().is_some_and(|why| why.contains("the digest is"))
@@ -135,8 +135,8 @@ fn a_published_file_that_was_altered_is_refused_and_the_last_good_version_stays(
     platform.booked("xx", &xx(1));
 
     fs::write(&component, good).unwrap();
-    run(&["rules", "rollback", "xx", "--registry", at]).expect(0);
-    run(&["rules", "promote", "xx", "1.1.0", "--registry", at]).expect(0);
+    run(&["rules", "rollback", "xx", "--why", "a test", "--registry", at]).expect(0);
+    run(&["rules", "promote", "xx", "1.1.0", "--why", "a test", "--registry", at]).expect(0);
     time_until(&platform, "xx", long, |told| told["rules"]["version"] == "1.1.0" && told["refused"].is_null());
 }
 

@@ -10,7 +10,7 @@ use lettre::message::Mailbox;
 const PREFIX: &str = "CITAS_";
 
 /// The variables that there are.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 14] = [
     "CITAS_AUDIENCE",
     "CITAS_CONFIGURATION_SET",
     "CITAS_DATA",
@@ -19,9 +19,12 @@ const KNOWN: [&str; 11] = [
     "CITAS_MAIL_FROM",
     "CITAS_REFRESH_SECONDS",
     "CITAS_REGISTRY",
+    "CITAS_SIGNING_KEY",
     "CITAS_SMTP",
     "CITAS_TABLES",
     "CITAS_TOPIC",
+    "CITAS_TRUST",
+    "CITAS_TRUSTED_KEYS",
 ];
 
 /// A variable that is not there to be set.
@@ -126,6 +129,9 @@ pub struct HostOptions {
     /// Where things are.
     #[command(flatten)]
     pub folders: Folders,
+    /// Take published rules only when they are signed with a key that this file names for their country
+    #[arg(long, env = "CITAS_TRUST", value_name = "FILE")]
+    pub trust: Option<PathBuf>,
     /// Mail goes to this server, `smtp://host:25` or `smtps://user:password@host`, and not into <data>/mail
     #[arg(long, env = "CITAS_SMTP", hide_env_values = true, value_name = "URL")]
     pub smtp: Option<String>,

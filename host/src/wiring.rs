@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use citas_core::notifier::Notifier;
 use citas_core::registry::Registry;
 use citas_core::relay::Relay;
 use citas_core::swap::Swapper;
+use citas_core::trust::{Trust, TrustSource};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -55,6 +56,9 @@ pub enum StartError {
     /// `--smtp` names no server.
     #[error(transparent)]
     Smtp(#[from] NotAServer),
+    /// `--trust` names no trust file.
+    #[error("{0}")]
+    Trust(String),
     /// The spool cannot be made.
     #[error("the mail spool cannot be made: {0}")]
     Spool(#[source] io::Error),
@@ -87,6 +91,7 @@ pub struct Platform {
     data: PathBuf,
     registry: Arc<dyn Registry>,
     registry_interval: Duration,
+    trust: Option<PathBuf>,
     notifier: Arc<Notifier>,
 }
 
@@ -99,6 +104,9 @@ impl Platform {
         let catalogue = Arc::new(Catalogue::default());
         let data = options.folders.data.clone();
         let ledger = Arc::new(SqliteLedger::open(&data)?);
+        if let Some(file) = &options.trust {
+            trusted(file).map_err(StartError::Trust)?;
+        }
         let (mailer, mail) = mailer(options)?;
         let notifier = Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone());
         let engine = Arc::new(WasmEngine::new()?);
@@ -107,6 +115,7 @@ impl Platform {
             swapper: Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), turns())),
             registry_interval: interval(&place),
             registry: registry(place).await,
+            trust: options.trust.clone(),
             notifier: Arc::new(notifier),
             catalogue,
             ledger,
@@ -117,7 +126,8 @@ impl Platform {
 
     /// Follows the registry from now on; the first look is over when this returns.
     pub async fn follow_registry(&self, background: &mut Background) {
-        let mut follower = Follower::new(self.registry.clone(), self.swapper.clone(), None);
+        let follower = Follower::new(self.registry.clone(), self.swapper.clone(), None);
+        let mut follower = follower.trusting(self.trust.clone().map(trust));
         let interval = self.registry_interval;
         follower.look().await;
         background.start("following the registry", async move {
@@ -190,6 +200,16 @@ pub async fn registry(place: RegistryPlace) -> Arc<dyn Registry> {
             Arc::new(crate::registry::s3::S3Registry::new(client, &bucket, &prefix))
         }
     }
+}
+
+/// The trust file, read whenever something is to be judged.
+fn trust(file: PathBuf) -> TrustSource {
+    Box::new(move || trusted(&file))
+}
+
+fn trusted(file: &Path) -> Result<Trust, String> {
+    let text = std::fs::read_to_string(file).map_err(|cause| format!("{} cannot be read: {cause}", file.display()))?;
+    text.parse().map_err(|cause| format!("{}: {cause}", file.display()))
 }
 
 /// Mail to an SMTP server where one is named, else into the data folder; and where that is, in words.

@@ -186,7 +186,7 @@ class Cloud:
     def promote(self, country, version):
         """Once its native code is there, as whoever promotes waits for it."""
         eventually(f"{country} {version} is compiled", lambda: self.native(country, version), 120)
-        self.citas("rules", "promote", country, version, "--registry", self.outputs["Registry"])
+        self.citas("rules", "promote", country, version, "--why", "a test", "--registry", self.outputs["Registry"])
 
     def native(self, country, version):
         """Where the version's native code is."""

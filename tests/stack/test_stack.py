@@ -248,7 +248,7 @@ def test_a_new_version_comes_into_force_while_everything_runs(cloud, tmp_path):
     assert took < REFRESH_SECONDS + 5
     assert set(clients.statuses) == {200}
     assert cloud.functions() == deployed
-    cloud.citas("rules", "rollback", "pe", "--registry", cloud.outputs["Registry"])
+    cloud.citas("rules", "rollback", "pe", "--why", "a test", "--registry", cloud.outputs["Registry"])
     eventually("the rules before are in force again", lambda: not refused())
 
 

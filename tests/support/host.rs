@@ -142,6 +142,7 @@ pub fn token(issuer: &LocalIssuer, subject: &str, groups: &[&str], scopes: &[&st
 fn options(data: &Path) -> HostOptions {
     HostOptions {
         folders: Folders { data: data.to_owned(), registry: None },
+        trust: None,
         smtp: None,
         mail_from: "Citas <citas@example.org>".parse().unwrap(),
         rate_limit: 0,

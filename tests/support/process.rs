@@ -149,5 +149,5 @@ pub fn publish(registry: &Path, countries: &[&str]) {
 pub fn publish_file(registry: &Path, country: &str, file: &Path, version: &str, cases: &Path) {
     let [registry, file, cases] = [registry, file, cases].map(|path| path.to_str().unwrap());
     run(&["rules", "publish", file, "--cases", cases, "--registry", registry]).expect(0);
-    run(&["rules", "promote", country, version, "--registry", registry]).expect(0);
+    run(&["rules", "promote", country, version, "--why", "a test", "--registry", registry]).expect(0);
 }

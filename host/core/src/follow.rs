@@ -10,6 +10,7 @@ use crate::appointment::CountryCode;
 use crate::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest};
 use crate::rules::Refusal;
 use crate::swap::{Swapper, promised};
+use crate::trust::{Trust, TrustSource};
 
 /// Whether a version came into force.
 type Taken = Result<(), Refusal>;
@@ -20,6 +21,8 @@ pub struct Follower {
     swapper: Arc<Swapper>,
     /// Where the native code is, for a host that compiles nothing itself.
     natives: Option<Arc<dyn Natives>>,
+    /// Who may sign; none where whoever can write the registry is trusted.
+    trust: Option<TrustSource>,
     /// The channel of each country as last acted upon, whether its version came into force or was refused.
     seen: BTreeMap<CountryCode, Channel>,
     /// What could not be read at the last look: said once, tried again at every look.
@@ -29,7 +32,13 @@ pub struct Follower {
 impl Follower {
     /// Follows `registry`, and takes native code where that is to be had.
     pub fn new(registry: Arc<dyn Registry>, swapper: Arc<Swapper>, natives: Option<Arc<dyn Natives>>) -> Self {
-        Self { registry, swapper, natives, seen: BTreeMap::new(), unread: BTreeMap::new() }
+        Self { registry, swapper, natives, trust: None, seen: BTreeMap::new(), unread: BTreeMap::new() }
+    }
+
+    /// Takes signed versions alone. Native code needs no look at signatures: whoever made it has had one.
+    #[must_use]
+    pub fn trusting(self, trust: Option<TrustSource>) -> Self {
+        Self { trust, ..self }
     }
 
     /// Brings into force what has changed in the registry since the last look. What cannot be read now is tried again
@@ -76,7 +85,8 @@ impl Follower {
     async fn take(&self, country: CountryCode, channel: &Channel, what: &str) -> Result<Taken, RegistryError> {
         let artifact = self.registry.fetch(country, &channel.current).await?;
         whole(&artifact)?;
-        if let Err(refusal) = verify(&artifact.manifest, country, &channel.current) {
+        let trust = self.trust.as_ref().map(|trust| trust()).transpose().map_err(untrusted)?;
+        if let Err(refusal) = verify(&artifact, country, &channel.current, trust.as_ref()) {
             self.swapper.refuse(country, what, &refusal.to_string());
             return Ok(Err(refusal));
         }
@@ -142,19 +152,35 @@ impl Follower {
 
 /// A component that is not the published one may still be on its way here, or be mended: it is looked at again.
 pub(crate) fn whole(artifact: &Artifact) -> Result<(), RegistryError> {
-    let (Manifest { country, version, digest: promised, .. }, found) =
-        (&artifact.manifest, digest(&artifact.component));
-    if found == *promised {
-        return Ok(());
+    let Manifest { country, version, digest: component, cases_digest: cases, .. } = &artifact.manifest;
+    let files = [("rules.wasm", component, &artifact.component[..]), ("cases.json", cases, artifact.cases.as_bytes())];
+    for (name, promised, bytes) in files {
+        let found = digest(bytes);
+        if found != *promised {
+            let key = format!("{country}/versions/{version}/{name}");
+            let cause = format!(
+                "the digest is {found} where the manifest says {promised}: it is damaged, altered or half copied"
+            );
+            return Err(RegistryError::Unreadable { key, cause });
+        }
     }
-    let key = format!("{country}/versions/{version}/rules.wasm");
-    let cause =
-        format!("the digest is {found} where the manifest says {promised}: it is damaged, altered or half copied");
-    Err(RegistryError::Unreadable { key, cause })
+    Ok(())
 }
 
-/// Whether an artefact is what it was asked for as.
-pub(crate) fn verify(manifest: &Manifest, country: CountryCode, version: &Version) -> Result<(), Refusal> {
+/// Nothing is judged before it is known whom to trust.
+pub(crate) fn untrusted(cause: String) -> RegistryError {
+    RegistryError::Unreadable { key: "the trust file".into(), cause }
+}
+
+/// Whether an artefact is what it was asked for as, and by somebody who may make it.
+pub(crate) fn verify(
+    artifact: &Artifact,
+    country: CountryCode,
+    version: &Version,
+    trust: Option<&Trust>,
+) -> Result<(), Refusal> {
+    let manifest = &artifact.manifest;
     promised("country", country.as_str(), manifest.country.as_str())?;
-    promised("version", &version.to_string(), &manifest.version.to_string())
+    promised("version", &version.to_string(), &manifest.version.to_string())?;
+    trust.map_or(Ok(()), |trust| trust.check(artifact))
 }

@@ -38,5 +38,6 @@ pub mod swap;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod trust;
 mod turns;
 pub mod views;

@@ -9,6 +9,7 @@ use crate::registry::{Natives, Registry, RegistryError};
 use crate::rules::{Engine, Refusal};
 use crate::swap::{admit, promised};
 use crate::time::Clock;
+use crate::trust::Trust;
 
 /// Turns a component into native code.
 pub trait Compiler: Engine {
@@ -30,7 +31,7 @@ pub enum NotCompiled {
     Registry(#[from] RegistryError),
 }
 
-/// Fetches, checks, loads, tries and compiles a version, and keeps what came of it.
+/// Fetches, checks (who signed it, too, where that counts), loads, tries and compiles a version, and keeps what came of it.
 ///
 /// # Errors
 /// See [`NotCompiled`].
@@ -39,11 +40,12 @@ pub async fn precompile(
     natives: &dyn Natives,
     compiler: &dyn Compiler,
     clock: &dyn Clock,
+    trust: Option<&Trust>,
     (country, version): (CountryCode, &Version),
 ) -> Result<(), NotCompiled> {
     let artifact = registry.fetch(country, version).await?;
     whole(&artifact)?;
-    verify(&artifact.manifest, country, version)?;
+    verify(&artifact, country, version, trust)?;
     let rules = admit(compiler, &artifact.component, &artifact.cases, 1, clock.now())?;
     promised("country", rules.country.as_str(), country.as_str())?;
     promised("version", &rules.id.version, &version.to_string())?;

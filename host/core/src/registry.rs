@@ -28,12 +28,24 @@ pub struct Manifest {
     pub version: Version,
     /// Of the component's bytes: [`digest`].
     pub digest: String,
+    /// Of `cases.json`.
+    pub cases_digest: String,
     /// Version of the contract that it was published for.
     pub contract: String,
     /// Revision of the sources, where known.
     pub source: Option<String>,
     /// When it was published.
     pub published_at: Timestamp,
+}
+
+impl Manifest {
+    /// The bytes of `manifest.json`, which are what is signed: by their digests they stand for component and cases too.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("strings and null");
+        bytes.push(b'\n');
+        bytes
+    }
 }
 
 /// One published version. It never changes once it is written.
@@ -45,6 +57,8 @@ pub struct Artifact {
     pub component: Vec<u8>,
     /// `cases.json`: an array of golden cases.
     pub cases: String,
+    /// `manifest.json.minisig`: a minisign signature of [`Manifest::bytes`]; none where nobody signed it.
+    pub signature: Option<String>,
 }
 
 /// `channel.json`: which version is in use.
@@ -59,6 +73,84 @@ pub struct Channel {
     pub sequence: u64,
     /// When it last changed.
     pub changed_at: Timestamp,
+    /// Whether it stays so until it is released.
+    #[serde(default)]
+    pub pinned: bool,
+    /// The latest changes, the last one last. It is in the same file, so that one conditional write makes both true.
+    #[serde(default)]
+    pub history: Vec<Change>,
+}
+
+/// What one change made of a channel, and whose it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Change {
+    /// The channel's sequence after it.
+    pub sequence: u64,
+    /// What was done.
+    pub verb: ChannelVerb,
+    /// The version in use after it.
+    pub version: Version,
+    /// When.
+    pub at: Timestamp,
+    /// Who did it.
+    pub by: String,
+    /// Why, in their words.
+    pub why: String,
+}
+
+/// What may be done to a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelVerb {
+    /// Another version comes into use.
+    Promote,
+    /// The version before comes into use again.
+    Rollback,
+    /// The version in use stays so until it is released.
+    Pin,
+    /// It may be another one again.
+    Unpin,
+}
+
+impl ChannelVerb {
+    /// The command's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Promote => "promote",
+            Self::Rollback => "rollback",
+            Self::Pin => "pin",
+            Self::Unpin => "unpin",
+        }
+    }
+}
+
+/// How many changes a channel remembers. Hosts read the whole file, so it may not grow for ever.
+const REMEMBERED_CHANGES: usize = 50;
+
+impl Channel {
+    /// The channel after one change. A rollback leaves no version before the one it goes back to: a second one would
+    /// bring back what the first was there to remove.
+    #[must_use]
+    pub fn after(
+        before: Option<&Self>,
+        verb: ChannelVerb,
+        version: Version,
+        (at, by, why): (Timestamp, String, String),
+    ) -> Self {
+        let sequence = before.map_or(1, |before| before.sequence + 1);
+        let previous = match verb {
+            ChannelVerb::Promote => before.map(|before| before.current.clone()),
+            ChannelVerb::Rollback => None,
+            ChannelVerb::Pin | ChannelVerb::Unpin => before.and_then(|before| before.previous.clone()),
+        };
+        let mut history = before.map_or_else(Vec::new, |before| before.history.clone());
+        history.push(Change { sequence, verb, version: version.clone(), at, by, why });
+        history.drain(..history.len().saturating_sub(REMEMBERED_CHANGES));
+        let pinned = verb == ChannelVerb::Pin;
+        Self { current: version, previous, sequence, changed_at: at, pinned, history }
+    }
 }
 
 /// Why the registry did not do it.

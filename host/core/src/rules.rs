@@ -288,6 +288,21 @@ pub enum Refusal {
     /// Golden cases of its own that it does not pass.
     #[error("it does not pass {} of its golden cases, which `citas rules test` lists: {}", .0.len(), few(.0))]
     Cases(Vec<String>),
+    /// Nobody signed it.
+    #[error("it is not signed; publish it with the key of a team that may sign for this country (`--key`)")]
+    Unsigned,
+    /// By nobody who is trusted.
+    #[error("it is signed with a key that the trust file does not name")]
+    UnknownKey,
+    /// By somebody who is trusted with other countries.
+    #[error("it is signed with a key that may sign for {0} alone")]
+    KeyOfAnother(String),
+    /// The signature is not of these bytes.
+    #[error("the signature does not fit the manifest: one of them was altered, or belongs to something else")]
+    Altered,
+    /// The signature is none.
+    #[error("manifest.json.minisig is no minisign signature: {0}")]
+    NotASignature(String),
     /// The file is not what its manifest says.
     #[error("the {what} is `{found}` where the manifest says `{promised}`")]
     NotAsPromised {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use citas_core::appointment::CountryCode;
 use citas_core::precompile::{NotCompiled, precompile};
 use citas_core::registry::Registry as _;
+use citas_core::trust::{NotTrust, Trust};
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
@@ -24,6 +25,9 @@ struct Settings {
     /// Where published rules lie: `s3://bucket` or `s3://bucket/prefix`
     #[arg(env = "CITAS_REGISTRY", value_parser = PathBufValueParser::new().try_map(RegistryPlace::try_from))]
     registry: RegistryPlace,
+    /// Who may sign for which country: the lines of a trust file, with `;` for each end of one. None: nothing need be signed
+    #[arg(env = "CITAS_TRUSTED_KEYS", default_value = "")]
+    trusted_keys: String,
 }
 
 /// What starts it: S3's notification of uploads, of which nothing but the keys matters; or none.
@@ -67,6 +71,7 @@ async fn run() -> Ended {
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let registry = &registry(&settings.registry, &aws)?;
     let compiler = &WasmEngine::portable()?;
+    let trust = &trust(&settings.trusted_keys)?;
     let handler = service_fn(move |event: LambdaEvent<Uploads>| async move {
         let uploads = event.payload.records;
         let versions = if uploads.is_empty() {
@@ -74,9 +79,19 @@ async fn run() -> Ended {
         } else {
             uploads.iter().filter_map(|upload| registry.version_of(&upload.key())).collect()
         };
-        compile_all(registry, compiler, &versions).await
+        compile_all(registry, compiler, trust.as_ref(), &versions).await
     });
     answer(Runtime::new(handler), metrics).await
+}
+
+fn trust(keys: &str) -> Result<Option<Trust>, NotTrust> {
+    if keys.is_empty() {
+        tracing::warn!(
+            "no keys are trusted, so nothing need be signed: whoever can write the registry makes the rules"
+        );
+        return Ok(None);
+    }
+    keys.replace(';', "\n").parse().map(Some)
 }
 
 /// The version in use in each country, and the one that a rollback goes to.
@@ -94,10 +109,11 @@ async fn in_use(registry: &S3Registry) -> Result<Vec<(CountryCode, Version)>, Fa
 async fn compile_all(
     registry: &S3Registry,
     compiler: &WasmEngine,
+    trust: Option<&Trust>,
     versions: &[(CountryCode, Version)],
 ) -> Result<(), Failed> {
     for (country, version) in versions {
-        match precompile(registry, registry, compiler, &SystemClock, (*country, version)).await {
+        match precompile(registry, registry, compiler, &SystemClock, trust, (*country, version)).await {
             Ok(()) => {}
             Err(NotCompiled::Refused(refusal)) => {
                 metrics::counter!("citas_rules_swaps_total", "country" => country.to_string(), "outcome" => "refused")

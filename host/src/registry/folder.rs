@@ -2,7 +2,7 @@
 //! power, never sees half of anything. Does not look into a component.
 //!
 //! ```text
-//! <folder>/<country>/versions/<version>/{rules.wasm,manifest.json,cases.json}
+//! <folder>/<country>/versions/<version>/{rules.wasm,manifest.json,manifest.json.minisig,cases.json}
 //! <folder>/<country>/channel.json
 //! <folder>/<country>/.lock           held while channel.json changes
 //! ```
@@ -17,7 +17,7 @@ use citas_core::appointment::CountryCode;
 use citas_core::registry::{Artifact, Channel, Manifest, Registry, RegistryError};
 use semver::Version;
 
-use super::layout::{self, CASES, CHANNEL, COMPONENT, MANIFEST, json, parse, unreadable};
+use super::layout::{self, CASES, CHANNEL, COMPONENT, MANIFEST, SIGNATURE, json, parse, unreadable};
 
 /// What is not yet whole is named so; nothing that is read is.
 const UNFINISHED: &str = ".new-";
@@ -158,7 +158,9 @@ impl Files {
             let key = layout::file(country, version, name);
             self.read(&key).map_err(|error| unreadable(&key, &error))
         };
-        layout::artifact(country, version, &file(MANIFEST)?, file(COMPONENT)?, file(CASES)?)
+        let signature = self.path(&layout::file(country, version, SIGNATURE)).is_file();
+        let signature = signature.then(|| file(SIGNATURE)).transpose()?;
+        layout::artifact(country, version, &file(MANIFEST)?, file(COMPONENT)?, file(CASES)?, signature)
     }
 
     /// Whether all of a version is there; a copy under way is not.
@@ -199,7 +201,10 @@ fn write_version(versions: &Path, target: &Path, artifact: &Artifact) -> io::Res
     fs::create_dir_all(versions)?;
     let unfinished = unfinished_folder(versions)?;
     write(&unfinished.path().join(COMPONENT), &artifact.component)?;
-    write(&unfinished.path().join(MANIFEST), &json(&artifact.manifest))?;
+    write(&unfinished.path().join(MANIFEST), &artifact.manifest.bytes())?;
+    if let Some(signature) = &artifact.signature {
+        write(&unfinished.path().join(SIGNATURE), signature.as_bytes())?;
+    }
     write(&unfinished.path().join(CASES), artifact.cases.as_bytes())?;
     sync_folder(unfinished.path())?;
     fs::rename(unfinished.path(), target)?;

@@ -11,6 +11,7 @@ pub(super) const CHANNEL: &str = "channel.json";
 pub(super) const COMPONENT: &str = "rules.wasm";
 pub(super) const MANIFEST: &str = "manifest.json";
 pub(super) const CASES: &str = "cases.json";
+pub(super) const SIGNATURE: &str = "manifest.json.minisig";
 
 /// Which version of a country is in use.
 pub(super) fn channel(country: CountryCode) -> String {
@@ -72,10 +73,12 @@ pub(super) fn artifact(
     bytes: &[u8],
     component: Vec<u8>,
     cases: Vec<u8>,
+    signature: Option<Vec<u8>>,
 ) -> Result<Artifact, RegistryError> {
     let manifest = manifest(country, of, bytes)?;
-    let cases = String::from_utf8(cases).map_err(|error| unreadable(&file(country, of, CASES), &error))?;
-    Ok(Artifact { manifest, component, cases })
+    let text = |name, bytes| String::from_utf8(bytes).map_err(|error| unreadable(&file(country, of, name), &error));
+    let signature = signature.map(|signature| text(SIGNATURE, signature)).transpose()?;
+    Ok(Artifact { manifest, component, cases: text(CASES, cases)?, signature })
 }
 
 /// As it is written.

@@ -27,7 +27,7 @@ use citas_core::registry::{Artifact, Channel, Manifest, Natives, Registry, Regis
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use semver::Version;
 
-use super::layout::{self, CASES, COMPONENT, MANIFEST, json, parse};
+use super::layout::{self, CASES, COMPONENT, MANIFEST, SIGNATURE, json, parse};
 use crate::aws_failure::words;
 
 /// The user metadata with the digest of a native object's bytes.
@@ -264,11 +264,11 @@ impl Registry for S3Registry {
         if self.is_whole(country, version).await? {
             return Err(exists());
         }
-        let manifest = json(&artifact.manifest);
+        let manifest = artifact.manifest.bytes();
+        let signature = artifact.signature.as_ref().map(|signature| (SIGNATURE, signature.as_bytes()));
         // The last of them makes it a version.
-        let files =
-            [(COMPONENT, &artifact.component[..]), (CASES, artifact.cases.as_bytes()), (MANIFEST, manifest.as_slice())];
-        for (name, bytes) in files {
+        let files = [(COMPONENT, &artifact.component[..]), (CASES, artifact.cases.as_bytes())].into_iter();
+        for (name, bytes) in files.chain(signature).chain([(MANIFEST, &manifest[..])]) {
             if !self.write_once(&layout::file(country, version, name), bytes).await? {
                 return Err(exists());
             }
@@ -281,8 +281,14 @@ impl Registry for S3Registry {
             return Err(RegistryError::Absent { country, version: version.clone() });
         };
         let file = |name| self.file(country, version, name);
-        let (component, cases) = futures::try_join!(file(COMPONENT), file(CASES))?;
-        layout::artifact(country, version, &manifest.bytes, component, cases)
+        let signature_key = layout::file(country, version, SIGNATURE);
+        let signature = self.get(&signature_key, None);
+        let (component, cases, signature) = futures::try_join!(file(COMPONENT), file(CASES), signature)?;
+        let signature = match signature {
+            Found::Object(object) => Some(object.bytes),
+            _ => None,
+        };
+        layout::artifact(country, version, &manifest.bytes, component, cases, signature)
     }
 
     /// In a bucket whose versions are compiled, once this one is.

@@ -1,32 +1,33 @@
-//! `citas rules promote` and `rollback`: which version is in use.
+//! `citas rules promote`, `rollback` and `pin`: which version is in use. Each is one conditional write.
 
 use std::time::{Duration, Instant};
 
 use citas_core::appointment::CountryCode;
-use citas_core::registry::{Channel, Registry, RegistryError};
+use citas_core::registry::{Channel, ChannelVerb, Registry, RegistryError};
 use citas_core::time::Clock as _;
 use semver::Version;
 use serde_json::json;
 
-use super::{Answer, InRegistry, Outcome, Report};
+use super::{Answer, InRegistry, Misuse, Outcome, Reason, Report};
 use crate::system::SystemClock;
 
 /// How long a version that was just published may take to be compiled.
 const COMPILING: Duration = Duration::from_mins(2);
 
-pub(super) async fn promote(country: CountryCode, version: Version, registry: &InRegistry) -> Outcome {
+pub(super) async fn promote(country: CountryCode, version: Version, reason: Reason, registry: &InRegistry) -> Outcome {
     let published = registry.open().await;
     let before = published.channel(country).await?;
     if let Some(channel) = before.as_ref().filter(|channel| channel.current == version) {
         registry.report.say(&format!("{country} {version} is in use already; nothing is changed"), &json!(channel));
         return Ok(Answer::Done);
     }
+    refuse_pinned(country, before.as_ref())?;
     if !published.versions(country).await?.contains(&version) {
         return Err(RegistryError::Absent { country, version }.into());
     }
     wait_for_native_code(&*published, country, &version).await?;
-    let previous = before.as_ref().map(|before| before.current.clone());
-    put_into_use(&*published, country, (version, previous), before, &registry.report).await
+    let channel = changed(before.as_ref(), ChannelVerb::Promote, version, reason)?;
+    put_into_use(&*published, country, before, &channel, &registry.report).await
 }
 
 /// Hosts that compile nothing would go on with the version before, and those that start meanwhile have none.
@@ -49,28 +50,68 @@ async fn wait_for_native_code(
     Ok(())
 }
 
-/// Leaves no version before the one that it goes back to: a second rollback would bring back what the first one was
-/// there to remove.
-pub(super) async fn rollback(country: CountryCode, registry: &InRegistry) -> Outcome {
+pub(super) async fn rollback(country: CountryCode, reason: Reason, registry: &InRegistry) -> Outcome {
     let published = registry.open().await;
     let before = published.channel(country).await?;
+    refuse_pinned(country, before.as_ref())?;
     let to = before.as_ref().and_then(|channel| channel.previous.clone());
     let to = to.ok_or_else(|| {
         format!("no version of {country} was in use before this one; name the one to use with `citas rules promote`")
     })?;
-    put_into_use(&*published, country, (to, None), before, &registry.report).await
+    let channel = changed(before.as_ref(), ChannelVerb::Rollback, to, reason)?;
+    put_into_use(&*published, country, before, &channel, &registry.report).await
+}
+
+pub(super) async fn pin(country: CountryCode, release: bool, reason: Reason, registry: &InRegistry) -> Outcome {
+    let published = registry.open().await;
+    let Some(before) = published.channel(country).await? else {
+        return Err(format!("no version of {country} is in use; promote one first").into());
+    };
+    let (verb, done) = if release { (ChannelVerb::Unpin, "released") } else { (ChannelVerb::Pin, "pinned") };
+    if before.pinned != release {
+        registry.report.say(&format!("{country} is {done} already; nothing is changed"), &json!(before));
+        return Ok(Answer::Done);
+    }
+    let channel = changed(Some(&before), verb, before.current.clone(), reason)?;
+    published.set_channel(country, Some(&before), &channel).await?;
+    registry.report.say(&format!("{country} is {done} at {}", channel.current), &json!(channel));
+    Ok(Answer::Done)
+}
+
+/// What is pinned stays as it is, and whoever would change it learns whom to ask.
+fn refuse_pinned(country: CountryCode, before: Option<&Channel>) -> Result<(), String> {
+    let Some(channel) = before.filter(|channel| channel.pinned) else { return Ok(()) };
+    let pinned = channel
+        .history
+        .last()
+        .map_or_else(String::new, |pinned| format!(" since {} by {} ({})", pinned.at, pinned.by, pinned.why));
+    Err(format!(
+        "{country} is pinned at {}{pinned}; `citas rules pin {country} --release` lets it change again",
+        channel.current
+    ))
+}
+
+fn changed(
+    before: Option<&Channel>,
+    verb: ChannelVerb,
+    version: Version,
+    Reason { why, by }: Reason,
+) -> Result<Channel, Misuse> {
+    if why.trim().is_empty() {
+        return Err(Misuse("--why is empty; say why, for whoever reads the history".into()));
+    }
+    let by = by.or_else(|| whoami::username().ok()).unwrap_or_else(|| "unknown".into());
+    Ok(Channel::after(before, verb, version, (SystemClock.now(), by, why)))
 }
 
 async fn put_into_use(
     published: &dyn Registry,
     country: CountryCode,
-    (current, previous): (Version, Option<Version>),
     before: Option<Channel>,
+    channel: &Channel,
     report: &Report,
 ) -> Outcome {
-    let sequence = before.as_ref().map_or(1, |before| before.sequence + 1);
-    let channel = Channel { current, previous, sequence, changed_at: SystemClock.now() };
-    published.set_channel(country, before.as_ref(), &channel).await?;
+    published.set_channel(country, before.as_ref(), channel).await?;
     let words = format!("{country} {} is to be in use; `citas rules status` says when it is", channel.current);
     report.say(&words, &json!(channel));
     Ok(Answer::Done)

@@ -3,6 +3,8 @@
 mod build;
 mod channel;
 mod check;
+mod history;
+mod keygen;
 mod publish;
 mod status;
 mod test;
@@ -19,8 +21,10 @@ use semver::Version;
 use serde_json::{Value, json};
 
 use self::build::build;
-use self::channel::{promote, rollback};
+use self::channel::{pin, promote, rollback};
 use self::check::check;
+use self::history::history;
+use self::keygen::keygen;
 use self::publish::publish;
 use self::status::status;
 use self::test::test;
@@ -59,11 +63,20 @@ pub enum Verb {
     Publish {
         #[command(flatten)]
         source: Source,
-        /// The revision of the sources, for the manifest
-        #[arg(long = "source", value_name = "REVISION")]
-        revision: Option<String>,
+        #[command(flatten)]
+        options: PublishOptions,
         #[command(flatten)]
         registry: InRegistry,
+    },
+    /// Make a key pair to sign a country's versions with
+    Keygen {
+        /// Whose
+        country: CountryCode,
+        /// Where the secret key goes; the public one goes beside it [default: <country>.key]
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        report: Report,
     },
     /// Put a published version into use
     Promote {
@@ -72,10 +85,33 @@ pub enum Verb {
         /// Which
         version: Version,
         #[command(flatten)]
+        reason: Reason,
+        #[command(flatten)]
         registry: InRegistry,
     },
     /// Put the version before into use again; after that there is none before it, so that twice is no way forward
     Rollback {
+        /// Whose
+        country: CountryCode,
+        #[command(flatten)]
+        reason: Reason,
+        #[command(flatten)]
+        registry: InRegistry,
+    },
+    /// Keep the version in use as it is: nobody promotes or rolls back before it is released
+    Pin {
+        /// Whose
+        country: CountryCode,
+        /// Let it change again
+        #[arg(long)]
+        release: bool,
+        #[command(flatten)]
+        reason: Reason,
+        #[command(flatten)]
+        registry: InRegistry,
+    },
+    /// Say who changed which version is in use, when and why, the last change first
+    History {
         /// Whose
         country: CountryCode,
         #[command(flatten)]
@@ -98,6 +134,26 @@ pub struct Source {
     /// Golden cases kept elsewhere [default: the folder's cases/; a component alone has none]
     #[arg(long, value_name = "DIR")]
     cases: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct PublishOptions {
+    /// The revision of the sources, for the manifest
+    #[arg(long = "source", value_name = "REVISION")]
+    revision: Option<String>,
+    /// Sign it with this secret key, as `citas rules keygen` made it
+    #[arg(long, env = "CITAS_SIGNING_KEY", value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Reason {
+    /// Why, for whoever reads the history
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+    /// Who does it [default: this machine's user]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
 }
 
 #[derive(Args)]
@@ -148,13 +204,20 @@ pub async fn run(verb: Verb) -> Outcome {
         Verb::Build { folder, output, report } => report.explained(build(&folder, output, &report)),
         Verb::Check { source, report } => report.explained(check(&source, &report)),
         Verb::Test { source, report } => report.explained(test(&source, &report)),
-        Verb::Publish { source, revision, registry } => {
-            registry.report.explained(publish(&source, revision, &registry).await)
+        Verb::Publish { source, options, registry } => {
+            registry.report.explained(publish(&source, options, &registry).await)
         }
-        Verb::Promote { country, version, registry } => {
-            registry.report.explained(promote(country, version, &registry).await)
+        Verb::Keygen { country, output, report } => report.explained(keygen(country, output, &report)),
+        Verb::Promote { country, version, reason, registry } => {
+            registry.report.explained(promote(country, version, reason, &registry).await)
         }
-        Verb::Rollback { country, registry } => registry.report.explained(rollback(country, &registry).await),
+        Verb::Rollback { country, reason, registry } => {
+            registry.report.explained(rollback(country, reason, &registry).await)
+        }
+        Verb::Pin { country, release, reason, registry } => {
+            registry.report.explained(pin(country, release, reason, &registry).await)
+        }
+        Verb::History { country, registry } => registry.report.explained(history(country, &registry).await),
         Verb::Status { country, registry } => registry.report.explained(status(country, &registry).await),
     }
 }

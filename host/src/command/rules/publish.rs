@@ -1,12 +1,15 @@
 //! `citas rules publish`: a version into the registry.
 
+use citas_core::appointment::CountryCode;
 use citas_core::cases;
-use citas_core::registry::{Artifact, Manifest};
+use citas_core::registry::{Artifact, Manifest, Registry, digest};
 use citas_core::rules::CONTRACT;
 use citas_core::time::Clock as _;
+use semver::Version;
 use serde_json::json;
 
-use super::{Answer, InRegistry, Outcome, Source};
+use super::keygen::sign;
+use super::{Answer, InRegistry, Outcome, PublishOptions, Source};
 use crate::rules::WasmEngine;
 use crate::system::SystemClock;
 
@@ -14,7 +17,7 @@ use crate::system::SystemClock;
 const NO_CASES: &str = "there is no golden case, so no host could tell whether this version answers as its team means it \
                         to; write at least one into the country's cases/, or name a folder that has some with --cases";
 
-pub(super) async fn publish(source: &Source, revision: Option<String>, registry: &InRegistry) -> Outcome {
+pub(super) async fn publish(source: &Source, options: PublishOptions, registry: &InRegistry) -> Outcome {
     let cases = source.cases()?;
     if cases::read(&cases)?.is_empty() {
         return Err(NO_CASES.into());
@@ -25,14 +28,36 @@ pub(super) async fn publish(source: &Source, revision: Option<String>, registry:
         country: rules.country,
         version: rules.id.version.parse()?,
         digest: rules.id.digest.clone(),
+        cases_digest: digest(cases.as_bytes()),
         contract: CONTRACT.into(),
-        source: revision,
+        source: options.revision,
         published_at: SystemClock.now(),
     };
     let (country, version) = (manifest.country, manifest.version.clone());
+    let published = registry.open().await;
+    refuse_lower(&*published, country, &version).await?;
     let value = json!(manifest);
-    registry.open().await.publish(&Artifact { manifest, component, cases }).await?;
-    let words = format!("{country} {version} is published; `citas rules promote {country} {version}` puts it into use");
+    let signature = options.key.map(|key| sign(&manifest, &key)).transpose()?;
+    let signed = if signature.is_some() { "signed and published" } else { "published, unsigned" };
+    published.publish(&Artifact { manifest, component, cases, signature }).await?;
+    let words = format!("{country} {version} is {signed}; `citas rules promote {country} {version}` puts it into use");
     registry.report.say(&words, &value);
     Ok(Answer::Done)
+}
+
+/// Versions only rise, so that what is published later is what is meant to be used later. The version itself, once there,
+/// is the registry's to refuse.
+async fn refuse_lower(
+    published: &dyn Registry,
+    country: CountryCode,
+    version: &Version,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let highest = published.versions(country).await?.pop();
+    match highest.filter(|highest| highest > version) {
+        Some(highest) => Err(format!(
+            "version {version} of {country} is not above {highest}, which is published; publish it under a higher version"
+        )
+        .into()),
+        None => Ok(()),
+    }
 }

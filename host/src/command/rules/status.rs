@@ -45,7 +45,10 @@ fn line(country: CountryCode, channel: Option<&Channel>, versions: &[Version]) -
         || "none to be in use".into(),
         |channel| {
             let before = channel.previous.as_ref().map_or_else(String::new, |version| format!(", before it {version}"));
-            format!("{} to be in use since {}{before}", channel.current, channel.changed_at)
+            let pinned = if channel.pinned { ", pinned" } else { "" };
+            let whose =
+                channel.history.last().map_or_else(String::new, |last| format!(", by {}: {}", last.by, last.why));
+            format!("{} to be in use since {}{before}{pinned}{whose}", channel.current, channel.changed_at)
         },
     );
     format!("{country}: {used}; published: {published}")
