@@ -41,10 +41,10 @@ deploy mail-from *parameters:
 deploy-country country:
     sam deploy --template-file countries/country.yaml --stack-name citas-{{country}} --parameter-overrides Country={{country}}
 
-# put a country's rules into use on AWS; `registry` is what `deploy` printed: `just release pe 1.0.0 s3://…`
-release country version registry:
+# put a country's rules into use on AWS; `registry` is what `deploy` printed: `just release pe 1.0.0 s3://… "a holiday"`
+release country version registry why:
     cargo run --quiet --features aws -- rules publish countries/{{country}} --registry {{registry}}
-    cargo run --quiet --features aws -- rules promote {{country}} {{version}} --registry {{registry}}
+    cargo run --quiet --features aws -- rules promote {{country}} {{version}} --registry {{registry}} --why "{{why}}"
 
 # all that CI does
 ci:

@@ -131,3 +131,61 @@ fn a_no_is_in_json_for_whoever_asked_for_json() {
         assert!(!answer["why"].as_str().unwrap().is_empty());
     }
 }
+
+#[tokio::test]
+async fn the_history_says_who_did_what_and_why_the_last_first() {
+    let data = published(&["1.0.0", "1.1.0"]).await;
+    for version in ["1.0.0", "1.1.0"] {
+        let done = rules(data.path(), &["promote", "pe", version, "--why", "a holiday", "--by", "ana"]);
+        assert_eq!(done.status.code(), Some(0));
+    }
+    rules(data.path(), &["rollback", "pe", "--why", "it was another day", "--by", "luis"]);
+    let history: Value = serde_json::from_slice(&rules(data.path(), &["history", "pe", "--json"]).stdout).unwrap();
+    let told = |change: &Value| ["verb", "version", "by", "why"].map(|name| change[name].as_str().unwrap().to_owned());
+    let told: Vec<_> = history.as_array().unwrap().iter().map(told).collect();
+    assert_eq!(
+        told,
+        [
+            ["rollback", "1.0.0", "luis", "it was another day"],
+            ["promote", "1.1.0", "ana", "a holiday"],
+            ["promote", "1.0.0", "ana", "a holiday"],
+        ]
+    );
+    let status = said(&rules(data.path(), &["status", "pe"]));
+    assert!(status.contains("by luis: it was another day"), "{status}");
+    let words = said(&rules(data.path(), &["history", "pe"]));
+    assert!(words.lines().next().unwrap().contains("by luis: it was another day"), "{words}");
+}
+
+#[tokio::test]
+async fn what_is_pinned_changes_once_it_is_released() {
+    let data = published(&["1.0.0", "1.1.0"]).await;
+    let code = |arguments: &[&str]| rules(data.path(), arguments).status.code();
+    assert_eq!(code(&["pin", "pe", "--why", "too early"]), Some(1));
+    for version in ["1.0.0", "1.1.0"] {
+        assert_eq!(code(&["promote", "pe", version, "--why", "a test"]), Some(0));
+    }
+    assert_eq!(code(&["pin", "pe", "--why", "election day", "--by", "ana"]), Some(0));
+    let pinned = channel(data.path()).await;
+    for arguments in [&["promote", "pe", "1.0.0", "--why", "a test"][..], &["rollback", "pe", "--why", "a test"]] {
+        let refused = rules(data.path(), arguments);
+        assert_eq!(refused.status.code(), Some(1));
+        let told = said(&refused);
+        assert!(told.contains("by ana (election day)") && told.contains("pin pe --release"), "{told}");
+        assert_eq!(channel(data.path()).await, pinned);
+    }
+    assert!(said(&rules(data.path(), &["status", "pe"])).contains("pinned"));
+    assert_eq!(code(&["pin", "pe", "--release", "--why", "it is over"]), Some(0));
+    assert_eq!(code(&["rollback", "pe", "--why", "a test"]), Some(0));
+    assert_eq!(channel(data.path()).await.unwrap().current.to_string(), "1.0.0");
+}
+
+#[tokio::test]
+async fn nothing_is_changed_without_a_reason() {
+    let data = published(&["1.0.0"]).await;
+    for why in [&[][..], &["--why", " "]] {
+        let arguments = [&["promote", "pe", "1.0.0"], why].concat();
+        assert_eq!(rules(data.path(), &arguments).status.code(), Some(2));
+        assert_eq!(channel(data.path()).await, None);
+    }
+}

@@ -252,6 +252,17 @@ def test_a_new_version_comes_into_force_while_everything_runs(cloud, tmp_path):
     eventually("the rules before are in force again", lambda: not refused())
 
 
+def test_what_nobody_signed_is_not_compiled(cloud):
+    s3, bucket = cloud.client("s3"), cloud.outputs["Registry"].removeprefix("s3://")
+    # What was published of 1.0.0, as a version of its own without a signature.
+    for name in ["rules.wasm", "cases.json", "manifest.json"]:
+        content = s3.get_object(Bucket=bucket, Key=f"pe/versions/1.0.0/{name}")["Body"].read()
+        if name == "manifest.json":
+            content = json.dumps(json.loads(content) | {"version": "0.0.1"}).encode()
+        s3.put_object(Bucket=bucket, Key=f"pe/versions/0.0.1/{name}", Body=content)
+    eventually("it is refused", lambda: any("it is not signed" in line for line in cloud.function_logs()))
+
+
 def test_a_third_country_is_its_own_stack_and_a_component(cloud):
     def platform():
         return cloud.client("cloudformation").describe_stacks(StackName=PLATFORM)["Stacks"][0].get("LastUpdatedTime")

@@ -195,7 +195,11 @@ ENVIRONMENT = {
         "CITAS_MAIL_FROM": "Citas <citas@example.com>",
         "CITAS_CONFIGURATION_SET": "{Mail}",
     },
-    "Precompile": {"CITAS_LOG": "info", "CITAS_REGISTRY": "s3://citas-registry-123456789012-us-east-1"},
+    "Precompile": {
+        "CITAS_LOG": "info",
+        "CITAS_REGISTRY": "s3://citas-registry-123456789012-us-east-1",
+        "CITAS_TRUSTED_KEYS": "",
+    },
 }
 
 
