@@ -26,6 +26,7 @@ mod registry_contract;
 mod registry_folder;
 mod registry_s3;
 mod rules_command;
+mod rules_new;
 mod signing;
 mod support;
 mod swap;

@@ -11,6 +11,7 @@ mod folder;
 pub mod limits;
 mod loaded;
 mod native;
+mod new_country;
 mod wit;
 
 #[cfg(test)]
@@ -18,3 +19,4 @@ mod tests;
 
 pub use engine::{NoEngine, WasmEngine};
 pub use folder::{BuildError, CasesError, CountryFolder, FolderError, cases_in};
+pub use new_country::{NotBegun, begin};

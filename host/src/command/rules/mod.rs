@@ -5,6 +5,7 @@ mod channel;
 mod check;
 mod history;
 mod keygen;
+mod new;
 mod publish;
 mod status;
 mod test;
@@ -25,6 +26,7 @@ use self::channel::{pin, promote, rollback};
 use self::check::check;
 use self::history::history;
 use self::keygen::keygen;
+use self::new::new;
 use self::publish::publish;
 use self::status::status;
 use self::test::test;
@@ -35,6 +37,22 @@ use crate::wiring;
 
 #[derive(Subcommand)]
 pub enum Verb {
+    /// Begin a country: a folder that builds, passes its cases and books, to be made its team's own
+    New {
+        /// Its ISO 3166-1 alpha-2 code, in lower case
+        country: CountryCode,
+        /// The language of its sources
+        #[arg(long, value_enum, default_value = "rust")]
+        lang: Language,
+        /// The zone that most of its people live in, by its IANA name
+        #[arg(long, default_value = "Etc/UTC")]
+        zone: String,
+        /// The folder of the countries' sources
+        #[arg(long, default_value = "countries", value_name = "DIR")]
+        countries: PathBuf,
+        #[command(flatten)]
+        report: Report,
+    },
     /// Build a country's folder into a component
     Build {
         /// The folder with the country's rules.toml
@@ -126,6 +144,12 @@ pub enum Verb {
     },
 }
 
+/// The languages that a country can begin in.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Language {
+    Rust,
+}
+
 #[derive(Args)]
 pub struct Source {
     /// A country's folder, or a component
@@ -201,6 +225,9 @@ impl InRegistry {
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(verb: Verb) -> Outcome {
     match verb {
+        Verb::New { country, lang: Language::Rust, zone, countries, report } => {
+            report.explained(new(country, &zone, &countries, &report))
+        }
         Verb::Build { folder, output, report } => report.explained(build(&folder, output, &report)),
         Verb::Check { source, report } => report.explained(check(&source, &report)),
         Verb::Test { source, report } => report.explained(test(&source, &report)),

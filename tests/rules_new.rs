@@ -1,0 +1,79 @@
+//! A country that `citas rules new` begins: it builds, passes its own cases and books, before anybody has changed a line.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use citas::rules::CountryFolder;
+use citas_core::cases;
+use citas_core::loaded::LoadedRules;
+
+use crate::support::components::{engine, root};
+use crate::support::process::run;
+
+/// A workspace with the kit and no country.
+fn workspace() -> (tempfile::TempDir, PathBuf) {
+    let there = tempfile::tempdir().unwrap();
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members = manifest.lines().find(|line| line.starts_with("members = ")).unwrap();
+    let alone = manifest.replace(members, "members = [\"countries/kit\"]");
+    // Profiles name packages that are not there.
+    let alone = alone.split("[profile.").next().unwrap();
+    fs::write(there.path().join("Cargo.toml"), alone).unwrap();
+    for file in ["Cargo.lock", "rust-toolchain.toml"] {
+        fs::copy(root().join(file), there.path().join(file)).unwrap();
+    }
+    for folder in ["wit", "countries/kit"] {
+        copy(&root().join(folder), &there.path().join(folder));
+    }
+    let countries = there.path().join("countries");
+    (there, countries)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_new_country_builds_passes_its_cases_and_books() {
+    let (_kept, countries) = workspace();
+    let at = countries.to_str().unwrap();
+    run(&["rules", "new", "co", "--zone", "America/Bogota", "--countries", at]).expect(0);
+
+    let folder = CountryFolder::open(&countries.join("co")).unwrap();
+    let component = folder.build(&[]).unwrap();
+    let rules = LoadedRules::load(engine(), &component, 1).unwrap();
+    assert_eq!((rules.country.as_str(), &rules.descriptor.zones[..]), ("co", &["America/Bogota".to_owned()][..]));
+    let cases = cases::read(&folder.cases().unwrap()).unwrap();
+    assert_eq!(cases.len(), 4);
+    let failures: Vec<_> = cases::run(&rules, &cases).into_iter().filter_map(|outcome| outcome.failure).collect();
+    assert!(failures.is_empty(), "{failures:?}");
+
+    // What is there stays as it is.
+    let before = fs::read_to_string(countries.join("co/src/lib.rs")).unwrap();
+    let manifest = fs::read_to_string(countries.parent().unwrap().join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("\"countries/co\""), "{manifest}");
+    let again = run(&["rules", "new", "co", "--countries", at]).expect(1);
+    assert!(again.err.contains("is there already"), "{}", again.err);
+    assert_eq!(fs::read_to_string(countries.join("co/src/lib.rs")).unwrap(), before);
+    assert_eq!(fs::read_to_string(countries.parent().unwrap().join("Cargo.toml")).unwrap(), manifest);
+}
+
+#[test]
+fn a_country_that_cannot_begin_leaves_nothing() {
+    let there = tempfile::tempdir().unwrap();
+    let at = there.path().to_str().unwrap();
+    let told = run(&["rules", "new", "co", "--countries", at]).expect(1);
+    assert!(told.err.contains("has no kit/"), "{}", told.err);
+    let told = run(&["rules", "new", "co", "--zone", "America/Macondo", "--countries", at]).expect(1);
+    assert!(told.err.contains("there is no zone `America/Macondo`"), "{}", told.err);
+    assert_eq!(fs::read_dir(there.path()).unwrap().count(), 0);
+}
