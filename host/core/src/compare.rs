@@ -30,9 +30,7 @@ impl Change {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooLow {
     /// Clients must change, and the number does not say so.
-    #[error(
-        "{now} breaks clients of {before}; a breaking change needs a new major version, {needed} or above: {words}"
-    )]
+    #[error("{now} would break clients of {before}; a breaking change needs a new major version: {needed} or above")]
     Breaking {
         /// The version that clients know.
         before: Version,
@@ -40,8 +38,6 @@ pub enum TooLow {
         now: Version,
         /// The lowest that would do.
         needed: Version,
-        /// What breaks.
-        words: String,
     },
     /// Clients will notice, and the number is none that comes after.
     #[error("clients would notice what {now} changes, and it does not come after {before}; raise the version")]
@@ -84,10 +80,9 @@ pub fn events(before: &BTreeSet<String>, now: &BTreeSet<String>) -> Vec<Change> 
 pub fn version_says_so(before: &Version, now: &Version, changes: &[Change]) -> Result<(), TooLow> {
     let (before, now) = (before.clone(), now.clone());
     let needed = next_major(&before);
-    let breaking: Vec<&str> =
-        changes.iter().filter(|change| change.breaking).map(|change| change.words.as_str()).collect();
-    if !breaking.is_empty() && (now.major, now.minor) < (needed.major, needed.minor) {
-        return Err(TooLow::Breaking { before, now, needed, words: breaking.join("; ") });
+    let breaking = changes.iter().any(|change| change.breaking);
+    if breaking && (now.major, now.minor) < (needed.major, needed.minor) {
+        return Err(TooLow::Breaking { before, now, needed });
     }
     if !changes.is_empty() && now <= before {
         return Err(TooLow::NotHigher { before, now });
@@ -283,7 +278,7 @@ mod tests {
         }
         for (before, now) in [("1.4.2", "1.5.0"), ("0.1.3", "0.1.4"), ("2.0.0", "1.0.0")] {
             let why = judged(before, now, true).unwrap_err();
-            assert!(why.contains("needs a new major version") && why.contains("`Etc/UTC` is gone"), "{why}");
+            assert!(why.contains("needs a new major version"), "{why}");
         }
         assert_eq!(judged("1.0.0", "1.0.1", false), Ok(()));
         assert!(judged("1.0.0", "1.0.0", false).unwrap_err().contains("raise the version"));

@@ -6,6 +6,7 @@ use citas_core::rules::CONTRACT;
 use citas_core::time::Clock as _;
 use serde_json::json;
 
+use super::compared::refuse_too_low;
 use super::{Answer, InRegistry, Outcome, Source};
 use crate::rules::WasmEngine;
 use crate::system::SystemClock;
@@ -21,6 +22,7 @@ pub(super) async fn publish(source: &Source, revision: Option<String>, registry:
     }
     let component = source.component()?;
     let rules = citas_core::swap::admit(&WasmEngine::new()?, &component, &cases, 1, SystemClock.now())?;
+    refuse_too_low(registry, &rules, &cases).await?;
     let manifest = Manifest {
         country: rules.country,
         version: rules.id.version.parse()?,
