@@ -39,6 +39,7 @@ pub(super) async fn compared(
             changes.extend(compare::events(&cases::events(&before, &old), &cases::events(rules, &new)));
         }
     }
+    changes.sort_by_key(|change| !change.breaking);
     let too_low = compare::version_says_so(&with, &rules.id.version.parse()?, &changes).err();
     Ok(Some(Compared { with, changes, too_low }))
 }
