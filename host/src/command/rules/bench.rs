@@ -15,8 +15,8 @@ use crate::rules::{Meter, Metered};
 /// How long the cases are run again and again.
 const MEASURED: Duration = Duration::from_secs(2);
 
-const NO_CASES: &str = "there is no golden case, so there is no call to measure; write one into the country's cases/, or name a folder \
-                        that has some with --cases";
+const NO_CASES: &str = "there is no golden case, so there is no call to measure; write one into the country's cases/, or \
+                        name a folder that has some with --cases";
 
 /// What the calls of one function took.
 struct Measured {
