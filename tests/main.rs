@@ -25,6 +25,7 @@ mod races_http;
 mod registry_contract;
 mod registry_folder;
 mod registry_s3;
+mod rules_check;
 mod rules_command;
 mod rules_new;
 mod signing;

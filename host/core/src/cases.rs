@@ -1,9 +1,10 @@
 //! Golden cases: what a country's team says its rules answer, run against the rules themselves.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Display};
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
@@ -34,8 +35,29 @@ pub struct Case {
 pub struct Outcome {
     /// The case's name.
     pub name: String,
-    /// Nothing when it passed; else what was expected and what came.
-    pub failure: Option<String>,
+    /// Nothing when it passed.
+    pub failure: Option<Failure>,
+}
+
+/// Why a case did not pass. Displayed, it is one line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    why: String,
+    /// What was expected and what came, each as `expect` has it and without what the case leaves free; none where it did not
+    /// come to an answer.
+    pub compared: Option<(Json, Json)>,
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self { why, compared: None }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.why)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -86,7 +108,7 @@ struct Expect {
     present: Option<Map<String, Json>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Said {
     path: String,
@@ -108,11 +130,29 @@ pub fn read(cases: &str) -> Result<Vec<Case>, serde_json::Error> {
 /// Runs cases against rules.
 #[must_use]
 pub fn run(rules: &LoadedRules, cases: &[Case]) -> Vec<Outcome> {
-    let outcome = |case: &Case| Outcome { name: case.name.clone(), failure: check(rules, case).err() };
-    cases.iter().map(outcome).collect()
+    cases.iter().map(|case| case.run(rules)).collect()
 }
 
-fn check(rules: &LoadedRules, case: &Case) -> Result<(), String> {
+/// The events of the plans that come of these cases: what can be known of a country's events without asking its team.
+#[must_use]
+pub fn events(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
+    let plan = |case: &Case| match case {
+        Case { book: Some(request), .. } => book(rules, request, case.now, case.role).ok()?.ok(),
+        Case { act: Some(asked), .. } => act(rules, asked, case.now, case.role).ok()?.ok(),
+        _ => None,
+    };
+    cases.iter().filter_map(plan).flat_map(|plan| plan.events).collect()
+}
+
+impl Case {
+    /// Runs it against rules.
+    #[must_use]
+    pub fn run(&self, rules: &LoadedRules) -> Outcome {
+        Outcome { name: self.name.clone(), failure: check(rules, self).err() }
+    }
+}
+
+fn check(rules: &LoadedRules, case: &Case) -> Result<(), Failure> {
     match case {
         Case { book: Some(request), act: None, offers: None, notices: None, present: None, .. } => {
             verdict(&case.expect, book(rules, request, case.now, case.role)?)
@@ -124,7 +164,8 @@ fn check(rules: &LoadedRules, case: &Case) -> Result<(), String> {
             let context = rules.context(case.now, case.role);
             let found = rules.rules().offers(&context, &leaves(&asked.place)?, &asked.openings).map_err(said)?;
             let found: Vec<Json> = found.unwrap_or_default().iter().map(offer_json).collect();
-            equal("offers", case.expect.offers.as_ref().unwrap_or(&Json::Null), &Json::from(found))
+            let expected = case.expect.offers.clone().unwrap_or_default();
+            compared("offers", &expected, &Json::from(found))
         }
         Case { book: None, act: None, offers: None, notices: Some(asked), present: None, .. } => {
             let current = current(rules, &asked.current, case.role)?;
@@ -134,9 +175,10 @@ fn check(rules: &LoadedRules, case: &Case) -> Result<(), String> {
         Case { book: None, act: None, offers: None, notices: None, present: Some(asked), .. } => {
             let current = current(rules, &asked.current, case.role)?;
             let found = rules.rules().present(&[&current]).map_err(said)?.pop().unwrap_or_default();
-            members("present", case.expect.present.as_ref().unwrap_or(&Map::new()), &nest(&found))
+            let expected = Json::from(case.expect.present.clone().unwrap_or_default());
+            compared("present", &expected, &nest(&found).into())
         }
-        _ => Err("a case has exactly one of book, act, offers, notices, present".into()),
+        _ => Err("a case has exactly one of book, act, offers, notices, present".to_owned().into()),
     }
 }
 
@@ -197,34 +239,81 @@ fn told(violations: &[Violation]) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-fn verdict(expect: &Expect, verdict: Verdict) -> Result<(), String> {
+fn verdict(expect: &Expect, verdict: Verdict) -> Result<(), Failure> {
     match (expect, verdict) {
         (Expect { violations: Some(expected), .. }, Err(violations)) => {
-            let found: BTreeSet<Said> =
-                violations.iter().map(|said| Said { path: said.path.clone(), code: said.code.clone() }).collect();
+            let found = codes(&violations);
             if *expected == found {
                 return Ok(());
             }
-            let expected: Vec<String> =
-                expected.iter().map(|said| format!("{} at `{}`", said.code, said.path)).collect();
-            Err(format!("expected {}; came {}", expected.join(", "), told(&violations)))
+            let listed: Vec<String> = expected.iter().map(|said| format!("{} at `{}`", said.code, said.path)).collect();
+            let why = format!("expected {}; came {}", listed.join(", "), told(&violations));
+            Err(failure(why, json!({ "violations": expected }), json!({ "violations": found })))
         }
-        (Expect { plan: Some(expected), .. }, Ok(plan)) => members("plan", expected, &plan_json(&plan)),
-        (Expect { violations: Some(_), .. }, Ok(_)) => Err("expected violations; came a plan".into()),
-        (_, Err(violations)) => Err(format!("expected a plan; came {}", told(&violations))),
-        _ => Err("`expect` has neither violations nor a plan".into()),
+        (Expect { plan: Some(expected), .. }, Ok(plan)) => {
+            compared("plan", &expected.clone().into(), &plan_json(&plan).into())
+        }
+        (Expect { violations: Some(expected), .. }, Ok(plan)) => Err(failure(
+            "expected violations; came a plan".into(),
+            json!({ "violations": expected }),
+            json!({ "plan": plan_json(&plan) }),
+        )),
+        (_, Err(violations)) => Err(failure(
+            format!("expected a plan; came {}", told(&violations)),
+            json!({ "plan": expect.plan }),
+            json!({ "violations": codes(&violations) }),
+        )),
+        _ => Err("`expect` has neither violations nor a plan".to_owned().into()),
     }
 }
 
-fn notices(expected: &[Map<String, Json>], found: &[Notice]) -> Result<(), String> {
-    if expected.len() != found.len() {
-        return Err(format!("expected {} notices; came {}", expected.len(), found.len()));
-    }
+fn codes(violations: &[Violation]) -> BTreeSet<Said> {
+    violations.iter().map(|said| Said { path: said.path.clone(), code: said.code.clone() }).collect()
+}
+
+fn notices(expected: &[Map<String, Json>], found: &[Notice]) -> Result<(), Failure> {
     let as_json = |notice: &Notice| match json!(notice) {
         Json::Object(members) => members,
         _ => Map::new(),
     };
-    expected.iter().zip(found).try_for_each(|(expected, found)| members("notice", expected, &as_json(found)))
+    let found: Vec<Map<String, Json>> = found.iter().map(as_json).collect();
+    let counted = if expected.len() == found.len() {
+        expected.iter().zip(&found).try_for_each(|(expected, found)| members("notice", expected, found))
+    } else {
+        Err(format!("expected {} notices; came {}", expected.len(), found.len()))
+    };
+    counted.map_err(|why| {
+        let named = found.iter().enumerate().map(|(place, found)| match expected.get(place) {
+            Some(expected) => named_members(expected, found),
+            None => found.clone(),
+        });
+        let found: Vec<Map<String, Json>> = named.collect();
+        failure(why, json!({ "notices": expected }), json!({ "notices": found }))
+    })
+}
+
+/// Whether what came has every member that is named, and both where it does not.
+fn compared(what: &str, expected: &Json, found: &Json) -> Result<(), Failure> {
+    equal(what, expected, found)
+        .map_err(|why| failure(why, json!({ what: expected }), json!({ what: named(expected, found) })))
+}
+
+fn failure(why: String, expected: Json, found: Json) -> Failure {
+    Failure { why, compared: Some((expected, found)) }
+}
+
+/// Of what came, what the case names.
+fn named(expected: &Json, found: &Json) -> Json {
+    match (expected, found) {
+        (Json::Object(expected), Json::Object(found)) => named_members(expected, found).into(),
+        _ => found.clone(),
+    }
+}
+
+fn named_members(expected: &Map<String, Json>, found: &Map<String, Json>) -> Map<String, Json> {
+    let member =
+        |(name, expected): (&String, &Json)| (name.clone(), named(expected, found.get(name).unwrap_or(&Json::Null)));
+    expected.iter().map(member).collect()
 }
 
 /// Every member that is named, all the way down.

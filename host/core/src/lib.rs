@@ -5,6 +5,7 @@
 //! - [`appointment`], [`event`], [`json`]: what is stored and spoken of
 //! - [`rules`], [`ledger`], [`registry`], [`publisher`], [`mailer`], [`time`]: the ports, with what each adapter MUST do
 //! - [`loaded`], [`catalogue`], [`swap`], [`cases`]: a country's rules, in force and on the way there
+//! - [`compare`]: what clients will notice of a new version
 //! - [`follow`], [`on_demand`], [`precompile`]: from the registry to there
 //! - [`views`]: what was shown of an appointment
 //! - [`booking`], [`relay`], [`notifier`]: the use cases
@@ -16,6 +17,7 @@ pub mod appointment;
 pub mod booking;
 pub mod cases;
 pub mod catalogue;
+pub mod compare;
 pub mod event;
 pub mod follow;
 mod idempotency;

@@ -12,6 +12,9 @@ use crate::appointment::{Appointment, Field, Phase, Slot};
 /// Version of the contract that this host speaks.
 pub const CONTRACT: &str = "1.0.0";
 
+/// The first version of this host that spoke [`CONTRACT`]: no lower one runs rules that keep it.
+pub const LOWEST_HOST: &str = "0.1.0";
+
 /// Most claims that one plan may make: a reschedule's old and new ones fit one transaction of DynamoDB.
 pub const MOST_CLAIMS: usize = 40;
 

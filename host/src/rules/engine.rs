@@ -12,6 +12,7 @@ use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, 
 
 use super::limits::{COMPONENT_BYTES, KEPT_RESIDENT_BYTES, MEMORY_BYTES, POOL_SLOTS, STACK_BYTES, TABLE_ENTRIES, TICK};
 use super::loaded::WasmRules;
+use super::meter::Meter;
 use super::native;
 
 /// The eight bytes that every component starts with.
@@ -36,6 +37,7 @@ pub enum NoEngine {
 pub struct WasmEngine {
     engine: Engine,
     name: String,
+    meter: Option<Arc<Meter>>,
 }
 
 impl WasmEngine {
@@ -58,12 +60,20 @@ impl WasmEngine {
         Self::with(&settings)
     }
 
+    /// The same, that notes what each call takes.
+    ///
+    /// # Errors
+    /// When this machine cannot run WebAssembly.
+    pub fn metered(meter: Arc<Meter>) -> Result<Self, NoEngine> {
+        Ok(Self { meter: Some(meter), ..Self::new()? })
+    }
+
     fn with(settings: &Config) -> Result<Self, NoEngine> {
         let engine = pooled(settings.clone()).or_else(|_| on_demand(settings));
         let engine = engine.map_err(|cause| NoEngine::Unsupported(first_line(&cause)))?;
         let clock = engine.weak();
         thread::Builder::new().name("rules-clock".into()).spawn(move || tick(&clock))?;
-        Ok(Self { engine, name: native::name() })
+        Ok(Self { engine, name: native::name(), meter: None })
     }
 
     #[cfg(test)]
@@ -77,12 +87,12 @@ impl port::Engine for WasmEngine {
         look_at_header(bytes)?;
         let component = compiled(&self.engine, bytes)?;
         refuse_imports(&self.engine, &component)?;
-        Ok(Arc::new(WasmRules::link(&self.engine, &component)?))
+        Ok(Arc::new(WasmRules::link(&self.engine, &component, self.meter.clone())?))
     }
 
     fn load_native(&self, code: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
         let component = native::load(&self.engine, code)?;
-        Ok(Arc::new(WasmRules::link(&self.engine, &component)?))
+        Ok(Arc::new(WasmRules::link(&self.engine, &component, self.meter.clone())?))
     }
 
     fn name(&self) -> &str {

@@ -67,6 +67,13 @@ pub(super) struct Limiter {
     memory: usize,
 }
 
+impl Limiter {
+    /// What the instance has, in bytes. Memories never shrink, so it is the most that it had.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
+}
+
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let memory = self.memory.saturating_add(desired.saturating_sub(current));

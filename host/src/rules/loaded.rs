@@ -1,5 +1,8 @@
 //! One loaded component and the calls to it, each in an instance of its own.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use citas_core::appointment::{Appointment, Field, Slot};
 use citas_core::rules::{CONTRACT, Context, Descriptor, Fault, Notice, Offer, Refusal, Rules, Verdict};
 use wasmtime::component::{
@@ -9,6 +12,7 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 
 use super::engine::first_line;
 use super::limits::{ANSWER_BYTES, FUEL, INPUT_BYTES, Limiter, OverLimit, TICKS};
+use super::meter::{Meter, Metered};
 use super::{convert, wit};
 
 type BookInput<'a> = (&'a wit::Context, &'a [wit::Field]);
@@ -26,17 +30,25 @@ type NoticesAnswer = (Vec<wit::Notice>,);
 /// A component, linked, with the places of its functions.
 pub(super) struct WasmRules {
     component: InstancePre<Limiter>,
-    describe: ComponentExportIndex,
-    book: ComponentExportIndex,
-    act: ComponentExportIndex,
-    present: ComponentExportIndex,
-    offers: Option<ComponentExportIndex>,
-    notices: Option<ComponentExportIndex>,
+    meter: Option<Arc<Meter>>,
+    describe: Function,
+    book: Function,
+    act: Function,
+    present: Function,
+    offers: Option<Function>,
+    notices: Option<Function>,
+}
+
+/// A function of a component.
+struct Function {
+    name: &'static str,
+    place: ComponentExportIndex,
 }
 
 impl WasmRules {
-    /// Finds the functions and checks their types on a first instance, which shows that there can be one.
-    pub(super) fn link(engine: &Engine, component: &Component) -> Result<Self, Refusal> {
+    /// Finds the functions and checks their types on a first instance, which shows that there can be one. Calls are noted
+    /// where there is a meter.
+    pub(super) fn link(engine: &Engine, component: &Component, meter: Option<Arc<Meter>>) -> Result<Self, Refusal> {
         let linked = Linker::new(engine)
             .instantiate_pre(component)
             .map_err(|cause| Refusal::NotAComponent(first_line(&cause)))?;
@@ -56,18 +68,42 @@ impl WasmRules {
             Some(mut notices) => Some(notices.function::<NoticesInput, NoticesAnswer>("notices")?),
             None => None,
         };
-        Ok(Self { component: linked, describe, book, act, present, offers, notices })
+        Ok(Self { component: linked, meter, describe, book, act, present, offers, notices })
     }
 
-    fn call<Input, Answer>(&self, function: &ComponentExportIndex, input: Input) -> Result<Answer, Fault>
+    fn call<Input, Answer>(&self, function: &Function, input: Input) -> Result<Answer, Fault>
     where
         Input: ComponentNamedList + Lower,
         Answer: ComponentNamedList + Lift,
     {
+        let Some(meter) = &self.meter else {
+            return self.call_in(&mut store(self.component.engine()), function, input);
+        };
+        let started = Instant::now();
         let mut store = store(self.component.engine());
-        let instance = self.component.instantiate(&mut store).map_err(|cause| fault(&cause))?;
-        let function = instance.get_typed_func::<Input, Answer>(&mut store, function).map_err(|cause| fault(&cause))?;
-        function.call(&mut store, input).map_err(|cause| fault(&cause))
+        let answer = self.call_in(&mut store, function, input);
+        let fuel = FUEL - store.get_fuel().expect("the engine consumes fuel");
+        let memory = store.data().memory();
+        // The instance's end is part of the call.
+        drop(store);
+        meter.note(Metered { function: function.name, fuel, memory, time: started.elapsed() });
+        answer
+    }
+
+    fn call_in<Input, Answer>(
+        &self,
+        store: &mut Store<Limiter>,
+        function: &Function,
+        input: Input,
+    ) -> Result<Answer, Fault>
+    where
+        Input: ComponentNamedList + Lower,
+        Answer: ComponentNamedList + Lift,
+    {
+        let instance = self.component.instantiate(&mut *store).map_err(|cause| fault(&cause))?;
+        let function =
+            instance.get_typed_func::<Input, Answer>(&mut *store, function.place).map_err(|cause| fault(&cause))?;
+        function.call(store, input).map_err(|cause| fault(&cause))
     }
 
     fn present_batch(&self, batch: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
@@ -153,7 +189,7 @@ impl<'a> Interface<'a> {
             .ok_or_else(|| Refusal::MissingExport { export: full_name(name), cause: "there is none".into() })
     }
 
-    fn function<Input, Answer>(&mut self, name: &str) -> Result<ComponentExportIndex, Refusal>
+    fn function<Input, Answer>(&mut self, name: &'static str) -> Result<Function, Refusal>
     where
         Input: ComponentNamedList + Lower,
         Answer: ComponentNamedList + Lift,
@@ -163,7 +199,7 @@ impl<'a> Interface<'a> {
             return Err(wrong("there is none".into()));
         };
         match self.instance.get_typed_func::<Input, Answer>(&mut *self.store, &place) {
-            Ok(_) => Ok(place),
+            Ok(_) => Ok(Function { name, place }),
             Err(cause) => Err(wrong(first_line(&cause))),
         }
     }

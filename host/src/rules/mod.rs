@@ -10,6 +10,7 @@ mod engine;
 mod folder;
 pub mod limits;
 mod loaded;
+mod meter;
 mod native;
 mod new_country;
 mod wit;
@@ -19,4 +20,5 @@ mod tests;
 
 pub use engine::{NoEngine, WasmEngine};
 pub use folder::{BuildError, CasesError, CountryFolder, FolderError, cases_in};
+pub use meter::{Meter, Metered};
 pub use new_country::{NotBegun, begin};

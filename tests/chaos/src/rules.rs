@@ -53,7 +53,13 @@ const ZONE: &str = if cfg!(feature = "zone") { "America/Atlantis" } else { "Amer
 /// Where the clocks are changed, unlike in Lima.
 const SHIFTING_ZONE: &str = "America/Santiago";
 
-const VERSION: &str = if cfg!(feature = "later") { "1.1.0" } else { env!("CARGO_PKG_VERSION") };
+const VERSION: &str = if cfg!(feature = "major") {
+    "2.0.0"
+} else if cfg!(feature = "later") {
+    "1.1.0"
+} else {
+    env!("CARGO_PKG_VERSION")
+};
 
 const MINUTES: u16 = if cfg!(feature = "later") { 45 } else { 30 };
 
@@ -69,7 +75,7 @@ impl appointment_rules::Guest for Chaos {
             version: VERSION.into(),
             zones: vec![ZONE.into(), SHIFTING_ZONE.into()],
             locales: vec!["en".into(), "es".into()],
-            request_schema: if cfg!(feature = "schema") { r#"{"type": 7}"# } else { REQUEST_SCHEMA }.into(),
+            request_schema: request_schema(),
             appointment_schema: APPOINTMENT_SCHEMA.into(),
             actions: vec![
                 action("cancel", r#"{"type": "object", "additionalProperties": false}"#),
@@ -200,6 +206,16 @@ fn start(date: &str, time: &str) -> Option<Civil> {
 fn claim(doctor: &str, start: Civil) -> String {
     let Civil { year, month, day, hour, minute } = start;
     format!("doctor/{doctor}/{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}")
+}
+
+fn request_schema() -> String {
+    if cfg!(feature = "schema") {
+        r#"{"type": 7}"#.into()
+    } else if cfg!(feature = "insurance") {
+        REQUEST_SCHEMA.replace("\"mode\"", "\"insurance\"")
+    } else {
+        REQUEST_SCHEMA.into()
+    }
 }
 
 fn thirtieth_of_february() -> Civil {

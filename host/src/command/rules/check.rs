@@ -1,36 +1,68 @@
-//! `citas rules check`: would a host take it, and what does it offer?
+//! `citas rules check`: would a host take it, what does it offer, and what will clients notice?
 
-use citas_core::rules::CONTRACT;
-use serde_json::json;
+use std::error::Error;
 
-use super::{Answer, Outcome, Report, Source, chain, load};
+use citas_core::loaded::LoadedRules;
+use citas_core::rules::{CONTRACT, LOWEST_HOST};
+use serde_json::{Value, json};
 
-pub(super) fn check(source: &Source, report: &Report) -> Outcome {
+use super::compared::{Compared, compared};
+use super::{Answer, InRegistry, Outcome, Source, chain, load};
+
+pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
+    registry.is_there_if_named()?;
     let component = source.component()?;
     let rules = match load(&component) {
         Ok(rules) => rules,
         Err(refusal) => {
             let why = chain(refusal.as_ref());
-            report.say(&format!("no: {why}"), &json!({ "good": false, "why": why }));
+            registry.report.say(&format!("no: {why}"), &json!({ "good": false, "why": why }));
             return Ok(Answer::No);
         }
     };
-    let actions: Vec<&String> = rules.actions.keys().collect();
+    let compared = compared(&*registry.open().await, &rules, &source.cases()?).await;
+    let compared = match compared {
+        Err(cause) if registry.is_named() => return Err(cause),
+        other => other,
+    };
+    let too_low = compared.as_ref().ok().and_then(|compared| compared.as_ref()?.too_low.as_ref());
+    let verdict = too_low.map_or_else(|| "good: ".to_owned(), |why| format!("no: {why}\n"));
+    let (words, mut value) = offered(&rules, component.len());
+    let (noticed, compared) = noticed(&compared);
+    value["good"] = too_low.is_none().into();
+    value["compared"] = compared;
+    if let Some(why) = too_low {
+        value["why"] = why.to_string().into();
+    }
+    registry.report.say(&format!("{verdict}{words}{noticed}"), &value);
+    Ok(if too_low.is_some() { Answer::No } else { Answer::Done })
+}
+
+/// What the rules say of themselves.
+fn offered(rules: &LoadedRules, bytes: usize) -> (String, Value) {
+    let actions: Vec<&str> = rules.actions.keys().map(String::as_str).collect();
     let descriptor = &rules.descriptor;
     let words = format!(
-        "good: {} {}, {} bytes, {}\nzones    {}\nlocales  {}\nactions  {}\ncontract {CONTRACT}",
+        "{} {}, {bytes} bytes, {}\nzones    {}\nlocales  {}\nactions  {}\ncontract {CONTRACT}, which hosts from {LOWEST_HOST} on run",
         rules.country,
         rules.id.version,
-        component.len(),
         rules.id.digest,
         descriptor.zones.join(", "),
         descriptor.locales.join(", "),
-        actions.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "),
+        actions.join(", "),
     );
     let value = json!({
-        "good": true, "country": rules.country, "rules": rules.id, "bytes": component.len(), "contract": CONTRACT,
+        "country": rules.country, "rules": rules.id, "bytes": bytes, "contract": CONTRACT, "lowestHost": LOWEST_HOST,
         "zones": descriptor.zones, "locales": descriptor.locales, "actions": actions,
     });
-    report.say(&words, &value);
-    Ok(Answer::Done)
+    (words, value)
+}
+
+/// What clients will notice, or why nobody can say.
+fn noticed(compared: &Result<Option<Compared>, Box<dyn Error>>) -> (String, Value) {
+    match compared {
+        Ok(Some(compared)) => (format!("\n{}", compared.words()), compared.json()),
+        Ok(None) => ("\ncompared with nothing: no version is published".into(), Value::Null),
+        Err(cause) => (format!("\ncompared with nothing: {}", chain(cause.as_ref())), Value::Null),
+    }
 }

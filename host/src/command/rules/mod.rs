@@ -1,8 +1,10 @@
 //! `citas rules`: what a country's team and the platform team do with rules.
 
+mod bench;
 mod build;
 mod channel;
 mod check;
+mod compared;
 mod history;
 mod keygen;
 mod new;
@@ -21,6 +23,7 @@ use clap::{Args, Subcommand};
 use semver::Version;
 use serde_json::{Value, json};
 
+use self::bench::bench;
 use self::build::build;
 use self::channel::{pin, promote, rollback};
 use self::check::check;
@@ -31,8 +34,9 @@ use self::publish::publish;
 use self::status::status;
 use self::test::test;
 use super::{Answer, Misuse, Outcome, chain};
-use crate::config::Folders;
-use crate::rules::{CountryFolder, WasmEngine, cases_in};
+use crate::config::{Folders, RegistryPlace};
+use crate::rules::limits::FUEL;
+use crate::rules::{CountryFolder, Meter, WasmEngine, cases_in};
 use crate::wiring;
 
 #[derive(Subcommand)]
@@ -63,15 +67,22 @@ pub enum Verb {
         #[command(flatten)]
         report: Report,
     },
-    /// Say whether a host would take a component, and what it offers
+    /// Say whether a host would take a component, what it offers, and what clients of the published version will notice
     Check {
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        registry: InRegistry,
+    },
+    /// Run golden cases in the real engine with the real limits
+    Test {
         #[command(flatten)]
         source: Source,
         #[command(flatten)]
         report: Report,
     },
-    /// Run golden cases in the real engine with the real limits
-    Test {
+    /// Measure the time, fuel and memory of a call, over the golden cases
+    Bench {
         #[command(flatten)]
         source: Source,
         #[command(flatten)]
@@ -220,6 +231,19 @@ impl InRegistry {
     async fn open(&self) -> Arc<dyn Registry> {
         wiring::registry(self.folders.registry()).await
     }
+
+    /// Whether somebody said which one: the one in the data folder need not be there.
+    fn is_named(&self) -> bool {
+        self.folders.registry.is_some()
+    }
+
+    /// One that was named is there to be read. A bucket says so itself.
+    fn is_there_if_named(&self) -> Result<(), Misuse> {
+        match &self.folders.registry {
+            Some(RegistryPlace::Folder(folder)) => present(folder),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -229,8 +253,9 @@ pub async fn run(verb: Verb) -> Outcome {
             report.explained(new(country, &zone, &countries, &report))
         }
         Verb::Build { folder, output, report } => report.explained(build(&folder, output, &report)),
-        Verb::Check { source, report } => report.explained(check(&source, &report)),
+        Verb::Check { source, registry } => registry.report.explained(check(&source, &registry).await),
         Verb::Test { source, report } => report.explained(test(&source, &report)),
+        Verb::Bench { source, report } => report.explained(bench(&source, &report)),
         Verb::Publish { source, options, registry } => {
             registry.report.explained(publish(&source, options, &registry).await)
         }
@@ -281,4 +306,15 @@ fn present(path: &Path) -> Result<(), Misuse> {
 /// Loads rules as a host would.
 fn load(component: &[u8]) -> Result<LoadedRules, Box<dyn Error>> {
     Ok(LoadedRules::load(&WasmEngine::new()?, component, 1)?)
+}
+
+/// The same, with a note of what each call takes.
+fn metered(component: &[u8], meter: &Arc<Meter>) -> Result<LoadedRules, Box<dyn Error>> {
+    Ok(LoadedRules::load(&WasmEngine::metered(meter.clone())?, component, 1)?)
+}
+
+/// How much of the fuel of a call was left.
+fn headroom(used: u64) -> String {
+    let tenths = FUEL.saturating_sub(used) * 1000 / FUEL;
+    format!("{}.{} %", tenths / 10, tenths % 10)
 }

@@ -8,6 +8,7 @@ use citas_core::time::Clock as _;
 use semver::Version;
 use serde_json::json;
 
+use super::compared::refuse_too_low;
 use super::keygen::sign;
 use super::{Answer, InRegistry, Outcome, PublishOptions, Source};
 use crate::rules::WasmEngine;
@@ -36,6 +37,7 @@ pub(super) async fn publish(source: &Source, options: PublishOptions, registry: 
     let (country, version) = (manifest.country, manifest.version.clone());
     let published = registry.open().await;
     refuse_lower(&*published, country, &version).await?;
+    refuse_too_low(registry, &rules, &cases).await?;
     let value = json!(manifest);
     let signature = options.key.map(|key| sign(&manifest, &key)).transpose()?;
     let signed = if signature.is_some() { "signed and published" } else { "published, unsigned" };

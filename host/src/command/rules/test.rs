@@ -1,23 +1,77 @@
 //! `citas rules test`: golden cases in the real engine with the real limits.
 
-use citas_core::cases::{self, Outcome as CaseOutcome};
-use serde_json::{Value, json};
+use std::sync::Arc;
 
-use super::{Answer, Outcome, Report, Source, load};
+use citas_core::cases::{self, Case, Failure, Outcome as CaseOutcome};
+use citas_core::loaded::LoadedRules;
+use serde_json::{Value, json};
+use similar::TextDiff;
+
+use super::{Answer, Outcome, Report, Source, headroom, metered};
+use crate::rules::Meter;
+use crate::rules::limits::FUEL;
+
+/// How a case went, and the fuel of its dearest call, for the limit is one of a call.
+struct Ran {
+    outcome: CaseOutcome,
+    fuel: u64,
+}
 
 pub(super) fn test(source: &Source, report: &Report) -> Outcome {
     let cases = cases::read(&source.cases()?)?;
-    let rules = load(&source.component()?)?;
-    let outcomes = cases::run(&rules, &cases);
-    let failed: Vec<&CaseOutcome> = outcomes.iter().filter(|outcome| outcome.failure.is_some()).collect();
-    let lines = outcomes.iter().map(|CaseOutcome { name, failure }| match failure {
-        None => format!("ok      {name}"),
-        Some(failure) => format!("FAILED  {name}\n        {failure}"),
+    let meter = Arc::new(Meter::default());
+    let rules = metered(&source.component()?, &meter)?;
+    let ran: Vec<Ran> = cases.iter().map(|case| run(&rules, case, &meter)).collect();
+    let failed = ran.iter().filter(|ran| ran.outcome.failure.is_some()).count();
+    let (passed, most) = (ran.len() - failed, ran.iter().map(|ran| ran.fuel).max().unwrap_or_default());
+    let sum = format!(
+        "{} {}: {passed} cases passed, {failed} failed; most fuel of a call {most} of {FUEL}, headroom {}",
+        rules.country,
+        rules.id.version,
+        headroom(most)
+    );
+    let words = ran.iter().map(line).chain([sum]).collect::<Vec<_>>().join("\n");
+    let value = json!({
+        "rules": rules.id, "passed": passed, "failed": ran.iter().filter_map(failed_json).collect::<Vec<_>>(),
+        "fuelLimit": FUEL, "fuel": ran.iter().map(fuel_json).collect::<Vec<_>>(),
     });
-    let passed = outcomes.len() - failed.len();
-    let sum = format!("{} {}: {passed} cases passed, {} failed", rules.country, rules.id.version, failed.len());
-    let words = lines.chain([sum]).collect::<Vec<_>>().join("\n");
-    let failures: Vec<Value> = failed.iter().map(|case| json!({ "name": case.name, "why": case.failure })).collect();
-    report.say(&words, &json!({ "rules": rules.id, "passed": passed, "failed": failures }));
-    Ok(if failed.is_empty() { Answer::Done } else { Answer::No })
+    report.say(&words, &value);
+    Ok(if failed == 0 { Answer::Done } else { Answer::No })
+}
+
+fn run(rules: &LoadedRules, case: &Case, meter: &Meter) -> Ran {
+    drop(meter.take());
+    let outcome = case.run(rules);
+    Ran { outcome, fuel: meter.take().iter().map(|call| call.fuel).max().unwrap_or_default() }
+}
+
+fn line(Ran { outcome: CaseOutcome { name, failure }, fuel }: &Ran) -> String {
+    let used = format!("(fuel {fuel}, headroom {})", headroom(*fuel));
+    match failure {
+        None => format!("ok      {name} {used}"),
+        Some(failure) => format!("FAILED  {name} {used}\n        {failure}{}", difference(failure)),
+    }
+}
+
+/// A unified diff of what was expected and what came, as the case would have it.
+fn difference(failure: &Failure) -> String {
+    let Some((expected, actual)) = &failure.compared else { return String::new() };
+    let [expected, actual] = [expected, actual].map(|side| format!("{side:#}\n"));
+    let diff = TextDiff::from_lines(&expected, &actual);
+    let diff = diff.unified_diff().header("expected", "actual").to_string();
+    format!("\n        {}", diff.trim_end().replace('\n', "\n        "))
+}
+
+fn failed_json(Ran { outcome: CaseOutcome { name, failure }, .. }: &Ran) -> Option<Value> {
+    let failure = failure.as_ref()?;
+    let mut value = json!({ "name": name, "why": failure.to_string() });
+    if let Some((expected, actual)) = &failure.compared {
+        value["expected"] = expected.clone();
+        value["actual"] = actual.clone();
+    }
+    Some(value)
+}
+
+fn fuel_json(Ran { outcome, fuel }: &Ran) -> Value {
+    json!({ "name": outcome.name, "used": fuel })
 }

@@ -1,0 +1,101 @@
+//! A version held against the one that clients know, which lies in the registry: what they will notice, and whether its
+//! number says so.
+
+use std::error::Error;
+
+use citas_core::cases;
+use citas_core::compare::{self, Change, TooLow};
+use citas_core::loaded::LoadedRules;
+use citas_core::registry::{Registry, RegistryError};
+use semver::Version;
+use serde_json::{Value, json};
+
+use super::{InRegistry, load};
+
+/// How a version differs from the one that clients know.
+pub(super) struct Compared {
+    with: Version,
+    changes: Vec<Change>,
+    /// Why its number does not do.
+    pub too_low: Option<TooLow>,
+}
+
+/// Compares with the version in use, else with the highest that is published; none where there is neither.
+pub(super) async fn compared(
+    registry: &dyn Registry,
+    rules: &LoadedRules,
+    cases: &str,
+) -> Result<Option<Compared>, Box<dyn Error>> {
+    let Some(with) = known(registry, rules).await? else { return Ok(None) };
+    let artifact = registry.fetch(rules.country, &with).await?;
+    let mut changes = Vec::new();
+    if artifact.manifest.digest != rules.id.digest {
+        let before = load(&artifact.component)
+            .map_err(|cause| format!("{} {with} in the registry cannot be loaded any more: {cause}", rules.country))?;
+        changes = compare::changes(&before, rules);
+        let (old, new) = (cases::read(&artifact.cases)?, cases::read(cases)?);
+        // Where there are no cases, nothing is known of events.
+        if !old.is_empty() && !new.is_empty() {
+            changes.extend(compare::events(&cases::events(&before, &old), &cases::events(rules, &new)));
+        }
+    }
+    changes.sort_by_key(|change| !change.breaking);
+    let too_low = compare::version_says_so(&with, &rules.id.version.parse()?, &changes).err();
+    Ok(Some(Compared { with, changes, too_low }))
+}
+
+/// Refuses to publish what breaks clients, or what they notice, under a number that does not say so.
+pub(super) async fn refuse_too_low(
+    registry: &InRegistry,
+    rules: &LoadedRules,
+    cases: &str,
+) -> Result<(), Box<dyn Error>> {
+    match compared(&*registry.open().await, rules, cases).await {
+        Ok(Some(compared)) => compared.refused().map_or(Ok(()), |why| Err(why.into())),
+        Ok(None) => Ok(()),
+        Err(cause) if cause.is::<RegistryError>() => Err(cause),
+        // Else a version that can be loaded no longer would keep any other from taking its place.
+        Err(cause) => {
+            eprintln!("citas: nothing is compared, since {cause}");
+            Ok(())
+        }
+    }
+}
+
+async fn known(registry: &dyn Registry, rules: &LoadedRules) -> Result<Option<Version>, RegistryError> {
+    if let Some(channel) = registry.channel(rules.country).await? {
+        return Ok(Some(channel.current));
+    }
+    Ok(registry.versions(rules.country).await?.pop())
+}
+
+impl Compared {
+    /// The refusal, with what breaks.
+    fn refused(&self) -> Option<String> {
+        let low = self.too_low.as_ref()?;
+        let noticed: Vec<&str> = match low {
+            TooLow::Breaking { .. } => {
+                self.changes.iter().filter(|change| change.breaking).map(|change| change.words.as_str()).collect()
+            }
+            TooLow::NotHigher { .. } => self.changes.iter().map(|change| change.words.as_str()).collect(),
+        };
+        Some(format!("{low}: {}", noticed.join("; ")))
+    }
+
+    /// A line for each change.
+    pub(super) fn words(&self) -> String {
+        if self.changes.is_empty() {
+            return format!("compared with {}: clients will notice nothing", self.with);
+        }
+        let line = |change: &Change| {
+            let kind = if change.breaking { "breaking" } else { "noticed " };
+            format!("\n    {kind}  {}", change.words)
+        };
+        let lines: String = self.changes.iter().map(line).collect();
+        format!("compared with {}, clients will notice:{lines}", self.with)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({ "with": self.with, "changes": self.changes })
+    }
+}
