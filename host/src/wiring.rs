@@ -14,6 +14,7 @@ use citas_core::mailer::Mailer;
 use citas_core::notifier::Notifier;
 use citas_core::registry::Registry;
 use citas_core::relay::Relay;
+use citas_core::rules::Engine;
 use citas_core::swap::Swapper;
 use citas_core::trust::{Trust, TrustSource};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -29,6 +30,9 @@ use crate::local::smtp::{NotAServer, SmtpMailer};
 use crate::local::spool::SpoolMailer;
 use crate::local::sqlite::{OpenError, SqliteLedger};
 use crate::registry::folder::FolderRegistry;
+use crate::registry::last_good::LastGoodFolder;
+#[cfg(feature = "compiler")]
+use crate::rules::CachedEngine;
 use crate::rules::{NoEngine, WasmEngine};
 use crate::server::Server;
 use crate::status::StatusFile;
@@ -109,7 +113,7 @@ impl Platform {
         }
         let (mailer, mail) = mailer(options)?;
         let notifier = Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone());
-        let engine = Arc::new(WasmEngine::new()?);
+        let engine = engine(&data)?;
         let place = options.folders.registry();
         Ok(Self {
             swapper: Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), turns())),
@@ -124,12 +128,14 @@ impl Platform {
         })
     }
 
-    /// Follows the registry from now on; the first look is over when this returns.
+    /// Follows the registry from now on. When this returns the first look is over, or has waited long enough: then the last
+    /// good versions are in force.
     pub async fn follow_registry(&self, background: &mut Background) {
+        let last_good = Arc::new(LastGoodFolder::new(&self.data.join("last-good")));
         let follower = Follower::new(self.registry.clone(), self.swapper.clone(), None);
-        let mut follower = follower.trusting(self.trust.clone().map(trust));
-        let interval = self.registry_interval;
-        follower.look().await;
+        let (mut follower, interval) =
+            (follower.trusting(self.trust.clone().map(trust)).with_last_good(last_good), self.registry_interval);
+        follower.start().await;
         background.start("following the registry", async move {
             let mut ticks = every(interval);
             loop {
@@ -179,6 +185,17 @@ impl Platform {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
         Booking::new(self.catalogue.clone(), self.ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION"))
     }
+}
+
+/// Compiles each component but once, whatever starts and stops.
+#[cfg(feature = "compiler")]
+fn engine(data: &Path) -> Result<Arc<dyn Engine>, NoEngine> {
+    Ok(Arc::new(CachedEngine::new(WasmEngine::new()?, &data.join("native"))))
+}
+
+#[cfg(not(feature = "compiler"))]
+fn engine(_: &Path) -> Result<Arc<dyn Engine>, NoEngine> {
+    Ok(Arc::new(WasmEngine::new()?))
 }
 
 fn interval(place: &RegistryPlace) -> Duration {

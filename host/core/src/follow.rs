@@ -1,12 +1,14 @@
 //! Follows a registry's channels: fetches what has changed, checks that it is what it is said to be, and gives it to be
-//! swapped.
+//! swapped. Remembers what came into force, for a start without the registry.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use semver::Version;
 
 use crate::appointment::CountryCode;
+use crate::last_good::LastGood;
 use crate::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest};
 use crate::rules::Refusal;
 use crate::swap::{Swapper, promised};
@@ -14,6 +16,9 @@ use crate::trust::{Trust, TrustSource};
 
 /// Whether a version came into force.
 type Taken = Result<(), Refusal>;
+
+/// How long a host that starts waits for its registry, all answers together. Compiling is not waiting.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Follows a registry's channels.
 pub struct Follower {
@@ -23,6 +28,9 @@ pub struct Follower {
     natives: Option<Arc<dyn Natives>>,
     /// Who may sign; none where whoever can write the registry is trusted.
     trust: Option<TrustSource>,
+    last_good: Option<Arc<dyn LastGood>>,
+    /// How much longer the registry is waited for; none while it may take its time.
+    patience: Option<Duration>,
     /// The channel of each country as last acted upon, whether its version came into force or was refused.
     seen: BTreeMap<CountryCode, Channel>,
     /// What could not be read at the last look: said once, tried again at every look.
@@ -32,7 +40,8 @@ pub struct Follower {
 impl Follower {
     /// Follows `registry`, and takes native code where that is to be had.
     pub fn new(registry: Arc<dyn Registry>, swapper: Arc<Swapper>, natives: Option<Arc<dyn Natives>>) -> Self {
-        Self { registry, swapper, natives, trust: None, seen: BTreeMap::new(), unread: BTreeMap::new() }
+        let (seen, unread) = (BTreeMap::new(), BTreeMap::new());
+        Self { registry, swapper, natives, trust: None, last_good: None, patience: None, seen, unread }
     }
 
     /// Takes signed versions alone. Native code needs no look at signatures: whoever made it has had one.
@@ -41,10 +50,33 @@ impl Follower {
         Self { trust, ..self }
     }
 
+    /// Keeps there what comes into force, and [starts](Self::start) from there where the registry gives nothing.
+    #[must_use]
+    pub fn with_last_good(self, last_good: Arc<dyn LastGood>) -> Self {
+        Self { last_good: Some(last_good), ..self }
+    }
+
+    /// The first look of a host that starts: it does not wait long for the registry, and a country of which nothing came
+    /// into force for whatever reason goes on with its last good version. The next look asks the registry again.
+    pub async fn start(&mut self) {
+        self.patience = Some(PATIENCE);
+        self.look().await;
+        self.patience = None;
+        let Some(last_good) = self.last_good.clone() else { return };
+        match last_good.countries().await {
+            Ok(countries) => {
+                for country in countries.into_iter().filter(|country| !self.swapper.is_in_force(*country)) {
+                    self.recall(&*last_good, country).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the last good versions cannot be read"),
+        }
+    }
+
     /// Brings into force what has changed in the registry since the last look. What cannot be read now is tried again
     /// at the next.
     pub async fn look(&mut self) {
-        let read = self.registry.countries().await;
+        let read = answer(&mut self.patience, self.registry.countries()).await;
         let Some(countries) = self.noted(None, read) else { return };
         for country in countries {
             self.look_at(country).await;
@@ -59,7 +91,8 @@ impl Follower {
 
     /// A change of version, if there is one.
     async fn follow(&mut self, country: CountryCode) -> Result<(), RegistryError> {
-        let Some(channel) = self.registry.channel(country).await? else { return Ok(()) };
+        let asked = self.registry.channel(country);
+        let Some(channel) = answer(&mut self.patience, asked).await? else { return Ok(()) };
         let seen = self.seen.get(&country);
         if seen == Some(&channel) {
             return Ok(());
@@ -82,8 +115,57 @@ impl Follower {
         Ok(())
     }
 
-    async fn take(&self, country: CountryCode, channel: &Channel, what: &str) -> Result<Taken, RegistryError> {
-        let artifact = self.registry.fetch(country, &channel.current).await?;
+    /// The version in use, which is remembered once it is in force.
+    async fn take(&mut self, country: CountryCode, channel: &Channel, what: &str) -> Result<Taken, RegistryError> {
+        let asked = self.registry.fetch(country, &channel.current);
+        let artifact = answer(&mut self.patience, asked).await?;
+        let taken = self.judge(country, channel, what, artifact.clone()).await?;
+        if let (Ok(()), Some(last_good)) = (&taken, &self.last_good)
+            && let Err(error) = last_good.remember(channel, &artifact).await
+        {
+            tracing::warn!(%country, %error, "this version is not kept; without the registry, a start has an older one or none");
+        }
+        Ok(taken)
+    }
+
+    /// Puts the last good version into force, and says where the platform team looks why it was needed.
+    async fn recall(&self, last_good: &dyn LastGood, country: CountryCode) {
+        let recalled = match last_good.recall(country).await {
+            Ok(Some((channel, artifact))) => {
+                let what = format!("the last good version {}", channel.current);
+                // Installing it forgets why it had to be.
+                let refused = self.swapper.refused(country);
+                let taken = self.judge(country, &channel, &what, artifact).await;
+                taken.map(|taken| taken.is_ok().then_some((what, refused)))
+            }
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        match recalled {
+            Ok(Some((started_with, refused))) => {
+                let (what, why) = refused.unwrap_or_else(|| ("the registry's version".into(), self.silence()));
+                self.swapper.refuse(country, &what, &format!("{why}; started with {started_with}"));
+            }
+            // Said already.
+            Ok(None) => {}
+            Err(error) => self.swapper.refuse(country, "the last good version", &error.to_string()),
+        }
+    }
+
+    /// Why nothing was heard of a country.
+    fn silence(&self) -> String {
+        let absent = "the registry has no channel of this country, and had one";
+        self.unread.get(&None).cloned().unwrap_or_else(|| absent.into())
+    }
+
+    /// Puts what was fetched into force, if it is what it was asked for as and will do.
+    async fn judge(
+        &self,
+        country: CountryCode,
+        channel: &Channel,
+        what: &str,
+        artifact: Artifact,
+    ) -> Result<Taken, RegistryError> {
         whole(&artifact)?;
         let trust = self.trust.as_ref().map(|trust| trust()).transpose().map_err(untrusted)?;
         if let Err(refusal) = verify(&artifact, country, &channel.current, trust.as_ref()) {
@@ -148,6 +230,21 @@ impl Follower {
         }
         None
     }
+}
+
+/// What the registry answers, as long as there is patience left.
+async fn answer<T>(
+    patience: &mut Option<Duration>,
+    asked: impl Future<Output = Result<T, RegistryError>>,
+) -> Result<T, RegistryError> {
+    let Some(left) = patience else { return asked.await };
+    let started = Instant::now();
+    let answer = tokio::time::timeout(*left, asked).await;
+    *left = left.saturating_sub(started.elapsed());
+    answer.unwrap_or_else(|_| {
+        let waited = PATIENCE.as_secs();
+        Err(RegistryError::Unavailable(format!("a start waits {waited} s for it, and it took longer")))
+    })
 }
 
 /// A component that is not the published one may still be on its way here, or be mended: it is looked at again.

@@ -3,7 +3,7 @@
 //! Knows no AWS, no wasmtime, no HTTP server, no environment and no clock: all of these stand behind the ports.
 //!
 //! - [`appointment`], [`event`], [`json`]: what is stored and spoken of
-//! - [`rules`], [`ledger`], [`registry`], [`publisher`], [`mailer`], [`time`]: the ports, with what each adapter MUST do
+//! - [`rules`], [`ledger`], [`registry`], [`last_good`], [`publisher`], [`mailer`], [`time`]: the ports, with what each adapter MUST do
 //! - [`loaded`], [`catalogue`], [`swap`], [`cases`]: a country's rules, in force and on the way there
 //! - [`compare`]: what clients will notice of a new version
 //! - [`follow`], [`on_demand`], [`precompile`]: from the registry to there
@@ -23,6 +23,7 @@ pub mod follow;
 mod idempotency;
 pub mod json;
 mod judged;
+pub mod last_good;
 pub mod ledger;
 mod letter;
 pub mod loaded;

@@ -130,6 +130,12 @@ impl Swapper {
         self.catalogue.rules(country).is_some()
     }
 
+    /// What did not come into force last, and why, unless something did since.
+    pub(crate) fn refused(&self, country: CountryCode) -> Option<(String, String)> {
+        let Refused { what, why, .. } = self.catalogue.entry(country)?.refused?;
+        Some((what, why))
+    }
+
     /// Remembers that something did not come into force.
     pub fn refuse(&self, country: CountryCode, what: &str, why: &str) {
         let refused = Refused { at: self.clock.now(), what: what.to_owned(), why: why.to_owned() };

@@ -36,7 +36,7 @@ impl FolderRegistry {
     }
 
     /// Does file work on a thread that may block.
-    async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Files) -> Result<T, RegistryError> + Send + 'static,
     ) -> Result<T, RegistryError> {
@@ -83,7 +83,7 @@ impl Registry for FolderRegistry {
 
 /// The registry's work, blocking.
 #[derive(Debug)]
-struct Files {
+pub(super) struct Files {
     root: PathBuf,
 }
 
@@ -96,7 +96,7 @@ impl Files {
         Ok(countries)
     }
 
-    fn channel(&self, country: CountryCode) -> Result<Option<Channel>, RegistryError> {
+    pub(super) fn channel(&self, country: CountryCode) -> Result<Option<Channel>, RegistryError> {
         let key = layout::channel(country);
         match self.read(&key) {
             Ok(bytes) => parse(&key, &bytes).map(Some),
@@ -120,10 +120,15 @@ impl Files {
         if self.channel(country)?.as_ref() != expected {
             return Err(RegistryError::Conflict(country));
         }
-        replace(&folder, CHANNEL, &json(new)).map_err(|error| unavailable(&error))
+        self.write_channel(country, new)
     }
 
-    fn versions(&self, country: CountryCode) -> Result<Vec<Version>, RegistryError> {
+    /// Whatever was there.
+    pub(super) fn write_channel(&self, country: CountryCode, new: &Channel) -> Result<(), RegistryError> {
+        replace(&self.path(country.as_str()), CHANNEL, &json(new)).map_err(|error| unavailable(&error))
+    }
+
+    pub(super) fn versions(&self, country: CountryCode) -> Result<Vec<Version>, RegistryError> {
         let mut versions: Vec<Version> = names(&self.path(&layout::versions(country)))?
             .into_iter()
             .filter_map(|name| name.parse().ok())
@@ -133,7 +138,7 @@ impl Files {
         Ok(versions)
     }
 
-    fn publish(&self, artifact: &Artifact) -> Result<(), RegistryError> {
+    pub(super) fn publish(&self, artifact: &Artifact) -> Result<(), RegistryError> {
         let Manifest { country, ref version, .. } = artifact.manifest;
         let exists = || RegistryError::Exists { country, version: version.clone() };
         let target = self.path(&layout::version(country, version));
@@ -150,7 +155,7 @@ impl Files {
         self.sync_parents(country).map_err(|error| unavailable(&error))
     }
 
-    fn fetch(&self, country: CountryCode, version: &Version) -> Result<Artifact, RegistryError> {
+    pub(super) fn fetch(&self, country: CountryCode, version: &Version) -> Result<Artifact, RegistryError> {
         if !self.path(&layout::version(country, version)).is_dir() {
             return Err(RegistryError::Absent { country, version: version.clone() });
         }
@@ -180,7 +185,7 @@ impl Files {
         fs::read(self.path(key))
     }
 
-    fn path(&self, key: &str) -> PathBuf {
+    pub(super) fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
 }
@@ -249,6 +254,6 @@ fn lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn unavailable(error: &io::Error) -> RegistryError {
+pub(super) fn unavailable(error: &io::Error) -> RegistryError {
     RegistryError::Unavailable(error.to_string())
 }

@@ -76,18 +76,21 @@ impl WasmEngine {
         Ok(Self { engine, name: native::name(), meter: None })
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "compiler"))]
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// What was compiled, ready to be called, if it is one of ours.
+    pub(super) fn ready(&self, component: &Component) -> Result<Arc<dyn Rules>, Refusal> {
+        refuse_imports(&self.engine, component)?;
+        Ok(Arc::new(WasmRules::link(&self.engine, component, self.meter.clone())?))
     }
 }
 
 impl port::Engine for WasmEngine {
     fn load(&self, bytes: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
-        look_at_header(bytes)?;
-        let component = compiled(&self.engine, bytes)?;
-        refuse_imports(&self.engine, &component)?;
-        Ok(Arc::new(WasmRules::link(&self.engine, &component, self.meter.clone())?))
+        self.ready(&compiled(&self.engine, bytes)?)
     }
 
     fn load_native(&self, code: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
@@ -107,13 +110,16 @@ impl Compiler for WasmEngine {
     }
 }
 
+/// What is no component, by its first bytes, is refused before it is compiled.
 #[cfg(feature = "compiler")]
-fn compiled(engine: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
+pub(super) fn compiled(engine: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
+    look_at_header(bytes)?;
     Component::new(engine, bytes).map_err(|cause| Refusal::NotAComponent(first_line(&cause)))
 }
 
 #[cfg(not(feature = "compiler"))]
-fn compiled(_: &Engine, _: &[u8]) -> Result<Component, Refusal> {
+fn compiled(_: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
+    look_at_header(bytes)?;
     Err(Refusal::NoCompiler)
 }
 

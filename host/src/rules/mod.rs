@@ -5,6 +5,8 @@
 //! own, which are gone when it ends: one patient's data never meets another's, and a call that fails spoils nothing.
 //! Pooled memories that are mapped copy-on-write make that cost microseconds.
 
+#[cfg(feature = "compiler")]
+mod cached;
 mod convert;
 mod engine;
 mod folder;
@@ -18,6 +20,8 @@ mod wit;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "compiler")]
+pub use cached::CachedEngine;
 pub use engine::{NoEngine, WasmEngine};
 pub use folder::{BuildError, CasesError, CountryFolder, FolderError, cases_in};
 pub use meter::{Meter, Metered};

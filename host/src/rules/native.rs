@@ -24,6 +24,15 @@ pub(super) fn name() -> String {
     format!("wasmtime-{VERSION}-{TARGET}-{SETTINGS}")
 }
 
+/// The same for code that an engine makes for this very machine: its processor and every setting are in the hash.
+#[cfg(feature = "compiler")]
+pub(super) fn name_here(engine: &Engine) -> String {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{}-{:016x}", name(), hasher.finish())
+}
+
 /// Code for every processor of the target, whatever this one can do beyond that.
 #[cfg(feature = "compiler")]
 pub(super) fn portable(config: &mut wasmtime::Config) -> wasmtime::Result<()> {
@@ -31,9 +40,14 @@ pub(super) fn portable(config: &mut wasmtime::Config) -> wasmtime::Result<()> {
 }
 
 pub(super) fn load(engine: &Engine, code: &[u8]) -> Result<Component, Refusal> {
-    // SAFETY: wasmtime runs what it is given here as it is. The caller's contract (`Engine::load_native`) is that these bytes
-    // come from `Natives`, whose prefix only Citas's own compiler can write, and which gives back the bytes that were put, by
-    // their digest. They are loaded from memory, so nobody can change them between that check and here. wasmtime itself
+    // SAFETY: wasmtime runs what it is given here as it is, so these bytes must be what Citas's own compiler made. They come
+    // from one of two places.
+    // - `Natives`, by the caller's contract (`Engine::load_native`): only Citas's own compiler can write its prefix, and it
+    //   gives back the bytes that were put, by their digest.
+    // - This host's own cache (`cached.rs`): its folder is used only while this process's user owns it and nobody else can
+    //   enter it or put another in its place, so whoever can write there can be this user anyway. A file that a disk or a
+    //   crash has changed is not taken either: a SHA-256 over the component's digest and the code stands before the code.
+    // Both check the bytes in memory, and those bytes are loaded, so nobody can change them in between. wasmtime itself
     // refuses code of another version, target or configuration.
     unsafe { Component::deserialize(engine, code) }.map_err(|cause| Refusal::NotAComponent(first_line(&cause)))
 }
