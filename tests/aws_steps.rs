@@ -23,14 +23,14 @@ use citas_core::notifier::Notifier;
 use citas_core::on_demand::OnDemand;
 use citas_core::precompile::precompile;
 use citas_core::publisher::{NotPublished, Publisher};
-use citas_core::registry::{Artifact, Manifest, Registry as _, digest};
+use citas_core::registry::Registry as _;
 use citas_core::swap::Swapper;
 use citas_core::time::Clock as _;
 use futures::future::join_all;
 use serde_json::json;
 
 use crate::ledger_dynamo::Tables;
-use crate::registry_contract::{artifact, channel, version};
+use crate::registry_contract::{artifact, channel, version, without_cases};
 use crate::support::appointments::{booked, id, pe};
 use crate::support::components::{SharedEngine, component};
 use crate::support::faults::{Fault, Faults};
@@ -383,12 +383,6 @@ mod refresh {
 
     /// Peru 1.0.0, published, compiled and in use.
     struct Bucket(String);
-
-    fn without_cases(artifact: Artifact) -> Artifact {
-        let cases = "[]".to_owned();
-        let manifest = Manifest { cases_digest: digest(cases.as_bytes()), ..artifact.manifest };
-        Artifact { manifest, cases, ..artifact }
-    }
 
     impl Bucket {
         async fn new() -> Self {

@@ -3,14 +3,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use citas::registry::folder::FolderRegistry;
+use citas_core::follow::Follower;
+use citas_core::registry::Registry as _;
 use serde_json::{Value, json};
 
+use crate::registry_contract::{artifact, channel, without_cases};
 use crate::support::components::{chaos, chaos_with, folder, root};
 use crate::support::eventually::eventually;
+use crate::support::host::Host;
 use crate::support::http::{Client, with};
 use crate::support::mail::Spool;
 use crate::support::process::{Process, citas, publish_file, run, token};
@@ -105,6 +110,50 @@ fn a_promoted_version_is_in_force_within_a_second_and_so_is_a_rollback() {
         assert_eq!(appointment["minutes"], minutes, "{appointment}");
     }
     assert!(booked.iter().any(|appointment| appointment["minutes"] == 45));
+}
+
+/// Through the registry, its follower and the checks, as each promotion goes; memory is measured as what of a version stays
+/// behind, since the other tests share the process.
+#[test]
+fn a_thousand_swaps_under_load_fail_no_request_mix_no_versions_and_leave_nothing_behind() {
+    const SWAPS: u64 = 1000;
+    let (host, country) = (Host::of(&["xx"]), "xx".parse().unwrap());
+    let registry = Arc::new(FolderRegistry::new(&host.data().join("swaps")));
+    for (version, component) in [("1.0.0", chaos().to_vec()), ("1.1.0", chaos_with(&["later"]))] {
+        host.block_on(registry.publish(&without_cases(artifact(country, version, &component)))).unwrap();
+    }
+    let ana = host.patient("ana");
+    let mut follower = Follower::new(registry.clone(), host.platform.swapper.clone(), None);
+    let (loaded, booked) = under_load(
+        2,
+        |number| ana.booked("xx", &xx(number)),
+        || {
+            let mut loaded = Vec::new();
+            let mut before = None;
+            for sequence in 1..=SWAPS {
+                let version = if sequence % 2 == 0 { "1.0.0" } else { "1.1.0" };
+                let next = channel(version, None, sequence);
+                host.block_on(registry.set_channel(country, before.as_ref(), &next)).unwrap();
+                host.block_on(follower.look());
+                let rules = host.platform.catalogue.rules(country).unwrap();
+                assert_eq!(rules.id.version, version);
+                loaded.push(Arc::downgrade(&rules));
+                before = Some(next);
+            }
+            loaded
+        },
+    );
+    for appointment in &booked {
+        let minutes = if appointment["rules"]["version"] == "1.1.0" { 45 } else { 30 };
+        assert_eq!(appointment["minutes"], minutes, "{appointment}");
+    }
+    let of = |version: &str| booked.iter().filter(|appointment| appointment["rules"]["version"] == version).count();
+    println!("{SWAPS} swaps under {} bookings", booked.len());
+    assert!(of("1.0.0") > 10 && of("1.1.0") > 10, "{} and {}", of("1.0.0"), of("1.1.0"));
+    // Requests and the host's own upkeep end on the versions that they began with.
+    eventually("all versions but the one in force are gone", Duration::from_secs(10), || {
+        (loaded.iter().filter(|rules| rules.upgrade().is_some()).count() == 1).then_some(())
+    });
 }
 
 #[test]

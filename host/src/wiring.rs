@@ -39,7 +39,7 @@ use crate::status::StatusFile;
 use crate::system::{SystemClock, UuidIds};
 
 /// How often a registry in a folder is looked at.
-const FOLDER_INTERVAL: Duration = Duration::from_millis(500);
+const FOLDER_INTERVAL: Duration = Duration::from_millis(250);
 /// How often one in a bucket is: each look is paid for.
 #[cfg(feature = "aws")]
 const BUCKET_INTERVAL: Duration = Duration::from_secs(5);
