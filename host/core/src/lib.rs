@@ -35,6 +35,7 @@ pub mod precompile;
 pub mod publisher;
 pub mod registry;
 pub mod relay;
+pub mod replay;
 pub mod rules;
 pub mod schema;
 pub mod swap;
