@@ -11,4 +11,3 @@ pub mod mail;
 pub mod ministack;
 pub mod process;
 pub mod requests;
-pub mod workspace;

@@ -35,7 +35,6 @@ pub mod precompile;
 pub mod publisher;
 pub mod registry;
 pub mod relay;
-pub mod replay;
 pub mod rules;
 pub mod schema;
 pub mod swap;

@@ -7,9 +7,7 @@
 //! - [`reads`]: what is asked
 //! - [`latest`]: what was read lately
 //! - [`ledger`]: the ports
-//! - [`archive`]: the same questions beside a host that runs
 
-mod archive;
 mod change;
 mod latest;
 mod ledger;
@@ -28,7 +26,6 @@ use citas_core::ledger::Unavailable;
 use tokio::sync::{Notify, OnceCell};
 
 use super::private;
-pub use archive::Archive;
 use latest::Latest;
 use reads::Readers;
 use writer::Writer;

@@ -6,11 +6,9 @@ mod channel;
 mod check;
 mod compared;
 mod history;
-mod impact;
 mod keygen;
 mod new;
 mod publish;
-mod replay;
 mod status;
 mod test;
 
@@ -30,11 +28,9 @@ use self::build::build;
 use self::channel::{pin, promote, rollback};
 use self::check::check;
 use self::history::history;
-use self::impact::impact;
 use self::keygen::keygen;
 use self::new::new;
 use self::publish::publish;
-use self::replay::replay;
 use self::status::status;
 use self::test::test;
 use super::{Answer, Misuse, Outcome, chain};
@@ -143,27 +139,6 @@ pub enum Verb {
         #[command(flatten)]
         registry: InRegistry,
     },
-    /// Judge every future appointment under a candidate: which would it refuse, and why?
-    Impact {
-        #[command(flatten)]
-        source: Source,
-        #[command(flatten)]
-        data: InData,
-        #[command(flatten)]
-        report: Report,
-    },
-    /// Judge a stored decision again under the rules that made it
-    Replay {
-        /// Whose
-        country: CountryCode,
-        /// The appointment's id
-        appointment: uuid::Uuid,
-        /// Which revision [default: the latest]
-        #[arg(long)]
-        revision: Option<u32>,
-        #[command(flatten)]
-        registry: InRegistry,
-    },
     /// Say who changed which version is in use, when and why, the last change first
     History {
         /// Whose
@@ -231,14 +206,6 @@ pub struct InRegistry {
     report: Report,
 }
 
-/// Where a host of this machine keeps its appointments.
-#[derive(Args)]
-pub struct InData {
-    /// The data folder of a host, which may be running
-    #[arg(long, env = "CITAS_DATA", default_value = "data", value_name = "DIR")]
-    data: PathBuf,
-}
-
 impl Report {
     fn say(&self, words: &str, value: &Value) {
         if self.json {
@@ -301,10 +268,6 @@ pub async fn run(verb: Verb) -> Outcome {
         }
         Verb::Pin { country, release, reason, registry } => {
             registry.report.explained(pin(country, release, reason, &registry).await)
-        }
-        Verb::Impact { source, data, report } => report.explained(impact(&source, &data, &report)),
-        Verb::Replay { country, appointment, revision, registry } => {
-            registry.report.explained(replay(country, appointment, revision, &registry).await)
         }
         Verb::History { country, registry } => registry.report.explained(history(country, &registry).await),
         Verb::Status { country, registry } => registry.report.explained(status(country, &registry).await),
