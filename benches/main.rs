@@ -17,6 +17,7 @@ mod report;
 mod requests;
 mod rules;
 mod scale;
+mod start;
 mod swap;
 mod timing;
 
@@ -31,13 +32,14 @@ use report::Report;
 type Part = (&'static str, fn(&mut Report));
 
 /// The parts, in the order in which they run: memory first, before the others have used some.
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("countries", countries::measure),
     ("rules", rules::measure),
     ("gets", gets::measure),
     ("posts", posts::measure),
     ("scale", scale::measure),
     ("swap", swap::measure),
+    ("start", start::measure),
     ("cold", cold::measure),
 ];
 

@@ -28,7 +28,11 @@ const PROMOTED_WITHIN: Duration = Duration::from_secs(1);
 const SAVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Does `work` while `clients` of them book without a pause, each of which must succeed. Gives what they booked.
-fn under_load<T>(clients: usize, book: impl Fn(usize) -> Value + Sync, work: impl FnOnce() -> T) -> (T, Vec<Value>) {
+pub fn under_load<T>(
+    clients: usize,
+    book: impl Fn(usize) -> Value + Sync,
+    work: impl FnOnce() -> T,
+) -> (T, Vec<Value>) {
     /// Ends the load also when the work ends in a panic.
     struct Over<'a>(&'a AtomicBool);
     impl Drop for Over<'_> {
@@ -56,7 +60,7 @@ fn under_load<T>(clients: usize, book: impl Fn(usize) -> Value + Sync, work: imp
 }
 
 /// How long it takes until the country's rules are as wanted.
-fn time_until(client: &Client, country: &str, within: Duration, wanted: impl Fn(&Value) -> bool) -> Duration {
+pub fn time_until(client: &Client, country: &str, within: Duration, wanted: impl Fn(&Value) -> bool) -> Duration {
     let started = Instant::now();
     eventually("the rules in force", within, || {
         let told = client.get(&format!("/v1/{country}/rules")).expect(200).json();
