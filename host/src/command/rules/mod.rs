@@ -3,7 +3,9 @@
 mod build;
 mod channel;
 mod check;
+mod impact;
 mod publish;
+mod replay;
 mod status;
 mod test;
 
@@ -21,7 +23,9 @@ use serde_json::{Value, json};
 use self::build::build;
 use self::channel::{promote, rollback};
 use self::check::check;
+use self::impact::impact;
 use self::publish::publish;
+use self::replay::replay;
 use self::status::status;
 use self::test::test;
 use super::{Answer, Misuse, Outcome, chain};
@@ -55,6 +59,10 @@ pub enum Verb {
         #[command(flatten)]
         report: Report,
     },
+    /// List the appointments to come that rules would refuse, had they been in force when each was decided
+    Impact(impact::Options),
+    /// Judge a stored decision again with the rules that made it, and say whether it comes out the same
+    Replay(replay::Options),
     /// Put a version that passes its cases into the registry, and has some; it is not in use yet
     Publish {
         #[command(flatten)]
@@ -148,6 +156,8 @@ pub async fn run(verb: Verb) -> Outcome {
         Verb::Build { folder, output, report } => report.explained(build(&folder, output, &report)),
         Verb::Check { source, report } => report.explained(check(&source, &report)),
         Verb::Test { source, report } => report.explained(test(&source, &report)),
+        Verb::Impact(options) => options.report.explained(impact(&options)),
+        Verb::Replay(options) => options.registry.report.explained(replay(&options).await),
         Verb::Publish { source, revision, registry } => {
             registry.report.explained(publish(&source, revision, &registry).await)
         }
