@@ -26,5 +26,6 @@ mod registry_contract;
 mod registry_folder;
 mod registry_s3;
 mod rules_command;
+mod rules_replay;
 mod support;
 mod swap;

@@ -94,7 +94,7 @@ impl Impact {
         self.judged += 1;
         let (id, start) = (revision.appointment.id, start(revision));
         let about = |more: Value| {
-            let mut value = json!({ "id": id, "start": revision.appointment.slot });
+            let mut value = json!({ "id": id, "slot": revision.appointment.slot });
             value.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
             value
         };

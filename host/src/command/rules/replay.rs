@@ -42,10 +42,8 @@ pub(super) async fn replay(options: &Options) -> Outcome {
     let ledger = ledger(&options.registry.folders.data, country)?;
     let found = number.map_or_else(|| ledger.appointment(id), |number| ledger.revision(id, number))?;
     let revision = found.ok_or_else(|| {
-        let what = number.map_or_else(String::new, |number| format!(" with a revision {number}"));
-        Misuse(format!(
-            "there is no appointment {id}{what} in {country}; its history in the API has those that there are"
-        ))
+        let what = number.map_or_else(String::new, |number| format!("revision {number} of an "));
+        Misuse(format!("{country} has no {what}appointment {id}; the API gives an appointment's `id` and `revision`"))
     })?;
     let rules = load(&component(options, &revision).await?)?;
     let replayed = judge_again(&rules, before(&ledger, &revision)?.as_ref(), &revision);

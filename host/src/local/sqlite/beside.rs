@@ -57,3 +57,19 @@ impl LedgerBeside {
         answer.map_err(|error| unavailable(self.country, &error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_a_newer_citas_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let country = "pe".parse().unwrap();
+        let writer = schema::open_writer(&file_of(folder.path(), country)).unwrap();
+        assert!(LedgerBeside::open(folder.path(), country).unwrap().is_some());
+        writer.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
+        let Err(refused) = LedgerBeside::open(folder.path(), country) else { panic!("it is read") };
+        assert!(refused.to_string().contains("newer Citas"), "{refused}");
+    }
+}
