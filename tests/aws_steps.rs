@@ -30,7 +30,7 @@ use futures::future::join_all;
 use serde_json::json;
 
 use crate::ledger_dynamo::Tables;
-use crate::registry_contract::{artifact, channel, version, without_cases};
+use crate::registry_contract::{artifact, channel, version, with_cases};
 use crate::support::appointments::{booked, id, pe};
 use crate::support::components::{SharedEngine, component};
 use crate::support::faults::{Fault, Faults};
@@ -389,7 +389,7 @@ mod refresh {
             let name = unique("rules");
             let client = aws_sdk_s3::Client::new(&aws().load().await);
             client.create_bucket().bucket(&name).send().await.unwrap();
-            let (bucket, peru) = (Self(name), without_cases(artifact(pe(), "1.0.0", component("pe"))));
+            let (bucket, peru) = (Self(name), with_cases(artifact(pe(), "1.0.0", component("pe")), "[]"));
             let registry = bucket.registry(&Faults::none()).await;
             registry.publish(&peru).await.unwrap();
             registry.set_channel(pe(), None, &channel("1.0.0", None, 1)).await.unwrap();

@@ -22,7 +22,7 @@ use semver::Version;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::registry_contract::{artifact, channel, version};
+use crate::registry_contract::{artifact, channel, version, with_cases};
 use crate::support::components::{SharedEngine, chaos, chaos_with, folder};
 use crate::support::process::{Process, publish, run, token};
 use crate::support::requests::xx;
@@ -70,8 +70,7 @@ impl Place {
 
     /// Version 1.1.0 beside the other, with cases that it passes or not.
     fn publish_next(&self, cases: &str) {
-        let mut next = artifact("xx".parse().unwrap(), "1.1.0", &chaos_with(&["later"]));
-        next.cases = cases.into();
+        let next = with_cases(artifact("xx".parse().unwrap(), "1.1.0", &chaos_with(&["later"])), cases);
         block_on(FolderRegistry::new(&self.registry()).publish(&next)).unwrap();
     }
 
@@ -270,8 +269,8 @@ async fn a_start_does_not_wait_for_a_registry_that_never_answers() {
     let kept = tempfile::tempdir().unwrap();
     let last_good = Arc::new(LastGoodFolder::new(kept.path()));
     let xx: CountryCode = "xx".parse().unwrap();
-    let mut good = artifact(xx, "1.0.0", chaos());
-    good.cases = citas::rules::cases_in(&folder("xx").join("cases")).unwrap();
+    let cases = citas::rules::cases_in(&folder("xx").join("cases")).unwrap();
+    let good = with_cases(artifact(xx, "1.0.0", chaos()), &cases);
     last_good.remember(&channel("1.0.0", None, 1), &good).await.unwrap();
 
     let catalogue = Arc::new(Catalogue::default());

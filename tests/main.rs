@@ -30,6 +30,7 @@ mod registry_s3;
 mod rules_check;
 mod rules_command;
 mod rules_new;
+mod rules_replay;
 mod signing;
 mod support;
 mod swap;

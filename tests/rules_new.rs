@@ -1,50 +1,19 @@
 //! A country that `citas rules new` begins: it builds, passes its own cases and books, before anybody has changed a line.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use citas::rules::CountryFolder;
 use citas_core::cases;
 use citas_core::loaded::LoadedRules;
 
-use crate::support::components::{engine, root};
+use crate::support::components::engine;
 use crate::support::process::run;
-
-/// A workspace with the kit and no country.
-fn workspace() -> (tempfile::TempDir, PathBuf) {
-    let there = tempfile::tempdir().unwrap();
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let members = manifest.lines().find(|line| line.starts_with("members = ")).unwrap();
-    let alone = manifest.replace(members, "members = [\"countries/kit\"]");
-    // Profiles name packages that are not there.
-    let alone = alone.split("[profile.").next().unwrap();
-    fs::write(there.path().join("Cargo.toml"), alone).unwrap();
-    for file in ["Cargo.lock", "rust-toolchain.toml"] {
-        fs::copy(root().join(file), there.path().join(file)).unwrap();
-    }
-    for folder in ["wit", "countries/kit"] {
-        copy(&root().join(folder), &there.path().join(folder));
-    }
-    let countries = there.path().join("countries");
-    (there, countries)
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
+use crate::support::workspace::Workspace;
 
 #[test]
 fn a_new_country_builds_passes_its_cases_and_books() {
-    let (_kept, countries) = workspace();
+    let workspace = Workspace::copied();
+    let countries = workspace.path.join("countries");
     let at = countries.to_str().unwrap();
     run(&["rules", "new", "co", "--zone", "America/Bogota", "--countries", at]).expect(0);
 

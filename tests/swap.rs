@@ -1,7 +1,7 @@
 //! New rules come into force while the program serves: no request is refused for it, and what will not do changes nothing.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,14 +12,15 @@ use citas_core::follow::Follower;
 use citas_core::registry::Registry as _;
 use serde_json::{Value, json};
 
-use crate::registry_contract::{artifact, channel, without_cases};
-use crate::support::components::{chaos, chaos_with, folder, root};
+use crate::registry_contract::{artifact, channel, with_cases};
+use crate::support::components::{chaos, chaos_with, folder};
 use crate::support::eventually::eventually;
 use crate::support::host::Host;
 use crate::support::http::{Client, with};
 use crate::support::mail::Spool;
 use crate::support::process::{Process, citas, publish_file, run, token};
 use crate::support::requests::{day, pe, xx};
+use crate::support::workspace::{Workspace, with_holiday};
 
 /// In which a promoted version is in force.
 const PROMOTED_WITHIN: Duration = Duration::from_secs(1);
@@ -124,7 +125,7 @@ fn a_thousand_swaps_under_load_fail_no_request_mix_no_versions_and_leave_nothing
     let (host, country) = (Host::of(&["xx"]), "xx".parse().unwrap());
     let registry = Arc::new(FolderRegistry::new(&host.data().join("swaps")));
     for (version, component) in [("1.0.0", chaos().to_vec()), ("1.1.0", chaos_with(&["later"]))] {
-        host.block_on(registry.publish(&without_cases(artifact(country, version, &component)))).unwrap();
+        host.block_on(registry.publish(&with_cases(artifact(country, version, &component), "[]"))).unwrap();
     }
     let ana = host.patient("ana");
     let mut follower = Follower::new(registry.clone(), host.platform.swapper.clone(), None);
@@ -193,54 +194,6 @@ fn a_published_file_that_was_altered_is_refused_and_the_last_good_version_stays(
     time_until(&platform, "xx", long, |told| told["rules"]["version"] == "1.1.0" && told["refused"].is_null());
 }
 
-/// A copy of the countries and what they are built with, as a workspace of its own. It stays where it is, so that a
-/// later run finds what cargo has made of its dependencies; one test at a time has it.
-struct Workspace {
-    path: PathBuf,
-    _lock: fs::File,
-}
-
-impl Workspace {
-    fn copied() -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("countries");
-        fs::create_dir_all(&path).unwrap();
-        let lock = fs::File::create(path.join("lock")).unwrap();
-        lock.lock().unwrap();
-        for name in ["wit", "countries"] {
-            // There is none the first time.
-            let _ = fs::remove_dir_all(path.join(name));
-            copy(&root().join(name), &path.join(name));
-        }
-        for name in ["Cargo.lock", "rust-toolchain.toml"] {
-            fs::copy(root().join(name), path.join(name)).unwrap();
-        }
-        let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-        let (before, members) = manifest.split_once("members = [").unwrap();
-        let (_, after) = members.split_once(']').unwrap();
-        let (after, _profiles) = after.split_once("[profile.").unwrap();
-        let members = r#"members = ["countries/kit", "countries/pe", "countries/cl"]"#;
-        fs::write(path.join("Cargo.toml"), format!("{before}{members}{after}")).unwrap();
-        Self { path, _lock: lock }
-    }
-
-    fn source(&self, name: &str) -> PathBuf {
-        self.path.join("countries/pe/src").join(name)
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 /// A working day that none of Peru's golden cases is about.
 fn day_of_no_case() -> String {
     let cases = citas::rules::cases_in(&folder("pe").join("cases")).unwrap();
@@ -286,12 +239,7 @@ fn dev_books_with_its_own_line_and_takes_a_new_holiday_while_it_serves() {
 
     let file = workspace.source("holidays.rs");
     let source = fs::read_to_string(&file).unwrap();
-    let added = {
-        let [year, month, day] = [0, 1, 2].map(|part| holiday.split('-').nth(part).unwrap().parse::<u16>().unwrap());
-        format!("national(\"Día de la prueba\", On::Once({year}, {month}, {day})),\n    national(\"Navidad\"")
-    };
-    let changed = source.replace("national(\"Navidad\"", &added);
-    assert_ne!(changed, source);
+    let changed = with_holiday(&source, &holiday);
     let (took, load) = under_load(
         1,
         |number| {

@@ -11,3 +11,4 @@ pub mod mail;
 pub mod ministack;
 pub mod process;
 pub mod requests;
+pub mod workspace;

@@ -188,7 +188,7 @@ fn book(rules: &LoadedRules, request: &Json, now: Timestamp, role: Role) -> Resu
         return Ok(Err(violations));
     }
     let verdict = rules.judge_booking(&rules.context(now, role), &leaves(request)?).map_err(said)?;
-    placed(rules, verdict)
+    rules.placed(verdict).map_err(said)
 }
 
 fn act(rules: &LoadedRules, asked: &Act, now: Timestamp, role: Role) -> Result<Verdict, String> {
@@ -202,16 +202,7 @@ fn act(rules: &LoadedRules, asked: &Act, now: Timestamp, role: Role) -> Result<V
     let current = current(rules, &asked.current, role)?;
     let context = rules.context(now, role);
     let verdict = rules.judge_action(&context, &current, &asked.action, &leaves(&asked.input)?).map_err(said)?;
-    placed(rules, verdict)
-}
-
-/// The host's own word on a plan: its time exists.
-fn placed(rules: &LoadedRules, verdict: Verdict) -> Result<Verdict, String> {
-    let Ok(Plan { slot: Some(slot), .. }) = &verdict else { return Ok(verdict) };
-    match rules.start(slot).map_err(said)? {
-        crate::time::Instant::At(_) => Ok(verdict),
-        crate::time::Instant::Nonexistent => Ok(Err(vec![Violation::nonexistent_time()])),
-    }
+    rules.placed(verdict).map_err(said)
 }
 
 fn current(rules: &LoadedRules, current: &Current, role: Role) -> Result<Appointment, String> {

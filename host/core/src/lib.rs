@@ -9,6 +9,7 @@
 //! - [`follow`], [`on_demand`], [`precompile`]: from the registry to there
 //! - [`views`]: what was shown of an appointment
 //! - [`booking`], [`relay`], [`notifier`]: the use cases
+//! - [`replay`]: a decision judged again
 //! - [`messages`]: violations in words
 
 pub mod access;
@@ -35,6 +36,7 @@ pub mod precompile;
 pub mod publisher;
 pub mod registry;
 pub mod relay;
+pub mod replay;
 pub mod rules;
 pub mod schema;
 pub mod swap;

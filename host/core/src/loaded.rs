@@ -13,7 +13,7 @@ use crate::appointment::{Appointment, CountryCode, Field, RulesId, Slot};
 use crate::judged::{is_slug, judged};
 use crate::messages::Messages;
 use crate::registry::digest;
-use crate::rules::{Context, Descriptor, Engine, Fault, Notice, Offer, Refusal, Role, Rules, Verdict, Violation};
+use crate::rules::{Context, Descriptor, Engine, Fault, Notice, Offer, Plan, Refusal, Role, Rules, Verdict, Violation};
 use crate::time::{self, Zone};
 use crate::turns::Turns;
 use crate::views::Fields;
@@ -151,6 +151,18 @@ impl LoadedRules {
         input: &[Field],
     ) -> Result<Verdict, Fault> {
         judged(self.rules.act(context, current, action, input)?)
+    }
+
+    /// The host's own word on a plan: its time exists.
+    ///
+    /// # Errors
+    /// When the slot is in a zone that the rules do not list.
+    pub fn placed(&self, verdict: Verdict) -> Result<Verdict, Fault> {
+        let Ok(Plan { slot: Some(slot), .. }) = &verdict else { return Ok(verdict) };
+        match self.start(slot)? {
+            time::Instant::At(_) => Ok(verdict),
+            time::Instant::Nonexistent => Ok(Err(vec![Violation::nonexistent_time()])),
+        }
     }
 
     /// The component itself, for calls outside anybody's turn.

@@ -7,7 +7,7 @@ use fluent_langneg::{LanguageIdentifier, NegotiationStrategy, negotiate_language
 use crate::rules::{Descriptor, Refusal, Violation};
 
 /// The host's own codes: code, English, Spanish. `schema` alone is for every keyword that has no line of its own.
-const HOST: [(&str, &str, &str); 16] = [
+const HOST: [(&str, &str, &str); 18] = [
     ("schema", "does not fit the schema", "no cumple el esquema"),
     ("schema.required", "`{property}` is required", "falta `{property}`, que es obligatorio"),
     ("schema.additionalProperties", "`{property}` is not known here", "`{property}` no se conoce aquí"),
@@ -22,6 +22,8 @@ const HOST: [(&str, &str, &str); 16] = [
     ("schema.maximum", "must be at most {expected}", "debe ser como máximo {expected}"),
     ("schema.minItems", "must have at least {expected} items", "debe tener al menos {expected} elementos"),
     ("schema.maxItems", "must have at most {expected} items", "debe tener como máximo {expected} elementos"),
+    ("action.unknown", "there is no action `{action}`", "no existe la acción `{action}`"),
+    ("action.role", "`{action}` is not for the role {role}", "`{action}` no es para el rol {role}"),
     ("time.nonexistent", "at that place the clocks skip this time", "en ese lugar los relojes se saltan esa hora"),
     ("unknown", "is not allowed ({code})", "no está permitido ({code})"),
 ];

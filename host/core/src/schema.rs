@@ -16,6 +16,9 @@ const LARGEST: usize = 10_000;
 /// The deepest schema, with every reference followed.
 const DEEPEST: usize = 64;
 
+/// Marks what identifies a person.
+const PERSONAL: &str = "x-personal";
+
 /// The schema that a descriptor gives as text.
 ///
 /// # Errors
@@ -76,6 +79,39 @@ pub fn validator(what: &str, schema: &Json) -> Result<Validator, Refusal> {
 #[must_use]
 pub fn violations(validator: &Validator, document: &Json) -> Vec<Violation> {
     validator.iter_errors(document).flat_map(|error| of(&error)).take(MOST_VIOLATIONS).collect()
+}
+
+/// Whether a schema marks the leaf at this JSON Pointer, or what it stands in, as personal. A leaf of which it says
+/// nothing counts as such: nobody has said that it may be shown.
+#[must_use]
+pub fn is_personal(schema: &Json, pointer: &str) -> bool {
+    let marked = |parts: &[&Json]| parts.iter().any(|part| part[PERSONAL] == true);
+    let mut reached = everywhere(schema, vec![schema]);
+    for token in pointer.split('/').skip(1) {
+        let name = token.replace("~1", "/").replace("~0", "~");
+        if marked(&reached) {
+            return true;
+        }
+        let below = reached.into_iter().flat_map(|part| [part["properties"].get(&name), part.get("items")]);
+        reached = everywhere(schema, below.flatten().collect());
+    }
+    // An array of texts is one leaf.
+    let items = everywhere(schema, reached.iter().filter_map(|part| part.get("items")).collect());
+    reached.is_empty() || marked(&reached) || marked(&items)
+}
+
+/// These parts of a schema, and those that speak of the same value.
+fn everywhere<'a>(root: &'a Json, mut parts: Vec<&'a Json>) -> Vec<&'a Json> {
+    let mut next = 0;
+    // No schema refers to itself, so there is an end.
+    while let Some(part) = parts.get(next).copied() {
+        next += 1;
+        let reference = part["$ref"].as_str().and_then(|reference| root.pointer(reference.strip_prefix('#')?));
+        let lists = ["allOf", "anyOf", "oneOf"].into_iter().filter_map(|name| part[name].as_array()).flatten();
+        let single = ["if", "then", "else"].into_iter().filter_map(|name| part.get(name));
+        parts.extend(reference.into_iter().chain(lists).chain(single));
+    }
+    parts
 }
 
 /// One violation for each member that is missing or too much, at its own place; else one for the error.
@@ -175,6 +211,23 @@ mod tests {
         let shared = json!({ "properties": { "a": { "$ref": "#/$defs/a" }, "b": { "$ref": "#/$defs/a" } },
             "$defs": { "a": { "type": "string" } } });
         assert!(document("request-schema", &shared.to_string()).is_ok());
+    }
+
+    #[test]
+    fn what_is_marked_or_not_described_is_personal() {
+        let schema = json!({
+            "properties": { "day": {}, "dni": { "x-personal": true }, "who": { "$ref": "#/$defs/who" },
+                "people": { "items": { "properties": { "name": { "x-personal": true }, "age": {} } } },
+                "names": { "items": { "x-personal": true } }, "days": { "items": {} } },
+            "allOf": [{ "if": { "required": ["a/b"] }, "then": { "properties": { "a/b": { "x-personal": true } } } }],
+            "$defs": { "who": { "x-personal": true, "properties": { "given": {} } } },
+        });
+        for personal in ["/dni", "/who/given", "/people/0/name", "/names", "/a~1b", "/other", "/day/other"] {
+            assert!(is_personal(&schema, personal), "{personal}");
+        }
+        for shown in ["/day", "/days", "/people/0/age"] {
+            assert!(!is_personal(&schema, shown), "{shown}");
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@
 //! - [`reads`]: what is asked
 //! - [`latest`]: what was read lately
 //! - [`ledger`]: the ports
+//! - [`beside`]: what another process may read
 
+mod beside;
 mod change;
 mod latest;
 mod ledger;
@@ -25,6 +27,7 @@ use citas_core::appointment::CountryCode;
 use citas_core::ledger::Unavailable;
 use tokio::sync::{Notify, OnceCell};
 
+pub use self::beside::LedgerBeside;
 use super::private;
 use latest::Latest;
 use reads::Readers;
@@ -106,7 +109,7 @@ impl SqliteLedger {
 
     /// Opens a file, on a thread where that may take its time.
     async fn open_file(&self, code: CountryCode, changed: Arc<Notify>) -> Result<Opened, Unavailable> {
-        let file = self.folder.join(format!("{code}.db"));
+        let file = file_of(&self.folder, code);
         let (lock, latest) = (Arc::clone(&self.lock), Arc::clone(&self.latest));
         let opened = tokio::task::spawn_blocking(move || {
             let connection = schema::open_writer(&file).map_err(|error| error.to_string())?;
@@ -116,6 +119,14 @@ impl SqliteLedger {
         let unavailable = |cause: String| Unavailable { country: code, cause };
         opened.await.map_err(|stopped| unavailable(stopped.to_string()))?.map_err(unavailable)
     }
+}
+
+fn file_of(folder: &Path, country: CountryCode) -> PathBuf {
+    folder.join(format!("{country}.db"))
+}
+
+fn unavailable(country: CountryCode, cause: &dyn std::error::Error) -> Unavailable {
+    Unavailable { country, cause: cause.to_string() }
 }
 
 impl Country {

@@ -89,7 +89,10 @@ impl appointment_rules::Guest for Chaos {
     }
 
     fn book(_context: Context, request: Vec<Field>) -> Result<Plan, Vec<Violation>> {
-        misbehave(text(&request, "/mode"));
+        misbehave(if cfg!(feature = "mute") { "panic" } else { text(&request, "/mode") });
+        if cfg!(feature = "gossip") {
+            return Err(malformed("/time", text(&request, "/email")));
+        }
         let mut plan = plan(&request)?;
         match text(&request, "/mode") {
             "many-claims" => plan.claims = (0..41).map(|number| format!("claim/{number}")).collect(),
@@ -167,14 +170,8 @@ fn recurse(depth: u64) -> u64 {
 }
 
 fn plan(request: &[Field]) -> Result<Plan, Vec<Violation>> {
-    let start = start(text(request, "/date"), text(request, "/time")).ok_or_else(|| {
-        let value = text(request, "/time").to_owned();
-        vec![Violation {
-            path: "/time".into(),
-            code: "xx.time.malformed".into(),
-            params: vec![("value".into(), value)],
-        }]
-    })?;
+    let start = start(text(request, "/date"), text(request, "/time"));
+    let start = start.ok_or_else(|| malformed("/time", text(request, "/time")))?;
     let doctor = text(request, "/doctor").to_owned();
     let zone = if text(request, "/mode") == "santiago" { SHIFTING_ZONE } else { ZONE };
     Ok(Plan {
@@ -187,6 +184,11 @@ fn plan(request: &[Field]) -> Result<Plan, Vec<Violation>> {
         attributes: request.to_vec(),
         events: vec!["booked".into()],
     })
+}
+
+fn malformed(path: &str, value: &str) -> Vec<Violation> {
+    let params = vec![("value".into(), value.into())];
+    vec![Violation { path: path.into(), code: "xx.time.malformed".into(), params }]
 }
 
 fn start(date: &str, time: &str) -> Option<Civil> {

@@ -6,9 +6,11 @@ mod channel;
 mod check;
 mod compared;
 mod history;
+mod impact;
 mod keygen;
 mod new;
 mod publish;
+mod replay;
 mod status;
 mod test;
 
@@ -28,9 +30,11 @@ use self::build::build;
 use self::channel::{pin, promote, rollback};
 use self::check::check;
 use self::history::history;
+use self::impact::impact;
 use self::keygen::keygen;
 use self::new::new;
 use self::publish::publish;
+use self::replay::replay;
 use self::status::status;
 use self::test::test;
 use super::{Answer, Misuse, Outcome, chain};
@@ -88,6 +92,10 @@ pub enum Verb {
         #[command(flatten)]
         report: Report,
     },
+    /// List the appointments to come that rules would refuse, had they been in force when each was decided
+    Impact(impact::Options),
+    /// Judge a stored decision again with the rules that made it, and say whether it comes out the same
+    Replay(replay::Options),
     /// Put a version that passes its cases into the registry, and has some; it is not in use yet
     Publish {
         #[command(flatten)]
@@ -255,6 +263,8 @@ pub async fn run(verb: Verb) -> Outcome {
         Verb::Build { folder, output, report } => report.explained(build(&folder, output, &report)),
         Verb::Check { source, registry } => registry.report.explained(check(&source, &registry).await),
         Verb::Test { source, report } => report.explained(test(&source, &report)),
+        Verb::Impact(options) => options.report.explained(impact(&options)),
+        Verb::Replay(options) => options.registry.report.explained(replay(&options).await),
         Verb::Bench { source, report } => report.explained(bench(&source, &report)),
         Verb::Publish { source, options, registry } => {
             registry.report.explained(publish(&source, options, &registry).await)

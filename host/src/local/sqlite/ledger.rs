@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::change::Prepared;
 use super::writer::Task;
-use super::{SqliteLedger, reads};
+use super::{SqliteLedger, reads, unavailable};
 use crate::system::SystemClock;
 
 impl SqliteLedger {
@@ -128,8 +128,4 @@ impl Outbox for SqliteLedger {
     async fn changed(&self, country: CountryCode) {
         self.country(country).changed.notified().await;
     }
-}
-
-fn unavailable(country: CountryCode, cause: &dyn std::error::Error) -> Unavailable {
-    Unavailable { country, cause: cause.to_string() }
 }

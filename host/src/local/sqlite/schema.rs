@@ -119,6 +119,15 @@ pub(super) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(connection)
 }
 
+/// A connection that reads what another process writes, which may be another version of Citas.
+pub(super) fn open_beside(file: &Path) -> Result<Connection, FileError> {
+    let connection = open_reader(file)?;
+    match version(&connection)? {
+        0..=VERSION => Ok(connection),
+        found => Err(FileError::Newer { found }),
+    }
+}
+
 fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -126,12 +135,15 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
 }
 
 fn migrate(connection: &Connection) -> Result<(), FileError> {
-    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match found {
+    match version(connection)? {
         VERSION => Ok(()),
         0 => create(connection).map_err(FileError::from),
         found => Err(FileError::Newer { found }),
     }
+}
+
+fn version(connection: &Connection) -> Result<i32, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 fn create(connection: &Connection) -> Result<(), rusqlite::Error> {

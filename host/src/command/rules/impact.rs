@@ -1,0 +1,129 @@
+//! `citas rules impact`: which appointments to come would rules refuse that are not in force yet?
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use citas_core::appointment::Revision;
+use citas_core::ledger::{Position, Query};
+use citas_core::loaded::LoadedRules;
+use citas_core::replay::{Replayed, replay};
+use citas_core::time::Clock as _;
+use clap::Args;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::replay::{before, ledger, reasons, words};
+use super::{Answer, Outcome, Report, Source, load};
+use crate::local::sqlite::LedgerBeside;
+use crate::system::SystemClock;
+
+/// Appointments that are in memory at once, beside what is told of those that do not stand.
+const PAGE: usize = 200;
+
+/// How many of those that would be stored otherwise are named.
+const SHOWN: usize = 5;
+
+#[derive(Args)]
+pub struct Options {
+    /// The country's folder, or the component, that is not in force yet
+    #[arg(value_name = "FOLDER|WASM")]
+    rules: PathBuf,
+    /// The data folder of the host, which may be running
+    #[arg(long, env = "CITAS_DATA", default_value = "data", value_name = "DIR")]
+    data: PathBuf,
+    #[command(flatten)]
+    pub(super) report: Report,
+}
+
+/// What a walk over the appointments to come has found.
+#[derive(Default)]
+struct Impact {
+    judged: usize,
+    /// Those that do not stand: refused, or without an answer.
+    fallen: Vec<Value>,
+    lines: Vec<String>,
+    refused: usize,
+    differing: usize,
+    shown: Vec<Value>,
+}
+
+pub(super) fn impact(options: &Options) -> Outcome {
+    let rules = load(&Source { path: options.rules.clone(), cases: None }.component()?)?;
+    let ledger = ledger(&options.data, rules.country)?;
+    let found = walk(&rules, &ledger)?;
+    let Impact { judged, refused, differing, .. } = found;
+    let unanswered = found.fallen.len() - refused;
+    let sum = format!(
+        "{} {}: {judged} appointments to come, {refused} would be refused, {unanswered} would get no answer, {differing} would be stored otherwise",
+        rules.country, rules.id.version,
+    );
+    let value = json!({
+        "country": rules.country, "rules": rules.id, "judged": judged, "refused": refused, "unanswered": unanswered,
+        "differing": differing, "appointments": found.fallen, "otherwise": found.shown,
+    });
+    let more = differing.saturating_sub(SHOWN);
+    let more = (more > 0).then(|| format!("differ   {more} more"));
+    options.report.say(&found.lines.into_iter().chain(more).chain([sum]).collect::<Vec<_>>().join("\n"), &value);
+    Ok(if value["appointments"] == json!([]) { Answer::Done } else { Answer::No })
+}
+
+/// Those with a start from now on, then those without a start, each page by itself: a host that runs beside can move
+/// its log to the file in between.
+fn walk(rules: &LoadedRules, ledger: &LedgerBeside) -> Result<Impact, Box<dyn Error>> {
+    let to_come = Query { from: Some(SystemClock.now()), limit: PAGE, ..Query::default() };
+    let first_without_start = Position { starts_at: None, id: Uuid::nil() };
+    let without_start = Query { after: Some(first_without_start), limit: PAGE, ..Query::default() };
+    let mut found = Impact::default();
+    for mut query in [to_come, without_start] {
+        loop {
+            let page = ledger.page(&query)?;
+            for revision in page.items.iter().filter(|revision| revision.appointment.phase.is_live()) {
+                found.note(rules, revision, replay(rules, before(ledger, revision)?.as_ref(), revision));
+            }
+            if page.next.is_none() {
+                break;
+            }
+            query.after = page.next;
+        }
+    }
+    Ok(found)
+}
+
+impl Impact {
+    fn note(&mut self, rules: &LoadedRules, revision: &Revision, replayed: Replayed) {
+        self.judged += 1;
+        let (id, start) = (revision.appointment.id, start(revision));
+        let about = |more: Value| {
+            let mut value = json!({ "id": id, "slot": revision.appointment.slot });
+            value.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+            value
+        };
+        match replayed {
+            Replayed::Same => {}
+            Replayed::Refused(violations) => {
+                let reasons = reasons(rules, revision, &violations);
+                self.refused += 1;
+                self.lines.push(format!("refused  {id}  {start}  {}", words(&reasons)));
+                self.fallen.push(about(json!({ "violations": reasons })));
+            }
+            Replayed::Silent(fault) => {
+                let fault = fault.to_string();
+                self.lines.push(format!("silent   {id}  {start}  {fault}"));
+                self.fallen.push(about(json!({ "fault": fault })));
+            }
+            Replayed::Differs(differences) => {
+                self.differing += 1;
+                if self.differing <= SHOWN {
+                    let members: Vec<String> = differences.into_iter().map(|difference| difference.path).collect();
+                    self.lines.push(format!("differs  {id}  {start}  {}", members.join(", ")));
+                    self.shown.push(about(json!({ "members": members })));
+                }
+            }
+        }
+    }
+}
+
+fn start(revision: &Revision) -> String {
+    let slot = revision.appointment.slot.as_ref();
+    slot.map_or_else(|| "no date yet".into(), |slot| format!("{} {}", slot.start, slot.zone))
+}

@@ -1,0 +1,239 @@
+//! `citas rules replay`: a stored decision, judged again by the rules that made it.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use citas_core::appointment::{CountryCode, Revision, Value as Leaf};
+use citas_core::json::nest;
+use citas_core::loaded::LoadedRules;
+use citas_core::registry::{Registry, digest};
+use citas_core::replay::{Difference, Replayed, replay as judge_again};
+use citas_core::rules::Violation;
+use citas_core::schema::is_personal;
+use clap::Args;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Answer, InRegistry, Misuse, Outcome, Source, load};
+use crate::local::sqlite::LedgerBeside;
+
+/// Stands where something personal would.
+const MASK: &str = "…";
+
+#[derive(Args)]
+pub struct Options {
+    /// Whose rules it is under
+    country: CountryCode,
+    /// Which appointment
+    #[arg(value_name = "APPOINTMENT")]
+    id: Uuid,
+    /// Which of its revisions [default: the latest]
+    #[arg(long, value_name = "NUMBER")]
+    revision: Option<u32>,
+    /// The rules that decided, where they were never published: a country's folder, or a component
+    #[arg(long, value_name = "FOLDER|WASM")]
+    rules: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) registry: InRegistry,
+}
+
+pub(super) async fn replay(options: &Options) -> Outcome {
+    let Options { country, id, revision: number, .. } = *options;
+    let ledger = ledger(&options.registry.folders.data, country)?;
+    let found = number.map_or_else(|| ledger.appointment(id), |number| ledger.revision(id, number))?;
+    let revision = found.ok_or_else(|| {
+        let what = number.map_or_else(String::new, |number| format!("revision {number} of an "));
+        Misuse(format!("{country} has no {what}appointment {id}; the API gives an appointment's `id` and `revision`"))
+    })?;
+    let rules = load(&component(options, &revision).await?)?;
+    let replayed = judge_again(&rules, before(&ledger, &revision)?.as_ref(), &revision);
+    let same = replayed == Replayed::Same;
+    let (words, value) = (told(&rules, &revision, &replayed), report(&rules, &revision, &replayed));
+    options.registry.report.say(&words, &value);
+    Ok(if same { Answer::Done } else { Answer::No })
+}
+
+/// A country's appointments in a data folder.
+pub(super) fn ledger(data: &Path, country: CountryCode) -> Result<LedgerBeside, Box<dyn Error>> {
+    let absent = || {
+        let data = data.display();
+        Misuse(format!("{data} has no appointments of {country}; name the data folder of its host with --data"))
+    };
+    Ok(LedgerBeside::open(data, country)?.ok_or_else(absent)?)
+}
+
+/// The revision that a decision was about; none where it made the first.
+pub(super) fn before(ledger: &LedgerBeside, revision: &Revision) -> Result<Option<Revision>, Box<dyn Error>> {
+    let (id, number) = (revision.appointment.id, revision.appointment.revision);
+    if number == 1 {
+        return Ok(None);
+    }
+    let before = ledger.revision(id, number - 1)?;
+    Ok(Some(before.ok_or_else(|| format!("the ledger lacks revision {} of {id}, which it should have", number - 1))?))
+}
+
+/// The very bytes that decided.
+async fn component(options: &Options, revision: &Revision) -> Result<Vec<u8>, Box<dyn Error>> {
+    let decided = &revision.provenance.rules;
+    let Some(path) = &options.rules else {
+        return published(&*options.registry.open().await, revision).await;
+    };
+    let component = Source { path: path.clone(), cases: None }.component()?;
+    let found = digest(&component);
+    if found == decided.digest {
+        return Ok(component);
+    }
+    Err(format!(
+        "{} is {found}, and what decided is version {} with the digest {}; build the sources as they were then",
+        path.display(),
+        decided.version,
+        decided.digest,
+    )
+    .into())
+}
+
+/// The version of that name comes first: whoever published the same bytes again did so later.
+async fn published(registry: &dyn Registry, revision: &Revision) -> Result<Vec<u8>, Box<dyn Error>> {
+    let (country, decided) = (revision.country, &revision.provenance.rules);
+    let mut versions = registry.versions(country).await?;
+    versions.sort_by_key(|version| version.to_string() != decided.version);
+    for version in versions {
+        if registry.manifest(country, &version).await?.digest != decided.digest {
+            continue;
+        }
+        let component = registry.fetch(country, &version).await?.component;
+        let found = digest(&component);
+        if found == decided.digest {
+            return Ok(component);
+        }
+        return Err(format!(
+            "version {version} of {country} in the registry is {found}, and its manifest says {}: somebody altered the \
+             file; name the one that was published with --rules",
+            decided.digest,
+        )
+        .into());
+    }
+    Err(format!(
+        "the registry has no version of {country} with the digest {}, which decided as version {}; name the registry \
+         that has it with --registry, or, as rules that `citas dev` built are never published, the folder or the \
+         component with --rules",
+        decided.digest, decided.version,
+    )
+    .into())
+}
+
+/// Violations in the country's first language. A param that repeats something personal of the input is masked.
+pub(super) fn reasons(rules: &LoadedRules, revision: &Revision, violations: &[Violation]) -> Vec<Value> {
+    let personal: Vec<&String> = revision
+        .provenance
+        .input
+        .iter()
+        .filter(|leaf| hidden(rules, revision, &leaf.path))
+        .flat_map(|leaf| texts(&leaf.value))
+        .collect();
+    let shown = |value: &String| {
+        let repeats = personal.iter().any(|text| !text.is_empty() && value.contains(text.as_str()));
+        if repeats { MASK.to_owned() } else { value.clone() }
+    };
+    let reason = |violation: &Violation| {
+        let params = violation.params.iter().map(|(name, value)| (name.clone(), shown(value))).collect();
+        let shown = Violation { params, ..violation.clone() };
+        let message = rules.messages.text(&shown, &rules.descriptor.locales[0]);
+        json!({ "pointer": violation.path, "code": violation.code, "message": message })
+    };
+    violations.iter().map(reason).collect()
+}
+
+/// The same as one line.
+pub(super) fn words(reasons: &[Value]) -> String {
+    let word = |reason: &Value, member: &str| reason[member].as_str().unwrap_or_default().to_owned();
+    let reason = |reason: &Value| format!("{}: {}", word(reason, "code"), word(reason, "message"));
+    reasons.iter().map(reason).collect::<Vec<_>>().join("; ")
+}
+
+fn texts(leaf: &Leaf) -> &[String] {
+    match leaf {
+        Leaf::Text(text) | Leaf::Decimal(text) => std::slice::from_ref(text),
+        Leaf::Texts(texts) => texts,
+        Leaf::Integer(_) | Leaf::Flag(_) => &[],
+    }
+}
+
+/// Whether an input's leaf is not to be shown.
+fn hidden(rules: &LoadedRules, revision: &Revision, path: &str) -> bool {
+    let action = rules.actions.get(&revision.provenance.action).map(|action| &action.schema);
+    let schema = if revision.appointment.revision == 1 { Some(&rules.request_schema) } else { action };
+    schema.is_none_or(|schema| is_personal(schema, path))
+}
+
+/// The input as it came, without what is personal.
+fn input(rules: &LoadedRules, revision: &Revision) -> Vec<citas_core::appointment::Field> {
+    let mut input = revision.provenance.input.clone();
+    for leaf in input.iter_mut().filter(|leaf| hidden(rules, revision, &leaf.path)) {
+        leaf.value = Leaf::Text(MASK.into());
+    }
+    input
+}
+
+/// Phase and slot are shown with their values; keys, claims and attributes may name a person.
+fn difference(difference: &Difference) -> Value {
+    let Difference { path, stored, came } = difference;
+    if path == "/phase" || path.starts_with("/slot/") {
+        json!({ "path": path, "stored": stored, "came": came })
+    } else {
+        json!({ "path": path })
+    }
+}
+
+fn report(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> Value {
+    let decided = &revision.provenance;
+    let (differences, violations, fault) = match replayed {
+        Replayed::Same => (vec![], vec![], None),
+        Replayed::Differs(differences) => (differences.iter().map(difference).collect(), vec![], None),
+        Replayed::Refused(violations) => (vec![], reasons(rules, revision, violations), None),
+        Replayed::Silent(fault) => (vec![], vec![], Some(fault.to_string())),
+    };
+    json!({
+        "same": *replayed == Replayed::Same, "country": revision.country, "id": revision.appointment.id,
+        "revision": revision.appointment.revision, "action": decided.action, "at": revision.updated_at,
+        "role": decided.context.role, "rules": decided.rules, "contract": decided.contract, "host": decided.host,
+        "input": nest(&input(rules, revision)), "phase": revision.appointment.phase, "slot": revision.appointment.slot,
+        "differences": differences, "violations": violations, "fault": fault,
+    })
+}
+
+fn told(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> String {
+    let (appointment, decided) = (&revision.appointment, &revision.provenance);
+    let mut lines = vec![format!(
+        "{} {} revision {}: `{}` at {} by the role {}, under {} {}",
+        revision.country,
+        appointment.id,
+        appointment.revision,
+        decided.action,
+        revision.updated_at,
+        decided.context.role.as_str(),
+        decided.rules.version,
+        decided.rules.digest,
+    )];
+    let members = nest(&input(rules, revision));
+    lines.extend(members.iter().map(|(name, value)| format!("    {name}: {value}")));
+    lines.push(match replayed {
+        Replayed::Same => {
+            let slot = appointment.slot.as_ref();
+            let slot = slot.map_or_else(String::new, |slot| format!(", {} {}", slot.start, slot.zone));
+            format!("the same decision again: {}{slot}", appointment.phase.as_str())
+        }
+        Replayed::Differs(differences) => format!("another decision: {}", differing(differences)),
+        Replayed::Refused(violations) => format!("now refused: {}", words(&reasons(rules, revision, violations))),
+        Replayed::Silent(fault) => format!("no answer: {fault}"),
+    });
+    lines.join("\n")
+}
+
+fn differing(differences: &[Difference]) -> String {
+    let word = |found: &Difference| match difference(found) {
+        shown if shown["stored"].is_null() && shown["came"].is_null() => found.path.clone(),
+        shown => format!("{} is stored as {} and came as {}", found.path, shown["stored"], shown["came"]),
+    };
+    differences.iter().map(word).collect::<Vec<_>>().join("; ")
+}
