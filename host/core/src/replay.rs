@@ -121,10 +121,100 @@ fn keys(members: &mut BTreeMap<String, Json>, patient: &str, doctor: Option<&Str
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use uuid::Uuid;
 
     use super::*;
-    use crate::appointment::Value;
+    use crate::appointment::{Appointment, Value};
+    use crate::rules::{Action, Descriptor, Notice, Offer, Role, Rules};
+
+    /// Rules that plan what is stored, and keep what they were told of the world.
+    #[derive(Default)]
+    struct Agreeing(Mutex<Vec<Context>>);
+
+    impl Rules for Agreeing {
+        fn describe(&self) -> Result<Descriptor, Fault> {
+            let action = |name: &str, role: &str| Action {
+                name: name.into(),
+                roles: vec![role.into()],
+                input_schema: r#"{ "required": ["reason"] }"#.into(),
+            };
+            Ok(Descriptor {
+                country: "pe".into(),
+                version: "1.0.0".into(),
+                zones: vec!["America/Lima".into()],
+                locales: vec!["en".into()],
+                request_schema: r#"{ "required": ["day"] }"#.into(),
+                appointment_schema: "{}".into(),
+                actions: vec![action("cancel", "patient"), action("arrive", "staff")],
+                messages: vec![],
+            })
+        }
+        fn book(&self, context: &Context, _: &[Field]) -> Result<Verdict, Fault> {
+            self.0.lock().unwrap().push(context.clone());
+            Ok(Ok(plan()))
+        }
+        fn act(&self, context: &Context, _: &Appointment, _: &str, input: &[Field]) -> Result<Verdict, Fault> {
+            self.book(context, input)
+        }
+        fn present(&self, _: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
+            Ok(vec![])
+        }
+        fn offers(&self, _: &Context, _: &[Field], _: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
+            Ok(None)
+        }
+        fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
+            Ok(vec![])
+        }
+    }
+
+    /// What comes of a decision with this input, and what rules of that digest were told of the world.
+    fn judged(revision: &Revision, before: Option<&Revision>, digest: &str) -> (Replayed, Vec<Context>) {
+        let agreeing = Arc::new(Agreeing::default());
+        let rules = LoadedRules::of(agreeing.clone(), digest.into(), 1).unwrap();
+        let replayed = replay(&rules, before, revision);
+        let told = agreeing.0.lock().unwrap().clone();
+        (replayed, told)
+    }
+
+    fn acted(action: &str, input: &[Field]) -> Revision {
+        let mut acted = stored();
+        acted.appointment.revision = 2;
+        acted.provenance.action = action.into();
+        acted.provenance.input = input.into();
+        acted
+    }
+
+    #[test]
+    fn a_decision_is_judged_by_the_clock_and_in_the_role_of_then() {
+        let mut revision = stored();
+        revision.provenance.input = vec![field("/day", "x")];
+        revision.provenance.context.role = Role::Staff;
+        let own = revision.provenance.rules.digest.clone();
+        let (same, told) = judged(&revision, None, &own);
+        assert_eq!((same, told), (Replayed::Same, vec![revision.provenance.context.clone()]), "the very context");
+
+        let (same, told) = judged(&revision, None, "sha256:01");
+        let [context] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((same, context.now, context.role), (Replayed::Same, revision.updated_at.as_second(), Role::Staff));
+        assert_eq!(context.clocks[0].zone, "America/Lima", "other rules have their own zones");
+    }
+
+    #[test]
+    fn what_the_host_would_turn_away_is_refused_and_the_rules_are_not_asked() {
+        let codes = |revision: &Revision, before: Option<&Revision>| {
+            let (Replayed::Refused(violations), told) = judged(revision, before, "sha256:01") else { panic!("taken") };
+            assert_eq!(told, []);
+            violations.into_iter().map(|violation| violation.code).collect::<Vec<_>>()
+        };
+        let before = stored();
+        assert_eq!(codes(&before, None), ["schema.required"]);
+        assert_eq!(codes(&acted("cancel", &[]), Some(&before)), ["schema.required"]);
+        assert_eq!(codes(&acted("arrive", &[field("/reason", "x")]), Some(&before)), ["action.role"]);
+        assert_eq!(codes(&acted("reschedule", &[]), Some(&before)), ["action.unknown"]);
+        assert_eq!(judged(&acted("cancel", &[field("/reason", "x")]), Some(&before), "sha256:01").0, Replayed::Same);
+    }
 
     fn stored() -> Revision {
         let mut stored = crate::testing::revision(Uuid::nil());
