@@ -74,8 +74,8 @@ mod registry {
         Ok(())
     }
 
-    /// As many requests as the story takes: 4 to publish, 3 for the channel, 2 for the countries, 1, 1, and 3 to fetch.
-    const STEPS: usize = 14;
+    /// As many requests as the story takes: 5 to publish, 3 for the channel, 2 for the countries, 1, 1, and 4 to fetch.
+    const STEPS: usize = 16;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_passes_is_not_noticed() {
