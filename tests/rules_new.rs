@@ -37,6 +37,18 @@ fn a_new_country_builds_passes_its_cases_and_books() {
 }
 
 #[test]
+fn where_the_workspace_cannot_list_it_nothing_is_left() {
+    let there = tempfile::tempdir().unwrap();
+    let countries = there.path().join("countries");
+    fs::create_dir_all(countries.join("kit")).unwrap();
+    fs::write(countries.join("kit/Cargo.toml"), "").unwrap();
+    fs::write(there.path().join("Cargo.toml"), "[package]\n").unwrap();
+    let told = run(&["rules", "new", "co", "--countries", countries.to_str().unwrap()]).expect(1);
+    assert!(told.err.contains("no list `members`"), "{}", told.err);
+    assert!(!countries.join("co").exists());
+}
+
+#[test]
 fn a_country_that_cannot_begin_leaves_nothing() {
     let there = tempfile::tempdir().unwrap();
     let at = there.path().to_str().unwrap();

@@ -133,8 +133,8 @@ impl Platform {
     pub async fn follow_registry(&self, background: &mut Background) {
         let last_good = Arc::new(LastGoodFolder::new(&self.data.join("last-good")));
         let follower = Follower::new(self.registry.clone(), self.swapper.clone(), None);
-        let (mut follower, interval) =
-            (follower.trusting(self.trust.clone().map(trust)).with_last_good(last_good), self.registry_interval);
+        let mut follower = follower.trusting(self.trust.clone().map(trust)).with_last_good(last_good);
+        let interval = self.registry_interval;
         follower.start().await;
         background.start("following the registry", async move {
             let mut ticks = every(interval);

@@ -265,7 +265,7 @@ pub(crate) fn whole(artifact: &Artifact) -> Result<(), RegistryError> {
 }
 
 /// Nothing is judged before it is known whom to trust.
-pub(crate) fn untrusted(cause: String) -> RegistryError {
+fn untrusted(cause: String) -> RegistryError {
     RegistryError::Unreadable { key: "the trust file".into(), cause }
 }
 

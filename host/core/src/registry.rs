@@ -18,6 +18,14 @@ pub fn digest(bytes: &[u8]) -> String {
     })
 }
 
+/// A registry's JSON as it is written.
+#[must_use]
+pub fn written<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("strings, numbers and null");
+    bytes.push(b'\n');
+    bytes
+}
+
 /// What is said of a published component beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -42,9 +50,7 @@ impl Manifest {
     /// The bytes of `manifest.json`, which are what is signed: by their digests they stand for component and cases too.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).expect("strings and null");
-        bytes.push(b'\n');
-        bytes
+        written(self)
     }
 }
 

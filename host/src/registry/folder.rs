@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use citas_core::appointment::CountryCode;
-use citas_core::registry::{Artifact, Channel, Manifest, Registry, RegistryError};
+use citas_core::registry::{Artifact, Channel, Manifest, Registry, RegistryError, written};
 use semver::Version;
 
-use super::layout::{self, CASES, CHANNEL, COMPONENT, MANIFEST, SIGNATURE, json, parse, unreadable};
+use super::layout::{self, CASES, CHANNEL, COMPONENT, MANIFEST, SIGNATURE, parse, unreadable};
 
 /// What is not yet whole is named so; nothing that is read is.
 const UNFINISHED: &str = ".new-";
@@ -125,7 +125,7 @@ impl Files {
 
     /// Whatever was there.
     pub(super) fn write_channel(&self, country: CountryCode, new: &Channel) -> Result<(), RegistryError> {
-        replace(&self.path(country.as_str()), CHANNEL, &json(new)).map_err(|error| unavailable(&error))
+        replace(&self.path(country.as_str()), CHANNEL, &written(new)).map_err(|error| unavailable(&error))
     }
 
     pub(super) fn versions(&self, country: CountryCode) -> Result<Vec<Version>, RegistryError> {

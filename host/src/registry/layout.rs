@@ -4,7 +4,6 @@
 use citas_core::appointment::CountryCode;
 use citas_core::registry::{Artifact, Manifest, RegistryError};
 use semver::Version;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(super) const CHANNEL: &str = "channel.json";
@@ -79,13 +78,6 @@ pub(super) fn artifact(
     let text = |name, bytes| String::from_utf8(bytes).map_err(|error| unreadable(&file(country, of, name), &error));
     let signature = signature.map(|signature| text(SIGNATURE, signature)).transpose()?;
     Ok(Artifact { manifest, component, cases: text(CASES, cases)?, signature })
-}
-
-/// As it is written.
-pub(super) fn json<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(value).expect("strings, numbers and null");
-    text.push(b'\n');
-    text
 }
 
 /// As it was written.

@@ -23,11 +23,11 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use citas_core::appointment::CountryCode;
-use citas_core::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest};
+use citas_core::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest, written};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use semver::Version;
 
-use super::layout::{self, CASES, COMPONENT, MANIFEST, SIGNATURE, json, parse};
+use super::layout::{self, CASES, COMPONENT, MANIFEST, SIGNATURE, parse};
 use crate::aws_failure::words;
 
 /// The user metadata with the digest of a native object's bytes.
@@ -243,7 +243,7 @@ impl Registry for S3Registry {
             return Err(RegistryError::Conflict(country));
         }
         let condition = before.as_ref().map_or(If::Absent, |(tag, _)| If::Unchanged(tag));
-        if self.put(&layout::channel(country), json(new), condition).await? {
+        if self.put(&layout::channel(country), written(new), condition).await? {
             return Ok(());
         }
         let is_ours = self.channel(country).await?.as_ref() == Some(new);

@@ -63,12 +63,19 @@ pub fn begin(countries: &Path, country: CountryCode, zone: &str) -> Result<PathB
         ErrorKind::AlreadyExists => NotBegun::Exists(folder.clone()),
         _ => NotBegun::Unwritten(folder.clone(), cause),
     })?;
+    filled(&folder, country, zone).and_then(|()| list(countries, country)).inspect_err(|_| {
+        // Half a country would keep the workspace from building.
+        let _ = fs::remove_dir_all(&folder);
+    })?;
+    Ok(folder)
+}
+
+fn filled(folder: &Path, country: CountryCode, zone: &str) -> Result<(), NotBegun> {
     for (name, text) in TEMPLATE {
-        let text = text.replace("{{code}}", country.as_str()).replace("{{zone}}", zone).replace("{{kit}}", "../kit");
+        let text = text.replace("{{code}}", country.as_str()).replace("{{zone}}", zone);
         write(&folder.join(name), &text)?;
     }
-    list(countries, country)?;
-    Ok(folder)
+    Ok(())
 }
 
 /// As `cargo new` does.

@@ -10,7 +10,7 @@ use citas_core::registry::{Registry, RegistryError};
 use semver::Version;
 use serde_json::{Value, json};
 
-use super::{InRegistry, load};
+use super::load;
 
 /// How a version differs from the one that clients know.
 pub(super) struct Compared {
@@ -46,11 +46,11 @@ pub(super) async fn compared(
 
 /// Refuses to publish what breaks clients, or what they notice, under a number that does not say so.
 pub(super) async fn refuse_too_low(
-    registry: &InRegistry,
+    registry: &dyn Registry,
     rules: &LoadedRules,
     cases: &str,
 ) -> Result<(), Box<dyn Error>> {
-    match compared(&*registry.open().await, rules, cases).await {
+    match compared(registry, rules, cases).await {
         Ok(Some(compared)) => compared.refused().map_or(Ok(()), |why| Err(why.into())),
         Ok(None) => Ok(()),
         Err(cause) if cause.is::<RegistryError>() => Err(cause),

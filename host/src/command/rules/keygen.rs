@@ -16,13 +16,8 @@ pub(super) fn keygen(country: CountryCode, secret: Option<PathBuf>, report: &Rep
     let secret = secret.unwrap_or_else(|| PathBuf::from(format!("{country}.key")));
     let public = secret.with_extension("pub");
     let keys = KeyPair::generate_unencrypted_keypair()?;
+    write_new(&secret, &keys.sk.to_box(None)?.into_string(), 0o600)?;
     write_new(&public, &keys.pk.to_box()?.into_string(), 0o644)?;
-    let written = write_new(&secret, &keys.sk.to_box(None)?.into_string(), 0o600);
-    if written.is_err() {
-        // Ours, and of no use alone.
-        let _ = std::fs::remove_file(&public);
-    }
-    written?;
     let line = format!("{country} {}", keys.pk.to_base64());
     let words = format!(
         "{} is secret: give it to nobody but what publishes. {} is for everybody.\nthe line for the host's trust file:\n{line}",

@@ -37,7 +37,7 @@ pub(super) async fn publish(source: &Source, options: PublishOptions, registry: 
     let (country, version) = (manifest.country, manifest.version.clone());
     let published = registry.open().await;
     refuse_lower(&*published, country, &version).await?;
-    refuse_too_low(registry, &rules, &cases).await?;
+    refuse_too_low(&*published, &rules, &cases).await?;
     let value = json!(manifest);
     let signature = options.key.map(|key| sign(&manifest, &key)).transpose()?;
     let signed = if signature.is_some() { "signed and published" } else { "published, unsigned" };
