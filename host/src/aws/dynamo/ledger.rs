@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::change::Transaction;
 use super::item::{self, Item, text};
-use super::{DynamoLedger, Unreadable, pages, unavailable};
+use super::{DynamoLedger, pages, said, unavailable};
 use crate::aws::clients::ATTEMPTS;
 
 /// How long until keys that a busy table has left out are asked for again; twice as long each time.
@@ -24,7 +24,7 @@ impl DynamoLedger {
     /// One item, as it is now.
     async fn item(&self, country: CountryCode, key: Item) -> Result<Option<Item>, Unavailable> {
         let request = self.client.get_item().table_name(self.table(country)).set_key(Some(key)).consistent_read(true);
-        Ok(request.send().await.map_err(|error| unavailable(country, error))?.item)
+        Ok(request.send().await.map_err(|error| unavailable(country, said(&error)))?.item)
     }
 
     async fn stored(&self, country: CountryCode, key: Item) -> Result<Option<Revision>, Unavailable> {
@@ -76,7 +76,7 @@ impl Ledger for DynamoLedger {
         let Err(error) = request.send().await else { return Ok(()) };
         match transaction.refusal(&error) {
             Some(refusal) => Err(refusal),
-            None => self.found_out(&change, unavailable(country, error)).await,
+            None => self.found_out(&change, unavailable(country, said(&error))).await,
         }
     }
 
@@ -110,7 +110,7 @@ impl Ledger for DynamoLedger {
         while revisions.len() < limit
             && let Some(item) = found.next().await
         {
-            let item = item.map_err(|error| unavailable(country, error))?;
+            let item = item.map_err(|error| unavailable(country, said(&error)))?;
             revisions.push(item::revision(item).map_err(|error| unavailable(country, error))?);
         }
         Ok(revisions)
@@ -118,7 +118,7 @@ impl Ledger for DynamoLedger {
 
     async fn page(&self, country: CountryCode, query: &Query) -> Result<Page, Unavailable> {
         let page = pages::page(&self.client, &self.table(country), query).await;
-        page.map_err(|error| unavailable(country, &*error))
+        page.map_err(|cause| unavailable(country, cause))
     }
 
     async fn receipt(&self, country: CountryCode, key: &str, now: Timestamp) -> Result<Option<Receipt>, Unavailable> {
@@ -140,7 +140,7 @@ impl Ledger for DynamoLedger {
             let keys = KeysAndAttributes::builder().set_keys(Some(asked)).consistent_read(true);
             let keys = keys.projection_expression("pk").build().expect("keys are given");
             let answer = self.client.batch_get_item().request_items(&table, keys).send().await;
-            let answer = answer.map_err(|error| unavailable(country, error))?;
+            let answer = answer.map_err(|error| unavailable(country, said(&error)))?;
             let found = answer.responses.unwrap_or_default().remove(&table).unwrap_or_default();
             taken.extend(found.iter().filter_map(item::claim_of).map(str::to_owned));
             let mut left: HashMap<_, _> = answer.unprocessed_keys.unwrap_or_default();
@@ -150,7 +150,7 @@ impl Ledger for DynamoLedger {
             }
             tokio::time::sleep(BUSY * 2_u32.pow(attempt)).await;
         }
-        Err(unavailable(country, Unreadable("the table is too busy to say which claims are taken".into())))
+        Err(unavailable(country, "the table is too busy to say which claims are taken"))
     }
 
     async fn notified(&self, country: CountryCode, event: Uuid) -> Result<bool, Unavailable> {
@@ -160,7 +160,7 @@ impl Ledger for DynamoLedger {
     async fn mark_notified(&self, country: CountryCode, event: Uuid) -> Result<(), Unavailable> {
         let item = item::notice(event, crate::system::SystemClock.now());
         let request = self.client.put_item().table_name(self.table(country)).set_item(Some(item));
-        request.send().await.map_err(|error| unavailable(country, error))?;
+        request.send().await.map_err(|error| unavailable(country, said(&error)))?;
         Ok(())
     }
 

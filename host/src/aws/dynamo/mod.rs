@@ -24,11 +24,15 @@ use std::fmt;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
-use aws_sdk_dynamodb::error::DisplayErrorContext;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use citas_core::appointment::CountryCode;
 use citas_core::ledger::Unavailable;
 
 pub use item::event;
+
+use crate::aws_failure::words;
 
 /// Every country's ledger: the table `<prefix><country>`.
 pub struct DynamoLedger {
@@ -49,9 +53,13 @@ impl DynamoLedger {
     }
 }
 
-/// What the SDK or a table's content says, for the log.
-fn unavailable(country: CountryCode, error: impl std::error::Error) -> Unavailable {
-    Unavailable { country, cause: DisplayErrorContext(error).to_string() }
+fn unavailable(country: CountryCode, cause: impl fmt::Display) -> Unavailable {
+    Unavailable { country, cause: cause.to_string() }
+}
+
+/// What went wrong with a request, for the log.
+fn said<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E, HttpResponse>) -> String {
+    format!("DynamoDB {}", words(error))
 }
 
 /// Something lies in a table that this adapter does not write.

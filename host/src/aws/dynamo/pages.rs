@@ -9,6 +9,7 @@ use citas_core::ledger::{Page, Position, Query};
 use futures::future::try_join_all;
 
 use super::item::{self, Item, text};
+use super::said;
 
 /// Most items that one request looks at when some of them may be left out.
 const LOOKED_AT: i32 = 300;
@@ -44,18 +45,18 @@ struct Looked {
 }
 
 /// A page, from one index; without any filter, from each phase's.
-pub(super) async fn page(
-    client: &Client,
-    table: &str,
-    query: &Query,
-) -> Result<Page, Box<dyn std::error::Error + Send + Sync>> {
+///
+/// # Errors
+/// What went wrong, for the log.
+pub(super) async fn page(client: &Client, table: &str, query: &Query) -> Result<Page, String> {
     let looked = try_join_all(stretches(query).iter().map(|stretch| stretch.read(client, table))).await?;
     let stopped = looked.iter().find_map(|looked| looked.stopped.clone());
     let mut items: Vec<Item> = looked.into_iter().flat_map(|looked| looked.items).collect();
     items.sort_by(|one, other| start(one).cmp(&start(other)));
     let more = items.len() > query.limit;
     items.truncate(query.limit);
-    let items = items.into_iter().map(item::revision).collect::<Result<Vec<_>, _>>()?;
+    let items =
+        items.into_iter().map(item::revision).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     let next = if more { items.last().map(Position::of) } else { stopped };
     Ok(Page { items, next })
 }
@@ -96,13 +97,13 @@ fn upper_end(query: &Query) -> String {
 }
 
 impl Stretch<'_> {
-    async fn read(&self, client: &Client, table: &str) -> Result<Looked, aws_sdk_dynamodb::Error> {
+    async fn read(&self, client: &Client, table: &str) -> Result<Looked, String> {
         let (mut looked, mut next) = (Looked::default(), None);
         if self.from > self.to {
             return Ok(looked);
         }
         for _ in 0..REQUESTS {
-            let page = self.request(client, table, next).send().await?;
+            let page = self.request(client, table, next).send().await.map_err(|error| said(&error))?;
             looked.items.extend(page.items.unwrap_or_default());
             next = page.last_evaluated_key;
             if next.is_none() || looked.items.len() >= self.limit {
