@@ -35,6 +35,8 @@ fn misuse_is_exit_status_2() {
         &["rules", "promote", "peru", "1.0.0"],
         &["rules", "promote", "pe", "latest"],
         &["serve", "--audience", "citas"],
+        &["serve", "--smtp", "nonsense"],
+        &["serve", "--log", "citas=loud"],
     ] {
         let told = run(wrong);
         assert_eq!(told.status, 2, "{wrong:?}: {}{}", told.out, told.err);
@@ -57,6 +59,21 @@ fn a_token_is_all_that_is_printed() {
     let data = tempfile::tempdir().unwrap();
     let told = run(&["token", "--data", &text(data.path()), "--subject", "luis"]).expect(0);
     assert_eq!((told.out.lines().count(), told.out.trim().split('.').count()), (1, 3), "{}", told.out);
+}
+
+#[test]
+fn a_bad_mail_server_is_refused_without_its_password() {
+    let told = run(&["serve", "--smtp", "smtp://ana:geheim@mail.example.com"]).expect(2);
+    assert!(told.err.contains("?tls=required") && !told.err.contains("geheim"), "{}", told.err);
+}
+
+#[test]
+fn whoever_closes_the_answer_unread_is_no_trouble() {
+    let data = tempfile::tempdir().unwrap();
+    let (read, written) = std::io::pipe().unwrap();
+    drop(read);
+    let told = citas(&["token", "--data", &text(data.path())]).stdout(written).output().unwrap();
+    assert_eq!((told.status.code(), &*told.stderr), (Some(0), &b""[..]));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use citas::local::smtp::SmtpMailer;
 use serde_json::json;
 
 use crate::support::eventually::eventually;
@@ -130,7 +131,9 @@ fn take_mail(mut stream: &TcpStream) -> Vec<Letter> {
 #[test]
 fn mail_that_the_server_does_not_take_goes_out_once_when_it_does() {
     let server = MailServer::down();
-    let host = Host::set_up(&["pe"], |options| options.smtp = Some(format!("smtp://{}", server.address)));
+    let host = Host::set_up(&["pe"], |options| {
+        options.smtp = Some(SmtpMailer::new(&format!("smtp://{}", server.address)).unwrap())
+    });
     let ana = host.patient("ana");
     let booked = [1, 2].map(|number| ana.booked("pe", &pe(number)));
     let cancel = format!("/v1/pe/appointments/{}/cancel", booked[0]["id"].as_str().unwrap());

@@ -1,10 +1,16 @@
 //! Everything that can be set, from the command line or the environment: the one place where both are read.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::Args;
-use clap::builder::{PathBufValueParser, TypedValueParser as _};
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command};
 use lettre::message::Mailbox;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+use crate::local::smtp::SmtpMailer;
 
 /// Prefix of every variable of the environment that Citas reads.
 const PREFIX: &str = "CITAS_";
@@ -133,8 +139,8 @@ pub struct HostOptions {
     #[arg(long, env = "CITAS_TRUST", value_name = "FILE")]
     pub trust: Option<PathBuf>,
     /// Mail goes to this server, `smtp://host:25` or `smtps://user:password@host`, and not into <data>/mail
-    #[arg(long, env = "CITAS_SMTP", hide_env_values = true, value_name = "URL")]
-    pub smtp: Option<String>,
+    #[arg(long, env = "CITAS_SMTP", hide_env_values = true, value_name = "URL", value_parser = SmtpServer)]
+    pub smtp: Option<SmtpMailer>,
     /// The sender of every mail
     #[arg(long, env = "CITAS_MAIL_FROM", default_value = "Citas <citas@localhost.localdomain>")]
     pub mail_from: Mailbox,
@@ -142,8 +148,26 @@ pub struct HostOptions {
     #[arg(long, default_value_t = 500, value_name = "REQUESTS")]
     pub rate_limit: u32,
     /// What is logged: `info`, `citas=debug`, …
-    #[arg(long, env = "CITAS_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "CITAS_LOG", default_value = "info", value_name = "FILTER", value_parser = log_filter)]
     pub log: String,
+}
+
+/// Reads `--smtp`. What clap says of a bad value repeats it, and here it may hold a password.
+#[derive(Clone)]
+struct SmtpServer;
+
+impl TypedValueParser for SmtpServer {
+    type Value = SmtpMailer;
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<SmtpMailer, clap::Error> {
+        SmtpMailer::new(&value.to_string_lossy())
+            .map_err(|why| clap::Error::raw(ErrorKind::ValueValidation, format!("--smtp: {why}\n")).with_cmd(command))
+    }
+}
+
+/// The text of a filter that the log takes.
+fn log_filter(text: &str) -> Result<String, ParseError> {
+    EnvFilter::try_new(text).map(|_| text.to_owned())
 }
 
 #[cfg(test)]
@@ -153,13 +177,13 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Command {
+    struct Parsed {
         #[command(flatten)]
         folders: Folders,
     }
 
     fn registry(options: &[&str]) -> Result<RegistryPlace, String> {
-        let parsed = Command::try_parse_from([&["citas"], options].concat());
+        let parsed = Parsed::try_parse_from([&["citas"], options].concat());
         parsed.map(|command| command.folders.registry()).map_err(|error| error.to_string())
     }
 

@@ -26,7 +26,6 @@ use crate::api::{self, Api, Description, LONGEST_REQUEST, Limits, Readiness};
 use crate::background::{Background, Ended};
 use crate::config::{HostOptions, RegistryPlace};
 use crate::local::publisher::InProcessPublisher;
-use crate::local::smtp::{NotAServer, SmtpMailer};
 use crate::local::spool::SpoolMailer;
 use crate::local::sqlite::{OpenError, SqliteLedger};
 use crate::registry::folder::FolderRegistry;
@@ -57,9 +56,6 @@ pub enum StartError {
     /// This machine cannot run the rules.
     #[error(transparent)]
     Engine(#[from] NoEngine),
-    /// `--smtp` names no server.
-    #[error(transparent)]
-    Smtp(#[from] NotAServer),
     /// `--trust` names no trust file.
     #[error("{0}")]
     Trust(String),
@@ -231,10 +227,8 @@ fn trusted(file: &Path) -> Result<Trust, String> {
 
 /// Mail to an SMTP server where one is named, else into the data folder; and where that is, in words.
 fn mailer(options: &HostOptions) -> Result<(Arc<dyn Mailer>, String), StartError> {
-    if let Some(url) = &options.smtp {
-        let mailer = SmtpMailer::new(url)?;
-        let server = mailer.server().to_owned();
-        return Ok((Arc::new(mailer), server));
+    if let Some(mailer) = &options.smtp {
+        return Ok((Arc::new(mailer.clone()), mailer.server().to_owned()));
     }
     let spool = options.folders.data.join("mail");
     let mailer = SpoolMailer::open(&spool).map_err(StartError::Spool)?;

@@ -12,6 +12,8 @@ mod stop;
 mod token;
 
 use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -73,6 +75,14 @@ pub fn main() -> ExitCode {
             eprintln!("citas: {}", chain(error.as_ref()));
             ExitCode::from(if error.is::<Misuse>() { 2 } else { 1 })
         }
+    }
+}
+
+/// Writes a line on standard output. Whoever has closed its other end, as `head` does, wants no more of it, which is no error.
+fn say(line: impl Display) -> io::Result<()> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 

@@ -6,7 +6,7 @@ use citas_core::access::{Claims, Scope};
 use citas_core::time::Clock as _;
 use clap::Args;
 
-use super::{Answer, Outcome};
+use super::{Answer, Outcome, say};
 use crate::local::issuer::LocalIssuer;
 use crate::system::SystemClock;
 
@@ -48,7 +48,7 @@ pub fn run(options: &Options) -> Outcome {
     #[cfg(feature = "aws")]
     if let (Some(domain), Some(client)) = (&options.pool.cognito, &options.pool.client_id) {
         let callback = &options.pool.callback;
-        println!("{}", super::sign_in::token(&super::sign_in::Pool { domain, client, callback })?);
+        say(super::sign_in::token(&super::sign_in::Pool { domain, client, callback })?)?;
         return Ok(Answer::Done);
     }
     let all = || Scope::ALL.map(|scope| scope.as_str().to_owned()).into();
@@ -57,6 +57,6 @@ pub fn run(options: &Options) -> Outcome {
         groups: options.group.iter().cloned().collect(),
         scopes: if options.scope.is_empty() { all() } else { options.scope.iter().cloned().collect() },
     };
-    println!("{}", LocalIssuer::open(&options.data)?.token(&claims, SystemClock.now())?);
+    say(LocalIssuer::open(&options.data)?.token(&claims, SystemClock.now())?)?;
     Ok(Answer::Done)
 }

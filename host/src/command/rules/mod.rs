@@ -15,6 +15,7 @@ mod status;
 mod test;
 
 use std::error::Error;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ use self::publish::publish;
 use self::replay::replay;
 use self::status::status;
 use self::test::test;
-use super::{Answer, Misuse, Outcome, chain};
+use super::{Answer, Misuse, Outcome, chain, say};
 use crate::config::{Folders, RegistryPlace};
 use crate::rules::limits::FUEL;
 use crate::rules::{CountryFolder, Meter, WasmEngine, cases_in};
@@ -216,10 +217,9 @@ pub struct InRegistry {
 
 impl Report {
     fn say(&self, words: &str, value: &Value) {
-        if self.json {
-            println!("{value}");
-        } else {
-            println!("{words}");
+        let line: &dyn Display = if self.json { value } else { &words };
+        if let Err(error) = say(line) {
+            eprintln!("citas: standard output: {error}");
         }
     }
 
@@ -227,7 +227,7 @@ impl Report {
     fn explained(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Err(error) if self.json && !error.is::<Misuse>() => {
-                println!("{}", json!({ "good": false, "why": chain(error.as_ref()) }));
+                self.say("", &json!({ "good": false, "why": chain(error.as_ref()) }));
                 Ok(Answer::No)
             }
             other => other,
