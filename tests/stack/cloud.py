@@ -8,6 +8,7 @@ import base64
 import email
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import secrets
@@ -43,6 +44,12 @@ def eventually(what, found, seconds=30):
     raise AssertionError(f"within {seconds} seconds it never was so that {what}")
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def address():
     """A mail address that nobody else has."""
     return f"{secrets.token_hex(6)}@example.com"
@@ -68,9 +75,9 @@ class Cloud:
     def __init__(self, work):
         self.work = work
         self.binaries = binaries()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
+        # Where the sign-in page sends a browser back to.
+        self.callback = f"http://localhost:{free_port()}/callback"
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CITAS_"))},
@@ -156,7 +163,8 @@ class Cloud:
             "--template-file",
             str(built / "template.yaml"),
             "--parameter-overrides",
-            f"MailFrom={MAIL_FROM} RefreshSeconds={REFRESH_SECONDS} TrustedKeys='{self.trusted_keys()}'",
+            f"MailFrom={MAIL_FROM} RefreshSeconds={REFRESH_SECONDS} CallbackUrl={self.callback} "
+            f"TrustedKeys='{self.trusted_keys()}'",
         )
         outputs = self.client("cloudformation").describe_stacks(StackName=PLATFORM)["Stacks"][0]["Outputs"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
@@ -261,27 +269,22 @@ class Cloud:
         client = client or self.outputs["ClientId"]
         verifier = secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
-        page = (
-            self._open(
-                "/oauth2/authorize?"
-                + urllib.parse.urlencode(
-                    {
-                        "response_type": "code",
-                        "client_id": client,
-                        "redirect_uri": self.outputs["CallbackUrl"],
-                        "scope": scopes,
-                        "state": "here",
-                        "code_challenge": challenge,
-                        "code_challenge_method": "S256",
-                    }
-                )
-            )
-            .read()
-            .decode()
+        back = self.browse(
+            "/oauth2/authorize?"
+            + urllib.parse.urlencode(
+                {
+                    "response_type": "code",
+                    "client_id": client,
+                    "redirect_uri": self.outputs["CallbackUrl"],
+                    "scope": scopes,
+                    "state": "here",
+                    "code_challenge": challenge,
+                    "code_challenge_method": "S256",
+                }
+            ),
+            name,
+            password,
         )
-        form = Form(page).fields | {"username": name, "password": password}
-        back = self._open("/login", form).headers["Location"]
-        assert back and back.startswith(self.outputs["CallbackUrl"]), back
         code = urllib.parse.parse_qs(urllib.parse.urlsplit(back).query)["code"][0]
         answer = self._open(
             "/oauth2/token",
@@ -294,6 +297,34 @@ class Cloud:
             },
         )
         return json.load(answer)["access_token"]
+
+    def browse(self, page, name, password):
+        """Fills the sign-in page in, as somebody with a browser does: where that sends the browser back to."""
+        form = Form(self._open(page).read().decode()).fields | {"username": name, "password": password}
+        back = self._open("/login", form).headers["Location"]
+        assert back and back.startswith(self.outputs["CallbackUrl"]), back
+        return back
+
+    def sign_in_by_command(self, name, password):
+        """What `citas token --cognito` prints while somebody signs in with a browser."""
+        options = {"--cognito": self.endpoint, "--client-id": self.outputs["ClientId"]}
+        options["--callback"] = self.outputs["CallbackUrl"]
+        command = subprocess.Popen(
+            [self.binaries / "citas", "token", *itertools.chain(*options.items())],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            page = next(line for line in command.stderr if line.startswith(self.endpoint)).strip()
+            back = self.browse(page.removeprefix(self.endpoint), name, password)
+            assert urllib.request.urlopen(back, timeout=10).status == 200
+            token, said = command.communicate(timeout=10)
+        finally:
+            command.kill()
+        assert command.returncode == 0, said
+        return token
 
     def _open(self, path, form=None):
         data = urllib.parse.urlencode(form).encode() if form else None

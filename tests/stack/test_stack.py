@@ -91,6 +91,13 @@ def test_what_was_booked_is_got_listed_and_cancelled(cloud):
     assert cloud.call("POST", f"{place}/cancel", token, {}, **{"If-Match": '"1"'})[0] == 412
 
 
+def test_the_command_prints_the_token_of_whoever_signs_in(cloud):
+    printed = cloud.sign_in_by_command(*cloud.user("pe:staff"))
+    [token] = printed.splitlines()
+    booked = book(cloud, "pe", token)
+    assert cloud.call("GET", f"/v1/pe/appointments/{booked['id']}", token)[1]["id"] == booked["id"]
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json", "/v1/countries", "/v1/pe/schema"])
 def test_what_everybody_may_see_needs_no_token(cloud, path):
     assert cloud.call("GET", path)[0] == 200
