@@ -17,7 +17,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const PROFILE: [&str; 5] = [
     "profile.release.codegen-units=1",
     "profile.release.lto=true",
-    "profile.release.opt-level=3",
+    "profile.release.opt-level=\"s\"",
     "profile.release.panic=\"abort\"",
     "profile.release.strip=true",
 ];
