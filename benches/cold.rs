@@ -46,7 +46,7 @@ pub fn measure(report: &mut Report) {
     report.figure("cold start of a hello-world function", millis(theirs));
     report.figure("cold start of the api, Peru's rules loaded", millis(ours));
     report.target("  of hello-world's time", format!("× {ratio:.2}"), "× ≤ 1.5", ratio <= TARGET);
-    report.figure("  of these the emulated S3, three objects", millis(storage));
+    report.figure("  of these the emulated S3, two objects", millis(storage));
     report.figure("  of hello-world's time without it", format!("× {without:.2}"));
 
     country(report, "pe", peru());
@@ -56,10 +56,7 @@ pub fn measure(report: &mut Report) {
 /// Loading a country from native code and from its component.
 fn country(report: &mut Report, name: &str, component: &[u8]) {
     let (engine, code) = (engine(), portable().compile(component).expect("native code"));
-    let natively = || {
-        let rules = engine.load_native(&code).expect("rules");
-        LoadedRules::of(rules, digest(component), 1).expect("rules")
-    };
+    let natively = || LoadedRules::native(&*engine, &code, digest(component), 1).expect("rules");
     let [mut natives, mut compiled] = [const { Vec::new() }; 2];
     for _ in 0..STARTS {
         natives.push(time(natively));
@@ -111,13 +108,13 @@ impl Bucket {
         command
     }
 
-    /// What a start reads: the channel, the manifest, the native code; over a connection that is there.
+    /// What a start reads: the channel and the native code; over a connection that is there.
     fn read_peru(&self) {
         let registry = self.registry();
         block_on(async {
             let channel = registry.channel(pe()).await.expect("a registry").expect("a channel");
-            let manifest = registry.manifest(pe(), &channel.current).await.expect("a manifest");
-            registry.native(engine().name(), &manifest.digest).await.expect("a registry").expect("native code");
+            let component = registry.component(pe(), &channel.current).await.expect("a digest");
+            registry.native(engine().name(), &component).await.expect("a registry").expect("native code");
         });
     }
 }

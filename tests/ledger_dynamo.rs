@@ -76,11 +76,32 @@ impl Tables {
         assert_eq!(self.items("revision").await.len(), usize::try_from(revisions).unwrap(), "{why}: revisions");
     }
 
+    /// What Peru's appointments weigh as DynamoDB counts it.
+    pub async fn appointments_bytes(&self) -> Vec<usize> {
+        let weight =
+            |item: &HashMap<_, _>| item.iter().map(|(name, value): (&String, _)| name.len() + bytes(value)).sum();
+        self.items("appointment").await.iter().map(weight).collect()
+    }
+
     async fn items(&self, kind: &str) -> Vec<HashMap<String, AttributeValue>> {
         let table = format!("{}pe", self.prefix);
         let scan = Client::new(&self.aws).scan().table_name(table).into_paginator().items().send();
         let items = scan.collect::<Result<Vec<_>, _>>().await.unwrap();
         items.into_iter().filter(|item| item["kind"].as_s().unwrap() == kind).collect()
+    }
+}
+
+/// An attribute's value in bytes: AWS's developer guide, *DynamoDB item sizes and formats*. Of a number's two bounds, the upper.
+fn bytes(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(number) => number.len().div_ceil(2) + 1,
+        AttributeValue::Bool(_) | AttributeValue::Null(_) => 1,
+        AttributeValue::L(items) => 3 + items.iter().map(|item| 1 + bytes(item)).sum::<usize>(),
+        AttributeValue::M(members) => {
+            3 + members.iter().map(|(name, value)| 1 + name.len() + bytes(value)).sum::<usize>()
+        }
+        other => panic!("the ledger writes no {other:?}"),
     }
 }
 

@@ -119,6 +119,25 @@ async fn an_unchanged_channel_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn the_digest_of_the_component_in_use_needs_no_manifest() {
+    let bucket = peru().await;
+    let digest = first().manifest.digest;
+    let listening = Faults::none();
+    let registry = bucket.through(&listening);
+    registry.channel(pe()).await.unwrap();
+    assert_eq!(registry.component(pe(), &version("1.0.0")).await.unwrap(), digest);
+    assert_eq!(listening.heard(), [format!("GET /{}/pe/channel.json 200", bucket.name)]);
+
+    // As it was written before channels said it, or by hand.
+    let channel = citas_core::registry::written(&channel("1.0.0", None, 2));
+    let put = bucket.client.put_object().bucket(&bucket.name).key("pe/channel.json").body(channel.into());
+    put.send().await.unwrap();
+    registry.channel(pe()).await.unwrap();
+    assert_eq!(registry.component(pe(), &version("1.0.0")).await.unwrap(), digest);
+    assert!(listening.heard().last().unwrap().ends_with("/pe/versions/1.0.0/manifest.json 200"));
+}
+
+#[tokio::test]
 async fn versions_beyond_one_page_are_listed() {
     let bucket = Bucket::new().await;
     let put = async |patch| bucket.put(&format!("pe/versions/1.0.{patch}/manifest.json"), b"{}").await;

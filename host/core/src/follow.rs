@@ -201,7 +201,7 @@ impl Follower {
         country: CountryCode,
         version: &Version,
     ) -> Result<Taken, RegistryError> {
-        let digest = self.registry.manifest(country, version).await?.digest;
+        let digest = self.registry.component(country, version).await?;
         let engine = self.swapper.engine.name();
         let native = natives.native(engine, &digest).await?.ok_or_else(|| RegistryError::Unreadable {
             key: format!("native/{engine}/{digest}.cwasm"),

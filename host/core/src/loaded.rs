@@ -1,8 +1,8 @@
 //! One version of a country's rules, checked and ready: what the host needs beside the component itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -23,6 +23,9 @@ use crate::{json, schema};
 pub const HOST_MEMBERS: [&str; 9] =
     ["id", "country", "phase", "revision", "startsAt", "minutes", "rules", "createdAt", "updatedAt"];
 
+/// Why a schema is known to be valid.
+const JUDGED: &str = "a schema that `LoadedRules::of` found valid, here or before the component was compiled";
+
 /// How many versions this process has loaded.
 static LOADED: AtomicU64 = AtomicU64::new(0);
 
@@ -33,7 +36,7 @@ pub struct Action {
     pub roles: BTreeSet<&'static str>,
     /// JSON Schema 2020-12 of its input.
     pub schema: Json,
-    validator: Validator,
+    validator: OnceLock<Validator>,
 }
 
 /// How the calls to one loaded version went.
@@ -66,7 +69,7 @@ pub struct LoadedRules {
     /// Tells this loaded version from every other that this process loads.
     pub(crate) serial: u64,
     zones: Vec<Zone>,
-    request: Validator,
+    request: OnceLock<Validator>,
     rules: Arc<dyn Rules>,
     turns: Turns,
 }
@@ -85,19 +88,38 @@ impl LoadedRules {
     /// # Errors
     /// A [`Refusal`] in plain words.
     pub fn of(rules: Arc<dyn Rules>, digest: String, turns: usize) -> Result<Self, Refusal> {
+        let mut loaded = Self::described(rules, digest, turns)?;
+        schema::validator("appointment-schema", &loaded.appointment_schema)?;
+        loaded.request = schema::validator("request-schema", &loaded.request_schema)?.into();
+        for (name, action) in &mut loaded.actions {
+            action.validator = schema::validator(&input_schema(name), &action.schema)?.into();
+        }
+        Ok(loaded)
+    }
+
+    /// The same for native code, whose component with that digest was judged before it was compiled. Its schemas were found
+    /// valid then, and are made ready when they are first needed: in a function that starts, that takes as long as all the
+    /// rest of loading, and what is only read needs none of them.
+    ///
+    /// # Errors
+    /// A [`Refusal`] in plain words.
+    pub fn native(engine: &dyn Engine, code: &[u8], digest: String, turns: usize) -> Result<Self, Refusal> {
+        Self::described(engine.load_native(code)?, digest, turns)
+    }
+
+    fn described(rules: Arc<dyn Rules>, digest: String, turns: usize) -> Result<Self, Refusal> {
         let descriptor = rules.describe().map_err(Refusal::NoDescriptor)?;
         let country = member("country", &descriptor.country, descriptor.country.parse())?;
         member("version", &descriptor.version, descriptor.version.parse::<semver::Version>())?;
         let request_schema = schema::document("request-schema", &descriptor.request_schema)?;
         let appointment_schema = schema::document("appointment-schema", &descriptor.appointment_schema)?;
-        schema::validator("appointment-schema", &appointment_schema)?;
         refuse_host_members(&appointment_schema)?;
         Ok(Self {
             country,
             id: RulesId { version: descriptor.version.clone(), digest },
             actions: descriptor.actions.iter().map(action).collect::<Result<_, _>>()?,
             zones: zones(&descriptor.zones)?,
-            request: schema::validator("request-schema", &request_schema)?,
+            request: OnceLock::new(),
             messages: Messages::of(&descriptor)?,
             counters: Counters::default(),
             serial: LOADED.fetch_add(1, Ordering::Relaxed),
@@ -128,7 +150,8 @@ impl LoadedRules {
     /// What the schema says against a booking request.
     #[must_use]
     pub fn check_request(&self, request: &Json) -> Vec<Violation> {
-        schema::violations(&self.request, request)
+        let validator = || schema::validator("request-schema", &self.request_schema).expect(JUDGED);
+        schema::violations(self.request.get_or_init(validator), request)
     }
 
     /// `book`, outside anybody's turn: for checks and golden cases.
@@ -285,17 +308,21 @@ fn action(action: &crate::rules::Action) -> Result<(String, Action), Refusal> {
             .find(|role| role == word)
             .ok_or_else(|| Refusal::bad_descriptor("roles", word, "a role is one of patient, staff, platform"))
     };
-    let what = format!("input-schema of `{name}`");
-    let schema = schema::document(&what, &action.input_schema)?;
-    let validator = schema::validator(&what, &schema)?;
+    let schema = schema::document(&input_schema(name), &action.input_schema)?;
+    let validator = OnceLock::new();
     Ok((name.clone(), Action { roles: action.roles.iter().map(role).collect::<Result<_, _>>()?, schema, validator }))
+}
+
+fn input_schema(action: &str) -> String {
+    format!("input-schema of `{action}`")
 }
 
 impl Action {
     /// What the schema says against the action's input.
     #[must_use]
     pub fn check(&self, input: &Json) -> Vec<Violation> {
-        schema::violations(&self.validator, input)
+        let validator = || schema::validator("input-schema", &self.schema).expect(JUDGED);
+        schema::violations(self.validator.get_or_init(validator), input)
     }
 }
 

@@ -236,6 +236,11 @@ pub trait Registry: Send + Sync {
     async fn manifest(&self, country: CountryCode, version: &Version) -> Result<Manifest, RegistryError> {
         Ok(self.fetch(country, version).await?.manifest)
     }
+
+    /// The digest of a version's component, without reading the manifest for it where that can be.
+    async fn component(&self, country: CountryCode, version: &Version) -> Result<String, RegistryError> {
+        Ok(self.manifest(country, version).await?.digest)
+    }
 }
 
 /// Keeps native code beside the registry, under `native/<engine>/<digest>.cwasm`, where only Citas itself may write.

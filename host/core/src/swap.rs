@@ -96,7 +96,7 @@ impl Swapper {
         code: &[u8],
         digest: &str,
     ) -> Result<(), Refusal> {
-        let rules = self.engine.load_native(code).and_then(|rules| LoadedRules::of(rules, digest.into(), self.turns));
+        let rules = LoadedRules::native(&*self.engine, code, digest.into(), self.turns);
         self.settle(country, Some(version), what, rules)
     }
 

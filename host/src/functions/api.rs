@@ -19,7 +19,7 @@ use lambda_http::Adapter;
 use lambda_http::request::RequestContext;
 use lambda_runtime::Runtime;
 
-use super::rules::{RulesSettings, rules};
+use super::rules::{RulesSettings, Starting, rules};
 use super::{Ended, Started, answer, to_its_end};
 use crate::api::{self, Api, Description, Limits, Readiness};
 use crate::aws::dynamo::DynamoLedger;
@@ -45,10 +45,11 @@ pub fn main() -> ExitCode {
 }
 
 async fn run() -> Ended {
+    let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let catalogue = Arc::new(Catalogue::default());
     let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));
-    let on_demand = Arc::new(rules(&settings.rules, &aws, &catalogue)?);
+    let on_demand = Arc::new(rules(&settings.rules, &aws, &catalogue, engine)?);
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
     let api = Api {
         booking: Booking::new(catalogue.clone(), ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION")),

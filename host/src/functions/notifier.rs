@@ -10,7 +10,7 @@ use clap::Args;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use lettre::message::Mailbox;
 
-use super::rules::{RulesSettings, rules};
+use super::rules::{RulesSettings, Starting, rules};
 use super::{Ended, Started, answer, to_its_end};
 use crate::aws::dynamo::DynamoLedger;
 use crate::aws::queue;
@@ -38,9 +38,10 @@ pub fn main() -> ExitCode {
 }
 
 async fn run() -> Ended {
+    let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let catalogue = Arc::new(Catalogue::default());
-    let on_demand = &rules(&settings.rules, &aws, &catalogue)?;
+    let on_demand = &rules(&settings.rules, &aws, &catalogue, engine)?;
     let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));
     let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));
     let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from);

@@ -2,6 +2,7 @@
 //! after beside the requests.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -14,7 +15,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser as _};
 
 use super::registry;
 use crate::config::RegistryPlace;
-use crate::rules::WasmEngine;
+use crate::rules::{NoEngine, WasmEngine};
 use crate::system::SystemClock;
 
 /// Where the rules are, and how soon a change is noticed.
@@ -28,14 +29,24 @@ pub(super) struct RulesSettings {
     refresh_seconds: u64,
 }
 
+/// An engine that is being made, beside the rest of a start.
+pub(super) struct Starting(JoinHandle<Result<WasmEngine, NoEngine>>);
+
+impl Starting {
+    pub(super) fn new() -> Self {
+        Self(std::thread::spawn(WasmEngine::small))
+    }
+}
+
 /// A catalogue that fills as countries are asked for.
 pub(super) fn rules(
     settings: &RulesSettings,
     aws: &SdkConfig,
     catalogue: &Arc<Catalogue>,
+    Starting(engine): Starting,
 ) -> Result<OnDemand, Box<dyn std::error::Error + Send + Sync>> {
     let registry = Arc::new(registry(&settings.registry, aws)?);
-    let engine = Arc::new(WasmEngine::new()?);
+    let engine = Arc::new(engine.join().expect("an engine or why there is none")?);
     // An instance has one request at a time.
     let swapper = Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), 1));
     let interval = Duration::from_secs(settings.refresh_seconds);

@@ -4,7 +4,8 @@
 //!
 //! - A version's manifest is written last, and the version exists when its manifest does. Who publishes the same bytes
 //!   again takes up what an interruption left.
-//! - The channel is asked for on condition that it has changed: an unchanged one costs a 304 and is not sent.
+//! - The channel is asked for on condition that it has changed: an unchanged one costs a 304 and is not sent. Beside it stands
+//!   the digest of the component in use, so that a function that starts reads two objects, one after the other, not three.
 //! - Under `native/` lies what `precompile` made. It is read only by its own digest.
 //!
 //! An answer may be lost after S3 has done what it was asked. The SDK then asks again and hears that the condition does
@@ -32,6 +33,9 @@ use crate::aws_failure::words;
 
 /// The user metadata with the digest of a native object's bytes.
 const DIGEST: &str = "sha256";
+/// A channel's user metadata with the digest of the component in use, which else only the version's manifest says. Where it
+/// is missing, as in a bucket that was filled by hand, the manifest is read.
+const COMPONENT_DIGEST: &str = "component";
 /// How often something that never changes is written while others' writes of the same key are under way.
 const WRITES: u32 = 5;
 /// How long until the next of them.
@@ -49,8 +53,16 @@ pub struct S3Registry {
     client: Client,
     bucket: String,
     prefix: String,
-    /// The channels as last read, by their entity tags.
-    channels: Mutex<HashMap<CountryCode, (String, Channel)>>,
+    /// The channels as last read.
+    channels: Mutex<HashMap<CountryCode, Read>>,
+}
+
+/// A channel as it was read.
+#[derive(Clone, Debug)]
+struct Read {
+    tag: String,
+    channel: Channel,
+    component: Option<String>,
 }
 
 /// What lies under a key.
@@ -63,7 +75,7 @@ enum Found {
 
 struct Object {
     tag: String,
-    digest: Option<String>,
+    metadata: HashMap<String, String>,
     bytes: Vec<u8>,
 }
 
@@ -91,15 +103,17 @@ impl S3Registry {
         Some((country.parse().ok()?, version.parse().ok()?))
     }
 
-    /// The channel as it is now, and its entity tag.
-    async fn channel_now(&self, country: CountryCode) -> Result<Option<(String, Channel)>, RegistryError> {
+    /// The channel as it is now.
+    async fn channel_now(&self, country: CountryCode) -> Result<Option<Read>, RegistryError> {
         let key = layout::channel(country);
         let known = self.channels().get(&country).cloned();
-        let found = self.get(&key, known.as_ref().map(|(tag, _)| tag.as_str())).await?;
+        let found = self.get(&key, known.as_ref().map(|known| known.tag.as_str())).await?;
         let now = match found {
             Found::Nothing => None,
             Found::Unchanged => return Ok(known),
-            Found::Object(Object { tag, bytes, .. }) => Some((tag, parse(&key, &bytes)?)),
+            Found::Object(Object { tag, mut metadata, bytes }) => {
+                Some(Read { tag, channel: parse(&key, &bytes)?, component: metadata.remove(COMPONENT_DIGEST) })
+            }
         };
         match &now {
             Some(now) => drop(self.channels().insert(country, now.clone())),
@@ -108,7 +122,7 @@ impl S3Registry {
         Ok(now)
     }
 
-    fn channels(&self) -> MutexGuard<'_, HashMap<CountryCode, (String, Channel)>> {
+    fn channels(&self) -> MutexGuard<'_, HashMap<CountryCode, Read>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,7 +143,7 @@ impl S3Registry {
     /// Whether these bytes lie under the key, by this write or by one before it.
     async fn write_once(&self, key: &str, bytes: &[u8]) -> Result<bool, RegistryError> {
         for _ in 0..WRITES {
-            if self.put(key, bytes.to_vec(), If::Absent).await? {
+            if self.put(key, bytes.to_vec(), If::Absent, None).await? {
                 return Ok(true);
             }
             if let Found::Object(there) = self.get(key, None).await? {
@@ -141,13 +155,23 @@ impl S3Registry {
     }
 
     /// Whether it was written; not when the condition does not hold, or another write of the key is under way.
-    async fn put(&self, key: &str, bytes: Vec<u8>, condition: If<'_>) -> Result<bool, RegistryError> {
+    async fn put(
+        &self,
+        key: &str,
+        bytes: Vec<u8>,
+        condition: If<'_>,
+        metadata: Option<(&str, String)>,
+    ) -> Result<bool, RegistryError> {
         let patient = aws_sdk_s3::Config::builder().timeout_config(self.patience(bytes.len()));
         let request = self.client.put_object().bucket(&self.bucket).key(self.whole(key));
         let request = match condition {
             If::Absent => request.if_none_match("*"),
             If::Unchanged(tag) => request.if_match(tag),
-            If::Always => request.metadata(DIGEST, digest(&bytes)),
+            If::Always => request,
+        };
+        let request = match metadata {
+            Some((name, value)) => request.metadata(name, value),
+            None => request,
         };
         match request.body(ByteStream::from(bytes)).customize().config_override(patient).send().await {
             Ok(_) => Ok(true),
@@ -172,12 +196,13 @@ impl S3Registry {
     async fn read(&self, key: &str, answer: GetObjectOutput) -> Result<Object, RegistryError> {
         let length = answer.content_length().and_then(|length| length.try_into().ok()).unwrap_or(0);
         let patience = self.patience(length).operation_attempt_timeout().unwrap_or(PATIENCE);
-        let digest = answer.metadata().and_then(|metadata| metadata.get(DIGEST)).cloned();
+        let metadata = answer.metadata().cloned().unwrap_or_default();
         let tag = answer.e_tag().unwrap_or_default().to_owned();
         let broken = |how: &str| RegistryError::Unavailable(format!("S3 {how} in the middle of `{key}`"));
         let read = tokio::time::timeout(patience, answer.body.collect()).await;
         let bytes = read.map_err(|_| broken("falls silent"))?.map_err(|_| broken("ends the connection"))?;
-        Ok(Object { tag, digest, bytes: bytes.to_vec() })
+        // The SDK's own `to_vec` goes byte by byte, which takes two milliseconds for native code.
+        Ok(Object { tag, metadata, bytes: bytes.into_bytes().into() })
     }
 
     /// The client's timeouts, which are for small requests, and what so many bytes take on a slow line.
@@ -226,7 +251,7 @@ impl Registry for S3Registry {
     }
 
     async fn channel(&self, country: CountryCode) -> Result<Option<Channel>, RegistryError> {
-        Ok(self.channel_now(country).await?.map(|(_, channel)| channel))
+        Ok(self.channel_now(country).await?.map(|now| now.channel))
     }
 
     async fn set_channel(
@@ -235,15 +260,14 @@ impl Registry for S3Registry {
         expected: Option<&Channel>,
         new: &Channel,
     ) -> Result<(), RegistryError> {
-        if !self.is_whole(country, &new.current).await? {
-            return Err(RegistryError::Absent { country, version: new.current.clone() });
-        }
+        let component = self.manifest(country, &new.current).await?.digest;
         let before = self.channel_now(country).await?;
-        if before.as_ref().map(|(_, channel)| channel) != expected {
+        if before.as_ref().map(|before| &before.channel) != expected {
             return Err(RegistryError::Conflict(country));
         }
-        let condition = before.as_ref().map_or(If::Absent, |(tag, _)| If::Unchanged(tag));
-        if self.put(&layout::channel(country), written(new), condition).await? {
+        let condition = before.as_ref().map_or(If::Absent, |before| If::Unchanged(&before.tag));
+        let metadata = Some((COMPONENT_DIGEST, component));
+        if self.put(&layout::channel(country), written(new), condition, metadata).await? {
             return Ok(());
         }
         let is_ours = self.channel(country).await?.as_ref() == Some(new);
@@ -306,15 +330,25 @@ impl Registry for S3Registry {
             _ => Err(RegistryError::Absent { country, version: version.clone() }),
         }
     }
+
+    /// The channel says it of the version in use.
+    async fn component(&self, country: CountryCode, version: &Version) -> Result<String, RegistryError> {
+        let known = self.channels().get(&country).filter(|known| known.channel.current == *version).cloned();
+        match known.and_then(|known| known.component) {
+            Some(digest) => Ok(digest),
+            None => Ok(self.manifest(country, version).await?.digest),
+        }
+    }
 }
 
 #[async_trait]
 impl Natives for S3Registry {
     async fn native(&self, engine: &str, component: &str) -> Result<Option<Vec<u8>>, RegistryError> {
         let key = layout::native(engine, component);
-        let Found::Object(Object { digest: promised, bytes, .. }) = self.get(&key, None).await? else {
+        let Found::Object(Object { mut metadata, bytes, .. }) = self.get(&key, None).await? else {
             return Ok(None);
         };
+        let promised = metadata.remove(DIGEST);
         let found = digest(&bytes);
         if promised.as_ref() == Some(&found) {
             return Ok(Some(bytes));
@@ -326,7 +360,8 @@ impl Natives for S3Registry {
 
     async fn put_native(&self, engine: &str, component: &str, code: &[u8]) -> Result<(), RegistryError> {
         let key = layout::native(engine, component);
-        if self.put(&key, code.to_vec(), If::Always).await? { Ok(()) } else { Err(contended(&key)) }
+        let metadata = Some((DIGEST, digest(code)));
+        if self.put(&key, code.to_vec(), If::Always, metadata).await? { Ok(()) } else { Err(contended(&key)) }
     }
 }
 

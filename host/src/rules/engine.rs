@@ -10,7 +10,9 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::limits::{COMPONENT_BYTES, KEPT_RESIDENT_BYTES, MEMORY_BYTES, POOL_SLOTS, STACK_BYTES, TABLE_ENTRIES, TICK};
+use super::limits::{
+    COMPONENT_BYTES, FEW_SLOTS, KEPT_RESIDENT_BYTES, MEMORY_BYTES, POOL_SLOTS, STACK_BYTES, TABLE_ENTRIES, TICK,
+};
 use super::loaded::WasmRules;
 use super::meter::Meter;
 use super::native;
@@ -46,7 +48,15 @@ impl WasmEngine {
     /// # Errors
     /// When this machine cannot run WebAssembly.
     pub fn new() -> Result<Self, NoEngine> {
-        Self::with(&settings())
+        Self::with(&settings(), POOL_SLOTS)
+    }
+
+    /// The same for a process that has one request at a time, and is to start soon.
+    ///
+    /// # Errors
+    /// When this machine cannot run WebAssembly.
+    pub fn small() -> Result<Self, NoEngine> {
+        Self::with(&settings(), FEW_SLOTS)
     }
 
     /// The same, whose code runs on every machine of its kind.
@@ -57,7 +67,7 @@ impl WasmEngine {
     pub fn portable() -> Result<Self, NoEngine> {
         let mut settings = settings();
         native::portable(&mut settings).map_err(|cause| NoEngine::Unsupported(first_line(&cause)))?;
-        Self::with(&settings)
+        Self::with(&settings, POOL_SLOTS)
     }
 
     /// The same, that notes what each call takes.
@@ -68,8 +78,8 @@ impl WasmEngine {
         Ok(Self { meter: Some(meter), ..Self::new()? })
     }
 
-    fn with(settings: &Config) -> Result<Self, NoEngine> {
-        let engine = pooled(settings.clone()).or_else(|_| on_demand(settings));
+    fn with(settings: &Config, slots: u32) -> Result<Self, NoEngine> {
+        let engine = pooled(settings.clone(), slots).or_else(|_| on_demand(settings));
         let engine = engine.map_err(|cause| NoEngine::Unsupported(first_line(&cause)))?;
         let clock = engine.weak();
         thread::Builder::new().name("rules-clock".into()).spawn(move || tick(&clock))?;
@@ -134,13 +144,13 @@ fn tick(engine: &EngineWeak) {
 
 /// With slots for memories and tables set aside. Where the address space is limited (`ulimit -v`, some sandboxes)
 /// there is no room for them.
-fn pooled(mut config: Config) -> wasmtime::Result<Engine> {
+fn pooled(mut config: Config, slots: u32) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(POOL_SLOTS)
-        .total_core_instances(POOL_SLOTS)
-        .total_memories(POOL_SLOTS)
-        .total_tables(POOL_SLOTS)
-        .max_unused_warm_slots(POOL_SLOTS)
+    pool.total_component_instances(slots)
+        .total_core_instances(slots)
+        .total_memories(slots)
+        .total_tables(slots)
+        .max_unused_warm_slots(slots)
         .max_memory_size(MEMORY_BYTES)
         .table_elements(TABLE_ENTRIES)
         .linear_memory_keep_resident(KEPT_RESIDENT_BYTES)

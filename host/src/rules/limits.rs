@@ -46,6 +46,9 @@ pub const TICKS: u64 = 10;
 /// another.
 pub const POOL_SLOTS: u32 = 512;
 
+/// The same for a function, which has one request at a time and is paid for while it sets slots aside.
+pub const FEW_SLOTS: u32 = 8;
+
 /// How much of a memory is reset by copying when its slot is used again, in bytes. The rest is given back to the kernel,
 /// at a page fault for each page that the next call touches. All that a call of a Rust country usually touches fits:
 /// 15 µs a booking rather than 23 with none. On kernels before 6.7, which do not say which pages were written, all of it
