@@ -71,6 +71,27 @@ pub(super) fn notice_key(event: Uuid) -> Item {
     key(format!("N#{event}"), "N")
 }
 
+pub(super) fn trial(number: u64) -> String {
+    format!("T#{number}")
+}
+
+pub(super) fn canary_key(of: u64) -> Item {
+    key(trial(of), "K")
+}
+
+pub(super) fn shadow_key(of: u64) -> Item {
+    key(trial(of), "S")
+}
+
+pub(super) fn place_key(of: u64, name: &str) -> Item {
+    key(trial(of), format!("P#{name}"))
+}
+
+/// The place whose sort key it is.
+pub(super) fn place_of(sort: &str) -> Option<&str> {
+    sort.strip_prefix("P#")
+}
+
 /// Where a list has an appointment: by its start, then by its id. None sorts last.
 pub(super) fn position(position: &Position) -> String {
     format!("{}#{}", position.starts_at.map_or_else(|| "none".to_owned(), instant), position.id)

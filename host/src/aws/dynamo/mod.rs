@@ -4,7 +4,7 @@
 //! - [`item`]: what lies in a table
 //! - [`change`]: a change as a transaction, and why one was refused
 //! - [`pages`]: lists, by the index of the first filter that is given
-//! - [`ledger`]: the port
+//! - [`ledger`], [`trials`]: the ports
 //!
 //! | `pk` | `sk` | what |
 //! | --- | --- | --- |
@@ -14,11 +14,13 @@
 //! | `C#<claim>` | `C` | who holds a claim |
 //! | `I#<key>` | `I` | what an Idempotency-Key brought about |
 //! | `N#<event>` | `N` | that an event's notices have gone out |
+//! | `T#<trial>` | `K`, `S`, `P#<place>` | what a canary decided, what a shadow compared, and each place where it differed |
 
 mod change;
 mod item;
 mod ledger;
 mod pages;
+mod trials;
 
 use std::fmt;
 
