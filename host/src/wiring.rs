@@ -283,8 +283,10 @@ async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc
             tokio::time::sleep(RETRY).await;
         }
         for (country, entry) in catalogue.all().iter() {
-            let Some(terms) = entry.candidate.as_ref().map(|candidate| &candidate.terms) else { continue };
-            if let Err(error) = take_back(&*registry, &*trials, &SystemClock, *country, terms).await {
+            if entry.candidate.as_ref().is_none_or(|candidate| candidate.terms.canary.is_none()) {
+                continue;
+            }
+            if let Err(error) = take_back(&*registry, &*trials, &SystemClock, *country).await {
                 tracing::error!(%country, %error, "a canary that exceeds its margin is not taken back yet");
                 tokio::time::sleep(RETRY).await;
             }

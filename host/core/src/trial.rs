@@ -161,14 +161,12 @@ pub async fn take_back(
     trials: &dyn Trials,
     clock: &dyn Clock,
     country: CountryCode,
-    terms: &Candidate,
 ) -> Result<bool, NotTakenBack> {
-    let Some(canary) = &terms.canary else { return Ok(false) };
-    let tally = trials.found(country, terms.trial).await?.canary;
+    let Some(channel) = registry.channel(country).await? else { return Ok(false) };
+    let Some(Candidate { version, trial, canary: Some(canary) }) = &channel.candidate else { return Ok(false) };
+    let tally = trials.found(country, *trial).await?.canary;
     let Some(why) = tally.exceeds(canary) else { return Ok(false) };
-    let channel = registry.channel(country).await?;
-    let Some(channel) = channel.filter(|channel| channel.candidate.as_ref() == Some(terms)) else { return Ok(false) };
-    tracing::warn!(%country, version = %terms.version, why, "taking the canary back");
+    tracing::warn!(%country, %version, why, "taking the canary back");
     let Some(without) = channel.withdrawn((clock.now(), BY.into(), why)) else { return Ok(false) };
     registry.set_channel(country, Some(&channel), &without).await?;
     Ok(true)

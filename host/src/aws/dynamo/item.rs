@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::Unreadable;
 
-pub(super) type Item = HashMap<String, AttributeValue>;
+pub type Item = HashMap<String, AttributeValue>;
 
 /// How long an event lies in the table after its stream has had it: for whoever looks for one that went astray.
 const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -138,7 +138,11 @@ fn whole(revision: &Revision) -> Result<Item, Unreadable> {
     Ok(item)
 }
 
-pub(super) fn revision(mut item: Item) -> Result<Revision, Unreadable> {
+/// The revision that an item is.
+///
+/// # Errors
+/// When this adapter did not write it.
+pub fn revision(mut item: Item) -> Result<Revision, Unreadable> {
     let Some(AttributeValue::L(order)) = item.remove("order") else { return Err(Unreadable("no `order`".into())) };
     let attributes = order.into_iter().map(|path| attribute(&mut item, path)).collect::<Result<_, _>>()?;
     let mut revision: Revision = decoded(item)?;

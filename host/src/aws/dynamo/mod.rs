@@ -30,7 +30,7 @@ use aws_sdk_dynamodb::error::DisplayErrorContext;
 use citas_core::appointment::CountryCode;
 use citas_core::ledger::Unavailable;
 
-pub use item::event;
+pub use item::{event, revision};
 
 /// Every country's ledger: the table `<prefix><country>`.
 pub struct DynamoLedger {
@@ -58,7 +58,7 @@ fn unavailable(country: CountryCode, error: impl std::error::Error) -> Unavailab
 
 /// Something lies in a table that this adapter does not write.
 #[derive(Debug)]
-struct Unreadable(String);
+pub struct Unreadable(String);
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -32,7 +32,8 @@ impl DynamoLedger {
     ) -> Result<Item, Unavailable> {
         let adding: Vec<String> = sums.iter().map(|(name, _)| format!("#{name} :{name}")).collect();
         let sampled = if sample.is_some() { ", #sample = :sample" } else { "" };
-        let expression = format!("SET kind = :kind, #ttl = :ttl{sampled} ADD {}", adding.join(", "));
+        let expression =
+            format!("SET kind = :kind, country = :country, #ttl = :ttl{sampled} ADD {}", adding.join(", "));
         let mut request = self
             .client
             .update_item()
@@ -42,6 +43,7 @@ impl DynamoLedger {
             // Some names are words of DynamoDB's own.
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":kind", text(kind))
+            .expression_attribute_values(":country", text(country.as_str()))
             .expression_attribute_values(":ttl", number((SystemClock.now() + KEPT).as_second()))
             .return_values(ReturnValue::AllNew);
         for (name, sum) in sums {
