@@ -31,6 +31,8 @@ mod rules_check;
 mod rules_command;
 mod rules_new;
 mod rules_replay;
+mod rules_trial;
 mod signing;
 mod support;
 mod swap;
+mod trials_contract;

@@ -12,8 +12,10 @@ use crate::cases;
 use crate::catalogue::{Catalogue, Refused};
 use crate::json::flatten;
 use crate::loaded::LoadedRules;
+use crate::registry::Candidate;
 use crate::rules::{Engine, Plan, Refusal, Role};
 use crate::time::Clock;
+use crate::trial::OnTrial;
 
 /// Judges components and puts those that will do into force.
 pub struct Swapper {
@@ -81,7 +83,9 @@ impl Swapper {
         cases: String,
     ) -> Result<(), Refusal> {
         let admitted = self.admit(component, cases).await;
-        self.settle(country, version, what, admitted)
+        let rules = self.checked(country, version, what, admitted)?;
+        self.catalogue.install(rules, self.clock.now());
+        Ok(())
     }
 
     /// The same for native code, whose component was judged before it was compiled. `digest` is the component's.
@@ -96,32 +100,82 @@ impl Swapper {
         code: &[u8],
         digest: &str,
     ) -> Result<(), Refusal> {
-        let rules = LoadedRules::native(&*self.engine, code, digest.into(), self.turns);
-        self.settle(country, Some(version), what, rules)
+        let rules = self.checked(country, Some(version), what, self.native(code, digest))?;
+        self.catalogue.install(rules, self.clock.now());
+        Ok(())
     }
 
-    fn settle(
+    /// Puts a component on trial, if it will do.
+    ///
+    /// # Errors
+    /// Why it will not do.
+    pub async fn try_out(
+        &self,
+        country: CountryCode,
+        terms: &Candidate,
+        component: Vec<u8>,
+        cases: String,
+    ) -> Result<(), Refusal> {
+        let admitted = self.admit(component, cases).await;
+        self.put_on_trial(country, terms, admitted)
+    }
+
+    /// The same for native code.
+    ///
+    /// # Errors
+    /// Why it will not do.
+    pub fn try_out_native(
+        &self,
+        country: CountryCode,
+        terms: &Candidate,
+        code: &[u8],
+        digest: &str,
+    ) -> Result<(), Refusal> {
+        self.put_on_trial(country, terms, self.native(code, digest))
+    }
+
+    /// Has the trial go on under other terms. Whether there is one.
+    pub(crate) fn keep_trying(&self, country: CountryCode, terms: &Candidate) -> bool {
+        let Some(tried) = self.catalogue.entry(country).and_then(|entry| entry.candidate) else { return false };
+        self.catalogue.try_out(country, Some(OnTrial::new(tried.rules.clone(), terms.clone())));
+        true
+    }
+
+    /// Ends the trial, if there is one.
+    pub(crate) fn end_trial(&self, country: CountryCode) {
+        self.catalogue.try_out(country, None);
+    }
+
+    fn put_on_trial(
+        &self,
+        country: CountryCode,
+        terms: &Candidate,
+        admitted: Result<LoadedRules, Refusal>,
+    ) -> Result<(), Refusal> {
+        let version = terms.version.to_string();
+        let rules = self.checked(country, Some(&version), &format!("the candidate {version}"), admitted)?;
+        self.catalogue.try_out(country, Some(OnTrial::new(Arc::new(rules), terms.clone())));
+        Ok(())
+    }
+
+    fn native(&self, code: &[u8], digest: &str) -> Result<LoadedRules, Refusal> {
+        LoadedRules::native(&*self.engine, code, digest.into(), self.turns)
+    }
+
+    /// Rules that are what they were promised to be; what is not is noted where the platform team looks.
+    fn checked(
         &self,
         country: CountryCode,
         version: Option<&str>,
         what: &str,
         admitted: Result<LoadedRules, Refusal>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<LoadedRules, Refusal> {
         let rules = admitted.and_then(|rules| {
             promised("country", rules.country.as_str(), country.as_str())?;
             promised("version", &rules.id.version, version.unwrap_or(&rules.id.version))?;
             Ok(rules)
         });
-        match rules {
-            Ok(rules) => {
-                self.catalogue.install(rules, self.clock.now());
-                Ok(())
-            }
-            Err(refusal) => {
-                self.refuse(country, what, &refusal.to_string());
-                Err(refusal)
-            }
-        }
+        rules.inspect_err(|refusal| self.refuse(country, what, &refusal.to_string()))
     }
 
     /// Whether a country has rules.
