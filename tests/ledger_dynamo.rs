@@ -1,6 +1,7 @@
 //! The ledger in DynamoDB: the contract, on tables as `countries/country.yaml` has them.
 
 use std::collections::HashMap;
+use std::process::Command;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
@@ -45,6 +46,16 @@ impl Tables {
             create(&Client::new(&aws), &format!("{prefix}{country}")).await;
         }
         Self { aws, prefix }
+    }
+
+    /// A command line that reads them.
+    pub fn on<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .args(["--tables", &self.prefix])
+            .env("AWS_ENDPOINT_URL", self.aws.endpoint_url().unwrap())
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
     }
 
     pub fn ledger(&self) -> DynamoLedger {

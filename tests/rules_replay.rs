@@ -2,11 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use citas::system::{SystemClock, UuidIds};
+use citas_core::booking::{ActionRequest, Booking};
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
+use crate::aws_steps::{ana, peru};
+use crate::ledger_dynamo::Tables;
 use crate::support::components::{chaos_with, component};
 use crate::support::host::Host;
 use crate::support::http::{Client, with};
@@ -222,4 +227,38 @@ fn without_a_ledger_it_is_misuse_and_nothing_is_made() {
         assert!(told.err.contains("has no appointments of xx"), "{}", told.err);
     }
     assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_in_dynamodb_is_judged_again_too() {
+    let (tables, files) = (Tables::new().await, tempfile::tempdir().unwrap());
+    let ledger = Arc::new(tables.ledger());
+    let booking = Booking::new(peru(), ledger, Arc::new(SystemClock), Arc::new(UuidIds), "test");
+    let book = async |number| booking.book(&ana(), "pe".parse().unwrap(), pe(number), None).await.unwrap();
+    let act = async |id, action, input| {
+        let request = ActionRequest { id, action, input, if_match: None, key: None };
+        booking.act(&ana(), "pe".parse().unwrap(), request).await.unwrap();
+    };
+    let [stays, moves, goes] = [book(1).await, book(2).await, book(3).await].map(|view| view.revision.appointment.id);
+    act(moves, "reschedule", json!({ "date": day("pe", 1), "time": "10:00" })).await;
+    act(goes, "cancel", json!({})).await;
+
+    let same = file(files.path(), "same.wasm", component("pe"));
+    let same = same.to_str().unwrap();
+    let rules = |arguments: &[&str], status: i32| {
+        let told = tables.on(&mut citas(&[&["rules"], arguments].concat())).output().unwrap();
+        let [out, err] = [told.stdout, told.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(told.status.code(), Some(status), "{arguments:?}: {out}{err}");
+        out + &err
+    };
+    let told = rules(&["impact", same], 0);
+    assert!(told.starts_with("pe 1.0.0: 2 appointments to come, 0 would be refused"), "{told}");
+    for (id, revision) in [(stays, "1"), (moves, "1"), (moves, "2"), (goes, "2")] {
+        let told = rules(&["replay", "pe", &id.to_string(), "--revision", revision, "--rules", same], 0);
+        assert!(told.contains("the same decision again"), "{told}");
+    }
+    let told = rules(&["replay", "pe", &uuid::Uuid::nil().to_string(), "--rules", same], 2);
+    assert!(told.contains("pe has no appointment"), "{told}");
+    let told = rules(&["replay", "xx", &stays.to_string(), "--rules", same], 1);
+    assert!(told.contains("DynamoDB answers 400 ResourceNotFoundException"), "{told}");
 }

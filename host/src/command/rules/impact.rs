@@ -12,9 +12,9 @@ use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::replay::{before, ledger, reasons, words};
+use super::replay::{reasons, words};
+use super::stored::{Stored, Tables};
 use super::{Answer, Outcome, Report, Source, load};
-use crate::local::sqlite::LedgerBeside;
 use crate::system::SystemClock;
 
 /// Appointments that are in memory at once, beside what is told of those that do not stand.
@@ -32,6 +32,8 @@ pub struct Options {
     #[arg(long, env = "CITAS_DATA", default_value = "data", value_name = "DIR")]
     data: PathBuf,
     #[command(flatten)]
+    tables: Tables,
+    #[command(flatten)]
     pub(super) report: Report,
 }
 
@@ -47,10 +49,10 @@ struct Impact {
     shown: Vec<Value>,
 }
 
-pub(super) fn impact(options: &Options) -> Outcome {
+pub(super) async fn impact(options: &Options) -> Outcome {
     let rules = load(&Source { path: options.rules.clone(), cases: None }.component()?)?;
-    let ledger = ledger(&options.data, rules.country)?;
-    let found = walk(&rules, &ledger)?;
+    let ledger = options.tables.or_in(&options.data, rules.country).await?;
+    let found = walk(&rules, &ledger).await?;
     let Impact { judged, refused, differing, .. } = found;
     let unanswered = found.fallen.len() - refused;
     let sum = format!(
@@ -69,16 +71,16 @@ pub(super) fn impact(options: &Options) -> Outcome {
 
 /// Those with a start from now on, then those without a start, each page by itself: a host that runs beside can move
 /// its log to the file in between.
-fn walk(rules: &LoadedRules, ledger: &LedgerBeside) -> Result<Impact, Box<dyn Error>> {
+async fn walk(rules: &LoadedRules, ledger: &Stored) -> Result<Impact, Box<dyn Error>> {
     let to_come = Query { from: Some(SystemClock.now()), limit: PAGE, ..Query::default() };
     let first_without_start = Position { starts_at: None, id: Uuid::nil() };
     let without_start = Query { after: Some(first_without_start), limit: PAGE, ..Query::default() };
     let mut found = Impact::default();
     for mut query in [to_come, without_start] {
         loop {
-            let page = ledger.page(&query)?;
+            let page = ledger.page(&query).await?;
             for revision in page.items.iter().filter(|revision| revision.appointment.phase.is_live()) {
-                found.note(rules, revision, replay(rules, before(ledger, revision)?.as_ref(), revision, None));
+                found.note(rules, revision, replay(rules, ledger.before(revision).await?.as_deref(), revision, None));
             }
             if page.next.is_none() {
                 break;

@@ -13,6 +13,7 @@ mod new;
 mod publish;
 mod replay;
 mod status;
+mod stored;
 mod test;
 mod trial;
 
@@ -302,7 +303,7 @@ pub async fn run(verb: Verb) -> Outcome {
         Verb::Build { folder, output, report } => report.explained(build(&folder, output, &report)),
         Verb::Check { source, registry } => registry.report.explained(check(&source, &registry).await),
         Verb::Test { source, report } => report.explained(test(&source, &report)),
-        Verb::Impact(options) => options.report.explained(impact(&options)),
+        Verb::Impact(options) => options.report.explained(impact(&options).await),
         Verb::Replay(options) => options.registry.report.explained(replay(&options).await),
         Verb::Bench { source, report } => report.explained(bench(&source, &report)),
         Verb::Publish { source, options, registry } => {

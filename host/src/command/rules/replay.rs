@@ -1,7 +1,7 @@
 //! `citas rules replay`: a stored decision, judged again by the rules that made it.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use citas_core::appointment::{CountryCode, Revision};
 use citas_core::loaded::LoadedRules;
@@ -13,8 +13,8 @@ use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::stored::Tables;
 use super::{Answer, InRegistry, Misuse, Outcome, Source, load};
-use crate::local::sqlite::LedgerBeside;
 
 #[derive(Args)]
 pub struct Options {
@@ -30,42 +30,28 @@ pub struct Options {
     #[arg(long, value_name = "FOLDER|WASM")]
     rules: Option<PathBuf>,
     #[command(flatten)]
+    tables: Tables,
+    #[command(flatten)]
     pub(super) registry: InRegistry,
 }
 
 pub(super) async fn replay(options: &Options) -> Outcome {
     let Options { country, id, revision: number, .. } = *options;
-    let ledger = ledger(&options.registry.folders.data, country)?;
-    let found = number.map_or_else(|| ledger.appointment(id), |number| ledger.revision(id, number))?;
+    let ledger = options.tables.or_in(&options.registry.folders.data, country).await?;
+    let found = match number {
+        Some(number) => ledger.revision(id, number).await?,
+        None => ledger.appointment(id).await?,
+    };
     let revision = found.ok_or_else(|| {
         let what = number.map_or_else(String::new, |number| format!("revision {number} of an "));
         Misuse(format!("{country} has no {what}appointment {id}; the API gives an appointment's `id` and `revision`"))
     })?;
     let rules = load(&component(options, &revision).await?)?;
-    let replayed = judge_again(&rules, before(&ledger, &revision)?.as_ref(), &revision, None);
+    let replayed = judge_again(&rules, ledger.before(&revision).await?.as_deref(), &revision, None);
     let same = replayed == Replayed::Same;
     let (words, value) = (told(&rules, &revision, &replayed), report(&rules, &revision, &replayed));
     options.registry.report.say(&words, &value);
     Ok(if same { Answer::Done } else { Answer::No })
-}
-
-/// A country's appointments in a data folder.
-pub(super) fn ledger(data: &Path, country: CountryCode) -> Result<LedgerBeside, Box<dyn Error>> {
-    let absent = || {
-        let data = data.display();
-        Misuse(format!("{data} has no appointments of {country}; name the data folder of its host with --data"))
-    };
-    Ok(LedgerBeside::open(data, country)?.ok_or_else(absent)?)
-}
-
-/// The revision that a decision was about; none where it made the first.
-pub(super) fn before(ledger: &LedgerBeside, revision: &Revision) -> Result<Option<Revision>, Box<dyn Error>> {
-    let (id, number) = (revision.appointment.id, revision.appointment.revision);
-    if number == 1 {
-        return Ok(None);
-    }
-    let before = ledger.revision(id, number - 1)?;
-    Ok(Some(before.ok_or_else(|| format!("the ledger lacks revision {} of {id}, which it should have", number - 1))?))
 }
 
 /// The very bytes that decided.

@@ -1,0 +1,90 @@
+//! A country's stored appointments as a command reads them: in a data folder, beside the host that writes there, or in
+//! DynamoDB.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+use citas_core::appointment::{CountryCode, Revision};
+#[cfg(feature = "aws")]
+use citas_core::ledger::Ledger as _;
+use citas_core::ledger::{Page, Query, Unavailable};
+use clap::Args;
+use uuid::Uuid;
+
+use super::Misuse;
+#[cfg(feature = "aws")]
+use crate::aws::{clients, dynamo::DynamoLedger};
+use crate::local::sqlite::LedgerBeside;
+
+/// Which ledger, where it is not the data folder's.
+#[derive(Args)]
+pub(super) struct Tables {
+    /// What the names of DynamoDB's tables start with, for a platform on AWS [default: the data folder is read]
+    #[cfg(feature = "aws")]
+    #[arg(long, env = "CITAS_TABLES", value_name = "PREFIX")]
+    tables: Option<String>,
+}
+
+/// The appointments of one country.
+pub(super) enum Stored {
+    Folder(LedgerBeside),
+    #[cfg(feature = "aws")]
+    Tables(DynamoLedger, CountryCode),
+}
+
+impl Tables {
+    /// What these tables hold of a country; where none are named, what the data folder holds.
+    #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, clippy::unused_self, reason = "there are no tables"))]
+    pub(super) async fn or_in(&self, data: &Path, country: CountryCode) -> Result<Stored, Box<dyn Error>> {
+        #[cfg(feature = "aws")]
+        if let Some(prefix) = &self.tables {
+            let aws = clients::configuration().load().await;
+            return Ok(Stored::Tables(DynamoLedger::new((&aws).into(), prefix), country));
+        }
+        let absent = || {
+            let data = data.display();
+            Misuse(format!("{data} has no appointments of {country}; name the data folder of its host with --data"))
+        };
+        Ok(Stored::Folder(LedgerBeside::open(data, country)?.ok_or_else(absent)?))
+    }
+}
+
+#[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "tables are asked over a network"))]
+impl Stored {
+    pub(super) async fn appointment(&self, id: Uuid) -> Result<Option<Arc<Revision>>, Unavailable> {
+        match self {
+            Self::Folder(ledger) => Ok(ledger.appointment(id)?.map(Arc::new)),
+            #[cfg(feature = "aws")]
+            Self::Tables(ledger, country) => ledger.appointment(*country, id).await,
+        }
+    }
+
+    pub(super) async fn revision(&self, id: Uuid, number: u32) -> Result<Option<Arc<Revision>>, Unavailable> {
+        let found = match self {
+            Self::Folder(ledger) => ledger.revision(id, number)?,
+            #[cfg(feature = "aws")]
+            Self::Tables(ledger, country) => ledger.revision(*country, id, number).await?,
+        };
+        Ok(found.map(Arc::new))
+    }
+
+    pub(super) async fn page(&self, query: &Query) -> Result<Page, Unavailable> {
+        match self {
+            Self::Folder(ledger) => ledger.page(query),
+            #[cfg(feature = "aws")]
+            Self::Tables(ledger, country) => ledger.page(*country, query).await,
+        }
+    }
+
+    /// The revision that a decision was about; none where it made the first.
+    pub(super) async fn before(&self, revision: &Revision) -> Result<Option<Arc<Revision>>, Box<dyn Error>> {
+        let (id, number) = (revision.appointment.id, revision.appointment.revision);
+        if number == 1 {
+            return Ok(None);
+        }
+        let before = self.revision(id, number - 1).await?;
+        let lacks = || format!("the ledger lacks revision {} of {id}, which it should have", number - 1);
+        Ok(Some(before.ok_or_else(lacks)?))
+    }
+}
