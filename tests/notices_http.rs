@@ -132,7 +132,7 @@ fn take_mail(mut stream: &TcpStream) -> Vec<Letter> {
 fn mail_that_the_server_does_not_take_goes_out_once_when_it_does() {
     let server = MailServer::down();
     let host = Host::set_up(&["pe"], |options| {
-        options.smtp = Some(SmtpMailer::new(&format!("smtp://{}", server.address)).unwrap())
+        options.smtp = Some(SmtpMailer::new(&format!("smtp://{}", server.address)).unwrap());
     });
     let ana = host.patient("ana");
     let booked = [1, 2].map(|number| ana.booked("pe", &pe(number)));
