@@ -45,7 +45,7 @@ fn cancelled(code: &str) -> Fault {
 }
 
 /// What passes when it is tried again.
-fn passing() -> Vec<Fault> {
+pub fn passing() -> Vec<Fault> {
     vec![
         cancelled("TransactionConflict"),
         cancelled("ThrottlingError"),

@@ -6,6 +6,7 @@ mod aws_faults;
 mod aws_ses;
 mod aws_sns;
 mod aws_steps;
+mod aws_trial;
 mod booking_http;
 mod chaos;
 mod command;

@@ -154,7 +154,7 @@ fn a_shadow_that_refuses_or_gives_no_answer_is_told_apart_and_repeats_nothing_pe
         assert!(!found.to_string().contains("patient1@"), "{found}");
         let sample = &found["places"][place]["sample"]["candidate"];
         let said = if feature == "mute" { sample } else { &sample[0]["message"] };
-        assert_eq!(said, if feature == "mute" { "the call trapped: it panicked" } else { "… is no time." });
+        assert_eq!(said, if feature == "mute" { "the call trapped: it panicked" } else { "… is no time of day." });
     }
 }
 
@@ -222,7 +222,9 @@ fn a_canary_that_refuses_more_than_its_margin_is_taken_back_and_not_before() {
     let ana = trial.client(&[]);
     // Three in at least a hundred are within the margin.
     for number in 0..3 {
-        ana.book("xx", &xx(number)).expect_problem(422, "rules-violated");
+        let problem = ana.book("xx", &xx(number)).expect_problem(422, "rules-violated");
+        let said = problem["violations"][0]["message"].as_str().unwrap();
+        assert!(said.ends_with("is no time of day."), "in the words of the one that decided: {said}");
     }
     let before = trial.history();
     assert_eq!(before[0]["verb"], "canary");

@@ -43,10 +43,10 @@ pub enum BookingError {
     Forbidden(#[from] Forbidden),
     /// Schema or rules say no.
     #[error("the rules say no")]
-    Violations(Vec<Violation>),
+    Violations(No),
     /// The action is not possible in this phase.
     #[error("this cannot be done to the appointment as it stands")]
-    NotAllowedNow(Vec<Violation>),
+    NotAllowedNow(No),
     /// Somebody else has it.
     #[error("somebody else has {}", .claim.as_deref().unwrap_or("that time"))]
     SlotTaken {
@@ -88,6 +88,15 @@ impl From<Fault> for BookingError {
             fault => Self::RulesUnavailable(Some(fault)),
         }
     }
+}
+
+/// Why rules say no, and which rules these are: it is in their words that a client is told.
+#[derive(Debug)]
+pub struct No {
+    /// All that speaks against it.
+    pub violations: Vec<Violation>,
+    /// Whose no it is.
+    pub rules: Arc<LoadedRules>,
 }
 
 /// A slot that can be booked.
@@ -182,7 +191,8 @@ impl Booking {
         let (rules, role) = self.enter(caller, country, Scope::Write)?;
         let ActionRequest { id, action, input, if_match, key } = request;
         let mut current = self.visible(caller, country, role, id).await?;
-        rules.of(&current.patient).allow(action, role)?;
+        // Which of the two decides is seen later: a version that has an action no more refuses it.
+        rules.used.allow(action, role).or_else(|_| rules.of(&current.patient).allow(action, role))?;
         let key = self.use_key(caller, country, &format!("{id}/{action}"), &input, key)?;
         if let Some(earlier) = self.earlier(&rules, key.as_ref()).await? {
             return Ok(earlier);

@@ -76,7 +76,7 @@ impl Follower {
         let Some(last_good) = self.last_good.clone() else { return };
         match last_good.countries().await {
             Ok(countries) => {
-                for country in countries.into_iter().filter(|country| !self.swapper.is_in_force(*country)) {
+                for country in countries.into_iter().filter(|country| !self.swapper.is_in_force(*country, None)) {
                     self.recall(&*last_good, country).await;
                 }
             }
@@ -114,7 +114,9 @@ impl Follower {
             self.seen.insert(country, channel);
             return Ok(());
         }
-        if seen.is_none_or(|seen| seen.current != channel.current) {
+        let is_news = seen.is_none_or(|seen| seen.current != channel.current)
+            || seen != Some(&channel) && !self.swapper.is_in_force(country, Some(&channel.current));
+        if is_news {
             // A refusal is noted where the platform team looks; this channel is done with either way.
             let _ = match &self.natives {
                 Some(natives) => self.take_native(natives.as_ref(), country, &channel).await?,
@@ -246,7 +248,7 @@ impl Follower {
         let taken = self.native(natives, country, &channel.current).await;
         if let Some(previous) = &channel.previous
             && !matches!(taken, Ok(Ok(())))
-            && !self.swapper.is_in_force(country)
+            && !self.swapper.is_in_force(country, None)
             && let Err(error) = self.native(natives, country, previous).await
         {
             tracing::warn!(%country, version = %previous, %error, "the version before cannot be had either");

@@ -1,6 +1,7 @@
 //! One version of a country's rules, checked and ready: what the host needs beside the component itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -72,6 +73,12 @@ pub struct LoadedRules {
     request: OnceLock<Validator>,
     rules: Arc<dyn Rules>,
     turns: Turns,
+}
+
+impl fmt::Debug for LoadedRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadedRules").field("country", &self.country).field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl LoadedRules {

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::timeout;
 
 use crate::appointment::{Appointment, CountryCode, Field, Revision};
 use crate::catalogue::{Catalogue, InForce};
@@ -22,6 +24,9 @@ use crate::trial::{Found, OnTrial, Place, Tally, Trials};
 
 /// Calls that wait to be compared. Those that come while so many wait are missed: a shadow holds nobody up.
 const WAITING: usize = 1024;
+
+/// How long a request waits for its canary's decision to be counted.
+const COUNTED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Longest name of a place, in characters: rules make up its end.
 const LONGEST_PLACE: usize = 200;
@@ -118,13 +123,14 @@ impl Trying {
         metrics::counter!("citas_rules_canary_total", "country" => country.to_string(), "outcome" => outcome)
             .increment(1);
         let (trial, found) = (candidate.terms.trial, Found { canary: tally, ..Found::default() });
-        match self.trials.add(country, trial, &found).await {
-            Ok(sum) => {
+        match timeout(COUNTED_WITHIN, self.trials.add(country, trial, &found)).await {
+            Ok(Ok(sum)) => {
                 if candidate.terms.canary.is_some_and(|canary| sum.exceeds(&canary).is_some()) {
                     candidate.stop();
                 }
             }
-            Err(error) => tracing::warn!(%country, %error, "a canary's decision is not counted"),
+            Ok(Err(error)) => tracing::warn!(%country, %error, "a canary's decision is not counted"),
+            Err(_) => tracing::warn!(%country, "a canary's decision is not counted: it took too long"),
         }
     }
 }

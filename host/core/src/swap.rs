@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use semver::Version;
 use uuid::Uuid;
 
 use crate::appointment::{Appointment, CountryCode};
@@ -178,10 +179,10 @@ impl Swapper {
         rules.inspect_err(|refusal| self.refuse(country, what, &refusal.to_string()))
     }
 
-    /// Whether a country has rules.
-    #[must_use]
-    pub fn is_in_force(&self, country: CountryCode) -> bool {
-        self.catalogue.rules(country).is_some()
+    /// Whether a country has rules; of that version, where one is asked for.
+    pub(crate) fn is_in_force(&self, country: CountryCode, version: Option<&Version>) -> bool {
+        let rules = self.catalogue.rules(country);
+        rules.is_some_and(|rules| version.is_none_or(|version| version.to_string() == rules.id.version))
     }
 
     /// What did not come into force last, and why, unless something did since.

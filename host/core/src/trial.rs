@@ -182,3 +182,51 @@ pub enum NotTakenBack {
     #[error(transparent)]
     Registry(#[from] RegistryError),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exceeds(margin: u8, decided: u64, refused: u64, unanswered: u64) -> bool {
+        Tally { decided, refused, unanswered }.exceeds(&Canary { share: 5, margin }).is_some()
+    }
+
+    #[test]
+    fn a_margin_is_a_share_of_at_least_a_hundred_decisions() {
+        assert!(!exceeds(0, 1000, 0, 0));
+        assert!(exceeds(0, 1, 1, 0) && exceeds(0, 1, 0, 1));
+        assert!(!exceeds(2, 3, 2, 0) && exceeds(2, 3, 3, 0), "two of a hundred, though there are but three");
+        assert!(!exceeds(2, 1000, 20, 20) && exceeds(2, 1000, 21, 0) && exceeds(2, 1000, 0, 21));
+        assert!(!exceeds(100, 50, 50, 50));
+    }
+
+    #[test]
+    fn a_share_has_about_as_many_patients_as_it_says_and_a_larger_one_has_them_too() {
+        let within =
+            |share: u64| (0..10_000).filter(move |number| place("1.1.0", &format!("dni:{number}")) < share * 100);
+        let fifth: Vec<u32> = within(20).collect();
+        assert!((1_800..2_200).contains(&fifth.len()), "{}", fifth.len());
+        assert_eq!(within(100).count(), 10_000);
+        let third: Vec<u32> = within(33).collect();
+        assert!(fifth.iter().all(|number| third.contains(number)));
+        let other = |number: &&u32| place("1.2.0", &format!("dni:{number}")) < 2_000;
+        assert!(fifth.iter().filter(other).count() < fifth.len() / 2, "another version has other patients");
+    }
+
+    #[test]
+    fn places_beyond_the_most_count_and_are_not_told_apart() {
+        let found = |name: String| Found {
+            compared: 1,
+            differed: 1,
+            places: [(name, Place { count: 1, sample: Json::Null })].into(),
+            ..Found::default()
+        };
+        let mut all = Found::default();
+        for number in 0..MOST_PLACES + 5 {
+            all.add(&found(format!("book /{number}")));
+        }
+        all.add(&found("book /0".into()));
+        assert_eq!((all.places.len(), all.places["book /0"].count), (MOST_PLACES, 2));
+        assert_eq!(all.differed, u64::try_from(MOST_PLACES).unwrap() + 6);
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::{Booking, BookingError};
+use super::{Booking, BookingError, No};
 use crate::access::{Caller, Forbidden};
 use crate::appointment::{Appointment, Field, Provenance, Revision, Slot};
 use crate::catalogue::InForce;
@@ -112,7 +112,7 @@ impl Booking {
 
     fn revision(
         &self,
-        rules: &LoadedRules,
+        rules: &Arc<LoadedRules>,
         asked: &Asked<'_>,
         before: Option<&Revision>,
         plan: &Plan,
@@ -151,25 +151,27 @@ impl Booking {
 
 /// What the rules say, with what they were given.
 async fn plan(
-    rules: &LoadedRules,
+    rules: &Arc<LoadedRules>,
     asked: &Asked<'_>,
     before: Option<&Arc<Revision>>,
 ) -> Result<(Vec<Field>, Context, Plan), BookingError> {
     let context = rules.context(asked.now, asked.role);
     let Some(before) = before else {
-        refuse(rules.check_request(&asked.request))?;
+        refuse(rules, rules.check_request(&asked.request))?;
         let input = leaves(&asked.request)?;
-        let plan = rules.book(&context, &input).await?.map_err(refusal)?;
+        let plan = rules.book(&context, &input).await?;
+        let plan = plan.map_err(|violations| refusal(rules, violations))?;
         return Ok((input, context, plan));
     };
     let action = rules.allow(asked.action, asked.role)?;
-    refuse(action.check(&asked.request))?;
+    refuse(rules, action.check(&asked.request))?;
     let input = leaves(&asked.request)?;
     let at = before.appointment.revision;
     if asked.if_match.as_ref().is_some_and(|seen| !seen.contains(&at)) {
         return Err(BookingError::Stale { current: at });
     }
-    let plan = rules.act(&context, &before.appointment, asked.action, &input).await?.map_err(refusal)?;
+    let plan = rules.act(&context, &before.appointment, asked.action, &input).await?;
+    let plan = plan.map_err(|violations| refusal(rules, violations))?;
     Ok((input, context, plan))
 }
 
@@ -181,7 +183,7 @@ fn call(rules: &InForce, asked: &Asked<'_>, before: Option<&Arc<Revision>>, used
             let events = change.events.iter().map(|event| event.name().to_owned()).collect();
             Some(Call::Decided { before, revision: view.revision.clone(), events: Some(events) })
         }
-        Err(BookingError::Violations(violations) | BookingError::NotAllowedNow(violations)) => {
+        Err(BookingError::Violations(No { violations, .. }) | BookingError::NotAllowedNow(No { violations, .. })) => {
             Some(Call::Refused(Refused {
                 country: rules.used.country,
                 before,
@@ -210,11 +212,11 @@ fn tally(used: &Decided, tried: &Decided) -> Option<Tally> {
 }
 
 /// When the slot is.
-fn starts_at(rules: &LoadedRules, slot: Option<&Slot>) -> Result<Option<Timestamp>, BookingError> {
+fn starts_at(rules: &Arc<LoadedRules>, slot: Option<&Slot>) -> Result<Option<Timestamp>, BookingError> {
     let Some(slot) = slot else { return Ok(None) };
     match rules.start(slot)? {
         Instant::At(instant) => Ok(Some(instant)),
-        Instant::Nonexistent => Err(BookingError::Violations(vec![Violation::nonexistent_time()])),
+        Instant::Nonexistent => Err(refusal(rules, vec![Violation::nonexistent_time()])),
     }
 }
 
@@ -229,13 +231,12 @@ fn fits(revision: &Revision) -> Result<(), BookingError> {
     if size > LARGEST_REVISION { Err(BookingError::TooLarge { limit: LARGEST_REVISION }) } else { Ok(()) }
 }
 
-fn refuse(violations: Vec<Violation>) -> Result<(), BookingError> {
-    if violations.is_empty() { Ok(()) } else { Err(BookingError::Violations(violations)) }
+fn refuse(rules: &Arc<LoadedRules>, violations: Vec<Violation>) -> Result<(), BookingError> {
+    if violations.is_empty() { Ok(()) } else { Err(refusal(rules, violations)) }
 }
 
-fn refusal(violations: Vec<Violation>) -> BookingError {
-    if violations.iter().any(|violation| violation.code.ends_with(NOT_ALLOWED_NOW)) {
-        return BookingError::NotAllowedNow(violations);
-    }
-    BookingError::Violations(violations)
+fn refusal(rules: &Arc<LoadedRules>, violations: Vec<Violation>) -> BookingError {
+    let not_now = violations.iter().any(|violation| violation.code.ends_with(NOT_ALLOWED_NOW));
+    let no = No { violations, rules: rules.clone() };
+    if not_now { BookingError::NotAllowedNow(no) } else { BookingError::Violations(no) }
 }
