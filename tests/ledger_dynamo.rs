@@ -8,6 +8,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::config::retry::RetryPartition;
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
@@ -132,7 +133,7 @@ async fn create(client: &Client, table: &str) {
             .build()
             .unwrap()
     };
-    client
+    let created = client
         .create_table()
         .table_name(table)
         .billing_mode(BillingMode::PayPerRequest)
@@ -141,6 +142,9 @@ async fn create(client: &Client, table: &str) {
         .set_attribute_definitions(Some(names.map(attribute).collect()))
         .set_global_secondary_indexes(Some(INDEXES.map(index).into()))
         .send()
-        .await
-        .unwrap();
+        .await;
+    // No other table has this name: a busy server has taken it up, and its answer came too late for the first attempt.
+    if let Err(error) = created.map_err(SdkError::into_service_error) {
+        assert!(error.is_resource_in_use_exception(), "{error:?}");
+    }
 }
