@@ -173,7 +173,10 @@ impl Follower {
             return Ok(Err(refusal));
         }
         let version = channel.current.to_string();
-        Ok(self.swapper.swap(country, Some(&version), what, artifact.component, artifact.cases).await)
+        Ok(self
+            .swapper
+            .swap(country, Some(&version), what, artifact.component, artifact.manifest.limits, artifact.cases)
+            .await)
     }
 
     /// The version in use; where that cannot be had and nothing is in force, as in a host that has just started, the one
@@ -201,14 +204,14 @@ impl Follower {
         country: CountryCode,
         version: &Version,
     ) -> Result<Taken, RegistryError> {
-        let digest = self.registry.manifest(country, version).await?.digest;
+        let Manifest { digest, limits, .. } = self.registry.manifest(country, version).await?;
         let engine = self.swapper.engine.name();
         let native = natives.native(engine, &digest).await?.ok_or_else(|| RegistryError::Unreadable {
             key: format!("native/{engine}/{digest}.cwasm"),
             cause: format!("version {version} is not compiled yet, or was refused when it was to be"),
         })?;
         let what = format!("version {version}");
-        Ok(self.swapper.swap_native(country, &version.to_string(), &what, &native, &digest))
+        Ok(self.swapper.swap_native(country, &version.to_string(), &what, (&native, &limits), &digest))
     }
 
     /// What was read; an error is said when it is another than at the last look.

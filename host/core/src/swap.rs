@@ -11,6 +11,7 @@ use crate::appointment::{Appointment, CountryCode};
 use crate::cases;
 use crate::catalogue::{Catalogue, Refused};
 use crate::json::flatten;
+use crate::limits::Limits;
 use crate::loaded::LoadedRules;
 use crate::rules::{Engine, Plan, Refusal, Role};
 use crate::time::Clock;
@@ -30,11 +31,12 @@ pub struct Swapper {
 pub fn admit(
     engine: &dyn Engine,
     component: &[u8],
+    limits: &Limits,
     cases: &str,
     turns: usize,
     now: Timestamp,
 ) -> Result<LoadedRules, Refusal> {
-    let rules = LoadedRules::load(engine, component, turns)?;
+    let rules = LoadedRules::load(engine, component, limits, turns)?;
     try_examples(&rules, now)?;
     let cases = cases::read(cases).map_err(|error| Refusal::Cases(vec![format!("they cannot be read: {error}")]))?;
     let failures: Vec<String> = cases::run(&rules, &cases)
@@ -78,9 +80,10 @@ impl Swapper {
         version: Option<&str>,
         what: &str,
         component: Vec<u8>,
+        limits: Limits,
         cases: String,
     ) -> Result<(), Refusal> {
-        let admitted = self.admit(component, cases).await;
+        let admitted = self.admit(component, limits, cases).await;
         self.settle(country, version, what, admitted)
     }
 
@@ -93,10 +96,11 @@ impl Swapper {
         country: CountryCode,
         version: &str,
         what: &str,
-        code: &[u8],
+        (code, limits): (&[u8], &Limits),
         digest: &str,
     ) -> Result<(), Refusal> {
-        let rules = self.engine.load_native(code).and_then(|rules| LoadedRules::of(rules, digest.into(), self.turns));
+        let rules =
+            self.engine.load_native(code, limits).and_then(|rules| LoadedRules::of(rules, digest.into(), self.turns));
         self.settle(country, Some(version), what, rules)
     }
 
@@ -143,9 +147,10 @@ impl Swapper {
     }
 
     /// Compiling takes a core for a while, so it has a thread of its own.
-    async fn admit(&self, component: Vec<u8>, cases: String) -> Result<LoadedRules, Refusal> {
+    async fn admit(&self, component: Vec<u8>, limits: Limits, cases: String) -> Result<LoadedRules, Refusal> {
         let (engine, turns, now) = (self.engine.clone(), self.turns, self.clock.now());
-        let admitted = tokio::task::spawn_blocking(move || admit(&*engine, &component, &cases, turns, now)).await;
+        let admitted =
+            tokio::task::spawn_blocking(move || admit(&*engine, &component, &limits, &cases, turns, now)).await;
         admitted.unwrap_or_else(|panic| Err(Refusal::NotAComponent(panic.to_string())))
     }
 }

@@ -12,7 +12,7 @@ use super::{Answer, InRegistry, Outcome, Source, chain, load};
 pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
     registry.is_there_if_named()?;
     let component = source.component()?;
-    let rules = match load(&component) {
+    let rules = match load(&component, &source.limits()?) {
         Ok(rules) => rules,
         Err(refusal) => {
             let why = chain(refusal.as_ref());
