@@ -8,6 +8,7 @@ use aws_config::SdkConfig;
 use citas::registry::s3::S3Registry;
 use citas::rules::WasmEngine;
 use citas::system::SystemClock;
+use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use citas_core::precompile::{Compiler as _, precompile};
 use citas_core::registry::{Natives as _, Registry as _, digest};
@@ -57,7 +58,7 @@ pub fn measure(report: &mut Report) {
 fn country(report: &mut Report, name: &str, component: &[u8]) {
     let (engine, code) = (engine(), portable().compile(component).expect("native code"));
     let natively = || {
-        let rules = engine.load_native(&code).expect("rules");
+        let rules = engine.load_native(&code, &Limits::default()).expect("rules");
         LoadedRules::of(rules, digest(component), 1).expect("rules")
     };
     let [mut natives, mut compiled] = [const { Vec::new() }; 2];

@@ -4,14 +4,16 @@
 //! The verdict on a call must be the same on every machine, so fuel decides; time stands behind it for what fuel
 //! cannot see.
 
+use std::fmt;
 use std::time::Duration;
 
 use citas_core::limits::Limits;
 use citas_core::rules::Refusal;
+use serde::Serialize;
 use wasmtime::{ResourceLimiter, Result};
 
 /// What one component may use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Bounds {
     /// Its size, in bytes.
     pub component: u64,
@@ -49,6 +51,13 @@ impl Bounds {
             table: bound("table", limits.table, STANDARD.table, CEILING.table)?,
             fuel: bound("fuel", limits.fuel, STANDARD.fuel, CEILING.fuel)?,
         })
+    }
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { component, memory, table, fuel } = self;
+        write!(out, "component {component} bytes, memory {memory} bytes, table {table} entries, fuel {fuel}")
     }
 }
 

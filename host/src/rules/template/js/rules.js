@@ -67,8 +67,12 @@ export const appointmentRules = {
   // What is thrown is the list of violations: everything that is wrong, at once.
   book(context, request) {
     const clock = clockOf(context, ZONES[0]);
-    const start = localSeconds(text(request, "/date"), text(request, "/time"));
-    const broken = start === undefined ? [violation("/date", "date.nonexistent")] : against(context, clock, start);
+    const [date, time] = [text(request, "/date"), text(request, "/time")];
+    const start = localSeconds(date, time);
+    const broken =
+      start === undefined
+        ? [violation("/date", "date.nonexistent"), ...offGrid(time.slice(3))]
+        : against(context, clock, start);
     if (broken.length > 0) {
       throw broken;
     }
@@ -131,9 +135,7 @@ function against(context, clock, start) {
     broken.push(violation("/date", "date.too-far", { latest }));
   }
   const minutes = Math.floor(start / 60);
-  if (minutes % MINUTES !== 0) {
-    broken.push(violation("/time", "time.off-grid", { every: MINUTES }));
-  }
+  broken.push(...offGrid(minutes % 60));
   const hours = WEEK[new Date(start * 1000).getUTCDay()];
   const [opens, closes] = (hours ?? ["24:00", "00:00"]).map((time) => time.slice(0, 2) * 60 + Number(time.slice(3)));
   if (minutes % 1440 < opens || (minutes % 1440) + MINUTES > closes) {
@@ -147,6 +149,10 @@ function against(context, clock, start) {
     broken.push(violation("/time", "time.too-soon", { earliest: minuteText(local, " ") }));
   }
   return broken;
+}
+
+function offGrid(minute) {
+  return minute % MINUTES === 0 ? [] : [violation("/time", "time.off-grid", { every: MINUTES })];
 }
 
 // The key that the patient's appointments are found by.

@@ -81,8 +81,11 @@ class AppointmentRules(Rules):
 
     def book(self, context: Context, request: list[Field]) -> Plan:
         clock = clock_of(context, ZONES[0])
-        start = local_time(text(request, "/date"), text(request, "/time"))
-        broken = against(context, clock, start) if start else [violation("/date", "date.nonexistent")]
+        day, hour = text(request, "/date"), text(request, "/time")
+        if start := local_time(day, hour):
+            broken = against(context, clock, start)
+        else:
+            broken = [violation("/date", "date.nonexistent"), *off_grid(time.fromisoformat(hour))]
         if broken:
             raise Err(broken)
         doctor, patient = text(request, "/doctor"), patient_key(request)
@@ -134,8 +137,7 @@ def against(context: Context, clock: ZoneClock, start: datetime) -> list[Violati
     latest = date(clock.now.year, clock.now.month, clock.now.day) + HORIZON
     if start.date() > latest:
         broken.append(violation("/date", "date.too-far", latest=latest))
-    if start.minute % MINUTES:
-        broken.append(violation("/time", "time.off-grid", every=MINUTES))
+    broken.extend(off_grid(start.time()))
     hours, ends = WEEK[start.weekday()], start + timedelta(minutes=MINUTES)
     if not hours or start.time() < hours[0] or ends > datetime.combine(start, hours[1]):
         weekdays, saturday = ("–".join(f"{at:%H:%M}" for at in hours) for hours in (WEEKDAY, SATURDAY))
@@ -145,6 +147,10 @@ def against(context: Context, clock: ZoneClock, start: datetime) -> list[Violati
         local = start + timedelta(seconds=earliest + 59 - begins)
         broken.append(violation("/time", "time.too-soon", earliest=f"{local:%Y-%m-%d %H:%M}"))
     return broken
+
+
+def off_grid(start: time) -> list[Violation]:
+    return [violation("/time", "time.off-grid", every=MINUTES)] if start.minute % MINUTES else []
 
 
 def patient_key(fields: list[Field]) -> str:
