@@ -27,7 +27,7 @@ bench:
 # the functions for AWS, built where no Arm machine is at hand
 package:
     rustup target add aarch64-unknown-linux-gnu
-    cargo lambda build --release --arm64 --package citas --no-default-features --features aws --bin api --bin relay --bin notifier
+    cargo lambda build --release --arm64 --package citas --no-default-features --features aws --bin api --bin relay --bin notifier --bin trial
     cargo lambda build --release --arm64 --package citas --features aws --bin precompile
 
 # the platform, from what `package` built; `mail-from` is the address that its mail comes from

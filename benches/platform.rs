@@ -130,6 +130,7 @@ pub fn promote(registry: &dyn Registry, version: &str, sequence: u64) {
         sequence,
         changed_at: SystemClock.now(),
         pinned: false,
+        candidate: None,
         history: Vec::new(),
     };
     block_on(registry.set_channel(pe(), before.as_ref(), &channel)).expect("a registry");

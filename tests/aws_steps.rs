@@ -46,7 +46,7 @@ fn cancelled(code: &str) -> Fault {
 }
 
 /// What passes when it is tried again.
-fn passing() -> Vec<Fault> {
+pub fn passing() -> Vec<Fault> {
     vec![
         cancelled("TransactionConflict"),
         cancelled("ThrottlingError"),
@@ -69,7 +69,7 @@ fn table(steps: usize) -> Vec<(usize, Fault)> {
         .collect()
 }
 
-fn ana() -> Caller {
+pub fn ana() -> Caller {
     Caller {
         subject: "ana".into(),
         groups: [].into(),
@@ -79,7 +79,7 @@ fn ana() -> Caller {
 }
 
 /// Peru's rules in force.
-fn peru() -> Arc<Catalogue> {
+pub fn peru() -> Arc<Catalogue> {
     let catalogue = Arc::new(Catalogue::default());
     let rules = LoadedRules::load(&SharedEngine, component("pe"), &Limits::default(), 1)
         .unwrap_or_else(|refusal| panic!("{refusal}"));

@@ -89,6 +89,7 @@ pub fn channel(current: &str, previous: Option<&str>, sequence: u64) -> Channel 
         sequence,
         changed_at: now(),
         pinned: false,
+        candidate: None,
         history: Vec::new(),
     }
 }

@@ -132,7 +132,7 @@ fn no_answer_counts_like_a_refusal_and_a_reason_says_nothing_personal() {
     assert_eq!(impact["appointments"][0]["id"], booked["id"]);
     assert_eq!(impact["appointments"][0]["fault"], "the call trapped: it panicked");
     let reasons = &json_of(&gossip)["appointments"][0]["violations"];
-    assert_eq!(reasons[0]["message"], "… is no time.", "the candidate repeats the mail address");
+    assert_eq!(reasons[0]["message"], "… is no time of day.", "the candidate repeats the mail address");
 }
 
 #[test]

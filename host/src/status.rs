@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use citas_core::appointment::CountryCode;
 use citas_core::catalogue::{Catalogue, Entry};
+use citas_core::registry::Candidate;
 use citas_core::time::Clock;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,18 @@ pub struct CountryStatus {
     pub in_force: Option<InForce>,
     /// The last that did not; none once a later one did.
     pub refused: Option<Refused>,
+    /// The version on trial beside them.
+    #[serde(default)]
+    pub on_trial: Option<OnTrial>,
+}
+
+/// A version on trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnTrial {
+    /// Its digest.
+    pub digest: String,
+    /// What it is on trial for.
+    pub terms: Candidate,
 }
 
 /// The rules in force.
@@ -62,8 +75,13 @@ impl CountryStatus {
             since: entry.since,
         });
         let refused = entry.refused.clone();
+        let on_trial = entry
+            .candidate
+            .as_ref()
+            .map(|candidate| OnTrial { digest: candidate.rules.id.digest.clone(), terms: candidate.terms.clone() });
         Self {
             in_force,
+            on_trial,
             refused: refused.map(|refused| Refused { what: refused.what, why: refused.why, at: refused.at }),
         }
     }

@@ -15,7 +15,9 @@ use citas_core::notifier::Notifier;
 use citas_core::registry::Registry;
 use citas_core::relay::Relay;
 use citas_core::rules::Engine;
+use citas_core::shadow::Trying;
 use citas_core::swap::Swapper;
+use citas_core::trial::take_back;
 use citas_core::trust::{Trust, TrustSource};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
@@ -29,6 +31,7 @@ use crate::local::publisher::InProcessPublisher;
 use crate::local::smtp::{NotAServer, SmtpMailer};
 use crate::local::spool::SpoolMailer;
 use crate::local::sqlite::{OpenError, SqliteLedger};
+use crate::local::trials::FileTrials;
 use crate::registry::folder::FolderRegistry;
 use crate::registry::last_good::LastGoodFolder;
 #[cfg(feature = "compiler")]
@@ -45,8 +48,8 @@ const FOLDER_INTERVAL: Duration = Duration::from_millis(250);
 const BUCKET_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the relays and the metrics are looked after.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// How long until a status file that could not be written is tried again.
-const STATUS_RETRY: Duration = Duration::from_mins(1);
+/// How long until what could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// Why the platform does not start, or stops.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +100,7 @@ pub struct Platform {
     registry_interval: Duration,
     trust: Option<PathBuf>,
     notifier: Arc<Notifier>,
+    trials: Arc<FileTrials>,
 }
 
 impl Platform {
@@ -121,6 +125,7 @@ impl Platform {
             registry: registry(place).await,
             trust: options.trust.clone(),
             notifier: Arc::new(notifier),
+            trials: Arc::new(FileTrials::new(&data)),
             catalogue,
             ledger,
             mail,
@@ -161,8 +166,12 @@ impl Platform {
         let relays = relays(self.catalogue.clone(), self.ledger.clone(), self.notifier.clone(), metrics.clone());
         background.start("relaying events", relays);
         background.start("keeping the status file", keep_status(StatusFile::new(&self.data), self.catalogue.clone()));
+        let (trying, shadow) = Trying::new(self.trials.clone(), self.catalogue.clone()).with_shadow();
+        background.start("comparing candidates", shadow);
+        let judged = judge(self.catalogue.clone(), self.trials.clone(), self.registry.clone());
+        background.start("judging canaries", judged);
         let router = api::router(Api {
-            booking: self.booking(),
+            booking: self.booking(trying),
             catalogue: self.catalogue.clone(),
             ready: Readiness::new(self.catalogue.clone(), self.ledger.clone()),
             tokens: identity.tokens,
@@ -181,9 +190,9 @@ impl Platform {
         }
     }
 
-    fn booking(&self) -> Booking {
+    fn booking(&self, trying: Trying) -> Booking {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
-        Booking::new(self.catalogue.clone(), self.ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION"))
+        Booking::new(self.catalogue.clone(), self.ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION")).trying(trying)
     }
 }
 
@@ -259,7 +268,28 @@ async fn keep_status(mut file: StatusFile, catalogue: Arc<Catalogue>) {
         ticks.tick().await;
         if let Err(error) = file.keep(&catalogue, &SystemClock) {
             tracing::warn!(%error, "`citas rules status` cannot show what is in force: the status file is not written");
-            tokio::time::sleep(STATUS_RETRY).await;
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// Keeps what trials find, and takes canaries back that exceed their margin.
+async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc<dyn Registry>) {
+    let mut ticks = every(UPKEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = trials.keep() {
+            tracing::warn!(%error, "`citas rules diff` cannot show what trials find: their files are not written");
+            tokio::time::sleep(RETRY).await;
+        }
+        for (country, entry) in catalogue.all().iter() {
+            if entry.candidate.as_ref().is_none_or(|candidate| candidate.terms.canary.is_none()) {
+                continue;
+            }
+            if let Err(error) = take_back(&*registry, &*trials, &SystemClock, *country).await {
+                tracing::error!(%country, %error, "a canary that exceeds its margin is not taken back yet");
+                tokio::time::sleep(RETRY).await;
+            }
         }
     }
 }

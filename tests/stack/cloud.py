@@ -28,7 +28,7 @@ REGION = "us-east-1"
 PLATFORM = "citas"
 MAIL_FROM = "citas@example.com"
 REFRESH_SECONDS = 1
-FUNCTIONS = ["api", "relay", "notifier", "precompile"]
+FUNCTIONS = ["api", "relay", "notifier", "trial", "precompile"]
 SCOPES = "appointments/read appointments/write rules/read"
 
 
@@ -49,7 +49,7 @@ def address():
 
 
 def binaries():
-    """The folder of what cargo built for this machine: the four functions and the command."""
+    """The folder of what cargo built for this machine: the functions and the command."""
     named = os.environ.get("CITAS_BINARIES")
     if not named:
         raise RuntimeError(
@@ -142,7 +142,7 @@ class Cloud:
         )
 
     def deploy_platform(self):
-        # Without the symbols that nobody reads here: sam packs all of it, four times.
+        # Without the symbols that nobody reads here: sam packs all of it, each time.
         stripped = self.work / "bootstraps"
         stripped.mkdir()
         for name in FUNCTIONS:
@@ -188,6 +188,29 @@ class Cloud:
 
     def publish(self, folder):
         self.citas("rules", "publish", folder, "--key", self.key, "--registry", self.outputs["Registry"])
+
+    def trial(self, verb, country, *arguments):
+        """`shadow`, `canary` or `withdraw`."""
+        registry = ["--why", "a test", "--registry", self.outputs["Registry"]]
+        self.citas("rules", verb, country, *arguments, *registry)
+
+    def found(self, country):
+        """What `citas rules diff` says of the latest trial; it says no where something differs."""
+        command = [self.binaries / "citas", "rules", "diff", country, "--json", "--tables", f"{PLATFORM}-"]
+        done = subprocess.run(
+            [*command, "--registry", self.outputs["Registry"]],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode in [0, 1] and done.stdout, done.stderr
+        return json.loads(done.stdout)["found"]
+
+    def channel(self, country):
+        """Which version is in use, and which is on trial."""
+        bucket = self.outputs["Registry"].removeprefix("s3://")
+        return json.load(self.client("s3").get_object(Bucket=bucket, Key=f"{country}/channel.json")["Body"])
 
     def promote(self, country, version):
         """Once its native code is there, as whoever promotes waits for it."""

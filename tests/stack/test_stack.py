@@ -228,11 +228,17 @@ def edit(file, pattern, replacement):
     file.write_text(text)
 
 
-def test_a_new_version_comes_into_force_while_everything_runs(cloud, tmp_path):
-    token = cloud.token()
+@pytest.fixture(scope="session")
+def holiday(cloud, tmp_path_factory):
+    """The day that is a holiday in Peru 1.0.1 alone, which is published and not in use."""
     # Far enough ahead to be on no golden case's day.
-    date = book(cloud, "pe", token, first=40)["date"]
-    cloud.publish(peru_with_a_holiday(tmp_path / "sources", date))
+    date = book(cloud, "pe", cloud.token(), first=40)["date"]
+    cloud.publish(peru_with_a_holiday(tmp_path_factory.mktemp("newer") / "sources", date))
+    return date
+
+
+def test_a_new_version_comes_into_force_while_everything_runs(cloud, holiday):
+    token = cloud.token()
     deployed = cloud.functions()
     with Clients(cloud, token) as clients:
         cloud.promote("pe", "1.0.1")
@@ -240,7 +246,7 @@ def test_a_new_version_comes_into_force_while_everything_runs(cloud, tmp_path):
         other = next(HALF_HOURS)
 
         def refused():
-            return is_holiday(*cloud.call("POST", "/v1/pe/appointments", token, request("pe", date, other)))
+            return is_holiday(*cloud.call("POST", "/v1/pe/appointments", token, request("pe", holiday, other)))
 
         eventually("the new holiday is kept", refused)
         took = time.monotonic() - promoted
@@ -250,6 +256,48 @@ def test_a_new_version_comes_into_force_while_everything_runs(cloud, tmp_path):
     assert cloud.functions() == deployed
     cloud.citas("rules", "rollback", "pe", "--why", "a test", "--registry", cloud.outputs["Registry"])
     eventually("the rules before are in force again", lambda: not refused())
+
+
+def book_on(cloud, date):
+    """A booking by a patient of its own with a doctor of its own, on this day."""
+    dni = f"{uuid.uuid4().int % 100_000_000:08}"
+    body = request("pe", date, "10:00") | {"dni": dni, "doctor": dni[:5]}
+    return cloud.call("POST", "/v1/pe/appointments", cloud.token(), body)
+
+
+def test_a_shadow_is_compared_where_it_costs_no_client(cloud, holiday):
+    cloud.trial("shadow", "pe", "1.0.1")
+    place = "book refused pe.date.holiday"
+
+    def found():
+        # What is stored before the functions know of the trial is not compared.
+        assert book_on(cloud, holiday)[0] == 201
+        found = cloud.found("pe")
+        return found if place in found["places"] else None
+
+    try:
+        found = eventually("the shadow is compared", found, 60)
+        sample = found["places"][place]["sample"]
+        assert (sample["input"]["date"], sample["input"]["dni"], sample["input"]["email"]) == (holiday, "…", "…")
+        assert found["differed"] <= found["compared"] and "example.com" not in json.dumps(found)
+    finally:
+        cloud.trial("withdraw", "pe")
+
+
+def test_a_canary_that_refuses_too_much_is_taken_back_over_all_functions(cloud, holiday):
+    cloud.trial("canary", "pe", "1.0.1", "--share", "100", "--margin", "1")
+
+    def refused():
+        return is_holiday(*book_on(cloud, holiday))
+
+    eventually("the canary decides", refused)
+    # One of a hundred is within the margin; the second one is not, whichever instances of the function decide.
+    eventually("the canary is taken back", lambda: refused() or "candidate" not in cloud.channel("pe"))
+    eventually("the channel has it no more", lambda: "candidate" not in cloud.channel("pe"))
+    last = cloud.channel("pe")["history"][-1]
+    assert (last["verb"], last["version"], last["by"]) == ("withdraw", "1.0.1", "citas")
+    eventually("the version in use decides alone", lambda: not refused())
+    assert cloud.found("pe")["canary"]["refused"] >= 2
 
 
 def test_what_nobody_signed_is_not_compiled(cloud):
@@ -298,27 +346,56 @@ def does_relay(cloud):
     [item, *_] = cloud.client("dynamodb").scan(
         TableName="citas-pe", FilterExpression="kind = :event", ExpressionAttributeValues={":event": {"S": "event"}}
     )["Items"]
-    keys = {name: item[name] for name in ["pk", "sk"]}
-    return invoke(
-        cloud,
-        "relay",
-        {
-            "eventID": "1",
-            "eventName": "INSERT",
-            "eventVersion": "1.1",
-            "eventSource": "aws:dynamodb",
-            "awsRegion": "us-east-1",
-            "eventSourceARN": cloud.client("dynamodb").describe_table(TableName="citas-pe")["Table"]["LatestStreamArn"],
-            "dynamodb": {
-                "ApproximateCreationDateTime": 1795510800,
-                "Keys": keys,
-                "NewImage": item,
-                "SequenceNumber": "1",
-                "SizeBytes": 1,
-                "StreamViewType": "NEW_IMAGE",
-            },
+    return invoke(cloud, "relay", stream_record(cloud, item))
+
+
+def does_trial(cloud):
+    """Takes a canary back whose decisions say so."""
+    cloud.trial("canary", "pe", "1.0.1", "--share", "1", "--margin", "0")
+    item = {
+        "pk": {"S": f"T#{cloud.channel('pe')['candidate']['trial']}"},
+        "sk": {"S": "K"},
+        "kind": {"S": "canary"},
+        "country": {"S": "pe"},
+        "decided": {"N": "1"},
+        "refused": {"N": "1"},
+        "unanswered": {"N": "0"},
+    }
+    cloud.client("dynamodb").put_item(TableName="citas-pe", Item=item)
+
+    def taken_back():
+        return invoke(cloud, "trial", stream_record(cloud, item)) and "candidate" not in cloud.channel("pe")
+
+    try:
+        # What an instance knows of the channel is an interval old.
+        deadline = time.monotonic() + REFRESH_SECONDS + 3
+        while time.monotonic() < deadline:
+            if taken_back():
+                return True
+        return False
+    finally:
+        if "candidate" in cloud.channel("pe"):
+            cloud.trial("withdraw", "pe")
+
+
+def stream_record(cloud, item):
+    """An item that was written to Peru's table, as its stream has it."""
+    return {
+        "eventID": "1",
+        "eventName": "INSERT",
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": "us-east-1",
+        "eventSourceARN": cloud.client("dynamodb").describe_table(TableName="citas-pe")["Table"]["LatestStreamArn"],
+        "dynamodb": {
+            "ApproximateCreationDateTime": 1795510800,
+            "Keys": {name: item[name] for name in ["pk", "sk"]},
+            "NewImage": item,
+            "SequenceNumber": "1",
+            "SizeBytes": 1,
+            "StreamViewType": "NEW_IMAGE",
         },
-    )
+    }
 
 
 def does_notifier(cloud):
@@ -402,11 +479,17 @@ def an_event(cloud):
         sns.unsubscribe(SubscriptionArn=subscription)
 
 
-JOBS = {"api": does_api, "relay": does_relay, "notifier": does_notifier, "precompile": does_precompile}
+JOBS = {
+    "api": does_api,
+    "relay": does_relay,
+    "notifier": does_notifier,
+    "trial": does_trial,
+    "precompile": does_precompile,
+}
 
 
 @pytest.mark.parametrize("function, role", list(itertools.product(FUNCTIONS, FUNCTIONS)))
-def test_a_function_does_its_job_with_its_own_role_alone(cloud, function, role):
+def test_a_function_does_its_job_with_its_own_role_alone(cloud, holiday, function, role):
     functions = cloud.client("lambda")
     name = f"{PLATFORM}-{function}"
     if not cloud.events("pe"):

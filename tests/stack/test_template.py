@@ -13,7 +13,7 @@ from templates import ROOT
 
 PLATFORM = templates.platform()
 COUNTRY = templates.country()
-FUNCTIONS = {"Api": "ApiRole", "Relay": "RelayRole", "Notifier": "NotifierRole", "Precompile": "PrecompileRole"}
+FUNCTIONS = {name: f"{name}Role" for name in ["Api", "Relay", "Notifier", "Trial", "Precompile"]}
 ARN = "arn:aws:{}:us-east-1:123456789012:{}"
 TABLES = ARN.format("dynamodb", "table/citas-*")
 
@@ -81,11 +81,24 @@ def test_the_stream_carries_new_outbox_items_to_the_relay_and_sets_aside_what_do
     assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": "{import citas-UnpublishedArn}"}}
 
 
+def test_the_stream_carries_decisions_and_what_canaries_came_to_to_the_trial():
+    mapping = properties("Decisions", COUNTRY)
+    assert mapping["EventSourceArn"] == "{Table.StreamArn}"
+    assert mapping["FunctionName"] == "{import citas-TrialArn}"
+    stored, canary = [json.loads(each["Pattern"]) for each in mapping["FilterCriteria"]["Filters"]]
+    assert stored == {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"kind": {"S": ["revision", "event"]}}}}
+    # What the trial itself adds up is of other kinds, so that it is not its own cause.
+    assert canary == {"dynamodb": {"NewImage": {"kind": {"S": ["canary"]}}}}
+    assert mapping["StartingPosition"] == "LATEST"
+    assert 0 < mapping["MaximumRetryAttempts"] <= 100
+
+
 def test_a_restored_tables_stream_can_be_named():
     resources = templates.resolved(
         templates.translated("countries/country.yaml"), {"Country": "pe", "StreamArn": "arn:other"}
     )
-    assert properties("Outbox", resources)["EventSourceArn"] == "arn:other"
+    for mapping in ["Outbox", "Decisions"]:
+        assert properties(mapping, resources)["EventSourceArn"] == "arn:other"
 
 
 def test_a_countrys_staff_is_a_group_of_the_platforms_users():
@@ -195,6 +208,12 @@ ENVIRONMENT = {
         "CITAS_MAIL_FROM": "Citas <citas@example.com>",
         "CITAS_CONFIGURATION_SET": "{Mail}",
     },
+    "Trial": {
+        "CITAS_LOG": "info",
+        "CITAS_TABLES": "citas-",
+        "CITAS_REGISTRY": "s3://{Registry}",
+        "CITAS_REFRESH_SECONDS": "30",
+    },
     "Precompile": {
         "CITAS_LOG": "info",
         "CITAS_REGISTRY": "s3://citas-registry-123456789012-us-east-1",
@@ -238,7 +257,7 @@ REGISTRIES = {REGISTRY, "{Registry.Arn}"}
 
 MAY = {
     "ApiRole": {
-        TABLES: {"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query"},
+        TABLES: {"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"},
         f"{TABLES}/index/*": {"Query"},
         "registry/*/channel.json": {"GetObject"},
         "registry/*/versions/*": {"GetObject"},
@@ -262,6 +281,15 @@ MAY = {
         "registry/native/*": {"GetObject"},
         "registry": {"ListBucket"},
         "{Key.Arn}": {"Decrypt"},
+    },
+    "TrialRole": {
+        f"{TABLES}/stream/*": {"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"},
+        TABLES: {"GetItem", "Query", "UpdateItem"},
+        "registry/*/channel.json": {"GetObject", "PutObject"},
+        "registry/*/versions/*": {"GetObject"},
+        "registry/native/*": {"GetObject"},
+        "registry": {"ListBucket"},
+        "{Key.Arn}": {"Decrypt", "GenerateDataKey"},
     },
     "PrecompileRole": {
         "registry/*/channel.json": {"GetObject"},
@@ -320,6 +348,21 @@ def test_the_notifier_sends_in_our_name_alone_and_writes_only_what_it_has_sent()
         "Send": {"StringEquals": {"ses:FromAddress": "citas@example.com"}},
         "RememberWhatWasSent": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["N#*"]}},
     }
+
+
+def keys(role):
+    """Which partitions each statement that names some is about."""
+    conditions = {each["Sid"]: each.get("Condition") for each in statements(properties(role))}
+    return {
+        name: condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+        for name, condition in conditions.items()
+        if condition
+    }
+
+
+def test_what_is_found_of_trials_is_all_that_the_trial_writes_and_all_that_the_api_adds_to():
+    assert keys("TrialRole") == {"ReadRevisions": ["A#*", "T#*"], "KeepWhatIsFound": ["T#*"]}
+    assert keys("ApiRole") == {"CountWhatACanaryDecides": ["T#*"]}
 
 
 def test_services_may_call_only_from_where_we_put_them():

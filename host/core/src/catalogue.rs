@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::appointment::CountryCode;
 use crate::loaded::LoadedRules;
+use crate::trial::OnTrial;
 
 /// Why the last version that was to come into force did not.
 #[derive(Clone, Debug)]
@@ -29,8 +30,41 @@ pub struct Entry {
     pub since: Option<Timestamp>,
     /// How many versions have come into force in this process.
     pub swaps: u64,
+    /// The version on trial beside them.
+    pub candidate: Option<Arc<OnTrial>>,
     /// The last version that did not; none once a later one did.
     pub refused: Option<Refused>,
+}
+
+/// What decides in a country. A request ends on what it began with.
+#[derive(Clone)]
+pub struct InForce {
+    /// The rules in use.
+    pub used: Arc<LoadedRules>,
+    /// The version on trial beside them.
+    pub candidate: Option<Arc<OnTrial>>,
+}
+
+impl InForce {
+    /// The version on trial, where it decides for this patient.
+    #[must_use]
+    pub fn canary_of(&self, patient: &str) -> Option<&Arc<LoadedRules>> {
+        self.candidate.as_ref().filter(|candidate| candidate.meets(patient)).map(|candidate| &candidate.rules)
+    }
+
+    /// The version that decides for this patient.
+    #[must_use]
+    pub fn of(&self, patient: &str) -> &Arc<LoadedRules> {
+        self.canary_of(patient).unwrap_or(&self.used)
+    }
+}
+
+impl Entry {
+    /// What decides here; none when no version has come into force yet.
+    #[must_use]
+    pub fn in_force(&self) -> Option<InForce> {
+        Some(InForce { used: self.rules.clone()?, candidate: self.candidate.clone() })
+    }
 }
 
 /// Every country that this host knows.
@@ -61,8 +95,12 @@ impl Catalogue {
         let country = rules.country;
         tracing::info!(%country, version = rules.id.version, digest = rules.id.digest, "rules in force");
         let rules = Arc::new(rules);
-        self.update(country, "in-force", |entry| {
-            *entry = Entry { rules: Some(rules.clone()), since: Some(at), swaps: entry.swaps + 1, refused: None };
+        Self::count(country, "in-force");
+        self.update(country, |entry| {
+            entry.rules = Some(rules.clone());
+            entry.since = Some(at);
+            entry.swaps += 1;
+            entry.refused = None;
         });
     }
 
@@ -70,12 +108,28 @@ impl Catalogue {
     pub fn refuse(&self, country: CountryCode, refused: &Refused) {
         let Refused { what, why, .. } = refused;
         tracing::warn!(%country, what, why, "kept the last good rules");
-        self.update(country, "refused", |entry| entry.refused = Some(refused.clone()));
+        Self::count(country, "refused");
+        self.update(country, |entry| entry.refused = Some(refused.clone()));
     }
 
-    fn update(&self, country: CountryCode, outcome: &'static str, change: impl Fn(&mut Entry)) {
+    /// Puts a version on trial, or ends the trial.
+    pub fn try_out(&self, country: CountryCode, candidate: Option<OnTrial>) {
+        if let Some(OnTrial { rules, terms, .. }) = &candidate {
+            let (version, digest) = (&rules.id.version, &rules.id.digest);
+            tracing::info!(%country, version, digest, trial = terms.trial, canary = ?terms.canary, "rules on trial");
+        } else {
+            tracing::info!(%country, "no rules are on trial");
+        }
+        let candidate = candidate.map(Arc::new);
+        self.update(country, |entry| entry.candidate.clone_from(&candidate));
+    }
+
+    fn count(country: CountryCode, outcome: &'static str) {
         metrics::counter!("citas_rules_swaps_total", "country" => country.to_string(), "outcome" => outcome)
             .increment(1);
+    }
+
+    fn update(&self, country: CountryCode, change: impl Fn(&mut Entry)) {
         self.0.rcu(|entries| {
             let mut entries = BTreeMap::clone(entries);
             change(entries.entry(country).or_default());

@@ -9,9 +9,9 @@ use semver::Version;
 
 use crate::appointment::CountryCode;
 use crate::last_good::LastGood;
-use crate::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest};
+use crate::registry::{Artifact, Candidate, Channel, Manifest, Natives, Registry, RegistryError, digest};
 use crate::rules::Refusal;
-use crate::swap::{Swapper, promised};
+use crate::swap::{NativeCode, Swapper, promised};
 use crate::trust::{Trust, TrustSource};
 
 /// Whether a version came into force.
@@ -33,6 +33,10 @@ pub struct Follower {
     patience: Option<Duration>,
     /// The channel of each country as last acted upon, whether its version came into force or was refused.
     seen: BTreeMap<CountryCode, Channel>,
+    /// The same of versions on trial.
+    tried: BTreeMap<CountryCode, Candidate>,
+    /// Whether versions are tried that decide for nobody.
+    shadows: bool,
     /// What could not be read at the last look: said once, tried again at every look.
     unread: BTreeMap<Option<CountryCode>, String>,
 }
@@ -40,8 +44,15 @@ pub struct Follower {
 impl Follower {
     /// Follows `registry`, and takes native code where that is to be had.
     pub fn new(registry: Arc<dyn Registry>, swapper: Arc<Swapper>, natives: Option<Arc<dyn Natives>>) -> Self {
-        let (seen, unread) = (BTreeMap::new(), BTreeMap::new());
-        Self { registry, swapper, natives, trust: None, last_good: None, patience: None, seen, unread }
+        let (seen, tried, unread) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (trust, last_good, patience, shadows) = (None, None, None, true);
+        Self { registry, swapper, natives, trust, last_good, patience, seen, tried, shadows, unread }
+    }
+
+    /// Tries versions only that decide for somebody: nothing is compared here.
+    #[must_use]
+    pub fn without_shadows(self) -> Self {
+        Self { shadows: false, ..self }
     }
 
     /// Takes signed versions alone. Native code needs no look at signatures: whoever made it has had one.
@@ -65,7 +76,7 @@ impl Follower {
         let Some(last_good) = self.last_good.clone() else { return };
         match last_good.countries().await {
             Ok(countries) => {
-                for country in countries.into_iter().filter(|country| !self.swapper.is_in_force(*country)) {
+                for country in countries.into_iter().filter(|country| !self.swapper.is_in_force(*country, None)) {
                     self.recall(&*last_good, country).await;
                 }
             }
@@ -94,29 +105,70 @@ impl Follower {
         let asked = self.registry.channel(country);
         let Some(channel) = answer(&mut self.patience, asked).await? else { return Ok(()) };
         let seen = self.seen.get(&country);
-        if seen == Some(&channel) {
-            return Ok(());
-        }
-        let what = format!("version {}", channel.current);
-        if let Some(seen) = seen.filter(|seen| seen.sequence >= channel.sequence) {
+        if let Some(seen) = seen.filter(|seen| seen.sequence >= channel.sequence && **seen != channel) {
             let (found, known) = (channel.sequence, seen.sequence);
             let why = format!(
                 "the channel's sequence is {found} after {known}; it only rises, so this channel is an old copy"
             );
-            self.swapper.refuse(country, &what, &why);
-        } else {
+            self.swapper.refuse(country, &format!("version {}", channel.current), &why);
+            self.seen.insert(country, channel);
+            return Ok(());
+        }
+        let is_news = seen.is_none_or(|seen| seen.current != channel.current)
+            || seen != Some(&channel) && !self.swapper.is_in_force(country, Some(&channel.current));
+        if is_news {
             // A refusal is noted where the platform team looks; this channel is done with either way.
             let _ = match &self.natives {
                 Some(natives) => self.take_native(natives.as_ref(), country, &channel).await?,
-                None => self.take(country, &channel, &what).await?,
+                None => self.take(country, &channel).await?,
             };
         }
+        let candidate = channel.candidate.clone().filter(|candidate| self.shadows || candidate.canary.is_some());
         self.seen.insert(country, channel);
+        self.follow_trial(country, candidate).await
+    }
+
+    /// A change of the version on trial, or of the terms that it is on.
+    async fn follow_trial(&mut self, country: CountryCode, candidate: Option<Candidate>) -> Result<(), RegistryError> {
+        let tried = self.tried.get(&country);
+        if tried == candidate.as_ref() {
+            return Ok(());
+        }
+        let same = tried.map(|tried| &tried.version) == candidate.as_ref().map(|candidate| &candidate.version);
+        match candidate {
+            None => {
+                self.swapper.end_trial(country);
+                self.tried.remove(&country);
+            }
+            Some(candidate) => {
+                if !(same && self.swapper.keep_trying(country, &candidate)) {
+                    // A refusal is noted where the platform team looks.
+                    let _ = self.try_out(country, &candidate).await?;
+                }
+                self.tried.insert(country, candidate);
+            }
+        }
         Ok(())
     }
 
+    async fn try_out(&mut self, country: CountryCode, candidate: &Candidate) -> Result<Taken, RegistryError> {
+        if let Some(natives) = self.natives.clone() {
+            let native = self.native_code(natives.as_ref(), country, &candidate.version).await?;
+            return Ok(self.swapper.try_out_native(country, candidate, &native));
+        }
+        let asked = self.registry.fetch(country, &candidate.version);
+        let artifact = answer(&mut self.patience, asked).await?;
+        if let Err(refusal) = self.authentic(country, &candidate.version, &artifact)? {
+            self.swapper.refuse(country, &format!("the candidate {}", candidate.version), &refusal.to_string());
+            return Ok(Err(refusal));
+        }
+        let Artifact { component, manifest, cases, .. } = artifact;
+        Ok(self.swapper.try_out(country, candidate, component, manifest.limits, cases).await)
+    }
+
     /// The version in use, which is remembered once it is in force.
-    async fn take(&mut self, country: CountryCode, channel: &Channel, what: &str) -> Result<Taken, RegistryError> {
+    async fn take(&mut self, country: CountryCode, channel: &Channel) -> Result<Taken, RegistryError> {
+        let what = &format!("version {}", channel.current);
         let asked = self.registry.fetch(country, &channel.current);
         let artifact = answer(&mut self.patience, asked).await?;
         let taken = self.judge(country, channel, what, artifact.clone()).await?;
@@ -166,9 +218,7 @@ impl Follower {
         what: &str,
         artifact: Artifact,
     ) -> Result<Taken, RegistryError> {
-        whole(&artifact)?;
-        let trust = self.trust.as_ref().map(|trust| trust()).transpose().map_err(untrusted)?;
-        if let Err(refusal) = verify(&artifact, country, &channel.current, trust.as_ref()) {
+        if let Err(refusal) = self.authentic(country, &channel.current, &artifact)? {
             self.swapper.refuse(country, what, &refusal.to_string());
             return Ok(Err(refusal));
         }
@@ -177,6 +227,18 @@ impl Follower {
             .swapper
             .swap(country, Some(&version), what, artifact.component, artifact.manifest.limits, artifact.cases)
             .await)
+    }
+
+    /// Whether what was fetched is what was published, and by somebody who may.
+    fn authentic(
+        &self,
+        country: CountryCode,
+        version: &Version,
+        artifact: &Artifact,
+    ) -> Result<Result<(), Refusal>, RegistryError> {
+        whole(artifact)?;
+        let trust = self.trust.as_ref().map(|trust| trust()).transpose().map_err(untrusted)?;
+        Ok(verify(artifact, country, version, trust.as_ref()))
     }
 
     /// The version in use; where that cannot be had and nothing is in force, as in a host that has just started, the one
@@ -190,7 +252,7 @@ impl Follower {
         let taken = self.native(natives, country, &channel.current).await;
         if let Some(previous) = &channel.previous
             && !matches!(taken, Ok(Ok(())))
-            && !self.swapper.is_in_force(country)
+            && !self.swapper.is_in_force(country, None)
             && let Err(error) = self.native(natives, country, previous).await
         {
             tracing::warn!(%country, version = %previous, %error, "the version before cannot be had either");
@@ -204,14 +266,25 @@ impl Follower {
         country: CountryCode,
         version: &Version,
     ) -> Result<Taken, RegistryError> {
+        let native = self.native_code(natives, country, version).await?;
+        let what = format!("version {version}");
+        Ok(self.swapper.swap_native(country, &version.to_string(), &what, &native))
+    }
+
+    /// A version's native code.
+    async fn native_code(
+        &self,
+        natives: &dyn Natives,
+        country: CountryCode,
+        version: &Version,
+    ) -> Result<NativeCode, RegistryError> {
         let Manifest { digest, limits, .. } = self.registry.manifest(country, version).await?;
         let engine = self.swapper.engine.name();
-        let native = natives.native(engine, &digest).await?.ok_or_else(|| RegistryError::Unreadable {
+        let code = natives.native(engine, &digest).await?.ok_or_else(|| RegistryError::Unreadable {
             key: format!("native/{engine}/{digest}.cwasm"),
             cause: format!("version {version} is not compiled yet, or was refused when it was to be"),
         })?;
-        let what = format!("version {version}");
-        Ok(self.swapper.swap_native(country, &version.to_string(), &what, (&native, &limits), &digest))
+        Ok(NativeCode { code, digest, limits })
     }
 
     /// What was read; an error is said when it is another than at the last look.

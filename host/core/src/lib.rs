@@ -10,6 +10,7 @@
 //! - [`views`]: what was shown of an appointment
 //! - [`booking`], [`relay`], [`notifier`]: the use cases
 //! - [`replay`]: a decision judged again
+//! - [`trial`], [`shadow`], [`personal`]: a version tried beside the one in use
 //! - [`messages`]: violations in words
 
 pub mod access;
@@ -33,6 +34,7 @@ pub mod mailer;
 pub mod messages;
 pub mod notifier;
 pub mod on_demand;
+pub mod personal;
 pub mod precompile;
 pub mod publisher;
 pub mod registry;
@@ -40,10 +42,12 @@ pub mod relay;
 pub mod replay;
 pub mod rules;
 pub mod schema;
+pub mod shadow;
 pub mod swap;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod trial;
 pub mod trust;
 mod turns;
 pub mod views;

@@ -1,6 +1,7 @@
 //! One version of a country's rules, checked and ready: what the host needs beside the component itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -70,6 +71,12 @@ pub struct LoadedRules {
     request: Validator,
     rules: Arc<dyn Rules>,
     turns: Turns,
+}
+
+impl fmt::Debug for LoadedRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadedRules").field("country", &self.country).field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl LoadedRules {

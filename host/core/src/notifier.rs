@@ -55,8 +55,7 @@ impl Notifier {
         if self.ledger.notified(event.country, event.id).await? {
             return Ok(());
         }
-        let rules = self.catalogue.rules(event.country).ok_or(NotifyError::NoRules)?;
-        let notices = rules.notices(event.name(), &event.data.appointment).await?;
+        let notices = self.notices(event).await?;
         if notices.is_empty() {
             return Ok(());
         }
@@ -69,6 +68,20 @@ impl Notifier {
         self.ledger.mark_notified(event.country, event.id).await?;
         self.sent().retain(|(id, _)| *id != event.id);
         Ok(())
+    }
+
+    /// What the version that the patient meets would have them told; where that is on trial and gives no answer, what the
+    /// one in use would.
+    async fn notices(&self, event: &Event) -> Result<Vec<Notice>, NotifyError> {
+        let rules = self.catalogue.entry(event.country).and_then(|entry| entry.in_force());
+        let rules = rules.ok_or(NotifyError::NoRules)?;
+        let (name, appointment) = (event.name(), &event.data.appointment);
+        if let Some(canary) = rules.canary_of(&event.data.patient)
+            && let Ok(notices) = canary.notices(name, appointment).await
+        {
+            return Ok(notices);
+        }
+        Ok(rules.used.notices(name, appointment).await?)
     }
 
     fn sent(&self) -> MutexGuard<'_, HashSet<(Uuid, usize)>> {

@@ -86,6 +86,9 @@ pub struct Channel {
     /// Whether it stays so until it is released.
     #[serde(default)]
     pub pinned: bool,
+    /// The version on trial beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Candidate>,
     /// The latest changes, the last one last. It is in the same file, so that one conditional write makes both true.
     #[serde(default)]
     pub history: Vec<Change>,
@@ -99,14 +102,41 @@ pub struct Change {
     pub sequence: u64,
     /// What was done.
     pub verb: ChannelVerb,
-    /// The version in use after it.
+    /// The version that it was about: the one in use after it, or the one on trial.
     pub version: Version,
+    /// The trial that it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<u64>,
     /// When.
     pub at: Timestamp,
     /// Who did it.
     pub by: String,
     /// Why, in their words.
     pub why: String,
+}
+
+/// A version on trial beside the one in use: a shadow, whose answers are compared and count for nothing, or a canary too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Candidate {
+    /// Which.
+    pub version: Version,
+    /// The channel's sequence when the trial began, which tells it from every other trial of the country.
+    pub trial: u64,
+    /// The patients for whom it decides; none for a shadow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+}
+
+/// For how many patients a candidate decides, and when it is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Canary {
+    /// Share of the patients, in percent: 1 to 100.
+    pub share: u8,
+    /// How many more of its decisions, in percent, may be refusals that the version in use would not have made, and as many
+    /// may get no answer: 0 to 100.
+    pub margin: u8,
 }
 
 /// What may be done to a channel.
@@ -121,6 +151,12 @@ pub enum ChannelVerb {
     Pin,
     /// It may be another one again.
     Unpin,
+    /// A version is tried beside it, and decides nothing.
+    Shadow,
+    /// A version is tried beside it, and decides for some patients.
+    Canary,
+    /// The trial is over.
+    Withdraw,
 }
 
 impl ChannelVerb {
@@ -132,6 +168,9 @@ impl ChannelVerb {
             Self::Rollback => "rollback",
             Self::Pin => "pin",
             Self::Unpin => "unpin",
+            Self::Shadow => "shadow",
+            Self::Canary => "canary",
+            Self::Withdraw => "withdraw",
         }
     }
 }
@@ -139,27 +178,61 @@ impl ChannelVerb {
 /// How many changes a channel remembers. Hosts read the whole file, so it may not grow for ever.
 const REMEMBERED_CHANGES: usize = 50;
 
+/// When something is done to a channel, by whom, and why.
+pub type Note = (Timestamp, String, String);
+
 impl Channel {
-    /// The channel after one change. A rollback leaves no version before the one it goes back to: a second one would
-    /// bring back what the first was there to remove.
+    /// The channel after one change of the version in use, which ends a trial. A rollback leaves no version before the one
+    /// it goes back to: a second one would bring back what the first was there to remove.
     #[must_use]
-    pub fn after(
-        before: Option<&Self>,
-        verb: ChannelVerb,
-        version: Version,
-        (at, by, why): (Timestamp, String, String),
-    ) -> Self {
+    pub fn after(before: Option<&Self>, verb: ChannelVerb, version: Version, note: Note) -> Self {
         let sequence = before.map_or(1, |before| before.sequence + 1);
         let previous = match verb {
             ChannelVerb::Promote => before.map(|before| before.current.clone()),
             ChannelVerb::Rollback => None,
-            ChannelVerb::Pin | ChannelVerb::Unpin => before.and_then(|before| before.previous.clone()),
+            _ => before.and_then(|before| before.previous.clone()),
         };
-        let mut history = before.map_or_else(Vec::new, |before| before.history.clone());
-        history.push(Change { sequence, verb, version: version.clone(), at, by, why });
-        history.drain(..history.len().saturating_sub(REMEMBERED_CHANGES));
+        let is_kept = matches!(verb, ChannelVerb::Pin | ChannelVerb::Unpin);
+        let candidate = before.filter(|_| is_kept).and_then(|before| before.candidate.clone());
+        let history = before.map_or_else(Vec::new, |before| before.history.clone());
         let pinned = verb == ChannelVerb::Pin;
-        Self { current: version, previous, sequence, changed_at: at, pinned, history }
+        let (changed_at, current) = (note.0, version.clone());
+        let mut channel = Self { current, previous, sequence, changed_at, pinned, candidate, history };
+        channel.note(verb, version, None, note);
+        channel
+    }
+
+    /// The channel with a version on trial. To change the terms of a trial does not begin another one.
+    #[must_use]
+    pub fn trying(&self, version: Version, canary: Option<Canary>, note: Note) -> Self {
+        let sequence = self.sequence + 1;
+        let same = self.candidate.as_ref().filter(|candidate| candidate.version == version);
+        let trial = same.map_or(sequence, |candidate| candidate.trial);
+        let candidate = Some(Candidate { version: version.clone(), trial, canary });
+        let mut channel = Self { sequence, changed_at: note.0, candidate, ..self.clone() };
+        let verb = if canary.is_some() { ChannelVerb::Canary } else { ChannelVerb::Shadow };
+        channel.note(verb, version, Some(trial), note);
+        channel
+    }
+
+    /// The channel without its candidate; none where there is none.
+    #[must_use]
+    pub fn withdrawn(&self, note: Note) -> Option<Self> {
+        let Candidate { version, trial, .. } = self.candidate.clone()?;
+        let mut channel = Self { sequence: self.sequence + 1, changed_at: note.0, candidate: None, ..self.clone() };
+        channel.note(ChannelVerb::Withdraw, version, Some(trial), note);
+        Some(channel)
+    }
+
+    /// The latest trial, whether or not it is over: its number and the version.
+    #[must_use]
+    pub fn latest_trial(&self) -> Option<(u64, &Version)> {
+        self.history.iter().rev().find_map(|change| Some((change.trial?, &change.version)))
+    }
+
+    fn note(&mut self, verb: ChannelVerb, version: Version, trial: Option<u64>, (at, by, why): Note) {
+        self.history.push(Change { sequence: self.sequence, verb, version, trial, at, by, why });
+        self.history.drain(..self.history.len().saturating_sub(REMEMBERED_CHANGES));
     }
 }
 

@@ -37,45 +37,65 @@ pub struct Difference {
     pub came: Json,
 }
 
-/// Judges again what made `revision` of `before`, the revision before it; a first revision has none. The events of the
-/// plan are not compared: no revision keeps them.
+/// A request as rules meet it, and what it is about: the appointment as it was before, or none for a booking.
+pub(crate) struct Asked<'a> {
+    pub action: &'a str,
+    pub request: &'a Json,
+    pub input: &'a [Field],
+    pub context: &'a Context,
+    pub before: Option<&'a Revision>,
+}
+
+/// Judges again what made `revision` of `before`, the revision before it; a first revision has none. The names of the
+/// plan's events are compared where they are known: no revision keeps them.
 #[must_use]
-pub fn replay(rules: &LoadedRules, before: Option<&Revision>, revision: &Revision) -> Replayed {
-    match judge(rules, before, revision) {
+pub fn replay(
+    rules: &LoadedRules,
+    before: Option<&Revision>,
+    revision: &Revision,
+    events: Option<&[String]>,
+) -> Replayed {
+    let decided = &revision.provenance;
+    let (request, context) = (Json::Object(nest(&decided.input)), context(rules, revision));
+    let asked = Asked { action: &decided.action, request: &request, input: &decided.input, context: &context, before };
+    match judge(rules, &asked) {
         Err(fault) => Replayed::Silent(fault),
         Ok(Err(violations)) => Replayed::Refused(violations),
         Ok(Ok(plan)) => {
-            let differences = differences(revision, &plan);
+            let mut differences = differences(revision, &plan);
+            if let Some(events) = events.filter(|events| *events != plan.events) {
+                let (stored, came) = (json!(events), json!(plan.events));
+                differences.push(Difference { path: "/events".into(), stored, came });
+            }
             if differences.is_empty() { Replayed::Same } else { Replayed::Differs(differences) }
         }
     }
 }
 
 /// The checks of a request, in the order in which a host makes them.
-fn judge(rules: &LoadedRules, before: Option<&Revision>, revision: &Revision) -> Result<Verdict, Fault> {
-    let decided = &revision.provenance;
-    let (input, context) = (Json::Object(nest(&decided.input)), context(rules, revision));
+pub(crate) fn judge(rules: &LoadedRules, asked: &Asked<'_>) -> Result<Verdict, Fault> {
+    let Asked { action: name, request, input, context, before } = *asked;
     let Some(before) = before else {
-        let violations = rules.check_request(&input);
+        let violations = rules.check_request(request);
         if !violations.is_empty() {
             return Ok(Err(violations));
         }
-        return rules.placed(rules.judge_booking(&context, &decided.input)?);
+        return rules.placed(rules.judge_booking(context, input)?);
     };
     let not_for = |code: &str| {
-        let params = [("action", decided.action.as_str()), ("role", context.role.as_str())];
+        let params = [("action", name), ("role", context.role.as_str())];
         let params = params.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Ok(Err(vec![Violation { path: String::new(), code: code.into(), params }]))
     };
-    let Some(action) = rules.actions.get(&decided.action) else { return not_for("action.unknown") };
+    let Some(action) = rules.actions.get(name) else { return not_for("action.unknown") };
     if !action.roles.contains(context.role.as_str()) {
         return not_for("action.role");
     }
-    let violations = action.check(&input);
+    let violations = action.check(request);
     if !violations.is_empty() {
         return Ok(Err(violations));
     }
-    rules.placed(rules.judge_action(&context, &before.appointment, &decided.action, &decided.input)?)
+    rules.placed(rules.judge_action(context, &before.appointment, name, input)?)
 }
 
 /// What was told of the world; to other rules the clocks of the zones that they list, as they stood then.
@@ -173,7 +193,7 @@ mod tests {
     fn judged(revision: &Revision, before: Option<&Revision>, digest: &str) -> (Replayed, Vec<Context>) {
         let agreeing = Arc::new(Agreeing::default());
         let rules = LoadedRules::of(agreeing.clone(), digest.into(), 1).unwrap();
-        let replayed = replay(&rules, before, revision);
+        let replayed = replay(&rules, before, revision, None);
         let told = agreeing.0.lock().unwrap().clone();
         (replayed, told)
     }

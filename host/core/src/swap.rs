@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use semver::Version;
 use uuid::Uuid;
 
 use crate::appointment::{Appointment, CountryCode};
@@ -13,8 +14,20 @@ use crate::catalogue::{Catalogue, Refused};
 use crate::json::flatten;
 use crate::limits::Limits;
 use crate::loaded::LoadedRules;
+use crate::registry::Candidate;
 use crate::rules::{Engine, Plan, Refusal, Role};
 use crate::time::Clock;
+use crate::trial::OnTrial;
+
+/// What was made of a component that was judged before, and what its manifest says.
+pub struct NativeCode {
+    /// The code.
+    pub code: Vec<u8>,
+    /// The component's.
+    pub digest: String,
+    /// The component's.
+    pub limits: Limits,
+}
 
 /// Judges components and puts those that will do into force.
 pub struct Swapper {
@@ -84,10 +97,12 @@ impl Swapper {
         cases: String,
     ) -> Result<(), Refusal> {
         let admitted = self.admit(component, limits, cases).await;
-        self.settle(country, version, what, admitted)
+        let rules = self.checked(country, version, what, admitted)?;
+        self.catalogue.install(rules, self.clock.now());
+        Ok(())
     }
 
-    /// The same for native code, whose component was judged before it was compiled. `digest` is the component's.
+    /// The same for native code, whose component was judged before it was compiled.
     ///
     /// # Errors
     /// Why it will not do.
@@ -96,42 +111,85 @@ impl Swapper {
         country: CountryCode,
         version: &str,
         what: &str,
-        (code, limits): (&[u8], &Limits),
-        digest: &str,
+        native: &NativeCode,
     ) -> Result<(), Refusal> {
-        let rules =
-            self.engine.load_native(code, limits).and_then(|rules| LoadedRules::of(rules, digest.into(), self.turns));
-        self.settle(country, Some(version), what, rules)
+        let rules = self.checked(country, Some(version), what, self.native(native))?;
+        self.catalogue.install(rules, self.clock.now());
+        Ok(())
     }
 
-    fn settle(
+    /// Puts a component on trial, if it will do.
+    ///
+    /// # Errors
+    /// Why it will not do.
+    pub async fn try_out(
+        &self,
+        country: CountryCode,
+        terms: &Candidate,
+        component: Vec<u8>,
+        limits: Limits,
+        cases: String,
+    ) -> Result<(), Refusal> {
+        let admitted = self.admit(component, limits, cases).await;
+        self.put_on_trial(country, terms, admitted)
+    }
+
+    /// The same for native code.
+    ///
+    /// # Errors
+    /// Why it will not do.
+    pub fn try_out_native(&self, country: CountryCode, terms: &Candidate, native: &NativeCode) -> Result<(), Refusal> {
+        self.put_on_trial(country, terms, self.native(native))
+    }
+
+    /// Has the trial go on under other terms. Whether there is one.
+    pub(crate) fn keep_trying(&self, country: CountryCode, terms: &Candidate) -> bool {
+        let Some(tried) = self.catalogue.entry(country).and_then(|entry| entry.candidate) else { return false };
+        self.catalogue.try_out(country, Some(OnTrial::new(tried.rules.clone(), terms.clone())));
+        true
+    }
+
+    /// Ends the trial, if there is one.
+    pub(crate) fn end_trial(&self, country: CountryCode) {
+        self.catalogue.try_out(country, None);
+    }
+
+    fn put_on_trial(
+        &self,
+        country: CountryCode,
+        terms: &Candidate,
+        admitted: Result<LoadedRules, Refusal>,
+    ) -> Result<(), Refusal> {
+        let version = terms.version.to_string();
+        let rules = self.checked(country, Some(&version), &format!("the candidate {version}"), admitted)?;
+        self.catalogue.try_out(country, Some(OnTrial::new(Arc::new(rules), terms.clone())));
+        Ok(())
+    }
+
+    fn native(&self, NativeCode { code, digest, limits }: &NativeCode) -> Result<LoadedRules, Refusal> {
+        LoadedRules::of(self.engine.load_native(code, limits)?, digest.clone(), self.turns)
+    }
+
+    /// Rules that are what they were promised to be; what is not is noted where the platform team looks.
+    fn checked(
         &self,
         country: CountryCode,
         version: Option<&str>,
         what: &str,
         admitted: Result<LoadedRules, Refusal>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<LoadedRules, Refusal> {
         let rules = admitted.and_then(|rules| {
             promised("country", rules.country.as_str(), country.as_str())?;
             promised("version", &rules.id.version, version.unwrap_or(&rules.id.version))?;
             Ok(rules)
         });
-        match rules {
-            Ok(rules) => {
-                self.catalogue.install(rules, self.clock.now());
-                Ok(())
-            }
-            Err(refusal) => {
-                self.refuse(country, what, &refusal.to_string());
-                Err(refusal)
-            }
-        }
+        rules.inspect_err(|refusal| self.refuse(country, what, &refusal.to_string()))
     }
 
-    /// Whether a country has rules.
-    #[must_use]
-    pub fn is_in_force(&self, country: CountryCode) -> bool {
-        self.catalogue.rules(country).is_some()
+    /// Whether a country has rules; of that version, where one is asked for.
+    pub(crate) fn is_in_force(&self, country: CountryCode, version: Option<&Version>) -> bool {
+        let rules = self.catalogue.rules(country);
+        rules.is_some_and(|rules| version.is_none_or(|version| version.to_string() == rules.id.version))
     }
 
     /// What did not come into force last, and why, unless something did since.

@@ -1,7 +1,7 @@
 //! Which countries there are, what can be booked there, and how their rules fare.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::State;
@@ -59,10 +59,10 @@ pub async fn rules(
     if !caller.groups.contains("platform") {
         return Err(Forbidden("this is for the group `platform`".into()).into());
     }
-    let Entry { rules, since, swaps, refused } = entry(&api, country)?;
-    let counters = rules.as_ref().map(|rules| {
-        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        json!({ "answered": read(&rules.counters.answered), "faults": read(&rules.counters.faults) })
+    let Entry { rules, since, swaps, refused, candidate } = entry(&api, country)?;
+    let candidate = candidate.map(|candidate| {
+        let (rules, terms) = (&candidate.rules, &candidate.terms);
+        json!({ "rules": rules.id, "trial": terms.trial, "canary": terms.canary, "calls": calls(rules) })
     });
     let refused = refused.map(|refused| json!({ "at": refused.at, "what": refused.what, "why": refused.why }));
     Ok(Json(json!({
@@ -70,9 +70,16 @@ pub async fn rules(
         "rules": rules.as_ref().map(|rules| &rules.id),
         "since": since,
         "swaps": swaps,
-        "calls": counters,
+        "calls": rules.as_deref().map(calls),
         "refused": refused,
+        "candidate": candidate,
     })))
+}
+
+/// How the calls to one loaded version went.
+fn calls(rules: &LoadedRules) -> Value {
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    json!({ "answered": read(&rules.counters.answered), "faults": read(&rules.counters.faults) })
 }
 
 fn entry(api: &Api, country: CountryCode) -> Result<Entry, Problem> {

@@ -310,7 +310,7 @@ fn rules_status(country: CountryCode) -> Value {
         "200",
         ok(
             "The rules in force here",
-            &json!({ "type": "object", "required": ["country", "rules", "since", "swaps", "calls", "refused"] }),
+            &json!({ "type": "object", "required": ["country", "rules", "since", "swaps", "calls", "refused", "candidate"] }),
         ),
     );
     let problems = [Kind::Unauthenticated, Kind::Forbidden, Kind::NotFound, Kind::SlowDown];

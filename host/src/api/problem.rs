@@ -4,9 +4,8 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use citas_core::access::{BadToken, Forbidden};
-use citas_core::booking::{BookingError, FreeSlot};
+use citas_core::booking::{BookingError, FreeSlot, No};
 use citas_core::loaded::LoadedRules;
-use citas_core::rules::Violation;
 use serde_json::{Map, Value, json};
 
 /// What goes wrong, and the rest of its name: `/problems/<name>`.
@@ -143,12 +142,8 @@ impl Problem {
                 Self::new(Kind::NotFound, detail)
             }
             BookingError::Forbidden(forbidden) => forbidden.into(),
-            BookingError::Violations(violations) => {
-                Self::new(Kind::RulesViolated, detail).told(&violations, rules, accept_language)
-            }
-            BookingError::NotAllowedNow(violations) => {
-                Self::new(Kind::NotAllowedNow, detail).told(&violations, rules, accept_language)
-            }
+            BookingError::Violations(no) => Self::new(Kind::RulesViolated, detail).told(&no, accept_language),
+            BookingError::NotAllowedNow(no) => Self::new(Kind::NotAllowedNow, detail).told(&no, accept_language),
             BookingError::SlotTaken { claim, free } => {
                 let free = free.iter().map(free_slot).collect::<Vec<_>>();
                 let problem = Self::new(Kind::SlotTaken, detail).member("freeSlots", free.into());
@@ -170,20 +165,19 @@ impl Problem {
     }
 
     /// Each violation with its message; `Content-Language` says in which language.
-    fn told(self, violations: &[Violation], rules: Option<&LoadedRules>, accept_language: &str) -> Self {
-        let locale = rules.map(|rules| rules.messages.negotiate(accept_language));
-        let message = |violation: &Violation| match (rules, &locale) {
-            (Some(rules), Some(locale)) => rules.messages.text(violation, locale),
-            _ => violation.code.clone(),
-        };
+    fn told(self, No { violations, rules }: &No, accept_language: &str) -> Self {
+        let locale = rules.messages.negotiate(accept_language);
         let violations: Vec<Value> = violations
             .iter()
-            .map(|said| json!({ "pointer": said.path, "code": said.code, "message": message(said) }))
+            .map(|said| {
+                let message = rules.messages.text(said, &locale);
+                json!({ "pointer": said.path, "code": said.code, "message": message })
+            })
             .collect();
         let told = self.member("violations", violations.into()).header(header::VARY, header::ACCEPT_LANGUAGE.into());
-        match locale.and_then(|locale| HeaderValue::from_str(&locale).ok()) {
-            Some(locale) => told.header(header::CONTENT_LANGUAGE, locale),
-            None => told,
+        match HeaderValue::from_str(&locale) {
+            Ok(locale) => told.header(header::CONTENT_LANGUAGE, locale),
+            Err(_) => told,
         }
     }
 

@@ -14,6 +14,7 @@ use citas_core::access::{BadToken, Claims, TokenVerifier};
 use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
 use citas_core::on_demand::OnDemand;
+use citas_core::shadow::Trying;
 use clap::Args;
 use lambda_http::Adapter;
 use lambda_http::request::RequestContext;
@@ -48,10 +49,12 @@ async fn run() -> Ended {
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let catalogue = Arc::new(Catalogue::default());
     let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));
-    let on_demand = Arc::new(rules(&settings.rules, &aws, &catalogue)?);
+    let (_, on_demand) = rules(&settings.rules, &aws, &catalogue, false)?;
+    let on_demand = Arc::new(on_demand);
+    let trying = Trying::new(ledger.clone(), catalogue.clone());
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
     let api = Api {
-        booking: Booking::new(catalogue.clone(), ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION")),
+        booking: Booking::new(catalogue.clone(), ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION")).trying(trying),
         catalogue: catalogue.clone(),
         ready: Readiness::new(catalogue, ledger),
         tokens: Arc::new(Gateway),

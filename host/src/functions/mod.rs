@@ -3,6 +3,7 @@
 //! - [`api`]: the HTTP API behind API Gateway
 //! - [`relay`]: a table's stream to the topic
 //! - [`notifier`]: the queue to mail
+//! - [`trial`]: a table's stream to what is found of versions on trial
 //! - [`precompile`]: published components to native code
 
 pub mod api;
@@ -11,6 +12,7 @@ pub mod notifier;
 pub mod precompile;
 pub mod relay;
 mod rules;
+pub mod trial;
 
 use std::process::ExitCode;
 

@@ -40,7 +40,7 @@ pub fn main() -> ExitCode {
 async fn run() -> Ended {
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let catalogue = Arc::new(Catalogue::default());
-    let on_demand = &rules(&settings.rules, &aws, &catalogue)?;
+    let (_, on_demand) = &rules(&settings.rules, &aws, &catalogue, false)?;
     let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));
     let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));
     let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from);

@@ -94,13 +94,14 @@ fn trust(keys: &str) -> Result<Option<Trust>, NotTrust> {
     keys.replace(';', "\n").parse().map(Some)
 }
 
-/// The version in use in each country, and the one that a rollback goes to.
+/// The version in use in each country, the one that a rollback goes to, and the one on trial.
 async fn in_use(registry: &S3Registry) -> Result<Vec<(CountryCode, Version)>, Failed> {
     let mut versions = Vec::new();
     for country in registry.countries().await? {
         let Some(channel) = registry.channel(country).await? else { continue };
-        versions
-            .extend([Some(channel.current), channel.previous].into_iter().flatten().map(|version| (country, version)));
+        let on_trial = channel.candidate.map(|candidate| candidate.version);
+        let named = [Some(channel.current), channel.previous, on_trial].into_iter().flatten();
+        versions.extend(named.map(|version| (country, version)));
     }
     Ok(versions)
 }

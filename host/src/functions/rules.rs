@@ -14,6 +14,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser as _};
 
 use super::registry;
 use crate::config::RegistryPlace;
+use crate::registry::s3::S3Registry;
 use crate::rules::WasmEngine;
 use crate::system::SystemClock;
 
@@ -28,18 +29,23 @@ pub(super) struct RulesSettings {
     refresh_seconds: u64,
 }
 
-/// A catalogue that fills as countries are asked for.
+/// A catalogue that fills as countries are asked for, and the registry behind it. Versions are tried that decide for some
+/// patients; those that decide for none only where `shadows` are compared.
 pub(super) fn rules(
     settings: &RulesSettings,
     aws: &SdkConfig,
     catalogue: &Arc<Catalogue>,
-) -> Result<OnDemand, Box<dyn std::error::Error + Send + Sync>> {
+    shadows: bool,
+) -> Result<(Arc<S3Registry>, OnDemand), Box<dyn std::error::Error + Send + Sync>> {
     let registry = Arc::new(registry(&settings.registry, aws)?);
     let engine = Arc::new(WasmEngine::new()?);
     // An instance has one request at a time.
     let swapper = Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), 1));
     let interval = Duration::from_secs(settings.refresh_seconds);
     let followed = registry.clone();
-    let follower = move || Follower::new(followed.clone(), swapper.clone(), Some(followed.clone()));
-    Ok(OnDemand::new(registry, follower, interval))
+    let follower = move || {
+        let follower = Follower::new(followed.clone(), swapper.clone(), Some(followed.clone()));
+        if shadows { follower } else { follower.without_shadows() }
+    };
+    Ok((registry.clone(), OnDemand::new(registry, follower, interval)))
 }

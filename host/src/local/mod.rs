@@ -3,6 +3,7 @@
 //! - [`sqlite`]: the ledger and its outbox, one file a country
 //! - [`publisher`]: events go straight to the notifier
 //! - [`spool`], [`smtp`]: where mail goes
+//! - [`trials`]: what is found of versions on trial
 //! - [`issuer`], [`oidc`]: whose tokens are taken
 
 pub mod issuer;
@@ -14,3 +15,4 @@ pub mod publisher;
 pub mod smtp;
 pub mod spool;
 pub mod sqlite;
+pub mod trials;

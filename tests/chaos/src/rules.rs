@@ -61,6 +61,8 @@ const VERSION: &str = if cfg!(feature = "major") {
     env!("CARGO_PKG_VERSION")
 };
 
+const MALFORMED: &str = if cfg!(feature = "gossip") { "{value} is no time of day." } else { "{value} is no time." };
+
 const MINUTES: u16 = if cfg!(feature = "later") { 45 } else { 30 };
 
 impl appointment_rules::Guest for Chaos {
@@ -82,7 +84,7 @@ impl appointment_rules::Guest for Chaos {
                 action("reschedule", RESCHEDULE_SCHEMA),
             ],
             messages: vec![
-                message("xx.time.malformed", "en", "{value} is no time."),
+                message("xx.time.malformed", "en", MALFORMED),
                 message("xx.time.malformed", "es", "{value} no es una hora."),
             ],
         }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::Unreadable;
 
-pub(super) type Item = HashMap<String, AttributeValue>;
+pub type Item = HashMap<String, AttributeValue>;
 
 /// How long an event lies in the table after its stream has had it: for whoever looks for one that went astray.
 const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -71,6 +71,27 @@ pub(super) fn notice_key(event: Uuid) -> Item {
     key(format!("N#{event}"), "N")
 }
 
+pub(super) fn trial(number: u64) -> String {
+    format!("T#{number}")
+}
+
+pub(super) fn canary_key(of: u64) -> Item {
+    key(trial(of), "K")
+}
+
+pub(super) fn shadow_key(of: u64) -> Item {
+    key(trial(of), "S")
+}
+
+pub(super) fn place_key(of: u64, name: &str) -> Item {
+    key(trial(of), format!("P#{name}"))
+}
+
+/// The place whose sort key it is.
+pub(super) fn place_of(sort: &str) -> Option<&str> {
+    sort.strip_prefix("P#")
+}
+
 /// Where a list has an appointment: by its start, then by its id. None sorts last.
 pub(super) fn position(position: &Position) -> String {
     format!("{}#{}", position.starts_at.map_or_else(|| "none".to_owned(), instant), position.id)
@@ -117,7 +138,11 @@ fn whole(revision: &Revision) -> Result<Item, Unreadable> {
     Ok(item)
 }
 
-pub(super) fn revision(mut item: Item) -> Result<Revision, Unreadable> {
+/// The revision that an item is.
+///
+/// # Errors
+/// When this adapter did not write it.
+pub fn revision(mut item: Item) -> Result<Revision, Unreadable> {
     let Some(AttributeValue::L(order)) = item.remove("order") else { return Err(Unreadable("no `order`".into())) };
     let attributes = order.into_iter().map(|path| attribute(&mut item, path)).collect::<Result<_, _>>()?;
     let mut revision: Revision = decoded(item)?;

@@ -22,7 +22,7 @@ const BUSY: Duration = Duration::from_millis(50);
 
 impl DynamoLedger {
     /// One item, as it is now.
-    async fn item(&self, country: CountryCode, key: Item) -> Result<Option<Item>, Unavailable> {
+    pub(super) async fn item(&self, country: CountryCode, key: Item) -> Result<Option<Item>, Unavailable> {
         let request = self.client.get_item().table_name(self.table(country)).set_key(Some(key)).consistent_read(true);
         Ok(request.send().await.map_err(|error| unavailable(country, error))?.item)
     }

@@ -4,7 +4,7 @@
 //! - [`item`]: what lies in a table
 //! - [`change`]: a change as a transaction, and why one was refused
 //! - [`pages`]: lists, by the index of the first filter that is given
-//! - [`ledger`]: the port
+//! - [`ledger`], [`trials`]: the ports
 //!
 //! | `pk` | `sk` | what |
 //! | --- | --- | --- |
@@ -14,11 +14,13 @@
 //! | `C#<claim>` | `C` | who holds a claim |
 //! | `I#<key>` | `I` | what an Idempotency-Key brought about |
 //! | `N#<event>` | `N` | that an event's notices have gone out |
+//! | `T#<trial>` | `K`, `S`, `P#<place>` | what a canary decided, what a shadow compared, and each place where it differed |
 
 mod change;
 mod item;
 mod ledger;
 mod pages;
+mod trials;
 
 use std::fmt;
 
@@ -28,7 +30,7 @@ use aws_sdk_dynamodb::error::DisplayErrorContext;
 use citas_core::appointment::CountryCode;
 use citas_core::ledger::Unavailable;
 
-pub use item::event;
+pub use item::{event, revision};
 
 /// Every country's ledger: the table `<prefix><country>`.
 pub struct DynamoLedger {
@@ -56,7 +58,7 @@ fn unavailable(country: CountryCode, error: impl std::error::Error) -> Unavailab
 
 /// Something lies in a table that this adapter does not write.
 #[derive(Debug)]
-struct Unreadable(String);
+pub struct Unreadable(String);
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use citas_core::appointment::CountryCode;
-use citas_core::registry::{Channel, ChannelVerb, Registry, RegistryError};
+use citas_core::registry::{Channel, ChannelVerb, Note, Registry, RegistryError};
 use citas_core::time::Clock as _;
 use semver::Version;
 use serde_json::json;
@@ -31,7 +31,7 @@ pub(super) async fn promote(country: CountryCode, version: Version, reason: Reas
 }
 
 /// Hosts that compile nothing would go on with the version before, and those that start meanwhile have none.
-async fn wait_for_native_code(
+pub(super) async fn wait_for_native_code(
     published: &dyn Registry,
     country: CountryCode,
     version: &Version,
@@ -79,7 +79,7 @@ pub(super) async fn pin(country: CountryCode, release: bool, reason: Reason, reg
 }
 
 /// What is pinned stays as it is, and whoever would change it learns whom to ask.
-fn refuse_pinned(country: CountryCode, before: Option<&Channel>) -> Result<(), String> {
+pub(super) fn refuse_pinned(country: CountryCode, before: Option<&Channel>) -> Result<(), String> {
     let Some(channel) = before.filter(|channel| channel.pinned) else { return Ok(()) };
     let pinned = channel
         .history
@@ -91,17 +91,17 @@ fn refuse_pinned(country: CountryCode, before: Option<&Channel>) -> Result<(), S
     ))
 }
 
-fn changed(
-    before: Option<&Channel>,
-    verb: ChannelVerb,
-    version: Version,
-    Reason { why, by }: Reason,
-) -> Result<Channel, Misuse> {
+fn changed(before: Option<&Channel>, verb: ChannelVerb, version: Version, reason: Reason) -> Result<Channel, Misuse> {
+    Ok(Channel::after(before, verb, version, note(reason)?))
+}
+
+/// When, by whom and why something is done to a channel.
+pub(super) fn note(Reason { why, by }: Reason) -> Result<Note, Misuse> {
     if why.trim().is_empty() {
         return Err(Misuse("--why is empty; say why, for whoever reads the history".into()));
     }
     let by = by.or_else(|| whoami::username().ok()).unwrap_or_else(|| "unknown".into());
-    Ok(Channel::after(before, verb, version, (SystemClock.now(), by, why)))
+    Ok((SystemClock.now(), by, why))
 }
 
 async fn put_into_use(

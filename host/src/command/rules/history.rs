@@ -16,6 +16,6 @@ pub(super) async fn history(country: CountryCode, registry: &InRegistry) -> Outc
     Ok(Answer::Done)
 }
 
-fn line(Change { sequence, verb, version, at, by, why }: &Change) -> String {
+fn line(Change { sequence, verb, version, at, by, why, .. }: &Change) -> String {
     format!("{sequence:>4}  {at}  {:8}  {version}  by {by}: {why}", verb.as_str())
 }

@@ -82,7 +82,7 @@ fn walk(rules: &LoadedRules, ledger: &LedgerBeside) -> Result<Impact, Box<dyn Er
         loop {
             let page = ledger.page(&query)?;
             for revision in page.items.iter().filter(|revision| revision.appointment.phase.is_live()) {
-                found.note(rules, revision, replay(rules, before(ledger, revision)?.as_ref(), revision));
+                found.note(rules, revision, replay(rules, before(ledger, revision)?.as_ref(), revision, None));
             }
             if page.next.is_none() {
                 break;

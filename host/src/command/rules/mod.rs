@@ -5,6 +5,7 @@ mod build;
 mod channel;
 mod check;
 mod compared;
+mod diff;
 mod history;
 mod impact;
 mod keygen;
@@ -13,6 +14,7 @@ mod publish;
 mod replay;
 mod status;
 mod test;
+mod trial;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,7 @@ use self::bench::bench;
 use self::build::build;
 use self::channel::{pin, promote, rollback};
 use self::check::check;
+use self::diff::diff;
 use self::history::history;
 use self::impact::impact;
 use self::keygen::keygen;
@@ -38,6 +41,7 @@ use self::publish::publish;
 use self::replay::replay;
 use self::status::status;
 use self::test::test;
+use self::trial::{CanaryOptions, try_out, withdraw};
 use super::{Answer, Misuse, Outcome, chain};
 use crate::config::{Folders, RegistryPlace};
 use crate::rules::{CountryFolder, Language, Meter, WasmEngine, cases_in, limits_in};
@@ -147,6 +151,41 @@ pub enum Verb {
         #[command(flatten)]
         registry: InRegistry,
     },
+    /// Try a published version beside the one in use, on what that is asked: it decides nothing
+    Shadow {
+        /// Whose
+        country: CountryCode,
+        /// Which
+        version: Version,
+        #[command(flatten)]
+        reason: Reason,
+        #[command(flatten)]
+        registry: InRegistry,
+    },
+    /// Have a published version decide for some patients; it is taken back by itself where it does much worse
+    Canary {
+        /// Whose
+        country: CountryCode,
+        /// Which
+        version: Version,
+        #[command(flatten)]
+        canary: CanaryOptions,
+        #[command(flatten)]
+        reason: Reason,
+        #[command(flatten)]
+        registry: InRegistry,
+    },
+    /// End a trial: the version in use decides alone again
+    Withdraw {
+        /// Whose
+        country: CountryCode,
+        #[command(flatten)]
+        reason: Reason,
+        #[command(flatten)]
+        registry: InRegistry,
+    },
+    /// Say where the answers of a version on trial differ from those of the one in use, and what its canary came to
+    Diff(diff::Options),
     /// Say who changed which version is in use, when and why, the last change first
     History {
         /// Whose
@@ -276,6 +315,16 @@ pub async fn run(verb: Verb) -> Outcome {
         Verb::Pin { country, release, reason, registry } => {
             registry.report.explained(pin(country, release, reason, &registry).await)
         }
+        Verb::Shadow { country, version, reason, registry } => {
+            registry.report.explained(try_out(country, version, None, reason, &registry).await)
+        }
+        Verb::Canary { country, version, canary, reason, registry } => {
+            registry.report.explained(try_out(country, version, Some(canary.into()), reason, &registry).await)
+        }
+        Verb::Withdraw { country, reason, registry } => {
+            registry.report.explained(withdraw(country, reason, &registry).await)
+        }
+        Verb::Diff(options) => options.registry.report.explained(diff(&options).await),
         Verb::History { country, registry } => registry.report.explained(history(country, &registry).await),
         Verb::Status { country, registry } => registry.report.explained(status(country, &registry).await),
     }

@@ -3,23 +3,19 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use citas_core::appointment::{CountryCode, Revision, Value as Leaf};
-use citas_core::json::nest;
+use citas_core::appointment::{CountryCode, Revision};
 use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
+use citas_core::personal::{Shown, planned};
 use citas_core::registry::{Artifact, Registry, digest};
 use citas_core::replay::{Difference, Replayed, replay as judge_again};
 use citas_core::rules::Violation;
-use citas_core::schema::is_personal;
 use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Answer, InRegistry, Misuse, Outcome, Source, load};
 use crate::local::sqlite::LedgerBeside;
-
-/// Stands where something personal would.
-const MASK: &str = "…";
 
 #[derive(Args)]
 pub struct Options {
@@ -51,7 +47,7 @@ pub(super) async fn replay(options: &Options) -> Outcome {
     })?;
     let (component, limits) = component(options, &revision).await?;
     let rules = load(&component, &limits)?;
-    let replayed = judge_again(&rules, before(&ledger, &revision)?.as_ref(), &revision);
+    let replayed = judge_again(&rules, before(&ledger, &revision)?.as_ref(), &revision, None);
     let same = replayed == Replayed::Same;
     let (words, value) = (told(&rules, &revision, &replayed), report(&rules, &revision, &replayed));
     options.registry.report.say(&words, &value);
@@ -128,26 +124,14 @@ async fn published(registry: &dyn Registry, revision: &Revision) -> Result<(Vec<
     .into())
 }
 
-/// Violations in the country's first language. A param that repeats something personal of the input is masked.
+/// Violations in the country's first language.
 pub(super) fn reasons(rules: &LoadedRules, revision: &Revision, violations: &[Violation]) -> Vec<Value> {
-    let personal: Vec<&String> = revision
-        .provenance
-        .input
-        .iter()
-        .filter(|leaf| hidden(rules, revision, &leaf.path))
-        .flat_map(|leaf| texts(&leaf.value))
-        .collect();
-    let shown = |value: &String| {
-        let repeats = personal.iter().any(|text| !text.is_empty() && value.contains(text.as_str()));
-        if repeats { MASK.to_owned() } else { value.clone() }
-    };
-    let reason = |violation: &Violation| {
-        let params = violation.params.iter().map(|(name, value)| (name.clone(), shown(value))).collect();
-        let shown = Violation { params, ..violation.clone() };
-        let message = rules.messages.text(&shown, &rules.descriptor.locales[0]);
-        json!({ "pointer": violation.path, "code": violation.code, "message": message })
-    };
-    violations.iter().map(reason).collect()
+    shown(rules, revision).reasons(rules, violations)
+}
+
+fn shown<'a>(rules: &'a LoadedRules, revision: &'a Revision) -> Shown<'a> {
+    let decided = &revision.provenance;
+    Shown::of(rules, &decided.action, revision.appointment.revision == 1, &decided.input)
 }
 
 /// The same as one line.
@@ -157,45 +141,18 @@ pub(super) fn words(reasons: &[Value]) -> String {
     reasons.iter().map(reason).collect::<Vec<_>>().join("; ")
 }
 
-fn texts(leaf: &Leaf) -> &[String] {
-    match leaf {
-        Leaf::Text(text) | Leaf::Decimal(text) => std::slice::from_ref(text),
-        Leaf::Texts(texts) => texts,
-        Leaf::Integer(_) | Leaf::Flag(_) => &[],
-    }
-}
-
-/// Whether an input's leaf is not to be shown.
-fn hidden(rules: &LoadedRules, revision: &Revision, path: &str) -> bool {
-    let action = rules.actions.get(&revision.provenance.action).map(|action| &action.schema);
-    let schema = if revision.appointment.revision == 1 { Some(&rules.request_schema) } else { action };
-    schema.is_none_or(|schema| is_personal(schema, path))
-}
-
-/// The input as it came, without what is personal.
-fn input(rules: &LoadedRules, revision: &Revision) -> Vec<citas_core::appointment::Field> {
-    let mut input = revision.provenance.input.clone();
-    for leaf in input.iter_mut().filter(|leaf| hidden(rules, revision, &leaf.path)) {
-        leaf.value = Leaf::Text(MASK.into());
-    }
-    input
-}
-
-/// Phase and slot are shown with their values; keys, claims and attributes may name a person.
-fn difference(difference: &Difference) -> Value {
-    let Difference { path, stored, came } = difference;
-    if path == "/phase" || path.starts_with("/slot/") {
-        json!({ "path": path, "stored": stored, "came": came })
-    } else {
-        json!({ "path": path })
-    }
+/// A value is shown where it is known to name nobody.
+fn difference(rules: &LoadedRules, Difference { path, stored, came }: &Difference) -> Value {
+    json!({ "path": path, "stored": planned(rules, path, stored), "came": planned(rules, path, came) })
 }
 
 fn report(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> Value {
     let decided = &revision.provenance;
     let (differences, violations, fault) = match replayed {
         Replayed::Same => (vec![], vec![], None),
-        Replayed::Differs(differences) => (differences.iter().map(difference).collect(), vec![], None),
+        Replayed::Differs(differences) => {
+            (differences.iter().map(|found| difference(rules, found)).collect(), vec![], None)
+        }
         Replayed::Refused(violations) => (vec![], reasons(rules, revision, violations), None),
         Replayed::Silent(fault) => (vec![], vec![], Some(fault.to_string())),
     };
@@ -203,7 +160,7 @@ fn report(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> Valu
         "same": *replayed == Replayed::Same, "country": revision.country, "id": revision.appointment.id,
         "revision": revision.appointment.revision, "action": decided.action, "at": revision.updated_at,
         "role": decided.context.role, "rules": decided.rules, "contract": decided.contract, "host": decided.host,
-        "input": nest(&input(rules, revision)), "phase": revision.appointment.phase, "slot": revision.appointment.slot,
+        "input": shown(rules, revision).input(), "phase": revision.appointment.phase, "slot": revision.appointment.slot,
         "differences": differences, "violations": violations, "fault": fault,
     })
 }
@@ -221,7 +178,7 @@ fn told(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> String
         decided.rules.version,
         decided.rules.digest,
     )];
-    let members = nest(&input(rules, revision));
+    let members = shown(rules, revision).input();
     lines.extend(members.iter().map(|(name, value)| format!("    {name}: {value}")));
     lines.push(match replayed {
         Replayed::Same => {
@@ -229,17 +186,17 @@ fn told(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> String
             let slot = slot.map_or_else(String::new, |slot| format!(", {} {}", slot.start, slot.zone));
             format!("the same decision again: {}{slot}", appointment.phase.as_str())
         }
-        Replayed::Differs(differences) => format!("another decision: {}", differing(differences)),
+        Replayed::Differs(differences) => format!("another decision: {}", differing(rules, differences)),
         Replayed::Refused(violations) => format!("now refused: {}", words(&reasons(rules, revision, violations))),
         Replayed::Silent(fault) => format!("no answer: {fault}"),
     });
     lines.join("\n")
 }
 
-fn differing(differences: &[Difference]) -> String {
-    let word = |found: &Difference| match difference(found) {
-        shown if shown["stored"].is_null() && shown["came"].is_null() => found.path.clone(),
-        shown => format!("{} is stored as {} and came as {}", found.path, shown["stored"], shown["came"]),
+fn differing(rules: &LoadedRules, differences: &[Difference]) -> String {
+    let word = |found: &Difference| {
+        let shown = difference(rules, found);
+        format!("{} is stored as {} and came as {}", found.path, shown["stored"], shown["came"])
     };
     differences.iter().map(word).collect::<Vec<_>>().join("; ")
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use citas_core::appointment::CountryCode;
 use citas_core::limits::Limits;
-use citas_core::registry::Channel;
+use citas_core::registry::{Canary, Candidate, Channel};
 use semver::Version;
 use serde_json::json;
 
@@ -63,10 +63,23 @@ fn line(country: CountryCode, channel: Option<&Channel>, versions: &[Version]) -
             let pinned = if channel.pinned { ", pinned" } else { "" };
             let whose =
                 channel.history.last().map_or_else(String::new, |last| format!(", by {}: {}", last.by, last.why));
-            format!("{} to be in use since {}{before}{pinned}{whose}", channel.current, channel.changed_at)
+            let trial =
+                channel.candidate.as_ref().map_or_else(String::new, |candidate| format!(", {}", terms(candidate)));
+            format!("{} to be in use since {}{before}{pinned}{trial}{whose}", channel.current, channel.changed_at)
         },
     );
     format!("{country}: {used}; published: {published}")
+}
+
+/// What a version is on trial for.
+pub(super) fn terms(candidate: &Candidate) -> String {
+    let version = &candidate.version;
+    match &candidate.canary {
+        Some(Canary { share, margin }) => {
+            format!("{version} on trial as a canary for {share} % of the patients, within a margin of {margin} %")
+        }
+        None => format!("{version} on trial as a shadow"),
+    }
 }
 
 /// What the running host made of it.
@@ -76,8 +89,9 @@ fn said_by_host(here: &CountryStatus) -> String {
         || "the host has none in force".into(),
         |rules| format!("the host has {} in force{}", rules.version, since(rules.since)),
     );
+    let trial = here.on_trial.as_ref().map_or_else(String::new, |trial| format!(", {}", terms(&trial.terms)));
     let refused = here.refused.as_ref().map_or_else(String::new, |refused| {
         format!("\n    it refused {} at {}: {}", refused.what, refused.at, refused.why)
     });
-    format!("    {in_force}{refused}")
+    format!("    {in_force}{trial}{refused}")
 }

@@ -1,0 +1,87 @@
+//! What may be shown of a request to people whom it does not concern: its personal data is replaced.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::appointment::{Field, Value as Leaf};
+use crate::json::nest;
+use crate::loaded::LoadedRules;
+use crate::rules::Violation;
+use crate::schema::is_personal;
+
+/// Stands where something personal would.
+const MASK: &str = "…";
+
+/// What was asked, as the schema that it was asked under allows it to be shown.
+pub struct Shown<'a> {
+    schema: Option<&'a Json>,
+    input: &'a [Field],
+}
+
+impl<'a> Shown<'a> {
+    /// A booking's request where `is_first`, else an action's input. What no schema of these rules describes is not shown.
+    #[must_use]
+    pub fn of(rules: &'a LoadedRules, action: &str, is_first: bool, input: &'a [Field]) -> Self {
+        let action = rules.actions.get(action).map(|action| &action.schema);
+        Self { schema: if is_first { Some(&rules.request_schema) } else { action }, input }
+    }
+
+    /// The input as it came, without what is personal.
+    #[must_use]
+    pub fn input(&self) -> Map<String, Json> {
+        let mut input = self.input.to_vec();
+        for leaf in input.iter_mut().filter(|leaf| self.hides(&leaf.path)) {
+            leaf.value = Leaf::Text(MASK.into());
+        }
+        nest(&input)
+    }
+
+    /// Violations in the first language of the rules that found them: `pointer`, `code`, `message`. A param that repeats
+    /// something personal of the input is masked.
+    #[must_use]
+    pub fn reasons(&self, rules: &LoadedRules, violations: &[Violation]) -> Vec<Json> {
+        let personal = self.input.iter().filter(|leaf| self.hides(&leaf.path)).flat_map(|leaf| texts(&leaf.value));
+        let personal: Vec<&String> = personal.filter(|text| !text.is_empty()).collect();
+        let shown = |value: &String| {
+            let repeats = personal.iter().any(|text| value.contains(text.as_str()));
+            if repeats { MASK.to_owned() } else { value.clone() }
+        };
+        let reason = |violation: &Violation| {
+            let params = violation.params.iter().map(|(name, value)| (name.clone(), shown(value))).collect();
+            let shown = Violation { params, ..violation.clone() };
+            let message = rules.messages.text(&shown, &rules.descriptor.locales[0]);
+            json!({ "pointer": violation.path, "code": violation.code, "message": message })
+        };
+        violations.iter().map(reason).collect()
+    }
+
+    fn hides(&self, path: &str) -> bool {
+        self.schema.is_none_or(|schema| is_personal(schema, path))
+    }
+}
+
+/// A value at a pointer into a plan (`/phase`, `/slot/…`, `/attributes/…`), masked unless it is known to name nobody: keys
+/// and claims do, and attributes may where the appointment's schema does not say otherwise.
+#[must_use]
+pub fn planned(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
+    let is_plain = matches!(pointer, "/phase" | "/events") || pointer.starts_with("/slot/");
+    let attribute = pointer.strip_prefix("/attributes");
+    if is_plain || value.is_null() || attribute.is_some_and(|path| !is_personal(&rules.appointment_schema, path)) {
+        value.clone()
+    } else {
+        MASK.into()
+    }
+}
+
+/// A value of an appointment as clients see it.
+#[must_use]
+pub fn presented(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
+    planned(rules, &format!("/attributes{pointer}"), value)
+}
+
+fn texts(leaf: &Leaf) -> &[String] {
+    match leaf {
+        Leaf::Text(text) | Leaf::Decimal(text) => std::slice::from_ref(text),
+        Leaf::Texts(texts) => texts,
+        Leaf::Integer(_) | Leaf::Flag(_) => &[],
+    }
+}

@@ -1,0 +1,7 @@
+//! The function `trial`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    citas::functions::trial::main()
+}

@@ -1,0 +1,80 @@
+//! `citas rules diff`: what is found of a version on trial, beside the one in use.
+
+use std::sync::Arc;
+
+use citas_core::appointment::CountryCode;
+use citas_core::trial::{Found, Tally, Trials};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Answer, InRegistry, Outcome};
+#[cfg(feature = "aws")]
+use crate::aws::{clients, dynamo::DynamoLedger};
+use crate::local::trials::FileTrials;
+
+#[derive(Args)]
+pub struct Options {
+    /// Whose rules
+    country: CountryCode,
+    /// Which trial, by the number that `citas rules history --json` has it under [default: the latest]
+    #[arg(long, value_name = "NUMBER")]
+    trial: Option<u64>,
+    /// What the names of DynamoDB's tables start with, for a platform on AWS [default: the data folder is read]
+    #[cfg(feature = "aws")]
+    #[arg(long, env = "CITAS_TABLES", value_name = "PREFIX")]
+    tables: Option<String>,
+    #[command(flatten)]
+    pub(super) registry: InRegistry,
+}
+
+pub(super) async fn diff(options: &Options) -> Outcome {
+    let Options { country, registry, .. } = options;
+    let channel = registry.open().await.channel(*country).await?;
+    let latest = channel.as_ref().and_then(|channel| channel.latest_trial());
+    let (trial, version) = match (options.trial, latest) {
+        (Some(number), latest) => (number, latest.filter(|(latest, _)| *latest == number).map(|(_, version)| version)),
+        (None, Some((number, version))) => (number, Some(version)),
+        (None, None) => return Err(format!("no version of {country} was ever on trial").into()),
+    };
+    let found = trials(options).await.found(*country, trial).await?;
+    let value = json!({ "country": country, "trial": trial, "version": version, "found": found });
+    registry.report.say(&words(options, trial, version.map(ToString::to_string), &found), &value);
+    Ok(if found.differed == 0 { Answer::Done } else { Answer::No })
+}
+
+/// Where what is found is kept.
+#[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "clients of AWS look for credentials"))]
+async fn trials(options: &Options) -> Arc<dyn Trials> {
+    #[cfg(feature = "aws")]
+    if let Some(tables) = &options.tables {
+        let aws = clients::configuration().load().await;
+        return Arc::new(DynamoLedger::new((&aws).into(), tables));
+    }
+    Arc::new(FileTrials::new(&options.registry.folders.data))
+}
+
+fn words(options: &Options, trial: u64, version: Option<String>, found: &Found) -> String {
+    let Found { compared, differed, canary, places } = found;
+    let version = version.map_or_else(String::new, |version| format!(" {version}"));
+    let mut lines =
+        vec![format!("{}{version}, trial {trial}: {compared} calls compared, {differed} differ", options.country)];
+    if canary.decided > 0 {
+        let Tally { decided, refused, unanswered } = canary;
+        lines.push(format!(
+            "as a canary it decided {decided} times: {refused} refused that the version in use would accept, {unanswered} without an answer"
+        ));
+    }
+    let mut places: Vec<_> = places.iter().collect();
+    places.sort_by_key(|(_, place)| std::cmp::Reverse(place.count));
+    for (name, place) in places {
+        lines.push(format!("{:>8}  {name}", place.count));
+        lines.extend(sample(&place.sample));
+    }
+    lines.join("\n")
+}
+
+/// One of the calls, a line a member.
+fn sample(sample: &Value) -> Vec<String> {
+    let members = sample.as_object().into_iter().flatten();
+    members.map(|(name, value)| format!("            {name}: {value}")).collect()
+}

@@ -1,0 +1,76 @@
+//! `citas rules shadow`, `canary` and `withdraw`: a version on trial beside the one in use. Each is one conditional write.
+
+use citas_core::appointment::CountryCode;
+use citas_core::registry::{Canary, Candidate, Channel, Registry, RegistryError};
+use clap::Args;
+use semver::Version;
+use serde_json::json;
+
+use super::channel::{note, refuse_pinned, wait_for_native_code};
+use super::status::terms;
+use super::{Answer, InRegistry, Outcome, Reason};
+
+/// For how many patients a candidate decides, and when it is taken back.
+#[derive(Args)]
+pub struct CanaryOptions {
+    /// Percent of the patients, always the same ones
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    share: u8,
+    /// How many of its decisions, in percent, may be refusals that the version in use would not have made, and as many may
+    /// get no answer, before it is taken back by itself
+    #[arg(long, value_name = "PERCENT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
+    margin: u8,
+}
+
+impl From<CanaryOptions> for Canary {
+    fn from(CanaryOptions { share, margin }: CanaryOptions) -> Self {
+        Self { share, margin }
+    }
+}
+
+/// A shadow, or a canary where its terms are given.
+pub(super) async fn try_out(
+    country: CountryCode,
+    version: Version,
+    canary: Option<Canary>,
+    reason: Reason,
+    registry: &InRegistry,
+) -> Outcome {
+    let published = registry.open().await;
+    let before = in_use(&*published, country).await?;
+    if canary.is_some() {
+        refuse_pinned(country, Some(&before))?;
+    }
+    if before.current == version {
+        return Err(format!("{country} {version} is the version in use; try another one beside it").into());
+    }
+    let is_same = |candidate: &Candidate| (&candidate.version, candidate.canary) == (&version, canary);
+    if before.candidate.as_ref().is_some_and(is_same) {
+        registry.report.say(&format!("{country} {version} is on trial already; nothing is changed"), &json!(before));
+        return Ok(Answer::Done);
+    }
+    if !published.versions(country).await?.contains(&version) {
+        return Err(RegistryError::Absent { country, version }.into());
+    }
+    wait_for_native_code(&*published, country, &version).await?;
+    let channel = before.trying(version, canary, note(reason)?);
+    published.set_channel(country, Some(&before), &channel).await?;
+    let candidate = channel.candidate.as_ref().expect("it was just put there");
+    let words = format!("{country} {}; `citas rules diff {country}` says what is found", terms(candidate));
+    registry.report.say(&words, &json!(channel));
+    Ok(Answer::Done)
+}
+
+pub(super) async fn withdraw(country: CountryCode, reason: Reason, registry: &InRegistry) -> Outcome {
+    let published = registry.open().await;
+    let before = in_use(&*published, country).await?;
+    let channel = before.withdrawn(note(reason)?).ok_or_else(|| format!("no version of {country} is on trial"))?;
+    published.set_channel(country, Some(&before), &channel).await?;
+    registry.report.say(&format!("{country} {} decides alone again", channel.current), &json!(channel));
+    Ok(Answer::Done)
+}
+
+async fn in_use(published: &dyn Registry, country: CountryCode) -> Result<Channel, Box<dyn std::error::Error>> {
+    let channel = published.channel(country).await?;
+    channel.ok_or_else(|| format!("no version of {country} is in use; promote one first").into())
+}

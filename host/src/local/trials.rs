@@ -1,0 +1,106 @@
+//! What trials find, in files of the data folder. One host adds to them; `citas rules diff` reads them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use citas_core::appointment::CountryCode;
+use citas_core::ledger::Unavailable;
+use citas_core::trial::{Found, Tally, Trials};
+
+use super::private;
+
+/// Trials of one data folder: `trials/<country>-<number>.json`.
+pub struct FileTrials {
+    folder: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    found: BTreeMap<Trial, Found>,
+    /// Those that the files do not have yet.
+    changed: BTreeSet<Trial>,
+}
+
+type Trial = (CountryCode, u64);
+
+impl FileTrials {
+    /// The trials of a data folder. Nothing is read or made yet.
+    #[must_use]
+    pub fn new(data: &Path) -> Self {
+        Self { folder: data.join("trials"), known: Mutex::default() }
+    }
+
+    /// Writes what was added since the last time.
+    ///
+    /// # Errors
+    /// When a file cannot be written; it is tried again the next time.
+    pub fn keep(&self) -> io::Result<()> {
+        let changed = std::mem::take(&mut self.known().changed);
+        for trial in changed {
+            let found = self.known().found[&trial].clone();
+            if let Err(error) = self.write(trial, &found) {
+                self.known().changed.insert(trial);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, trial: Trial, found: &Found) -> io::Result<()> {
+        private::make_folder(&self.folder)?;
+        let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.folder)?;
+        new.write_all(&serde_json::to_vec_pretty(found)?)?;
+        new.persist(self.file(trial))?;
+        Ok(())
+    }
+
+    fn read(&self, trial: Trial) -> io::Result<Found> {
+        match fs::read(self.file(trial)) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn file(&self, (country, number): Trial) -> PathBuf {
+        self.folder.join(format!("{country}-{number}.json"))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Trials for FileTrials {
+    /// A file that cannot be read is begun anew: a canary that nobody counts could not be taken back.
+    async fn add(&self, country: CountryCode, trial: u64, found: &Found) -> Result<Tally, Unavailable> {
+        let trial = (country, trial);
+        let mut known = self.known();
+        let sum = known.found.entry(trial).or_insert_with(|| {
+            self.read(trial).unwrap_or_else(|error| {
+                tracing::warn!(%country, %error, "what a trial has found cannot be read; it begins anew");
+                Found::default()
+            })
+        });
+        sum.add(found);
+        let tally = sum.canary;
+        known.changed.insert(trial);
+        Ok(tally)
+    }
+
+    async fn found(&self, country: CountryCode, trial: u64) -> Result<Found, Unavailable> {
+        if let Some(found) = self.known().found.get(&(country, trial)) {
+            return Ok(found.clone());
+        }
+        self.read((country, trial)).map_err(|error| Unavailable {
+            country,
+            cause: format!("{} cannot be read: {error}", self.file((country, trial)).display()),
+        })
+    }
+}

@@ -1,0 +1,286 @@
+//! A version on trial beside the one in use: a shadow that decides nothing, a canary that decides for some.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use citas::registry::folder::FolderRegistry;
+use citas_core::registry::Registry as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::registry_contract::{artifact, with_cases};
+use crate::support::components::{chaos, chaos_with};
+use crate::support::eventually::eventually;
+use crate::support::http::{Client, with};
+use crate::support::process::{Process, Told, run, token};
+use crate::support::requests::xx;
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// `citas serve` with version 1.0.0 in use and another one published.
+struct Trial {
+    data: TempDir,
+    process: Process,
+}
+
+impl Trial {
+    /// 1.1.0 is the chaos country with these features.
+    fn of(features: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let registry = FolderRegistry::new(&data.path().join("registry"));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let later = chaos_with(&[&["later"], features].concat());
+        for (version, component) in [("1.0.0", chaos()), ("1.1.0", &later)] {
+            let artifact = with_cases(artifact("xx".parse().unwrap(), version, component), "[]");
+            runtime.block_on(registry.publish(&artifact)).unwrap();
+        }
+        rules_in(&data, &["promote", "xx", "1.0.0", "--why", "a test"]).expect(0);
+        let process = serve(&data);
+        Self { data, process }
+    }
+
+    fn rules(&self, arguments: &[&str]) -> Told {
+        rules_in(&self.data, arguments)
+    }
+
+    fn client(&self, arguments: &[&str]) -> Client {
+        self.process.client(&token(self.data.path(), arguments))
+    }
+
+    /// Puts 1.1.0 on trial and waits until the host has it so.
+    fn begin(&self, arguments: &[&str]) {
+        self.rules(&[arguments, &["--why", "a test"]].concat()).expect(0);
+        self.until_on_trial(true);
+    }
+
+    fn until_on_trial(&self, on_trial: bool) {
+        let platform = self.client(&["--group", "platform"]);
+        eventually("the trial", WITHIN, || {
+            let told = platform.get("/v1/xx/rules").expect(200).json();
+            (told["candidate"].is_null() != on_trial).then_some(())
+        });
+    }
+
+    /// What is found, once that many calls are compared.
+    fn found(&self, compared: u64) -> Value {
+        self.found_when(|found| found["compared"].as_u64().unwrap() >= compared)
+    }
+
+    /// What the canary's decisions came to, once there are that many.
+    fn decided(&self, decided: usize) -> Value {
+        let found = self.found_when(|found| found["canary"]["decided"].as_u64().unwrap() >= decided as u64);
+        found["canary"].clone()
+    }
+
+    fn found_when(&self, enough: impl Fn(&Value) -> bool) -> Value {
+        eventually("what is found", WITHIN, || {
+            let told = self.rules(&["diff", "xx", "--json"]);
+            let found = serde_json::from_str::<Value>(&told.out).unwrap()["found"].clone();
+            enough(&found).then_some(found)
+        })
+    }
+
+    fn history(&self) -> Vec<Value> {
+        serde_json::from_str(&self.rules(&["history", "xx", "--json"]).expect(0).out).unwrap()
+    }
+}
+
+fn serve(data: &TempDir) -> Process {
+    let folder = data.path().to_str().unwrap();
+    Process::start(&["serve", "--listen", "127.0.0.1:0", "--data", folder, "--rate-limit", "0", "--log", "warn"])
+}
+
+fn rules_in(data: &TempDir, arguments: &[&str]) -> Told {
+    run(&[&["rules"], arguments, &["--data", data.path().to_str().unwrap()]].concat())
+}
+
+fn places(found: &Value) -> Vec<(&str, u64)> {
+    let places = found["places"].as_object().unwrap().iter();
+    places.map(|(name, place)| (name.as_str(), place["count"].as_u64().unwrap())).collect()
+}
+
+#[test]
+fn a_shadow_decides_nothing_and_is_compared_field_by_field() {
+    let trial = Trial::of(&[]);
+    let ana = trial.client(&[]);
+    ana.booked("xx", &xx(0));
+    trial.begin(&["shadow", "xx", "1.1.0"]);
+    for number in 1..=3 {
+        let booked = ana.booked("xx", &xx(number));
+        assert_eq!((&booked["minutes"], &booked["rules"]["version"]), (&json!(30), &json!("1.0.0")));
+    }
+    // Both refuse it, for the same reason.
+    ana.book("xx", &with(&xx(4), json!({ "time": "9:30" }))).expect(422);
+
+    let found = trial.found(4);
+    assert_eq!((&found["compared"], &found["differed"]), (&json!(4), &json!(3)), "{found}");
+    assert_eq!(places(&found), [("book /slot/minutes", 3)]);
+    let sample = &found["places"]["book /slot/minutes"]["sample"];
+    assert_eq!((&sample["used"], &sample["candidate"]), (&json!(30), &json!(45)));
+    assert_eq!(
+        (&sample["role"], &sample["input"]["time"], &sample["input"]["email"]),
+        (&json!("patient"), &json!("09:30"), &json!("…"))
+    );
+
+    let words = trial.rules(&["diff", "xx"]).expect(1).out;
+    assert!(words.starts_with("xx 1.1.0, trial 2: 4 calls compared, 3 differ"), "{words}");
+    assert!(words.contains("       3  book /slot/minutes"), "{words}");
+    assert!(!words.contains("example.com"), "{words}");
+
+    // Over, and what was found stays, also for a host that starts anew.
+    trial.rules(&["withdraw", "xx", "--why", "seen enough"]).expect(0);
+    trial.until_on_trial(false);
+    ana.booked("xx", &xx(5));
+    let Trial { data, process } = trial;
+    drop(process);
+    let process = serve(&data);
+    let trial = Trial { data, process };
+    assert_eq!(trial.found(4), found);
+    // Another trial of the same version begins at nothing.
+    trial.begin(&["shadow", "xx", "1.1.0"]);
+    assert_eq!(trial.found(0)["compared"], 0);
+}
+
+#[test]
+fn a_shadow_that_refuses_or_gives_no_answer_is_told_apart_and_repeats_nothing_personal() {
+    for (feature, place) in [("gossip", "book refused xx.time.malformed"), ("mute", "book unanswered trapped")] {
+        let trial = Trial::of(&[feature]);
+        trial.begin(&["shadow", "xx", "1.1.0"]);
+        let ana = trial.client(&[]);
+        ana.booked("xx", &xx(1));
+        let found = trial.found(1);
+        assert_eq!(places(&found), [(place, 1)], "{found}");
+        assert!(!found.to_string().contains("patient1@"), "{found}");
+        let sample = &found["places"][place]["sample"]["candidate"];
+        let said = if feature == "mute" { sample } else { &sample[0]["message"] };
+        assert_eq!(said, if feature == "mute" { "the call trapped: it panicked" } else { "… is no time of day." });
+    }
+}
+
+#[test]
+fn a_patient_always_meets_the_same_version_and_half_of_them_the_canary() {
+    let trial = Trial::of(&[]);
+    trial.begin(&["canary", "xx", "1.1.0", "--share", "50"]);
+    let staff = trial.client(&["--group", "xx:staff"]);
+    let mut met = Vec::new();
+    for number in 0..40 {
+        let first = staff.booked("xx", &xx(number));
+        let path = format!("/v1/xx/appointments/{}", first["id"].as_str().unwrap());
+        let moved = staff.post(&format!("{path}/reschedule"), &json!({ "date": "2026-12-03", "time": "11:30" }));
+        let moved = moved.expect(200).json();
+        let again = staff.booked("xx", &with(&xx(number), json!({ "date": "2026-12-02" })));
+        let version = first["rules"]["version"].as_str().unwrap().to_owned();
+        let minutes = if version == "1.1.0" { 45 } else { 30 };
+        for appointment in [&first, &moved, &again] {
+            assert_eq!((&appointment["rules"]["version"], &appointment["minutes"]), (&json!(version), &json!(minutes)));
+        }
+        // It is shown by the version that decided: else its tag would name another one.
+        assert_eq!(staff.get(&path).expect(200).header("etag"), "\"2\"");
+        met.push(version);
+    }
+    let canaries = met.iter().filter(|version| *version == "1.1.0").count();
+    assert!((8..=32).contains(&canaries), "{canaries} of 40");
+    assert_eq!(staff.get("/v1/xx/appointments?limit=100").expect(200).json()["items"].as_array().unwrap().len(), 80);
+
+    assert_eq!(trial.decided(canaries * 3), json!({ "decided": canaries * 3, "refused": 0, "unanswered": 0 }));
+    let words = trial.rules(&["status", "xx"]).expect(0).out;
+    assert!(words.contains("1.1.0 on trial as a canary for 50 % of the patients"), "{words}");
+
+    // A larger share keeps those that the smaller one had, and promoting it ends the trial.
+    trial.begin(&["canary", "xx", "1.1.0", "--share", "60"]);
+    eventually("the larger share", WITHIN, || {
+        let told = trial.client(&["--group", "platform"]).get("/v1/xx/rules").json();
+        (told["candidate"]["canary"]["share"] == 60).then_some(())
+    });
+    for number in (0..40).filter(|number| met[*number] == "1.1.0") {
+        let again = staff.booked("xx", &with(&xx(number), json!({ "date": "2026-12-04" })));
+        assert_eq!(again["rules"]["version"], "1.1.0");
+    }
+    trial.rules(&["promote", "xx", "1.1.0", "--why", "it did well"]).expect(0);
+    trial.until_on_trial(false);
+    assert_eq!(staff.booked("xx", &xx(100))["rules"]["version"], "1.1.0");
+}
+
+#[test]
+fn a_canary_that_gives_no_answer_costs_nobody_anything_and_is_taken_back_by_itself() {
+    let trial = Trial::of(&["mute"]);
+    trial.begin(&["canary", "xx", "1.1.0", "--share", "100", "--margin", "0"]);
+    let booked = trial.client(&[]).booked("xx", &xx(1));
+    assert_eq!(booked["rules"]["version"], "1.0.0", "whoever could be served is");
+    trial.until_on_trial(false);
+    let last = trial.history().remove(0);
+    assert_eq!((&last["verb"], &last["version"], &last["by"]), (&json!("withdraw"), &json!("1.1.0"), &json!("citas")));
+    assert!(last["why"].as_str().unwrap().starts_with("1 of its 1 decisions got no answer"), "{last}");
+    assert_eq!(trial.decided(1), json!({ "decided": 1, "refused": 0, "unanswered": 1 }));
+}
+
+#[test]
+fn a_canary_that_refuses_more_than_its_margin_is_taken_back_and_not_before() {
+    let trial = Trial::of(&["gossip"]);
+    trial.begin(&["canary", "xx", "1.1.0", "--share", "100", "--margin", "3"]);
+    let ana = trial.client(&[]);
+    // Three in at least a hundred are within the margin.
+    for number in 0..3 {
+        let problem = ana.book("xx", &xx(number)).expect_problem(422, "rules-violated");
+        let said = problem["violations"][0]["message"].as_str().unwrap();
+        assert!(said.ends_with("is no time of day."), "in the words of the one that decided: {said}");
+    }
+    let before = trial.history();
+    assert_eq!(before[0]["verb"], "canary");
+    ana.book("xx", &xx(3)).expect(422);
+    // At once in this host, whatever the registry takes.
+    ana.booked("xx", &xx(4));
+    trial.until_on_trial(false);
+    let last = trial.history().remove(0);
+    assert_eq!(last["verb"], "withdraw");
+    assert!(last["why"].as_str().unwrap().contains("4 of its 4 decisions were refused"), "{last}");
+}
+
+#[test]
+fn what_both_refuse_is_no_fault_of_the_canary() {
+    let trial = Trial::of(&[]);
+    trial.begin(&["canary", "xx", "1.1.0", "--share", "100", "--margin", "0"]);
+    let ana = trial.client(&[]);
+    let malformed = with(&xx(1), json!({ "time": "9:30" }));
+    let problem = ana.book("xx", &malformed).expect_problem(422, "rules-violated");
+    assert_eq!(problem["violations"][0]["code"], "schema.pattern");
+    assert_eq!(ana.booked("xx", &xx(2))["rules"]["version"], "1.1.0", "the canary goes on");
+}
+
+#[test]
+fn what_cannot_be_tried_is_said_and_changes_nothing() {
+    let trial = Trial::of(&[]);
+    let why = ["--why", "a test"];
+    let told = |status: i32, arguments: &[&str]| trial.rules(&[arguments, &why].concat()).expect(status).err;
+    assert!(told(1, &["shadow", "xx", "1.0.0"]).contains("the version in use"));
+    assert!(told(1, &["shadow", "xx", "3.0.0"]).contains("no version 3.0.0"));
+    assert!(told(1, &["shadow", "yy", "1.0.0"]).contains("promote one first"));
+    assert!(told(1, &["withdraw", "xx"]).contains("no version of xx is on trial"));
+    assert!(told(2, &["canary", "xx", "1.1.0", "--share", "0"]).contains("1..=100"));
+    assert!(told(2, &["canary", "xx", "1.1.0"]).contains("--share"));
+    assert!(trial.rules(&["diff", "xx"]).expect(1).err.contains("was ever on trial"));
+    told(0, &["pin", "xx"]);
+    assert!(told(1, &["canary", "xx", "1.1.0", "--share", "5"]).contains("pinned"));
+    told(0, &["shadow", "xx", "1.1.0"]);
+    let words = trial.rules(&["shadow", "xx", "1.1.0", "--why", "again"]).expect(0).out;
+    assert!(words.contains("nothing is changed"), "{words}");
+    let verbs: BTreeSet<String> =
+        trial.history().iter().map(|change| change["verb"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(verbs, ["pin", "promote", "shadow"].map(str::to_owned).into());
+}
+
+#[test]
+fn a_candidate_that_was_altered_is_not_tried_and_says_why() {
+    let trial = Trial::of(&[]);
+    let component: PathBuf = trial.data.path().join("registry/xx/versions/1.1.0/rules.wasm");
+    std::fs::write(&component, chaos()).unwrap();
+    trial.rules(&["shadow", "xx", "1.1.0", "--why", "a test"]).expect(0);
+    let platform = trial.client(&["--group", "platform"]);
+    let told = eventually("the refusal", WITHIN, || {
+        let told = platform.get("/v1/xx/rules").expect(200).json();
+        (!told["refused"].is_null()).then_some(told)
+    });
+    assert!(told["refused"]["why"].as_str().unwrap().contains("altered"), "{told}");
+    assert_eq!((&told["candidate"], &told["rules"]["version"]), (&Value::Null, &json!("1.0.0")));
+}
