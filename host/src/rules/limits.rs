@@ -31,8 +31,8 @@ pub struct Bounds {
 /// 10 ms of a core, by what it does.
 pub const STANDARD: Bounds = Bounds { component: 16 << 20, memory: 16 << 20, table: 10_000, fuel: 10_000_000 };
 
-/// The most that a component may declare. Python with its library is a component of 19 MB that takes 24 MiB of memory. An
-/// endless loop that has all this fuel ends before [`TICKS`] do, and within 100 ms.
+/// The most that a component may declare. Python with its library is a component of 19 MB that takes 13 MiB of memory
+/// before it has any data. An endless loop has used all of this fuel after 4 to 100 ms of a core, long before [`TICKS`].
 pub const CEILING: Bounds = Bounds { component: 32 << 20, memory: 64 << 20, table: 50_000, fuel: 100_000_000 };
 
 impl Bounds {
