@@ -8,6 +8,7 @@ use aws_config::SdkConfig;
 use citas::registry::s3::S3Registry;
 use citas::rules::WasmEngine;
 use citas::system::SystemClock;
+use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use citas_core::precompile::{Compiler as _, precompile};
 use citas_core::registry::{Natives as _, Registry as _, digest};
@@ -56,7 +57,8 @@ pub fn measure(report: &mut Report) {
 /// Loading a country from native code and from its component.
 fn country(report: &mut Report, name: &str, component: &[u8]) {
     let (engine, code) = (engine(), portable().compile(component).expect("native code"));
-    let natively = || LoadedRules::native(&*engine, &code, digest(component), 1).expect("rules");
+    let limits = Limits::default();
+    let natively = || LoadedRules::native(&*engine, &code, &limits, digest(component), 1).expect("rules");
     let [mut natives, mut compiled] = [const { Vec::new() }; 2];
     for _ in 0..STARTS {
         natives.push(time(natively));
@@ -113,7 +115,7 @@ impl Bucket {
         let registry = self.registry();
         block_on(async {
             let channel = registry.channel(pe()).await.expect("a registry").expect("a channel");
-            let component = registry.component(pe(), &channel.current).await.expect("a digest");
+            let (component, _) = registry.component(pe(), &channel.current).await.expect("a digest");
             registry.native(engine().name(), &component).await.expect("a registry").expect("native code");
         });
     }

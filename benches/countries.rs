@@ -2,6 +2,7 @@
 
 use citas::rules::WasmEngine;
 
+use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use citas_core::rules::Role;
 use citas_core::time::Clock as _;
@@ -52,7 +53,7 @@ pub fn measure(report: &mut Report) {
 fn load(count: usize) -> Vec<LoadedRules> {
     let engine = WasmEngine::new().expect("an engine");
     let load = |_| {
-        let rules = LoadedRules::load(&engine, peru(), 1).expect("a country");
+        let rules = LoadedRules::load(&engine, peru(), &Limits::default(), 1).expect("a country");
         rules.rules().describe().expect("an answer");
         rules
     };

@@ -14,6 +14,7 @@ use citas::rules::{CountryFolder, WasmEngine};
 use citas::system::SystemClock;
 use citas_core::access::{Claims, Scope};
 use citas_core::appointment::CountryCode;
+use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use citas_core::registry::{Artifact, Channel, Manifest, Registry, digest};
 use citas_core::rules::CONTRACT;
@@ -114,6 +115,7 @@ pub fn publish(registry: &dyn Registry, component: &[u8], version: &str) {
         contract: CONTRACT.to_owned(),
         source: None,
         published_at: SystemClock.now(),
+        limits: Limits::default(),
     };
     let artifact = Artifact { manifest, component: component.to_owned(), cases, signature: None };
     block_on(registry.publish(&artifact)).expect("a registry");
@@ -166,5 +168,5 @@ pub fn peru() -> &'static [u8] {
 
 /// A component, loaded as the host loads it.
 pub fn loaded(component: &[u8]) -> LoadedRules {
-    LoadedRules::load(&*engine(), component, 1).unwrap_or_else(|refusal| panic!("{refusal}"))
+    LoadedRules::load(&*engine(), component, &Limits::default(), 1).unwrap_or_else(|refusal| panic!("{refusal}"))
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use citas::rules::{CachedEngine, WasmEngine};
+use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use citas_core::rules::Engine;
 
@@ -21,7 +22,8 @@ pub fn measure(report: &mut Report) {
     let kept = WasmEngine::clone(&engine());
     let kept = CachedEngine::new(kept, &data.path().join("native"));
     for (name, component) in [("pe", peru()), ("cl", &component("cl"))] {
-        let load = |engine: &dyn Engine| LoadedRules::load(engine, component, 1).expect("a country");
+        let load =
+            |engine: &dyn Engine| LoadedRules::load(engine, component, &Limits::default(), 1).expect("a country");
         load(&kept);
         require_kept(&data.path().join("native"));
         let [mut natives, mut compiled] = [const { Vec::new() }; 2];

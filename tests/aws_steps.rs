@@ -17,6 +17,7 @@ use citas_core::catalogue::Catalogue;
 use citas_core::event::Event;
 use citas_core::follow::Follower;
 use citas_core::ledger::Query;
+use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use citas_core::mailer::{Mail, MailError, Mailer};
 use citas_core::notifier::Notifier;
@@ -80,7 +81,8 @@ pub fn ana() -> Caller {
 /// Peru's rules in force.
 pub fn peru() -> Arc<Catalogue> {
     let catalogue = Arc::new(Catalogue::default());
-    let rules = LoadedRules::load(&SharedEngine, component("pe"), 1).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let rules = LoadedRules::load(&SharedEngine, component("pe"), &Limits::default(), 1)
+        .unwrap_or_else(|refusal| panic!("{refusal}"));
     catalogue.install(rules, SystemClock.now());
     catalogue
 }

@@ -12,6 +12,7 @@ use citas::system::{SystemClock, UuidIds};
 use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
 use citas_core::follow::Follower;
+use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use citas_core::on_demand::OnDemand;
 use citas_core::registry::{Canary, Candidate, ChannelVerb, Registry as _};
@@ -36,7 +37,7 @@ const ALL_PATIENTS: Canary = Canary { share: 100, margin: 0 };
 /// Peru's rules in force, and on trial as a canary for everybody.
 fn on_trial() -> Arc<Catalogue> {
     let catalogue = peru();
-    let rules = LoadedRules::load(&SharedEngine, component("pe"), 1).unwrap();
+    let rules = LoadedRules::load(&SharedEngine, component("pe"), &Limits::default(), 1).unwrap();
     let terms = Candidate { version: version("1.0.0"), trial: 7, canary: Some(ALL_PATIENTS) };
     catalogue.try_out(pe(), Some(OnTrial::new(Arc::new(rules), terms)));
     catalogue

@@ -6,11 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use citas_core::appointment::{Appointment, Field, Phase, Slot, Value};
+use citas_core::limits::Limits;
+use citas_core::precompile::Compiler as _;
 use citas_core::rules::{Context, Engine, Fault, Plan, Refusal, Role, Rules};
 use jiff::civil::date;
 use uuid::Uuid;
 
-use crate::support::components::{chaos_with, engine, loaded_chaos};
+use crate::support::components::{chaos, chaos_with, engine, loaded_chaos};
 
 /// In which a caller is told that the rules gave no answer.
 const TOLD_WITHIN: Duration = Duration::from_millis(100);
@@ -79,7 +81,23 @@ fn an_endless_loop_runs_out_of_fuel() {
 #[test]
 fn memory_is_refused_beyond_the_limit() {
     let fault = fault_beside_a_neighbour("grow");
-    assert_eq!(fault, Fault::Trapped("it asked for more than 16 MiB of memory".into()));
+    assert_eq!(fault, Fault::Trapped("it asked for more than 16777216 bytes of memory, its limit `memory`".into()));
+}
+
+#[test]
+fn a_component_has_what_it_declares_wherever_its_code_comes_from() {
+    let limits = Limits { memory: Some(32 << 20), fuel: Some(1_000), ..Limits::default() };
+    let code = engine().compile(chaos()).unwrap();
+    let roomy = Limits { fuel: None, ..limits };
+    for (limits, mode, expected) in [
+        (roomy, "grow", Fault::Trapped("it asked for more than 33554432 bytes of memory, its limit `memory`".into())),
+        (roomy, "loop", Fault::OverBudget("fuel")),
+        (limits, "", Fault::OverBudget("fuel")),
+    ] {
+        for rules in [engine().load(chaos(), &limits), engine().load_native(&code, &limits)] {
+            assert_eq!(book(&*rules.unwrap(), mode).unwrap_err(), expected);
+        }
+    }
 }
 
 #[test]
@@ -195,12 +213,12 @@ fn resident_kib() -> u64 {
 
 #[test]
 fn a_built_component_that_imports_a_function_is_refused() {
-    let refusal = engine().load(&chaos_with(&["import"])).err().unwrap();
+    let refusal = engine().load(&chaos_with(&["import"]), &Limits::default()).err().unwrap();
     assert_eq!(refusal, Refusal::Imports("citas:chaos/outside#peek".into()));
 }
 
 #[test]
 fn a_description_has_the_budget_of_a_call() {
-    let rules = engine().load(&chaos_with(&["slow-describe"])).unwrap();
+    let rules = engine().load(&chaos_with(&["slow-describe"]), &Limits::default()).unwrap();
     assert_eq!(rules.describe().unwrap_err(), Fault::OverBudget("fuel"));
 }

@@ -9,6 +9,7 @@ use crate::support::components::{chaos_with, component};
 use crate::support::host::Host;
 use crate::support::http::{Answer, with};
 use crate::support::requests::{pe, xx};
+use citas_core::limits::Limits;
 
 /// In which a client is told that the rules gave no answer.
 const TOLD_WITHIN: Duration = Duration::from_millis(100);
@@ -67,7 +68,7 @@ fn a_component_that_loops_is_stopped() {
 
 #[test]
 fn a_component_that_takes_a_gibibyte_is_stopped() {
-    assert_told("grow", "more than 16 MiB of memory");
+    assert_told("grow", "its limit `memory`");
 }
 
 #[test]
@@ -132,7 +133,14 @@ fn a_country_without_rules_is_unavailable_and_no_reason_to_call_the_host_unready
 
 /// Puts a component into force as a swap does, or says why not.
 fn swap(host: &Host, component: &[u8]) -> Result<(), String> {
-    let swapped = host.platform.swapper.swap("xx".parse().unwrap(), None, "a test", component.to_vec(), "[]".into());
+    let swapped = host.platform.swapper.swap(
+        "xx".parse().unwrap(),
+        None,
+        "a test",
+        component.to_vec(),
+        Limits::default(),
+        "[]".into(),
+    );
     host.block_on(swapped).map_err(|refusal| refusal.to_string())
 }
 

@@ -13,6 +13,7 @@ mod command;
 mod crash;
 mod faults_http;
 mod idempotency_http;
+mod languages;
 mod last_good;
 mod ledger_contract;
 mod ledger_dynamo;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use citas::rules::{CachedEngine, WasmEngine};
+use citas_core::limits::Limits;
 use citas_core::registry::digest;
 use citas_core::rules::Engine as _;
 
@@ -60,7 +61,7 @@ fn a_start_takes_kept_code_and_a_changed_byte_means_a_fresh_compile() {
 /// What an engine on a folder says that a component's version is.
 fn version(folder: &Path, component: &[u8]) -> String {
     let engine = CachedEngine::new(WasmEngine::new().unwrap(), folder);
-    engine.load(component).unwrap().describe().unwrap().version
+    engine.load(component, &Limits::default()).unwrap().describe().unwrap().version
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use citas_core::appointment::CountryCode;
+use citas_core::limits::Limits;
 use citas_core::registry::{Artifact, Channel, Manifest, Registry, RegistryError, digest};
 use futures::future::join_all;
 use semver::Version;
@@ -66,6 +67,7 @@ pub fn artifact(country: CountryCode, number: &str, component: &[u8]) -> Artifac
             contract: "1.0.0".into(),
             source: Some("8b9c68a".into()),
             published_at: now(),
+            limits: Limits { memory: Some(32 << 20), ..Limits::default() },
         },
         component: component.to_vec(),
         cases: CASES.into(),

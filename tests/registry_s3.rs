@@ -8,6 +8,7 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryPartition;
 use citas::registry::s3::S3Registry;
+use citas_core::limits::Limits;
 use citas_core::registry::{Artifact, Natives as _, Registry, RegistryError};
 use futures::{StreamExt as _, stream};
 
@@ -125,7 +126,8 @@ async fn the_digest_of_the_component_in_use_needs_no_manifest() {
     let listening = Faults::none();
     let registry = bucket.through(&listening);
     registry.channel(pe()).await.unwrap();
-    assert_eq!(registry.component(pe(), &version("1.0.0")).await.unwrap(), digest);
+    let known = (digest, Limits::default());
+    assert_eq!(registry.component(pe(), &version("1.0.0")).await.unwrap(), known);
     assert_eq!(listening.heard(), [format!("GET /{}/pe/channel.json 200", bucket.name)]);
 
     // As it was written before channels said it, or by hand.
@@ -133,8 +135,21 @@ async fn the_digest_of_the_component_in_use_needs_no_manifest() {
     let put = bucket.client.put_object().bucket(&bucket.name).key("pe/channel.json").body(channel.into());
     put.send().await.unwrap();
     registry.channel(pe()).await.unwrap();
-    assert_eq!(registry.component(pe(), &version("1.0.0")).await.unwrap(), digest);
+    assert_eq!(registry.component(pe(), &version("1.0.0")).await.unwrap(), known);
     assert!(listening.heard().last().unwrap().ends_with("/pe/versions/1.0.0/manifest.json 200"));
+}
+
+#[tokio::test]
+async fn limits_of_its_own_are_read_with_the_component_in_use() {
+    let bucket = Bucket::new().await;
+    let registry = bucket.through(&Faults::none());
+    let mut roomy = artifact(pe(), "1.0.0", b"component");
+    roomy.manifest.limits.memory = Some(32 << 20);
+    registry.publish(&roomy).await.unwrap();
+    registry.set_channel(pe(), None, &channel("1.0.0", None, 1)).await.unwrap();
+    registry.channel(pe()).await.unwrap();
+    let known = (roomy.manifest.digest, roomy.manifest.limits);
+    assert_eq!(registry.component(pe(), &version("1.0.0")).await.unwrap(), known);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use citas::registry::folder::FolderRegistry;
+use citas_core::limits::Limits;
 use citas_core::registry::{Artifact, Channel, Manifest, Registry as _};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -36,6 +37,7 @@ async fn published(versions: &[&str]) -> tempfile::TempDir {
             contract: citas_core::rules::CONTRACT.into(),
             source: None,
             published_at: Timestamp::UNIX_EPOCH,
+            limits: Limits::default(),
         };
         let artifact = Artifact { manifest, component: b"rules".into(), cases: "[]".into(), signature: None };
         registry(data.path()).publish(&artifact).await.unwrap();

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use citas::registry::folder::FolderRegistry;
 use citas::registry::s3::S3Registry;
 use citas::rules::WasmEngine;
+use citas::rules::limits::CEILING;
 use citas::system::SystemClock;
 use citas_core::catalogue::Catalogue;
 use citas_core::follow::Follower;
+use citas_core::limits::Limits;
 use citas_core::precompile::{Compiler as _, precompile};
 use citas_core::registry::{Artifact, Channel, ChannelVerb, Manifest, Natives, Registry, RegistryError, digest};
 use citas_core::rules::Engine as _;
@@ -73,11 +75,23 @@ fn publish(registry: &Path, rules: &Path, key: Option<&Path>) -> Told {
     run(&arguments)
 }
 
+/// With a limit in its manifest.
+fn asking(artifact: Artifact, memory: u64) -> Artifact {
+    let limits = Limits { memory: Some(memory), ..Limits::default() };
+    Artifact { manifest: Manifest { limits, ..artifact.manifest }, ..artifact }
+}
+
 type Alter = fn(Artifact, &Keys) -> Artifact;
 
 /// What is done to it, and what is said of it then; nothing where it comes into force.
-const ALTERED: [(Alter, Option<&str>); 11] = [
+const ALTERED: [(Alter, Option<&str>); 14] = [
     (|artifact, _| artifact, None),
+    (|artifact, keys| signed(asking(artifact, CEILING.memory), &keys.peru), None),
+    (
+        |artifact, keys| signed(asking(artifact, CEILING.memory + 1), &keys.peru),
+        Some("it asks for a limit `memory` of 67108865; this host allows at most 67108864"),
+    ),
+    (|artifact, _| asking(artifact, CEILING.memory), Some("the signature does not fit the manifest")),
     (|artifact, _| Artifact { signature: None, ..artifact }, Some("it is not signed")),
     (|artifact, keys| signed(artifact, &keys.stranger), Some("a key that the trust file does not name")),
     (|artifact, keys| signed(artifact, &keys.chile), Some("a key that may sign for cl alone")),

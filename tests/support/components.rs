@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use citas::rules::{CountryFolder, WasmEngine};
+use citas_core::limits::Limits;
 use citas_core::registry::digest;
 use citas_core::rules::{Engine, Refusal, Rules};
 
@@ -40,20 +41,20 @@ pub fn component(country: &str) -> &'static [u8] {
 pub struct SharedEngine;
 
 impl Engine for SharedEngine {
-    fn load(&self, component: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
+    fn load(&self, component: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
         static LOADED: OnceLock<Mutex<HashMap<String, Arc<dyn Rules>>>> = OnceLock::new();
         let mut loaded = LOADED.get_or_init(Mutex::default).lock().unwrap();
-        let name = digest(component);
+        let name = format!("{} {limits:?}", digest(component));
         if let Some(rules) = loaded.get(&name) {
             return Ok(rules.clone());
         }
-        let rules = engine().load(component)?;
+        let rules = engine().load(component, limits)?;
         loaded.insert(name, rules.clone());
         Ok(rules)
     }
 
-    fn load_native(&self, code: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
-        engine().load_native(code)
+    fn load_native(&self, code: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
+        engine().load_native(code, limits)
     }
 
     fn name(&self) -> &str {
@@ -81,5 +82,5 @@ fn built_with(folder: &Path, features: &[&str]) -> Vec<u8> {
 
 /// The chaos country, loaded anew.
 pub fn loaded_chaos() -> Arc<dyn Rules> {
-    engine().load(chaos()).unwrap()
+    engine().load(chaos(), &Limits::default()).unwrap()
 }

@@ -9,6 +9,7 @@ use citas::config::{Folders, HostOptions};
 use citas::local::issuer::LocalIssuer;
 use citas::wiring::{Identity, Platform, record_metrics};
 use citas_core::access::{Claims, Scope};
+use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -60,7 +61,7 @@ impl Host {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let platform = Arc::new(runtime.block_on(Platform::open(options)).unwrap());
         for country in countries {
-            let rules = LoadedRules::load(&SharedEngine, component(country), 1).unwrap();
+            let rules = LoadedRules::load(&SharedEngine, component(country), &Limits::default(), 1).unwrap();
             platform.catalogue.install(rules, Timestamp::now());
         }
         let issuer = Arc::new(LocalIssuer::open(&options.folders.data).unwrap());

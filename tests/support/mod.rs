@@ -7,6 +7,7 @@ pub mod eventually;
 pub mod faults;
 pub mod host;
 pub mod http;
+pub mod languages;
 pub mod mail;
 pub mod ministack;
 pub mod process;

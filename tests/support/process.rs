@@ -32,7 +32,12 @@ pub struct Told {
 
 /// Runs a command line to its end.
 pub fn run(arguments: &[&str]) -> Told {
-    let Output { status, stdout, stderr } = citas(arguments).output().unwrap();
+    told(&mut citas(arguments))
+}
+
+/// The same for one that is put together.
+pub fn told(command: &mut Command) -> Told {
+    let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Told { status: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
 }

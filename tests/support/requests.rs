@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 
 use citas_core::json::flatten;
+use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use citas_core::rules::Role;
 use jiff::civil::{Date, Weekday};
@@ -60,7 +61,7 @@ fn working_days(country: &str) -> Vec<Date> {
 }
 
 fn find_working_days(country: &str) -> Vec<Date> {
-    let rules = LoadedRules::load(engine(), component(country), 1).unwrap();
+    let rules = LoadedRules::load(engine(), component(country), &Limits::default(), 1).unwrap();
     let context = rules.context(Timestamp::now(), Role::Patient);
     let today = context.clocks[0].now.date();
     let allowed = |day: &Date| {

@@ -11,7 +11,7 @@ use crate::appointment::CountryCode;
 use crate::last_good::LastGood;
 use crate::registry::{Artifact, Candidate, Channel, Manifest, Natives, Registry, RegistryError, digest};
 use crate::rules::Refusal;
-use crate::swap::{Swapper, promised};
+use crate::swap::{NativeCode, Swapper, promised};
 use crate::trust::{Trust, TrustSource};
 
 /// Whether a version came into force.
@@ -153,8 +153,8 @@ impl Follower {
 
     async fn try_out(&mut self, country: CountryCode, candidate: &Candidate) -> Result<Taken, RegistryError> {
         if let Some(natives) = self.natives.clone() {
-            let (code, digest) = self.native_code(natives.as_ref(), country, &candidate.version).await?;
-            return Ok(self.swapper.try_out_native(country, candidate, &code, &digest));
+            let native = self.native_code(natives.as_ref(), country, &candidate.version).await?;
+            return Ok(self.swapper.try_out_native(country, candidate, &native));
         }
         let asked = self.registry.fetch(country, &candidate.version);
         let artifact = answer(&mut self.patience, asked).await?;
@@ -162,7 +162,8 @@ impl Follower {
             self.swapper.refuse(country, &format!("the candidate {}", candidate.version), &refusal.to_string());
             return Ok(Err(refusal));
         }
-        Ok(self.swapper.try_out(country, candidate, artifact.component, artifact.cases).await)
+        let Artifact { component, manifest, cases, .. } = artifact;
+        Ok(self.swapper.try_out(country, candidate, component, manifest.limits, cases).await)
     }
 
     /// The version in use, which is remembered once it is in force.
@@ -222,7 +223,10 @@ impl Follower {
             return Ok(Err(refusal));
         }
         let version = channel.current.to_string();
-        Ok(self.swapper.swap(country, Some(&version), what, artifact.component, artifact.cases).await)
+        Ok(self
+            .swapper
+            .swap(country, Some(&version), what, artifact.component, artifact.manifest.limits, artifact.cases)
+            .await)
     }
 
     /// Whether what was fetched is what was published, and by somebody who may.
@@ -262,25 +266,25 @@ impl Follower {
         country: CountryCode,
         version: &Version,
     ) -> Result<Taken, RegistryError> {
-        let (code, digest) = self.native_code(natives, country, version).await?;
+        let native = self.native_code(natives, country, version).await?;
         let what = format!("version {version}");
-        Ok(self.swapper.swap_native(country, &version.to_string(), &what, &code, &digest))
+        Ok(self.swapper.swap_native(country, &version.to_string(), &what, &native))
     }
 
-    /// A version's native code, and the digest of its component.
+    /// A version's native code.
     async fn native_code(
         &self,
         natives: &dyn Natives,
         country: CountryCode,
         version: &Version,
-    ) -> Result<(Vec<u8>, String), RegistryError> {
-        let digest = self.registry.component(country, version).await?;
+    ) -> Result<NativeCode, RegistryError> {
+        let (digest, limits) = self.registry.component(country, version).await?;
         let engine = self.swapper.engine.name();
-        let native = natives.native(engine, &digest).await?.ok_or_else(|| RegistryError::Unreadable {
+        let code = natives.native(engine, &digest).await?.ok_or_else(|| RegistryError::Unreadable {
             key: format!("native/{engine}/{digest}.cwasm"),
             cause: format!("version {version} is not compiled yet, or was refused when it was to be"),
         })?;
-        Ok((native, digest))
+        Ok(NativeCode { code, digest, limits })
     }
 
     /// What was read; an error is said when it is another than at the last look.

@@ -28,6 +28,7 @@ mod judged;
 pub mod last_good;
 pub mod ledger;
 mod letter;
+pub mod limits;
 pub mod loaded;
 pub mod mailer;
 pub mod messages;

@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 
 use crate::appointment::{Appointment, CountryCode, Field, RulesId, Slot};
 use crate::judged::{is_slug, judged};
+use crate::limits::Limits;
 use crate::messages::Messages;
 use crate::registry::digest;
 use crate::rules::{Context, Descriptor, Engine, Fault, Notice, Offer, Plan, Refusal, Role, Rules, Verdict, Violation};
@@ -86,8 +87,8 @@ impl LoadedRules {
     ///
     /// # Errors
     /// A [`Refusal`] in plain words.
-    pub fn load(engine: &dyn Engine, component: &[u8], turns: usize) -> Result<Self, Refusal> {
-        Self::of(engine.load(component)?, digest(component), turns)
+    pub fn load(engine: &dyn Engine, component: &[u8], limits: &Limits, turns: usize) -> Result<Self, Refusal> {
+        Self::of(engine.load(component, limits)?, digest(component), turns)
     }
 
     /// The same for a component that is ready to be called; `digest` is that of its portable bytes.
@@ -110,8 +111,14 @@ impl LoadedRules {
     ///
     /// # Errors
     /// A [`Refusal`] in plain words.
-    pub fn native(engine: &dyn Engine, code: &[u8], digest: String, turns: usize) -> Result<Self, Refusal> {
-        Self::described(engine.load_native(code)?, digest, turns)
+    pub fn native(
+        engine: &dyn Engine,
+        code: &[u8],
+        limits: &Limits,
+        digest: String,
+        turns: usize,
+    ) -> Result<Self, Refusal> {
+        Self::described(engine.load_native(code, limits)?, digest, turns)
     }
 
     fn described(rules: Arc<dyn Rules>, digest: String, turns: usize) -> Result<Self, Refusal> {

@@ -46,7 +46,7 @@ pub async fn precompile(
     let artifact = registry.fetch(country, version).await?;
     whole(&artifact)?;
     verify(&artifact, country, version, trust)?;
-    let rules = admit(compiler, &artifact.component, &artifact.cases, 1, clock.now())?;
+    let rules = admit(compiler, &artifact.component, &artifact.manifest.limits, &artifact.cases, 1, clock.now())?;
     promised("country", rules.country.as_str(), country.as_str())?;
     promised("version", &rules.id.version, &version.to_string())?;
     let code = compiler.compile(&artifact.component)?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::appointment::CountryCode;
+use crate::limits::Limits;
 
 /// `sha256:` and the digest of `bytes` in hexadecimal.
 #[must_use]
@@ -44,6 +45,9 @@ pub struct Manifest {
     pub source: Option<String>,
     /// When it was published.
     pub published_at: Timestamp,
+    /// What its component may use, where that is not the standard.
+    #[serde(default, skip_serializing_if = "Limits::are_standard")]
+    pub limits: Limits,
 }
 
 impl Manifest {
@@ -310,9 +314,10 @@ pub trait Registry: Send + Sync {
         Ok(self.fetch(country, version).await?.manifest)
     }
 
-    /// The digest of a version's component, without reading the manifest for it where that can be.
-    async fn component(&self, country: CountryCode, version: &Version) -> Result<String, RegistryError> {
-        Ok(self.manifest(country, version).await?.digest)
+    /// The digest of a version's component and its limits, without reading the manifest for them where that can be.
+    async fn component(&self, country: CountryCode, version: &Version) -> Result<(String, Limits), RegistryError> {
+        let Manifest { digest, limits, .. } = self.manifest(country, version).await?;
+        Ok((digest, limits))
     }
 }
 

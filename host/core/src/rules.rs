@@ -8,6 +8,7 @@ use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
 use crate::appointment::{Appointment, Field, Phase, Slot};
+use crate::limits::Limits;
 
 /// Version of the contract that this host speaks.
 pub const CONTRACT: &str = "1.0.0";
@@ -260,12 +261,22 @@ pub enum Refusal {
         cause: String,
     },
     /// The file itself is too large.
-    #[error("it is {size} bytes; a component may have {limit}")]
+    #[error("it is {size} bytes; its limit `component` is {limit}")]
     TooLarge {
         /// In bytes.
-        size: usize,
+        size: u64,
         /// In bytes.
-        limit: usize,
+        limit: u64,
+    },
+    /// It declares more for itself than this host gives to any.
+    #[error("it asks for a limit `{limit}` of {asked}; this host allows at most {ceiling}")]
+    OverCeiling {
+        /// Which.
+        limit: &'static str,
+        /// What it declares.
+        asked: u64,
+        /// What it may have.
+        ceiling: u64,
     },
     /// `describe` gave no answer.
     #[error("`describe` gave no answer: {0}")]
@@ -334,21 +345,21 @@ impl Refusal {
 
 /// Loads components.
 pub trait Engine: Send + Sync {
-    /// Makes a component ready to be called.
+    /// Makes a component ready to be called, within its limits.
     ///
-    /// MUST refuse a component that imports a function, is precompiled, or does not export
+    /// MUST refuse a component that declares more than the engine allows, imports a function, is precompiled, or does not export
     /// `citas:rules/appointment-rules` as the contract has it.
     ///
     /// # Errors
     /// A [`Refusal`] that says why in plain words.
-    fn load(&self, component: &[u8]) -> Result<Arc<dyn Rules>, Refusal>;
+    fn load(&self, component: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal>;
 
     /// Makes native code ready to be called. It is run as it is: only what [`Natives`](crate::registry::Natives) gave under
     /// this engine's name may be given.
     ///
     /// # Errors
-    /// When it is no native code of this engine.
-    fn load_native(&self, code: &[u8]) -> Result<Arc<dyn Rules>, Refusal>;
+    /// When it is no native code of this engine, or its limits are more than the engine allows.
+    fn load_native(&self, code: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal>;
 
     /// Names everything that decides which native code it can load.
     fn name(&self) -> &str;

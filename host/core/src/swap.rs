@@ -12,11 +12,22 @@ use crate::appointment::{Appointment, CountryCode};
 use crate::cases;
 use crate::catalogue::{Catalogue, Refused};
 use crate::json::flatten;
+use crate::limits::Limits;
 use crate::loaded::LoadedRules;
 use crate::registry::Candidate;
 use crate::rules::{Engine, Plan, Refusal, Role};
 use crate::time::Clock;
 use crate::trial::OnTrial;
+
+/// What was made of a component that was judged before, and what its manifest says.
+pub struct NativeCode {
+    /// The code.
+    pub code: Vec<u8>,
+    /// The component's.
+    pub digest: String,
+    /// The component's.
+    pub limits: Limits,
+}
 
 /// Judges components and puts those that will do into force.
 pub struct Swapper {
@@ -33,11 +44,12 @@ pub struct Swapper {
 pub fn admit(
     engine: &dyn Engine,
     component: &[u8],
+    limits: &Limits,
     cases: &str,
     turns: usize,
     now: Timestamp,
 ) -> Result<LoadedRules, Refusal> {
-    let rules = LoadedRules::load(engine, component, turns)?;
+    let rules = LoadedRules::load(engine, component, limits, turns)?;
     try_examples(&rules, now)?;
     let cases = cases::read(cases).map_err(|error| Refusal::Cases(vec![format!("they cannot be read: {error}")]))?;
     let failures: Vec<String> = cases::run(&rules, &cases)
@@ -81,15 +93,16 @@ impl Swapper {
         version: Option<&str>,
         what: &str,
         component: Vec<u8>,
+        limits: Limits,
         cases: String,
     ) -> Result<(), Refusal> {
-        let admitted = self.admit(component, cases).await;
+        let admitted = self.admit(component, limits, cases).await;
         let rules = self.checked(country, version, what, admitted)?;
         self.catalogue.install(rules, self.clock.now());
         Ok(())
     }
 
-    /// The same for native code, whose component was judged before it was compiled. `digest` is the component's.
+    /// The same for native code, whose component was judged before it was compiled.
     ///
     /// # Errors
     /// Why it will not do.
@@ -98,10 +111,9 @@ impl Swapper {
         country: CountryCode,
         version: &str,
         what: &str,
-        code: &[u8],
-        digest: &str,
+        native: &NativeCode,
     ) -> Result<(), Refusal> {
-        let rules = self.checked(country, Some(version), what, self.native(code, digest))?;
+        let rules = self.checked(country, Some(version), what, self.native(native))?;
         self.catalogue.install(rules, self.clock.now());
         Ok(())
     }
@@ -115,9 +127,10 @@ impl Swapper {
         country: CountryCode,
         terms: &Candidate,
         component: Vec<u8>,
+        limits: Limits,
         cases: String,
     ) -> Result<(), Refusal> {
-        let admitted = self.admit(component, cases).await;
+        let admitted = self.admit(component, limits, cases).await;
         self.put_on_trial(country, terms, admitted)
     }
 
@@ -125,14 +138,8 @@ impl Swapper {
     ///
     /// # Errors
     /// Why it will not do.
-    pub fn try_out_native(
-        &self,
-        country: CountryCode,
-        terms: &Candidate,
-        code: &[u8],
-        digest: &str,
-    ) -> Result<(), Refusal> {
-        self.put_on_trial(country, terms, self.native(code, digest))
+    pub fn try_out_native(&self, country: CountryCode, terms: &Candidate, native: &NativeCode) -> Result<(), Refusal> {
+        self.put_on_trial(country, terms, self.native(native))
     }
 
     /// Has the trial go on under other terms. Whether there is one.
@@ -159,8 +166,8 @@ impl Swapper {
         Ok(())
     }
 
-    fn native(&self, code: &[u8], digest: &str) -> Result<LoadedRules, Refusal> {
-        LoadedRules::native(&*self.engine, code, digest.into(), self.turns)
+    fn native(&self, NativeCode { code, digest, limits }: &NativeCode) -> Result<LoadedRules, Refusal> {
+        LoadedRules::native(&*self.engine, code, limits, digest.clone(), self.turns)
     }
 
     /// Rules that are what they were promised to be; what is not is noted where the platform team looks.
@@ -198,9 +205,10 @@ impl Swapper {
     }
 
     /// Compiling takes a core for a while, so it has a thread of its own.
-    async fn admit(&self, component: Vec<u8>, cases: String) -> Result<LoadedRules, Refusal> {
+    async fn admit(&self, component: Vec<u8>, limits: Limits, cases: String) -> Result<LoadedRules, Refusal> {
         let (engine, turns, now) = (self.engine.clone(), self.turns, self.clock.now());
-        let admitted = tokio::task::spawn_blocking(move || admit(&*engine, &component, &cases, turns, now)).await;
+        let admitted =
+            tokio::task::spawn_blocking(move || admit(&*engine, &component, &limits, &cases, turns, now)).await;
         admitted.unwrap_or_else(|panic| Err(Refusal::NotAComponent(panic.to_string())))
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use citas_core::access::{Claims, Scope};
 use citas_core::appointment::CountryCode;
+use citas_core::limits::Limits;
 use citas_core::swap::Swapper;
 use citas_core::time::Clock as _;
 use clap::Args;
@@ -91,10 +93,12 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
     eprintln!("Building {} …", folder.display());
     let built = tokio::task::spawn_blocking(move || built(&folder)).await;
     let refused = match built {
-        Ok(Ok((country, component, cases))) => match swapper.swap(country, None, &what, component, cases).await {
-            Ok(()) => return,
-            Err(refusal) => refusal.to_string(),
-        },
+        Ok(Ok((country, component, limits, cases))) => {
+            match swapper.swap(country, None, &what, component, limits, cases).await {
+                Ok(()) => return,
+                Err(refusal) => refusal.to_string(),
+            }
+        }
         Ok(Err((country, error))) => {
             let error = chain(error.as_ref());
             if let Some(country) = country {
@@ -107,15 +111,15 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
     eprintln!("{what} are not in force: {refused}");
 }
 
-/// A country, its component and its cases; or what is wrong, with the country where that much is known.
-type Built = Result<(CountryCode, Vec<u8>, String), (Option<CountryCode>, Box<dyn Error + Send + Sync>)>;
+/// A country, its component with its limits, and its cases; or what is wrong, with the country where that much is known.
+type Built = Result<(CountryCode, Vec<u8>, Limits, String), (Option<CountryCode>, Box<dyn Error + Send + Sync>)>;
 
 fn built(folder: &Path) -> Built {
     let folder = CountryFolder::open(folder).map_err(|error| (None, error.into()))?;
     let country = folder.country();
     let component = folder.build(&[]).map_err(|error| (Some(country), error.into()))?;
     let cases = folder.cases().map_err(|error| (Some(country), error.into()))?;
-    Ok((country, component, cases))
+    Ok((country, component, folder.limits(), cases))
 }
 
 /// Sends the path of everything that changes among the sources.
@@ -155,11 +159,13 @@ async fn rebuild(swapper: Arc<Swapper>, sources: PathBuf, mut changed: mpsc::Unb
 /// The countries that a change concerns: the one that it is in, or all where it is in what they share.
 fn concerned(sources: &Path, paths: &BTreeSet<PathBuf>) -> std::io::Result<Vec<PathBuf>> {
     let whole = sources.canonicalize()?;
+    let is_made = |name: &OsStr| {
+        ["target", "node_modules", "__pycache__"].iter().any(|made| name == *made)
+            || name.to_string_lossy().starts_with('.')
+    };
     let is_source = |path: &&PathBuf| {
-        let names = path.strip_prefix(&whole).unwrap_or(path).components();
-        !names
-            .into_iter()
-            .any(|name| name.as_os_str() == "target" || name.as_os_str().to_string_lossy().starts_with('.'))
+        let mut names = path.strip_prefix(&whole).unwrap_or(path).components();
+        !names.any(|name| is_made(name.as_os_str()))
     };
     let paths: Vec<&PathBuf> = paths.iter().filter(is_source).collect();
     let all = countries(sources)?;

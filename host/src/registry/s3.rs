@@ -24,6 +24,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use citas_core::appointment::CountryCode;
+use citas_core::limits::Limits;
 use citas_core::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest, written};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use semver::Version;
@@ -34,7 +35,7 @@ use crate::aws_failure::words;
 /// The user metadata with the digest of a native object's bytes.
 const DIGEST: &str = "sha256";
 /// A channel's user metadata with the digest of the component in use, which else only the version's manifest says. Where it
-/// is missing, as in a bucket that was filled by hand, the manifest is read.
+/// is missing, the manifest is read: of a component with limits of its own, or in a bucket that was filled by hand.
 const COMPONENT_DIGEST: &str = "component";
 /// How often something that never changes is written while others' writes of the same key are under way.
 const WRITES: u32 = 5;
@@ -260,13 +261,13 @@ impl Registry for S3Registry {
         expected: Option<&Channel>,
         new: &Channel,
     ) -> Result<(), RegistryError> {
-        let component = self.manifest(country, &new.current).await?.digest;
+        let Manifest { digest, limits, .. } = self.manifest(country, &new.current).await?;
         let before = self.channel_now(country).await?;
         if before.as_ref().map(|before| &before.channel) != expected {
             return Err(RegistryError::Conflict(country));
         }
         let condition = before.as_ref().map_or(If::Absent, |before| If::Unchanged(&before.tag));
-        let metadata = Some((COMPONENT_DIGEST, component));
+        let metadata = limits.are_standard().then_some((COMPONENT_DIGEST, digest));
         if self.put(&layout::channel(country), written(new), condition, metadata).await? {
             return Ok(());
         }
@@ -332,12 +333,13 @@ impl Registry for S3Registry {
     }
 
     /// The channel says it of the version in use.
-    async fn component(&self, country: CountryCode, version: &Version) -> Result<String, RegistryError> {
+    async fn component(&self, country: CountryCode, version: &Version) -> Result<(String, Limits), RegistryError> {
         let known = self.channels().get(&country).filter(|known| known.channel.current == *version).cloned();
-        match known.and_then(|known| known.component) {
-            Some(digest) => Ok(digest),
-            None => Ok(self.manifest(country, version).await?.digest),
+        if let Some(digest) = known.and_then(|known| known.component) {
+            return Ok((digest, Limits::default()));
         }
+        let Manifest { digest, limits, .. } = self.manifest(country, version).await?;
+        Ok((digest, limits))
     }
 }
 

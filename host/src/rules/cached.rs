@@ -12,12 +12,14 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
+use citas_core::limits::Limits;
 use citas_core::registry::digest;
 use citas_core::rules::{Engine, Refusal, Rules};
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 
-use super::engine::{WasmEngine, compiled, first_line};
+use super::engine::{WasmEngine, compiled, first_line, refuse_size};
+use super::limits::Bounds;
 use super::native;
 
 /// A SHA-256, in bytes.
@@ -77,12 +79,14 @@ impl CachedEngine {
 }
 
 impl Engine for CachedEngine {
-    fn load(&self, bytes: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
+    fn load(&self, bytes: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
+        let bounds = Bounds::of(limits)?;
+        refuse_size(bytes, bounds)?;
         let digest = digest(bytes);
         match self.kept(&digest) {
             Ok(Some(component)) => {
                 count("hit");
-                return self.engine.ready(&component);
+                return self.engine.ready(&component, bounds);
             }
             Ok(None) => count("miss"),
             Err(cause) => {
@@ -91,13 +95,13 @@ impl Engine for CachedEngine {
             }
         }
         let component = compiled(self.engine.engine(), bytes)?;
-        let rules = self.engine.ready(&component)?;
+        let rules = self.engine.ready(&component, bounds)?;
         self.keep(&digest, &component);
         Ok(rules)
     }
 
-    fn load_native(&self, code: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
-        self.engine.load_native(code)
+    fn load_native(&self, code: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
+        self.engine.load_native(code, limits)
     }
 
     fn name(&self) -> &str {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
+use citas_core::limits::Limits;
 #[cfg(feature = "compiler")]
 use citas_core::precompile::Compiler;
 use citas_core::rules::{self as port, Refusal, Rules};
@@ -10,9 +11,7 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::limits::{
-    COMPONENT_BYTES, FEW_SLOTS, KEPT_RESIDENT_BYTES, MEMORY_BYTES, POOL_SLOTS, STACK_BYTES, TABLE_ENTRIES, TICK,
-};
+use super::limits::{Bounds, CEILING, FEW_SLOTS, KEPT_RESIDENT_BYTES, POOL_SLOTS, STACK_BYTES, TICK};
 use super::loaded::WasmRules;
 use super::meter::Meter;
 use super::native;
@@ -92,20 +91,23 @@ impl WasmEngine {
     }
 
     /// What was compiled, ready to be called, if it is one of ours.
-    pub(super) fn ready(&self, component: &Component) -> Result<Arc<dyn Rules>, Refusal> {
+    pub(super) fn ready(&self, component: &Component, bounds: Bounds) -> Result<Arc<dyn Rules>, Refusal> {
         refuse_imports(&self.engine, component)?;
-        Ok(Arc::new(WasmRules::link(&self.engine, component, self.meter.clone())?))
+        Ok(Arc::new(WasmRules::link(&self.engine, component, bounds, self.meter.clone())?))
     }
 }
 
 impl port::Engine for WasmEngine {
-    fn load(&self, bytes: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
-        self.ready(&compiled(&self.engine, bytes)?)
+    fn load(&self, bytes: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
+        let bounds = Bounds::of(limits)?;
+        refuse_size(bytes, bounds)?;
+        self.ready(&compiled(&self.engine, bytes)?, bounds)
     }
 
-    fn load_native(&self, code: &[u8]) -> Result<Arc<dyn Rules>, Refusal> {
+    fn load_native(&self, code: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
+        let bounds = Bounds::of(limits)?;
         let component = native::load(&self.engine, code)?;
-        Ok(Arc::new(WasmRules::link(&self.engine, &component, self.meter.clone())?))
+        Ok(Arc::new(WasmRules::link(&self.engine, &component, bounds, self.meter.clone())?))
     }
 
     fn name(&self) -> &str {
@@ -142,7 +144,8 @@ fn tick(engine: &EngineWeak) {
     }
 }
 
-/// With slots for memories and tables set aside. Where the address space is limited (`ulimit -v`, some sandboxes)
+/// With slots for memories and tables set aside, each as large as the ceiling: what nobody touches is address space alone.
+/// Where the address space is limited (`ulimit -v`, some sandboxes)
 /// there is no room for them.
 fn pooled(mut config: Config, slots: u32) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
@@ -151,13 +154,17 @@ fn pooled(mut config: Config, slots: u32) -> wasmtime::Result<Engine> {
         .total_memories(slots)
         .total_tables(slots)
         .max_unused_warm_slots(slots)
-        .max_memory_size(MEMORY_BYTES)
-        .table_elements(TABLE_ENTRIES)
+        .max_memory_size(most(CEILING.memory))
+        .table_elements(most(CEILING.table))
         .linear_memory_keep_resident(KEPT_RESIDENT_BYTES)
         .table_keep_resident(KEPT_RESIDENT_BYTES)
         .pagemap_scan(Enabled::Auto);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
+}
+
+fn most(ceiling: u64) -> usize {
+    usize::try_from(ceiling).expect("a ceiling is far below what this machine can address")
 }
 
 fn on_demand(config: &Config) -> wasmtime::Result<Engine> {
@@ -181,7 +188,7 @@ fn settings() -> Config {
         .memory_init_cow(true)
         .signals_based_traps(false)
         .memory_guard_size(0)
-        .memory_reservation(MEMORY_BYTES as u64)
+        .memory_reservation(CEILING.memory)
         .relaxed_simd_deterministic(true)
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false);
@@ -190,10 +197,12 @@ fn settings() -> Config {
     config
 }
 
+pub(super) fn refuse_size(bytes: &[u8], bounds: Bounds) -> Result<(), Refusal> {
+    let (size, limit) = (bytes.len() as u64, bounds.component);
+    if size > limit { Err(Refusal::TooLarge { size, limit }) } else { Ok(()) }
+}
+
 fn look_at_header(bytes: &[u8]) -> Result<(), Refusal> {
-    if bytes.len() > COMPONENT_BYTES {
-        return Err(Refusal::TooLarge { size: bytes.len(), limit: COMPONENT_BYTES });
-    }
     if bytes.starts_with(b"\x7fELF") {
         return Err(Refusal::Precompiled);
     }

@@ -11,7 +11,7 @@ use wasmtime::component::{
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 
 use super::engine::first_line;
-use super::limits::{ANSWER_BYTES, FUEL, INPUT_BYTES, Limiter, OverLimit, TICKS};
+use super::limits::{ANSWER_BYTES, Bounds, INPUT_BYTES, Limiter, OverLimit, TICKS};
 use super::meter::{Meter, Metered};
 use super::{convert, wit};
 
@@ -30,6 +30,7 @@ type NoticesAnswer = (Vec<wit::Notice>,);
 /// A component, linked, with the places of its functions.
 pub(super) struct WasmRules {
     component: InstancePre<Limiter>,
+    bounds: Bounds,
     meter: Option<Arc<Meter>>,
     describe: Function,
     book: Function,
@@ -48,11 +49,16 @@ struct Function {
 impl WasmRules {
     /// Finds the functions and checks their types on a first instance, which shows that there can be one. Calls are noted
     /// where there is a meter.
-    pub(super) fn link(engine: &Engine, component: &Component, meter: Option<Arc<Meter>>) -> Result<Self, Refusal> {
+    pub(super) fn link(
+        engine: &Engine,
+        component: &Component,
+        bounds: Bounds,
+        meter: Option<Arc<Meter>>,
+    ) -> Result<Self, Refusal> {
         let linked = Linker::new(engine)
             .instantiate_pre(component)
             .map_err(|cause| Refusal::NotAComponent(first_line(&cause)))?;
-        let mut store = store(engine);
+        let mut store = store(engine, bounds);
         let instance = linked.instantiate(&mut store).map_err(|cause| Refusal::NoDescriptor(fault(&cause)))?;
 
         let mut rules = Interface::required("appointment-rules", component, &mut store, instance)?;
@@ -68,7 +74,7 @@ impl WasmRules {
             Some(mut notices) => Some(notices.function::<NoticesInput, NoticesAnswer>("notices")?),
             None => None,
         };
-        Ok(Self { component: linked, meter, describe, book, act, present, offers, notices })
+        Ok(Self { component: linked, bounds, meter, describe, book, act, present, offers, notices })
     }
 
     fn call<Input, Answer>(&self, function: &Function, input: Input) -> Result<Answer, Fault>
@@ -77,12 +83,12 @@ impl WasmRules {
         Answer: ComponentNamedList + Lift,
     {
         let Some(meter) = &self.meter else {
-            return self.call_in(&mut store(self.component.engine()), function, input);
+            return self.call_in(&mut store(self.component.engine(), self.bounds), function, input);
         };
         let started = Instant::now();
-        let mut store = store(self.component.engine());
+        let mut store = store(self.component.engine(), self.bounds);
         let answer = self.call_in(&mut store, function, input);
-        let fuel = FUEL - store.get_fuel().expect("the engine consumes fuel");
+        let fuel = self.bounds.fuel - store.get_fuel().expect("the engine consumes fuel");
         let memory = store.data().memory();
         // The instance's end is part of the call.
         drop(store);
@@ -210,10 +216,10 @@ fn full_name(interface: &str) -> String {
 }
 
 /// A store for one call, with all that the call may use.
-fn store(engine: &Engine) -> Store<Limiter> {
-    let mut store = Store::new(engine, Limiter::default());
+fn store(engine: &Engine, bounds: Bounds) -> Store<Limiter> {
+    let mut store = Store::new(engine, Limiter::new(bounds));
     store.limiter(|limiter| limiter);
-    store.set_fuel(FUEL).expect("the engine consumes fuel");
+    store.set_fuel(bounds.fuel).expect("the engine consumes fuel");
     store.set_epoch_deadline(TICKS);
     store.set_hostcall_fuel(ANSWER_BYTES);
     store

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Metered {
     /// The contract's name of the function.
     pub function: &'static str,
-    /// Of [`FUEL`](super::limits::FUEL).
+    /// Of its [bound](super::limits::Bounds::fuel).
     pub fuel: u64,
     /// The most memory that its instance had, in bytes.
     pub memory: usize,

@@ -5,6 +5,7 @@
 //! own, which are gone when it ends: one patient's data never meets another's, and a call that fails spoils nothing.
 //! Pooled memories that are mapped copy-on-write make that cost microseconds.
 
+mod build;
 #[cfg(feature = "compiler")]
 mod cached;
 mod convert;
@@ -20,9 +21,10 @@ mod wit;
 #[cfg(test)]
 mod tests;
 
+pub use build::BuildError;
 #[cfg(feature = "compiler")]
 pub use cached::CachedEngine;
 pub use engine::{NoEngine, WasmEngine};
-pub use folder::{BuildError, CasesError, CountryFolder, FolderError, cases_in};
+pub use folder::{CasesError, CountryFolder, FolderError, cases_in, limits_in};
 pub use meter::{Meter, Metered};
-pub use new_country::{NotBegun, begin};
+pub use new_country::{Language, NotBegun, begin};

@@ -11,7 +11,7 @@ use super::engine::first_line;
 const VERSION: &str = "48.0.8";
 
 /// Rises with every change of the engine's settings that changes the code it makes or can load.
-const SETTINGS: u32 = 1;
+const SETTINGS: u32 = 2;
 
 /// The system that code is made for, with this program's processor: Lambda's.
 #[cfg(target_arch = "aarch64")]

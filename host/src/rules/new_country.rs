@@ -8,19 +8,76 @@ use std::path::{Path, PathBuf};
 use citas_core::appointment::CountryCode;
 use toml_edit::DocumentMut;
 
-/// What a folder begins with. Rust files and manifests have names here that neither cargo nor rustfmt takes for their own.
-const TEMPLATE: [(&str, &str); 10] = [
-    ("rules.toml", include_str!("template/rules.toml")),
-    ("Cargo.toml", include_str!("template/Cargo.toml.txt")),
-    ("src/lib.rs", include_str!("template/src/lib.rs.txt")),
-    ("src/schema/request.json", include_str!("template/src/schema/request.json")),
-    ("src/schema/appointment.json", include_str!("template/src/schema/appointment.json")),
-    ("src/schema/cancel.json", include_str!("template/src/schema/cancel.json")),
-    ("cases/booking.json", include_str!("template/cases/booking.json")),
-    ("cases/holiday.json", include_str!("template/cases/holiday.json")),
-    ("cases/cancel.json", include_str!("template/cases/cancel.json")),
-    ("cases/cancel-too-late.json", include_str!("template/cases/cancel-too-late.json")),
+/// The languages that a country can begin in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Language {
+    /// The fastest, with a kit for all that countries share.
+    Rust,
+    /// JavaScript or TypeScript.
+    Js,
+    /// Python.
+    Python,
+}
+
+type Files = &'static [(&'static str, &'static str)];
+
+/// In every language. The schemas go beside the sources.
+const SCHEMAS: Files = &[
+    ("request.json", include_str!("template/schema/request.json")),
+    ("appointment.json", include_str!("template/schema/appointment.json")),
+    ("cancel.json", include_str!("template/schema/cancel.json")),
 ];
+
+/// In every language.
+const CASES: Files = &[
+    ("booking.json", include_str!("template/cases/booking.json")),
+    ("holiday.json", include_str!("template/cases/holiday.json")),
+    ("cancel.json", include_str!("template/cases/cancel.json")),
+    ("cancel-too-late.json", include_str!("template/cases/cancel-too-late.json")),
+];
+
+impl Language {
+    /// What else a folder begins with. Rust files and manifests have names here that neither cargo nor rustfmt takes for
+    /// their own.
+    fn files(self) -> Files {
+        match self {
+            Self::Rust => &[
+                ("rules.toml", include_str!("template/rust/rules.toml")),
+                ("Cargo.toml", include_str!("template/rust/Cargo.toml.txt")),
+                ("src/lib.rs", include_str!("template/rust/lib.rs.txt")),
+            ],
+            Self::Js => &[
+                ("rules.toml", include_str!("template/js/rules.toml")),
+                ("package.json", include_str!("template/js/package.json")),
+                ("src/rules.js", include_str!("template/js/rules.js")),
+                ("src/facts.js", include_str!("template/js/facts.js")),
+            ],
+            Self::Python => &[
+                ("rules.toml", include_str!("template/python/rules.toml")),
+                ("pyproject.toml", include_str!("template/python/pyproject.toml")),
+                ("rules.py", include_str!("template/python/rules.py")),
+                ("facts.py", include_str!("template/python/facts.py")),
+            ],
+        }
+    }
+
+    fn schemas(self) -> &'static str {
+        match self {
+            Self::Rust | Self::Js => "src/schema",
+            Self::Python => "schema",
+        }
+    }
+
+    /// Where what is the country's own begins.
+    #[must_use]
+    pub fn first_page(self) -> &'static str {
+        match self {
+            Self::Rust => "src/lib.rs",
+            Self::Js => "src/rules.js",
+            Self::Python => "rules.py",
+        }
+    }
+}
 
 /// Why there is no new country.
 #[derive(Debug, thiserror::Error)]
@@ -47,15 +104,16 @@ pub enum NotBegun {
     Unwritten(PathBuf, #[source] io::Error),
 }
 
-/// Makes the folder `<countries>/<country>` and lists it in the workspace that `countries` is in.
+/// Makes the folder `<countries>/<country>`. One in Rust is listed in the workspace that `countries` is in.
 ///
 /// # Errors
 /// When it is there already, or cannot be made.
-pub fn begin(countries: &Path, country: CountryCode, zone: &str) -> Result<PathBuf, NotBegun> {
+pub fn begin(countries: &Path, country: CountryCode, language: Language, zone: &str) -> Result<PathBuf, NotBegun> {
     if jiff::tz::TimeZone::get(zone).is_err() {
         return Err(NotBegun::Zone(zone.into()));
     }
-    if !countries.join("kit/Cargo.toml").is_file() {
+    let rust = language == Language::Rust;
+    if rust && !countries.join("kit/Cargo.toml").is_file() {
         return Err(NotBegun::NoKit(countries.to_owned()));
     }
     let folder = countries.join(country.as_str());
@@ -63,17 +121,21 @@ pub fn begin(countries: &Path, country: CountryCode, zone: &str) -> Result<PathB
         ErrorKind::AlreadyExists => NotBegun::Exists(folder.clone()),
         _ => NotBegun::Unwritten(folder.clone(), cause),
     })?;
-    filled(&folder, country, zone).and_then(|()| list(countries, country)).inspect_err(|_| {
+    let listed = || if rust { list(countries, country) } else { Ok(()) };
+    filled(&folder, country, language, zone).and_then(|()| listed()).inspect_err(|_| {
         // Half a country would keep the workspace from building.
         let _ = fs::remove_dir_all(&folder);
     })?;
     Ok(folder)
 }
 
-fn filled(folder: &Path, country: CountryCode, zone: &str) -> Result<(), NotBegun> {
-    for (name, text) in TEMPLATE {
-        let text = text.replace("{{code}}", country.as_str()).replace("{{zone}}", zone);
-        write(&folder.join(name), &text)?;
+fn filled(folder: &Path, country: CountryCode, language: Language, zone: &str) -> Result<(), NotBegun> {
+    let all = [("", language.files()), (language.schemas(), SCHEMAS), ("cases", CASES)];
+    for (within, files) in all {
+        for (name, text) in files {
+            let text = text.replace("{{code}}", country.as_str()).replace("{{zone}}", zone);
+            write(&folder.join(within).join(name), &text)?;
+        }
     }
     Ok(())
 }

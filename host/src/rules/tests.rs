@@ -4,14 +4,15 @@
 use std::fs;
 use std::path::Path;
 
+use citas_core::limits::Limits;
 use citas_core::rules::{Engine, Fault, Refusal};
 use tempfile::TempDir;
 
-use super::limits::COMPONENT_BYTES;
+use super::limits::{CEILING, STANDARD};
 use super::{BuildError, CountryFolder, WasmEngine};
 
 fn refusal(component: &[u8]) -> Refusal {
-    let loaded = WasmEngine::new().unwrap().load(component);
+    let loaded = WasmEngine::new().unwrap().load(component, &Limits::default());
     loaded.err().expect("a refusal")
 }
 
@@ -42,8 +43,43 @@ fn native_code_is_refused_whoever_made_it() {
 
 #[test]
 fn a_component_that_is_too_large_is_refused_unread() {
-    let size = COMPONENT_BYTES + 1;
-    assert_eq!(refusal(&vec![0; size]), Refusal::TooLarge { size, limit: COMPONENT_BYTES });
+    let limit = STANDARD.component;
+    let refusal = refusal(&vec![0; usize::try_from(limit).unwrap() + 1]);
+    assert_eq!(refusal, Refusal::TooLarge { size: limit + 1, limit });
+    assert!(refusal.to_string().contains("its limit `component`"), "{refusal}");
+}
+
+#[test]
+fn what_declares_more_than_the_ceiling_is_refused_by_the_limits_name() {
+    let more = |ceiling: u64| Some(ceiling + 1);
+    let none = Limits::default();
+    for (limits, limit, ceiling) in [
+        (Limits { component: more(CEILING.component), ..none }, "component", CEILING.component),
+        (Limits { memory: more(CEILING.memory), ..none }, "memory", CEILING.memory),
+        (Limits { table: more(CEILING.table), ..none }, "table", CEILING.table),
+        (Limits { fuel: more(CEILING.fuel), ..none }, "fuel", CEILING.fuel),
+    ] {
+        let engine = WasmEngine::new().unwrap();
+        for refused in [engine.load(b"", &limits), engine.load_native(b"", &limits)] {
+            let refusal = refused.err().expect("a refusal");
+            assert_eq!(refusal, Refusal::OverCeiling { limit, asked: ceiling + 1, ceiling });
+        }
+    }
+}
+
+#[test]
+fn a_table_beyond_the_standard_is_refused_unless_it_is_declared() {
+    let component = wat::parse_str(
+        "(component
+            (core module $code (table 20000 funcref))
+            (core instance (instantiate $code)))",
+    );
+    let component = component.unwrap();
+    let Refusal::NoDescriptor(Fault::Trapped(why)) = refusal(&component) else { panic!("it has the table") };
+    assert_eq!(why, "it asked for a table of more than 10000 entries, its limit `table`");
+    let limits = Limits { table: Some(20_000), ..Limits::default() };
+    let refusal = WasmEngine::new().unwrap().load(&component, &limits).err();
+    assert!(matches!(refusal, Some(Refusal::MissingExport { .. })), "{refusal:?}");
 }
 
 #[test]
@@ -88,7 +124,7 @@ fn memories_are_limited_together() {
             (core instance (instantiate $code)))",
     );
     let Refusal::NoDescriptor(Fault::Trapped(why)) = &refusal else { panic!("{refusal}") };
-    assert_eq!(why, "it asked for more than 16 MiB of memory");
+    assert_eq!(why, "it asked for more than 16777216 bytes of memory, its limit `memory`");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use citas_core::loaded::LoadedRules;
 use serde_json::{Value, json};
 
 use super::{Answer, Outcome, Report, Source, headroom, metered};
-use crate::rules::limits::MEMORY_BYTES;
+use crate::rules::limits::Bounds;
 use crate::rules::{Meter, Metered};
 
 /// How long the cases are run again and again.
@@ -35,9 +35,10 @@ pub(super) fn bench(source: &Source, report: &Report) -> Outcome {
         return Err(NO_CASES.into());
     }
     let component = source.component()?;
-    let meter = Arc::new(Meter::default());
+    let (meter, limits) = (Arc::new(Meter::default()), source.limits()?);
+    let bounds = Bounds::of(&limits)?;
     let started = Instant::now();
-    let rules = metered(&component, &meter)?;
+    let rules = metered(&component, &limits, &meter)?;
     let load = started.elapsed();
     let measured = measure(&rules, &cases, &meter);
     let head = format!(
@@ -55,9 +56,13 @@ pub(super) fn bench(source: &Source, report: &Report) -> Outcome {
         "headroom",
         "memory"
     );
-    let words = [head].into_iter().chain(measured.iter().map(Measured::line)).collect::<Vec<_>>().join("\n");
+    let words = [head]
+        .into_iter()
+        .chain(measured.iter().map(|measured| measured.line(bounds.fuel)))
+        .collect::<Vec<_>>()
+        .join("\n");
     let value = json!({
-        "rules": rules.id, "bytes": component.len(), "loadSeconds": load.as_secs_f64(), "memoryLimit": MEMORY_BYTES,
+        "rules": rules.id, "bytes": component.len(), "loadSeconds": load.as_secs_f64(), "memoryLimit": bounds.memory,
         "calls": measured.iter().map(Measured::json).collect::<Vec<_>>(),
     });
     report.say(&words, &value);
@@ -100,10 +105,10 @@ impl Measured {
         }
     }
 
-    fn line(&self) -> String {
+    fn line(&self, limit: u64) -> String {
         let Self { function, calls, median, p99, fuel_median, fuel_max, memory } = self;
         let [median, p99] = [median, p99].map(|time| format!("{:.1} µs", time.as_secs_f64() * 1e6));
-        let [left, memory] = [headroom(*fuel_max), format!("{memory} bytes")];
+        let [left, memory] = [headroom(*fuel_max, limit), format!("{memory} bytes")];
         format!(
             "{function:<8} {calls:>8} {median:>12} {p99:>12} {fuel_median:>12} {fuel_max:>12} {left:>9} {memory:>15}"
         )

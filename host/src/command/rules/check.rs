@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 
 use super::compared::{Compared, compared};
 use super::{Answer, InRegistry, Outcome, Source, chain, load};
+use crate::rules::limits::Bounds;
 
 pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
     registry.is_there_if_named()?;
     let component = source.component()?;
-    let rules = match load(&component) {
+    let limits = source.limits()?;
+    let rules = match load(&component, &limits) {
         Ok(rules) => rules,
         Err(refusal) => {
             let why = chain(refusal.as_ref());
@@ -27,7 +29,7 @@ pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
     };
     let too_low = compared.as_ref().ok().and_then(|compared| compared.as_ref()?.too_low.as_ref());
     let verdict = too_low.map_or_else(|| "good: ".to_owned(), |why| format!("no: {why}\n"));
-    let (words, mut value) = offered(&rules, component.len());
+    let (words, mut value) = offered(&rules, Bounds::of(&limits)?, component.len());
     let (noticed, compared) = noticed(&compared);
     value["good"] = too_low.is_none().into();
     value["compared"] = compared;
@@ -39,11 +41,11 @@ pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
 }
 
 /// What the rules say of themselves.
-fn offered(rules: &LoadedRules, bytes: usize) -> (String, Value) {
+fn offered(rules: &LoadedRules, bounds: Bounds, bytes: usize) -> (String, Value) {
     let actions: Vec<&str> = rules.actions.keys().map(String::as_str).collect();
     let descriptor = &rules.descriptor;
     let words = format!(
-        "{} {}, {bytes} bytes, {}\nzones    {}\nlocales  {}\nactions  {}\ncontract {CONTRACT}, which hosts from {LOWEST_HOST} on run",
+        "{} {}, {bytes} bytes, {}\nzones    {}\nlocales  {}\nactions  {}\nlimits   {bounds}\ncontract {CONTRACT}, which hosts from {LOWEST_HOST} on run",
         rules.country,
         rules.id.version,
         rules.id.digest,
@@ -53,6 +55,7 @@ fn offered(rules: &LoadedRules, bytes: usize) -> (String, Value) {
     );
     let value = json!({
         "country": rules.country, "rules": rules.id, "bytes": bytes, "contract": CONTRACT, "lowestHost": LOWEST_HOST,
+        "limits": bounds,
         "zones": descriptor.zones, "locales": descriptor.locales, "actions": actions,
     });
     (words, value)

@@ -30,7 +30,7 @@ pub(super) async fn compared(
     let artifact = registry.fetch(rules.country, &with).await?;
     let mut changes = Vec::new();
     if artifact.manifest.digest != rules.id.digest {
-        let before = load(&artifact.component)
+        let before = load(&artifact.component, &artifact.manifest.limits)
             .map_err(|cause| format!("{} {with} in the registry cannot be loaded any more: {cause}", rules.country))?;
         changes = compare::changes(&before, rules);
         let (old, new) = (cases::read(&artifact.cases)?, cases::read(cases)?);

@@ -28,6 +28,9 @@ pub struct Options {
     /// The country's folder, or the component, that is not in force yet
     #[arg(value_name = "FOLDER|WASM")]
     rules: PathBuf,
+    /// The rules.toml with the limits of a component alone
+    #[arg(long, value_name = "FILE")]
+    limits: Option<PathBuf>,
     /// The data folder of the host, which may be running
     #[arg(long, env = "CITAS_DATA", default_value = "data", value_name = "DIR")]
     data: PathBuf,
@@ -50,7 +53,8 @@ struct Impact {
 }
 
 pub(super) async fn impact(options: &Options) -> Outcome {
-    let rules = load(&Source { path: options.rules.clone(), cases: None }.component()?)?;
+    let source = Source { path: options.rules.clone(), cases: None, limits: options.limits.clone() };
+    let rules = load(&source.component()?, &source.limits()?)?;
     let ledger = options.tables.or_in(&options.data, rules.country).await?;
     let found = walk(&rules, &ledger).await?;
     let Impact { judged, refused, differing, .. } = found;

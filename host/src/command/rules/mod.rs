@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use citas_core::appointment::CountryCode;
+use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use citas_core::registry::Registry;
 use clap::{Args, Subcommand};
@@ -45,8 +46,7 @@ use self::test::test;
 use self::trial::{CanaryOptions, try_out, withdraw};
 use super::{Answer, Misuse, Outcome, chain, say};
 use crate::config::{Folders, RegistryPlace};
-use crate::rules::limits::FUEL;
-use crate::rules::{CountryFolder, Meter, WasmEngine, cases_in};
+use crate::rules::{CountryFolder, Language, Meter, WasmEngine, cases_in, limits_in};
 use crate::wiring;
 
 #[derive(Subcommand)]
@@ -204,12 +204,6 @@ pub enum Verb {
     },
 }
 
-/// The languages that a country can begin in.
-#[derive(Clone, Copy, clap::ValueEnum)]
-pub enum Language {
-    Rust,
-}
-
 #[derive(Args)]
 pub struct Source {
     /// A country's folder, or a component
@@ -218,6 +212,9 @@ pub struct Source {
     /// Golden cases kept elsewhere [default: the folder's cases/; a component alone has none]
     #[arg(long, value_name = "DIR")]
     cases: Option<PathBuf>,
+    /// The rules.toml with the limits of a component alone [default: the folder's own; a component alone has the standard]
+    #[arg(long, value_name = "FILE")]
+    limits: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -297,8 +294,8 @@ impl InRegistry {
 #[tokio::main(flavor = "current_thread")]
 pub async fn run(verb: Verb) -> Outcome {
     match verb {
-        Verb::New { country, lang: Language::Rust, zone, countries, report } => {
-            report.explained(new(country, &zone, &countries, &report))
+        Verb::New { country, lang, zone, countries, report } => {
+            report.explained(new(country, lang, &zone, &countries, &report))
         }
         Verb::Build { folder, output, report } => report.explained(build(&folder, output, &report)),
         Verb::Check { source, registry } => registry.report.explained(check(&source, &registry).await),
@@ -352,6 +349,15 @@ impl Source {
         }
         if self.path.is_dir() { Ok(CountryFolder::open(&self.path)?.cases()?) } else { Ok("[]".into()) }
     }
+
+    /// The limits that it declares.
+    fn limits(&self) -> Result<Limits, Box<dyn Error>> {
+        if let Some(file) = &self.limits {
+            present(file)?;
+            return Ok(limits_in(file)?);
+        }
+        if self.path.is_dir() { Ok(CountryFolder::open(&self.path)?.limits()) } else { Ok(Limits::default()) }
+    }
 }
 
 /// What the command line names is there.
@@ -364,17 +370,17 @@ fn present(path: &Path) -> Result<(), Misuse> {
 }
 
 /// Loads rules as a host would.
-fn load(component: &[u8]) -> Result<LoadedRules, Box<dyn Error>> {
-    Ok(LoadedRules::load(&WasmEngine::new()?, component, 1)?)
+fn load(component: &[u8], limits: &Limits) -> Result<LoadedRules, Box<dyn Error>> {
+    Ok(LoadedRules::load(&WasmEngine::new()?, component, limits, 1)?)
 }
 
 /// The same, with a note of what each call takes.
-fn metered(component: &[u8], meter: &Arc<Meter>) -> Result<LoadedRules, Box<dyn Error>> {
-    Ok(LoadedRules::load(&WasmEngine::metered(meter.clone())?, component, 1)?)
+fn metered(component: &[u8], limits: &Limits, meter: &Arc<Meter>) -> Result<LoadedRules, Box<dyn Error>> {
+    Ok(LoadedRules::load(&WasmEngine::metered(meter.clone())?, component, limits, 1)?)
 }
 
 /// How much of the fuel of a call was left.
-fn headroom(used: u64) -> String {
-    let tenths = FUEL.saturating_sub(used) * 1000 / FUEL;
+fn headroom(used: u64, limit: u64) -> String {
+    let tenths = limit.saturating_sub(used) * 1000 / limit.max(1);
     format!("{}.{} %", tenths / 10, tenths % 10)
 }

@@ -6,13 +6,14 @@ use citas_core::appointment::CountryCode;
 use serde_json::json;
 
 use super::{Answer, Outcome, Report};
-use crate::rules::begin;
+use crate::rules::{Language, begin};
 
-pub(super) fn new(country: CountryCode, zone: &str, countries: &Path, report: &Report) -> Outcome {
-    let folder = begin(countries, country, zone)?;
+pub(super) fn new(country: CountryCode, lang: Language, zone: &str, countries: &Path, report: &Report) -> Outcome {
+    let folder = begin(countries, country, lang, zone)?;
     let there = folder.display();
     let words = format!(
-        "{there} builds, passes its cases and books: `citas rules test {there}`, `citas dev`. What is yours to change begins in {there}/src/lib.rs"
+        "{there} builds, passes its cases and books: `citas rules test {there}`, `citas dev`. What is yours to change begins in {there}/{}",
+        lang.first_page()
     );
     report.say(&words, &json!({ "folder": folder }));
     Ok(Answer::Done)

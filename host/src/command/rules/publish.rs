@@ -23,8 +23,8 @@ pub(super) async fn publish(source: &Source, options: PublishOptions, registry: 
     if cases::read(&cases)?.is_empty() {
         return Err(NO_CASES.into());
     }
-    let component = source.component()?;
-    let rules = citas_core::swap::admit(&WasmEngine::new()?, &component, &cases, 1, SystemClock.now())?;
+    let (component, limits) = (source.component()?, source.limits()?);
+    let rules = citas_core::swap::admit(&WasmEngine::new()?, &component, &limits, &cases, 1, SystemClock.now())?;
     let manifest = Manifest {
         country: rules.country,
         version: rules.id.version.parse()?,
@@ -33,6 +33,7 @@ pub(super) async fn publish(source: &Source, options: PublishOptions, registry: 
         contract: CONTRACT.into(),
         source: options.revision,
         published_at: SystemClock.now(),
+        limits,
     };
     let (country, version) = (manifest.country, manifest.version.clone());
     let published = registry.open().await;

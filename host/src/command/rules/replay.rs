@@ -4,9 +4,10 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use citas_core::appointment::{CountryCode, Revision};
+use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use citas_core::personal::{Shown, planned};
-use citas_core::registry::{Registry, digest};
+use citas_core::registry::{Artifact, Registry, digest};
 use citas_core::replay::{Difference, Replayed, replay as judge_again};
 use citas_core::rules::Violation;
 use clap::Args;
@@ -29,6 +30,9 @@ pub struct Options {
     /// The rules that decided, where they were never published: a country's folder, or a component
     #[arg(long, value_name = "FOLDER|WASM")]
     rules: Option<PathBuf>,
+    /// The rules.toml with the limits of a component alone
+    #[arg(long, requires = "rules", value_name = "FILE")]
+    limits: Option<PathBuf>,
     #[command(flatten)]
     tables: Tables,
     #[command(flatten)]
@@ -46,7 +50,8 @@ pub(super) async fn replay(options: &Options) -> Outcome {
         let what = number.map_or_else(String::new, |number| format!("revision {number} of an "));
         Misuse(format!("{country} has no {what}appointment {id}; the API gives an appointment's `id` and `revision`"))
     })?;
-    let rules = load(&component(options, &revision).await?)?;
+    let (component, limits) = component(options, &revision).await?;
+    let rules = load(&component, &limits)?;
     let replayed = judge_again(&rules, ledger.before(&revision).await?.as_deref(), &revision, None);
     let same = replayed == Replayed::Same;
     let (words, value) = (told(&rules, &revision, &replayed), report(&rules, &revision, &replayed));
@@ -54,16 +59,17 @@ pub(super) async fn replay(options: &Options) -> Outcome {
     Ok(if same { Answer::Done } else { Answer::No })
 }
 
-/// The very bytes that decided.
-async fn component(options: &Options, revision: &Revision) -> Result<Vec<u8>, Box<dyn Error>> {
+/// The very bytes that decided, with their limits.
+async fn component(options: &Options, revision: &Revision) -> Result<(Vec<u8>, Limits), Box<dyn Error>> {
     let decided = &revision.provenance.rules;
     let Some(path) = &options.rules else {
         return published(&*options.registry.open().await, revision).await;
     };
-    let component = Source { path: path.clone(), cases: None }.component()?;
+    let source = Source { path: path.clone(), cases: None, limits: options.limits.clone() };
+    let component = source.component()?;
     let found = digest(&component);
     if found == decided.digest {
-        return Ok(component);
+        return Ok((component, source.limits()?));
     }
     Err(format!(
         "{} is {found}, and what decided is version {} with the digest {}; build the sources as they were then",
@@ -75,7 +81,7 @@ async fn component(options: &Options, revision: &Revision) -> Result<Vec<u8>, Bo
 }
 
 /// The version of that name comes first: whoever published the same bytes again did so later.
-async fn published(registry: &dyn Registry, revision: &Revision) -> Result<Vec<u8>, Box<dyn Error>> {
+async fn published(registry: &dyn Registry, revision: &Revision) -> Result<(Vec<u8>, Limits), Box<dyn Error>> {
     let (country, decided) = (revision.country, &revision.provenance.rules);
     let mut versions = registry.versions(country).await?;
     versions.sort_by_key(|version| version.to_string() != decided.version);
@@ -83,10 +89,10 @@ async fn published(registry: &dyn Registry, revision: &Revision) -> Result<Vec<u
         if registry.manifest(country, &version).await?.digest != decided.digest {
             continue;
         }
-        let component = registry.fetch(country, &version).await?.component;
+        let Artifact { component, manifest, .. } = registry.fetch(country, &version).await?;
         let found = digest(&component);
         if found == decided.digest {
-            return Ok(component);
+            return Ok((component, manifest.limits));
         }
         return Err(format!(
             "version {version} of {country} in the registry is {found}, and its manifest says {}: somebody altered the \

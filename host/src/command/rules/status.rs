@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use citas_core::appointment::CountryCode;
+use citas_core::limits::Limits;
 use citas_core::registry::{Canary, Candidate, Channel};
 use semver::Version;
 use serde_json::json;
 
 use super::{Answer, InRegistry, Outcome};
+use crate::rules::limits::Bounds;
 use crate::status::{self, CountryStatus};
 use crate::system::SystemClock;
 
@@ -26,8 +28,21 @@ pub(super) async fn status(country: Option<CountryCode>, registry: &InRegistry) 
         let (channel, versions) = (published.channel(country).await?, published.versions(country).await?);
         let here = host.as_ref().and_then(|host| host.get(&country));
         lines.push(line(country, channel.as_ref(), &versions));
+        let mut limits = Limits::default();
+        if let Some(channel) = &channel {
+            // Where it cannot be read, the host says so.
+            limits = published.manifest(country, &channel.current).await.map_or(limits, |manifest| manifest.limits);
+        }
+        if !limits.are_standard() {
+            lines.push(format!(
+                "    its limits: {}",
+                Bounds::of(&limits).map_or_else(|no| no.to_string(), |it| it.to_string())
+            ));
+        }
         lines.extend(here.map(said_by_host));
-        values.push(json!({ "country": country, "channel": channel, "versions": versions, "host": here }));
+        values.push(
+            json!({ "country": country, "channel": channel, "versions": versions, "limits": limits, "host": here }),
+        );
     }
     if lines.is_empty() {
         lines.push("nothing is published".into());

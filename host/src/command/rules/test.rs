@@ -9,44 +9,47 @@ use similar::TextDiff;
 
 use super::{Answer, Outcome, Report, Source, headroom, metered};
 use crate::rules::Meter;
-use crate::rules::limits::FUEL;
+use crate::rules::limits::Bounds;
 
 /// How a case went, and the fuel of its dearest call, for the limit is one of a call.
 struct Ran {
     outcome: CaseOutcome,
     fuel: u64,
+    limit: u64,
 }
 
 pub(super) fn test(source: &Source, report: &Report) -> Outcome {
     let cases = cases::read(&source.cases()?)?;
     let meter = Arc::new(Meter::default());
-    let rules = metered(&source.component()?, &meter)?;
-    let ran: Vec<Ran> = cases.iter().map(|case| run(&rules, case, &meter)).collect();
+    let limits = source.limits()?;
+    let limit = Bounds::of(&limits)?.fuel;
+    let rules = metered(&source.component()?, &limits, &meter)?;
+    let ran: Vec<Ran> = cases.iter().map(|case| run(&rules, case, &meter, limit)).collect();
     let failed = ran.iter().filter(|ran| ran.outcome.failure.is_some()).count();
     let (passed, most) = (ran.len() - failed, ran.iter().map(|ran| ran.fuel).max().unwrap_or_default());
     let sum = format!(
-        "{} {}: {passed} cases passed, {failed} failed; most fuel of a call {most} of {FUEL}, headroom {}",
+        "{} {}: {passed} cases passed, {failed} failed; most fuel of a call {most} of {limit}, headroom {}",
         rules.country,
         rules.id.version,
-        headroom(most)
+        headroom(most, limit)
     );
     let words = ran.iter().map(line).chain([sum]).collect::<Vec<_>>().join("\n");
     let value = json!({
         "rules": rules.id, "passed": passed, "failed": ran.iter().filter_map(failed_json).collect::<Vec<_>>(),
-        "fuelLimit": FUEL, "fuel": ran.iter().map(fuel_json).collect::<Vec<_>>(),
+        "fuelLimit": limit, "fuel": ran.iter().map(fuel_json).collect::<Vec<_>>(),
     });
     report.say(&words, &value);
     Ok(if failed == 0 { Answer::Done } else { Answer::No })
 }
 
-fn run(rules: &LoadedRules, case: &Case, meter: &Meter) -> Ran {
+fn run(rules: &LoadedRules, case: &Case, meter: &Meter, limit: u64) -> Ran {
     drop(meter.take());
     let outcome = case.run(rules);
-    Ran { outcome, fuel: meter.take().iter().map(|call| call.fuel).max().unwrap_or_default() }
+    Ran { outcome, fuel: meter.take().iter().map(|call| call.fuel).max().unwrap_or_default(), limit }
 }
 
-fn line(Ran { outcome: CaseOutcome { name, failure }, fuel }: &Ran) -> String {
-    let used = format!("(fuel {fuel}, headroom {})", headroom(*fuel));
+fn line(Ran { outcome: CaseOutcome { name, failure }, fuel, limit }: &Ran) -> String {
+    let used = format!("(fuel {fuel}, headroom {})", headroom(*fuel, *limit));
     match failure {
         None => format!("ok      {name} {used}"),
         Some(failure) => format!("FAILED  {name} {used}\n        {failure}{}", difference(failure)),
@@ -72,6 +75,6 @@ fn failed_json(Ran { outcome: CaseOutcome { name, failure }, .. }: &Ran) -> Opti
     Some(value)
 }
 
-fn fuel_json(Ran { outcome, fuel }: &Ran) -> Value {
+fn fuel_json(Ran { outcome, fuel, .. }: &Ran) -> Value {
     json!({ "name": outcome.name, "used": fuel })
 }
