@@ -409,7 +409,8 @@ mod refresh {
             let name = unique("rules");
             let client = aws_sdk_s3::Client::new(&aws().load().await);
             client.create_bucket().bucket(&name).send().await.unwrap();
-            let (bucket, peru) = (Self(name), with_cases(artifact(pe(), "1.0.0", component("pe")), "[]"));
+            let (bucket, mut peru) = (Self(name), with_cases(artifact(pe(), "1.0.0", component("pe")), "[]"));
+            peru.manifest.limits = Limits::default();
             let registry = bucket.registry(&Faults::none()).await;
             registry.publish(&peru).await.unwrap();
             registry.set_channel(pe(), None, &channel("1.0.0", None, 1)).await.unwrap();

@@ -120,36 +120,35 @@ async fn an_unchanged_channel_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn the_digest_of_the_component_in_use_needs_no_manifest() {
-    let bucket = peru().await;
-    let digest = first().manifest.digest;
+async fn the_component_in_use_needs_no_manifest_unless_it_has_limits_of_its_own() {
+    let bucket = Bucket::new().await;
     let listening = Faults::none();
     let registry = bucket.through(&listening);
-    registry.channel(pe()).await.unwrap();
-    let known = (digest, Limits::default());
-    assert_eq!(registry.component(pe(), &version("1.0.0")).await.unwrap(), known);
-    assert_eq!(listening.heard(), [format!("GET /{}/pe/channel.json 200", bucket.name)]);
+    let roomy = artifact(pe(), "1.0.0", b"roomy").manifest;
+    let mut standard = artifact(pe(), "1.1.0", b"standard");
+    standard.manifest.limits = Limits::default();
+    registry.publish(&artifact(pe(), "1.0.0", b"roomy")).await.unwrap();
+    registry.publish(&standard).await.unwrap();
+    let told = async || {
+        let now = registry.channel(pe()).await.unwrap().unwrap();
+        let heard = listening.heard().len();
+        let component = registry.component(pe(), &now.current).await.unwrap();
+        (component, listening.heard().len() - heard)
+    };
+
+    let first = channel("1.0.0", None, 1);
+    registry.set_channel(pe(), None, &first).await.unwrap();
+    assert_eq!(told().await, ((roomy.digest, roomy.limits), 1));
+    let second = channel("1.1.0", Some("1.0.0"), 2);
+    registry.set_channel(pe(), Some(&first), &second).await.unwrap();
+    let known = (standard.manifest.digest, Limits::default());
+    assert_eq!(told().await, (known.clone(), 0));
 
     // As it was written before channels said it, or by hand.
-    let channel = citas_core::registry::written(&channel("1.0.0", None, 2));
-    let put = bucket.client.put_object().bucket(&bucket.name).key("pe/channel.json").body(channel.into());
+    let by_hand = citas_core::registry::written(&channel("1.1.0", None, 3));
+    let put = bucket.client.put_object().bucket(&bucket.name).key("pe/channel.json").body(by_hand.into());
     put.send().await.unwrap();
-    registry.channel(pe()).await.unwrap();
-    assert_eq!(registry.component(pe(), &version("1.0.0")).await.unwrap(), known);
-    assert!(listening.heard().last().unwrap().ends_with("/pe/versions/1.0.0/manifest.json 200"));
-}
-
-#[tokio::test]
-async fn limits_of_its_own_are_read_with_the_component_in_use() {
-    let bucket = Bucket::new().await;
-    let registry = bucket.through(&Faults::none());
-    let mut roomy = artifact(pe(), "1.0.0", b"component");
-    roomy.manifest.limits.memory = Some(32 << 20);
-    registry.publish(&roomy).await.unwrap();
-    registry.set_channel(pe(), None, &channel("1.0.0", None, 1)).await.unwrap();
-    registry.channel(pe()).await.unwrap();
-    let known = (roomy.manifest.digest, roomy.manifest.limits);
-    assert_eq!(registry.component(pe(), &version("1.0.0")).await.unwrap(), known);
+    assert_eq!(told().await, (known, 1));
 }
 
 #[tokio::test]
