@@ -183,7 +183,7 @@ fn check(rules: &LoadedRules, case: &Case) -> Result<(), Failure> {
 }
 
 fn book(rules: &LoadedRules, request: &Json, now: Timestamp, role: Role) -> Result<Verdict, String> {
-    let violations = rules.check_request(request);
+    let violations = rules.check_request(request).map_err(said)?;
     if !violations.is_empty() {
         return Ok(Err(violations));
     }
@@ -195,7 +195,7 @@ fn act(rules: &LoadedRules, asked: &Act, now: Timestamp, role: Role) -> Result<V
     let Some(action) = rules.actions.get(&asked.action) else {
         return Err(format!("there is no action `{}`", asked.action));
     };
-    let violations = action.check(&asked.input);
+    let violations = action.check(&asked.input).map_err(said)?;
     if !violations.is_empty() {
         return Ok(Err(violations));
     }

@@ -25,9 +25,6 @@ use crate::{json, schema};
 pub const HOST_MEMBERS: [&str; 9] =
     ["id", "country", "phase", "revision", "startsAt", "minutes", "rules", "createdAt", "updatedAt"];
 
-/// Why a schema is known to be valid.
-const JUDGED: &str = "a schema that `LoadedRules::of` found valid, here or before the component was compiled";
-
 /// How many versions this process has loaded.
 static LOADED: AtomicU64 = AtomicU64::new(0);
 
@@ -162,10 +159,11 @@ impl LoadedRules {
     }
 
     /// What the schema says against a booking request.
-    #[must_use]
-    pub fn check_request(&self, request: &Json) -> Vec<Violation> {
-        let validator = || schema::validator("request-schema", &self.request_schema).expect(JUDGED);
-        schema::violations(self.request.get_or_init(validator), request)
+    ///
+    /// # Errors
+    /// When the schema is none, which another version of this host may have found otherwise before it compiled them.
+    pub fn check_request(&self, request: &Json) -> Result<Vec<Violation>, Fault> {
+        check(&self.request, "request-schema", &self.request_schema, request)
     }
 
     /// `book`, outside anybody's turn: for checks and golden cases.
@@ -333,11 +331,22 @@ fn input_schema(action: &str) -> String {
 
 impl Action {
     /// What the schema says against the action's input.
-    #[must_use]
-    pub fn check(&self, input: &Json) -> Vec<Violation> {
-        let validator = || schema::validator("input-schema", &self.schema).expect(JUDGED);
-        schema::violations(self.validator.get_or_init(validator), input)
+    ///
+    /// # Errors
+    /// As of a booking request.
+    pub fn check(&self, input: &Json) -> Result<Vec<Violation>, Fault> {
+        check(&self.validator, "input-schema", &self.schema, input)
     }
+}
+
+/// What a schema says against a document; it is made ready where it is not yet.
+fn check(ready: &OnceLock<Validator>, what: &str, schema: &Json, document: &Json) -> Result<Vec<Violation>, Fault> {
+    if ready.get().is_none() {
+        let validator = schema::validator(what, schema).map_err(|refusal| Fault::BadAnswer(refusal.to_string()))?;
+        // Who was faster made the same.
+        let _ = ready.set(validator);
+    }
+    Ok(schema::violations(ready.get().expect("it was just set"), document))
 }
 
 fn refuse_host_members(schema: &Json) -> Result<(), Refusal> {

@@ -76,7 +76,7 @@ pub fn replay(
 pub(crate) fn judge(rules: &LoadedRules, asked: &Asked<'_>) -> Result<Verdict, Fault> {
     let Asked { action: name, request, input, context, before } = *asked;
     let Some(before) = before else {
-        let violations = rules.check_request(request);
+        let violations = rules.check_request(request)?;
         if !violations.is_empty() {
             return Ok(Err(violations));
         }
@@ -91,7 +91,7 @@ pub(crate) fn judge(rules: &LoadedRules, asked: &Asked<'_>) -> Result<Verdict, F
     if !action.roles.contains(context.role.as_str()) {
         return not_for("action.role");
     }
-    let violations = action.check(request);
+    let violations = action.check(request)?;
     if !violations.is_empty() {
         return Ok(Err(violations));
     }

@@ -64,7 +64,7 @@ fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
     let context = rules.context(now, Role::Patient);
     for example in rules.request_schema["examples"].as_array().into_iter().flatten() {
         let failed = |cause: &dyn Display| Refusal::Example { example: example.to_string(), cause: cause.to_string() };
-        if let Some(said) = rules.check_request(example).first() {
+        if let Some(said) = rules.check_request(example).map_err(|fault| failed(&fault))?.first() {
             return Err(failed(&format!("its own schema says {} at `{}`", said.code, said.path)));
         }
         let leaves = flatten(example).map_err(|error| failed(&error))?;

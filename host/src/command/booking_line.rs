@@ -19,7 +19,8 @@ pub fn example(rules: &LoadedRules, clock: &dyn Clock) -> Option<Value> {
     let mut requests = days.map(|day| on(example, day));
     requests.find(|request| {
         let leaves = citas_core::json::flatten(request).unwrap_or_default();
-        rules.check_request(request).is_empty() && matches!(rules.judge_booking(&context, &leaves), Ok(Ok(_)))
+        rules.check_request(request).is_ok_and(|violations| violations.is_empty())
+            && matches!(rules.judge_booking(&context, &leaves), Ok(Ok(_)))
     })
 }
 

@@ -157,14 +157,14 @@ async fn plan(
 ) -> Result<(Vec<Field>, Context, Plan), BookingError> {
     let context = rules.context(asked.now, asked.role);
     let Some(before) = before else {
-        refuse(rules, rules.check_request(&asked.request))?;
+        refuse(rules, rules.check_request(&asked.request)?)?;
         let input = leaves(&asked.request)?;
         let plan = rules.book(&context, &input).await?;
         let plan = plan.map_err(|violations| refusal(rules, violations))?;
         return Ok((input, context, plan));
     };
     let action = rules.allow(asked.action, asked.role)?;
-    refuse(rules, action.check(&asked.request))?;
+    refuse(rules, action.check(&asked.request)?)?;
     let input = leaves(&asked.request)?;
     let at = before.appointment.revision;
     if asked.if_match.as_ref().is_some_and(|seen| !seen.contains(&at)) {
