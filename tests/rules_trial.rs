@@ -95,6 +95,10 @@ fn rules_in(data: &TempDir, arguments: &[&str]) -> Told {
     run(&[&["rules"], arguments, &["--data", data.path().to_str().unwrap()]].concat())
 }
 
+fn text<'a>(value: &'a Value, member: &str) -> &'a str {
+    value[member].as_str().unwrap()
+}
+
 fn places(found: &Value) -> Vec<(&str, u64)> {
     let places = found["places"].as_object().unwrap().iter();
     places.map(|(name, place)| (name.as_str(), place["count"].as_u64().unwrap())).collect()
@@ -181,7 +185,11 @@ fn a_patient_always_meets_the_same_version_and_half_of_them_the_canary() {
     }
     let canaries = met.iter().filter(|version| *version == "1.1.0").count();
     assert!((8..=32).contains(&canaries), "{canaries} of 40");
-    assert_eq!(staff.get("/v1/xx/appointments?limit=100").expect(200).json()["items"].as_array().unwrap().len(), 80);
+    let listed = staff.get("/v1/xx/appointments?limit=100").expect(200).json();
+    let places: Vec<_> =
+        listed["items"].as_array().unwrap().iter().map(|item| (text(item, "startsAt"), text(item, "id"))).collect();
+    assert_eq!(places.len(), 80);
+    assert!(places.is_sorted(), "{places:?}");
 
     assert_eq!(trial.decided(canaries * 3), json!({ "decided": canaries * 3, "refused": 0, "unanswered": 0 }));
     let words = trial.rules(&["status", "xx"]).expect(0).out;
@@ -213,6 +221,55 @@ fn a_canary_that_gives_no_answer_costs_nobody_anything_and_is_taken_back_by_itse
     assert_eq!((&last["verb"], &last["version"], &last["by"]), (&json!("withdraw"), &json!("1.1.0"), &json!("citas")));
     assert!(last["why"].as_str().unwrap().starts_with("1 of its 1 decisions got no answer"), "{last}");
     assert_eq!(trial.decided(1), json!({ "decided": 1, "refused": 0, "unanswered": 1 }));
+    let status = trial.rules(&["status", "xx"]).expect(0).out;
+    assert!(status.contains(": a test") && !status.contains("by citas"), "who put 1.0.0 into use: {status}");
+}
+
+#[test]
+fn a_canary_that_cannot_show_an_appointment_is_counted_and_it_is_shown_all_the_same() {
+    let trial = Trial::of(&["blind"]);
+    let ana = trial.client(&[]);
+    let booked = ana.booked("xx", &xx(1));
+    trial.begin(&["canary", "xx", "1.1.0", "--share", "100", "--margin", "50"]);
+    let path = format!("/v1/xx/appointments/{}", text(&booked, "id"));
+    assert_eq!(ana.get(&path).expect(200).json()["doctor"], booked["doctor"]);
+    assert_eq!(ana.get("/v1/xx/appointments").expect(200).json()["items"][0]["id"], booked["id"]);
+    assert_eq!(trial.decided(2), json!({ "decided": 2, "refused": 0, "unanswered": 2 }));
+}
+
+#[test]
+fn what_is_no_longer_on_trial_decides_no_more_whatever_cannot_be_had() {
+    let trial = Trial::of(&[]);
+    let registry = FolderRegistry::new(&trial.data.path().join("registry"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for (version, component) in [("1.2.0", &b"no component"[..]), ("1.3.0", chaos())] {
+        let artifact = with_cases(artifact("xx".parse().unwrap(), version, component), "[]");
+        runtime.block_on(registry.publish(&artifact)).unwrap();
+    }
+    let ana = trial.client(&["--group", "platform"]);
+    let version_of = |number| ana.booked("xx", &xx(number))["rules"]["version"].as_str().unwrap().to_owned();
+    trial.begin(&["canary", "xx", "1.1.0", "--share", "100"]);
+    assert_eq!(version_of(0), "1.1.0");
+    let refused = |what: &str| {
+        eventually("it is refused", WITHIN, || {
+            let told = ana.get("/v1/xx/rules").expect(200).json();
+            told["refused"]["what"].as_str().is_some_and(|said| said == what).then_some(told)
+        })
+    };
+
+    // In the place of a canary comes one that will not do, under its own terms or others.
+    for share in ["100", "50"] {
+        trial.rules(&["canary", "xx", "1.2.0", "--share", share, "--why", "a test"]).expect(0);
+        assert_eq!(refused("the candidate 1.2.0")["candidate"], Value::Null);
+        assert_eq!(version_of(share.len()), "1.0.0");
+    }
+    // A canary's trial ends with a promotion, though that comes to nothing.
+    trial.begin(&["canary", "xx", "1.1.0", "--share", "100"]);
+    assert_eq!(ana.get("/v1/xx/rules").json()["refused"], Value::Null, "what was refused is tried no more");
+    std::fs::write(trial.data.path().join("registry/xx/versions/1.3.0/rules.wasm"), "damaged").unwrap();
+    trial.rules(&["promote", "xx", "1.3.0", "--why", "a test"]).expect(0);
+    assert_eq!(refused("the registry's version")["candidate"], Value::Null);
+    assert_eq!(version_of(4), "1.0.0");
 }
 
 #[test]

@@ -112,7 +112,9 @@ impl Platform {
             trusted(file).map_err(StartError::Trust)?;
         }
         let (mailer, mail) = mailer(options)?;
-        let notifier = Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone());
+        let trials = Arc::new(FileTrials::new(&data));
+        let notifier = Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone())
+            .trying(Trying::new(trials.clone(), catalogue.clone()));
         let engine = engine(&data)?;
         let place = options.folders.registry();
         Ok(Self {
@@ -121,7 +123,7 @@ impl Platform {
             registry: registry(place).await,
             trust: options.trust.clone(),
             notifier: Arc::new(notifier),
-            trials: Arc::new(FileTrials::new(&data)),
+            trials,
             catalogue,
             ledger,
             mail,
@@ -276,14 +278,18 @@ async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc
             tracing::warn!(%error, "`citas rules diff` cannot show what trials find: their files are not written");
             tokio::time::sleep(RETRY).await;
         }
+        let mut all_done = true;
         for (country, entry) in catalogue.all().iter() {
             if entry.candidate.as_ref().is_none_or(|candidate| candidate.terms.canary.is_none()) {
                 continue;
             }
             if let Err(error) = take_back(&*registry, &*trials, &SystemClock, *country).await {
                 tracing::error!(%country, %error, "a canary that exceeds its margin is not taken back yet");
-                tokio::time::sleep(RETRY).await;
+                all_done = false;
             }
+        }
+        if !all_done {
+            tokio::time::sleep(RETRY).await;
         }
     }
 }

@@ -275,7 +275,7 @@ MAY = {
         "{Notices.Arn}": {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes"},
         ARN.format("ses", "identity/*"): {"SendEmail", "SendRawEmail"},
         ARN.format("ses", "configuration-set/{Mail}"): {"SendEmail", "SendRawEmail"},
-        TABLES: {"GetItem", "PutItem"},
+        TABLES: {"GetItem", "PutItem", "UpdateItem"},
         "registry/*/channel.json": {"GetObject"},
         "registry/*/versions/*": {"GetObject"},
         "registry/native/*": {"GetObject"},
@@ -347,6 +347,7 @@ def test_the_notifier_sends_in_our_name_alone_and_writes_only_what_it_has_sent()
     assert conditions == {
         "Send": {"StringEquals": {"ses:FromAddress": "citas@example.com"}},
         "RememberWhatWasSent": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["N#*"]}},
+        "CountWhereACanaryGivesNoAnswer": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["T#*"]}},
     }
 
 

@@ -2,6 +2,7 @@
 
 mod decide;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use crate::loaded::LoadedRules;
 use crate::rules::{Fault, Role, Violation};
 use crate::shadow::Trying;
 use crate::time::{Clock, Ids};
+use crate::trial::OnTrial;
 use crate::views::{View, Views, shown};
 
 /// How often an action without `If-Match` is judged anew because somebody else was faster.
@@ -258,25 +260,40 @@ impl Booking {
     /// A stored appointment as its patient's version shows it; where that is on trial and gives no answer, as the one in
     /// use does.
     async fn view(&self, rules: &InForce, revision: Arc<Revision>) -> Result<View, Fault> {
-        if let Some(canary) = rules.canary_of(&revision.patient)
-            && let Ok(view) = self.views.stored(canary, revision.clone()).await
-        {
-            return Ok(view);
+        if let Some(canary) = rules.canary_of(&revision.patient) {
+            match self.views.stored(&canary.rules, revision.clone()).await {
+                Ok(view) => return Ok(view),
+                Err(fault) => self.count_fault(rules, canary, &fault).await,
+            }
         }
         self.views.stored(&rules.used, revision).await
     }
 
-    /// The same for many, with one call, unless some have another version than others.
+    /// The same for many, with one call of each version.
     async fn listed(&self, rules: &InForce, revisions: Vec<Revision>) -> Result<Vec<View>, Fault> {
         let revisions: Vec<Arc<Revision>> = revisions.into_iter().map(Arc::new).collect();
-        if revisions.iter().all(|revision| rules.canary_of(&revision.patient).is_none()) {
-            return shown(&rules.used, revisions).await;
-        }
-        let mut views = Vec::new();
-        for revision in revisions {
-            views.push(self.view(rules, revision).await?);
+        let place = |revision: &Revision| (revision.appointment.id, revision.appointment.revision);
+        let order: HashMap<_, _> = revisions.iter().enumerate().map(|(at, revision)| (place(revision), at)).collect();
+        let (of_canary, others): (Vec<_>, Vec<_>) =
+            revisions.into_iter().partition(|revision| rules.canary_of(&revision.patient).is_some());
+        let mut views = if others.is_empty() { Vec::new() } else { shown(&rules.used, others).await? };
+        if let Some(canary) = of_canary.first().and_then(|revision| rules.canary_of(&revision.patient)) {
+            views.extend(match shown(&canary.rules, of_canary.clone()).await {
+                Ok(views) => views,
+                Err(fault) => {
+                    self.count_fault(rules, canary, &fault).await;
+                    shown(&rules.used, of_canary).await?
+                }
+            });
+            views.sort_by_key(|view| order[&place(&view.revision)]);
         }
         Ok(views)
+    }
+
+    async fn count_fault(&self, rules: &InForce, canary: &OnTrial, fault: &Fault) {
+        if let Some(trying) = &self.trying {
+            trying.count_fault(rules.used.country, canary, fault).await;
+        }
     }
 
     /// The rules of the country, and the caller's part in it.

@@ -10,6 +10,9 @@ use crate::appointment::CountryCode;
 use crate::loaded::LoadedRules;
 use crate::trial::OnTrial;
 
+/// How the name of what was tried begins, where it was to be on trial.
+pub(crate) const CANDIDATE: &str = "the candidate";
+
 /// Why the last version that was to come into force did not.
 #[derive(Clone, Debug)]
 pub struct Refused {
@@ -48,14 +51,14 @@ pub struct InForce {
 impl InForce {
     /// The version on trial, where it decides for this patient.
     #[must_use]
-    pub fn canary_of(&self, patient: &str) -> Option<&Arc<LoadedRules>> {
-        self.candidate.as_ref().filter(|candidate| candidate.meets(patient)).map(|candidate| &candidate.rules)
+    pub fn canary_of(&self, patient: &str) -> Option<&OnTrial> {
+        self.candidate.as_deref().filter(|candidate| candidate.meets(patient))
     }
 
     /// The version that decides for this patient.
     #[must_use]
     pub fn of(&self, patient: &str) -> &Arc<LoadedRules> {
-        self.canary_of(patient).unwrap_or(&self.used)
+        self.canary_of(patient).map_or(&self.used, |candidate| &candidate.rules)
     }
 }
 
@@ -121,7 +124,10 @@ impl Catalogue {
             tracing::info!(%country, "no rules are on trial");
         }
         let candidate = candidate.map(Arc::new);
-        self.update(country, |entry| entry.candidate.clone_from(&candidate));
+        self.update(country, |entry| {
+            entry.candidate.clone_from(&candidate);
+            entry.refused = entry.refused.take().filter(|refused| !refused.what.starts_with(CANDIDATE));
+        });
     }
 
     fn count(country: CountryCode, outcome: &'static str) {

@@ -1,13 +1,14 @@
 //! Follows a registry's channels: fetches what has changed, checks that it is what it is said to be, and gives it to be
 //! swapped. Remembers what came into force, for a start without the registry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use semver::Version;
 
 use crate::appointment::CountryCode;
+use crate::catalogue::CANDIDATE;
 use crate::last_good::LastGood;
 use crate::registry::{Artifact, Candidate, Channel, Manifest, Natives, Registry, RegistryError, digest};
 use crate::rules::Refusal;
@@ -35,6 +36,10 @@ pub struct Follower {
     seen: BTreeMap<CountryCode, Channel>,
     /// The same of versions on trial.
     tried: BTreeMap<CountryCode, Candidate>,
+    /// Why a version on trial could not be had at the last look.
+    untried: BTreeMap<CountryCode, String>,
+    /// The countries whose channel is an old copy of one that was seen before.
+    old: BTreeSet<CountryCode>,
     /// Whether versions are tried that decide for nobody.
     shadows: bool,
     /// What could not be read at the last look: said once, tried again at every look.
@@ -44,9 +49,20 @@ pub struct Follower {
 impl Follower {
     /// Follows `registry`, and takes native code where that is to be had.
     pub fn new(registry: Arc<dyn Registry>, swapper: Arc<Swapper>, natives: Option<Arc<dyn Natives>>) -> Self {
-        let (seen, tried, unread) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let (trust, last_good, patience, shadows) = (None, None, None, true);
-        Self { registry, swapper, natives, trust, last_good, patience, seen, tried, shadows, unread }
+        Self {
+            registry,
+            swapper,
+            natives,
+            trust: None,
+            last_good: None,
+            patience: None,
+            seen: BTreeMap::new(),
+            tried: BTreeMap::new(),
+            untried: BTreeMap::new(),
+            old: BTreeSet::new(),
+            shadows: true,
+            unread: BTreeMap::new(),
+        }
     }
 
     /// Tries versions only that decide for somebody: nothing is compared here.
@@ -105,6 +121,9 @@ impl Follower {
         let asked = self.registry.channel(country);
         let Some(channel) = answer(&mut self.patience, asked).await? else { return Ok(()) };
         let seen = self.seen.get(&country);
+        if seen == Some(&channel) && self.old.contains(&country) {
+            return Ok(());
+        }
         if let Some(seen) = seen.filter(|seen| seen.sequence >= channel.sequence && **seen != channel) {
             let (found, known) = (channel.sequence, seen.sequence);
             let why = format!(
@@ -112,8 +131,14 @@ impl Follower {
             );
             self.swapper.refuse(country, &format!("version {}", channel.current), &why);
             self.seen.insert(country, channel);
+            self.old.insert(country);
             return Ok(());
         }
+        self.old.remove(&country);
+        let candidate = channel.candidate.clone().filter(|candidate| self.shadows || candidate.canary.is_some());
+        // First of all: whatever cannot be had, what is no longer on trial decides no more.
+        self.end_other_trial(country, candidate.as_ref());
+        let seen = self.seen.get(&country);
         let is_news = seen.is_none_or(|seen| seen.current != channel.current)
             || seen != Some(&channel) && !self.swapper.is_in_force(country, Some(&channel.current));
         if is_news {
@@ -123,32 +148,42 @@ impl Follower {
                 None => self.take(country, &channel).await?,
             };
         }
-        let candidate = channel.candidate.clone().filter(|candidate| self.shadows || candidate.canary.is_some());
         self.seen.insert(country, channel);
-        self.follow_trial(country, candidate).await
-    }
-
-    /// A change of the version on trial, or of the terms that it is on.
-    async fn follow_trial(&mut self, country: CountryCode, candidate: Option<Candidate>) -> Result<(), RegistryError> {
-        let tried = self.tried.get(&country);
-        if tried == candidate.as_ref() {
-            return Ok(());
-        }
-        let same = tried.map(|tried| &tried.version) == candidate.as_ref().map(|candidate| &candidate.version);
-        match candidate {
-            None => {
-                self.swapper.end_trial(country);
-                self.tried.remove(&country);
-            }
-            Some(candidate) => {
-                if !(same && self.swapper.keep_trying(country, &candidate)) {
-                    // A refusal is noted where the platform team looks.
-                    let _ = self.try_out(country, &candidate).await?;
-                }
-                self.tried.insert(country, candidate);
-            }
+        if let Some(candidate) = candidate {
+            self.follow_trial(country, candidate).await;
         }
         Ok(())
+    }
+
+    /// Ends the trial of a version that is not the one to be tried.
+    fn end_other_trial(&mut self, country: CountryCode, candidate: Option<&Candidate>) {
+        let tried = self.tried.get(&country);
+        if tried.is_some_and(|tried| candidate.is_none_or(|candidate| candidate.version != tried.version)) {
+            self.swapper.end_trial(country);
+            self.tried.remove(&country);
+            self.untried.remove(&country);
+        }
+    }
+
+    /// A version that comes on trial, or other terms that it is on. One that cannot be had is said once and tried again at
+    /// every look; for the version in use it makes no difference.
+    async fn follow_trial(&mut self, country: CountryCode, candidate: Candidate) {
+        if self.tried.get(&country) == Some(&candidate) {
+            return;
+        }
+        if !self.swapper.keep_trying(country, &candidate) {
+            // A refusal is noted where the platform team looks.
+            if let Err(error) = self.try_out(country, &candidate).await {
+                let error = error.to_string();
+                if self.untried.get(&country) != Some(&error) {
+                    self.swapper.refuse(country, &format!("{CANDIDATE} {}", candidate.version), &error);
+                    self.untried.insert(country, error);
+                }
+                return;
+            }
+        }
+        self.untried.remove(&country);
+        self.tried.insert(country, candidate);
     }
 
     async fn try_out(&mut self, country: CountryCode, candidate: &Candidate) -> Result<Taken, RegistryError> {
@@ -159,7 +194,7 @@ impl Follower {
         let asked = self.registry.fetch(country, &candidate.version);
         let artifact = answer(&mut self.patience, asked).await?;
         if let Err(refusal) = self.authentic(country, &candidate.version, &artifact)? {
-            self.swapper.refuse(country, &format!("the candidate {}", candidate.version), &refusal.to_string());
+            self.swapper.refuse(country, &format!("{CANDIDATE} {}", candidate.version), &refusal.to_string());
             return Ok(Err(refusal));
         }
         let Artifact { component, manifest, cases, .. } = artifact;

@@ -12,6 +12,7 @@ use crate::ledger::{Ledger, Unavailable};
 use crate::letter;
 use crate::mailer::{MailError, Mailer};
 use crate::rules::{Fault, Notice};
+use crate::shadow::Trying;
 
 /// Why an event's notices are still to go out.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,7 @@ pub struct Notifier {
     ledger: Arc<dyn Ledger>,
     mailer: Arc<dyn Mailer>,
     from: Mailbox,
+    trying: Option<Trying>,
     /// What has gone out and is not remembered in the ledger yet: if that fails, trying again sends nothing twice.
     sent: Mutex<HashSet<(Uuid, usize)>>,
 }
@@ -43,7 +45,13 @@ pub struct Notifier {
 impl Notifier {
     /// Over these adapters, with mail from `from`.
     pub fn new(catalogue: Arc<Catalogue>, ledger: Arc<dyn Ledger>, mailer: Arc<dyn Mailer>, from: Mailbox) -> Self {
-        Self { catalogue, ledger, mailer, from, sent: Mutex::default() }
+        Self { catalogue, ledger, mailer, from, trying: None, sent: Mutex::default() }
+    }
+
+    /// Counts where a canary gives no answer.
+    #[must_use]
+    pub fn trying(self, trying: Trying) -> Self {
+        Self { trying: Some(trying), ..self }
     }
 
     /// Sends an event's notices, unless they have gone out before. A crash between sending and remembering repeats
@@ -76,10 +84,12 @@ impl Notifier {
         let rules = self.catalogue.entry(event.country).and_then(|entry| entry.in_force());
         let rules = rules.ok_or(NotifyError::NoRules)?;
         let (name, appointment) = (event.name(), &event.data.appointment);
-        if let Some(canary) = rules.canary_of(&event.data.patient)
-            && let Ok(notices) = canary.notices(name, appointment).await
-        {
-            return Ok(notices);
+        if let Some(canary) = rules.canary_of(&event.data.patient) {
+            match (canary.rules.notices(name, appointment).await, &self.trying) {
+                (Ok(notices), _) => return Ok(notices),
+                (Err(fault), Some(trying)) => trying.count_fault(event.country, canary, &fault).await,
+                (Err(_), None) => {}
+            }
         }
         Ok(rules.used.notices(name, appointment).await?)
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::appointment::{Field, Value as Leaf};
+use crate::appointment::{Field, Revision, Value as Leaf};
 use crate::json::nest;
 use crate::loaded::LoadedRules;
 use crate::rules::Violation;
@@ -13,8 +13,10 @@ const MASK: &str = "…";
 
 /// What was asked, as the schema that it was asked under allows it to be shown.
 pub struct Shown<'a> {
+    rules: &'a LoadedRules,
     schema: Option<&'a Json>,
     input: &'a [Field],
+    about: Option<&'a Revision>,
 }
 
 impl<'a> Shown<'a> {
@@ -22,7 +24,13 @@ impl<'a> Shown<'a> {
     #[must_use]
     pub fn of(rules: &'a LoadedRules, action: &str, is_first: bool, input: &'a [Field]) -> Self {
         let action = rules.actions.get(action).map(|action| &action.schema);
-        Self { schema: if is_first { Some(&rules.request_schema) } else { action }, input }
+        Self { rules, schema: if is_first { Some(&rules.request_schema) } else { action }, input, about: None }
+    }
+
+    /// The same, where reasons may also repeat what is stored of the appointment.
+    #[must_use]
+    pub fn about(self, appointment: Option<&'a Revision>) -> Self {
+        Self { about: appointment, ..self }
     }
 
     /// The input as it came, without what is personal.
@@ -36,11 +44,10 @@ impl<'a> Shown<'a> {
     }
 
     /// Violations in the first language of the rules that found them: `pointer`, `code`, `message`. A param that repeats
-    /// something personal of the input is masked.
+    /// something personal of the input or of the appointment is masked.
     #[must_use]
     pub fn reasons(&self, rules: &LoadedRules, violations: &[Violation]) -> Vec<Json> {
-        let personal = self.input.iter().filter(|leaf| self.hides(&leaf.path)).flat_map(|leaf| texts(&leaf.value));
-        let personal: Vec<&String> = personal.filter(|text| !text.is_empty()).collect();
+        let personal = self.personal();
         let shown = |value: &String| {
             let repeats = personal.iter().any(|text| value.contains(text.as_str()));
             if repeats { MASK.to_owned() } else { value.clone() }
@@ -52,6 +59,15 @@ impl<'a> Shown<'a> {
             json!({ "pointer": violation.path, "code": violation.code, "message": message })
         };
         violations.iter().map(reason).collect()
+    }
+
+    fn personal(&self) -> Vec<String> {
+        let of_input = self.input.iter().filter(|leaf| self.hides(&leaf.path));
+        let stored = self.about.into_iter().flat_map(|revision| &revision.appointment.attributes);
+        let of_stored = stored.filter(|leaf| is_personal(&self.rules.appointment_schema, &leaf.path));
+        let keys = self.about.map(|revision| revision.patient.clone());
+        let texts = of_input.chain(of_stored).flat_map(|leaf| texts(&leaf.value)).chain(keys);
+        texts.filter(|text| !text.is_empty()).collect()
     }
 
     fn hides(&self, path: &str) -> bool {
@@ -78,10 +94,12 @@ pub fn presented(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
     planned(rules, &format!("/attributes{pointer}"), value)
 }
 
-fn texts(leaf: &Leaf) -> &[String] {
+/// What a reason could repeat. A number of one digit names nobody, and would hide too much.
+fn texts(leaf: &Leaf) -> Vec<String> {
     match leaf {
-        Leaf::Text(text) | Leaf::Decimal(text) => std::slice::from_ref(text),
-        Leaf::Texts(texts) => texts,
-        Leaf::Integer(_) | Leaf::Flag(_) => &[],
+        Leaf::Text(text) | Leaf::Decimal(text) => vec![text.clone()],
+        Leaf::Texts(texts) => texts.clone(),
+        Leaf::Integer(number) if number.unsigned_abs() > 9 => vec![number.to_string()],
+        Leaf::Integer(_) | Leaf::Flag(_) => vec![],
     }
 }

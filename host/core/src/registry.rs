@@ -224,6 +224,12 @@ impl Channel {
         Some(channel)
     }
 
+    /// The last change of a kind.
+    #[must_use]
+    pub fn last(&self, of: impl Fn(ChannelVerb) -> bool) -> Option<&Change> {
+        self.history.iter().rev().find(|change| of(change.verb))
+    }
+
     /// The latest trial, whether or not it is over: its number and the version.
     #[must_use]
     pub fn latest_trial(&self) -> Option<(u64, &Version)> {

@@ -82,6 +82,7 @@ impl Call {
 }
 
 /// How a host tries candidates on what it is asked.
+#[derive(Clone)]
 pub struct Trying {
     trials: Arc<dyn Trials>,
     catalogue: Arc<Catalogue>,
@@ -109,6 +110,13 @@ impl Trying {
         if shadow.try_send(call).is_err() {
             metrics::counter!("citas_rules_shadow_total", "country" => country.to_string(), "outcome" => "missed")
                 .increment(1);
+        }
+    }
+
+    /// Counts that a canary could not show an appointment or write its mails. One that did not get its turn is no matter.
+    pub(crate) async fn count_fault(&self, country: CountryCode, candidate: &OnTrial, fault: &Fault) {
+        if !matches!(fault, Fault::Busy) {
+            self.count(country, candidate, Tally { decided: 1, refused: 0, unanswered: 1 }).await;
         }
     }
 
@@ -182,6 +190,7 @@ fn compare(used: &LoadedRules, candidate: &LoadedRules, call: &Call) -> Option<F
                 comparison.told(event, &revision.appointment);
             }
         }
+        Call::Told(event) if event.data.provenance.rules.digest == candidate.id.digest => return None,
         Call::Refused(refused) => comparison.refused(refused),
         Call::Told(event) => comparison.told(event.name(), &event.data.appointment),
     }
@@ -206,7 +215,7 @@ impl Comparison<'_> {
 
     fn decided(&mut self, before: Option<&Revision>, revision: &Revision, events: Option<&[String]>) {
         let decided = &revision.provenance;
-        let shown = Shown::of(self.used, &decided.action, before.is_none(), &decided.input);
+        let shown = Shown::of(self.used, &decided.action, before.is_none(), &decided.input).about(Some(revision));
         let about = about(&decided.action, decided.context.role, revision.updated_at, &shown);
         let action = &decided.action;
         match replay(self.candidate, before, revision, events) {
@@ -230,7 +239,7 @@ impl Comparison<'_> {
     fn refused(&mut self, refused: &Refused) {
         let Refused { before, action, request, role, at, violations, .. } = refused;
         let Ok(input) = flatten(request) else { return };
-        let shown = Shown::of(self.used, action, before.is_none(), &input);
+        let shown = Shown::of(self.used, action, before.is_none(), &input).about(before.as_deref());
         let about = about(action, *role, *at, &shown);
         let reasons = shown.reasons(self.used, violations);
         let context = &self.candidate.context(*at, *role);

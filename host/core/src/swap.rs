@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::appointment::{Appointment, CountryCode};
 use crate::cases;
-use crate::catalogue::{Catalogue, Refused};
+use crate::catalogue::{CANDIDATE, Catalogue, Refused};
 use crate::json::flatten;
 use crate::limits::Limits;
 use crate::loaded::LoadedRules;
@@ -144,7 +144,8 @@ impl Swapper {
 
     /// Has the trial go on under other terms. Whether there is one.
     pub(crate) fn keep_trying(&self, country: CountryCode, terms: &Candidate) -> bool {
-        let Some(tried) = self.catalogue.entry(country).and_then(|entry| entry.candidate) else { return false };
+        let tried = self.catalogue.entry(country).and_then(|entry| entry.candidate);
+        let Some(tried) = tried.filter(|tried| tried.terms.version == terms.version) else { return false };
         self.catalogue.try_out(country, Some(OnTrial::new(tried.rules.clone(), terms.clone())));
         true
     }
@@ -161,7 +162,7 @@ impl Swapper {
         admitted: Result<LoadedRules, Refusal>,
     ) -> Result<(), Refusal> {
         let version = terms.version.to_string();
-        let rules = self.checked(country, Some(&version), &format!("the candidate {version}"), admitted)?;
+        let rules = self.checked(country, Some(&version), &format!("{CANDIDATE} {version}"), admitted)?;
         self.catalogue.try_out(country, Some(OnTrial::new(Arc::new(rules), terms.clone())));
         Ok(())
     }

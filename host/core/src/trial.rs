@@ -21,10 +21,14 @@ use crate::time::Clock;
 /// So many decisions a share is a share of at least: of one decision, one refusal would be all of them.
 const FEWEST: u64 = 100;
 
+/// How often a channel is read anew because somebody else was faster to change it.
+const ATTEMPTS: u32 = 3;
+
 /// Who takes a canary back by itself, in the channel's history.
 const BY: &str = "citas";
 
-/// How many places of difference are kept of one trial; others count among those that differ, and are not told apart.
+/// How many places of difference are kept of what is added together; others count among those that differ, and are not told
+/// apart.
 const MOST_PLACES: usize = 100;
 
 /// A candidate, loaded.
@@ -147,6 +151,11 @@ pub trait Trials: Send + Sync {
     /// Adds what was found; gives the canary's decisions so far.
     async fn add(&self, country: CountryCode, trial: u64, found: &Found) -> Result<Tally, Unavailable>;
 
+    /// What the canary's decisions came to.
+    async fn tally(&self, country: CountryCode, trial: u64) -> Result<Tally, Unavailable> {
+        Ok(self.found(country, trial).await?.canary)
+    }
+
     /// All that was found; nothing of a trial of which nothing is known.
     async fn found(&self, country: CountryCode, trial: u64) -> Result<Found, Unavailable>;
 }
@@ -162,14 +171,19 @@ pub async fn take_back(
     clock: &dyn Clock,
     country: CountryCode,
 ) -> Result<bool, NotTakenBack> {
-    let Some(channel) = registry.channel(country).await? else { return Ok(false) };
-    let Some(Candidate { version, trial, canary: Some(canary) }) = &channel.candidate else { return Ok(false) };
-    let tally = trials.found(country, *trial).await?.canary;
-    let Some(why) = tally.exceeds(canary) else { return Ok(false) };
-    tracing::warn!(%country, %version, why, "taking the canary back");
-    let Some(without) = channel.withdrawn((clock.now(), BY.into(), why)) else { return Ok(false) };
-    registry.set_channel(country, Some(&channel), &without).await?;
-    Ok(true)
+    for attempt in 1.. {
+        let Some(channel) = registry.channel(country).await? else { return Ok(false) };
+        let Some(Candidate { version, trial, canary: Some(canary) }) = &channel.candidate else { return Ok(false) };
+        let Some(why) = trials.tally(country, *trial).await?.exceeds(canary) else { return Ok(false) };
+        tracing::warn!(%country, %version, why, "taking the canary back");
+        let Some(without) = channel.withdrawn((clock.now(), BY.into(), why)) else { return Ok(false) };
+        match registry.set_channel(country, Some(&channel), &without).await {
+            // Somebody else may have taken it back at the same moment.
+            Err(RegistryError::Conflict(_)) if attempt < ATTEMPTS => {}
+            done => return Ok(done.map(|()| true)?),
+        }
+    }
+    unreachable!("the last attempt returns")
 }
 
 /// Why a canary that is to be taken back was not.

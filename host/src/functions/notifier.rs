@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aws_lambda_events::event::sqs::SqsEvent;
 use citas_core::catalogue::Catalogue;
 use citas_core::notifier::Notifier;
+use citas_core::shadow::Trying;
 use clap::Args;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use lettre::message::Mailbox;
@@ -44,7 +45,8 @@ async fn run() -> Ended {
     let (_, on_demand) = &rules(&settings.rules, &aws, &catalogue, false, engine)?;
     let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));
     let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));
-    let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from);
+    let trying = Trying::new(ledger.clone(), catalogue.clone());
+    let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from).trying(trying);
     let handler = service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         Ok::<_, lambda_runtime::Error>(
             queue::notify(on_demand, notifier, &event.payload, event.context.deadline()).await,

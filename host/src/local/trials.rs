@@ -28,6 +28,13 @@ struct Known {
 
 type Trial = (CountryCode, u64);
 
+impl Known {
+    fn next(&mut self) -> Option<(Trial, Found)> {
+        let trial = self.changed.pop_first()?;
+        Some((trial, self.found[&trial].clone()))
+    }
+}
+
 impl FileTrials {
     /// The trials of a data folder. Nothing is read or made yet.
     #[must_use]
@@ -40,9 +47,7 @@ impl FileTrials {
     /// # Errors
     /// When a file cannot be written; it is tried again the next time.
     pub fn keep(&self) -> io::Result<()> {
-        let changed = std::mem::take(&mut self.known().changed);
-        for trial in changed {
-            let found = self.known().found[&trial].clone();
+        while let Some((trial, found)) = self.known().next() {
             if let Err(error) = self.write(trial, &found) {
                 self.known().changed.insert(trial);
                 return Err(error);

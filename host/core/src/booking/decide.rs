@@ -82,6 +82,10 @@ impl Booking {
         if !known.is_some_and(|known| candidate.meets(&known.patient)) {
             return used;
         }
+        // Whom it knows under a key that does not meet it would meet another version from then on.
+        if tried.as_ref().is_ok_and(|tried| !candidate.meets(&tried.change.revision.patient)) {
+            return used;
+        }
         if let Some(tally) = tally(&used, &tried) {
             trying.count(rules.used.country, candidate, tally).await;
         }
@@ -206,7 +210,9 @@ fn tally(used: &Decided, tried: &Decided) -> Option<Tally> {
         (Err(BookingError::RulesUnavailable(_)), _) | (_, Ok(_)) => {}
         (_, Err(BookingError::RulesUnavailable(_))) => tally.unanswered = 1,
         (Ok(_), Err(_)) => tally.refused = 1,
-        (Err(_), Err(_)) => {}
+        (_, Err(BookingError::Violations(_) | BookingError::NotAllowedNow(_))) => {}
+        // Neither has decided anything.
+        (Err(_), Err(_)) => return None,
     }
     Some(tally)
 }

@@ -75,9 +75,13 @@ impl Trials for DynamoLedger {
         }
         let sums = [("decided", canary.decided), ("refused", canary.refused), ("unanswered", canary.unanswered)];
         if canary.decided == 0 {
-            return Ok(tally(&self.item(country, item::canary_key(trial)).await?.unwrap_or_default()));
+            return self.tally(country, trial).await;
         }
         Ok(tally(&self.add_to(country, item::canary_key(trial), "canary", &sums, None).await?))
+    }
+
+    async fn tally(&self, country: CountryCode, trial: u64) -> Result<Tally, Unavailable> {
+        Ok(tally(&self.item(country, item::canary_key(trial)).await?.unwrap_or_default()))
     }
 
     async fn found(&self, country: CountryCode, trial: u64) -> Result<Found, Unavailable> {

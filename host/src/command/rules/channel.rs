@@ -82,8 +82,7 @@ pub(super) async fn pin(country: CountryCode, release: bool, reason: Reason, reg
 pub(super) fn refuse_pinned(country: CountryCode, before: Option<&Channel>) -> Result<(), String> {
     let Some(channel) = before.filter(|channel| channel.pinned) else { return Ok(()) };
     let pinned = channel
-        .history
-        .last()
+        .last(|verb| verb == ChannelVerb::Pin)
         .map_or_else(String::new, |pinned| format!(" since {} by {} ({})", pinned.at, pinned.by, pinned.why));
     Err(format!(
         "{country} is pinned at {}{pinned}; `citas rules pin {country} --release` lets it change again",

@@ -39,7 +39,8 @@ pub(super) async fn diff(options: &Options) -> Outcome {
     let found = trials(options).await.found(*country, trial).await?;
     let value = json!({ "country": country, "trial": trial, "version": version, "found": found });
     registry.report.say(&words(options, trial, version.map(ToString::to_string), &found), &value);
-    Ok(if found.differed == 0 { Answer::Done } else { Answer::No })
+    let canary = Tally { decided: 0, ..found.canary };
+    Ok(if found.differed == 0 && canary == Tally::default() { Answer::Done } else { Answer::No })
 }
 
 /// Where what is found is kept.

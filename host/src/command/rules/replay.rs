@@ -117,7 +117,7 @@ pub(super) fn reasons(rules: &LoadedRules, revision: &Revision, violations: &[Vi
 
 fn shown<'a>(rules: &'a LoadedRules, revision: &'a Revision) -> Shown<'a> {
     let decided = &revision.provenance;
-    Shown::of(rules, &decided.action, revision.appointment.revision == 1, &decided.input)
+    Shown::of(rules, &decided.action, revision.appointment.revision == 1, &decided.input).about(Some(revision))
 }
 
 /// The same as one line.

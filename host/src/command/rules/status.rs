@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use citas_core::appointment::CountryCode;
 use citas_core::limits::Limits;
-use citas_core::registry::{Canary, Candidate, Channel};
+use citas_core::registry::{Canary, Candidate, Channel, ChannelVerb};
 use semver::Version;
 use serde_json::json;
 
@@ -61,11 +61,12 @@ fn line(country: CountryCode, channel: Option<&Channel>, versions: &[Version]) -
         |channel| {
             let before = channel.previous.as_ref().map_or_else(String::new, |version| format!(", before it {version}"));
             let pinned = if channel.pinned { ", pinned" } else { "" };
-            let whose =
-                channel.history.last().map_or_else(String::new, |last| format!(", by {}: {}", last.by, last.why));
+            let last = channel.last(|verb| matches!(verb, ChannelVerb::Promote | ChannelVerb::Rollback));
+            let since = last.map_or(channel.changed_at, |last| last.at);
+            let whose = last.map_or_else(String::new, |last| format!(", by {}: {}", last.by, last.why));
             let trial =
                 channel.candidate.as_ref().map_or_else(String::new, |candidate| format!(", {}", terms(candidate)));
-            format!("{} to be in use since {}{before}{pinned}{trial}{whose}", channel.current, channel.changed_at)
+            format!("{} to be in use since {since}{before}{whose}{pinned}{trial}", channel.current)
         },
     );
     format!("{country}: {used}; published: {published}")

@@ -18,7 +18,7 @@ pub struct CanaryOptions {
     share: u8,
     /// How many of its decisions, in percent, may be refusals that the version in use would not have made, and as many may
     /// get no answer, before it is taken back by itself
-    #[arg(long, value_name = "PERCENT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
+    #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100))]
     margin: u8,
 }
 
