@@ -35,7 +35,7 @@ pub(super) enum Stored {
 
 impl Tables {
     /// What these tables hold of a country; where none are named, what the data folder holds.
-    #[cfg_attr(not(feature = "aws"), expect(clippy::unused_self, reason = "there are no tables"))]
+    #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "there are no tables"))]
     pub(super) async fn or_in(&self, data: &Path, country: CountryCode) -> Result<Stored, Box<dyn Error>> {
         #[cfg(feature = "aws")]
         if let Some(prefix) = &self.tables {
