@@ -142,7 +142,7 @@ fn versions_are_published_once_put_into_use_and_taken_back() {
     let first = file(&files, "first.wasm", chaos());
     let second = file(&files, "second.wasm", &chaos_with(&["later"]));
 
-    assert_eq!(rules(&["status"]).expect(0).out, "nothing is published\n");
+    assert_eq!(rules(&["status"]).expect(0).out, "nothing is in use; name a country to see what is published of it\n");
     let told = rules(&["promote", "xx", "1.0.0", "--why", "a test"]).expect(1);
     assert!(told.err.contains("there is no version 1.0.0 of xx"), "{}", told.err);
     let told = rules(&["publish", &first, "--cases", &cases("xx")]).expect(0);

@@ -30,6 +30,13 @@ pub struct Case {
     expect: Expect,
 }
 
+/// The codes that cases expect and that the rules have no words for in some language.
+#[must_use]
+pub fn unsaid<'a>(rules: &LoadedRules, cases: &'a [Case]) -> BTreeSet<&'a str> {
+    let expected = cases.iter().filter_map(|case| case.expect.violations.as_ref()).flatten();
+    expected.map(|said| said.code.as_str()).filter(|code| !rules.messages.is_said(code)).collect()
+}
+
 /// How a case went.
 #[derive(Clone, Debug)]
 pub struct Outcome {

@@ -11,7 +11,7 @@ use crate::loaded::LoadedRules;
 use crate::trial::OnTrial;
 
 /// How the name of what was tried begins, where it was to be on trial.
-pub(crate) const CANDIDATE: &str = "the candidate";
+pub const CANDIDATE: &str = "the candidate";
 
 /// Why the last version that was to come into force did not.
 #[derive(Clone, Debug)]

@@ -40,7 +40,7 @@ pub enum TooLow {
         needed: Version,
     },
     /// Clients will notice, and the number is none that comes after.
-    #[error("clients would notice what {now} changes, and it does not come after {before}; raise the version")]
+    #[error("clients would notice what this {now} changes, and {before} is published; raise the version above it")]
     NotHigher {
         /// The version that clients know.
         before: Version,

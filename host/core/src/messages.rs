@@ -66,6 +66,15 @@ impl Messages {
         found.first().map_or_else(|| self.locales[0].to_string(), ToString::to_string)
     }
 
+    /// Whether a code has a text in every locale, or is the host's.
+    #[must_use]
+    pub fn is_said(&self, code: &str) -> bool {
+        let own = |texts: &HashMap<_, _>| self.locales.iter().all(|locale| texts.contains_key(&locale.to_string()));
+        self.texts.get(code).is_some_and(own)
+            || code.starts_with("schema.")
+            || HOST.iter().any(|(known, ..)| *known == code)
+    }
+
     /// A violation in words. A code without a text in `locale` has it in the country's default.
     #[must_use]
     pub fn text(&self, violation: &Violation, locale: &str) -> String {

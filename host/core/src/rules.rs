@@ -303,7 +303,9 @@ pub enum Refusal {
     #[error("it does not pass {} of its golden cases, which `citas rules test` lists: {}", .0.len(), few(.0))]
     Cases(Vec<String>),
     /// Nobody signed it.
-    #[error("it is not signed; publish it with the key of a team that may sign for this country (`--key`)")]
+    #[error(
+        "it is not signed; publish it under a higher version with the key of a team that may sign for this country (`--key`)"
+    )]
     Unsigned,
     /// By nobody who is trusted.
     #[error("it is signed with a key that the trust file does not name")]

@@ -44,7 +44,11 @@ pub async fn run(options: &Options) -> Outcome {
     let mut background = Background::default();
     platform.follow_registry(&mut background).await;
     let listener = listen(options.listen, "--listen").await?;
-    println!("Citas serves on http://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    println!("Citas serves on http://{address}   its API: http://{address}/docs");
+    if options.issuer.is_none() {
+        println!("Tokens: citas token --data {}", options.host.folders.data.display());
+    }
     platform.serve(listener, identity, options.host.rate_limit, metrics, background, told_to_stop()).await?;
     Ok(Answer::Done)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use citas_core::appointment::CountryCode;
+use citas_core::catalogue::CANDIDATE;
 use citas_core::trial::{Found, Tally, Trials};
 use clap::Args;
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ use super::{Answer, InRegistry, Outcome};
 #[cfg(feature = "aws")]
 use crate::aws::{clients, dynamo::DynamoLedger};
 use crate::local::trials::FileTrials;
+use crate::status;
+use crate::system::SystemClock;
 
 #[derive(Args)]
 pub struct Options {
@@ -37,10 +40,19 @@ pub(super) async fn diff(options: &Options) -> Outcome {
         (None, None) => return Err(format!("no version of {country} was ever on trial").into()),
     };
     let found = trials(options).await.found(*country, trial).await?;
-    let value = json!({ "country": country, "trial": trial, "version": version, "found": found });
-    registry.report.say(&words(options, trial, version.map(ToString::to_string), &found), &value);
-    let canary = Tally { decided: 0, ..found.canary };
-    Ok(if found.differed == 0 && canary == Tally::default() { Answer::Done } else { Answer::No })
+    let candidate = channel.as_ref().and_then(|channel| channel.candidate.as_ref());
+    let over = candidate.is_none_or(|now| now.trial != trial);
+    let refused = if over { None } else { refused(options) };
+    let value = json!({
+        "country": country, "trial": trial, "version": version, "over": over, "refused": refused, "found": found,
+    });
+    let mut lines = words(options, trial, version.map(ToString::to_string), over, &found);
+    lines.extend(refused.as_ref().map(|why| format!("the host refused it, so nothing is compared: {why}")));
+    registry.report.say(&lines.join("\n"), &value);
+    let same = found.compared + found.canary.decided > 0
+        && found.differed == 0
+        && found.canary == Tally { decided: found.canary.decided, ..Tally::default() };
+    Ok(if same && refused.is_none() { Answer::Done } else { Answer::No })
 }
 
 /// Where what is found is kept.
@@ -54,11 +66,23 @@ async fn trials(options: &Options) -> Arc<dyn Trials> {
     Arc::new(FileTrials::new(&options.registry.folders.data))
 }
 
-fn words(options: &Options, trial: u64, version: Option<String>, found: &Found) -> String {
+/// Why the host on the data folder tries nothing, where it refused to.
+fn refused(options: &Options) -> Option<String> {
+    let host = status::read(&options.registry.folders.data, &SystemClock).ok()??;
+    let here = host.get(&options.country)?;
+    let refused =
+        here.refused.as_ref().filter(|refused| here.on_trial.is_none() && refused.what.starts_with(CANDIDATE))?;
+    Some(refused.why.clone())
+}
+
+fn words(options: &Options, trial: u64, version: Option<String>, over: bool, found: &Found) -> Vec<String> {
     let Found { compared, differed, canary, places } = found;
     let version = version.map_or_else(String::new, |version| format!(" {version}"));
-    let mut lines =
-        vec![format!("{}{version}, trial {trial}: {compared} calls compared, {differed} differ", options.country)];
+    let mut lines = vec![format!(
+        "{}{version}, trial {trial}{}: {compared} calls compared, {differed} differ",
+        options.country,
+        if over { ", which is over" } else { "" }
+    )];
     if canary.decided > 0 {
         let Tally { decided, refused, unanswered } = canary;
         lines.push(format!(
@@ -71,7 +95,7 @@ fn words(options: &Options, trial: u64, version: Option<String>, found: &Found) 
         lines.push(format!("{:>8}  {name}", place.count));
         lines.extend(sample(&place.sample));
     }
-    lines.join("\n")
+    lines
 }
 
 /// One of the calls, a line a member.

@@ -41,11 +41,28 @@ pub(super) async fn publish(source: &Source, options: PublishOptions, registry: 
     refuse_too_low(&*published, &rules, &cases).await?;
     let value = json!(manifest);
     let signature = options.key.map(|key| sign(&manifest, &key)).transpose()?;
+    if signature.is_none() {
+        refuse_unsigned_after_signed(&*published, country).await?;
+    }
     let signed = if signature.is_some() { "signed and published" } else { "published, unsigned" };
     published.publish(&Artifact { manifest, component, cases, signature }).await?;
-    let words = format!("{country} {version} is {signed}; `citas rules promote {country} {version}` puts it into use");
+    let words =
+        format!("{country} {version} is {signed}; `citas rules promote {country} {version} --why …` puts it into use");
     registry.report.say(&words, &value);
     Ok(Answer::Done)
+}
+
+/// Who has signed before means to: hosts that want it would refuse this version, and it cannot be published again.
+async fn refuse_unsigned_after_signed(
+    published: &dyn Registry,
+    country: CountryCode,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let Some(highest) = published.versions(country).await?.pop() else { return Ok(()) };
+    if published.fetch(country, &highest).await?.signature.is_none() {
+        return Ok(());
+    }
+    Err(format!("{highest} of {country} is signed, and this is not; sign it with `--key` (or CITAS_SIGNING_KEY)")
+        .into())
 }
 
 /// Versions only rise, so that what is published later is what is meant to be used later. The version itself, once there,

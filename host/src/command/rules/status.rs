@@ -45,7 +45,7 @@ pub(super) async fn status(country: Option<CountryCode>, registry: &InRegistry) 
         );
     }
     if lines.is_empty() {
-        lines.push("nothing is published".into());
+        lines.push("nothing is in use; name a country to see what is published of it".into());
     } else if host.is_none() {
         lines.push(format!("no host runs on {}; name the data folder of one with --data", data.display()));
     }

@@ -33,13 +33,22 @@ pub(super) fn test(source: &Source, report: &Report) -> Outcome {
         rules.id.version,
         headroom(most, limit)
     );
-    let words = ran.iter().map(line).chain([sum]).collect::<Vec<_>>().join("\n");
+    let unsaid = cases::unsaid(&rules, &cases);
+    let words = ran.iter().map(line).chain(unsaid.iter().map(|code| wordless(code))).chain([sum]);
+    let words = words.collect::<Vec<_>>().join("\n");
     let value = json!({
         "rules": rules.id, "passed": passed, "failed": ran.iter().filter_map(failed_json).collect::<Vec<_>>(),
-        "fuelLimit": limit, "fuel": ran.iter().map(fuel_json).collect::<Vec<_>>(),
+        "unsaid": unsaid, "fuelLimit": limit, "fuel": ran.iter().map(fuel_json).collect::<Vec<_>>(),
     });
     report.say(&words, &value);
     Ok(if failed == 0 { Answer::Done } else { Answer::No })
+}
+
+/// What is no failure, and no way to speak to a patient.
+fn wordless(code: &str) -> String {
+    format!(
+        "no text {code}: the descriptor's messages lack it in some language, and people would read `is not allowed ({code})`"
+    )
 }
 
 fn run(rules: &LoadedRules, case: &Case, meter: &Meter, limit: u64) -> Ran {
