@@ -135,6 +135,23 @@ fn some_refusal(country: &str) -> PathBuf {
 }
 
 #[test]
+fn a_code_that_cases_lead_to_and_that_has_no_words_is_named() {
+    let files = tempfile::tempdir().unwrap();
+    let rules = files.path().join("xx.wasm");
+    fs::write(&rules, chaos()).unwrap();
+    let case = r#"{ "name": "a case", "now": "2026-11-24T15:00:00Z", "book": {},
+        "expect": { "violations": [{ "path": "", "code": "xx.never.said" }, { "path": "", "code": "xx.time.malformed" },
+                                   { "path": "/date", "code": "schema.required" }] } }"#;
+    fs::create_dir(files.path().join("cases")).unwrap();
+    fs::write(files.path().join("cases/one.json"), case).unwrap();
+    let [rules, cases] = [rules, files.path().join("cases")].map(|path| path.to_str().unwrap().to_owned());
+    let told = run(&["rules", "test", &rules, "--cases", &cases]).expect(1).out;
+    let named: Vec<&str> = told.lines().filter(|line| line.starts_with("no text")).collect();
+    assert_eq!(named.len(), 1, "{told}");
+    assert!(named[0].contains("xx.never.said"), "{told}");
+}
+
+#[test]
 fn versions_are_published_once_put_into_use_and_taken_back() {
     let (files, registry) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let at = text(registry.path());

@@ -340,4 +340,8 @@ fn a_candidate_that_was_altered_is_not_tried_and_says_why() {
     });
     assert!(told["refused"]["why"].as_str().unwrap().contains("altered"), "{told}");
     assert_eq!((&told["candidate"], &told["rules"]["version"]), (&Value::Null, &json!("1.0.0")));
+    eventually("the status file has it", WITHIN, || {
+        let told = trial.rules(&["diff", "xx"]).expect(1).out;
+        (told.contains("the host refused it") && told.contains("altered")).then_some(())
+    });
 }

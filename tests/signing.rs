@@ -22,7 +22,7 @@ use minisign::KeyPair;
 
 use crate::registry_contract::{artifact, version};
 use crate::support::appointments::pe;
-use crate::support::components::{SharedEngine, component, folder};
+use crate::support::components::{SharedEngine, chaos_with, component, folder};
 use crate::support::ministack::{aws, unique};
 use crate::support::process::{Told, run};
 
@@ -244,4 +244,25 @@ fn a_key_is_made_once_and_is_its_owners_alone() {
     }
     assert!(keygen().expect(1).out.contains("cannot be written"));
     assert_eq!(std::fs::read_to_string(&key).unwrap(), before);
+}
+
+/// Hosts that ask for signatures would refuse it, and a version is published once.
+#[test]
+fn after_a_signed_version_an_unsigned_one_is_not_published() {
+    let there = tempfile::tempdir().unwrap();
+    let (registry, key) = (there.path().join("registry"), there.path().join("xx.key"));
+    run(&["rules", "keygen", "xx", "--output", key.to_str().unwrap()]).expect(0);
+    let publish = |file: &str, component: &[u8], key: &[&str]| {
+        let file = there.path().join(file);
+        std::fs::write(&file, component).unwrap();
+        let cases = folder("xx").join("cases");
+        let [file, cases, registry] = [&file, &cases, &registry].map(|path| path.to_str().unwrap());
+        run(&[&["rules", "publish", file, "--cases", cases, "--registry", registry], key].concat())
+    };
+    let signed = ["--key", key.to_str().unwrap()];
+    publish("first.wasm", component("xx"), &signed).expect(0);
+    let later = chaos_with(&["later"]);
+    let refused = publish("later.wasm", &later, &[]).expect(1).err;
+    assert!(refused.contains("1.0.0 of xx is signed, and this is not"), "{refused}");
+    publish("later.wasm", &later, &signed).expect(0);
 }
