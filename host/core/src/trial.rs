@@ -171,7 +171,8 @@ pub async fn take_back(
     clock: &dyn Clock,
     country: CountryCode,
 ) -> Result<bool, NotTakenBack> {
-    for attempt in 1.. {
+    let mut attempt = 1;
+    loop {
         let Some(channel) = registry.channel(country).await? else { return Ok(false) };
         let Some(Candidate { version, trial, canary: Some(canary) }) = &channel.candidate else { return Ok(false) };
         let Some(why) = trials.tally(country, *trial).await?.exceeds(canary) else { return Ok(false) };
@@ -179,11 +180,10 @@ pub async fn take_back(
         let Some(without) = channel.withdrawn((clock.now(), BY.into(), why)) else { return Ok(false) };
         match registry.set_channel(country, Some(&channel), &without).await {
             // Somebody else may have taken it back at the same moment.
-            Err(RegistryError::Conflict(_)) if attempt < ATTEMPTS => {}
+            Err(RegistryError::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
             done => return Ok(done.map(|()| true)?),
         }
     }
-    unreachable!("the last attempt returns")
 }
 
 /// Why a canary that is to be taken back was not.

@@ -8,9 +8,8 @@ use citas_core::trial::{Found, Tally, Trials};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::stored::Tables;
 use super::{Answer, InRegistry, Outcome};
-#[cfg(feature = "aws")]
-use crate::aws::{clients, dynamo::DynamoLedger};
 use crate::local::trials::FileTrials;
 use crate::status;
 use crate::system::SystemClock;
@@ -22,10 +21,8 @@ pub struct Options {
     /// Which trial, by the number that `citas rules history --json` has it under [default: the latest]
     #[arg(long, value_name = "NUMBER")]
     trial: Option<u64>,
-    /// What the names of DynamoDB's tables start with, for a platform on AWS [default: the data folder is read]
-    #[cfg(feature = "aws")]
-    #[arg(long, env = "CITAS_TABLES", value_name = "PREFIX")]
-    tables: Option<String>,
+    #[command(flatten)]
+    tables: Tables,
     #[command(flatten)]
     pub(super) registry: InRegistry,
 }
@@ -39,10 +36,11 @@ pub(super) async fn diff(options: &Options) -> Outcome {
         (None, Some((number, version))) => (number, Some(version)),
         (None, None) => return Err(format!("no version of {country} was ever on trial").into()),
     };
-    let found = trials(options).await.found(*country, trial).await?;
+    let (trials, refused) = trials(options).await;
+    let found = trials.found(*country, trial).await?;
     let candidate = channel.as_ref().and_then(|channel| channel.candidate.as_ref());
     let over = candidate.is_none_or(|now| now.trial != trial);
-    let refused = if over { None } else { refused(options) };
+    let refused = refused.filter(|_| !over);
     let value = json!({
         "country": country, "trial": trial, "version": version, "over": over, "refused": refused, "found": found,
     });
@@ -55,18 +53,16 @@ pub(super) async fn diff(options: &Options) -> Outcome {
     Ok(if same && refused.is_none() { Answer::Done } else { Answer::No })
 }
 
-/// Where what is found is kept.
+/// Where what is found is kept; and why the host that keeps it there tries nothing, where it refused to.
 #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "clients of AWS look for credentials"))]
-async fn trials(options: &Options) -> Arc<dyn Trials> {
+async fn trials(options: &Options) -> (Arc<dyn Trials>, Option<String>) {
     #[cfg(feature = "aws")]
-    if let Some(tables) = &options.tables {
-        let aws = clients::configuration().load().await;
-        return Arc::new(DynamoLedger::new((&aws).into(), tables));
+    if let Some(ledger) = options.tables.ledger().await {
+        return (Arc::new(ledger), None);
     }
-    Arc::new(FileTrials::new(&options.registry.folders.data))
+    (Arc::new(FileTrials::new(&options.registry.folders.data)), refused(options))
 }
 
-/// Why the host on the data folder tries nothing, where it refused to.
 fn refused(options: &Options) -> Option<String> {
     let host = status::read(&options.registry.folders.data, &SystemClock).ok()??;
     let here = host.get(&options.country)?;

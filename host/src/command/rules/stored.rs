@@ -34,13 +34,20 @@ pub(super) enum Stored {
 }
 
 impl Tables {
+    /// Those that are named.
+    #[cfg(feature = "aws")]
+    pub(super) async fn ledger(&self) -> Option<DynamoLedger> {
+        let prefix = self.tables.as_ref()?;
+        let aws = clients::configuration().load().await;
+        Some(DynamoLedger::new((&aws).into(), prefix))
+    }
+
     /// What these tables hold of a country; where none are named, what the data folder holds.
     #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "there are no tables"))]
     pub(super) async fn or_in(&self, data: &Path, country: CountryCode) -> Result<Stored, Box<dyn Error>> {
         #[cfg(feature = "aws")]
-        if let Some(prefix) = &self.tables {
-            let aws = clients::configuration().load().await;
-            return Ok(Stored::Tables(DynamoLedger::new((&aws).into(), prefix), country));
+        if let Some(ledger) = self.ledger().await {
+            return Ok(Stored::Tables(ledger, country));
         }
         let absent = || {
             let data = data.display();
