@@ -15,6 +15,7 @@ use crate::support::eventually::eventually;
 use crate::support::http::{Client, with};
 use crate::support::process::{Process, Told, run, token};
 use crate::support::requests::xx;
+use crate::swap::under_load;
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -208,6 +209,19 @@ fn a_patient_always_meets_the_same_version_and_half_of_them_the_canary() {
     trial.rules(&["promote", "xx", "1.1.0", "--why", "it did well"]).expect(0);
     trial.until_on_trial(false);
     assert_eq!(staff.booked("xx", &xx(100))["rules"]["version"], "1.1.0");
+}
+
+#[test]
+fn whoever_meets_a_canary_meets_it_too_while_it_is_promoted() {
+    let trial = Trial::of(&[]);
+    trial.begin(&["canary", "xx", "1.1.0", "--share", "100"]);
+    let ana = trial.client(&[]);
+    let promote = || {
+        trial.rules(&["promote", "xx", "1.1.0", "--why", "it did well"]).expect(0);
+        trial.until_on_trial(false);
+    };
+    let ((), booked) = under_load(2, |number| ana.booked("xx", &xx(number)), promote);
+    assert!(booked.iter().all(|appointment| appointment["rules"]["version"] == "1.1.0"), "{booked:?}");
 }
 
 #[test]

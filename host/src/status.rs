@@ -65,6 +65,9 @@ pub struct Refused {
     pub why: String,
     /// When it was tried.
     pub at: Timestamp,
+    /// Whether it was to be on trial, and not in use.
+    #[serde(default, rename = "onTrial")]
+    pub on_trial: bool,
 }
 
 impl CountryStatus {
@@ -74,16 +77,17 @@ impl CountryStatus {
             digest: rules.id.digest.clone(),
             since: entry.since,
         });
-        let refused = entry.refused.clone();
+        let refused = entry.refused.clone().map(|refused| Refused {
+            what: refused.what,
+            why: refused.why,
+            at: refused.at,
+            on_trial: refused.on_trial,
+        });
         let on_trial = entry
             .candidate
             .as_ref()
             .map(|candidate| OnTrial { digest: candidate.rules.id.digest.clone(), terms: candidate.terms.clone() });
-        Self {
-            in_force,
-            on_trial,
-            refused: refused.map(|refused| Refused { what: refused.what, why: refused.why, at: refused.at }),
-        }
+        Self { in_force, refused, on_trial }
     }
 }
 
@@ -173,7 +177,10 @@ mod tests {
         assert_eq!(read(data.path(), &SystemClock).unwrap(), Some(Status::new()));
 
         let why = || "it imports a function".to_owned();
-        catalogue.refuse(pe, &Refused { at: Timestamp::UNIX_EPOCH, what: "version 2.0.0".into(), why: why() });
+        catalogue.refuse(
+            pe,
+            &Refused { at: Timestamp::UNIX_EPOCH, what: "version 2.0.0".into(), why: why(), on_trial: false },
+        );
         file.keep(&catalogue, &SystemClock).unwrap();
         let status = read(data.path(), &SystemClock).unwrap().unwrap();
         assert_eq!(status[&pe].refused.as_ref().unwrap().why, why());

@@ -17,9 +17,8 @@ use crate::idempotency::{InUse, KeyInUse, KeysInUse};
 use crate::ledger::{CommitError, Ledger, Page, Position, Query, Unavailable};
 use crate::loaded::LoadedRules;
 use crate::rules::{Fault, Role, Violation};
-use crate::shadow::Trying;
+use crate::shadow::{Trying, answer};
 use crate::time::{Clock, Ids};
-use crate::trial::OnTrial;
 use crate::views::{View, Views, shown};
 
 /// How often an action without `If-Match` is judged anew because somebody else was faster.
@@ -257,16 +256,11 @@ impl Booking {
         Ok((self.listed(&rules, revisions).await?, more))
     }
 
-    /// A stored appointment as its patient's version shows it; where that is on trial and gives no answer, as the one in
-    /// use does.
+    /// A stored appointment as its patient's version shows it.
     async fn view(&self, rules: &InForce, revision: Arc<Revision>) -> Result<View, Fault> {
-        if let Some(canary) = rules.canary_of(&revision.patient) {
-            match self.views.stored(&canary.rules, revision.clone()).await {
-                Ok(view) => return Ok(view),
-                Err(fault) => self.count_fault(rules, canary, &fault).await,
-            }
-        }
-        self.views.stored(&rules.used, revision).await
+        let (views, revision) = (&self.views, &revision);
+        let stored = |rules: Arc<LoadedRules>| async move { views.stored(&rules, revision.clone()).await };
+        answer(rules, &revision.patient, self.trying.as_ref(), stored).await
     }
 
     /// The same for many, with one call of each version.
@@ -274,26 +268,17 @@ impl Booking {
         let revisions: Vec<Arc<Revision>> = revisions.into_iter().map(Arc::new).collect();
         let place = |revision: &Revision| (revision.appointment.id, revision.appointment.revision);
         let order: HashMap<_, _> = revisions.iter().enumerate().map(|(at, revision)| (place(revision), at)).collect();
-        let (of_canary, others): (Vec<_>, Vec<_>) =
+        let groups: (Vec<_>, Vec<_>) =
             revisions.into_iter().partition(|revision| rules.canary_of(&revision.patient).is_some());
-        let mut views = if others.is_empty() { Vec::new() } else { shown(&rules.used, others).await? };
-        if let Some(canary) = of_canary.first().and_then(|revision| rules.canary_of(&revision.patient)) {
-            views.extend(match shown(&canary.rules, of_canary.clone()).await {
-                Ok(views) => views,
-                Err(fault) => {
-                    self.count_fault(rules, canary, &fault).await;
-                    shown(&rules.used, of_canary).await?
-                }
-            });
-            views.sort_by_key(|view| order[&place(&view.revision)]);
+        let mut views = Vec::new();
+        for group in [groups.0, groups.1] {
+            let Some(first) = group.first() else { continue };
+            let group = &group;
+            let shown = |rules: Arc<LoadedRules>| async move { shown(&rules, group.clone()).await };
+            views.extend(answer(rules, &first.patient, self.trying.as_ref(), shown).await?);
         }
+        views.sort_by_key(|view| order[&place(&view.revision)]);
         Ok(views)
-    }
-
-    async fn count_fault(&self, rules: &InForce, canary: &OnTrial, fault: &Fault) {
-        if let Some(trying) = &self.trying {
-            trying.count_fault(rules.used.country, canary, fault).await;
-        }
     }
 
     /// The rules of the country, and the caller's part in it.

@@ -10,9 +10,6 @@ use crate::appointment::CountryCode;
 use crate::loaded::LoadedRules;
 use crate::trial::OnTrial;
 
-/// How the name of what was tried begins, where it was to be on trial.
-pub const CANDIDATE: &str = "the candidate";
-
 /// Why the last version that was to come into force did not.
 #[derive(Clone, Debug)]
 pub struct Refused {
@@ -22,6 +19,8 @@ pub struct Refused {
     pub what: String,
     /// In plain words.
     pub why: String,
+    /// Whether it was to be on trial, and not in use.
+    pub on_trial: bool,
 }
 
 /// A country as this host sees it.
@@ -126,7 +125,7 @@ impl Catalogue {
         let candidate = candidate.map(Arc::new);
         self.update(country, |entry| {
             entry.candidate.clone_from(&candidate);
-            entry.refused = entry.refused.take().filter(|refused| !refused.what.starts_with(CANDIDATE));
+            entry.refused = entry.refused.take().filter(|refused| !refused.on_trial);
         });
     }
 

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use semver::Version;
 
 use crate::appointment::CountryCode;
-use crate::catalogue::CANDIDATE;
 use crate::last_good::LastGood;
 use crate::registry::{Artifact, Candidate, Channel, Manifest, Natives, Registry, RegistryError, digest};
 use crate::rules::Refusal;
@@ -120,39 +119,52 @@ impl Follower {
     async fn follow(&mut self, country: CountryCode) -> Result<(), RegistryError> {
         let asked = self.registry.channel(country);
         let Some(channel) = answer(&mut self.patience, asked).await? else { return Ok(()) };
-        let seen = self.seen.get(&country);
-        if seen == Some(&channel) && self.old.contains(&country) {
+        if self.is_old_copy(country, &channel) {
             return Ok(());
         }
-        if let Some(seen) = seen.filter(|seen| seen.sequence >= channel.sequence && **seen != channel) {
-            let (found, known) = (channel.sequence, seen.sequence);
-            let why = format!(
-                "the channel's sequence is {found} after {known}; it only rises, so this channel is an old copy"
-            );
-            self.swapper.refuse(country, &format!("version {}", channel.current), &why);
-            self.seen.insert(country, channel);
-            self.old.insert(country);
-            return Ok(());
-        }
-        self.old.remove(&country);
         let candidate = channel.candidate.clone().filter(|candidate| self.shadows || candidate.canary.is_some());
-        // First of all: whatever cannot be had, what is no longer on trial decides no more.
-        self.end_other_trial(country, candidate.as_ref());
+        // Whatever cannot be had, what is no longer on trial decides no more. Only the version that is promoted goes on until
+        // it is in force: its patients meet no other in between.
+        let is_promoted = self.tried.get(&country).is_some_and(|tried| tried.version == channel.current);
+        if !is_promoted {
+            self.end_other_trial(country, candidate.as_ref());
+        }
         let seen = self.seen.get(&country);
         let is_news = seen.is_none_or(|seen| seen.current != channel.current)
             || seen != Some(&channel) && !self.swapper.is_in_force(country, Some(&channel.current));
-        if is_news {
-            // A refusal is noted where the platform team looks; this channel is done with either way.
-            let _ = match &self.natives {
-                Some(natives) => self.take_native(natives.as_ref(), country, &channel).await?,
-                None => self.take(country, &channel).await?,
-            };
-        }
+        // A refusal is noted where the platform team looks; this channel is done with either way.
+        let read = match &self.natives {
+            _ if !is_news => Ok(()),
+            Some(natives) => self.take_native(natives.as_ref(), country, &channel).await.map(drop),
+            None => self.take(country, &channel).await.map(drop),
+        };
+        self.end_other_trial(country, candidate.as_ref());
+        read?;
         self.seen.insert(country, channel);
         if let Some(candidate) = candidate {
             self.follow_trial(country, candidate).await;
         }
         Ok(())
+    }
+
+    /// Whether a channel is older than one that was seen before; one that is brings nothing into force and nothing on trial,
+    /// and what is written after it is newer than it.
+    fn is_old_copy(&mut self, country: CountryCode, channel: &Channel) -> bool {
+        let Some(seen) = self.seen.get(&country) else { return false };
+        if seen == channel {
+            return self.old.contains(&country);
+        }
+        let (found, known) = (channel.sequence, seen.sequence);
+        if found > known {
+            self.old.remove(&country);
+            return false;
+        }
+        let why =
+            format!("the channel's sequence is {found} after {known}; it only rises, so this channel is an old copy");
+        self.swapper.refuse(country, &format!("version {}", channel.current), &why);
+        self.seen.insert(country, channel.clone());
+        self.old.insert(country);
+        true
     }
 
     /// Ends the trial of a version that is not the one to be tried.
@@ -176,7 +188,7 @@ impl Follower {
             if let Err(error) = self.try_out(country, &candidate).await {
                 let error = error.to_string();
                 if self.untried.get(&country) != Some(&error) {
-                    self.swapper.refuse(country, &format!("{CANDIDATE} {}", candidate.version), &error);
+                    self.swapper.refuse_candidate(country, &candidate.version, &error);
                     self.untried.insert(country, error);
                 }
                 return;
@@ -194,7 +206,7 @@ impl Follower {
         let asked = self.registry.fetch(country, &candidate.version);
         let artifact = answer(&mut self.patience, asked).await?;
         if let Err(refusal) = self.authentic(country, &candidate.version, &artifact)? {
-            self.swapper.refuse(country, &format!("{CANDIDATE} {}", candidate.version), &refusal.to_string());
+            self.swapper.refuse_candidate(country, &candidate.version, &refusal.to_string());
             return Ok(Err(refusal));
         }
         let Artifact { component, manifest, cases, .. } = artifact;

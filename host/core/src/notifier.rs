@@ -10,9 +10,10 @@ use crate::catalogue::Catalogue;
 use crate::event::Event;
 use crate::ledger::{Ledger, Unavailable};
 use crate::letter;
+use crate::loaded::LoadedRules;
 use crate::mailer::{MailError, Mailer};
 use crate::rules::{Fault, Notice};
-use crate::shadow::Trying;
+use crate::shadow::{Trying, answer};
 
 /// Why an event's notices are still to go out.
 #[derive(Debug, thiserror::Error)]
@@ -78,20 +79,12 @@ impl Notifier {
         Ok(())
     }
 
-    /// What the version that the patient meets would have them told; where that is on trial and gives no answer, what the
-    /// one in use would.
+    /// What the version that the patient meets would have people told.
     async fn notices(&self, event: &Event) -> Result<Vec<Notice>, NotifyError> {
         let rules = self.catalogue.entry(event.country).and_then(|entry| entry.in_force());
         let rules = rules.ok_or(NotifyError::NoRules)?;
-        let (name, appointment) = (event.name(), &event.data.appointment);
-        if let Some(canary) = rules.canary_of(&event.data.patient) {
-            match (canary.rules.notices(name, appointment).await, &self.trying) {
-                (Ok(notices), _) => return Ok(notices),
-                (Err(fault), Some(trying)) => trying.count_fault(event.country, canary, &fault).await,
-                (Err(_), None) => {}
-            }
-        }
-        Ok(rules.used.notices(name, appointment).await?)
+        let told = |rules: Arc<LoadedRules>| async move { rules.notices(event.name(), &event.data.appointment).await };
+        Ok(answer(&rules, &event.data.patient, self.trying.as_ref(), told).await?)
     }
 
     fn sent(&self) -> MutexGuard<'_, HashSet<(Uuid, usize)>> {

@@ -80,18 +80,18 @@ impl<'a> Shown<'a> {
 #[must_use]
 pub fn planned(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
     let is_plain = matches!(pointer, "/phase" | "/events") || pointer.starts_with("/slot/");
-    let attribute = pointer.strip_prefix("/attributes");
-    if is_plain || value.is_null() || attribute.is_some_and(|path| !is_personal(&rules.appointment_schema, path)) {
-        value.clone()
-    } else {
-        MASK.into()
+    match pointer.strip_prefix("/attributes") {
+        Some(path) => presented(rules, path, value),
+        None if is_plain || value.is_null() => value.clone(),
+        None => MASK.into(),
     }
 }
 
-/// A value of an appointment as clients see it.
+/// A value at a pointer into an appointment as clients see it, the same.
 #[must_use]
 pub fn presented(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
-    planned(rules, &format!("/attributes{pointer}"), value)
+    let is_shown = value.is_null() || !is_personal(&rules.appointment_schema, pointer);
+    if is_shown { value.clone() } else { MASK.into() }
 }
 
 /// What a reason could repeat. A number of one digit names nobody, and would hide too much.

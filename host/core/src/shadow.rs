@@ -113,8 +113,8 @@ impl Trying {
         }
     }
 
-    /// Counts that a canary could not show an appointment or write its mails. One that did not get its turn is no matter.
-    pub(crate) async fn count_fault(&self, country: CountryCode, candidate: &OnTrial, fault: &Fault) {
+    /// Counts that a canary gave no answer. One that did not get its turn is no matter.
+    async fn count_fault(&self, country: CountryCode, candidate: &OnTrial, fault: &Fault) {
         if !matches!(fault, Fault::Busy) {
             self.count(country, candidate, Tally { decided: 1, refused: 0, unanswered: 1 }).await;
         }
@@ -141,6 +141,24 @@ impl Trying {
             Err(_) => tracing::warn!(%country, "a canary's decision is not counted: it took too long"),
         }
     }
+}
+
+/// What the version that a patient meets answers; where that is on trial and gives no answer, which counts against it, what
+/// the one in use does.
+pub(crate) async fn answer<T, Call: Future<Output = Result<T, Fault>>>(
+    rules: &InForce,
+    patient: &str,
+    trying: Option<&Trying>,
+    call: impl Fn(Arc<LoadedRules>) -> Call,
+) -> Result<T, Fault> {
+    if let Some(canary) = rules.canary_of(patient) {
+        match (call(canary.rules.clone()).await, trying) {
+            (Ok(answer), _) => return Ok(answer),
+            (Err(fault), Some(trying)) => trying.count_fault(rules.used.country, canary, &fault).await,
+            (Err(_), None) => {}
+        }
+    }
+    call(rules.used.clone()).await
 }
 
 /// Compares what comes, for as long as something may come.

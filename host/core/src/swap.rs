@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::appointment::{Appointment, CountryCode};
 use crate::cases;
-use crate::catalogue::{CANDIDATE, Catalogue, Refused};
+use crate::catalogue::{Catalogue, Refused};
 use crate::json::flatten;
 use crate::limits::Limits;
 use crate::loaded::LoadedRules;
@@ -161,8 +161,9 @@ impl Swapper {
         terms: &Candidate,
         admitted: Result<LoadedRules, Refusal>,
     ) -> Result<(), Refusal> {
-        let version = terms.version.to_string();
-        let rules = self.checked(country, Some(&version), &format!("{CANDIDATE} {version}"), admitted)?;
+        let version = &terms.version;
+        let rules = as_promised(country, Some(&version.to_string()), admitted)
+            .inspect_err(|refusal| self.refuse_candidate(country, version, &refusal.to_string()))?;
         self.catalogue.try_out(country, Some(OnTrial::new(Arc::new(rules), terms.clone())));
         Ok(())
     }
@@ -179,12 +180,7 @@ impl Swapper {
         what: &str,
         admitted: Result<LoadedRules, Refusal>,
     ) -> Result<LoadedRules, Refusal> {
-        let rules = admitted.and_then(|rules| {
-            promised("country", rules.country.as_str(), country.as_str())?;
-            promised("version", &rules.id.version, version.unwrap_or(&rules.id.version))?;
-            Ok(rules)
-        });
-        rules.inspect_err(|refusal| self.refuse(country, what, &refusal.to_string()))
+        as_promised(country, version, admitted).inspect_err(|refusal| self.refuse(country, what, &refusal.to_string()))
     }
 
     /// Whether a country has rules; of that version, where one is asked for.
@@ -195,13 +191,23 @@ impl Swapper {
 
     /// What did not come into force last, and why, unless something did since.
     pub(crate) fn refused(&self, country: CountryCode) -> Option<(String, String)> {
-        let Refused { what, why, .. } = self.catalogue.entry(country)?.refused?;
+        let refused = self.catalogue.entry(country)?.refused.filter(|refused| !refused.on_trial);
+        let Refused { what, why, .. } = refused?;
         Some((what, why))
     }
 
     /// Remembers that something did not come into force.
     pub fn refuse(&self, country: CountryCode, what: &str, why: &str) {
-        let refused = Refused { at: self.clock.now(), what: what.to_owned(), why: why.to_owned() };
+        self.note(country, what.to_owned(), why, false);
+    }
+
+    /// Remembers that a version did not come on trial.
+    pub(crate) fn refuse_candidate(&self, country: CountryCode, version: &Version, why: &str) {
+        self.note(country, format!("the candidate {version}"), why, true);
+    }
+
+    fn note(&self, country: CountryCode, what: String, why: &str, on_trial: bool) {
+        let refused = Refused { at: self.clock.now(), what, why: why.to_owned(), on_trial };
         self.catalogue.refuse(country, &refused);
     }
 
@@ -212,6 +218,18 @@ impl Swapper {
             tokio::task::spawn_blocking(move || admit(&*engine, &component, &limits, &cases, turns, now)).await;
         admitted.unwrap_or_else(|panic| Err(Refusal::NotAComponent(panic.to_string())))
     }
+}
+
+/// Rules that say of themselves what they were asked for as.
+fn as_promised(
+    country: CountryCode,
+    version: Option<&str>,
+    admitted: Result<LoadedRules, Refusal>,
+) -> Result<LoadedRules, Refusal> {
+    let rules = admitted?;
+    promised("country", rules.country.as_str(), country.as_str())?;
+    promised("version", &rules.id.version, version.unwrap_or(&rules.id.version))?;
+    Ok(rules)
 }
 
 /// Whether something is what it was asked for as.

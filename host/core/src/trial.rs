@@ -4,6 +4,7 @@
 //! always the same ones, and is taken back by itself when it refuses too much or gives no answer too often.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -81,6 +82,14 @@ pub struct Tally {
     pub unanswered: u64,
 }
 
+impl AddAssign for Tally {
+    fn add_assign(&mut self, later: Self) {
+        self.decided += later.decided;
+        self.refused += later.refused;
+        self.unanswered += later.unanswered;
+    }
+}
+
 impl Tally {
     /// Why a canary is to be taken back; none while it is within its margin.
     #[must_use]
@@ -128,9 +137,7 @@ impl Found {
     pub fn add(&mut self, later: &Self) {
         self.compared += later.compared;
         self.differed += later.differed;
-        self.canary.decided += later.canary.decided;
-        self.canary.refused += later.canary.refused;
-        self.canary.unanswered += later.canary.unanswered;
+        self.canary += later.canary;
         for (name, Place { count, sample }) in &later.places {
             if self.places.len() < MOST_PLACES || self.places.contains_key(name) {
                 let place = self.places.entry(name.clone()).or_default();

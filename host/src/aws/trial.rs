@@ -27,7 +27,7 @@ pub struct Trier {
     /// Sees to it that they are there.
     pub on_demand: OnDemand,
     /// Where appointments are, and what is found.
-    pub ledger: DynamoLedger,
+    pub ledger: Arc<DynamoLedger>,
 }
 
 /// What a record of the stream says.
@@ -54,7 +54,7 @@ impl Trier {
             }
         }
         for country in decided {
-            take_back(&*self.registry, &self.ledger, &SystemClock, country).await?;
+            take_back(&*self.registry, &*self.ledger, &SystemClock, country).await?;
         }
         self.compare(calls).await;
         Ok(())

@@ -12,32 +12,19 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use citas_core::access::{BadToken, Claims, TokenVerifier};
 use citas_core::booking::Booking;
-use citas_core::catalogue::Catalogue;
 use citas_core::on_demand::OnDemand;
-use citas_core::shadow::Trying;
-use clap::Args;
 use lambda_http::Adapter;
 use lambda_http::request::RequestContext;
 use lambda_runtime::Runtime;
 
-use super::rules::{RulesSettings, Starting, rules};
+use super::rules::{Rules, RulesSettings, Starting};
 use super::{Ended, Started, answer, to_its_end};
 use crate::api::{self, Api, Description, Limits, Readiness};
-use crate::aws::dynamo::DynamoLedger;
 use crate::system::{SystemClock, UuidIds};
 
 /// A request is answered by then, which is before the function's own time and API Gateway's 30 seconds are over: what takes
 /// longer is told so.
 const LONGEST_REQUEST: Duration = Duration::from_secs(25);
-
-#[derive(Args)]
-struct Settings {
-    /// What the tables' names start with
-    #[arg(long, env = "CITAS_TABLES", default_value = "citas-")]
-    tables: String,
-    #[command(flatten)]
-    rules: RulesSettings,
-}
 
 /// Runs it.
 #[must_use]
@@ -47,12 +34,10 @@ pub fn main() -> ExitCode {
 
 async fn run() -> Ended {
     let engine = Starting::new();
-    let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
-    let catalogue = Arc::new(Catalogue::default());
-    let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));
-    let (_, on_demand) = rules(&settings.rules, &aws, &catalogue, false, engine)?;
-    let on_demand = Arc::new(on_demand);
-    let trying = Trying::new(ledger.clone(), catalogue.clone());
+    let Started { settings, aws, metrics } = Started::<RulesSettings>::new().await?;
+    let rules = Rules::new(&settings, &aws, engine, false)?;
+    let trying = rules.trying();
+    let Rules { catalogue, on_demand, ledger, .. } = rules;
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
     let api = Api {
         booking: Booking::new(catalogue.clone(), ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION")).trying(trying),
@@ -68,7 +53,7 @@ async fn run() -> Ended {
         metrics: Box::new(String::new),
     };
     let router = api::router_with(api, |routes| {
-        routes.layer(middleware::from_fn_with_state(on_demand, with_rules)).layer(middleware::from_fn(known))
+        routes.layer(middleware::from_fn_with_state(Arc::new(on_demand), with_rules)).layer(middleware::from_fn(known))
     });
     answer(Runtime::new(Adapter::from(router)), metrics).await
 }

@@ -4,24 +4,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use citas_core::catalogue::Catalogue;
 use citas_core::notifier::Notifier;
-use citas_core::shadow::Trying;
 use clap::Args;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use lettre::message::Mailbox;
 
-use super::rules::{RulesSettings, Starting, rules};
+use super::rules::{Rules, RulesSettings, Starting};
 use super::{Ended, Started, answer, to_its_end};
-use crate::aws::dynamo::DynamoLedger;
 use crate::aws::queue;
 use crate::aws::ses::SesMailer;
 
 #[derive(Args)]
 struct Settings {
-    /// What the tables' names start with
-    #[arg(long, env = "CITAS_TABLES", default_value = "citas-")]
-    tables: String,
     #[command(flatten)]
     rules: RulesSettings,
     /// The sender of every mail
@@ -41,12 +35,12 @@ pub fn main() -> ExitCode {
 async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
-    let catalogue = Arc::new(Catalogue::default());
-    let (_, on_demand) = &rules(&settings.rules, &aws, &catalogue, false, engine)?;
-    let ledger = Arc::new(DynamoLedger::new((&aws).into(), &settings.tables));
+    let rules = Rules::new(&settings.rules, &aws, engine, false)?;
+    let trying = rules.trying();
+    let Rules { catalogue, on_demand, ledger, .. } = rules;
     let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));
-    let trying = Trying::new(ledger.clone(), catalogue.clone());
     let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from).trying(trying);
+    let on_demand = &on_demand;
     let handler = service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         Ok::<_, lambda_runtime::Error>(
             queue::notify(on_demand, notifier, &event.payload, event.context.deadline()).await,

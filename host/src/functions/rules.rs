@@ -1,5 +1,5 @@
-//! The rules as a function has them: native code from the registry, loaded when a country is first asked for, and looked
-//! after beside the requests.
+//! Rules as a function has them, beside its tables: native code from the registry, loaded when a country is first asked for,
+//! and looked after beside the requests.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,19 +9,24 @@ use aws_config::SdkConfig;
 use citas_core::catalogue::Catalogue;
 use citas_core::follow::Follower;
 use citas_core::on_demand::OnDemand;
+use citas_core::shadow::Trying;
 use citas_core::swap::Swapper;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
 
 use super::registry;
+use crate::aws::dynamo::DynamoLedger;
 use crate::config::RegistryPlace;
 use crate::registry::s3::S3Registry;
 use crate::rules::{NoEngine, WasmEngine};
 use crate::system::SystemClock;
 
-/// Where the rules are, and how soon a change is noticed.
-#[derive(Args, Clone, Debug)]
+/// Where appointments and rules are, and how soon a change of the latter is noticed.
+#[derive(Args)]
 pub(super) struct RulesSettings {
+    /// What the tables' names start with
+    #[arg(long, env = "CITAS_TABLES", default_value = "citas-")]
+    tables: String,
     /// Where published rules lie: `s3://bucket` or `s3://bucket/prefix`
     #[arg(env = "CITAS_REGISTRY", value_parser = PathBufValueParser::new().try_map(RegistryPlace::try_from))]
     registry: RegistryPlace,
@@ -39,24 +44,43 @@ impl Starting {
     }
 }
 
-/// A catalogue that fills as countries are asked for, and the registry behind it. Versions are tried that decide for some
-/// patients; those that decide for none only where `shadows` are compared.
-pub(super) fn rules(
-    settings: &RulesSettings,
-    aws: &SdkConfig,
-    catalogue: &Arc<Catalogue>,
-    shadows: bool,
-    Starting(engine): Starting,
-) -> Result<(Arc<S3Registry>, OnDemand), Box<dyn std::error::Error + Send + Sync>> {
-    let registry = Arc::new(registry(&settings.registry, aws)?);
-    let engine = Arc::new(engine.join().expect("an engine or why there is none")?);
-    // An instance has one request at a time.
-    let swapper = Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), 1));
-    let interval = Duration::from_secs(settings.refresh_seconds);
-    let followed = registry.clone();
-    let follower = move || {
-        let follower = Follower::new(followed.clone(), swapper.clone(), Some(followed.clone()));
-        if shadows { follower } else { follower.without_shadows() }
-    };
-    Ok((registry.clone(), OnDemand::new(registry, follower, interval)))
+/// What a function works with that calls rules.
+pub(super) struct Rules {
+    /// Those in force and on trial; it fills as countries are asked for.
+    pub catalogue: Arc<Catalogue>,
+    /// Sees to it that they are there.
+    pub on_demand: OnDemand,
+    /// Where they come from.
+    pub registry: Arc<S3Registry>,
+    /// Where appointments are, and what trials find.
+    pub ledger: Arc<DynamoLedger>,
+}
+
+impl Rules {
+    /// Tries versions that decide for some patients; those that decide for none only where `shadows` are compared.
+    pub(super) fn new(
+        settings: &RulesSettings,
+        aws: &SdkConfig,
+        Starting(engine): Starting,
+        shadows: bool,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let (catalogue, registry) = (Arc::new(Catalogue::default()), Arc::new(registry(&settings.registry, aws)?));
+        let engine = Arc::new(engine.join().expect("an engine or why there is none")?);
+        // An instance has one request at a time.
+        let swapper = Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), 1));
+        let interval = Duration::from_secs(settings.refresh_seconds);
+        let followed = registry.clone();
+        let follower = move || {
+            let follower = Follower::new(followed.clone(), swapper.clone(), Some(followed.clone()));
+            if shadows { follower } else { follower.without_shadows() }
+        };
+        let on_demand = OnDemand::new(registry.clone(), follower, interval);
+        let ledger = Arc::new(DynamoLedger::new(aws.into(), &settings.tables));
+        Ok(Self { catalogue, on_demand, registry, ledger })
+    }
+
+    /// Counts what canaries decide; what is stored is compared by the function `trial`.
+    pub(super) fn trying(&self) -> Trying {
+        Trying::new(self.ledger.clone(), self.catalogue.clone())
+    }
 }

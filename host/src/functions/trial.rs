@@ -1,26 +1,13 @@
 //! The function `trial`: from a table's stream to what is found of versions on trial.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use aws_lambda_events::event::dynamodb;
-use citas_core::catalogue::Catalogue;
-use clap::Args;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 
-use super::rules::{RulesSettings, Starting, rules};
+use super::rules::{Rules, RulesSettings, Starting};
 use super::{Ended, Started, answer, to_its_end};
-use crate::aws::dynamo::DynamoLedger;
 use crate::aws::trial::Trier;
-
-#[derive(Args)]
-struct Settings {
-    /// What the tables' names start with
-    #[arg(long, env = "CITAS_TABLES", default_value = "citas-")]
-    tables: String,
-    #[command(flatten)]
-    rules: RulesSettings,
-}
 
 /// Runs it.
 #[must_use]
@@ -30,10 +17,8 @@ pub fn main() -> ExitCode {
 
 async fn run() -> Ended {
     let engine = Starting::new();
-    let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
-    let catalogue = Arc::new(Catalogue::default());
-    let (registry, on_demand) = rules(&settings.rules, &aws, &catalogue, true, engine)?;
-    let ledger = DynamoLedger::new((&aws).into(), &settings.tables);
+    let Started { settings, aws, metrics } = Started::<RulesSettings>::new().await?;
+    let Rules { catalogue, on_demand, registry, ledger } = Rules::new(&settings, &aws, engine, true)?;
     let trier = &Trier { registry, catalogue, on_demand, ledger };
     let handler = service_fn(move |event: LambdaEvent<dynamodb::Event>| async move {
         trier.try_out(&event.payload).await.map_err(lambda_runtime::Error::from)

@@ -18,8 +18,7 @@ use citas_core::rules::{Engine, Refusal, Rules};
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 
-use super::engine::{WasmEngine, compiled, first_line, refuse_size};
-use super::limits::Bounds;
+use super::engine::{WasmEngine, bounds_of, compiled, first_line};
 use super::native;
 
 /// A SHA-256, in bytes.
@@ -80,8 +79,7 @@ impl CachedEngine {
 
 impl Engine for CachedEngine {
     fn load(&self, bytes: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
-        let bounds = Bounds::of(limits)?;
-        refuse_size(bytes, bounds)?;
+        let bounds = bounds_of(bytes, limits)?;
         let digest = digest(bytes);
         match self.kept(&digest) {
             Ok(Some(component)) => {

@@ -99,8 +99,7 @@ impl WasmEngine {
 
 impl port::Engine for WasmEngine {
     fn load(&self, bytes: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
-        let bounds = Bounds::of(limits)?;
-        refuse_size(bytes, bounds)?;
+        let bounds = bounds_of(bytes, limits)?;
         self.ready(&compiled(&self.engine, bytes)?, bounds)
     }
 
@@ -197,9 +196,11 @@ fn settings() -> Config {
     config
 }
 
-pub(super) fn refuse_size(bytes: &[u8], bounds: Bounds) -> Result<(), Refusal> {
-    let (size, limit) = (bytes.len() as u64, bounds.component);
-    if size > limit { Err(Refusal::TooLarge { size, limit }) } else { Ok(()) }
+/// What a component of these limits may use, if it is itself within them.
+pub(super) fn bounds_of(component: &[u8], limits: &Limits) -> Result<Bounds, Refusal> {
+    let bounds = Bounds::of(limits)?;
+    let (size, limit) = (component.len() as u64, bounds.component);
+    if size > limit { Err(Refusal::TooLarge { size, limit }) } else { Ok(bounds) }
 }
 
 fn look_at_header(bytes: &[u8]) -> Result<(), Refusal> {

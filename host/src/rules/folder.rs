@@ -23,11 +23,15 @@ struct Manifest {
     limits: Limits,
 }
 
-#[derive(Debug, Deserialize)]
+/// The languages that a country's sources are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-enum Language {
+pub enum Language {
+    /// The fastest, with a kit for all that countries share.
     Rust,
+    /// JavaScript or TypeScript.
     Js,
+    /// Python.
     Python,
 }
 
@@ -142,7 +146,7 @@ fn manifest(file: &Path) -> Result<Manifest, FolderError> {
     let text = fs::read_to_string(file).map_err(|cause| FolderError::Unreadable(file.to_owned(), cause))?;
     let wrong = |cause| FolderError::Manifest { path: file.to_owned(), cause: Box::new(cause) };
     let manifest: Manifest = toml::from_str(&text).map_err(wrong)?;
-    if manifest.package.is_some() && !matches!(manifest.language, Language::Rust) {
+    if manifest.package.is_some() && manifest.language != Language::Rust {
         return Err(wrong(serde::de::Error::custom("only a country in Rust has a `package`")));
     }
     Ok(manifest)

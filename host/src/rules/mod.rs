@@ -25,6 +25,6 @@ pub use build::BuildError;
 #[cfg(feature = "compiler")]
 pub use cached::CachedEngine;
 pub use engine::{NoEngine, WasmEngine};
-pub use folder::{CasesError, CountryFolder, FolderError, cases_in, limits_in};
+pub use folder::{CasesError, CountryFolder, FolderError, Language, cases_in, limits_in};
 pub use meter::{Meter, Metered};
-pub use new_country::{Language, NotBegun, begin};
+pub use new_country::{NotBegun, begin};

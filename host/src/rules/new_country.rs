@@ -8,16 +8,7 @@ use std::path::{Path, PathBuf};
 use citas_core::appointment::CountryCode;
 use toml_edit::DocumentMut;
 
-/// The languages that a country can begin in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Language {
-    /// The fastest, with a kit for all that countries share.
-    Rust,
-    /// JavaScript or TypeScript.
-    Js,
-    /// Python.
-    Python,
-}
+use super::folder::Language;
 
 type Files = &'static [(&'static str, &'static str)];
 

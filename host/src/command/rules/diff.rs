@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use citas_core::appointment::CountryCode;
-use citas_core::catalogue::CANDIDATE;
 use citas_core::trial::{Found, Tally, Trials};
 use clap::Args;
 use serde_json::{Value, json};
@@ -64,11 +63,8 @@ async fn trials(options: &Options) -> (Arc<dyn Trials>, Option<String>) {
 }
 
 fn refused(options: &Options) -> Option<String> {
-    let host = status::read(&options.registry.folders.data, &SystemClock).ok()??;
-    let here = host.get(&options.country)?;
-    let refused =
-        here.refused.as_ref().filter(|refused| here.on_trial.is_none() && refused.what.starts_with(CANDIDATE))?;
-    Some(refused.why.clone())
+    let mut host = status::read(&options.registry.folders.data, &SystemClock).ok()??;
+    host.remove(&options.country)?.refused.filter(|refused| refused.on_trial).map(|refused| refused.why)
 }
 
 fn words(options: &Options, trial: u64, version: Option<String>, over: bool, found: &Found) -> Vec<String> {

@@ -123,69 +123,39 @@ pub enum Verb {
     },
     /// Put a published version into use
     Promote {
-        /// Whose
-        country: CountryCode,
+        #[command(flatten)]
+        change: ChannelOptions,
         /// Which
         version: Version,
-        #[command(flatten)]
-        reason: Reason,
-        #[command(flatten)]
-        registry: InRegistry,
     },
     /// Put the version before into use again; after that there is none before it, so that twice is no way forward
-    Rollback {
-        /// Whose
-        country: CountryCode,
-        #[command(flatten)]
-        reason: Reason,
-        #[command(flatten)]
-        registry: InRegistry,
-    },
+    Rollback(ChannelOptions),
     /// Keep the version in use as it is: nobody promotes or rolls back before it is released
     Pin {
-        /// Whose
-        country: CountryCode,
+        #[command(flatten)]
+        change: ChannelOptions,
         /// Let it change again
         #[arg(long)]
         release: bool,
-        #[command(flatten)]
-        reason: Reason,
-        #[command(flatten)]
-        registry: InRegistry,
     },
     /// Try a published version beside the one in use, on what that is asked: it decides nothing
     Shadow {
-        /// Whose
-        country: CountryCode,
+        #[command(flatten)]
+        change: ChannelOptions,
         /// Which
         version: Version,
-        #[command(flatten)]
-        reason: Reason,
-        #[command(flatten)]
-        registry: InRegistry,
     },
     /// Have a published version decide for some patients; it is taken back by itself where it does much worse
     Canary {
-        /// Whose
-        country: CountryCode,
+        #[command(flatten)]
+        change: ChannelOptions,
         /// Which
         version: Version,
         #[command(flatten)]
         canary: CanaryOptions,
-        #[command(flatten)]
-        reason: Reason,
-        #[command(flatten)]
-        registry: InRegistry,
     },
     /// End a trial: the version in use decides alone again
-    Withdraw {
-        /// Whose
-        country: CountryCode,
-        #[command(flatten)]
-        reason: Reason,
-        #[command(flatten)]
-        registry: InRegistry,
-    },
+    Withdraw(ChannelOptions),
     /// Say where the answers of a version on trial differ from those of the one in use, and what its canary came to
     Diff(diff::Options),
     /// Say who changed which version is in use, when and why, the last change first
@@ -225,6 +195,17 @@ pub struct PublishOptions {
     /// Sign it with this secret key, as `citas rules keygen` made it
     #[arg(long, env = "CITAS_SIGNING_KEY", value_name = "FILE")]
     key: Option<PathBuf>,
+}
+
+/// A change of which version of a country is in use, or on trial.
+#[derive(Args)]
+pub struct ChannelOptions {
+    /// Whose
+    country: CountryCode,
+    #[command(flatten)]
+    reason: Reason,
+    #[command(flatten)]
+    registry: InRegistry,
 }
 
 #[derive(Args)]
@@ -307,22 +288,22 @@ pub async fn run(verb: Verb) -> Outcome {
             registry.report.explained(publish(&source, options, &registry).await)
         }
         Verb::Keygen { country, output, report } => report.explained(keygen(country, output, &report)),
-        Verb::Promote { country, version, reason, registry } => {
+        Verb::Promote { change: ChannelOptions { country, reason, registry }, version } => {
             registry.report.explained(promote(country, version, reason, &registry).await)
         }
-        Verb::Rollback { country, reason, registry } => {
+        Verb::Rollback(ChannelOptions { country, reason, registry }) => {
             registry.report.explained(rollback(country, reason, &registry).await)
         }
-        Verb::Pin { country, release, reason, registry } => {
+        Verb::Pin { change: ChannelOptions { country, reason, registry }, release } => {
             registry.report.explained(pin(country, release, reason, &registry).await)
         }
-        Verb::Shadow { country, version, reason, registry } => {
+        Verb::Shadow { change: ChannelOptions { country, reason, registry }, version } => {
             registry.report.explained(try_out(country, version, None, reason, &registry).await)
         }
-        Verb::Canary { country, version, canary, reason, registry } => {
+        Verb::Canary { change: ChannelOptions { country, reason, registry }, version, canary } => {
             registry.report.explained(try_out(country, version, Some(canary.into()), reason, &registry).await)
         }
-        Verb::Withdraw { country, reason, registry } => {
+        Verb::Withdraw(ChannelOptions { country, reason, registry }) => {
             registry.report.explained(withdraw(country, reason, &registry).await)
         }
         Verb::Diff(options) => options.registry.report.explained(diff(&options).await),
