@@ -166,6 +166,10 @@ mod tests {
         fn now(&self) -> Timestamp {
             Timestamp::now() + self.0
         }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
     }
 
     #[test]

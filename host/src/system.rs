@@ -1,5 +1,8 @@
 //! The machine's clock and ids. The only place that asks what time it is.
 
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
 use citas_core::time::{Clock, Ids};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -12,6 +15,11 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let now = Timestamp::now();
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
+    fn monotonic(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        START.elapsed()
     }
 }
 

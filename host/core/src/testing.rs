@@ -1,6 +1,7 @@
 //! What the unit tests of this crate share.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -9,24 +10,38 @@ use crate::appointment::{Appointment, Phase, Provenance, Revision, RulesId, Slot
 use crate::rules::{CONTRACT, Context, Role};
 use crate::time::Clock;
 
-/// A clock that stands still until it is told otherwise.
-pub struct ManualClock(Mutex<Timestamp>);
+/// A clock that stands still until a test moves it.
+pub struct ManualClock {
+    wall: Mutex<Timestamp>,
+    monotonic: Mutex<Duration>,
+}
 
 impl Default for ManualClock {
     fn default() -> Self {
-        Self(Mutex::new("2026-11-24T15:00:00Z".parse().unwrap()))
+        Self { wall: Mutex::new("2026-11-24T15:00:00Z".parse().unwrap()), monotonic: Mutex::default() }
     }
 }
 
 impl ManualClock {
+    /// Lets time pass.
     pub fn advance(&self, by: SignedDuration) {
-        *self.0.lock().unwrap() += by;
+        self.shift_wall(by);
+        *self.monotonic.lock().unwrap() += by.unsigned_abs();
+    }
+
+    /// Moves the wall clock alone, as an operator or NTP does. No time passes.
+    pub fn shift_wall(&self, by: SignedDuration) {
+        *self.wall.lock().unwrap() += by;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
+        *self.wall.lock().unwrap()
+    }
+
+    fn monotonic(&self) -> Duration {
+        *self.monotonic.lock().unwrap()
     }
 }
 

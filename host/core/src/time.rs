@@ -1,5 +1,7 @@
 //! Time and ids come from outside; what a zone's clocks show is worked out here, from the tz database.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
@@ -11,10 +13,13 @@ use crate::rules::{Shift, ZoneClock};
 /// How far ahead a zone's shifts are given to the rules.
 const HORIZON_SECONDS: i64 = 400 * 24 * 60 * 60;
 
-/// Tells the time.
+/// Tells the time, and how long something takes.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// The current time, as the wall clock has it. It may be set, so no duration is measured with it.
     fn now(&self) -> Timestamp;
+
+    /// Time since a fixed moment of this process. It never goes back, whatever is done to the wall clock.
+    fn monotonic(&self) -> Duration;
 }
 
 /// Makes ids.
