@@ -159,12 +159,15 @@ fn every_kind_of_value_survives_the_border() {
 }
 
 #[test]
-fn a_page_of_heavy_appointments_is_presented_whole_and_in_order() {
-    let appointments: Vec<_> = (0..100)
-        .map(|number| appointment(vec![field("/number", &number.to_string()), field("/reason", &"x".repeat(20_000))]))
-        .collect();
-    let views = loaded_chaos().present(&appointments.iter().collect::<Vec<_>>()).unwrap();
-    assert!(views.iter().eq(appointments.iter().map(|appointment| &appointment.attributes)));
+fn a_call_takes_as_many_appointments_as_its_input_limit_allows_and_always_one() {
+    let heavy = |length: usize| appointment(vec![field("/reason", &"x".repeat(length))]);
+    let (rules, light, heaviest) = (loaded_chaos(), heavy(20_000), heavy(200_000));
+    assert_eq!(rules.fitting(&[&light; 100]), 3);
+    assert_eq!(rules.fitting(&[&heaviest; 2]), 1);
+    assert_eq!(rules.fitting(&[]), 0);
+    assert_eq!(rules.present(&[&light; 3]).unwrap().len(), 3);
+    assert_eq!(rules.present(&[&light; 4]).unwrap_err(), Fault::InputTooLarge { limit: 64 << 10 });
+    assert_eq!(rules.present(&[&heaviest]).unwrap(), [heaviest.attributes.clone()]);
 }
 
 #[test]

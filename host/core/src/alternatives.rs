@@ -1,14 +1,16 @@
 //! Free slots near one that was taken: what the country would offer there, less what the ledger holds.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::ToSpan;
 
-use crate::appointment::{Field, Revision, Slot};
+use crate::appointment::{Revision, Slot};
 use crate::booking::{BookingError, FreeSlot};
+use crate::executor::Executor;
 use crate::ledger::Ledger;
 use crate::loaded::LoadedRules;
-use crate::rules::{Context, Offer};
+use crate::rules::Offer;
 use crate::time::Instant;
 
 /// How many slots on each side of the taken one are looked at.
@@ -21,13 +23,17 @@ const MOST_ASKED: usize = 100;
 /// The free slots nearest to `wanted`, the nearest first. What `before` holds counts as free.
 pub(crate) async fn near(
     ledger: &dyn Ledger,
-    rules: &LoadedRules,
-    context: &Context,
-    place: &[Field],
+    executor: &Executor,
+    rules: &Arc<LoadedRules>,
+    wanted: &Revision,
     before: Option<&Revision>,
-    wanted: &Slot,
 ) -> Result<Vec<FreeSlot>, BookingError> {
-    let offers = rules.offers(context, place, &around(wanted)).await?;
+    let Some(slot) = wanted.appointment.slot.clone() else { return Ok(Vec::new()) };
+    let attributes = before.map_or_else(Vec::new, |before| before.appointment.attributes.clone());
+    let place = [wanted.provenance.input.as_slice(), &attributes].concat();
+    let context = wanted.provenance.context.clone();
+    let (called, openings) = (rules.clone(), around(&slot));
+    let offers = executor.run(rules.country, move || called.offers(&context, &place, &openings)).await??;
     let claims: HashSet<String> = offers.iter().flat_map(|offer| offer.claims.clone()).collect();
     let claims: Vec<String> = claims.into_iter().collect();
     let mut taken = HashSet::new();
@@ -44,7 +50,7 @@ pub(crate) async fn near(
             slots.push(FreeSlot { slot: offer.slot, starts_at });
         }
     }
-    let Instant::At(asked_for) = rules.start(wanted)? else { return Ok(Vec::new()) };
+    let Instant::At(asked_for) = rules.start(&slot)? else { return Ok(Vec::new()) };
     slots.sort_by_key(|free| free.starts_at.duration_since(asked_for).abs());
     slots.truncate(NAMED);
     Ok(slots)

@@ -9,17 +9,17 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use self::decide::{Asked, Prepared};
+use self::decide::{Decider, Prepared, RuleRequest};
 use crate::access::{Caller, Forbidden, Scope};
-use crate::appointment::{CountryCode, Revision, Slot};
+use crate::appointment::{Appointment, CountryCode, Revision, Slot};
 use crate::catalogue::{Catalogue, InForce};
 use crate::idempotency::{InUse, KeyInUse, KeysInUse};
 use crate::ledger::{CommitError, Ledger, Page, Position, Query, Unavailable};
-use crate::loaded::LoadedRules;
+use crate::loaded::{LoadedRules, MAX_PAGE_CALLS};
 use crate::rules::{Fault, Role, Violation};
-use crate::shadow::{Trying, answer};
+use crate::shadow::{Routed, Trying};
 use crate::time::{Clock, Ids};
-use crate::views::{View, Views, shown};
+use crate::views::{View, Views, show_page};
 
 /// How often an action without `If-Match` is judged anew because somebody else was faster.
 const MOST_ATTEMPTS: usize = 5;
@@ -128,11 +128,10 @@ pub struct Booking {
     catalogue: Arc<Catalogue>,
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
-    ids: Arc<dyn Ids>,
-    host_version: &'static str,
+    decider: Arc<Decider>,
     trying: Option<Trying>,
     keys: KeysInUse,
-    views: Views,
+    views: Arc<Views>,
 }
 
 impl Booking {
@@ -144,8 +143,8 @@ impl Booking {
         ids: Arc<dyn Ids>,
         host_version: &'static str,
     ) -> Self {
-        let (trying, keys, views) = (None, KeysInUse::default(), Views::default());
-        Self { catalogue, ledger, clock, ids, host_version, trying, keys, views }
+        let decider = Arc::new(Decider { ids, host_version });
+        Self { catalogue, ledger, clock, decider, trying: None, keys: KeysInUse::default(), views: Arc::default() }
     }
 
     /// Tries candidates on what is asked.
@@ -170,10 +169,10 @@ impl Booking {
         if let Some(earlier) = self.earlier(&rules, key.as_ref()).await? {
             return Ok(earlier);
         }
-        let now = self.clock.now();
-        let asked = Asked { caller, action: "book", request, role, if_match: None, now, key };
-        let prepared = self.decide(&rules, &asked, None).await?;
-        match self.store(&rules, &asked, None, prepared).await {
+        let (caller, action, now) = (caller.clone(), "book".to_owned(), self.clock.now());
+        let request = Arc::new(RuleRequest { caller, action, input: request, role, if_match: None, now });
+        let prepared = self.decide(&rules, &request, None).await?;
+        match self.store(&rules, &request, key.as_ref(), None, prepared).await {
             Err(BookingError::Stale { .. }) => Err(BookingError::InProgress),
             stored => stored,
         }
@@ -198,11 +197,11 @@ impl Booking {
         if let Some(earlier) = self.earlier(&rules, key.as_ref()).await? {
             return Ok(earlier);
         }
-        let now = self.clock.now();
-        let asked = Asked { caller, action, request: input, role, if_match, now, key };
+        let (asker, action, now) = (caller.clone(), action.to_owned(), self.clock.now());
+        let request = Arc::new(RuleRequest { caller: asker, action, input, role, if_match, now });
         for _ in 0..MOST_ATTEMPTS {
-            let prepared = self.decide(&rules, &asked, Some(&current)).await?;
-            match self.store(&rules, &asked, Some(&current), prepared).await {
+            let prepared = self.decide(&rules, &request, Some(&current)).await?;
+            match self.store(&rules, &request, key.as_ref(), Some(&current), prepared).await {
                 Err(BookingError::Stale { .. }) => current = self.visible(caller, country, role, id).await?,
                 stored => return stored,
             }
@@ -220,7 +219,8 @@ impl Booking {
         Ok(self.view(&rules, revision).await?)
     }
 
-    /// Some appointments: of a patient's, only their own.
+    /// Some appointments, of a patient's only their own, and where the next ones are. A page may be shorter than asked for:
+    /// it ends where the calls end that one list may make, and has at least one.
     ///
     /// # Errors
     /// See [`BookingError`].
@@ -232,11 +232,17 @@ impl Booking {
     ) -> Result<(Vec<View>, Option<Position>), BookingError> {
         let (rules, role) = self.enter(caller, country, Scope::Read)?;
         query.owner = (role == Role::Patient).then(|| caller.subject.clone());
-        let Page { items, next } = self.ledger.page(country, &query).await?;
-        Ok((self.listed(&rules, items).await?, next))
+        let Page { items, mut next } = self.ledger.page(country, &query).await?;
+        let found = items.len();
+        let views = self.listed(&rules, items).await?;
+        if views.len() < found {
+            next = views.last().map(|view| Position::of(&view.revision));
+        }
+        Ok((views, next))
     }
 
-    /// Revisions of an appointment after the `after`th, the first one first, at most `limit`; and whether there are more.
+    /// Revisions of an appointment after the `after`th, the first one first, at most `limit`; and whether there are more. A
+    /// page may be shorter, as a list's.
     ///
     /// # Errors
     /// See [`BookingError`].
@@ -253,32 +259,49 @@ impl Booking {
         let mut revisions = self.ledger.history(country, id, after, limit + 1).await?;
         let more = revisions.len() > limit;
         revisions.truncate(limit);
-        Ok((self.listed(&rules, revisions).await?, more))
+        let found = revisions.len();
+        let views = self.listed(&rules, revisions).await?;
+        let is_short = views.len() < found;
+        Ok((views, more || is_short))
     }
 
-    /// A stored appointment as its patient's version shows it.
+    /// Shows a stored appointment as its patient's version does.
     async fn view(&self, rules: &InForce, revision: Arc<Revision>) -> Result<View, Fault> {
-        let (views, revision) = (&self.views, &revision);
-        let stored = |rules: Arc<LoadedRules>| async move { views.stored(&rules, revision.clone()).await };
-        answer(rules, &revision.patient, self.trying.as_ref(), stored).await
+        if let Some(view) = self.views.get(rules.of(&revision.patient), &revision) {
+            return Ok(view);
+        }
+        let (views, shown) = (self.views.clone(), revision.clone());
+        let routed = Routed::new(rules, &revision.patient, move |rules: &LoadedRules| views.show(rules, &shown));
+        let answer = self.catalogue.executor().run(rules.used.country, move || routed.call()).await?;
+        answer.settle(rules, self.trying.as_ref()).await
     }
 
-    /// The same for many, with one call of each version.
+    /// Shows stored appointments in order, each as its patient's version does; fewer than there are where the calls of a
+    /// page end.
     async fn listed(&self, rules: &InForce, revisions: Vec<Revision>) -> Result<Vec<View>, Fault> {
-        let revisions: Vec<Arc<Revision>> = revisions.into_iter().map(Arc::new).collect();
-        let place = |revision: &Revision| (revision.appointment.id, revision.appointment.revision);
-        let order: HashMap<_, _> = revisions.iter().enumerate().map(|(at, revision)| (place(revision), at)).collect();
+        let Some(first) = revisions.first() else { return Ok(Vec::new()) };
+        let is_canary = |revision: &Revision| rules.canary_of(&revision.patient).is_some();
+        let first_is_canary = is_canary(first);
+        let order: Vec<Arc<Revision>> = revisions.into_iter().map(Arc::new).collect();
+        // The group of the first comes first, so that the page has at least that one.
         let groups: (Vec<_>, Vec<_>) =
-            revisions.into_iter().partition(|revision| rules.canary_of(&revision.patient).is_some());
-        let mut views = Vec::new();
+            order.iter().cloned().partition(|revision| is_canary(revision) == first_is_canary);
+        let (mut shown, mut budget) = (HashMap::new(), MAX_PAGE_CALLS);
         for group in [groups.0, groups.1] {
-            let Some(first) = group.first() else { continue };
-            let group = &group;
-            let shown = |rules: Arc<LoadedRules>| async move { shown(&rules, group.clone()).await };
-            views.extend(answer(rules, &first.patient, self.trying.as_ref(), shown).await?);
+            let Some(patient) = group.first().map(|first| first.patient.clone()).filter(|_| budget > 0) else {
+                continue;
+            };
+            let show = move |rules: &LoadedRules| {
+                let mut left = budget;
+                show_page(rules, &group, &mut left).map(|views| (views, left))
+            };
+            let routed = Routed::new(rules, &patient, show);
+            let answer = self.catalogue.executor().run(rules.used.country, move || routed.call()).await?;
+            let (views, left) = answer.settle(rules, self.trying.as_ref()).await?;
+            budget = left;
+            shown.extend(views.into_iter().map(|view| (place(&view.revision), view)));
         }
-        views.sort_by_key(|view| order[&place(&view.revision)]);
-        Ok(views)
+        Ok(order.iter().map_while(|revision| shown.remove(&place(revision))).collect())
     }
 
     /// The rules of the country, and the caller's part in it.
@@ -331,17 +354,20 @@ impl Booking {
     async fn store(
         &self,
         rules: &InForce,
-        asked: &Asked<'_>,
+        request: &RuleRequest,
+        key: Option<&InUse<'_>>,
         before: Option<&Revision>,
         prepared: Prepared,
     ) -> Result<View, BookingError> {
-        let Prepared { rules: decided, change, view } = prepared;
+        let Prepared { rules: decided, mut change, view } = prepared;
+        let Appointment { id, revision, .. } = view.revision.appointment;
+        change.receipt = key.map(|key| key.receipt(id, revision, request.now));
         match self.ledger.commit(change).await {
             Ok(()) => Ok(view),
-            Err(CommitError::ClaimTaken(claim)) => {
-                Err(self.taken(&Meeting { decided: &decided, asked, before, wanted: &view.revision }, claim).await)
-            }
-            Err(CommitError::KeyUsed) => self.earlier(rules, asked.key.as_ref()).await?.ok_or(BookingError::InProgress),
+            Err(CommitError::ClaimTaken(claim)) => Err(self
+                .taken(&ClaimConflict { decided: &decided, request, before, wanted: &view.revision }, claim)
+                .await),
+            Err(CommitError::KeyUsed) => self.earlier(rules, key).await?.ok_or(BookingError::InProgress),
             Err(CommitError::Stale) => {
                 Err(BookingError::Stale { current: before.map_or(0, |before| before.appointment.revision) })
             }
@@ -351,23 +377,22 @@ impl Booking {
 
     /// What is taken, and what could be booked instead. A patient who meets the time of somebody else's patient is told
     /// neither: what that patient has and when they are free is not theirs to know.
-    async fn taken(&self, meeting: &Meeting<'_>, claim: String) -> BookingError {
-        let patient = &meeting.wanted.patient;
-        let of_patient = meeting.asked.role == Role::Patient && claim.contains(patient);
-        if of_patient && !self.owns(meeting, &claim).await {
+    async fn taken(&self, conflict: &ClaimConflict<'_>, claim: String) -> BookingError {
+        let patient = &conflict.wanted.patient;
+        let of_patient = conflict.request.role == Role::Patient && claim.contains(patient);
+        if of_patient && !self.owns(conflict, &claim).await {
             return BookingError::SlotTaken { claim: None, free: Vec::new() };
         }
-        let free = self.free_slots(meeting).await;
+        let free = self.free_slots(conflict).await;
         BookingError::SlotTaken { claim: Some(claim), free }
     }
 
     /// Whether the caller booked what holds a claim of this patient; no, where that cannot be told.
-    async fn owns(&self, meeting: &Meeting<'_>, claim: &str) -> bool {
-        let Meeting { asked, wanted, .. } = meeting;
+    async fn owns(&self, ClaimConflict { request, wanted, .. }: &ClaimConflict<'_>, claim: &str) -> bool {
         let query = Query {
-            owner: Some(asked.caller.subject.clone()),
+            owner: Some(request.caller.subject.clone()),
             patient: Some(wanted.patient.clone()),
-            from: Some(asked.now),
+            from: Some(request.now),
             limit: MOST_OWN,
             ..Query::default()
         };
@@ -375,21 +400,25 @@ impl Booking {
         own.iter().any(|held| held.claims.iter().any(|held| held == claim))
     }
 
-    /// A courtesy: where it cannot be had, there is none.
-    async fn free_slots(&self, Meeting { decided, before, wanted, .. }: &Meeting<'_>) -> Vec<FreeSlot> {
-        let Some(slot) = &wanted.appointment.slot else { return Vec::new() };
-        let attributes = before.map_or_else(Vec::new, |before| before.appointment.attributes.clone());
-        let place = [wanted.provenance.input.as_slice(), &attributes].concat();
-        let context = &wanted.provenance.context;
-        let found = crate::alternatives::near(&*self.ledger, decided, context, &place, *before, slot);
-        found.await.unwrap_or_default()
+    /// Finds free slots near the one that is taken. They are a courtesy: without them the answer is the same.
+    async fn free_slots(&self, ClaimConflict { decided, before, wanted, .. }: &ClaimConflict<'_>) -> Vec<FreeSlot> {
+        let found = crate::alternatives::near(&*self.ledger, self.catalogue.executor(), decided, wanted, *before).await;
+        found.unwrap_or_else(|error| {
+            tracing::debug!(country = %wanted.country, %error, "no free slots are named");
+            Vec::new()
+        })
     }
 }
 
-/// Somebody wants what somebody else has.
-struct Meeting<'a> {
-    decided: &'a LoadedRules,
-    asked: &'a Asked<'a>,
+/// Identifies a revision in a list.
+fn place(revision: &Revision) -> (Uuid, u32) {
+    (revision.appointment.id, revision.appointment.revision)
+}
+
+/// A decision whose claim another appointment holds.
+struct ClaimConflict<'a> {
+    decided: &'a Arc<LoadedRules>,
+    request: &'a RuleRequest,
     before: Option<&'a Revision>,
     wanted: &'a Revision,
 }

@@ -1,4 +1,5 @@
-//! Which rules are in force. A request takes what is there when it comes and ends on it; a swap is one atomic store.
+//! Which rules are in force, and the threads that run them. A request takes what is there when it comes and ends on it; a
+//! swap is one atomic store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use crate::appointment::CountryCode;
+use crate::executor::Executor;
 use crate::loaded::LoadedRules;
 use crate::trial::OnTrial;
 
@@ -71,25 +73,34 @@ impl Entry {
 
 /// Every country that this host knows.
 #[derive(Default)]
-pub struct Catalogue(ArcSwap<BTreeMap<CountryCode, Entry>>);
+pub struct Catalogue {
+    entries: ArcSwap<BTreeMap<CountryCode, Entry>>,
+    executor: Executor,
+}
 
 impl Catalogue {
+    /// The threads on which rules are called.
+    #[must_use]
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
     /// All countries, in the order of their codes.
     #[must_use]
     pub fn all(&self) -> Arc<BTreeMap<CountryCode, Entry>> {
-        self.0.load_full()
+        self.entries.load_full()
     }
 
     /// One country; none when the host has never heard of it.
     #[must_use]
     pub fn entry(&self, country: CountryCode) -> Option<Entry> {
-        self.0.load().get(&country).cloned()
+        self.entries.load().get(&country).cloned()
     }
 
     /// The rules in force in a country.
     #[must_use]
     pub fn rules(&self, country: CountryCode) -> Option<Arc<LoadedRules>> {
-        self.0.load().get(&country)?.rules.clone()
+        self.entries.load().get(&country)?.rules.clone()
     }
 
     /// Puts rules into force.
@@ -135,7 +146,7 @@ impl Catalogue {
     }
 
     fn update(&self, country: CountryCode, change: impl Fn(&mut Entry)) {
-        self.0.rcu(|entries| {
+        self.entries.rcu(|entries| {
             let mut entries = BTreeMap::clone(entries);
             change(entries.entry(country).or_default());
             entries

@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use crate::rules::{Fault, LONGEST_KEY, MOST_CLAIMS, MOST_EVENTS, Plan, Verdict};
+use crate::appointment::Slot;
+use crate::rules::{Fault, LONGEST_KEY, MOST_CLAIMS, MOST_EVENTS, Offer, Plan, Verdict};
 
 /// A verdict that can be acted upon. Who is not live holds nothing.
 pub(crate) fn judged(verdict: Verdict) -> Result<Verdict, Fault> {
@@ -56,6 +57,19 @@ fn about_events(events: &[String]) -> Option<String> {
     }
     let event = events.iter().find(|event| !is_slug(event))?;
     Some(format!("an event named `{event}`; lower-case letters and hyphens are allowed"))
+}
+
+/// Checks the offers for some openings against the contract.
+///
+/// # Errors
+/// Says what is wrong with one of them.
+pub(crate) fn check_offers(offers: &[Offer], openings: &[Slot]) -> Result<(), Fault> {
+    if offers.len() > openings.len() {
+        let (given, answered) = (openings.len(), offers.len());
+        return Err(Fault::BadAnswer(format!("`offers` was given {given} openings and answered {answered}")));
+    }
+    let objection = offers.iter().find_map(|offer| about_claims(&offer.claims));
+    objection.map_or(Ok(()), |objection| Err(Fault::BadAnswer(objection.replace("a plan", "an offer"))))
 }
 
 fn is_key(text: &str) -> bool {

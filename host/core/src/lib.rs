@@ -21,6 +21,7 @@ pub mod cases;
 pub mod catalogue;
 pub mod compare;
 pub mod event;
+pub mod executor;
 pub mod follow;
 mod idempotency;
 pub mod json;
@@ -49,5 +50,5 @@ mod testing;
 pub mod time;
 pub mod trial;
 pub mod trust;
-mod turns;
+
 pub mod views;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -11,19 +11,24 @@ use jsonschema::Validator;
 use serde_json::Value as Json;
 
 use crate::appointment::{Appointment, CountryCode, Field, RulesId, Slot};
-use crate::judged::{is_slug, judged};
+use crate::judged::{check_offers, is_slug, judged};
 use crate::limits::Limits;
 use crate::messages::Messages;
 use crate::registry::digest;
 use crate::rules::{Context, Descriptor, Engine, Fault, Notice, Offer, Plan, Refusal, Role, Rules, Verdict, Violation};
 use crate::time::{self, Zone};
-use crate::turns::Turns;
 use crate::views::Fields;
 use crate::{json, schema};
 
 /// Members of an appointment that the host adds; a country's own may not be named so.
 pub const HOST_MEMBERS: [&str; 9] =
     ["id", "country", "phase", "revision", "startsAt", "minutes", "rules", "createdAt", "updatedAt"];
+
+/// Maximum length of a page of appointments.
+pub const MAX_PAGE: usize = 100;
+
+/// Maximum number of calls that one page takes. Each may take all of its budget, and somebody waits for the page.
+pub const MAX_PAGE_CALLS: usize = 10;
 
 /// How many versions this process has loaded.
 static LOADED: AtomicU64 = AtomicU64::new(0);
@@ -70,7 +75,8 @@ pub struct LoadedRules {
     zones: Vec<Zone>,
     request: OnceLock<Validator>,
     rules: Arc<dyn Rules>,
-    turns: Turns,
+    /// Appointments that the last batch had which `present` answered.
+    fitting: AtomicUsize,
 }
 
 impl fmt::Debug for LoadedRules {
@@ -92,8 +98,8 @@ impl LoadedRules {
     ///
     /// # Errors
     /// A [`Refusal`] in plain words.
-    pub fn of(rules: Arc<dyn Rules>, digest: String, turns: usize) -> Result<Self, Refusal> {
-        let mut loaded = Self::described(rules, digest, turns)?;
+    pub fn of(rules: Arc<dyn Rules>, digest: String, _turns: usize) -> Result<Self, Refusal> {
+        let mut loaded = Self::described(rules, digest)?;
         schema::validator("appointment-schema", &loaded.appointment_schema)?;
         loaded.request = schema::validator("request-schema", &loaded.request_schema)?.into();
         for (name, action) in &mut loaded.actions {
@@ -113,12 +119,12 @@ impl LoadedRules {
         code: &[u8],
         limits: &Limits,
         digest: String,
-        turns: usize,
+        _turns: usize,
     ) -> Result<Self, Refusal> {
-        Self::described(engine.load_native(code, limits)?, digest, turns)
+        Self::described(engine.load_native(code, limits)?, digest)
     }
 
-    fn described(rules: Arc<dyn Rules>, digest: String, turns: usize) -> Result<Self, Refusal> {
+    fn described(rules: Arc<dyn Rules>, digest: String) -> Result<Self, Refusal> {
         let descriptor = rules.describe().map_err(Refusal::NoDescriptor)?;
         let country = member("country", &descriptor.country, descriptor.country.parse())?;
         member("version", &descriptor.version, descriptor.version.parse::<semver::Version>())?;
@@ -134,7 +140,7 @@ impl LoadedRules {
             messages: Messages::of(&descriptor)?,
             counters: Counters::default(),
             serial: LOADED.fetch_add(1, Ordering::Relaxed),
-            turns: Turns::new(turns),
+            fitting: AtomicUsize::new(MAX_PAGE),
             request_schema,
             appointment_schema,
             descriptor,
@@ -210,33 +216,83 @@ impl LoadedRules {
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault> {
-        self.call("book", || self.judge_booking(context, request)).await
+    pub fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault> {
+        self.call("book", || self.judge_booking(context, request))
     }
 
     /// May this be done to it, and what does it become?
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn act(
+    pub fn act(
         &self,
         context: &Context,
         current: &Appointment,
         action: &str,
         input: &[Field],
     ) -> Result<Verdict, Fault> {
-        self.call("act", || self.judge_action(context, current, action, input)).await
+        self.call("act", || self.judge_action(context, current, action, input))
     }
 
-    /// The country's part of each appointment, as clients see it, without anything that is the host's to say.
+    /// Presents one appointment: the country's part, as clients see it, without anything that is the host's to say.
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn present(&self, appointments: &[&Appointment]) -> Result<Vec<Fields>, Fault> {
-        let fields = self.call("present", || self.rules.present(appointments)).await?;
-        if fields.len() != appointments.len() {
-            let (asked, given) = (appointments.len(), fields.len());
-            return Err(Fault::BadAnswer(format!("`present` was asked for {asked} appointments and gave {given}")));
+    pub fn present(&self, appointment: &Appointment) -> Result<Fields, Fault> {
+        let mut shown = self.call("present", || self.present_batch(&[appointment]))?;
+        Ok(shown.pop().expect("one for each appointment"))
+    }
+
+    /// Presents appointments in order, as many as `budget` calls allow; fewer than there are when it ends before that. It
+    /// is reduced by the calls that were made.
+    ///
+    /// A batch starts with as many as fitted last. One that gets no answer is split: it may have been too much for one
+    /// call.
+    ///
+    /// # Errors
+    /// When the first appointment gets no answer.
+    pub fn present_page(&self, appointments: &[&Appointment], budget: &mut usize) -> Result<Vec<Fields>, Fault> {
+        let (mut shown, mut can_grow) = (Vec::with_capacity(appointments.len()), true);
+        while *budget > 0 && shown.len() < appointments.len() {
+            let rest = &appointments[shown.len()..];
+            let fitting = self.fitting.load(Ordering::Relaxed).max(1);
+            let needed = if can_grow { rest.len().div_ceil(*budget).min(fitting * 2) } else { 0 };
+            let length = fitting.max(needed).min(rest.len()).min(self.rules.fitting(rest));
+            *budget -= 1;
+            match self.attempt(&rest[..length]) {
+                Ok(fields) => {
+                    shown.extend(fields);
+                    if length > fitting {
+                        self.fitting.store(length, Ordering::Relaxed);
+                    }
+                }
+                Err(_) if length > 1 && *budget > 0 => {
+                    can_grow = false;
+                    self.fitting.store(if length > fitting { fitting } else { length / 2 }, Ordering::Relaxed);
+                }
+                Err(fault) if shown.is_empty() => return Err(fault),
+                Err(_) => break,
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Presents a batch. Without an answer it is no fault of the rules as long as the batch can be split.
+    fn attempt(&self, batch: &[&Appointment]) -> Result<Vec<Fields>, Fault> {
+        if batch.len() == 1 {
+            return self.call("present", || self.present_batch(batch));
+        }
+        let started = Instant::now();
+        let answer = self.present_batch(batch);
+        self.count("present", if answer.is_ok() { "answered" } else { "split" }, started.elapsed());
+        answer
+    }
+
+    fn present_batch(&self, batch: &[&Appointment]) -> Result<Vec<Fields>, Fault> {
+        let fields = self.rules.present(batch)?;
+        if fields.len() != batch.len() {
+            let (given, answered) = (batch.len(), fields.len());
+            return Err(Fault::BadAnswer(format!("`present` was given {given} appointments and answered {answered}")));
         }
         let shown = |fields: &Vec<Field>| {
             let mut members = json::nest(fields);
@@ -250,43 +306,48 @@ impl LoadedRules {
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Vec<Offer>, Fault> {
-        Ok(self.call("offers", || self.rules.offers(context, place, openings)).await?.unwrap_or_default())
+    pub fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Vec<Offer>, Fault> {
+        self.call("offers", || {
+            let offers = self.rules.offers(context, place, openings)?.unwrap_or_default();
+            check_offers(&offers, openings)?;
+            offers.iter().try_for_each(|offer| self.start(&offer.slot).map(drop))?;
+            Ok(offers)
+        })
     }
 
     /// What people are told of an event.
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
-        self.call("notices", || self.rules.notices(event, current)).await
+    pub fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
+        self.call("notices", || self.rules.notices(event, current))
     }
 
-    async fn call<T>(&self, function: &'static str, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-        let mut took = Duration::ZERO;
-        let timed = || {
-            let started = Instant::now();
-            let answer = run();
-            took = started.elapsed();
-            answer
-        };
-        let answer = self.turns.take(timed).await;
-        self.count(function, took, answer.as_ref().err());
+    /// Runs a call and counts what came of it.
+    fn call<T>(&self, function: &'static str, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        let started = Instant::now();
+        let answer = run();
+        let took = started.elapsed();
+        match &answer {
+            Ok(_) => self.count(function, "answered", took),
+            Err(fault) => {
+                self.count(function, fault.kind(), took);
+                self.counters.faults.fetch_add(1, Ordering::Relaxed);
+                let RulesId { version, digest } = &self.id;
+                tracing::warn!(country = %self.country, version, digest, function, %fault, "the rules gave no answer");
+            }
+        }
         answer
     }
 
-    fn count(&self, function: &'static str, took: Duration, fault: Option<&Fault>) {
-        let outcome = fault.map_or("answered", Fault::kind);
-        let counter = if fault.is_some() { &self.counters.faults } else { &self.counters.answered };
-        counter.fetch_add(1, Ordering::Relaxed);
+    fn count(&self, function: &'static str, outcome: &'static str, took: Duration) {
+        if outcome == "answered" {
+            self.counters.answered.fetch_add(1, Ordering::Relaxed);
+        }
         let country = self.country.to_string();
         metrics::counter!("citas_rules_calls_total", "country" => country.clone(), "call" => function, "outcome" => outcome)
             .increment(1);
         metrics::histogram!("citas_rules_seconds", "country" => country, "call" => function).record(took);
-        if let Some(fault) = fault {
-            let RulesId { version, digest } = &self.id;
-            tracing::warn!(country = %self.country, version, digest, function, %fault, "the rules gave no answer");
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::letter;
 use crate::loaded::LoadedRules;
 use crate::mailer::{MailError, Mailer};
 use crate::rules::{Fault, Notice};
-use crate::shadow::{Trying, answer};
+use crate::shadow::{Routed, Trying};
 
 /// Why an event's notices are still to go out.
 #[derive(Debug, thiserror::Error)]
@@ -79,12 +79,15 @@ impl Notifier {
         Ok(())
     }
 
-    /// What the version that the patient meets would have people told.
+    /// Asks the patient's version for an event's notices.
     async fn notices(&self, event: &Event) -> Result<Vec<Notice>, NotifyError> {
         let rules = self.catalogue.entry(event.country).and_then(|entry| entry.in_force());
         let rules = rules.ok_or(NotifyError::NoRules)?;
-        let told = |rules: Arc<LoadedRules>| async move { rules.notices(event.name(), &event.data.appointment).await };
-        Ok(answer(&rules, &event.data.patient, self.trying.as_ref(), told).await?)
+        let (name, revision) = (event.name().to_owned(), event.data.clone());
+        let call = move |rules: &LoadedRules| rules.notices(&name, &revision.appointment);
+        let routed = Routed::new(&rules, &event.data.patient, call);
+        let answer = self.catalogue.executor().run_eventually(event.country, move || routed.call()).await;
+        Ok(answer.settle(&rules, self.trying.as_ref()).await?)
     }
 
     fn sent(&self) -> MutexGuard<'_, HashSet<(Uuid, usize)>> {

@@ -378,6 +378,11 @@ pub trait Rules: Send + Sync {
     fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault>;
     fn act(&self, context: &Context, current: &Appointment, action: &str, input: &[Field]) -> Result<Verdict, Fault>;
     fn present(&self, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault>;
+    /// Appointments, from the first on, whose input fits one call of `present`: at least one, because rules must be able to
+    /// present whatever they stored.
+    fn fitting(&self, appointments: &[&Appointment]) -> usize {
+        appointments.len()
+    }
     /// None where the component does not export `slot-rules`.
     fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Option<Vec<Offer>>, Fault>;
     /// Empty where the component does not export `notice-rules`.

@@ -4,6 +4,7 @@
 //! appointment as clients see it and write the mails of its events. Every leaf is compared by itself.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,9 +31,6 @@ const COUNTED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Longest name of a place, in characters: rules make up its end.
 const LONGEST_PLACE: usize = 200;
-
-/// Calls that are compared before what was found is added.
-const BATCH: usize = 64;
 
 /// A call as the rules in use answered it.
 pub enum Call {
@@ -143,32 +141,58 @@ impl Trying {
     }
 }
 
-/// What the version that a patient meets answers; where that is on trial and gives no answer, which counts against it, what
-/// the one in use does.
-pub(crate) async fn answer<T, Call: Future<Output = Result<T, Fault>>>(
-    rules: &InForce,
-    patient: &str,
-    trying: Option<&Trying>,
-    call: impl Fn(Arc<LoadedRules>) -> Call,
-) -> Result<T, Fault> {
-    if let Some(canary) = rules.canary_of(patient) {
-        match (call(canary.rules.clone()).await, trying) {
-            (Ok(answer), _) => return Ok(answer),
-            (Err(fault), Some(trying)) => trying.count_fault(rules.used.country, canary, &fault).await,
-            (Err(_), None) => {}
-        }
+/// A call to the version that a patient meets. If a canary gives no answer, the version in use does.
+pub(crate) struct Routed<Call> {
+    used: Arc<LoadedRules>,
+    canary: Option<Arc<OnTrial>>,
+    call: Call,
+}
+
+/// What came of a routed call, before a canary's fault is counted.
+pub(crate) struct Answer<T> {
+    answer: Result<T, Fault>,
+    canary_fault: Option<Fault>,
+}
+
+impl<Call> Routed<Call> {
+    /// Routes a call by the patient's key.
+    pub fn new(rules: &InForce, patient: &str, call: Call) -> Self {
+        let canary = rules.candidate.clone().filter(|candidate| candidate.meets(patient));
+        Self { used: rules.used.clone(), canary, call }
     }
-    call(rules.used.clone()).await
+
+    /// Calls the rules.
+    pub fn call<T>(self) -> Answer<T>
+    where
+        Call: Fn(&LoadedRules) -> Result<T, Fault>,
+    {
+        let canary_fault = match self.canary.as_ref().map(|canary| (self.call)(&canary.rules)) {
+            Some(Ok(answer)) => return Answer { answer: Ok(answer), canary_fault: None },
+            Some(Err(fault)) => Some(fault),
+            None => None,
+        };
+        Answer { answer: (self.call)(&self.used), canary_fault }
+    }
+}
+
+impl<T> Answer<T> {
+    /// Returns the answer, after a canary's fault is counted against it.
+    pub async fn settle(self, rules: &InForce, trying: Option<&Trying>) -> Result<T, Fault> {
+        if let (Some(fault), Some(trying), Some(canary)) = (&self.canary_fault, trying, &rules.candidate) {
+            trying.count_fault(rules.used.country, canary, fault).await;
+        }
+        self.answer
+    }
 }
 
 /// Compares what comes, for as long as something may come.
 async fn shadow(mut calls: Receiver<Call>, catalogue: Arc<Catalogue>, trials: Arc<dyn Trials>) {
-    let mut batch = Vec::new();
-    while calls.recv_many(&mut batch, BATCH).await > 0 {
-        let batch = std::mem::take(&mut batch);
-        let catalogue = catalogue.clone();
-        let compared = tokio::task::spawn_blocking(move || compare_all(&catalogue, &batch)).await;
-        for ((country, trial), found) in compared.unwrap_or_default() {
+    while let Some(call) = calls.recv().await {
+        let (country, compared) = (call.country(), catalogue.clone());
+        // A candidate that makes the comparison panic must not end the host.
+        let compare = move || catch_unwind(AssertUnwindSafe(|| compare_all(&compared, &[call]))).unwrap_or_default();
+        let found = catalogue.executor().run_eventually(country, compare).await;
+        for ((country, trial), found) in found {
             if let Err(error) = trials.add(country, trial, &found).await {
                 tracing::warn!(%country, %error, "what a shadow found is not kept");
             }

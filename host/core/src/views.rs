@@ -56,22 +56,43 @@ impl Default for Views {
 }
 
 impl Views {
-    /// A revision that is stored, and so will never be another.
-    pub async fn stored(&self, rules: &LoadedRules, revision: Arc<Revision>) -> Result<View, Fault> {
-        let key = (rules.serial, revision.appointment.id, revision.appointment.revision);
-        if let Some(fields) = self.0.get(&key) {
-            return Ok(View { revision, fields, shown_by: rules.id.digest.clone() });
-        }
-        let view = shown(rules, vec![revision]).await?.pop().expect("a view for each revision");
-        self.0.insert(key, view.fields.clone());
+    /// The view of a stored revision, if these rules showed it lately.
+    pub fn get(&self, rules: &LoadedRules, revision: &Arc<Revision>) -> Option<View> {
+        let fields = self.0.get(&key(rules, revision))?;
+        Some(View::new(rules, revision.clone(), fields))
+    }
+
+    /// Shows a stored revision, and remembers the view: a stored revision never changes.
+    pub fn show(&self, rules: &LoadedRules, revision: &Arc<Revision>) -> Result<View, Fault> {
+        let view = show(rules, revision.clone())?;
+        self.0.insert(key(rules, revision), view.fields.clone());
         Ok(view)
     }
 }
 
-/// Revisions that are shown once, as a list's are, or that may yet not be stored: nothing is remembered of them.
-pub(crate) async fn shown(rules: &LoadedRules, revisions: Vec<Arc<Revision>>) -> Result<Vec<View>, Fault> {
+impl View {
+    fn new(rules: &LoadedRules, revision: Arc<Revision>, fields: Fields) -> Self {
+        Self { revision, fields, shown_by: rules.id.digest.clone() }
+    }
+}
+
+fn key(rules: &LoadedRules, revision: &Revision) -> Key {
+    (rules.serial, revision.appointment.id, revision.appointment.revision)
+}
+
+/// Shows a revision that may yet not be stored.
+pub(crate) fn show(rules: &LoadedRules, revision: Arc<Revision>) -> Result<View, Fault> {
+    let fields = rules.present(&revision.appointment)?;
+    Ok(View::new(rules, revision, fields))
+}
+
+/// Shows revisions in order, as many as the budget of calls allows. Nothing is remembered of them.
+pub(crate) fn show_page(
+    rules: &LoadedRules,
+    revisions: &[Arc<Revision>],
+    budget: &mut usize,
+) -> Result<Vec<View>, Fault> {
     let appointments: Vec<&Appointment> = revisions.iter().map(|revision| &revision.appointment).collect();
-    let fields = rules.present(&appointments).await?;
-    let view = |(revision, fields)| View { revision, fields, shown_by: rules.id.digest.clone() };
-    Ok(revisions.into_iter().zip(fields).map(view).collect())
+    let fields = rules.present_page(&appointments, budget)?;
+    Ok(revisions.iter().zip(fields).map(|(revision, fields)| View::new(rules, revision.clone(), fields)).collect())
 }

@@ -111,16 +111,6 @@ impl WasmRules {
             instance.get_typed_func::<Input, Answer>(&mut *store, function.place).map_err(|cause| fault(&cause))?;
         function.call(store, input).map_err(|cause| fault(&cause))
     }
-
-    fn present_batch(&self, batch: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
-        let appointments: Vec<_> = batch.iter().map(|appointment| convert::appointment(appointment)).collect();
-        let (views,): PresentAnswer = self.call::<PresentInput, _>(&self.present, (&appointments,))?;
-        if views.len() != batch.len() {
-            let (given, answered) = (batch.len(), views.len());
-            return Err(Fault::BadAnswer(format!("`present` was given {given} appointments and answered {answered}")));
-        }
-        views.into_iter().map(convert::fields_of).collect()
-    }
 }
 
 impl Rules for WasmRules {
@@ -141,16 +131,22 @@ impl Rules for WasmRules {
         convert::verdict_of(verdict)
     }
 
-    /// In as many calls as the limits ask for, since each appointment is presented by itself.
     fn present(&self, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
-        let mut views = Vec::with_capacity(appointments.len());
-        let mut rest = appointments;
-        while !rest.is_empty() {
-            let (batch, others) = rest.split_at(batch_length(rest));
-            views.extend(self.present_batch(batch)?);
-            rest = others;
+        if self.fitting(appointments) < appointments.len() {
+            return Err(Fault::InputTooLarge { limit: INPUT_BYTES });
         }
-        Ok(views)
+        let appointments: Vec<_> = appointments.iter().map(|appointment| convert::appointment(appointment)).collect();
+        let (views,): PresentAnswer = self.call::<PresentInput, _>(&self.present, (&appointments,))?;
+        views.into_iter().map(convert::fields_of).collect()
+    }
+
+    fn fitting(&self, appointments: &[&Appointment]) -> usize {
+        let mut weight = 0;
+        let fitting = appointments.iter().take_while(|appointment| {
+            weight += convert::weight(&appointment.attributes);
+            weight <= INPUT_BYTES
+        });
+        fitting.count().max(1).min(appointments.len())
     }
 
     fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
@@ -230,16 +226,6 @@ fn input(fields: &[Field]) -> Result<Vec<wit::Field>, Fault> {
         return Err(Fault::InputTooLarge { limit: INPUT_BYTES });
     }
     Ok(convert::fields(fields))
-}
-
-/// How many of these go into one call: at least one, for what was once an answer may always come back.
-fn batch_length(appointments: &[&Appointment]) -> usize {
-    let mut weight = 0;
-    let fitting = appointments.iter().take_while(|appointment| {
-        weight += convert::weight(&appointment.attributes);
-        weight <= INPUT_BYTES
-    });
-    fitting.count().max(1)
 }
 
 /// Why a call failed, without backtrace and without anything that the guest was given.

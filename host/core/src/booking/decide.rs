@@ -11,15 +11,14 @@ use crate::access::{Caller, Forbidden};
 use crate::appointment::{Appointment, Field, Provenance, Revision, Slot};
 use crate::catalogue::InForce;
 use crate::event::Event;
-use crate::idempotency::InUse;
 use crate::json::{TooManyLeaves, flatten};
 use crate::ledger::Change;
 use crate::loaded::{Action, LoadedRules};
 use crate::rules::{CONTRACT, Context, Fault, Plan, Role, Violation};
 use crate::shadow::{Call, Refused};
-use crate::time::Instant;
-use crate::trial::Tally;
-use crate::views::{View, shown};
+use crate::time::{Ids, Instant};
+use crate::trial::{OnTrial, Tally};
+use crate::views::{View, show};
 
 /// Largest revision, in bytes of JSON: an event with one fits a message of SNS (256 KiB), and an item of DynamoDB (400 KB).
 const LARGEST_REVISION: usize = 240 << 10;
@@ -28,15 +27,14 @@ const LARGEST_REVISION: usize = 240 << 10;
 const NOT_ALLOWED_NOW: &str = ".not-allowed-now";
 
 /// One request to change something, whichever rules decide.
-pub(super) struct Asked<'a> {
-    pub caller: &'a Caller,
-    pub action: &'a str,
-    pub request: Json,
+pub(super) struct RuleRequest {
+    pub caller: Caller,
+    pub action: String,
+    pub input: Json,
     pub role: Role,
     /// The revisions that the caller would change; none when any will do.
     pub if_match: Option<Vec<u32>>,
     pub now: Timestamp,
-    pub key: Option<InUse<'a>>,
 }
 
 /// A decision, ready to be stored.
@@ -48,6 +46,12 @@ pub(super) struct Prepared {
 }
 
 type Decided = Result<Prepared, BookingError>;
+
+/// Makes decisions: all that can be done of a request on the thread of its call.
+pub(super) struct Decider {
+    pub ids: Arc<dyn Ids>,
+    pub host_version: &'static str,
+}
 
 impl LoadedRules {
     /// An action that this role may ask for.
@@ -62,62 +66,82 @@ impl LoadedRules {
 }
 
 impl Booking {
-    /// What the rules in use make of it, or, for a patient who meets it, the version on trial.
-    pub(super) async fn decide(&self, rules: &InForce, asked: &Asked<'_>, before: Option<&Arc<Revision>>) -> Decided {
-        let used = self.prepare(&rules.used, asked, before).await;
+    /// Returns the decision of the rules in use or, for a patient who meets it, of the version on trial. Everything from
+    /// the schema to the view is one call of the executor, so that a request waits for its turn once.
+    pub(super) async fn decide(
+        &self,
+        rules: &InForce,
+        request: &Arc<RuleRequest>,
+        before: Option<&Arc<Revision>>,
+    ) -> Decided {
+        let (decider, shared) = (self.decider.clone(), (rules.clone(), request.clone(), before.cloned()));
+        let is_trying = self.trying.is_some();
+        let decide = move || {
+            let (rules, request, before) = &shared;
+            let used = decider.prepare(&rules.used, request, before.as_ref());
+            let canary = rules.candidate.as_ref().filter(|candidate| is_trying && candidate.terms.canary.is_some());
+            let tried = canary.and_then(|canary| decider.prepare_canary(canary, request, before.as_ref(), &used));
+            (used, tried)
+        };
+        let (used, tried) = self.catalogue.executor().run(rules.used.country, decide).await?;
         let (Some(candidate), Some(trying)) = (&rules.candidate, &self.trying) else { return used };
-        if let Some(call) = call(rules, asked, before, &used) {
+        if let Some(call) = call(rules, request, before, &used) {
             trying.observe(call);
         }
-        if candidate.terms.canary.is_none() {
-            return used;
-        }
-        let known = before.map(|before| &**before).or(used.as_ref().ok().map(|used| &used.change.revision));
-        if known.is_some_and(|known| !candidate.meets(&known.patient)) {
-            return used;
-        }
-        let tried = self.prepare(&candidate.rules, asked, before).await;
-        // Of whom the rules in use would not book, the candidate may know who it is.
-        let known = known.or(tried.as_ref().ok().map(|tried| &tried.change.revision));
-        if !known.is_some_and(|known| candidate.meets(&known.patient)) {
-            return used;
-        }
-        // Whom it knows under a key that does not meet it would meet another version from then on.
-        if tried.as_ref().is_ok_and(|tried| !candidate.meets(&tried.change.revision.patient)) {
-            return used;
-        }
+        let Some(tried) = tried else { return used };
         if let Some(tally) = tally(&used, &tried) {
             trying.count(rules.used.country, candidate, tally).await;
         }
-        // Whoever could be served is.
+        // A fault of the canary leaves the decision to the version in use.
         if matches!(tried, Err(BookingError::RulesUnavailable(_))) { used } else { tried }
     }
+}
 
-    /// What these rules make of it. Whatever they may still fail at is done here, before anything is stored: an answer of
-    /// 503 means that nothing is.
-    async fn prepare(&self, rules: &Arc<LoadedRules>, asked: &Asked<'_>, before: Option<&Arc<Revision>>) -> Decided {
-        let (input, context, plan) = plan(rules, asked, before).await?;
-        let revision = self.revision(rules, asked, before.map(|before| &**before), &plan, (input, context))?;
+impl Decider {
+    /// Returns the canary's decision; none where it does not decide for this patient.
+    fn prepare_canary(
+        &self,
+        canary: &OnTrial,
+        request: &RuleRequest,
+        before: Option<&Arc<Revision>>,
+        used: &Decided,
+    ) -> Option<Decided> {
+        let known = before.map(|before| &**before).or(used.as_ref().ok().map(|used| &used.change.revision));
+        if known.is_some_and(|known| !canary.meets(&known.patient)) {
+            return None;
+        }
+        let tried = self.prepare(&canary.rules, request, before);
+        // Where the rules in use refuse, only the canary's plan names the patient.
+        let known = known.or(tried.as_ref().ok().map(|tried| &tried.change.revision));
+        let is_met = known.is_some_and(|known| canary.meets(&known.patient));
+        // A plan that maps the patient to a key outside the share would send later requests to the other version.
+        let stays = tried.as_ref().map_or(true, |tried| canary.meets(&tried.change.revision.patient));
+        (is_met && stays).then_some(tried)
+    }
+
+    /// Decides by these rules. Whatever they may still fail at is done here, before anything is stored: a 503 means that
+    /// nothing is.
+    fn prepare(&self, rules: &Arc<LoadedRules>, request: &RuleRequest, before: Option<&Arc<Revision>>) -> Decided {
+        let (input, context, plan) = plan(rules, request, before)?;
+        let revision = self.revision(rules, request, before.map(|before| &**before), &plan, (input, context))?;
         let held: HashSet<&String> = before.into_iter().flat_map(|before| &before.claims).collect();
         let kept: HashSet<&String> = plan.claims.iter().collect();
-        let number = revision.appointment.revision;
-        let receipt = asked.key.as_ref().map(|key| key.receipt(revision.appointment.id, number, asked.now));
         let change = Change {
             take: plan.claims.iter().filter(|claim| !held.contains(claim)).cloned().collect(),
             release: held.difference(&kept).map(|claim| (*claim).clone()).collect(),
             events: plan.events.iter().map(|name| Event::new(self.ids.next(), name, &revision)).collect(),
-            receipt,
+            receipt: None,
             revision: revision.clone(),
         };
         fits(&change.revision)?;
-        let view = shown(rules, vec![Arc::new(revision)]).await?.pop().expect("a view for each revision");
+        let view = show(rules, Arc::new(revision))?;
         Ok(Prepared { rules: rules.clone(), change, view })
     }
 
     fn revision(
         &self,
         rules: &Arc<LoadedRules>,
-        asked: &Asked<'_>,
+        request: &RuleRequest,
         before: Option<&Revision>,
         plan: &Plan,
         (input, context): (Vec<Field>, Context),
@@ -133,54 +157,54 @@ impl Booking {
             },
             starts_at: starts_at(rules, plan.slot.as_ref())?,
             claims: plan.claims.clone(),
-            owner: before.map_or_else(|| asked.caller.subject.clone(), |before| before.owner.clone()),
+            owner: before.map_or_else(|| request.caller.subject.clone(), |before| before.owner.clone()),
             patient: plan.patient.clone(),
             doctor: plan.doctor.clone(),
             hospital: plan.hospital.clone(),
-            created_at: before.map_or(asked.now, |before| before.created_at),
-            updated_at: asked.now,
+            created_at: before.map_or(request.now, |before| before.created_at),
+            updated_at: request.now,
             provenance: Provenance {
-                action: asked.action.to_owned(),
+                action: request.action.clone(),
                 input,
                 context,
                 rules: rules.id.clone(),
                 contract: CONTRACT.to_owned(),
                 host: self.host_version.to_owned(),
-                subject: asked.caller.subject.clone(),
-                request_id: asked.caller.request_id.clone(),
+                subject: request.caller.subject.clone(),
+                request_id: request.caller.request_id.clone(),
             },
         })
     }
 }
 
 /// What the rules say, with what they were given.
-async fn plan(
+fn plan(
     rules: &Arc<LoadedRules>,
-    asked: &Asked<'_>,
+    request: &RuleRequest,
     before: Option<&Arc<Revision>>,
 ) -> Result<(Vec<Field>, Context, Plan), BookingError> {
-    let context = rules.context(asked.now, asked.role);
+    let context = rules.context(request.now, request.role);
     let Some(before) = before else {
-        refuse(rules, rules.check_request(&asked.request)?)?;
-        let input = leaves(&asked.request)?;
-        let plan = rules.book(&context, &input).await?;
+        refuse(rules, rules.check_request(&request.input)?)?;
+        let input = leaves(&request.input)?;
+        let plan = rules.book(&context, &input)?;
         let plan = plan.map_err(|violations| refusal(rules, violations))?;
         return Ok((input, context, plan));
     };
-    let action = rules.allow(asked.action, asked.role)?;
-    refuse(rules, action.check(&asked.request)?)?;
-    let input = leaves(&asked.request)?;
+    let action = rules.allow(&request.action, request.role)?;
+    refuse(rules, action.check(&request.input)?)?;
+    let input = leaves(&request.input)?;
     let at = before.appointment.revision;
-    if asked.if_match.as_ref().is_some_and(|seen| !seen.contains(&at)) {
+    if request.if_match.as_ref().is_some_and(|seen| !seen.contains(&at)) {
         return Err(BookingError::Stale { current: at });
     }
-    let plan = rules.act(&context, &before.appointment, asked.action, &input).await?;
+    let plan = rules.act(&context, &before.appointment, &request.action, &input)?;
     let plan = plan.map_err(|violations| refusal(rules, violations))?;
     Ok((input, context, plan))
 }
 
 /// What a shadow is to be asked, and what the rules in use answered; none where that was no answer of theirs.
-fn call(rules: &InForce, asked: &Asked<'_>, before: Option<&Arc<Revision>>, used: &Decided) -> Option<Call> {
+fn call(rules: &InForce, request: &RuleRequest, before: Option<&Arc<Revision>>, used: &Decided) -> Option<Call> {
     let before = before.cloned();
     match used {
         Ok(Prepared { change, view, .. }) => {
@@ -191,10 +215,10 @@ fn call(rules: &InForce, asked: &Asked<'_>, before: Option<&Arc<Revision>>, used
             Some(Call::Refused(Refused {
                 country: rules.used.country,
                 before,
-                action: asked.action.to_owned(),
-                request: asked.request.clone(),
-                role: asked.role,
-                at: asked.now,
+                action: request.action.clone(),
+                request: request.input.clone(),
+                role: request.role,
+                at: request.now,
                 violations: violations.clone(),
             }))
         }

@@ -1,0 +1,280 @@
+//! Runs the calls to rules on threads of their own, with fair turns across countries. Knows nothing of what a call does.
+//!
+//! Guest code is synchronous and a country's team decides how long it takes, so it must not run on the threads that serve
+//! connections. A host has a few places for calls. Countries take turns: whichever has used the least time so far comes
+//! first, and a call that runs for long gives up its place when another country waits for one. It goes on beside the
+//! others, on its own thread. What cannot be served soon is refused at once.
+
+mod turns;
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tracing::Span;
+
+use self::turns::{Outcome, Turns};
+use crate::appointment::CountryCode;
+use crate::rules::Fault;
+
+/// Returns whether the caller still waited for it, and so whether it did anything.
+type Job = Box<dyn FnOnce() -> bool + Send>;
+
+/// The threads that run calls. They end when this is dropped and the calls under way are over.
+pub struct Executor(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes a thread when a call may start.
+    startable: Condvar,
+    /// Wakes the supervisor when a country waits for another one's place.
+    contended: Condvar,
+    started: Instant,
+}
+
+struct State {
+    turns: Turns<Job>,
+    is_supervised: bool,
+    is_stopping: bool,
+}
+
+impl Default for Executor {
+    /// Leaves one core to connections and to the ledger.
+    fn default() -> Self {
+        Self::new(thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)))
+    }
+}
+
+impl Executor {
+    /// Runs at most `places` calls at once, besides those that have given up their place.
+    ///
+    /// # Panics
+    /// When the system gives no thread.
+    #[must_use]
+    pub fn new(places: usize) -> Self {
+        let state = State { turns: Turns::new(places), is_supervised: false, is_stopping: false };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            startable: Condvar::new(),
+            contended: Condvar::new(),
+            started: Instant::now(),
+        });
+        for _ in 0..places {
+            spawn("rules", &shared, Shared::work);
+        }
+        spawn("rules-supervisor", &shared, Shared::supervise);
+        Self(shared)
+    }
+
+    /// Runs a country's call when its turn comes.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`], at once, when its turn would come too late for anybody who waits for an answer.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        country: CountryCode,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.submit(country, true, call).await
+    }
+
+    /// Runs a country's call when its turn comes, however late that is: for work that nobody waits for.
+    pub async fn run_eventually<T: Send + 'static>(
+        &self,
+        country: CountryCode,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        self.submit(country, false, call).await.expect("only calls that somebody waits for are refused")
+    }
+
+    async fn submit<T: Send + 'static>(
+        &self,
+        country: CountryCode,
+        is_urgent: bool,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (answer, answered) = oneshot::channel();
+        let (span, enqueued) = (Span::current(), Instant::now());
+        let job = Box::new(move || {
+            if answer.is_closed() {
+                return false;
+            }
+            metrics::histogram!("citas_rules_wait_seconds", "country" => country.to_string())
+                .record(enqueued.elapsed());
+            let result = span.in_scope(|| panic::catch_unwind(AssertUnwindSafe(call)));
+            // A caller that has gone away needs no answer.
+            let _ = answer.send(result);
+            true
+        });
+        self.0.enqueue(country, is_urgent, job)?;
+        match answered.await.expect("a call is answered, and a thread survives its panic") {
+            Ok(result) => Ok(result),
+            Err(panic) => panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.0.lock().is_stopping = true;
+        self.0.startable.notify_all();
+        self.0.contended.notify_all();
+    }
+}
+
+impl Shared {
+    fn enqueue(&self, country: CountryCode, is_urgent: bool, job: Job) -> Result<(), Fault> {
+        let mut state = self.lock();
+        if state.turns.enqueue(country, is_urgent, job, self.now()).is_err() {
+            drop(state);
+            metrics::counter!("citas_rules_shed_total", "country" => country.to_string()).increment(1);
+            return Err(Fault::Busy);
+        }
+        self.wake(&mut state);
+        Ok(())
+    }
+
+    /// Wakes whoever can do something about a call that waits.
+    fn wake(&self, state: &mut State) {
+        if state.turns.has_free_place() {
+            self.startable.notify_one();
+        } else if !state.is_supervised && state.turns.next_overdue().is_some() {
+            state.is_supervised = true;
+            self.contended.notify_one();
+        }
+    }
+
+    /// Runs one call after the other. Ends after a call that has given up its place, since another thread has that now.
+    fn work(self: Arc<Self>) {
+        let mut state = self.lock();
+        while !state.is_stopping {
+            let Some((ticket, job)) = state.turns.start(self.now()) else {
+                state = self.startable.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            self.wake(&mut state);
+            drop(state);
+            let did_run = job();
+            state = self.lock();
+            let outcome = state.turns.finish(ticket, did_run, self.now());
+            self.wake(&mut state);
+            if outcome == Outcome::Beside {
+                return;
+            }
+        }
+    }
+
+    /// Takes their places from calls that run for long while another country waits.
+    fn supervise(self: Arc<Self>) {
+        let mut state = self.lock();
+        while !state.is_stopping {
+            let now = self.now();
+            match state.turns.next_overdue() {
+                Some(at) if at <= now => {
+                    state.turns.set_beside(now);
+                    spawn("rules", &self, Self::work);
+                }
+                Some(at) => {
+                    state.is_supervised = true;
+                    let waited = self.contended.wait_timeout(state, at - now);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => {
+                    state.is_supervised = false;
+                    state = self.contended.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+fn spawn(name: &str, shared: &Arc<Shared>, run: fn(Arc<Shared>)) {
+    let shared = Arc::clone(shared);
+    thread::Builder::new().name(name.into()).spawn(move || run(shared)).expect("the system gives a thread");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn country(code: &str) -> CountryCode {
+        code.parse().unwrap()
+    }
+
+    /// Starts a call of this country that runs until the sender is dropped.
+    async fn hold(executor: &Arc<Executor>, code: &str) -> mpsc::Sender<()> {
+        let (release, held) = mpsc::channel::<()>();
+        let (entered, inside) = oneshot::channel();
+        let (executor, code) = (executor.clone(), country(code));
+        tokio::spawn(async move {
+            let call = move || {
+                entered.send(()).unwrap();
+                let _ = held.recv();
+            };
+            executor.run(code, call).await.unwrap();
+        });
+        inside.await.unwrap();
+        release
+    }
+
+    #[tokio::test]
+    async fn a_call_is_answered_from_another_thread() {
+        let executor = Executor::new(1);
+        let here = thread::current().id();
+        let there = executor.run(country("pe"), || thread::current().id()).await.unwrap();
+        assert_ne!(here, there);
+    }
+
+    #[tokio::test]
+    async fn a_long_call_keeps_no_other_country_waiting() {
+        let executor = Arc::new(Executor::new(1));
+        let _long = [hold(&executor, "aa").await, hold(&executor, "bb").await];
+        assert_eq!(executor.run(country("pe"), || 7).await, Ok(7));
+        assert_eq!(executor.run(country("pe"), || 8).await, Ok(8));
+    }
+
+    #[tokio::test]
+    async fn a_place_that_was_given_up_is_not_missing_later() {
+        let executor = Arc::new(Executor::new(1));
+        for _ in 0..20 {
+            let long = hold(&executor, "aa").await;
+            assert_eq!(executor.run(country("pe"), || 7).await, Ok(7));
+            drop(long);
+        }
+        assert_eq!(executor.run(country("aa"), || 9).await, Ok(9));
+    }
+
+    #[tokio::test]
+    async fn a_panic_reaches_the_caller_and_the_thread_goes_on() {
+        let executor = Arc::new(Executor::new(1));
+        let panicking = executor.clone();
+        let panicked = tokio::spawn(async move { panicking.run(country("pe"), || panic!("a bug")).await });
+        assert!(panicked.await.unwrap_err().is_panic());
+        assert_eq!(executor.run(country("pe"), || 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_caller_has_gone_is_not_run() {
+        let executor = Arc::new(Executor::new(1));
+        let long = hold(&executor, "pe").await;
+        let (ran, runs) = mpsc::channel();
+        let mut abandoned = Box::pin(executor.run(country("pe"), move || ran.send(()).unwrap()));
+        assert!(futures::poll!(&mut abandoned).is_pending());
+        drop(abandoned);
+        drop(long);
+        executor.run_eventually(country("pe"), || ()).await;
+        assert!(runs.try_recv().is_err());
+    }
+}
