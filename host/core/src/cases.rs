@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::appointment::{Appointment, Field, Slot};
 use crate::json::{flatten, nest};
-use crate::loaded::LoadedRules;
+use crate::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
 use crate::rules::{Fault, Notice, Offer, Plan, Role, Verdict, Violation};
 
 /// One golden case, as it stands in a file under `cases/`.
@@ -151,7 +151,76 @@ pub fn events(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
     cases.iter().filter_map(plan).flat_map(|plan| plan.events).collect()
 }
 
+/// How a full page of the largest appointment that the cases lead to is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FullPage {
+    /// Appointments that one call presents, of [`MAX_PAGE`].
+    pub fitting: usize,
+    /// Calls that the page takes.
+    pub calls: usize,
+}
+
+impl FullPage {
+    /// Whether a list shows the page whole, and does not end early.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.calls <= MAX_PAGE_CALLS
+    }
+}
+
+impl Display for FullPage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fitting, calls } = self;
+        write!(formatter, "one call presents {fitting} of a page of {MAX_PAGE}, which takes {calls} calls")?;
+        if self.is_whole() {
+            return Ok(());
+        }
+        write!(
+            formatter,
+            "; a list makes at most {MAX_PAGE_CALLS} and ends early: make `present` cheaper, or raise the limit `fuel`"
+        )
+    }
+}
+
+/// Presents a full page of the largest appointment that the cases lead to; none where they lead to no appointment.
+///
+/// # Errors
+/// When not even one appointment gets an answer.
+pub fn full_page(rules: &LoadedRules, cases: &[Case]) -> Result<Option<FullPage>, Fault> {
+    let appointments = cases.iter().flat_map(|case| case.appointments(rules));
+    let Some(largest) = appointments.max_by_key(|appointment| json!(appointment.attributes).to_string().len()) else {
+        return Ok(None);
+    };
+    let page = [&largest; MAX_PAGE];
+    let present = |length: usize| rules.rules().present(&page[..length]);
+    present(1)?;
+    let (mut fitting, mut too_many) = (1, rules.rules().fitting(&page) + 1);
+    while too_many - fitting > 1 {
+        let length = fitting.midpoint(too_many);
+        match present(length) {
+            Ok(_) => fitting = length,
+            Err(_) => too_many = length,
+        }
+    }
+    Ok(Some(FullPage { fitting, calls: MAX_PAGE.div_ceil(fitting) }))
+}
+
 impl Case {
+    /// The appointments that it is about or that come of it.
+    fn appointments(&self, rules: &LoadedRules) -> Vec<Appointment> {
+        let Self { now, role, book: request, act: asked, notices, present, .. } = self;
+        let made = |verdict: Result<Verdict, String>| Some(appointment(verdict.ok()?.ok()?, 1));
+        let booked = request.as_ref().and_then(|request| made(book(rules, request, *now, *role)));
+        let acted = asked.as_ref().and_then(|asked| made(act(rules, asked, *now, *role)));
+        let about = [
+            asked.as_ref().map(|asked| &asked.current),
+            notices.as_ref().map(|notices| &notices.current),
+            present.as_ref().map(|present| &present.current),
+        ];
+        let about = about.into_iter().flatten().filter_map(|about| current(rules, about, *role).ok());
+        about.chain(booked).chain(acted).collect()
+    }
+
     /// Runs it against rules.
     #[must_use]
     pub fn run(&self, rules: &LoadedRules) -> Outcome {
@@ -219,8 +288,11 @@ fn current(rules: &LoadedRules, current: &Current, role: Role) -> Result<Appoint
         _ => return Err("`current` has exactly one of booked, acted".into()),
     };
     let plan = verdict.map_err(|violations| format!("the rules refuse its `current`: {}", told(&violations)))?;
-    let Plan { phase, slot, attributes, .. } = plan;
-    Ok(Appointment { id: Uuid::nil(), phase, slot, revision, attributes })
+    Ok(appointment(plan, revision))
+}
+
+fn appointment(Plan { phase, slot, attributes, .. }: Plan, revision: u32) -> Appointment {
+    Appointment { id: Uuid::nil(), phase, slot, revision, attributes }
 }
 
 fn leaves(document: &Json) -> Result<Vec<Field>, String> {

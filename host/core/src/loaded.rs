@@ -416,3 +416,108 @@ fn refuse_host_members(schema: &Json) -> Result<(), Refusal> {
         Err(Refusal::bad_descriptor("appointment-schema", name, "the host gives this member of every appointment"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::testing::{Unused, revision};
+
+    /// Presents at most so many appointments in one call, and never the one with the nil id.
+    struct Presenter {
+        fits: AtomicUsize,
+        calls: Arc<AtomicUsize>,
+    }
+
+    impl Rules for Presenter {
+        fn describe(&self) -> Result<Descriptor, Fault> {
+            Unused.describe()
+        }
+        fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault> {
+            Unused.book(context, request)
+        }
+        fn act(&self, context: &Context, current: &Appointment, name: &str, input: &[Field]) -> Result<Verdict, Fault> {
+            Unused.act(context, current, name, input)
+        }
+        fn present(&self, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            if appointments.len() > self.fits.load(Ordering::Relaxed) {
+                return Err(Fault::OverBudget("fuel"));
+            }
+            if appointments.iter().any(|appointment| appointment.id.is_nil()) {
+                return Err(Fault::Trapped("it panicked".into()));
+            }
+            Ok(appointments.iter().map(|appointment| appointment.attributes.clone()).collect())
+        }
+        fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
+            Unused.offers(context, place, openings)
+        }
+        fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
+            Unused.notices(event, current)
+        }
+    }
+
+    fn presenter(fits: usize) -> (LoadedRules, Arc<Presenter>) {
+        let presenter = Arc::new(Presenter { fits: fits.into(), calls: Arc::default() });
+        (LoadedRules::of(presenter.clone(), "sha256:00".into(), 1).unwrap(), presenter)
+    }
+
+    fn stored(ids: std::ops::Range<u128>) -> Vec<Appointment> {
+        ids.map(|id| revision(Uuid::from_u128(id)).appointment).collect()
+    }
+
+    /// The length of a page of these, and the calls that it took.
+    fn page(rules: &LoadedRules, appointments: &[Appointment]) -> (Result<usize, Fault>, usize) {
+        let mut budget = MAX_PAGE_CALLS;
+        let shown = rules.present_page(&appointments.iter().collect::<Vec<_>>(), &mut budget);
+        (shown.map(|shown| shown.len()), MAX_PAGE_CALLS - budget)
+    }
+
+    #[test]
+    fn a_page_that_is_too_much_for_one_call_is_split_and_the_next_starts_with_what_fitted() {
+        let hundred = stored(1..101);
+        for (fits, first, second) in [(100, 1, 1), (53, 3, 2), (20, 10, 9)] {
+            let (rules, _) = presenter(fits);
+            let (shown, calls) = page(&rules, &hundred);
+            assert_eq!(calls, first, "{fits} fit");
+            assert!(shown.unwrap() > 80, "{fits} fit");
+            assert_eq!(page(&rules, &hundred), (Ok(100), second), "{fits} fit");
+        }
+    }
+
+    #[test]
+    fn a_page_ends_early_where_its_calls_end_and_every_page_has_at_least_one() {
+        let (rules, _) = presenter(3);
+        let hundred = stored(1..101);
+        let mut shown = 0;
+        for _ in 0..20 {
+            let (length, calls) = page(&rules, &hundred[shown..]);
+            assert!(calls <= MAX_PAGE_CALLS);
+            shown += length.unwrap();
+        }
+        assert_eq!(shown, 100);
+    }
+
+    #[test]
+    fn batches_grow_again_after_heavy_appointments() {
+        let (rules, presenter) = presenter(1);
+        let hundred = stored(1..101);
+        assert!(page(&rules, &hundred).0.unwrap() >= 1);
+        presenter.fits.store(100, Ordering::Relaxed);
+        assert_eq!(page(&rules, &hundred).0, Ok(100));
+        assert!(page(&rules, &hundred).1 <= 8);
+    }
+
+    #[test]
+    fn an_appointment_that_cannot_be_presented_ends_the_page_before_it() {
+        let (rules, _) = presenter(100);
+        let mut appointments = stored(1..11);
+        appointments[6].id = Uuid::nil();
+        assert_eq!(page(&rules, &appointments).0, Ok(6));
+        assert_eq!(page(&rules, &appointments[6..]).0, Err(Fault::Trapped("it panicked".into())));
+        assert_eq!(rules.counters.faults.load(Ordering::Relaxed), 2, "a batch that is split is no fault");
+    }
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::appointment::{Appointment, Phase, Provenance, Revision, RulesId, Slot};
-use crate::rules::{CONTRACT, Context, Role};
+use crate::appointment::{Appointment, Field, Phase, Provenance, Revision, RulesId, Slot};
+use crate::rules::{CONTRACT, Context, Descriptor, Fault, Notice, Offer, Role, Rules, Verdict};
 use crate::time::Clock;
 
 /// A clock that stands still until a test moves it.
@@ -42,6 +42,39 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Duration {
         *self.monotonic.lock().unwrap()
+    }
+}
+
+/// Rules that describe themselves and answer nothing else: what fakes fall back on.
+pub struct Unused;
+
+impl Rules for Unused {
+    fn describe(&self) -> Result<Descriptor, Fault> {
+        Ok(Descriptor {
+            country: "pe".into(),
+            version: "1.0.0".into(),
+            zones: vec!["America/Lima".into()],
+            locales: vec!["en".into()],
+            request_schema: "{}".into(),
+            appointment_schema: "{}".into(),
+            actions: vec![],
+            messages: vec![],
+        })
+    }
+    fn book(&self, _: &Context, _: &[Field]) -> Result<Verdict, Fault> {
+        Err(Fault::BadAnswer("this fake does not answer it".into()))
+    }
+    fn act(&self, _: &Context, _: &Appointment, _: &str, _: &[Field]) -> Result<Verdict, Fault> {
+        Err(Fault::BadAnswer("this fake does not answer it".into()))
+    }
+    fn present(&self, _: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
+        Err(Fault::BadAnswer("this fake does not answer it".into()))
+    }
+    fn offers(&self, _: &Context, _: &[Field], _: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
+        Err(Fault::BadAnswer("this fake does not answer it".into()))
+    }
+    fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
+        Err(Fault::BadAnswer("this fake does not answer it".into()))
     }
 }
 

@@ -13,6 +13,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use citas_core::appointment::{CountryCode, Phase, RulesId};
 use citas_core::booking::{ActionRequest, BookingError};
 use citas_core::ledger::{Position, Query as LedgerQuery};
+use citas_core::loaded::MAX_PAGE;
 use citas_core::views::View;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -27,8 +28,7 @@ use super::identity::Identified;
 use super::paths::{AtAction, AtAppointment, InCountry};
 use super::problem::Problem;
 
-/// Most appointments on one page, and as many as a page has when nobody asks.
-pub const LARGEST_PAGE: usize = 100;
+/// Length of a page when the client does not ask for one.
 pub const USUAL_PAGE: usize = 20;
 
 type Answer = Result<Response, Problem>;
@@ -176,8 +176,8 @@ fn filters(query: ListQuery) -> Result<LedgerQuery, Problem> {
 
 fn limit(text: Option<String>) -> Result<usize, Problem> {
     let limit = text.map_or(Some(USUAL_PAGE), |text| text.parse().ok());
-    let refused = || Problem::malformed(format!("`limit` is a number from 1 to {LARGEST_PAGE}"));
-    limit.filter(|limit| (1..=LARGEST_PAGE).contains(limit)).ok_or_else(refused)
+    let refused = || Problem::malformed(format!("`limit` is a number from 1 to {MAX_PAGE}"));
+    limit.filter(|limit| (1..=MAX_PAGE).contains(limit)).ok_or_else(refused)
 }
 
 /// Longest value of a filter, in characters.

@@ -11,11 +11,11 @@ use axum::response::{IntoResponse, Response};
 use citas_core::access::Scope;
 use citas_core::appointment::{CountryCode, Phase};
 use citas_core::catalogue::Entry;
-use citas_core::loaded::{HOST_MEMBERS, LoadedRules};
+use citas_core::loaded::{HOST_MEMBERS, LoadedRules, MAX_PAGE};
 use serde_json::{Map, Value, json};
 
 use super::Api;
-use super::appointments::{LARGEST_PAGE, LONGEST_FILTER, USUAL_PAGE};
+use super::appointments::{LONGEST_FILTER, USUAL_PAGE};
 use super::problem::Kind;
 
 /// The document as last composed, and the countries that it was composed of: everybody may ask for it, and composing it
@@ -270,7 +270,7 @@ fn query(name: &str, description: &str, schema: &Value) -> Value {
 }
 
 fn paging() -> [Value; 2] {
-    let limit = json!({ "type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": USUAL_PAGE });
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": USUAL_PAGE });
     [
         query("limit", "At most so many", &limit),
         query("cursor", "`nextCursor` of the page before", &json!({ "type": "string" })),

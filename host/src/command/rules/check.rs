@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use citas_core::cases;
 use citas_core::loaded::LoadedRules;
 use citas_core::rules::{CONTRACT, LOWEST_HOST};
 use serde_json::{Value, json};
@@ -22,22 +23,29 @@ pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
             return Ok(Answer::No);
         }
     };
-    let compared = compared(&*registry.open().await, &rules, &source.cases()?).await;
+    let cases = source.cases()?;
+    let page = cases::full_page(&rules, &cases::read(&cases)?)?;
+    let compared = compared(&*registry.open().await, &rules, &cases).await;
     let compared = match compared {
         Err(cause) if registry.is_named() => return Err(cause),
         other => other,
     };
     let too_low = compared.as_ref().ok().and_then(|compared| compared.as_ref()?.too_low.as_ref());
-    let verdict = too_low.map_or_else(|| "good: ".to_owned(), |why| format!("no: {why}\n"));
+    let short = page.filter(|page| !page.is_whole());
+    let why = too_low.map(ToString::to_string).or_else(|| short.map(|page| page.to_string()));
+    let verdict = why.as_ref().map_or_else(|| "good: ".to_owned(), |why| format!("no: {why}\n"));
     let (words, mut value) = offered(&rules, Bounds::of(&limits)?, component.len());
     let (noticed, compared) = noticed(&compared);
-    value["good"] = too_low.is_none().into();
+    let paged = page.map_or_else(|| "no golden case leads to an appointment".to_owned(), |page| page.to_string());
+    value["good"] = why.is_none().into();
     value["compared"] = compared;
-    if let Some(why) = too_low {
-        value["why"] = why.to_string().into();
+    value["page"] = json!(page);
+    let answer = if why.is_some() { Answer::No } else { Answer::Done };
+    if let Some(why) = why {
+        value["why"] = why.into();
     }
-    registry.report.say(&format!("{verdict}{words}{noticed}"), &value);
-    Ok(if too_low.is_some() { Answer::No } else { Answer::Done })
+    registry.report.say(&format!("{verdict}{words}\npage     {paged}{noticed}"), &value);
+    Ok(answer)
 }
 
 /// What the rules say of themselves.

@@ -25,6 +25,9 @@ pub(super) async fn publish(source: &Source, options: PublishOptions, registry: 
     }
     let (component, limits) = (source.component()?, source.limits()?);
     let rules = citas_core::swap::admit(&WasmEngine::new()?, &component, &limits, &cases, 1, SystemClock.now())?;
+    if let Some(page) = cases::full_page(&rules, &cases::read(&cases)?)?.filter(|page| !page.is_whole()) {
+        return Err(page.to_string().into());
+    }
     let manifest = Manifest {
         country: rules.country,
         version: rules.id.version.parse()?,

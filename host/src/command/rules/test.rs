@@ -34,14 +34,17 @@ pub(super) fn test(source: &Source, report: &Report) -> Outcome {
         headroom(most, limit)
     );
     let unsaid = cases::unsaid(&rules, &cases);
-    let words = ran.iter().map(line).chain(unsaid.iter().map(|code| wordless(code))).chain([sum]);
+    let page = cases::full_page(&rules, &cases)?;
+    let is_whole = page.is_none_or(|page| page.is_whole());
+    let paged = page.map(|page| format!("{}    {page}", if is_whole { "page  " } else { "FAILED" }));
+    let words = ran.iter().map(line).chain(unsaid.iter().map(|code| wordless(code))).chain(paged).chain([sum]);
     let words = words.collect::<Vec<_>>().join("\n");
     let value = json!({
         "rules": rules.id, "passed": passed, "failed": ran.iter().filter_map(failed_json).collect::<Vec<_>>(),
-        "unsaid": unsaid, "fuelLimit": limit, "fuel": ran.iter().map(fuel_json).collect::<Vec<_>>(),
+        "unsaid": unsaid, "page": page, "fuelLimit": limit, "fuel": ran.iter().map(fuel_json).collect::<Vec<_>>(),
     });
     report.say(&words, &value);
-    Ok(if failed == 0 { Answer::Done } else { Answer::No })
+    Ok(if failed == 0 && is_whole { Answer::Done } else { Answer::No })
 }
 
 /// What is no failure, and no way to speak to a patient.
