@@ -6,6 +6,7 @@
 
 mod cold;
 mod countries;
+mod crowd;
 mod gets;
 mod hello;
 mod hello_lambda;
@@ -32,11 +33,12 @@ use report::Report;
 type Part = (&'static str, fn(&mut Report));
 
 /// The parts, in the order in which they run: memory first, before the others have used some.
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("countries", countries::measure),
     ("rules", rules::measure),
     ("gets", gets::measure),
     ("posts", posts::measure),
+    ("crowd", crowd::measure),
     ("scale", scale::measure),
     ("swap", swap::measure),
     ("start", start::measure),

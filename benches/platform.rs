@@ -92,6 +92,14 @@ impl Data {
         promote(&self.registry(), version, sequence);
     }
 
+    /// Publishes version 1.0.0 of another country, without cases, and puts it into use.
+    pub fn with_country(self, country: &str, component: &[u8]) -> Self {
+        let (registry, country) = (self.registry(), country.parse().expect("a country"));
+        publish_country(&registry, country, component, "1.0.0", "[]".into());
+        promote_country(&registry, country, "1.0.0", 1);
+        self
+    }
+
     /// A token for the patient `ana`, or for Peru's staff.
     pub fn token(&self, staff: bool) -> String {
         let claims = Claims {
@@ -106,9 +114,12 @@ impl Data {
 
 /// Publishes a component of Peru in a registry.
 pub fn publish(registry: &dyn Registry, component: &[u8], version: &str) {
-    let cases = folder("pe").cases().expect("Peru's cases");
+    publish_country(registry, pe(), component, version, folder("pe").cases().expect("Peru's cases"));
+}
+
+fn publish_country(registry: &dyn Registry, country: CountryCode, component: &[u8], version: &str, cases: String) {
     let manifest = Manifest {
-        country: pe(),
+        country,
         version: version.parse().expect("a version"),
         digest: digest(component),
         cases_digest: digest(cases.as_bytes()),
@@ -123,7 +134,11 @@ pub fn publish(registry: &dyn Registry, component: &[u8], version: &str) {
 
 /// Puts a version of Peru into use in a registry; it is the channel's change of that number.
 pub fn promote(registry: &dyn Registry, version: &str, sequence: u64) {
-    let before = block_on(registry.channel(pe())).expect("a registry");
+    promote_country(registry, pe(), version, sequence);
+}
+
+fn promote_country(registry: &dyn Registry, country: CountryCode, version: &str, sequence: u64) {
+    let before = block_on(registry.channel(country)).expect("a registry");
     let channel = Channel {
         current: version.parse().expect("a version"),
         previous: before.as_ref().map(|before| before.current.clone()),
@@ -133,7 +148,7 @@ pub fn promote(registry: &dyn Registry, version: &str, sequence: u64) {
         candidate: None,
         history: Vec::new(),
     };
-    block_on(registry.set_channel(pe(), before.as_ref(), &channel)).expect("a registry");
+    block_on(registry.set_channel(country, before.as_ref(), &channel)).expect("a registry");
 }
 
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -149,6 +164,13 @@ pub fn pe() -> CountryCode {
 pub fn engine() -> Arc<WasmEngine> {
     static ENGINE: OnceLock<Arc<WasmEngine>> = OnceLock::new();
     ENGINE.get_or_init(|| Arc::new(WasmEngine::new().expect("an engine"))).clone()
+}
+
+/// The tests' country that misbehaves on request.
+pub fn chaos(features: &[&str]) -> Vec<u8> {
+    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "tests", "chaos"].iter().collect();
+    let folder = CountryFolder::open(&folder).unwrap_or_else(|error| panic!("{error}"));
+    folder.build(features).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn folder(country: &str) -> CountryFolder {

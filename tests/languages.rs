@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::support::components::{chaos, folder};
 use crate::support::eventually::eventually;
-use crate::support::http::with;
+use crate::support::http::{Client, with};
 use crate::support::languages::{Begun, Language, build, countries, with_node};
 use crate::support::process::{Process, citas, run, token};
 
@@ -98,6 +98,7 @@ async fn countries_in_three_languages_pass_the_same_cases_book_and_decide_alike(
         ana.book(country, &soon(number)).expect_problem(409, "slot-taken");
         let cancelled = ana.post(&format!("{place}/cancel"), &json!({ "reason": "patient" })).expect(200).json();
         assert_eq!(cancelled["cancellation"], json!({ "reason": "patient" }), "{cancelled}");
+        list_a_hundred(&ana, country, number);
     }
     drop(process);
 
@@ -120,6 +121,22 @@ async fn countries_in_three_languages_pass_the_same_cases_book_and_decide_alike(
     }
     assert_eq!(described(&js), described(&rust));
     assert_eq!(described(&python), described(&rust));
+}
+
+/// Books a hundred appointments, each with a doctor and a patient of its own, and lists them on one page.
+fn list_a_hundred(client: &Client, country: &str, day: usize) {
+    for number in 0..100 {
+        let own = json!({ "doctor": (50_000 + number).to_string(), "patient": (20_000_000 + number).to_string() });
+        client.booked(country, &with(&soon(day), own));
+    }
+    let list = |limit: usize| {
+        let page = client.get(&format!("/v1/{country}/appointments?phase=booked&limit={limit}")).expect(200).json();
+        page["items"].as_array().unwrap().len()
+    };
+    // How many fit one call is learnt from the first.
+    assert!(list(100) > 0);
+    assert_eq!(list(100), 100);
+    assert_eq!(list(20), 20);
 }
 
 /// What rules say to a spread of requests and cancellations, without the country's code, each beside what was asked.

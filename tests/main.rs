@@ -11,6 +11,7 @@ mod booking_http;
 mod chaos;
 mod command;
 mod crash;
+mod fairness_http;
 mod faults_http;
 mod idempotency_http;
 mod languages;

@@ -120,6 +120,11 @@ impl appointment_rules::Guest for Chaos {
 
     fn present(appointments: Vec<Appointment>) -> Vec<Vec<Field>> {
         misbehave(if cfg!(feature = "blind") { "panic" } else { "" });
+        for appointment in &appointments {
+            if text(&appointment.attributes, "/mode") == "heavy" {
+                turn(WORK / 2);
+            }
+        }
         appointments.into_iter().map(|appointment| appointment.attributes).collect()
     }
 }
@@ -128,7 +133,11 @@ impl slot_rules::Guest for Chaos {
     fn offers(_context: Context, place: Vec<Field>, openings: Vec<Slot>) -> Vec<slot_rules::Offer> {
         let doctor = text(&place, "/doctor");
         let offer = |slot: Slot| slot_rules::Offer { claims: vec![claim(doctor, slot.start)], slot };
-        openings.into_iter().map(offer).collect()
+        let mut offers: Vec<_> = openings.into_iter().map(offer).collect();
+        if text(&place, "/mode") == "nowhere" {
+            offers.iter_mut().for_each(|offer| offer.slot.zone = "America/Atlantis".into());
+        }
+        offers
     }
 }
 
@@ -155,8 +164,16 @@ fn misbehave(mode: &str) {
             black_box(recurse(0));
         }
         "panic" => panic!("asked to"),
+        "work" => turn(WORK),
         _ => {}
     }
+}
+
+/// Turns that take most of a call's standard fuel.
+const WORK: u32 = 500_000;
+
+fn turn(turns: u32) {
+    (0..turns).for_each(|turn| drop(black_box(turn)));
 }
 
 fn turn_for_ever() {

@@ -1,0 +1,176 @@
+//! Countries that work hard: what the others notice of two at the edge of their budgets, and how many are served where far
+//! more ask than can be. The hard work is the tests' country's, which takes most of a call's fuel when it is asked to.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::time::{Instant as At, sleep_until};
+
+use crate::load::Connection;
+use crate::platform::{Data, Server, chaos, loaded, peru};
+use crate::posts::located;
+use crate::report::{Report, spread};
+use crate::requests::{booking, example, get, post};
+use crate::timing::rate;
+
+/// Appointments of each country that works hard to show them.
+const HEAVY: usize = 30;
+
+/// Lists of each such country that are asked for at once.
+const LISTS: usize = 2;
+
+/// Bookings in Peru meanwhile, each followed by a GET.
+const NEIGHBOURS: usize = 500;
+
+/// 99th percentile of their times.
+const NEIGHBOUR_WITHIN: Duration = Duration::from_millis(50);
+
+/// Requests of the crowd for each that can be served.
+const TIMES_CAPACITY: f64 = 40.0;
+
+/// Connections of the crowd.
+const CONNECTIONS: usize = 128;
+
+/// Time that each load lasts.
+const DURING: Duration = Duration::from_secs(5);
+
+/// Of the bookings a second that come about while just so many ask.
+const GOODPUT: f64 = 0.9;
+
+pub fn measure(report: &mut Report) {
+    let data = Data::with_peru().with_country("xx", &chaos(&[])).with_country("yy", &chaos(&["country"]));
+    let token = data.token(false);
+    let citas = Server::citas(&data);
+    neighbours(report, citas.address, &token);
+    overload(report, citas.address, &token);
+}
+
+/// Request `number` of the country that works hard.
+fn hard(number: usize, mode: &str) -> Value {
+    json!({ "mode": mode, "doctor": number.to_string(), "date": "2027-12-01", "time": "09:30", "email": "ana@example.com" })
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
+}
+
+fn neighbours(report: &mut Report, server: SocketAddr, token: &str) {
+    let places = ["xx", "yy"].map(|country| format!("/v1/{country}/appointments"));
+    for place in &places {
+        let heavy: Vec<_> = (0..HEAVY).map(|number| post(place, token, &hard(number, "heavy"))).collect();
+        located(server, &heavy);
+    }
+    let example = example(&loaded(peru()));
+    let (mut posts, mut gets) = (Vec::new(), Vec::new());
+    block_on(async {
+        let lists = places.iter().cycle().take(places.len() * LISTS);
+        let busy: Vec<_> =
+            lists.map(|place| tokio::spawn(list(server, get(&format!("{place}?limit=100"), token)))).collect();
+        let mut peru = Connection::open(server).await;
+        for number in 0..NEIGHBOURS {
+            let (took, status) =
+                timed(&mut peru, &post("/v1/pe/appointments", token, &booking(&example, number))).await;
+            assert_eq!(status, 201, "{}", String::from_utf8_lossy(peru.body()));
+            posts.push(took);
+            let booked: Value = serde_json::from_slice(peru.body()).expect("JSON");
+            let place = format!("/v1/pe/appointments/{}", booked["id"].as_str().expect("an id"));
+            gets.push(timed(&mut peru, &get(&place, token)).await.0);
+        }
+        busy.iter().for_each(tokio::task::JoinHandle::abort);
+    });
+    for (what, times) in [("POST", &mut posts), ("GET", &mut gets)] {
+        let times_spread = spread(times);
+        let p99 = times[times.len() * 99 / 100];
+        report.target(
+            format!("{what} in Peru beside two countries at their limits"),
+            times_spread,
+            "p99 ≤ 50 ms",
+            p99 <= NEIGHBOUR_WITHIN,
+        );
+    }
+}
+
+/// Asks for a list again and again.
+async fn list(server: SocketAddr, request: Vec<u8>) {
+    let mut connection = Connection::open(server).await;
+    loop {
+        connection.ask(&request).await;
+    }
+}
+
+async fn timed(connection: &mut Connection, request: &[u8]) -> (Duration, u16) {
+    let started = Instant::now();
+    let status = connection.ask(request).await;
+    (started.elapsed(), status)
+}
+
+fn overload(report: &mut Report, server: SocketAddr, token: &str) {
+    let peak = [1, 2, 4].map(|connections| Crowd::of(server, token, connections, None).goodput());
+    let peak = peak.into_iter().fold(0.0, f64::max);
+    let crowd = Crowd::of(server, token, CONNECTIONS, Some(TIMES_CAPACITY * peak));
+    let (goodput, offered) = (crowd.goodput(), rate(crowd.asked, DURING));
+    report.figure("bookings that take most of a call's fuel, at best", format!("{peak:.0} /s"));
+    report.figure(
+        format!("  {offered:.0} /s asked, {:.0} × as many", offered / peak),
+        format!("{goodput:.0} /s, {} refused", crowd.refused),
+    );
+    let met = goodput >= GOODPUT * peak && crowd.undeclared == 0;
+    report.target("  of the best", format!("{:.2}, {} undeclared", goodput / peak, crowd.undeclared), "≥ 0.9, 0", met);
+}
+
+/// What came of many who book at once.
+#[derive(Default)]
+struct Crowd {
+    asked: usize,
+    booked: usize,
+    refused: usize,
+    /// Neither booked nor refused in the way that the API declares.
+    undeclared: usize,
+}
+
+impl Crowd {
+    /// Books over so many connections; so many requests a second altogether, or as many as are answered.
+    fn of(server: SocketAddr, token: &str, connections: usize, a_second: Option<f64>) -> Self {
+        block_on(async {
+            let pause = a_second.map(|a_second| Duration::from_secs_f64(connections as f64 / a_second));
+            let first = Instant::now().elapsed().subsec_nanos() as usize;
+            let each = (0..connections).map(|number| {
+                let token = token.to_owned();
+                tokio::spawn(async move { Self::client(server, &token, first + number * 1_000_000, pause).await })
+            });
+            let mut all = Self::default();
+            for client in futures::future::join_all(each).await {
+                let Self { asked, booked, refused, undeclared } = client.expect("a client");
+                all.asked += asked;
+                all.booked += booked;
+                all.refused += refused;
+                all.undeclared += undeclared;
+            }
+            all
+        })
+    }
+
+    async fn client(server: SocketAddr, token: &str, first: usize, pause: Option<Duration>) -> Self {
+        let mut connection = Connection::open(server).await;
+        let (mut found, start) = (Self::default(), At::now());
+        while start.elapsed() < DURING {
+            let number = first + found.asked;
+            let request = post("/v1/xx/appointments", token, &hard(number, "work"));
+            match connection.ask(&request).await {
+                201 => found.booked += 1,
+                429 | 503 => found.refused += 1,
+                _ => found.undeclared += 1,
+            }
+            found.asked += 1;
+            if let Some(pause) = pause {
+                sleep_until(start + pause * u32::try_from(found.asked).expect("some thousands")).await;
+            }
+        }
+        found
+    }
+
+    fn goodput(&self) -> f64 {
+        rate(self.booked, DURING)
+    }
+}
