@@ -2,6 +2,7 @@
 //! more ask than can be. The hard work is the tests' country's, which takes most of a call's fuel when it is asked to.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -30,7 +31,7 @@ const NEIGHBOUR_WITHIN: Duration = Duration::from_millis(50);
 const TIMES_CAPACITY: f64 = 40.0;
 
 /// Connections of the crowd.
-const CONNECTIONS: usize = 128;
+const CONNECTIONS: u32 = 128;
 
 /// Time that each load lasts.
 const DURING: Duration = Duration::from_secs(5);
@@ -131,13 +132,12 @@ struct Crowd {
 
 impl Crowd {
     /// Books over so many connections; so many requests a second altogether, or as many as are answered.
-    fn of(server: SocketAddr, token: &str, connections: usize, a_second: Option<f64>) -> Self {
+    fn of(server: SocketAddr, token: &str, connections: u32, a_second: Option<f64>) -> Self {
         block_on(async {
-            let pause = a_second.map(|a_second| Duration::from_secs_f64(connections as f64 / a_second));
-            let first = Instant::now().elapsed().subsec_nanos() as usize;
-            let each = (0..connections).map(|number| {
+            let pause = a_second.map(|a_second| Duration::from_secs_f64(f64::from(connections) / a_second));
+            let each = (0..connections).map(|_| {
                 let token = token.to_owned();
-                tokio::spawn(async move { Self::client(server, &token, first + number * 1_000_000, pause).await })
+                tokio::spawn(async move { Self::client(server, &token, pause).await })
             });
             let mut all = Self::default();
             for client in futures::future::join_all(each).await {
@@ -151,11 +151,13 @@ impl Crowd {
         })
     }
 
-    async fn client(server: SocketAddr, token: &str, first: usize, pause: Option<Duration>) -> Self {
+    /// One client. Every booking is of another doctor.
+    async fn client(server: SocketAddr, token: &str, pause: Option<Duration>) -> Self {
         let mut connection = Connection::open(server).await;
+        static NEXT: AtomicUsize = AtomicUsize::new(HEAVY);
         let (mut found, start) = (Self::default(), At::now());
         while start.elapsed() < DURING {
-            let number = first + found.asked;
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let request = post("/v1/xx/appointments", token, &hard(number, "work"));
             match connection.ask(&request).await {
                 201 => found.booked += 1,

@@ -178,7 +178,7 @@ impl Shared {
                 }
                 Some(at) => {
                     state.is_supervised = true;
-                    let waited = self.contended.wait_timeout(state, at - now);
+                    let waited = self.contended.wait_timeout(state, at.saturating_sub(now));
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
                 None => {

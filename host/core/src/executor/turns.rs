@@ -101,7 +101,11 @@ impl<Job> Account<Job> {
     /// Learns from what a call took. One call at most doubles the expectation: the first of a process, or one that had to
     /// wait for a core, says little of the next.
     fn learn(&mut self, took: Duration) {
-        self.cost = if took > self.cost { took.min(self.cost * 2) } else { self.cost - (self.cost - took) / SMOOTHING };
+        self.cost = if took > self.cost {
+            took.min(self.cost * 2)
+        } else {
+            self.cost.saturating_sub(self.cost.saturating_sub(took) / SMOOTHING)
+        };
     }
 
     fn next(&mut self) -> Option<Job> {
@@ -195,7 +199,7 @@ impl<Job> Turns<Job> {
         let Running { country, since, charged, is_beside } = self.running.remove(&ticket).expect("it was started");
         let account = self.accounts.get_mut(&country).expect("it has a call that runs");
         let took = now.saturating_sub(since);
-        account.used = account.used - charged + took;
+        account.used = account.used.saturating_sub(charged) + took;
         account.running -= 1;
         if did_run {
             account.learn(took);
