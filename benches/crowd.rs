@@ -33,6 +33,9 @@ const TIMES_CAPACITY: f64 = 40.0;
 /// Connections of the crowd.
 const CONNECTIONS: u32 = 128;
 
+/// Number of the next booking.
+static NEXT: AtomicUsize = AtomicUsize::new(HEAVY);
+
 /// Time that each load lasts.
 const DURING: Duration = Duration::from_secs(5);
 
@@ -154,7 +157,6 @@ impl Crowd {
     /// One client. Every booking is of another doctor.
     async fn client(server: SocketAddr, token: &str, pause: Option<Duration>) -> Self {
         let mut connection = Connection::open(server).await;
-        static NEXT: AtomicUsize = AtomicUsize::new(HEAVY);
         let (mut found, start) = (Self::default(), At::now());
         while start.elapsed() < DURING {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
