@@ -83,8 +83,8 @@ async fn exceeded(tables: &Tables) -> Bucket {
         registry.publish(&artifact(pe(), number, b"component")).await.unwrap();
     }
     let first = channel("1.0.0", None, 1);
-    let note = (SystemClock.now(), "ana".to_owned(), "a test".to_owned());
-    let trying = first.trying(version("1.1.0"), Some(ALL_PATIENTS), note);
+    let note = Note { at: SystemClock.now(), by: "ana".into(), why: "a test".into() };
+    let trying = first.try_out(version("1.1.0"), Some(ALL_PATIENTS), note).unwrap();
     registry.set_channel(pe(), None, &first).await.unwrap();
     registry.set_channel(pe(), Some(&first), &trying).await.unwrap();
     let found = Found { canary: Tally { decided: 2, refused: 1, unanswered: 0 }, ..Found::default() };

@@ -13,7 +13,7 @@ use citas_core::cases;
 use citas_core::json::flatten;
 use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
-use citas_core::registry::{Artifact, Channel, ChannelVerb, Manifest, Registry as _, digest};
+use citas_core::registry::{Artifact, Channel, Manifest, Note, Registry as _, digest};
 use citas_core::rules::{CONTRACT, Plan, Role, Verdict};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
@@ -58,8 +58,8 @@ async fn put_into_use(registry: &FolderRegistry, begun: &Begun) {
     let artifact =
         Artifact { manifest, component: begun.component.clone(), cases: begun.cases.clone(), signature: None };
     registry.publish(&artifact).await.unwrap();
-    let whose = (Timestamp::now(), "a test".into(), "to see".into());
-    let channel = Channel::after(None, ChannelVerb::Promote, version, whose);
+    let note = Note { at: Timestamp::now(), by: "a test".into(), why: "to see".into() };
+    let channel = Channel::first(version, note);
     registry.set_channel(begun.country, None, &channel).await.unwrap();
 }
 

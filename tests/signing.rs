@@ -13,7 +13,7 @@ use citas_core::catalogue::Catalogue;
 use citas_core::follow::Follower;
 use citas_core::limits::Limits;
 use citas_core::precompile::{Compiler as _, precompile};
-use citas_core::registry::{Artifact, Channel, ChannelVerb, Manifest, Natives, Registry, RegistryError, digest};
+use citas_core::registry::{Artifact, Channel, Manifest, Natives, Note, Registry, RegistryError, digest};
 use citas_core::rules::Engine as _;
 use citas_core::swap::Swapper;
 use citas_core::time::Clock as _;
@@ -139,8 +139,8 @@ const ALTERED: [(Alter, Option<&str>); 14] = [
 
 async fn promoted(registry: &dyn Registry, artifact: &Artifact) {
     registry.publish(artifact).await.unwrap();
-    let whose = (SystemClock.now(), "a test".into(), "to see".into());
-    let channel = Channel::after(None, ChannelVerb::Promote, artifact.manifest.version.clone(), whose);
+    let note = Note { at: SystemClock.now(), by: "a test".into(), why: "to see".into() };
+    let channel = Channel::first(artifact.manifest.version.clone(), note);
     registry.set_channel(pe(), None, &channel).await.unwrap();
 }
 

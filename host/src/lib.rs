@@ -2,7 +2,7 @@
 //!
 //! Arrows go one way: [`command`] → [`wiring`] → the adapters ([`api`], [`rules`], [`registry`], [`local`], `aws`) →
 //! `citas_core`. The adapters never import one another. Beside the wiring stand its tools, which know none of them: the
-//! HTTP server, background tasks, and the status file.
+//! HTTP server, background tasks, the status file, and `files`, through which all of them read and write files.
 
 pub mod api;
 #[cfg(feature = "aws")]
@@ -12,6 +12,7 @@ mod aws_failure;
 pub mod background;
 pub mod command;
 pub mod config;
+mod files;
 #[cfg(feature = "aws")]
 pub mod functions;
 pub mod local;

@@ -2,8 +2,8 @@
 //! platform team learns there why a version that it promoted is not in force. Decides nothing.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write as _};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -14,8 +14,13 @@ use citas_core::time::Clock;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::files::{self, Access, Durability};
+
 /// Its name in the data folder.
 const FILE: &str = "rules-status.json";
+
+/// Maximum size of the file, in bytes: 676 countries, each with a refusal of some KB.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// A host touches its file each second; one that has not done so for this long has ended.
 const FRESH: Duration = Duration::from_secs(10);
@@ -114,8 +119,7 @@ impl StatusFile {
             write(&self.folder, &status)?;
             self.written = Some(status);
         }
-        let touched = File::options().append(true).open(self.folder.join(FILE));
-        let touched = touched.and_then(|file| file.set_modified(system(clock.now())));
+        let touched = files::touch(&self.folder.join(FILE), system(clock.now()));
         if touched.is_err() {
             self.written = None;
         }
@@ -138,7 +142,7 @@ pub fn read(data: &Path, clock: &dyn Clock) -> io::Result<Option<Status>> {
     if age > FRESH {
         return Ok(None);
     }
-    Ok(Some(serde_json::from_slice(&fs::read(path)?)?))
+    Ok(Some(serde_json::from_slice(&files::read(&path, MAX_BYTES)?)?))
 }
 
 fn system(now: Timestamp) -> SystemTime {
@@ -147,10 +151,7 @@ fn system(now: Timestamp) -> SystemTime {
 
 /// A reader sees the whole of it, before or after. It need not outlive the machine, so the disk is not waited for.
 fn write(folder: &Path, status: &Status) -> io::Result<()> {
-    let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
-    new.write_all(&serde_json::to_vec_pretty(status)?)?;
-    new.persist(folder.join(FILE))?;
-    Ok(())
+    files::replace(&folder.join(FILE), &serde_json::to_vec_pretty(status)?, Access::Private, Durability::Unsynced)
 }
 
 #[cfg(test)]

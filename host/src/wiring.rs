@@ -27,6 +27,7 @@ use tokio::time::MissedTickBehavior;
 use crate::api::{self, Api, Description, LONGEST_REQUEST, Limits, Readiness};
 use crate::background::{Background, Ended};
 use crate::config::{HostOptions, RegistryPlace};
+use crate::files;
 use crate::local::publisher::InProcessPublisher;
 use crate::local::spool::SpoolMailer;
 use crate::local::sqlite::{OpenError, SqliteLedger};
@@ -47,6 +48,8 @@ const FOLDER_INTERVAL: Duration = Duration::from_millis(250);
 const BUCKET_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the relays and the metrics are looked after.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum size of a trust file, in bytes. It has a line a key, and a key for each country.
+const MAX_TRUST_BYTES: u64 = 1 << 20;
 /// How long until what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -232,7 +235,8 @@ fn trust(file: PathBuf) -> TrustSource {
 }
 
 fn trusted(file: &Path) -> Result<Trust, String> {
-    let text = std::fs::read_to_string(file).map_err(|cause| format!("{} cannot be read: {cause}", file.display()))?;
+    let text = files::read_text(file, MAX_TRUST_BYTES)
+        .map_err(|cause| format!("{} cannot be read: {cause}", file.display()))?;
     text.parse().map_err(|cause| format!("{}: {cause}", file.display()))
 }
 

@@ -81,7 +81,8 @@ pub fn version_says_so(before: &Version, now: &Version, changes: &[Change]) -> R
     let (before, now) = (before.clone(), now.clone());
     let needed = next_major(&before);
     let breaking = changes.iter().any(|change| change.breaking);
-    if breaking && (now.major, now.minor) < (needed.major, needed.minor) {
+    let is_next_major = now.major > before.major || before.major == 0 && now.minor > before.minor;
+    if breaking && !is_next_major {
         return Err(TooLow::Breaking { before, now, needed });
     }
     if !changes.is_empty() && now <= before {
@@ -91,7 +92,10 @@ pub fn version_says_so(before: &Version, now: &Version, changes: &[Change]) -> R
 }
 
 fn next_major(version: &Version) -> Version {
-    if version.major == 0 { Version::new(0, version.minor + 1, 0) } else { Version::new(version.major + 1, 0, 0) }
+    match version.major {
+        0 => Version::new(0, version.minor.saturating_add(1), 0),
+        major => Version::new(major.saturating_add(1), 0, 0),
+    }
 }
 
 fn actions(before: &LoadedRules, now: &LoadedRules) -> Vec<Change> {

@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Maximum size of a component, in bytes: no limit that a component declares may be above it, and no registry reads more.
+/// Python with its library is a component of 19 MB.
+pub const MAX_COMPONENT_BYTES: u64 = 32 << 20;
+
 /// The limits that a component declares, in `manifest.json` and `rules.toml`. The standard holds where it declares none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -178,50 +178,113 @@ impl ChannelVerb {
 /// How many changes a channel remembers. Hosts read the whole file, so it may not grow for ever.
 const REMEMBERED_CHANGES: usize = 50;
 
-/// When something is done to a channel, by whom, and why.
-pub type Note = (Timestamp, String, String);
+/// Who changes a channel, when and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// When.
+    pub at: Timestamp,
+    /// Who does it.
+    pub by: String,
+    /// Why, in their words.
+    pub why: String,
+}
+
+/// The channel's sequence is the largest number that it can be.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the channel's sequence is {0} and cannot rise any further, so nothing can be changed; restore a channel.json from before"
+)]
+pub struct SequenceSpent(u64);
 
 impl Channel {
-    /// The channel after one change of the version in use, which ends a trial. A rollback leaves no version before the one
-    /// it goes back to: a second one would bring back what the first was there to remove.
+    /// Returns a country's first channel.
     #[must_use]
-    pub fn after(before: Option<&Self>, verb: ChannelVerb, version: Version, note: Note) -> Self {
-        let sequence = before.map_or(1, |before| before.sequence + 1);
-        let previous = match verb {
-            ChannelVerb::Promote => before.map(|before| before.current.clone()),
-            ChannelVerb::Rollback => None,
-            _ => before.and_then(|before| before.previous.clone()),
+    pub fn first(version: Version, note: Note) -> Self {
+        let mut channel = Self {
+            current: version.clone(),
+            previous: None,
+            sequence: 1,
+            changed_at: note.at,
+            pinned: false,
+            candidate: None,
+            history: Vec::new(),
         };
-        let is_kept = matches!(verb, ChannelVerb::Pin | ChannelVerb::Unpin);
-        let candidate = before.filter(|_| is_kept).and_then(|before| before.candidate.clone());
-        let history = before.map_or_else(Vec::new, |before| before.history.clone());
-        let pinned = verb == ChannelVerb::Pin;
-        let (changed_at, current) = (note.0, version.clone());
-        let mut channel = Self { current, previous, sequence, changed_at, pinned, candidate, history };
-        channel.note(verb, version, None, note);
+        channel.record(ChannelVerb::Promote, version, None, note);
         channel
     }
 
-    /// The channel with a version on trial. To change the terms of a trial does not begin another one.
-    #[must_use]
-    pub fn trying(&self, version: Version, canary: Option<Canary>, note: Note) -> Self {
-        let sequence = self.sequence + 1;
-        let same = self.candidate.as_ref().filter(|candidate| candidate.version == version);
-        let trial = same.map_or(sequence, |candidate| candidate.trial);
-        let candidate = Some(Candidate { version: version.clone(), trial, canary });
-        let mut channel = Self { sequence, changed_at: note.0, candidate, ..self.clone() };
+    /// Puts another version into use, which ends a trial.
+    ///
+    /// # Errors
+    /// When the sequence cannot rise any further.
+    pub fn promote(&self, version: Version, note: Note) -> Result<Self, SequenceSpent> {
+        let mut channel = self.next(note.at)?;
+        channel.previous = Some(std::mem::replace(&mut channel.current, version.clone()));
+        (channel.pinned, channel.candidate) = (false, None);
+        channel.record(ChannelVerb::Promote, version, None, note);
+        Ok(channel)
+    }
+
+    /// Puts the version before into use again, which ends a trial; none where there is no such version. The result has no
+    /// version before it: a second rollback would bring back the version that the first one removed.
+    ///
+    /// # Errors
+    /// When the sequence cannot rise any further.
+    pub fn rollback(&self, note: Note) -> Result<Option<Self>, SequenceSpent> {
+        let Some(version) = self.previous.clone() else { return Ok(None) };
+        let mut channel = self.next(note.at)?;
+        (channel.current, channel.previous) = (version.clone(), None);
+        (channel.pinned, channel.candidate) = (false, None);
+        channel.record(ChannelVerb::Rollback, version, None, note);
+        Ok(Some(channel))
+    }
+
+    /// Keeps the version in use until it is released.
+    ///
+    /// # Errors
+    /// When the sequence cannot rise any further.
+    pub fn pin(&self, note: Note) -> Result<Self, SequenceSpent> {
+        let mut channel = self.next(note.at)?;
+        channel.pinned = true;
+        channel.record(ChannelVerb::Pin, self.current.clone(), None, note);
+        Ok(channel)
+    }
+
+    /// Lets the version in use change again.
+    ///
+    /// # Errors
+    /// When the sequence cannot rise any further.
+    pub fn unpin(&self, note: Note) -> Result<Self, SequenceSpent> {
+        let mut channel = self.next(note.at)?;
+        channel.pinned = false;
+        channel.record(ChannelVerb::Unpin, self.current.clone(), None, note);
+        Ok(channel)
+    }
+
+    /// Puts a version on trial. A change of a trial's terms does not begin another trial.
+    ///
+    /// # Errors
+    /// When the sequence cannot rise any further.
+    pub fn try_out(&self, version: Version, canary: Option<Canary>, note: Note) -> Result<Self, SequenceSpent> {
+        let mut channel = self.next(note.at)?;
+        let running = self.candidate.as_ref().filter(|candidate| candidate.version == version);
+        let trial = running.map_or(channel.sequence, |candidate| candidate.trial);
+        channel.candidate = Some(Candidate { version: version.clone(), trial, canary });
         let verb = if canary.is_some() { ChannelVerb::Canary } else { ChannelVerb::Shadow };
-        channel.note(verb, version, Some(trial), note);
-        channel
+        channel.record(verb, version, Some(trial), note);
+        Ok(channel)
     }
 
-    /// The channel without its candidate; none where there is none.
-    #[must_use]
-    pub fn withdrawn(&self, note: Note) -> Option<Self> {
-        let Candidate { version, trial, .. } = self.candidate.clone()?;
-        let mut channel = Self { sequence: self.sequence + 1, changed_at: note.0, candidate: None, ..self.clone() };
-        channel.note(ChannelVerb::Withdraw, version, Some(trial), note);
-        Some(channel)
+    /// Ends the trial; none where no version is on trial.
+    ///
+    /// # Errors
+    /// When the sequence cannot rise any further.
+    pub fn withdraw(&self, note: Note) -> Result<Option<Self>, SequenceSpent> {
+        let Some(Candidate { version, trial, .. }) = self.candidate.clone() else { return Ok(None) };
+        let mut channel = self.next(note.at)?;
+        channel.candidate = None;
+        channel.record(ChannelVerb::Withdraw, version, Some(trial), note);
+        Ok(Some(channel))
     }
 
     /// The last change of a kind.
@@ -236,7 +299,13 @@ impl Channel {
         self.history.iter().rev().find_map(|change| Some((change.trial?, &change.version)))
     }
 
-    fn note(&mut self, verb: ChannelVerb, version: Version, trial: Option<u64>, (at, by, why): Note) {
+    /// Returns a copy with the next sequence.
+    fn next(&self, at: Timestamp) -> Result<Self, SequenceSpent> {
+        let sequence = self.sequence.checked_add(1).ok_or(SequenceSpent(self.sequence))?;
+        Ok(Self { sequence, changed_at: at, ..self.clone() })
+    }
+
+    fn record(&mut self, verb: ChannelVerb, version: Version, trial: Option<u64>, Note { at, by, why }: Note) {
         self.history.push(Change { sequence: self.sequence, verb, version, trial, at, by, why });
         self.history.drain(..self.history.len().saturating_sub(REMEMBERED_CHANGES));
     }
@@ -274,6 +343,22 @@ pub enum RegistryError {
         /// Why.
         cause: String,
     },
+    /// A file is larger than its kind may be. It is neither read nor written.
+    #[error("`{key}` in the registry is larger than {limit} bytes, the limit of such a file")]
+    TooLarge {
+        /// Which file.
+        key: String,
+        /// How large it may be, in bytes.
+        limit: u64,
+    },
+    /// A folder has more entries than are listed.
+    #[error("`{key}` in the registry has more than {limit} entries; remove those that do not belong there")]
+    TooMany {
+        /// Which folder.
+        key: String,
+        /// How many are listed.
+        limit: usize,
+    },
     /// The registry does not answer.
     #[error("the registry does not answer: {0}")]
     Unavailable(String),
@@ -282,6 +367,9 @@ pub enum RegistryError {
 /// Keeps published rules.
 ///
 /// An adapter MUST
+/// - read no more of a file than such a file may have, and list no more entries of a folder than its limit: whoever may write
+///   one country's files must not be able to stop a host;
+/// - list a country whose channel cannot be read, so that its own error is shown and no other country's reading fails;
 /// - write a version whole or not at all, and never over another;
 /// - write a channel only if it still is what `expected` says (`None`: absent), whoever else writes;
 /// - show a channel only when the version that it names can be fetched.
@@ -337,4 +425,74 @@ pub trait Natives: Send + Sync {
 
     /// Keeps it.
     async fn put_native(&self, engine: &str, digest: &str, code: &[u8]) -> Result<(), RegistryError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note() -> Note {
+        Note { at: Timestamp::UNIX_EPOCH, by: "ana".into(), why: "a test".into() }
+    }
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    fn second() -> Channel {
+        Channel::first(version("1.0.0"), note()).promote(version("1.1.0"), note()).unwrap()
+    }
+
+    #[test]
+    fn a_rollback_goes_back_once() {
+        let back = second().rollback(note()).unwrap().unwrap();
+        assert_eq!((back.current.clone(), back.previous.clone(), back.sequence), (version("1.0.0"), None, 3));
+        assert_eq!(back.rollback(note()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_pin_keeps_the_trial_and_a_promotion_ends_it() {
+        let tried = second().try_out(version("1.2.0"), None, note()).unwrap();
+        let pinned = tried.pin(note()).unwrap();
+        assert!(pinned.pinned && pinned.candidate == tried.candidate && pinned.previous == tried.previous);
+        let released = pinned.unpin(note()).unwrap();
+        assert!(!released.pinned && released.candidate == tried.candidate);
+        let promoted = pinned.promote(version("1.2.0"), note()).unwrap();
+        assert!(!promoted.pinned && promoted.candidate.is_none());
+    }
+
+    #[test]
+    fn other_terms_do_not_begin_another_trial() {
+        let tried = second().try_out(version("1.2.0"), None, note()).unwrap();
+        let canary = Some(Canary { share: 5, margin: 5 });
+        let canary = tried.try_out(version("1.2.0"), canary, note()).unwrap();
+        assert_eq!((tried.candidate.unwrap().trial, canary.candidate.as_ref().unwrap().trial), (3, 3));
+        assert_eq!(canary.withdraw(note()).unwrap().unwrap().candidate, None);
+    }
+
+    #[test]
+    fn the_last_sequence_changes_no_more() {
+        let last = Channel { sequence: u64::MAX, ..second().try_out(version("1.2.0"), None, note()).unwrap() };
+        let refused = [
+            last.promote(version("1.3.0"), note()).map(drop),
+            last.rollback(note()).map(drop),
+            last.pin(note()).map(drop),
+            last.unpin(note()).map(drop),
+            last.try_out(version("1.3.0"), None, note()).map(drop),
+            last.withdraw(note()).map(drop),
+        ];
+        for refused in refused {
+            let words = refused.unwrap_err().to_string();
+            assert!(words.contains("18446744073709551615 and cannot rise any further"), "{words}");
+        }
+        let before_last = Channel { sequence: u64::MAX - 1, ..last };
+        assert_eq!(before_last.pin(note()).unwrap().sequence, u64::MAX);
+    }
+
+    #[test]
+    fn a_channel_remembers_its_last_changes() {
+        let mut channel = Channel::first(version("1.0.0"), note());
+        channel.history = vec![channel.history[0].clone(); 10_000];
+        assert_eq!(channel.pin(note()).unwrap().history.len(), REMEMBERED_CHANGES);
+    }
 }

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::appointment::CountryCode;
 use crate::ledger::Unavailable;
 use crate::loaded::LoadedRules;
-use crate::registry::{Canary, Candidate, Registry, RegistryError};
+use crate::registry::{Canary, Candidate, Note, Registry, RegistryError, SequenceSpent};
 use crate::time::Clock;
 
 /// So many decisions a share is a share of at least: of one decision, one refusal would be all of them.
@@ -84,9 +84,9 @@ pub struct Tally {
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, later: Self) {
-        self.decided += later.decided;
-        self.refused += later.refused;
-        self.unanswered += later.unanswered;
+        self.decided = self.decided.saturating_add(later.decided);
+        self.refused = self.refused.saturating_add(later.refused);
+        self.unanswered = self.unanswered.saturating_add(later.unanswered);
     }
 }
 
@@ -95,13 +95,13 @@ impl Tally {
     #[must_use]
     pub fn exceeds(&self, canary: &Canary) -> Option<String> {
         let Self { decided, refused, unanswered } = *self;
-        let allowed = u64::from(canary.margin) * decided.max(FEWEST);
+        let allowed = u128::from(canary.margin) * u128::from(decided.max(FEWEST));
         let (count, what) = [
             (unanswered, "got no answer where the version in use gives one"),
             (refused, "were refused where the version in use would have accepted"),
         ]
         .into_iter()
-        .find(|(count, _)| count * 100 > allowed)?;
+        .find(|(count, _)| u128::from(*count) * 100 > allowed)?;
         Some(format!(
             "{count} of its {decided} decisions {what}; the margin is {} %, of at least {FEWEST} decisions",
             canary.margin
@@ -135,13 +135,13 @@ pub struct Place {
 impl Found {
     /// Both together. Of two samples the later one stays.
     pub fn add(&mut self, later: &Self) {
-        self.compared += later.compared;
-        self.differed += later.differed;
+        self.compared = self.compared.saturating_add(later.compared);
+        self.differed = self.differed.saturating_add(later.differed);
         self.canary += later.canary;
         for (name, Place { count, sample }) in &later.places {
             if self.places.len() < MOST_PLACES || self.places.contains_key(name) {
                 let place = self.places.entry(name.clone()).or_default();
-                place.count += count;
+                place.count = place.count.saturating_add(*count);
                 place.sample.clone_from(sample);
             }
         }
@@ -184,7 +184,8 @@ pub async fn take_back(
         let Some(Candidate { version, trial, canary: Some(canary) }) = &channel.candidate else { return Ok(false) };
         let Some(why) = trials.tally(country, *trial).await?.exceeds(canary) else { return Ok(false) };
         tracing::warn!(%country, %version, why, "taking the canary back");
-        let Some(without) = channel.withdrawn((clock.now(), BY.into(), why)) else { return Ok(false) };
+        let note = Note { at: clock.now(), by: BY.into(), why };
+        let Some(without) = channel.withdraw(note)? else { return Ok(false) };
         match registry.set_channel(country, Some(&channel), &without).await {
             // Somebody else may have taken it back at the same moment.
             Err(RegistryError::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
@@ -202,6 +203,9 @@ pub enum NotTakenBack {
     /// The registry was not changed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The channel cannot change any more.
+    #[error(transparent)]
+    Channel(#[from] SequenceSpent),
 }
 
 #[cfg(test)]
@@ -219,6 +223,7 @@ mod tests {
         assert!(!exceeds(2, 3, 2, 0) && exceeds(2, 3, 3, 0), "two of a hundred, though there are but three");
         assert!(!exceeds(2, 1000, 20, 20) && exceeds(2, 1000, 21, 0) && exceeds(2, 1000, 0, 21));
         assert!(!exceeds(100, 50, 50, 50));
+        assert!(exceeds(100, 1, u64::MAX, 0) && !exceeds(u8::MAX, u64::MAX, u64::MAX, u64::MAX));
     }
 
     #[test]
@@ -232,6 +237,17 @@ mod tests {
         assert!(fifth.iter().all(|number| third.contains(number)));
         let other = |number: &&u32| place("1.2.0", &format!("dni:{number}")) < 2_000;
         assert!(fifth.iter().filter(other).count() < fifth.len() / 2, "another version has other patients");
+    }
+
+    #[test]
+    fn a_sum_stays_at_the_largest_number() {
+        let most = Tally { decided: u64::MAX, refused: u64::MAX, unanswered: u64::MAX };
+        let place = Place { count: u64::MAX, sample: Json::Null };
+        let places = [("book".to_owned(), place)].into();
+        let found = Found { compared: u64::MAX, differed: u64::MAX, canary: most, places };
+        let mut sum = found.clone();
+        sum.add(&found);
+        assert_eq!(sum, found);
     }
 
     #[test]

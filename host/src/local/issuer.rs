@@ -3,8 +3,7 @@
 //! Its tokens look as Amazon Cognito's access tokens do (`cognito:groups`, `scope`, `token_use`), so that one
 //! reader serves both.
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use citas_core::access::{BadToken, Claims, TokenVerifier};
@@ -15,8 +14,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use p256::pkcs8::{EncodePrivateKey, LineEnding};
 use serde_json::{Value, json};
 
+use super::jwt;
 use super::known_tokens::KnownTokens;
-use super::{jwt, private};
+use crate::files::{self, Access};
 use crate::system::SystemClock;
 
 /// The issuer's name in its tokens.
@@ -27,6 +27,8 @@ const AUDIENCE: &str = "citas";
 const VALID_FOR: SignedDuration = SignedDuration::from_hours(12);
 /// Where the key lies in the data folder: a P-256 private key (PKCS#8, PEM), readable by its owner alone.
 const KEY_FILE: &str = "issuer.pem";
+/// Maximum size of the key's file, in bytes. One has about 240.
+const MAX_KEY_BYTES: u64 = 64 << 10;
 
 /// Why there is no issuer.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +64,7 @@ impl LocalIssuer {
     /// See [`IssuerError`].
     pub fn open(data: &Path) -> Result<Self, IssuerError> {
         let path = data.join(KEY_FILE);
-        let pem = match fs::read(&path) {
+        let pem = match files::read(&path, MAX_KEY_BYTES) {
             Ok(pem) => pem,
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(data, &path)?,
             Err(cause) => return Err(IssuerError::File { path, cause }),
@@ -108,21 +110,12 @@ fn create(data: &Path, path: &Path) -> Result<Vec<u8>, IssuerError> {
     let file = |cause| IssuerError::File { path: path.to_owned(), cause };
     let key = p256::SecretKey::random(&mut p256::elliptic_curve::rand_core::OsRng);
     let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| IssuerError::Key { path: path.to_owned() })?;
-    private::make_folder(data).map_err(file)?;
-    put(data, path, pem.as_bytes()).map_err(file)?;
-    fs::read(path).map_err(file)
-}
-
-/// Puts a file there, unless there is one. A temporary file is its owner's alone.
-fn put(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
-    new.write_all(content)?;
-    new.as_file().sync_all()?;
-    match new.persist_noclobber(path) {
-        Ok(_) => fs::File::open(folder)?.sync_all(),
-        Err(earlier) if earlier.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(other) => Err(other.error),
+    files::make_data_folder(data).map_err(file)?;
+    match files::create(path, pem.as_bytes(), Access::Private) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(file(error)),
+        _ => {}
     }
+    files::read(path, MAX_KEY_BYTES).map_err(file)
 }
 
 #[async_trait::async_trait]
@@ -176,7 +169,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let data = tempfile::tempdir().unwrap();
         LocalIssuer::open(data.path()).unwrap();
-        let mode = fs::metadata(data.path().join(KEY_FILE)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(data.path().join(KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 

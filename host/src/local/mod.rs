@@ -10,7 +10,6 @@ pub mod issuer;
 mod jwt;
 mod known_tokens;
 pub mod oidc;
-mod private;
 pub mod publisher;
 pub mod smtp;
 pub mod spool;

@@ -1,7 +1,7 @@
 //! Mail into a folder, one file a message, for development and for mail that somebody else carries on.
 //! Sends nothing and deletes nothing.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use citas_core::mailer::{Mail, MailError, Mailer};
 use tokio::sync::Mutex;
 
-use super::private;
+use crate::files::{self, Access, Durability};
 
 /// Writes each mail to `<folder>/<mail id>.eml`. The same id is the same file, so a repeat leaves one mail.
 ///
@@ -27,7 +27,7 @@ impl SpoolMailer {
     /// # Errors
     /// When the folder cannot be made.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        private::make_folder(folder)?;
+        files::make_data_folder(folder)?;
         Ok(Self { folder: folder.to_owned(), turn: Arc::default() })
     }
 }
@@ -37,7 +37,8 @@ impl Mailer for SpoolMailer {
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
         let (folder, name, message) = (self.folder.clone(), file_name(&mail.id), mail.message.clone());
         let _turn = self.turn.lock().await;
-        let written = tokio::task::spawn_blocking(move || write(&folder, &name, &message)).await;
+        let write = move || files::replace(&folder.join(name), &message, Access::Private, Durability::Synced);
+        let written = tokio::task::spawn_blocking(write).await;
         written.map_err(io::Error::other).flatten().map_err(|error| match error.kind() {
             io::ErrorKind::InvalidFilename => MailError::Refused(error.to_string()),
             _ => MailError::Unavailable(error.to_string()),
@@ -58,14 +59,6 @@ fn file_name(id: &str) -> String {
         }
     }
     name + ".eml"
-}
-
-fn write(folder: &Path, name: &str, message: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
-    file.write_all(message)?;
-    file.as_file().sync_all()?;
-    file.persist(folder.join(name))?;
-    std::fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

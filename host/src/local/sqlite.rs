@@ -28,7 +28,7 @@ use citas_core::ledger::Unavailable;
 use tokio::sync::{Notify, OnceCell};
 
 pub use self::beside::LedgerBeside;
-use super::private;
+use crate::files::{self, Access};
 use latest::Latest;
 use reads::Readers;
 use writer::Writer;
@@ -81,8 +81,8 @@ impl SqliteLedger {
     /// When another process has it, or the system does not let us write there.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let io = |cause| OpenError::Io { folder: folder.to_owned(), cause };
-        private::make_folder(folder).map_err(io)?;
-        let lock = File::create(folder.join("lock")).map_err(io)?;
+        files::make_data_folder(folder).map_err(io)?;
+        let lock = files::open_or_create(&folder.join("lock"), Access::Private).map_err(io)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => OpenError::InUse(folder.to_owned()),
             TryLockError::Error(cause) => io(cause),
@@ -112,6 +112,8 @@ impl SqliteLedger {
         let file = file_of(&self.folder, code);
         let (lock, latest) = (Arc::clone(&self.lock), Arc::clone(&self.latest));
         let opened = tokio::task::spawn_blocking(move || {
+            // SQLite would make it as the umask has it; its log files take their modes from it.
+            files::open_or_create(&file, Access::Private).map_err(|error| error.to_string())?;
             let connection = schema::open_writer(&file).map_err(|error| error.to_string())?;
             let writer = Writer::start(code, connection, changed, latest).map_err(|error| error.to_string())?;
             Ok(Opened { writer, readers: Readers::new(file), _lock: lock })

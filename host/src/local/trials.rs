@@ -1,8 +1,7 @@
 //! What trials find, in files of the data folder. One host adds to them; `citas rules diff` reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +10,10 @@ use citas_core::appointment::CountryCode;
 use citas_core::ledger::Unavailable;
 use citas_core::trial::{Found, Tally, Trials};
 
-use super::private;
+use crate::files::{self, Access, Durability};
+
+/// Maximum size of a trial's file, in bytes. It has up to a hundred samples of what a call may answer.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Trials of one data folder: `trials/<country>-<number>.json`.
 pub struct FileTrials {
@@ -57,15 +59,12 @@ impl FileTrials {
     }
 
     fn write(&self, trial: Trial, found: &Found) -> io::Result<()> {
-        private::make_folder(&self.folder)?;
-        let mut new = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.folder)?;
-        new.write_all(&serde_json::to_vec_pretty(found)?)?;
-        new.persist(self.file(trial))?;
-        Ok(())
+        files::make_data_folder(&self.folder)?;
+        files::replace(&self.file(trial), &serde_json::to_vec_pretty(found)?, Access::Private, Durability::Unsynced)
     }
 
     fn read(&self, trial: Trial) -> io::Result<Found> {
-        match fs::read(self.file(trial)) {
+        match files::read(&self.file(trial), MAX_BYTES) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::default()),
             Err(error) => Err(error),

@@ -21,7 +21,7 @@ impl LastGoodFolder {
     /// Keeps them in `folder`, which need not exist before there is one.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self(FolderRegistry::new(folder))
+        Self(FolderRegistry::private(folder))
     }
 }
 
@@ -33,7 +33,7 @@ impl LastGood for LastGoodFolder {
 
     async fn remember(&self, channel: &Channel, artifact: &Artifact) -> Result<(), RegistryError> {
         let (channel, artifact) = (channel.clone(), artifact.clone());
-        self.0.run(move |files| remember(files, &channel, &artifact)).await
+        self.0.run(Some(artifact.manifest.country), move |files| remember(files, &channel, &artifact)).await
     }
 
     async fn recall(&self, country: CountryCode) -> Result<Option<(Channel, Artifact)>, RegistryError> {
@@ -52,7 +52,12 @@ fn remember(files: &Files, channel: &Channel, artifact: &Artifact) -> Result<(),
         remove(&files.path(&layout::version(country, version)))?;
         files.publish(artifact)?;
     }
-    if files.channel(country).ok().flatten().as_ref() != Some(channel) {
+    let kept = files.channel(country);
+    if kept.is_err() {
+        // Something that no file can replace, perhaps.
+        remove(&files.path(&layout::channel(country)))?;
+    }
+    if kept.ok().flatten().as_ref() != Some(channel) {
         files.write_channel(country, channel)?;
     }
     for other in files.versions(country)?.iter().filter(|other| *other != version) {
@@ -61,8 +66,14 @@ fn remember(files: &Files, channel: &Channel, artifact: &Artifact) -> Result<(),
     Ok(())
 }
 
-fn remove(folder: &Path) -> Result<(), RegistryError> {
-    match fs::remove_dir_all(folder) {
+/// Removes whatever is there.
+fn remove(path: &Path) -> Result<(), RegistryError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(unavailable(&error)),
         _ => Ok(()),
     }

@@ -2,7 +2,8 @@
 //! S3. Reads and writes nothing.
 
 use citas_core::appointment::CountryCode;
-use citas_core::registry::{Artifact, Manifest, RegistryError};
+use citas_core::limits::MAX_COMPONENT_BYTES;
+use citas_core::registry::{Artifact, Channel, Manifest, RegistryError, written};
 use semver::Version;
 use serde::de::DeserializeOwned;
 
@@ -11,6 +12,44 @@ pub(super) const COMPONENT: &str = "rules.wasm";
 pub(super) const MANIFEST: &str = "manifest.json";
 pub(super) const CASES: &str = "cases.json";
 pub(super) const SIGNATURE: &str = "manifest.json.minisig";
+
+/// Maximum size of `channel.json`, in bytes. It remembers fifty changes, of which the command makes none larger than 5 KB.
+const MAX_CHANNEL_BYTES: u64 = 1 << 20;
+
+/// Maximum size of `manifest.json`, in bytes. One has about 500.
+const MAX_MANIFEST_BYTES: u64 = 64 << 10;
+
+/// Maximum size of `manifest.json.minisig`, in bytes: minisign's own limit of a comment is 8 KB, and there are two.
+const MAX_SIGNATURE_BYTES: u64 = 32 << 10;
+
+/// Maximum size of `cases.json`, in bytes. Chile's 101 cases have 65 KB. JSON takes up to 90 times as much memory when it is
+/// parsed, so this is not more.
+const MAX_CASES_BYTES: u64 = 4 << 20;
+
+/// Maximum size of native code, in bytes: eight times that of a component.
+const MAX_NATIVE_BYTES: u64 = 8 * MAX_COMPONENT_BYTES;
+
+/// Maximum number of entries of a folder, or of objects below a key, that are listed: 10,000 versions in a bucket, of up to
+/// five objects each.
+pub(super) const MAX_LISTED: usize = 50_000;
+
+/// Maximum length of a version in a channel or a manifest, in bytes. It is in paths, log lines and answers.
+const MAX_VERSION_BYTES: usize = 128;
+
+/// Maximum length of a cause, in bytes: parsers repeat what they do not understand.
+const MAX_CAUSE_BYTES: usize = 500;
+
+/// Maximum size of the file under a key, in bytes.
+pub(super) fn max_bytes(key: &str) -> u64 {
+    match key.rsplit('/').next().unwrap_or(key) {
+        CHANNEL => MAX_CHANNEL_BYTES,
+        MANIFEST => MAX_MANIFEST_BYTES,
+        SIGNATURE => MAX_SIGNATURE_BYTES,
+        CASES => MAX_CASES_BYTES,
+        COMPONENT => MAX_COMPONENT_BYTES,
+        _ => MAX_NATIVE_BYTES,
+    }
+}
 
 /// Which version of a country is in use.
 pub(super) fn channel(country: CountryCode) -> String {
@@ -39,13 +78,7 @@ pub(super) const NATIVE: &str = "native/";
 /// What a component was compiled to, for one engine.
 #[cfg(feature = "aws")]
 pub(super) fn native(engine: &str, component: &str) -> String {
-    format!("{NATIVE}{engine}/{}", native_name(component))
-}
-
-/// The same, whichever the engine.
-#[cfg(feature = "aws")]
-pub(super) fn native_name(component: &str) -> String {
-    format!("{component}.cwasm")
+    format!("{NATIVE}{engine}/{component}.cwasm")
 }
 
 /// A version's manifest.
@@ -80,12 +113,79 @@ pub(super) fn artifact(
     Ok(Artifact { manifest, component, cases: text(CASES, cases)?, signature })
 }
 
+/// Checks that a version can be read again once it is written.
+///
+/// # Errors
+/// When a file of it is larger than its kind may be, or its version is too long.
+pub(super) fn check(artifact: &Artifact) -> Result<(), RegistryError> {
+    let Manifest { country, ref version, .. } = artifact.manifest;
+    let key = |name| file(country, version, name);
+    check_version(&key(MANIFEST), version)?;
+    check_size(&key(MANIFEST), &artifact.manifest.bytes())?;
+    check_size(&key(COMPONENT), &artifact.component)?;
+    check_size(&key(CASES), artifact.cases.as_bytes())?;
+    check_size(&key(SIGNATURE), artifact.signature.as_deref().unwrap_or_default().as_bytes())
+}
+
+/// Checks that a file under this key can be read again once it is written.
+///
+/// # Errors
+/// When it is larger than its kind may be.
+pub(super) fn check_size(key: &str, content: &[u8]) -> Result<(), RegistryError> {
+    let limit = max_bytes(key);
+    if u64::try_from(content.len()).is_ok_and(|length| length <= limit) {
+        return Ok(());
+    }
+    Err(RegistryError::TooLarge { key: key.to_owned(), limit })
+}
+
+fn check_version(key: &str, version: &Version) -> Result<(), RegistryError> {
+    let length = version.to_string().len();
+    if length <= MAX_VERSION_BYTES {
+        return Ok(());
+    }
+    let cause = format!("its version has {length} bytes; a version has at most {MAX_VERSION_BYTES}");
+    Err(RegistryError::Unreadable { key: key.to_owned(), cause })
+}
+
+/// The bytes of a `channel.json`.
+///
+/// # Errors
+/// When they are more than are read again.
+pub(super) fn channel_bytes(country: CountryCode, new: &Channel) -> Result<Vec<u8>, RegistryError> {
+    let bytes = written(new);
+    check_size(&channel(country), &bytes)?;
+    Ok(bytes)
+}
+
+/// Parses a `channel.json`.
+///
+/// # Errors
+/// When it is not one.
+pub(super) fn parse_channel(key: &str, bytes: &[u8]) -> Result<Channel, RegistryError> {
+    let channel: Channel = parse(key, bytes)?;
+    let candidate = channel.candidate.as_ref().map(|candidate| &candidate.version);
+    let versions = [Some(&channel.current), channel.previous.as_ref(), candidate];
+    versions.into_iter().flatten().try_for_each(|version| check_version(key, version))?;
+    Ok(channel)
+}
+
 /// As it was written.
-pub(super) fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RegistryError> {
+fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RegistryError> {
     serde_json::from_slice(bytes).map_err(|error| unreadable(key, &error))
 }
 
 /// What lies under `key` is of no use.
 pub(super) fn unreadable(key: &str, cause: &dyn std::error::Error) -> RegistryError {
-    RegistryError::Unreadable { key: key.to_owned(), cause: cause.to_string() }
+    let mut cause = cause.to_string();
+    if cause.len() > MAX_CAUSE_BYTES {
+        cause.truncate(cause.floor_char_boundary(MAX_CAUSE_BYTES));
+        cause.push('…');
+    }
+    RegistryError::Unreadable { key: key.to_owned(), cause }
+}
+
+/// Nothing lies under `key`, and something has to.
+pub(super) fn missing(key: &str) -> RegistryError {
+    RegistryError::Unreadable { key: key.to_owned(), cause: "it is not there".into() }
 }

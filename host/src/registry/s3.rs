@@ -8,6 +8,10 @@
 //!   the digest of the component in use, so that a function that starts reads two objects, one after the other, not three.
 //! - Under `native/` lies what `precompile` made. It is read only by its own digest.
 //!
+//! A country's team may write its part of the bucket, so an object may be of any size: one that says that it is larger than
+//! its kind may be is not read, and no more than that is read of one that says nothing. What the SDK reads by itself,
+//! listings and errors, is bounded as well.
+//!
 //! An answer may be lost after S3 has done what it was asked. The SDK then asks again and hears that the condition does
 //! not hold; so whoever hears that looks whether what lies there is what it wrote.
 
@@ -19,17 +23,23 @@ use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::primitives::ByteStream;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextMut;
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use citas_core::appointment::CountryCode;
 use citas_core::limits::Limits;
-use citas_core::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest, written};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use citas_core::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest};
+use futures::{StreamExt as _, stream};
+use http_body_util::Limited;
 use semver::Version;
 
-use super::layout::{self, CASES, COMPONENT, MANIFEST, SIGNATURE, parse};
+use super::layout::{self, CASES, COMPONENT, MANIFEST, MAX_LISTED, SIGNATURE};
 use crate::aws_failure::words;
 
 /// The user metadata with the digest of a native object's bytes.
@@ -47,6 +57,9 @@ const AT_ONCE: usize = 16;
 const SLOWEST: u64 = 100_000;
 /// How long reading may take where the client has no timeouts.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum size of an answer that the SDK reads by itself, in bytes. A page of a listing has up to 1,000 keys of up to 1,024
+/// bytes, which XML may make five times as long.
+const MAX_ANSWER_BYTES: usize = 8 << 20;
 
 /// Published rules in a bucket.
 #[derive(Debug)]
@@ -93,6 +106,7 @@ impl S3Registry {
     #[must_use]
     pub fn new(client: Client, bucket: &str, prefix: &str) -> Self {
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let client = Client::from_conf(client.config().to_builder().interceptor(LimitAnswers).build());
         Self { client, bucket: bucket.to_owned(), prefix, channels: Mutex::default() }
     }
 
@@ -112,9 +126,11 @@ impl S3Registry {
         let now = match found {
             Found::Nothing => None,
             Found::Unchanged => return Ok(known),
-            Found::Object(Object { tag, mut metadata, bytes }) => {
-                Some(Read { tag, channel: parse(&key, &bytes)?, component: metadata.remove(COMPONENT_DIGEST) })
-            }
+            Found::Object(Object { tag, mut metadata, bytes }) => Some(Read {
+                tag,
+                channel: layout::parse_channel(&key, &bytes)?,
+                component: metadata.remove(COMPONENT_DIGEST),
+            }),
         };
         match &now {
             Some(now) => drop(self.channels().insert(country, now.clone())),
@@ -137,7 +153,7 @@ impl S3Registry {
         let key = layout::file(country, version, name);
         match self.get(&key, None).await? {
             Found::Object(object) => Ok(object.bytes),
-            _ => Err(RegistryError::Unreadable { key, cause: "it is not there".into() }),
+            _ => Err(layout::missing(&key)),
         }
     }
 
@@ -194,16 +210,29 @@ impl S3Registry {
     }
 
     /// The SDK's own timeouts end where an answer's body begins.
-    async fn read(&self, key: &str, answer: GetObjectOutput) -> Result<Object, RegistryError> {
-        let length = answer.content_length().and_then(|length| length.try_into().ok()).unwrap_or(0);
-        let patience = self.patience(length).operation_attempt_timeout().unwrap_or(PATIENCE);
-        let metadata = answer.metadata().cloned().unwrap_or_default();
-        let tag = answer.e_tag().unwrap_or_default().to_owned();
+    async fn read(&self, key: &str, mut answer: GetObjectOutput) -> Result<Object, RegistryError> {
+        let limit = usize::try_from(layout::max_bytes(key)).expect("a file's limit fits in memory");
+        let too_large = || RegistryError::TooLarge { key: key.to_owned(), limit: layout::max_bytes(key) };
+        let length = answer.content_length().map_or(Ok(0), usize::try_from).unwrap_or(usize::MAX);
+        if length > limit {
+            return Err(too_large());
+        }
         let broken = |how: &str| RegistryError::Unavailable(format!("S3 {how} in the middle of `{key}`"));
-        let read = tokio::time::timeout(patience, answer.body.collect()).await;
-        let bytes = read.map_err(|_| broken("falls silent"))?.map_err(|_| broken("ends the connection"))?;
         // The SDK's own `to_vec` goes byte by byte, which takes two milliseconds for native code.
-        Ok(Object { tag, metadata, bytes: bytes.into_bytes().into() })
+        let mut bytes = Vec::with_capacity(length);
+        let body = async {
+            while let Some(chunk) = answer.body.try_next().await.map_err(|_| broken("ends the connection"))? {
+                if bytes.len() + chunk.len() > limit {
+                    return Err(too_large());
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            Ok(())
+        };
+        let patience = self.patience(length).operation_attempt_timeout().unwrap_or(PATIENCE);
+        tokio::time::timeout(patience, body).await.map_err(|_| broken("falls silent"))??;
+        let metadata = answer.metadata.unwrap_or_default();
+        Ok(Object { tag: answer.e_tag.unwrap_or_default(), metadata, bytes })
     }
 
     /// The client's timeouts, which are for small requests, and what so many bytes take on a slow line.
@@ -218,13 +247,20 @@ impl S3Registry {
     }
 
     /// What is below a folder, without the folder's name: all keys, or with a delimiter the next folders alone.
+    /// Everything that is listed counts, whether or not it is returned.
     async fn below(&self, folder: &str, delimiter: Option<&str>) -> Result<Vec<String>, RegistryError> {
+        let too_many = || RegistryError::TooMany { key: folder.to_owned(), limit: MAX_LISTED };
         let folder = self.whole(folder);
         let listing = self.client.list_objects_v2().bucket(&self.bucket).prefix(&folder);
         let mut pages = listing.set_delimiter(delimiter.map(str::to_owned)).into_paginator().send();
-        let mut names = Vec::new();
+        let (mut names, mut listed) = (Vec::new(), 0);
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| unavailable(&error))?;
+            // An empty page is one, too.
+            listed += (page.contents().len() + page.common_prefixes().len()).max(1);
+            if listed > MAX_LISTED {
+                return Err(too_many());
+            }
             let keys = page.contents().iter().filter_map(|object| object.key());
             let folders = page.common_prefixes().iter().filter_map(|below| below.prefix());
             let below = if delimiter.is_some() { folders.collect() } else { keys.collect::<Vec<_>>() };
@@ -244,9 +280,12 @@ impl Registry for S3Registry {
         let folders = self.below("", Some("/")).await?;
         let named = folders.iter().filter_map(|folder| folder.strip_suffix('/')?.parse().ok());
         let with_channel = stream::iter(named.collect::<Vec<CountryCode>>())
-            .map(async |country| Ok::<_, RegistryError>(self.channel(country).await?.map(|_| country)))
+            // Whoever asks for a channel that cannot be read learns why; the other countries are none the worse for it.
+            .map(async |country| {
+                self.channel(country).await.map_or(true, |channel| channel.is_some()).then_some(country)
+            })
             .buffer_unordered(AT_ONCE);
-        let mut countries: Vec<_> = with_channel.try_filter_map(async |country| Ok(country)).try_collect().await?;
+        let mut countries: Vec<_> = with_channel.filter_map(async |country| country).collect().await;
         countries.sort();
         Ok(countries)
     }
@@ -261,6 +300,7 @@ impl Registry for S3Registry {
         expected: Option<&Channel>,
         new: &Channel,
     ) -> Result<(), RegistryError> {
+        let bytes = layout::channel_bytes(country, new)?;
         let Manifest { digest, limits, .. } = self.manifest(country, &new.current).await?;
         let before = self.channel_now(country).await?;
         if before.as_ref().map(|before| &before.channel) != expected {
@@ -268,7 +308,7 @@ impl Registry for S3Registry {
         }
         let condition = before.as_ref().map_or(If::Absent, |before| If::Unchanged(&before.tag));
         let metadata = limits.are_standard().then_some((COMPONENT_DIGEST, digest));
-        if self.put(&layout::channel(country), written(new), condition, metadata).await? {
+        if self.put(&layout::channel(country), bytes, condition, metadata).await? {
             return Ok(());
         }
         let is_ours = self.channel(country).await?.as_ref() == Some(new);
@@ -284,6 +324,7 @@ impl Registry for S3Registry {
     }
 
     async fn publish(&self, artifact: &Artifact) -> Result<(), RegistryError> {
+        layout::check(artifact)?;
         let Manifest { country, ref version, .. } = artifact.manifest;
         let exists = || RegistryError::Exists { country, version: version.clone() };
         if self.is_whole(country, version).await? {
@@ -319,9 +360,14 @@ impl Registry for S3Registry {
     /// In a bucket whose versions are compiled, once this one is.
     async fn can_be_taken(&self, country: CountryCode, version: &Version) -> Result<bool, RegistryError> {
         let digest = self.manifest(country, version).await?.digest;
-        let natives = self.below(layout::NATIVE, None).await?;
-        let name = layout::native_name(&digest);
-        Ok(natives.is_empty() || natives.iter().any(|key| key.ends_with(&name)))
+        let engines = self.below(layout::NATIVE, Some("/")).await?;
+        for engine in &engines {
+            let key = layout::native(engine.trim_end_matches('/'), &digest);
+            if !self.below(&key, None).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(engines.is_empty())
     }
 
     async fn manifest(&self, country: CountryCode, version: &Version) -> Result<Manifest, RegistryError> {
@@ -362,8 +408,34 @@ impl Natives for S3Registry {
 
     async fn put_native(&self, engine: &str, component: &str, code: &[u8]) -> Result<(), RegistryError> {
         let key = layout::native(engine, component);
+        layout::check_size(&key, code)?;
         let metadata = Some((DIGEST, digest(code)));
         if self.put(&key, code.to_vec(), If::Always, metadata).await? { Ok(()) } else { Err(contended(&key)) }
+    }
+}
+
+/// Bounds what the SDK reads by itself. What is read of an object is counted by [`S3Registry::read`].
+#[derive(Debug)]
+struct LimitAnswers;
+
+impl Intercept for LimitAnswers {
+    fn name(&self) -> &'static str {
+        "LimitAnswers"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        operation: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let is_object = operation.load::<Metadata>().is_some_and(|operation| operation.name() == "GetObject");
+        let answer = context.response_mut();
+        if !(is_object && answer.status().is_success()) {
+            let body = Limited::new(answer.take_body(), MAX_ANSWER_BYTES);
+            *answer.body_mut() = SdkBody::from_body_1_x(body);
+        }
+        Ok(())
     }
 }
 

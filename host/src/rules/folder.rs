@@ -10,6 +10,13 @@ use citas_core::limits::Limits;
 use serde::Deserialize;
 
 use super::build::{BuildError, JAVASCRIPT, PYTHON, Rust};
+use crate::files;
+
+/// Maximum size of a `rules.toml`, in bytes.
+const MAX_MANIFEST_BYTES: u64 = 64 << 10;
+
+/// Maximum size of one golden case, in bytes. All of them together are published as one file, which has a limit too.
+const MAX_CASE_BYTES: u64 = 1 << 20;
 
 /// `rules.toml`.
 #[derive(Debug, Deserialize)]
@@ -143,7 +150,8 @@ pub fn limits_in(file: &Path) -> Result<Limits, FolderError> {
 }
 
 fn manifest(file: &Path) -> Result<Manifest, FolderError> {
-    let text = fs::read_to_string(file).map_err(|cause| FolderError::Unreadable(file.to_owned(), cause))?;
+    let text =
+        files::read_text(file, MAX_MANIFEST_BYTES).map_err(|cause| FolderError::Unreadable(file.to_owned(), cause))?;
     let wrong = |cause| FolderError::Manifest { path: file.to_owned(), cause: Box::new(cause) };
     let manifest: Manifest = toml::from_str(&text).map_err(wrong)?;
     if manifest.package.is_some() && manifest.language != Language::Rust {
@@ -160,7 +168,8 @@ pub fn cases_in(folder: &Path) -> Result<String, CasesError> {
     let mut first_with: HashMap<String, PathBuf> = HashMap::new();
     let mut cases = Vec::new();
     for path in case_files(folder)? {
-        let case = fs::read_to_string(&path).map_err(|cause| CasesError::Unreadable(path.clone(), cause))?;
+        let case =
+            files::read_text(&path, MAX_CASE_BYTES).map_err(|cause| CasesError::Unreadable(path.clone(), cause))?;
         let name = case_name(&case).map_err(|cause| CasesError::Malformed { path: path.clone(), cause })?;
         if let Some(first) = first_with.get(&name) {
             let (line, first) = (line_of_name(&case), first.clone());

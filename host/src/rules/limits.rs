@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use citas_core::limits::Limits;
+use citas_core::limits::{Limits, MAX_COMPONENT_BYTES};
 use citas_core::rules::Refusal;
 use serde::Serialize;
 use wasmtime::{ResourceLimiter, Result};
@@ -33,7 +33,8 @@ pub const STANDARD: Bounds = Bounds { component: 16 << 20, memory: 16 << 20, tab
 
 /// The most that a component may declare. Python with its library is a component of 19 MB that takes 13 MiB of memory
 /// before it has any data. An endless loop has used all of this fuel after 4 to 100 ms of a core, long before [`TICKS`].
-pub const CEILING: Bounds = Bounds { component: 32 << 20, memory: 64 << 20, table: 50_000, fuel: 100_000_000 };
+pub const CEILING: Bounds =
+    Bounds { component: MAX_COMPONENT_BYTES, memory: 64 << 20, table: 50_000, fuel: 100_000_000 };
 
 impl Bounds {
     /// The standard, with what a component declares in its place.

@@ -13,6 +13,10 @@ use crate::system::SystemClock;
 
 /// How long a version that was just published may take to be compiled.
 const COMPILING: Duration = Duration::from_mins(2);
+/// Maximum length of a reason, in bytes. A channel has fifty of them and is read by every host.
+const MAX_WHY_BYTES: usize = 2_000;
+/// Maximum length of a name, in bytes.
+const MAX_BY_BYTES: usize = 200;
 
 pub(super) async fn promote(country: CountryCode, version: Version, reason: Reason, registry: &InRegistry) -> Outcome {
     let published = registry.open().await;
@@ -26,7 +30,11 @@ pub(super) async fn promote(country: CountryCode, version: Version, reason: Reas
         return Err(RegistryError::Absent { country, version }.into());
     }
     wait_for_native_code(&*published, country, &version).await?;
-    let channel = changed(before.as_ref(), ChannelVerb::Promote, version, reason)?;
+    let note = note(reason)?;
+    let channel = match &before {
+        Some(before) => before.promote(version, note)?,
+        None => Channel::first(version, note),
+    };
     put_into_use(&*published, country, before, &channel, &registry.report).await
 }
 
@@ -54,11 +62,11 @@ pub(super) async fn rollback(country: CountryCode, reason: Reason, registry: &In
     let published = registry.open().await;
     let before = published.channel(country).await?;
     refuse_pinned(country, before.as_ref())?;
-    let to = before.as_ref().and_then(|channel| channel.previous.clone());
-    let to = to.ok_or_else(|| {
+    let note = note(reason)?;
+    let back = before.as_ref().map(|before| before.rollback(note)).transpose()?.flatten();
+    let channel = back.ok_or_else(|| {
         format!("no version of {country} was in use before this one; name the one to use with `citas rules promote`")
     })?;
-    let channel = changed(before.as_ref(), ChannelVerb::Rollback, to, reason)?;
     put_into_use(&*published, country, before, &channel, &registry.report).await
 }
 
@@ -67,12 +75,13 @@ pub(super) async fn pin(country: CountryCode, release: bool, reason: Reason, reg
     let Some(before) = published.channel(country).await? else {
         return Err(format!("no version of {country} is in use; promote one first").into());
     };
-    let (verb, done) = if release { (ChannelVerb::Unpin, "released") } else { (ChannelVerb::Pin, "pinned") };
+    let done = if release { "released" } else { "pinned" };
     if before.pinned != release {
         registry.report.say(&format!("{country} is {done} already; nothing is changed"), &json!(before));
         return Ok(Answer::Done);
     }
-    let channel = changed(Some(&before), verb, before.current.clone(), reason)?;
+    let note = note(reason)?;
+    let channel = if release { before.unpin(note)? } else { before.pin(note)? };
     published.set_channel(country, Some(&before), &channel).await?;
     registry.report.say(&format!("{country} is {done} at {}", channel.current), &json!(channel));
     Ok(Answer::Done)
@@ -90,17 +99,18 @@ pub(super) fn refuse_pinned(country: CountryCode, before: Option<&Channel>) -> R
     ))
 }
 
-fn changed(before: Option<&Channel>, verb: ChannelVerb, version: Version, reason: Reason) -> Result<Channel, Misuse> {
-    Ok(Channel::after(before, verb, version, note(reason)?))
-}
-
 /// When, by whom and why something is done to a channel.
 pub(super) fn note(Reason { why, by }: Reason) -> Result<Note, Misuse> {
     if why.trim().is_empty() {
         return Err(Misuse("--why is empty; say why, for whoever reads the history".into()));
     }
     let by = by.or_else(|| whoami::username().ok()).unwrap_or_else(|| "unknown".into());
-    Ok((SystemClock.now(), by, why))
+    for (what, text, limit) in [("--why", &why, MAX_WHY_BYTES), ("--by", &by, MAX_BY_BYTES)] {
+        if text.len() > limit {
+            return Err(Misuse(format!("{what} has {} bytes; it may have {limit}", text.len())));
+        }
+    }
+    Ok(Note { at: SystemClock.now(), by, why })
 }
 
 async fn put_into_use(

@@ -1,7 +1,5 @@
 //! `citas rules keygen`, and what its keys are for: minisign's format, so that `minisign` itself can sign and check as well.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use citas_core::appointment::CountryCode;
@@ -10,14 +8,18 @@ use minisign::{KeyPair, SecretKeyBox};
 use serde_json::json;
 
 use super::{Answer, Outcome, Report};
+use crate::files::{self, Access};
+
+/// Maximum size of a key's file, in bytes. One has about 350.
+const MAX_KEY_BYTES: u64 = 64 << 10;
 
 /// Makes a country's key pair. Neither file may be there: a key that is overwritten is lost.
 pub(super) fn keygen(country: CountryCode, secret: Option<PathBuf>, report: &Report) -> Outcome {
     let secret = secret.unwrap_or_else(|| PathBuf::from(format!("{country}.key")));
     let public = secret.with_extension("pub");
     let keys = KeyPair::generate_unencrypted_keypair()?;
-    write_new(&secret, &keys.sk.to_box(None)?.into_string(), 0o600)?;
-    write_new(&public, &keys.pk.to_box()?.into_string(), 0o644)?;
+    write_new(&secret, &keys.sk.to_box(None)?.into_string(), Access::Private)?;
+    write_new(&public, &keys.pk.to_box()?.into_string(), Access::Shared)?;
     let line = format!("{country} {}", keys.pk.to_base64());
     let words = format!(
         "{} is secret: give it to nobody but what publishes. {} is for everybody.\nthe line for the host's trust file:\n{line}",
@@ -30,7 +32,8 @@ pub(super) fn keygen(country: CountryCode, secret: Option<PathBuf>, report: &Rep
 
 /// Signs a manifest: `manifest.json.minisig`.
 pub(super) fn sign(manifest: &Manifest, key: &Path) -> Result<String, Box<dyn std::error::Error>> {
-    let text = std::fs::read_to_string(key).map_err(|cause| format!("{} cannot be read: {cause}", key.display()))?;
+    let text =
+        files::read_text(key, MAX_KEY_BYTES).map_err(|cause| format!("{} cannot be read: {cause}", key.display()))?;
     let secret = SecretKeyBox::from_string(&text).and_then(SecretKeyBox::into_unencrypted_secret_key);
     let secret = secret.map_err(|cause| {
         format!("{} is no secret key without a password, as `citas rules keygen` makes one: {cause}", key.display())
@@ -40,11 +43,7 @@ pub(super) fn sign(manifest: &Manifest, key: &Path) -> Result<String, Box<dyn st
     Ok(signature.into_string())
 }
 
-fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), String> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|cause| format!("{} cannot be written: {cause}", path.display()))
+fn write_new(path: &Path, text: &str, access: Access) -> Result<(), String> {
+    files::create(path, text.as_bytes(), access)
+        .map_err(|cause| format!("{} cannot be written: {cause}", path.display()))
 }

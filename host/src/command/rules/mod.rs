@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use citas_core::appointment::CountryCode;
-use citas_core::limits::Limits;
+use citas_core::limits::{Limits, MAX_COMPONENT_BYTES};
 use citas_core::loaded::LoadedRules;
 use citas_core::registry::Registry;
 use clap::{Args, Subcommand};
@@ -46,6 +46,7 @@ use self::test::test;
 use self::trial::{CanaryOptions, try_out, withdraw};
 use super::{Answer, Misuse, Outcome, chain, say};
 use crate::config::{Folders, RegistryPlace};
+use crate::files;
 use crate::rules::{CountryFolder, Language, Meter, WasmEngine, cases_in, limits_in};
 use crate::wiring;
 
@@ -258,6 +259,18 @@ impl InRegistry {
         wiring::registry(self.folders.registry()).await
     }
 
+    /// Makes the data folder private if the registry is to be made in it. A registry elsewhere has the umask's modes.
+    fn make_data_folder(&self) -> std::io::Result<()> {
+        let folder = match self.folders.registry() {
+            RegistryPlace::Folder(folder) => folder,
+            #[cfg(feature = "aws")]
+            RegistryPlace::Bucket { .. } => return Ok(()),
+        };
+        let [data, folder] = [&self.folders.data, &folder].map(std::path::absolute);
+        let data = data?;
+        if folder?.starts_with(&data) { files::make_data_folder(&data) } else { Ok(()) }
+    }
+
     /// Whether somebody said which one: the one in the data folder need not be there.
     fn is_named(&self) -> bool {
         self.folders.registry.is_some()
@@ -319,7 +332,8 @@ impl Source {
         if self.path.is_dir() {
             return Ok(CountryFolder::open(&self.path)?.build(&[])?);
         }
-        std::fs::read(&self.path).map_err(|cause| format!("{} cannot be read: {cause}", self.path.display()).into())
+        let component = files::read(&self.path, MAX_COMPONENT_BYTES);
+        component.map_err(|cause| format!("{} cannot be read: {cause}", self.path.display()).into())
     }
 
     /// The golden cases, as `cases.json` has them.

@@ -47,6 +47,9 @@ pub(super) async fn publish(source: &Source, options: PublishOptions, registry: 
     if signature.is_none() {
         refuse_unsigned_after_signed(&*published, country).await?;
     }
+    registry
+        .make_data_folder()
+        .map_err(|cause| format!("the data folder {} cannot be made: {cause}", registry.folders.data.display()))?;
     let signed = if signature.is_some() { "signed and published" } else { "published, unsigned" };
     published.publish(&Artifact { manifest, component, cases, signature }).await?;
     let words =

@@ -53,7 +53,7 @@ pub(super) async fn try_out(
         return Err(RegistryError::Absent { country, version }.into());
     }
     wait_for_native_code(&*published, country, &version).await?;
-    let channel = before.trying(version, canary, note(reason)?);
+    let channel = before.try_out(version, canary, note(reason)?)?;
     published.set_channel(country, Some(&before), &channel).await?;
     let candidate = channel.candidate.as_ref().expect("it was just put there");
     let words = format!("{country} {}; `citas rules diff {country}` says what is found", terms(candidate));
@@ -64,7 +64,7 @@ pub(super) async fn try_out(
 pub(super) async fn withdraw(country: CountryCode, reason: Reason, registry: &InRegistry) -> Outcome {
     let published = registry.open().await;
     let before = in_use(&*published, country).await?;
-    let channel = before.withdrawn(note(reason)?).ok_or_else(|| format!("no version of {country} is on trial"))?;
+    let channel = before.withdraw(note(reason)?)?.ok_or_else(|| format!("no version of {country} is on trial"))?;
     published.set_channel(country, Some(&before), &channel).await?;
     registry.report.say(&format!("{country} {} decides alone again", channel.current), &json!(channel));
     Ok(Answer::Done)

@@ -1,0 +1,325 @@
+//! Reads and writes files. Reading takes regular files alone, up to a limit, and never waits for another program; writing
+//! puts a whole file in place or nothing. Knows nothing of what the files hold.
+//!
+//! A path may lead to anything: a pipe that nobody writes, a device without an end, a file of 100 GB. So a file is opened
+//! without waiting, and what was opened is examined, rather than the path before it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustix::fs::OFlags;
+use tempfile::NamedTempFile;
+
+/// Prefix of a file or folder that is not whole yet. Nothing that is read has such a name.
+pub const UNFINISHED: &str = ".new-";
+
+/// What others than the owner may do, in a mode.
+const OTHERS: u32 = 0o077;
+
+/// Who may use what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Its owner alone.
+    Private,
+    /// Whoever the umask lets in.
+    Shared,
+}
+
+impl Access {
+    fn file(self) -> u32 {
+        match self {
+            Self::Private => 0o600,
+            Self::Shared => 0o666,
+        }
+    }
+
+    fn folder(self) -> u32 {
+        match self {
+            Self::Private => 0o700,
+            Self::Shared => 0o777,
+        }
+    }
+}
+
+/// Whether a file outlives the loss of the machine's power once it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It does: writing waits for the disk.
+    Synced,
+    /// It may be lost, or be empty.
+    Unsynced,
+}
+
+/// Reads a regular file of at most `limit` bytes. A symbolic link is followed.
+///
+/// # Errors
+/// When it cannot be read, is no regular file, or is larger ([`ErrorKind::FileTooLarge`]).
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_opened(OpenOptions::new().read(true).custom_flags(no_wait()).open(path).map_err(socket)?, limit)
+}
+
+/// Reads a regular file of at most `limit` bytes of UTF-8.
+///
+/// # Errors
+/// See [`read`].
+pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
+    String::from_utf8(read(path, limit)?).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// Reads a file that was opened with [`no_wait`], as [`read`] does.
+///
+/// # Errors
+/// See [`read`].
+pub fn read_opened(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    let too_large = || io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes, its limit"));
+    let metadata = file.metadata()?;
+    require_regular(metadata.file_type())?;
+    if metadata.len() > limit {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).map_err(io::Error::other)?);
+    // It may have grown since, and a file of the system has no length.
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|read| read <= limit) { Ok(bytes) } else { Err(too_large()) }
+}
+
+/// Flags for a file that is opened to be read: opening a pipe or a device does not wait for its other end.
+#[must_use]
+pub fn no_wait() -> i32 {
+    flags(OFlags::NONBLOCK | OFlags::CLOEXEC)
+}
+
+fn flags(flags: OFlags) -> i32 {
+    i32::try_from(flags.bits()).expect("flags of `open` are an int")
+}
+
+/// Names what Linux calls "no such device or address".
+pub fn socket(error: io::Error) -> io::Error {
+    if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) {
+        return io::Error::other("it is a socket or a device, not a regular file");
+    }
+    error
+}
+
+fn require_regular(kind: fs::FileType) -> io::Result<()> {
+    let kind = match kind {
+        kind if kind.is_file() => return Ok(()),
+        kind if kind.is_dir() => "folder",
+        kind if kind.is_fifo() => "pipe",
+        kind if kind.is_socket() => "socket",
+        _ => "device",
+    };
+    Err(io::Error::other(format!("it is a {kind}, not a regular file")))
+}
+
+/// Makes a folder and those above it that are absent. One that is there stays as it is.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_folder(folder: &Path, access: Access) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(access.folder()).create(folder)
+}
+
+/// Makes a folder for patients' data, which only its owner may enter. One that others can enter is used as it is, and the
+/// log says how to close it: whoever opened it may have meant to.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_data_folder(folder: &Path) -> io::Result<()> {
+    make_folder(folder, Access::Private)?;
+    if let Some(mode) = open_to_others(folder)? {
+        let remedy = format!("chmod 700 {}", folder.display());
+        let mode = format!("{mode:o}");
+        tracing::warn!(folder = %folder.display(), mode, remedy, "other users of this machine can read patients' data");
+    }
+    Ok(())
+}
+
+/// The folder's mode, if it lets in others than its owner.
+fn open_to_others(folder: &Path) -> io::Result<Option<u32>> {
+    let mode = fs::metadata(folder)?.permissions().mode() & 0o777;
+    Ok((mode & OTHERS != 0).then_some(mode))
+}
+
+/// Makes a folder beside others that are whole; it is removed when it is dropped.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn unfinished_folder(parent: &Path, access: Access) -> io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED).permissions(Permissions::from_mode(access.folder())).tempdir_in(parent)
+}
+
+/// Puts a file in another's place, or where there was none. Readers see the one before or the whole of this one.
+///
+/// # Errors
+/// When it cannot be written; then the one before is still there.
+pub fn replace(path: &Path, content: &[u8], access: Access, durability: Durability) -> io::Result<()> {
+    let (folder, unfinished) = unfinished_file(path, content, access, durability)?;
+    unfinished.persist(path)?;
+    if durability == Durability::Synced { sync_folder(&folder) } else { Ok(()) }
+}
+
+/// Puts a file where there is none, whole and on disk. Of several processes that do so at once, one succeeds.
+///
+/// # Errors
+/// When it cannot be written, or there is one already ([`ErrorKind::AlreadyExists`]).
+pub fn create(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
+    let (folder, unfinished) = unfinished_file(path, content, access, Durability::Synced)?;
+    unfinished.persist_noclobber(path)?;
+    sync_folder(&folder)
+}
+
+fn unfinished_file(
+    path: &Path,
+    content: &[u8],
+    access: Access,
+    durability: Durability,
+) -> io::Result<(PathBuf, NamedTempFile)> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED).permissions(Permissions::from_mode(access.file()));
+    let mut unfinished = builder.tempfile_in(folder)?;
+    unfinished.write_all(content)?;
+    if durability == Durability::Synced {
+        unfinished.as_file().sync_all()?;
+    }
+    Ok((folder.to_owned(), unfinished))
+}
+
+/// Writes a file into a folder that nobody reads yet.
+///
+/// # Errors
+/// When it cannot be written, or is there already.
+pub fn write_new(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(access.file()).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Waits until a folder's entries are on disk: only then is a rename.
+///
+/// # Errors
+/// When the disk fails.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Opens a regular file to be locked, or to be written by a library, and makes an empty one where there is none. Leaves what
+/// it holds.
+///
+/// # Errors
+/// When it cannot be opened, or is no regular file.
+pub fn open_or_create(path: &Path, access: Access) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(access.file()).custom_flags(no_wait());
+    require_file(options.open(path).map_err(socket)?)
+}
+
+/// Refuses what was opened and is no regular file.
+///
+/// # Errors
+/// When it is none.
+pub fn require_file(file: File) -> io::Result<File> {
+    require_regular(file.metadata()?.file_type())?;
+    Ok(file)
+}
+
+/// Sets when a regular file was last changed.
+///
+/// # Errors
+/// When there is no such file, or it cannot be changed.
+pub fn touch(path: &Path, at: SystemTime) -> io::Result<()> {
+    let file = OpenOptions::new().append(true).custom_flags(no_wait()).open(path).map_err(socket)?;
+    require_file(file)?.set_modified(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_file_up_to_its_limit_is_read_and_a_larger_one_is_not() {
+        let here = tempfile::tempdir().unwrap();
+        let file = here.path().join("file");
+        fs::write(&file, [7; 100]).unwrap();
+        assert_eq!(read(&file, 100).unwrap(), [7; 100]);
+        assert_eq!(read(&file, u64::MAX).unwrap(), [7; 100]);
+        let refused = read(&file, 99).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::FileTooLarge);
+        assert_eq!(refused.to_string(), "it is larger than 99 bytes, its limit");
+        File::options().write(true).open(&file).unwrap().set_len(100 << 30).unwrap();
+        assert_eq!(read(&file, 1 << 20).unwrap_err().kind(), ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn only_a_regular_file_is_read_or_opened() {
+        let here = tempfile::tempdir().unwrap();
+        let pipe = here.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let socket = here.path().join("socket");
+        let _listening = UnixListener::bind(&socket).unwrap();
+        for (path, kind) in
+            [(here.path(), "folder"), (&*pipe, "pipe"), (&*socket, "socket"), (Path::new("/dev/zero"), "device")]
+        {
+            let refused = read(path, 100).unwrap_err().to_string();
+            assert!(refused.contains(kind) && refused.ends_with("not a regular file"), "{refused}");
+        }
+        for path in [&pipe, &socket] {
+            open_or_create(path, Access::Private).unwrap_err();
+            touch(path, SystemTime::now()).unwrap_err();
+        }
+        let file = here.path().join("file");
+        open_or_create(&file, Access::Private).unwrap();
+        fs::write(&file, "kept").unwrap();
+        open_or_create(&file, Access::Private).unwrap();
+        assert_eq!((read_text(&file, 100).unwrap(), mode(&file)), ("kept".into(), 0o600));
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_made_once() {
+        let here = tempfile::tempdir().unwrap();
+        let file = here.path().join("file");
+        create(&file, b"first", Access::Private).unwrap();
+        assert_eq!(create(&file, b"second", Access::Private).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!((fs::read(&file).unwrap(), mode(&file)), (b"first".to_vec(), 0o600));
+        for durability in [Durability::Synced, Durability::Unsynced] {
+            replace(&file, b"third", Access::Private, durability).unwrap();
+            assert_eq!((fs::read(&file).unwrap(), mode(&file)), (b"third".to_vec(), 0o600));
+        }
+        let plain = here.path().join("plain");
+        fs::write(&plain, "").unwrap();
+        replace(&file, b"fourth", Access::Shared, Durability::Unsynced).unwrap();
+        assert_eq!(mode(&file), mode(&plain), "the umask decides");
+        assert_eq!(fs::read_dir(here.path()).unwrap().count(), 2, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn a_new_data_folder_is_for_its_owner_alone() {
+        let here = tempfile::tempdir().unwrap();
+        let folder = here.path().join("over/there");
+        make_data_folder(&folder).unwrap();
+        assert_eq!((mode(&folder), mode(&here.path().join("over"))), (0o700, 0o700));
+        assert_eq!(open_to_others(&folder).unwrap(), None);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_enter_stays_so_and_is_noticed() {
+        let here = tempfile::tempdir().unwrap();
+        fs::set_permissions(here.path(), Permissions::from_mode(0o750)).unwrap();
+        make_data_folder(here.path()).unwrap();
+        assert_eq!(open_to_others(here.path()).unwrap(), Some(0o750));
+    }
+}
