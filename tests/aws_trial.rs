@@ -15,7 +15,7 @@ use citas_core::follow::Follower;
 use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use citas_core::on_demand::OnDemand;
-use citas_core::registry::{Canary, Candidate, ChannelVerb, Registry as _};
+use citas_core::registry::{Canary, Candidate, ChannelVerb, Note, Registry as _};
 use citas_core::shadow::Trying;
 use citas_core::swap::Swapper;
 use citas_core::time::Clock as _;

@@ -29,6 +29,7 @@ mod protocol_http;
 mod races_http;
 mod registry_contract;
 mod registry_folder;
+mod registry_hostile;
 mod registry_s3;
 mod rules_check;
 mod rules_command;

@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use citas_core::appointment::CountryCode;
 use citas_core::limits::Limits;
-use citas_core::registry::{Artifact, Channel, Manifest, Registry, RegistryError, digest};
+use citas_core::registry::{Artifact, Channel, Manifest, Note, Registry, RegistryError, digest, written};
 use futures::future::join_all;
 use semver::Version;
 
@@ -31,6 +32,9 @@ macro_rules! registry_contract {
             of_twenty_who_change_a_channel_one_does
             of_twenty_who_make_a_channel_one_does
             countries_are_those_that_have_a_channel
+            a_version_with_a_file_that_is_too_large_is_not_published
+            a_channel_that_is_too_large_is_not_written
+            a_version_that_is_too_long_is_not_published
         }
     };
 }
@@ -48,6 +52,34 @@ macro_rules! each {
     };
 }
 pub(crate) use each;
+
+/// Makes every test of what a stranger may put into a registry one of this module. The adapter says how an empty registry is
+/// opened into which files can be put.
+macro_rules! hostile_registry_contract {
+    ($open:path) => {
+        $crate::registry_contract::each! { $open;
+            a_file_is_read_up_to_the_limit_of_its_kind
+            a_file_with_wrong_content_is_named_and_costs_no_other_country
+        }
+    };
+}
+pub(crate) use hostile_registry_contract;
+
+/// A registry that somebody else writes into, by the keys of the architecture.
+#[async_trait]
+pub trait Foreign: Send + Sync {
+    fn registry(&self) -> Arc<dyn Registry>;
+    async fn put(&self, key: &str, content: Vec<u8>);
+}
+
+/// Each kind of file of Peru's 1.0.0, and its limit in bytes.
+pub const KINDS: [(&str, u64); 5] = [
+    ("pe/channel.json", 1 << 20),
+    ("pe/versions/1.0.0/manifest.json", 64 << 10),
+    ("pe/versions/1.0.0/manifest.json.minisig", 32 << 10),
+    ("pe/versions/1.0.0/cases.json", 4 << 20),
+    ("pe/versions/1.0.0/rules.wasm", 32 << 20),
+];
 
 const RIVALS: u8 = 20;
 
@@ -220,4 +252,117 @@ pub async fn countries_are_those_that_have_a_channel(registry: Arc<dyn Registry>
         registry.set_channel(country, None, &channel("1.0.0", None, 1)).await.unwrap();
     }
     assert_eq!(registry.countries().await.unwrap(), [cl(), pe()]);
+}
+
+pub async fn a_version_with_a_file_that_is_too_large_is_not_published(registry: Arc<dyn Registry>) {
+    let whole = artifact(pe(), "1.0.0", b"component");
+    let long = |limit: u64| "x".repeat(usize::try_from(limit + 1).unwrap());
+    let mut manifest = whole.clone();
+    manifest.manifest.source = Some(long(KINDS[1].1));
+    let signature = Artifact { signature: Some(long(KINDS[2].1)), ..whole.clone() };
+    let cases = Artifact { cases: long(KINDS[3].1), ..whole.clone() };
+    let component = Artifact { component: long(KINDS[4].1).into(), ..whole.clone() };
+    for ((key, limit), large) in KINDS.into_iter().skip(1).zip([manifest, signature, cases, component]) {
+        let refused = registry.publish(&large).await.unwrap_err();
+        let named = matches!(&refused, RegistryError::TooLarge { key: named, limit: said } if (&**named, *said) == (key, limit));
+        assert!(named, "{key}: {refused}");
+    }
+    assert_eq!(registry.versions(pe()).await.unwrap(), []);
+    registry.publish(&whole).await.unwrap();
+}
+
+pub async fn a_channel_that_is_too_large_is_not_written(registry: Arc<dyn Registry>) {
+    publish(&*registry, pe(), &["1.0.0"]).await;
+    let first = channel("1.0.0", None, 1);
+    registry.set_channel(pe(), None, &first).await.unwrap();
+    let note = Note { at: now(), by: "ana".into(), why: "x".repeat(1 << 20) };
+    let refused = registry.set_channel(pe(), Some(&first), &first.pin(note).unwrap()).await.unwrap_err();
+    assert!(matches!(refused, RegistryError::TooLarge { .. }), "{refused}");
+    assert_eq!(registry.channel(pe()).await.unwrap(), Some(first));
+}
+
+pub async fn a_version_that_is_too_long_is_not_published(registry: Arc<dyn Registry>) {
+    let long = format!("1.0.0-{}", "x".repeat(200));
+    let refused = registry.publish(&artifact(pe(), &long, b"component")).await.unwrap_err().to_string();
+    assert!(refused.ends_with("its version has 206 bytes; a version has at most 128"), "{refused}");
+    assert_eq!(registry.versions(pe()).await.unwrap(), []);
+}
+
+/// Peru and Chile, each with a version in use.
+async fn two_countries(foreign: &dyn Foreign) -> Arc<dyn Registry> {
+    let registry = foreign.registry();
+    for country in [pe(), cl()] {
+        publish(&*registry, country, &["1.0.0"]).await;
+        registry.set_channel(country, None, &channel("1.0.0", None, 1)).await.unwrap();
+    }
+    registry
+}
+
+/// What reading Peru says.
+async fn refusal(registry: &dyn Registry) -> RegistryError {
+    match registry.channel(pe()).await {
+        Ok(_) => registry.fetch(pe(), &version("1.0.0")).await.expect_err("it is read"),
+        Err(error) => error,
+    }
+}
+
+pub async fn a_file_is_read_up_to_the_limit_of_its_kind(foreign: Arc<dyn Foreign>) {
+    let registry = two_countries(&*foreign).await;
+    for (key, limit) in KINDS {
+        let length = usize::try_from(limit).unwrap();
+        foreign.put(key, vec![b' '; length + 1]).await;
+        let refused = refusal(&*registry).await.to_string();
+        assert_eq!(refused, format!("`{key}` in the registry is larger than {limit} bytes, the limit of such a file"));
+        assert_eq!(registry.countries().await.unwrap(), [cl(), pe()]);
+
+        let content = match key.rsplit('/').next().unwrap() {
+            "channel.json" => written(&channel("1.0.0", None, 1)),
+            "manifest.json" => artifact(pe(), "1.0.0", b"component").manifest.bytes(),
+            _ => Vec::new(),
+        };
+        let padding = vec![b' '; length - content.len()];
+        foreign.put(key, [content, padding].concat()).await;
+        registry.channel(pe()).await.unwrap();
+        registry.fetch(pe(), &version("1.0.0")).await.unwrap_or_else(|error| panic!("{key}: {error}"));
+    }
+}
+
+pub async fn a_file_with_wrong_content_is_named_and_costs_no_other_country(foreign: Arc<dyn Foreign>) {
+    let registry = two_countries(&*foreign).await;
+    let whole = String::from_utf8(written(&channel("1.0.0", None, 1))).unwrap();
+    let with = |from: &str, to: &str| whole.replace(from, to).into_bytes();
+    let long = format!("\"1.0.0-{}\"", "x".repeat(100_000));
+    let channels = [
+        Vec::new(),
+        b"[".repeat(500_000),
+        b"{\"current\":".repeat(50_000),
+        vec![0xff; 1000],
+        with("\"current\"", &format!("\"{}\"", "x".repeat(100_000))),
+        with("\"1.0.0\"", &long),
+        with("\"sequence\": 1", "\"sequence\": 18446744073709551616"),
+        with("\"sequence\": 1", "\"sequence\": -1"),
+        with("\"sequence\": 1", "\"sequence\": 1, \"sequence\": 2"),
+        with("\"history\": []", &format!("\"history\": [{}]", "1,".repeat(100_000))),
+    ];
+    for content in channels {
+        foreign.put("pe/channel.json", content.clone()).await;
+        let refused = registry.channel(pe()).await.unwrap_err();
+        let words = refused.to_string();
+        assert!(matches!(refused, RegistryError::Unreadable { .. }), "{words}");
+        assert!(words.contains("`pe/channel.json`") && words.len() < 1_000, "{} bytes: {words:.200}", words.len());
+        assert_eq!(registry.countries().await.unwrap(), [cl(), pe()]);
+        assert_eq!(registry.channel(cl()).await.unwrap(), Some(channel("1.0.0", None, 1)));
+    }
+    foreign.put("pe/channel.json", whole.into_bytes()).await;
+    for (key, content) in [
+        ("pe/versions/1.0.0/manifest.json", b"[".repeat(60_000)),
+        ("pe/versions/1.0.0/cases.json", vec![0xff]),
+        ("pe/versions/1.0.0/manifest.json.minisig", vec![0xff]),
+    ] {
+        foreign.put(key, content).await;
+        let words = refusal(&*registry).await.to_string();
+        assert!(words.contains(&format!("`{key}`")), "{words}");
+        registry.fetch(cl(), &version("1.0.0")).await.unwrap();
+        foreign.put(key, artifact(pe(), "1.0.0", b"component").manifest.bytes()).await;
+    }
 }

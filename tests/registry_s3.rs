@@ -1,9 +1,13 @@
 //! The registry in a bucket: the contract, and what a network and other writers make of it.
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryPartition;
@@ -12,7 +16,9 @@ use citas_core::limits::Limits;
 use citas_core::registry::{Artifact, Natives as _, Registry, RegistryError};
 use futures::{StreamExt as _, stream};
 
-use crate::registry_contract::{artifact, channel, registry_contract, version};
+use crate::registry_contract::{
+    Foreign, KINDS, artifact, channel, hostile_registry_contract, registry_contract, version,
+};
 use crate::support::appointments::pe;
 use crate::support::components::{component, folder};
 use crate::support::eventually::eventually;
@@ -30,6 +36,28 @@ mod contract {
     }
 
     registry_contract!(open);
+}
+
+mod hostile_contract {
+    use super::*;
+
+    #[async_trait]
+    impl Foreign for Bucket {
+        fn registry(&self) -> Arc<dyn Registry> {
+            Arc::new(Bucket::registry(self))
+        }
+
+        async fn put(&self, key: &str, content: Vec<u8>) {
+            let put = self.client.put_object().bucket(&self.name).key(key).body(content.into());
+            put.send().await.unwrap();
+        }
+    }
+
+    async fn open() -> (Arc<dyn Foreign>, ()) {
+        (Arc::new(Bucket::new().await), ())
+    }
+
+    hostile_registry_contract!(open);
 }
 
 /// An empty bucket, and a client that nothing happens to.
@@ -328,4 +356,108 @@ fn a_host_on_a_bucket_takes_up_what_is_put_into_use() {
     put_into_use("pe");
     eventually("Peru is in force", Duration::from_secs(30), || (ana.get("/v1/pe/schema").status == 200).then_some(()));
     ana.booked("pe", &requests::pe(1));
+}
+
+/// A server that answers every request with this head and then with a body that never ends.
+struct Endless {
+    endpoint: String,
+    /// Bytes of bodies that a client took, or that wait in its connections.
+    sent: Arc<AtomicU64>,
+}
+
+impl Endless {
+    fn new(head: &'static str, opening: &'static str, chunked: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let sent = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&sent);
+        std::thread::spawn(move || {
+            for connection in listener.incoming().map_while(Result::ok) {
+                let counted = Arc::clone(&counted);
+                std::thread::spawn(move || answer_without_end(connection, head, opening, chunked, &counted));
+            }
+        });
+        Self { endpoint, sent }
+    }
+
+    async fn registry(&self) -> S3Registry {
+        let config = aws().endpoint_url(&self.endpoint).load().await;
+        let config = aws_sdk_s3::config::Builder::from(&Faults::none().over(&config)).force_path_style(true);
+        let client = Client::from_conf(config.retry_partition(RetryPartition::new(unique("retries"))).build());
+        S3Registry::new(client, "rules", "")
+    }
+
+    fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends when the client closes the connection.
+fn answer_without_end(mut to: TcpStream, head: &str, opening: &str, chunked: bool, sent: &AtomicU64) {
+    let mut request = Vec::new();
+    let mut bytes = [0; 4096];
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        match to.read(&mut bytes) {
+            Ok(count @ 1..) => request.extend_from_slice(&bytes[..count]),
+            _ => return,
+        }
+    }
+    let piece = if chunked { [&b"10000\r\n"[..], &[b' '; 65536], b"\r\n"].concat() } else { vec![b' '; 65536] };
+    let opening = if chunked { format!("{:x}\r\n{opening}\r\n", opening.len()) } else { opening.to_owned() };
+    let mut written = to.write_all(format!("HTTP/1.1 {head}\r\n\r\n{opening}").as_bytes());
+    while written.is_ok() {
+        sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        written = to.write_all(&piece);
+    }
+}
+
+/// What lies in the buffers of one connection of this machine, and in the client's, in bytes.
+const UNDER_WAY: u64 = 16 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_without_end_is_read_to_its_limit_and_one_that_says_so_is_not_read() {
+    let native = "native/engine/sha256:ab.cwasm";
+    for (key, limit) in KINDS.into_iter().chain([(native, 256 << 20)]) {
+        let honest = Endless::new("200 OK\r\nContent-Length: 1099511627776", "", false);
+        let silent = Endless::new("200 OK\r\nTransfer-Encoding: chunked", " ", true);
+        for (server, most) in [(honest, UNDER_WAY), (silent, limit + UNDER_WAY)] {
+            let registry = server.registry().await;
+            let begun = Instant::now();
+            let refused = match key {
+                "pe/channel.json" => registry.channel(pe()).await.map(drop),
+                "pe/versions/1.0.0/manifest.json" => registry.manifest(pe(), &version("1.0.0")).await.map(drop),
+                _ if key == native => registry.native("engine", "sha256:ab").await.map(drop),
+                // The manifest comes first and is refused.
+                _ => continue,
+            };
+            let refused = refused.unwrap_err();
+            let named = matches!(&refused, RegistryError::TooLarge { key: named, limit: said } if (&**named, *said) == (key, limit));
+            assert!(named, "{refused}");
+            assert!(begun.elapsed() < Duration::from_secs(60), "{key}: {:?}", begun.elapsed());
+            assert!(server.sent() <= most, "{key}: {} bytes were sent", server.sent());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_or_an_error_without_end_is_an_error() {
+    let listing = "<?xml version=\"1.0\"?><ListBucketResult><Name>rules</Name>";
+    let error = "<Error><Code>InternalError</Code><Message>";
+    for (head, opening) in [
+        ("200 OK\r\nTransfer-Encoding: chunked", listing),
+        ("500 Internal Server Error\r\nTransfer-Encoding: chunked", error),
+        ("403 Forbidden\r\nTransfer-Encoding: chunked", error),
+    ] {
+        let server = Endless::new(head, opening, true);
+        let registry = server.registry().await;
+        let refused = registry.versions(pe()).await.unwrap_err();
+        assert!(matches!(refused, RegistryError::Unavailable(_)), "{refused}");
+        // Each attempt may read eight megabytes.
+        assert!(server.sent() <= 3 * ((8 << 20) + UNDER_WAY), "{head}: {} bytes were sent", server.sent());
+        if !head.starts_with("200") {
+            let sent = server.sent();
+            registry.channel(pe()).await.unwrap_err();
+            assert!(server.sent() - sent <= 3 * ((8 << 20) + UNDER_WAY), "{head}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ pub mod components;
 pub mod eventually;
 pub mod faults;
 pub mod host;
+pub mod hostile;
 pub mod http;
 pub mod languages;
 pub mod mail;

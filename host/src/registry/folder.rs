@@ -164,7 +164,7 @@ impl Files {
             return Err(RegistryError::Absent { country, version: new.current.clone() });
         };
         // Unlocked when it is closed.
-        let _lock = lock(&root, &format!("{country}/.lock"))?;
+        let _lock = lock(&root, &format!("{country}/.lock"), LOCK_TIMEOUT)?;
         if self.channel(country)?.as_ref() != expected {
             return Err(RegistryError::Conflict(country));
         }
@@ -325,19 +325,18 @@ fn names(root: &Dir, key: &str) -> Result<Vec<String>, RegistryError> {
 }
 
 /// Waits until nobody else has the lock.
-fn lock(root: &Dir, key: &str) -> Result<File, RegistryError> {
+fn lock(root: &Dir, key: &str, timeout: Duration) -> Result<File, RegistryError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).custom_flags(files::no_wait());
     let opened = root.open_with(key, &options).map_err(outside).map(cap_std::fs::File::into_std);
     let file = opened.and_then(files::require_file).map_err(|error| unreadable(key, &error))?;
-    let deadline = Instant::now() + LOCK_TIMEOUT;
+    let deadline = Instant::now() + timeout;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_INTERVAL),
             Err(TryLockError::WouldBlock) => {
-                let seconds = LOCK_TIMEOUT.as_secs();
-                let cause = format!("another process has held `{key}` for {seconds} s; nothing is changed");
+                let cause = format!("another process has held `{key}` for {timeout:?}; nothing is changed");
                 return Err(RegistryError::Unavailable(cause));
             }
             Err(TryLockError::Error(error)) => return Err(unavailable(&error)),
@@ -347,4 +346,57 @@ fn lock(root: &Dir, key: &str) -> Result<File, RegistryError> {
 
 pub(super) fn unavailable(error: &io::Error) -> RegistryError {
     RegistryError::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_does_not_answer_stops_one_country_and_not_the_end() {
+        let registry = FolderRegistry::new(Path::new("nowhere"));
+        let (aa, bb): (CountryCode, CountryCode) = ("aa".parse().unwrap(), "bb".parse().unwrap());
+        let (answer, disk) = mpsc::channel::<()>();
+        let disk = Arc::new(Mutex::new(disk));
+        let (starts, started) = mpsc::channel();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        for _ in 0..2 * MAX_CONCURRENCY {
+            let (registry, disk, starts) = (registry.clone(), Arc::clone(&disk), starts.clone());
+            let stuck = move |_: &Files| {
+                starts.send(()).unwrap();
+                let _ = disk.lock().unwrap().recv();
+                Ok(())
+            };
+            runtime.spawn(async move { registry.run(Some(aa), stuck).await });
+        }
+        started.iter().take(MAX_CONCURRENCY).for_each(drop);
+        let waited = runtime.block_on(async {
+            let asked = registry.run(Some(aa), |_| Ok(()));
+            let waited = tokio::time::timeout(Duration::from_millis(100), asked).await.is_err();
+            registry.run(Some(bb), |_| Ok(())).await.unwrap();
+            registry.run(None, |_| Ok(())).await.unwrap();
+            waited
+        });
+        assert!(waited, "the disk has not answered");
+        let (ended, end) = mpsc::channel();
+        thread::spawn(move || {
+            drop(runtime);
+            ended.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_secs(20)).expect("the runtime ends while the disk does not answer");
+        drop(answer);
+    }
+
+    #[test]
+    fn a_lock_that_another_process_keeps_is_not_waited_for_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();
+        let held = lock(&root, ".lock", LOCK_TIMEOUT).unwrap();
+        let refused = lock(&root, ".lock", Duration::from_millis(20)).unwrap_err().to_string();
+        assert!(refused.ends_with("another process has held `.lock` for 20ms; nothing is changed"), "{refused}");
+        drop(held);
+        lock(&root, ".lock", LOCK_TIMEOUT).unwrap();
+    }
 }
