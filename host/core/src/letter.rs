@@ -60,7 +60,7 @@ fn invitation(revision: &Revision, notice: &Notice, organizer: &str) -> Option<(
     let mut entry = icalendar::Event::new();
     entry
         .uid(&revision.appointment.id.to_string())
-        .sequence(revision.appointment.revision - 1)
+        .sequence(revision.appointment.revision.saturating_sub(1))
         .add_property("DTSTAMP", utc(revision.updated_at))
         .add_property("DTSTART", utc(starts_at))
         .add_property("DTEND", utc(ends_at))

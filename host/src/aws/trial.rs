@@ -88,7 +88,7 @@ impl Trier {
         let Call::Decided { revision, events, .. } = call else { return Ok(call) };
         let (id, number) = (revision.appointment.id, revision.appointment.revision);
         let before = match number {
-            1 => None,
+            0 | 1 => None,
             _ => self.ledger.revision(revision.country, id, number - 1).await?.map(Arc::new),
         };
         Ok(Call::Decided { before, revision, events })

@@ -152,7 +152,7 @@ impl Decider {
                 id: before.map_or_else(|| self.ids.next(), |before| before.appointment.id),
                 phase: plan.phase,
                 slot: plan.slot.clone(),
-                revision: before.map_or(1, |before| before.appointment.revision + 1),
+                revision: before.map_or(1, |before| before.appointment.revision.saturating_add(1)),
                 attributes: plan.attributes.clone(),
             },
             starts_at: starts_at(rules, plan.slot.as_ref())?,

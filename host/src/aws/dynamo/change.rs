@@ -107,7 +107,7 @@ impl Condition {
 /// The appointment is at the revision before, or there is none before the first.
 fn follows(change: &Change) -> Condition {
     match change.revision.appointment.revision {
-        1 => Condition(FREE, Vec::new()),
+        0 | 1 => Condition(FREE, Vec::new()),
         next => Condition("appointment.revision = :before", vec![("before", number(next - 1))]),
     }
 }

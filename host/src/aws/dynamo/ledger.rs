@@ -55,7 +55,8 @@ impl DynamoLedger {
             return Ok(Some(CommitError::KeyUsed));
         }
         let latest = self.appointment(country, appointment.id).await?;
-        if latest.map_or(0, |latest| latest.appointment.revision) + 1 != appointment.revision {
+        let next = latest.map_or(0, |latest| latest.appointment.revision).checked_add(1);
+        if next != Some(appointment.revision) {
             return Ok(Some(CommitError::Stale));
         }
         Ok(self.taken(country, take).await?.into_iter().next().map(CommitError::ClaimTaken))

@@ -109,8 +109,8 @@ fn gather(found: &mut Found, item: &Item) -> Result<(), Unreadable> {
         let sample = serde_json::from_str(sample).map_err(|error| Unreadable(error.to_string()))?;
         found.places.insert(name.to_owned(), Place { count: sum(item, "count"), sample });
     }
-    found.compared += sum(item, "compared");
-    found.differed += sum(item, "differed");
+    found.compared = found.compared.saturating_add(sum(item, "compared"));
+    found.differed = found.differed.saturating_add(sum(item, "differed"));
     if item.contains_key("decided") {
         found.canary = tally(item);
     }

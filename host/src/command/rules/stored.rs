@@ -87,7 +87,7 @@ impl Stored {
     /// The revision that a decision was about; none where it made the first.
     pub(super) async fn before(&self, revision: &Revision) -> Result<Option<Arc<Revision>>, Box<dyn Error>> {
         let (id, number) = (revision.appointment.id, revision.appointment.revision);
-        if number == 1 {
+        if number <= 1 {
             return Ok(None);
         }
         let before = self.revision(id, number - 1).await?;
