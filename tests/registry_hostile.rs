@@ -246,7 +246,12 @@ fn used_after(first: &[&str]) -> TempDir {
     let [at, xx_wasm, cases] = [&data, &xx_wasm, &cases].map(|path| path.to_str().unwrap());
     let publishing = ["rules", "publish", xx_wasm, "--cases", cases, "--data", at];
     let first = if first == ["rules", "publish"] { publishing.to_vec() } else { [first, &["--data", at]].concat() };
-    let _ = told(&mut with_open_umask(&first));
+    if first[0] == "serve" {
+        Process::spawn(&mut with_open_umask(&first)).kill();
+    } else {
+        // A verb that has nothing to read says so.
+        let _ = told(&mut with_open_umask(&first));
+    }
     if data.exists() {
         assert_eq!(open_to_others(&data), [""; 0], "after {first:?}");
     }
@@ -269,6 +274,7 @@ fn a_data_folder_is_its_owners_alone_whichever_verb_comes_first() {
     for first in [
         &["rules", "publish"][..],
         &["token"],
+        &["serve", "--listen", "127.0.0.1:0"],
         &["rules", "status"],
         &["rules", "history", "xx"],
         &["rules", "diff", "xx"],
@@ -316,4 +322,7 @@ fn a_file_in_the_place_of_a_country_is_that_countrys_own_trouble() {
     assert!(told.out.contains("xx: 1.0.0 to be in use"), "{}", told.out);
     let told = run(&["rules", "status", "pe", "--registry", at]).expect(1);
     assert!(told.err.contains("`pe/channel.json` in the registry cannot be read"), "{}", told.err);
+    let told = run(&["rules", "status", "--registry", at]).expect(1);
+    assert!(told.out.contains("pe: `pe/channel.json` in the registry cannot be read"), "{}", told.out);
+    assert!(told.out.contains("xx: 1.0.0 to be in use"), "{}", told.out);
 }

@@ -40,6 +40,9 @@ use crate::files::{self, Access, Durability};
 /// answers, so that a disk that never does costs four threads a country.
 const MAX_CONCURRENCY: usize = 4;
 
+/// How long the disk may take for one operation, turns included: 32 MB over a line of 1 MB a second, and as much again.
+const DISK_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How long a change of a channel waits while another process changes it, which takes milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -52,6 +55,7 @@ pub struct FolderRegistry {
     files: Arc<Files>,
     /// Turns at the disk, for each country and for the list of countries.
     turns: Arc<Mutex<HashMap<Option<CountryCode>, Arc<Semaphore>>>>,
+    timeout: Duration,
 }
 
 impl FolderRegistry {
@@ -67,12 +71,22 @@ impl FolderRegistry {
     }
 
     fn of(folder: &Path, access: Access) -> Self {
-        Self { files: Arc::new(Files { root: folder.to_owned(), access }), turns: Arc::default() }
+        let files = Arc::new(Files { root: folder.to_owned(), access });
+        Self { files, turns: Arc::default(), timeout: DISK_TIMEOUT }
     }
 
     /// Does file work of a country, or of all, on a thread of its own. The runtime's threads for such work would have to
     /// end before the process can.
     pub(super) async fn run<T: Send + 'static>(
+        &self,
+        country: Option<CountryCode>,
+        work: impl FnOnce(&Files) -> Result<T, RegistryError> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let silence = |_| RegistryError::Unavailable(format!("its folder has not answered for {:?}", self.timeout));
+        tokio::time::timeout(self.timeout, self.answer(country, work)).await.map_err(silence)?
+    }
+
+    async fn answer<T: Send + 'static>(
         &self,
         country: Option<CountryCode>,
         work: impl FnOnce(&Files) -> Result<T, RegistryError> + Send + 'static,
@@ -373,13 +387,14 @@ mod tests {
         }
         started.iter().take(MAX_CONCURRENCY).for_each(drop);
         let waited = runtime.block_on(async {
-            let asked = registry.run(Some(aa), |_| Ok(()));
-            let waited = tokio::time::timeout(Duration::from_millis(100), asked).await.is_err();
+            let hasty = FolderRegistry { timeout: Duration::from_millis(100), ..registry.clone() };
+            let waited = hasty.run(Some(aa), |_| Ok(())).await;
             registry.run(Some(bb), |_| Ok(())).await.unwrap();
             registry.run(None, |_| Ok(())).await.unwrap();
             waited
         });
-        assert!(waited, "the disk has not answered");
+        let silence = waited.unwrap_err().to_string();
+        assert_eq!(silence, "the registry does not answer: its folder has not answered for 100ms");
         let (ended, end) = mpsc::channel();
         thread::spawn(move || {
             drop(runtime);

@@ -22,8 +22,8 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 10;
 /// Maximum size of `manifest.json.minisig`, in bytes: minisign's own limit of a comment is 8 KB, and there are two.
 const MAX_SIGNATURE_BYTES: u64 = 32 << 10;
 
-/// Maximum size of `cases.json`, in bytes. Chile's 101 cases have 65 KB. JSON takes up to 90 times as much memory when it is
-/// parsed, so this is not more.
+/// Maximum size of `cases.json`, in bytes. Chile's 101 cases have 65 KB. Parsed JSON takes many times the memory of its
+/// text, so this is not more.
 const MAX_CASES_BYTES: u64 = 4 << 20;
 
 /// Maximum size of native code, in bytes: eight times that of a component.

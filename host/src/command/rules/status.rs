@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use citas_core::appointment::CountryCode;
 use citas_core::limits::Limits;
-use citas_core::registry::{Canary, Candidate, Channel, ChannelVerb};
+use citas_core::registry::{Canary, Candidate, Channel, ChannelVerb, Registry, RegistryError};
 use semver::Version;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Answer, InRegistry, Outcome};
 use crate::rules::limits::Bounds;
@@ -23,26 +23,21 @@ pub(super) async fn status(country: Option<CountryCode>, registry: &InRegistry) 
         Some(country) => BTreeSet::from([country]),
         None => published.countries().await?.into_iter().chain(known).collect(),
     };
-    let (mut lines, mut values) = (Vec::new(), Vec::new());
-    for country in countries {
-        let (channel, versions) = (published.channel(country).await?, published.versions(country).await?);
+    let (mut lines, mut values, mut answer) = (Vec::new(), Vec::new(), Answer::Done);
+    for country in countries.iter().copied() {
         let here = host.as_ref().and_then(|host| host.get(&country));
-        lines.push(line(country, channel.as_ref(), &versions));
-        let mut limits = Limits::default();
-        if let Some(channel) = &channel {
-            // Where it cannot be read, the host says so.
-            limits = published.manifest(country, &channel.current).await.map_or(limits, |manifest| manifest.limits);
-        }
-        if !limits.are_standard() {
-            lines.push(format!(
-                "    its limits: {}",
-                Bounds::of(&limits).map_or_else(|no| no.to_string(), |it| it.to_string())
-            ));
-        }
+        let value = match wanted(&*published, country, &mut lines).await {
+            Ok(value) => value,
+            // One country's files keep nobody from the others.
+            Err(error) if countries.len() > 1 => {
+                lines.push(format!("{country}: {error}"));
+                answer = Answer::No;
+                json!({ "country": country, "error": error.to_string() })
+            }
+            Err(error) => return Err(error.into()),
+        };
         lines.extend(here.map(said_by_host));
-        values.push(
-            json!({ "country": country, "channel": channel, "versions": versions, "limits": limits, "host": here }),
-        );
+        values.push(with_host(value, here));
     }
     if lines.is_empty() {
         lines.push("nothing is in use; name a country to see what is published of it".into());
@@ -50,7 +45,32 @@ pub(super) async fn status(country: Option<CountryCode>, registry: &InRegistry) 
         lines.push(format!("no host runs on {}; name the data folder of one with --data", data.display()));
     }
     registry.report.say(&lines.join("\n"), &values.into());
-    Ok(Answer::Done)
+    Ok(answer)
+}
+
+/// What the registry has of a country, in lines and in JSON.
+async fn wanted(
+    published: &dyn Registry,
+    country: CountryCode,
+    lines: &mut Vec<String>,
+) -> Result<Value, RegistryError> {
+    let (channel, versions) = (published.channel(country).await?, published.versions(country).await?);
+    lines.push(line(country, channel.as_ref(), &versions));
+    let mut limits = Limits::default();
+    if let Some(channel) = &channel {
+        // Where it cannot be read, the host says so.
+        limits = published.manifest(country, &channel.current).await.map_or(limits, |manifest| manifest.limits);
+    }
+    if !limits.are_standard() {
+        let bounds = Bounds::of(&limits).map_or_else(|no| no.to_string(), |it| it.to_string());
+        lines.push(format!("    its limits: {bounds}"));
+    }
+    Ok(json!({ "country": country, "channel": channel, "versions": versions, "limits": limits }))
+}
+
+fn with_host(mut value: Value, here: Option<&CountryStatus>) -> Value {
+    value["host"] = json!(here);
+    value
 }
 
 fn line(country: CountryCode, channel: Option<&Channel>, versions: &[Version]) -> String {
