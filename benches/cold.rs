@@ -94,7 +94,7 @@ impl Bucket {
     }
 
     fn registry(&self) -> S3Registry {
-        S3Registry::new(aws_sdk_s3::Client::new(&self.aws), &self.name, "")
+        S3Registry::new(&aws_sdk_s3::Client::new(&self.aws), &self.name, "")
     }
 
     /// A program with the environment of a function that has this bucket.

@@ -59,7 +59,7 @@ mod registry {
 
     async fn registry(bucket: &str, faults: &Faults) -> S3Registry {
         let config = aws_sdk_s3::config::Builder::from(&faults.over(&aws().load().await));
-        S3Registry::new(aws_sdk_s3::Client::from_conf(config.retry_partition(retries()).build()), bucket, "")
+        S3Registry::new(&aws_sdk_s3::Client::from_conf(config.retry_partition(retries()).build()), bucket, "")
     }
 
     /// What a platform team does: a version is published, put into use, and read.

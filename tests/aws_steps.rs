@@ -420,7 +420,7 @@ mod refresh {
         }
 
         async fn registry(&self, faults: &Faults) -> S3Registry {
-            S3Registry::new(aws_sdk_s3::Client::new(&faults.over(&aws().load().await)), &self.0, "")
+            S3Registry::new(&aws_sdk_s3::Client::new(&faults.over(&aws().load().await)), &self.0, "")
         }
 
         async fn followed(&self, faults: &Faults, interval: Duration) -> (OnDemand, Arc<Catalogue>) {

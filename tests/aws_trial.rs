@@ -70,7 +70,7 @@ struct Bucket(String);
 
 impl Bucket {
     async fn registry(&self, faults: &Faults) -> S3Registry {
-        S3Registry::new(aws_sdk_s3::Client::new(&faults.over(&aws().load().await)), &self.0, "")
+        S3Registry::new(&aws_sdk_s3::Client::new(&faults.over(&aws().load().await)), &self.0, "")
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -249,16 +248,14 @@ async fn a_lock_that_is_no_file_is_refused_and_what_it_leads_to_is_left_alone() 
     let precious = tempfile::NamedTempFile::new().unwrap();
     fs::write(precious.path(), "precious").unwrap();
     let (first, second) = (channel("1.0.0", None, 1), channel("1.0.0", None, 2));
-    let to_precious = |path: &Path| symlink(precious.path(), path).unwrap();
-    let puts: [(&str, &dyn Fn(&Path)); 4] = [
-        ("a pipe", &pipe),
-        ("a folder", &|path| fs::create_dir(path).unwrap()),
-        ("a link out", &to_precious),
-        ("a link to a device", &|path| symlink("/dev/tty", path).unwrap()),
-    ];
-    for (what, put) in puts {
+    for what in ["a pipe", "a folder", "a link out", "a link to a device"] {
         remove(&lock);
-        put(&lock);
+        match what {
+            "a pipe" => pipe(&lock),
+            "a folder" => fs::create_dir(&lock).unwrap(),
+            "a link out" => symlink(precious.path(), &lock).unwrap(),
+            _ => symlink("/dev/tty", &lock).unwrap(),
+        }
         let refused = soon(what, registry.set_channel(pe(), Some(&first), &second)).await.expect_err(what).to_string();
         assert!(refused.contains("`pe/.lock`"), "{what}: {refused}");
         assert_eq!(registry.channel(pe()).await.unwrap().as_ref(), Some(&first));

@@ -21,7 +21,7 @@ use crate::support::process::{Process, Told, publish, run, token, told};
 use crate::support::requests::xx;
 
 /// In which a host takes up what has changed: it looks every 250 ms, and the tests share the machine.
-const TAKEN_WITHIN: Duration = Duration::from_secs(60);
+const TAKEN_WITHIN: Duration = Duration::from_mins(1);
 
 /// In which a host ends that was asked to and has no requests under way.
 const ENDS_WITHIN: Duration = Duration::from_secs(20);

@@ -183,7 +183,7 @@ async fn nothing_altered_in_a_bucket_is_taken_or_compiled() {
     for (alter, expected) in ALTERED {
         let bucket = unique("signed");
         client.create_bucket().bucket(&bucket).send().await.unwrap();
-        let registry = Arc::new(S3Registry::new(client.clone(), &bucket, ""));
+        let registry = Arc::new(S3Registry::new(&client, &bucket, ""));
         promoted(&*registry, &alter(published.clone(), &keys)).await;
         assert_said(taken(registry.clone(), keys.trust()).await.as_deref(), expected);
 

@@ -224,7 +224,7 @@ pub async fn registry(place: RegistryPlace) -> Arc<dyn Registry> {
         #[cfg(feature = "aws")]
         RegistryPlace::Bucket { bucket, prefix } => {
             let client = aws_sdk_s3::Client::new(&crate::aws::clients::configuration().load().await);
-            Arc::new(crate::registry::s3::S3Registry::new(client, &bucket, &prefix))
+            Arc::new(crate::registry::s3::S3Registry::new(&client, &bucket, &prefix))
         }
     }
 }

@@ -82,7 +82,7 @@ fn registry(place: &RegistryPlace, aws: &SdkConfig) -> Result<S3Registry, &'stat
     let RegistryPlace::Bucket { bucket, prefix } = place else {
         return Err("`CITAS_REGISTRY` names a bucket: s3://…");
     };
-    Ok(S3Registry::new(aws_sdk_s3::Client::new(aws), bucket, prefix))
+    Ok(S3Registry::new(&aws_sdk_s3::Client::new(aws), bucket, prefix))
 }
 
 /// Runs a function, and says why it could not start or go on.

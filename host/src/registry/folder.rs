@@ -41,7 +41,7 @@ use crate::files::{self, Access, Durability};
 const MAX_CONCURRENCY: usize = 4;
 
 /// How long the disk may take for one operation, turns included: 32 MB over a line of 1 MB a second, and as much again.
-const DISK_TIMEOUT: Duration = Duration::from_secs(60);
+const DISK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long a change of a channel waits while another process changes it, which takes milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -102,9 +102,9 @@ enum If<'a> {
 }
 
 impl S3Registry {
-    /// The registry in `bucket`, under `prefix`; an empty one is none.
+    /// The registry in `bucket`, under `prefix`; an empty one is none. Its client is a copy of this one that bounds answers.
     #[must_use]
-    pub fn new(client: Client, bucket: &str, prefix: &str) -> Self {
+    pub fn new(client: &Client, bucket: &str, prefix: &str) -> Self {
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let client = Client::from_conf(client.config().to_builder().interceptor(LimitAnswers).build());
         Self { client, bucket: bucket.to_owned(), prefix, channels: Mutex::default() }
