@@ -250,6 +250,14 @@ mod tests {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
+    /// Opening a pipe the wrong way would wait for ever.
+    fn soon<T: Send + 'static>(path: &Path, work: impl FnOnce(&Path) -> T + Send + 'static) -> T {
+        let (sender, done) = std::sync::mpsc::channel();
+        let path = path.to_owned();
+        std::thread::spawn(move || sender.send(work(&path)));
+        done.recv_timeout(std::time::Duration::from_secs(20)).expect("it does not wait for another program")
+    }
+
     #[test]
     fn a_file_up_to_its_limit_is_read_and_a_larger_one_is_not() {
         let here = tempfile::tempdir().unwrap();
@@ -274,12 +282,12 @@ mod tests {
         for (path, kind) in
             [(here.path(), "folder"), (&*pipe, "pipe"), (&*socket, "socket"), (Path::new("/dev/zero"), "device")]
         {
-            let refused = read(path, 100).unwrap_err().to_string();
+            let refused = soon(path, |path| read(path, 100)).unwrap_err().to_string();
             assert!(refused.contains(kind) && refused.ends_with("not a regular file"), "{refused}");
         }
         for path in [&pipe, &socket] {
-            open_or_create(path, Access::Private).unwrap_err();
-            touch(path, SystemTime::now()).unwrap_err();
+            soon(path, |path| open_or_create(path, Access::Private)).unwrap_err();
+            soon(path, |path| touch(path, SystemTime::now())).unwrap_err();
         }
         let file = here.path().join("file");
         open_or_create(&file, Access::Private).unwrap();
