@@ -38,4 +38,5 @@ mod rules_trial;
 mod signing;
 mod support;
 mod swap;
+mod time_http;
 mod trials_contract;

@@ -27,6 +27,11 @@ impl Background {
         self.names.insert(id, name.into());
     }
 
+    /// Waits until every task has ended.
+    pub async fn finished(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+
     /// Over when one of the tasks is, by a panic or otherwise. What a panic says stays out of it: that may be patients'
     /// data.
     pub async fn ended(&mut self) -> Ended {

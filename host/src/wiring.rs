@@ -7,21 +7,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas_core::access::TokenVerifier;
+use citas_core::appointment::CountryCode;
 use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
 use citas_core::follow::Follower;
 use citas_core::mailer::Mailer;
 use citas_core::notifier::Notifier;
 use citas_core::registry::Registry;
-use citas_core::relay::Relay;
+use citas_core::relay::{Relay, Stop};
 use citas_core::rules::Engine;
 use citas_core::shadow::Trying;
 use citas_core::swap::Swapper;
+use citas_core::time::Clock;
 use citas_core::trial::take_back;
 use citas_core::trust::{Trust, TrustSource};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::api::{self, Api, Description, LONGEST_REQUEST, Limits, Readiness};
@@ -38,7 +41,7 @@ use crate::rules::CachedEngine;
 use crate::rules::{NoEngine, WasmEngine};
 use crate::server::Server;
 use crate::status::StatusFile;
-use crate::system::{SystemClock, UuidIds};
+use crate::system::UuidIds;
 
 /// How often a registry in a folder is looked at.
 const FOLDER_INTERVAL: Duration = Duration::from_millis(250);
@@ -49,6 +52,11 @@ const BUCKET_INTERVAL: Duration = Duration::from_secs(5);
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long until what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// Time for mail, and for what trials still have to compare, once no more requests come.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// No batch of mail begins later than this before the end of the drain: one that has begun has that long to end.
+const LAST_BATCH: Duration = Duration::from_secs(5);
 
 /// Why the platform does not start, or stops.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +99,7 @@ pub struct Platform {
     pub swapper: Arc<Swapper>,
     /// Where mail goes, in words.
     pub mail: String,
+    clock: Arc<dyn Clock>,
     data: PathBuf,
     registry: Arc<dyn Registry>,
     registry_interval: Duration,
@@ -104,7 +113,7 @@ impl Platform {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn open(options: &HostOptions) -> Result<Self, StartError> {
+    pub async fn open(options: &HostOptions, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let catalogue = Arc::new(Catalogue::default());
         let data = options.folders.data.clone();
         let ledger = Arc::new(SqliteLedger::open(&data)?);
@@ -113,12 +122,13 @@ impl Platform {
         }
         let (mailer, mail) = mailer(options)?;
         let trials = Arc::new(FileTrials::new(&data));
-        let notifier = Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone())
-            .trying(Trying::new(trials.clone(), catalogue.clone()));
+        let notifier =
+            Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone(), clock.clone())
+                .trying(Trying::new(trials.clone(), catalogue.clone()));
         let engine = engine(&data)?;
         let place = options.folders.registry();
         Ok(Self {
-            swapper: Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), turns())),
+            swapper: Arc::new(Swapper::new(engine, catalogue.clone(), clock.clone(), turns())),
             registry_interval: interval(&place),
             registry: registry(place).await,
             trust: options.trust.clone(),
@@ -127,6 +137,7 @@ impl Platform {
             catalogue,
             ledger,
             mail,
+            clock,
             data,
         })
     }
@@ -148,7 +159,7 @@ impl Platform {
         });
     }
 
-    /// Serves until `shutdown` is over and the requests under way are answered.
+    /// Serves until `shutdown` is over and the requests under way are answered; then finishes the mail that is under way.
     ///
     /// # Errors
     /// When a task of the background ends: without it, mail or new rules would be missing in silence.
@@ -161,12 +172,17 @@ impl Platform {
         mut background: Background,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
-        let relays = relays(self.catalogue.clone(), self.ledger.clone(), self.notifier.clone(), metrics.clone());
-        background.start("relaying events", relays);
-        background.start("keeping the status file", keep_status(StatusFile::new(&self.data), self.catalogue.clone()));
+        let (stop, stopping) = watch::channel(None);
+        background.start("relaying events", self.relays(metrics.clone(), stopping.clone()));
+        let status = keep_status(StatusFile::new(&self.data), self.catalogue.clone(), self.clock.clone());
+        background.start("keeping the status file", status);
         let (trying, shadow) = Trying::new(self.trials.clone(), self.catalogue.clone()).with_shadow();
-        background.start("comparing candidates", shadow);
-        let judged = judge(self.catalogue.clone(), self.trials.clone(), self.registry.clone());
+        background.start("comparing candidates", async move {
+            shadow.await;
+            // It ends when no request can come any more. Until then it is waited for, as the relays are.
+            drop(stopping);
+        });
+        let judged = judge(self.catalogue.clone(), self.trials.clone(), self.registry.clone(), self.clock.clone());
         background.start("judging canaries", judged);
         let router = api::router(Api {
             booking: self.booking(trying),
@@ -179,17 +195,40 @@ impl Platform {
             description: Description::default(),
             metrics: Box::new(move || metrics.render()),
         });
-        tokio::select! {
+        let served = tokio::select! {
             () = Server::default().serve(listener, router, shutdown) => Ok(()),
             ended = background.ended() => {
                 tracing::error!(%ended, "stopping at once");
                 Err(ended.into())
             }
+        };
+        self.drain(&stop).await;
+        served
+    }
+
+    /// Lets everybody who listens to `stop` finish, and keeps what trials have counted. What is left in the outbox goes out
+    /// after the next start.
+    async fn drain(&self, stop: &watch::Sender<Option<Duration>>) {
+        stop.send_replace(Some(self.clock.monotonic() + DRAIN_TIMEOUT - LAST_BATCH));
+        if tokio::time::timeout(DRAIN_TIMEOUT, stop.closed()).await.is_err() {
+            tracing::warn!(seconds = DRAIN_TIMEOUT.as_secs(), "stopped with mail under way, which may go out twice");
+        }
+        if let Err(error) = self.trials.keep() {
+            tracing::warn!(%error, "what trials found last is not written");
         }
     }
 
+    fn relays(&self, metrics: PrometheusHandle, stop: Stop) -> impl Future<Output = ()> + Send + use<> {
+        let relay = {
+            let publisher = Arc::new(InProcessPublisher::new(self.notifier.clone()));
+            let (ledger, clock, stop) = (self.ledger.clone(), self.clock.clone(), stop.clone());
+            move |country| Relay::new(country, ledger.clone(), publisher.clone(), clock.clone(), stop.clone())
+        };
+        relays(self.catalogue.clone(), relay, metrics, stop)
+    }
+
     fn booking(&self, trying: Trying) -> Booking {
-        let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
+        let (clock, ids) = (self.clock.clone(), Arc::new(UuidIds));
         Booking::new(self.catalogue.clone(), self.ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION")).trying(trying)
     }
 }
@@ -258,11 +297,11 @@ fn every(interval: Duration) -> tokio::time::Interval {
 }
 
 /// Says in the data folder what is in force, as it changes.
-async fn keep_status(mut file: StatusFile, catalogue: Arc<Catalogue>) {
+async fn keep_status(mut file: StatusFile, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) {
     let mut ticks = every(UPKEEP_INTERVAL);
     loop {
         ticks.tick().await;
-        if let Err(error) = file.keep(&catalogue, &SystemClock) {
+        if let Err(error) = file.keep(&catalogue, &*clock) {
             tracing::warn!(%error, "`citas rules status` cannot show what is in force: the status file is not written");
             tokio::time::sleep(RETRY).await;
         }
@@ -270,7 +309,12 @@ async fn keep_status(mut file: StatusFile, catalogue: Arc<Catalogue>) {
 }
 
 /// Keeps what trials find, and takes canaries back that exceed their margin.
-async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc<dyn Registry>) {
+async fn judge(
+    catalogue: Arc<Catalogue>,
+    trials: Arc<FileTrials>,
+    registry: Arc<dyn Registry>,
+    clock: Arc<dyn Clock>,
+) {
     let mut ticks = every(UPKEEP_INTERVAL);
     loop {
         ticks.tick().await;
@@ -283,7 +327,7 @@ async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc
             if entry.candidate.as_ref().is_none_or(|candidate| candidate.terms.canary.is_none()) {
                 continue;
             }
-            if let Err(error) = take_back(&*registry, &*trials, &SystemClock, *country).await {
+            if let Err(error) = take_back(&*registry, &*trials, &*clock, *country).await {
                 tracing::error!(%country, %error, "a canary that exceeds its margin is not taken back yet");
                 all_done = false;
             }
@@ -294,27 +338,29 @@ async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc
     }
 }
 
-/// A relay for each country, from when the country is first heard of. Over only when one of them is.
+/// Runs a relay for each country, from when the country is first heard of. Ends when one of them ends without being told to,
+/// or when all have stopped.
 async fn relays(
     catalogue: Arc<Catalogue>,
-    ledger: Arc<SqliteLedger>,
-    notifier: Arc<Notifier>,
+    relay: impl Fn(CountryCode) -> Relay + Send,
     metrics: PrometheusHandle,
+    mut stop: Stop,
 ) {
-    let publisher = Arc::new(InProcessPublisher::new(notifier));
     let (mut relayed, mut running) = (BTreeSet::new(), Background::default());
     let mut ticks = every(UPKEEP_INTERVAL);
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
+            biased;
+            _ = stop.changed() => break,
             ended = running.ended() => return tracing::error!(%ended, "no more events are relayed"),
+            _ = ticks.tick() => {}
         }
         metrics.run_upkeep();
         for country in catalogue.all().keys().copied().filter(|country| relayed.insert(*country)) {
-            let relay = Relay::new(country, ledger.clone(), publisher.clone(), Arc::new(SystemClock));
-            running.start(format!("relaying events of {country}"), relay.run());
+            running.start(format!("relaying events of {country}"), relay(country).run());
         }
     }
+    running.finished().await;
 }
 
 /// Records this process's metrics from now on: once for each process, whatever it serves.
