@@ -24,8 +24,8 @@ use citas_core::trust::{Trust, TrustSource};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{MissedTickBehavior, timeout_at};
 
 use crate::api::{self, Api, Description, LONGEST_REQUEST, Limits, Readiness};
 use crate::background::{Background, Ended};
@@ -173,14 +173,15 @@ impl Platform {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
         let (stop, stopping) = watch::channel(None);
-        background.start("relaying events", self.relays(metrics.clone(), stopping.clone()));
+        background.start("relaying events", self.relays(metrics.clone(), stopping));
         let status = keep_status(StatusFile::new(&self.data), self.catalogue.clone(), self.clock.clone());
         background.start("keeping the status file", status);
         let (trying, shadow) = Trying::new(self.trials.clone(), self.catalogue.clone()).with_shadow();
+        let (all_compared, comparing) = oneshot::channel();
         background.start("comparing candidates", async move {
+            // It ends when no request can come any more.
             shadow.await;
-            // It ends when no request can come any more. Until then it is waited for, as the relays are.
-            drop(stopping);
+            let _ = all_compared.send(());
         });
         let judged = judge(self.catalogue.clone(), self.trials.clone(), self.registry.clone(), self.clock.clone());
         background.start("judging canaries", judged);
@@ -202,16 +203,20 @@ impl Platform {
                 Err(ended.into())
             }
         };
-        self.drain(&stop).await;
+        self.drain(&stop, comparing).await;
         served
     }
 
-    /// Lets everybody who listens to `stop` finish, and keeps what trials have counted. What is left in the outbox goes out
-    /// after the next start.
-    async fn drain(&self, stop: &watch::Sender<Option<Duration>>) {
+    /// Lets the relays and the shadow finish, and keeps what trials have counted. What is left in the outbox goes out after
+    /// the next start.
+    async fn drain(&self, stop: &watch::Sender<Option<Duration>>, comparing: oneshot::Receiver<()>) {
         stop.send_replace(Some(self.clock.monotonic() + DRAIN_TIMEOUT - LAST_BATCH));
-        if tokio::time::timeout(DRAIN_TIMEOUT, stop.closed()).await.is_err() {
-            tracing::warn!(seconds = DRAIN_TIMEOUT.as_secs(), "stopped with mail under way, which may go out twice");
+        let deadline = tokio::time::Instant::now() + DRAIN_TIMEOUT;
+        if timeout_at(deadline, stop.closed()).await.is_err() {
+            tracing::warn!("stopped with mail under way, which may go out twice");
+        }
+        if timeout_at(deadline, comparing).await.is_err() {
+            tracing::warn!("stopped with calls that are not compared with a version on trial");
         }
         if let Err(error) = self.trials.keep() {
             tracing::warn!(%error, "what trials found last is not written");

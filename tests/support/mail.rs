@@ -22,6 +22,8 @@ pub struct Spool(PathBuf);
 #[derive(Clone, Debug, Default)]
 pub struct Letter {
     pub message_id: String,
+    /// Of a mail server's mail: during which of its client's lives it came.
+    pub life: usize,
     pub to: String,
     pub subject: String,
     pub text: String,
@@ -104,6 +106,7 @@ struct State {
     /// Time between a mail's last line and the answer to it.
     delay: Duration,
     begun: AtomicUsize,
+    life: AtomicUsize,
     turned_away: AtomicUsize,
     taken: Mutex<Vec<Letter>>,
 }
@@ -134,6 +137,7 @@ impl MailServer {
             refuses,
             delay,
             begun: AtomicUsize::default(),
+            life: AtomicUsize::default(),
             turned_away: AtomicUsize::default(),
             taken: Mutex::default(),
         });
@@ -156,7 +160,12 @@ impl MailServer {
         self.state.up.store(true, Ordering::SeqCst);
     }
 
-    /// How many connections it has turned away.
+    /// Its client starts anew.
+    pub fn begin_life(&self) {
+        self.state.life.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many connections or recipients it has turned away.
     pub fn turned_away(&self) -> usize {
         self.state.turned_away.load(Ordering::SeqCst)
     }
@@ -188,7 +197,7 @@ impl State {
     }
 
     fn serve(&self, mut stream: &TcpStream) -> io::Result<()> {
-        let up = self.up.load(Ordering::SeqCst);
+        let (up, life) = (self.up.load(Ordering::SeqCst), self.life.load(Ordering::SeqCst));
         if !up && self.refuses.is_none() {
             self.turned_away.fetch_add(1, Ordering::SeqCst);
             return stream.write_all(b"421 closed for now\r\n");
@@ -217,7 +226,7 @@ impl State {
                 self.begun.fetch_add(1, Ordering::SeqCst);
                 std::thread::sleep(self.delay);
                 // It is taken whether or not the client still waits for the answer.
-                self.taken.lock().unwrap().push(Letter::read(text.as_bytes()));
+                self.taken.lock().unwrap().push(Letter { life, ..Letter::read(text.as_bytes()) });
                 message = None;
                 stream.write_all(b"250 taken\r\n")?;
             } else {
