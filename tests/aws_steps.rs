@@ -319,7 +319,13 @@ mod notification {
     }
 
     fn notifier(tables: &Tables, faults: &Faults, sent: &Arc<Sent>) -> Notifier {
-        Notifier::new(peru(), Arc::new(tables.ledger_over(faults)), sent.clone(), "citas@example.org".parse().unwrap(), Arc::new(SystemClock))
+        Notifier::new(
+            peru(),
+            Arc::new(tables.ledger_over(faults)),
+            sent.clone(),
+            "citas@example.org".parse().unwrap(),
+            Arc::new(SystemClock),
+        )
     }
 
     /// Rules that are there already.
@@ -367,12 +373,17 @@ mod notification {
                     let (tables, sent) = (Tables::new().await, Arc::new(Sent::default()));
                     let (why, rules) = (format!("{fault:?} at {step}, passing: {passes}"), rules());
                     let given = notifier(&tables, &faults, &sent);
-                    let failed = queue::notify(&rules, &given, &message(&event), &SystemClock, later()).await.batch_item_failures;
+                    let failed = queue::notify(&rules, &given, &message(&event), &SystemClock, later())
+                        .await
+                        .batch_item_failures;
                     assert_eq!(failed.is_empty(), passes, "{why}");
                     // Another instance gets the message again.
                     let again = notifier(&tables, &Faults::none(), &sent);
                     assert!(
-                        queue::notify(&rules, &again, &message(&event), &SystemClock, later()).await.batch_item_failures.is_empty(),
+                        queue::notify(&rules, &again, &message(&event), &SystemClock, later())
+                            .await
+                            .batch_item_failures
+                            .is_empty(),
                         "{why}"
                     );
                     let mails = sent.0.lock().unwrap().clone();
@@ -392,7 +403,8 @@ mod notification {
         let mut bad = messages.records[0].clone();
         (bad.message_id, bad.body) = (Some("bad".into()), Some("{}".into()));
         messages.records.insert(0, bad);
-        let failed = queue::notify(&rules(), &notifier(&tables, &Faults::none(), &sent), &messages, &SystemClock, later()).await;
+        let failed =
+            queue::notify(&rules(), &notifier(&tables, &Faults::none(), &sent), &messages, &SystemClock, later()).await;
         let failed: Vec<_> = failed.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
         assert_eq!(failed, ["bad"]);
         assert_eq!(sent.0.lock().unwrap().len(), 1);

@@ -174,7 +174,9 @@ fn killed_at_any_moment_it_loses_nothing_that_was_acknowledged_and_every_event_b
     let outcome = cycles.check();
     let (appointments, mails, repeats) = (outcome.appointments, outcome.copies.len(), outcome.repeats());
     let elapsed = started.elapsed();
-    println!("{KILLS} kills in {killed:?}: {appointments} appointments, {mails} mails, {repeats} repeats; {elapsed:?} in all");
+    println!(
+        "{KILLS} kills in {killed:?}: {appointments} appointments, {mails} mails, {repeats} repeats; {elapsed:?} in all"
+    );
     // A kill repeats what is under way: sent, and not yet marked as sent.
     assert!(repeats <= KILLS * MAX_UNDER_WAY, "{repeats} repeats in {KILLS} kills");
 }
@@ -194,6 +196,8 @@ fn told_to_stop_under_load_it_loses_nothing_and_repeats_no_mail() {
     let outcome = cycles.check();
     let (appointments, mails, repeats) = (outcome.appointments, outcome.copies.len(), outcome.repeats());
     let elapsed = started.elapsed();
-    println!("{STOPS} stops in {stopped:?}: {appointments} appointments, {mails} mails, {repeats} repeats; {elapsed:?} in all");
+    println!(
+        "{STOPS} stops in {stopped:?}: {appointments} appointments, {mails} mails, {repeats} repeats; {elapsed:?} in all"
+    );
     assert_eq!(repeats, 0, "a clean stop repeats no mail");
 }

@@ -67,7 +67,11 @@ impl Tables {
     pub fn ledger_over(&self, faults: &Faults) -> DynamoLedger {
         // The quota for retries is otherwise the whole process's.
         let apart = RetryPartition::new(unique("retries"));
-        DynamoLedger::new(Builder::from(&faults.over(&self.aws)).retry_partition(apart), &self.prefix, Arc::new(SystemClock))
+        DynamoLedger::new(
+            Builder::from(&faults.over(&self.aws)).retry_partition(apart),
+            &self.prefix,
+            Arc::new(SystemClock),
+        )
     }
 
     /// Peru's events, in no order.

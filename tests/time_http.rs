@@ -32,9 +32,7 @@ fn turned_away_more(server: &MailServer, more: usize) {
 #[test]
 fn an_idempotency_key_is_free_again_after_a_day() {
     let host = Host::of(&["pe"]);
-    let book = |number| {
-        host.patient("ana").request("POST", "/v1/pe/appointments").key("k").json(&pe(number)).send()
-    };
+    let book = |number| host.patient("ana").request("POST", "/v1/pe/appointments").key("k").json(&pe(number)).send();
     book(1).expect(201);
     host.clock.advance(HOUR * 23);
     book(2).expect_problem(422, "key-reused");
@@ -51,7 +49,10 @@ fn an_appointment_is_cancelled_until_two_hours_before_it_and_no_later() {
     };
     let [first, second] = [1, 2].map(|number| host.patient("ana").booked("pe", &pe(number)));
     let start: Timestamp = first["startsAt"].as_str().unwrap().parse().unwrap();
-    let until = |hours| Duration::try_from(start.duration_since(host.clock.now())).unwrap() - HOUR * hours;
+    let until = |hours| {
+        let then = start - SignedDuration::from_hours(hours);
+        Duration::try_from(then.duration_since(host.clock.now())).unwrap()
+    };
     host.clock.advance(until(3));
     cancel(&first).expect(200);
     host.clock.advance(until(1));
@@ -82,9 +83,8 @@ fn mail_is_given_up_after_five_days_of_trying_that_restarts_do_not_cut_short() {
     let file = || rusqlite::Connection::open(data.path().join("pe.db")).unwrap();
     let attempts: u32 = file().query_row("SELECT attempts FROM outbox", [], |row| row.get(0)).unwrap();
     assert!(attempts >= 1, "they are kept over the restart");
-    // Almost five days of it.
-    let tried_for = i64::try_from((HOUR * 24 * 5 - HOUR / 2).as_millis()).unwrap();
-    file().execute("UPDATE outbox SET attempts = 7000, tried_for = ?", [tried_for]).unwrap();
+    // Half an hour less than five days of it.
+    file().execute("UPDATE outbox SET attempts = 7000, tried_for = (5 * 24 * 60 - 30) * 60000", []).unwrap();
 
     let host = with_mail_to(&server, data.path());
     let left = || file().query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, u32>(0)).unwrap();

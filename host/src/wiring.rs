@@ -55,8 +55,8 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// Time for mail, and for what trials still have to compare, once no more requests come.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// No batch of mail begins later than this before the end of the drain: one that has begun has that long to end.
-const LAST_BATCH: Duration = Duration::from_secs(5);
+/// Part of the drain in which batches of mail begin. The last one has the rest of it to end.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the platform does not start, or stops.
 #[derive(Debug, thiserror::Error)]
@@ -203,14 +203,19 @@ impl Platform {
                 Err(ended.into())
             }
         };
-        self.drain(&stop, comparing).await;
+        self.drain(&stop, comparing, &mut background).await;
         served
     }
 
     /// Lets the relays and the shadow finish, and keeps what trials have counted. What is left in the outbox goes out after
     /// the next start.
-    async fn drain(&self, stop: &watch::Sender<Option<Duration>>, comparing: oneshot::Receiver<()>) {
-        stop.send_replace(Some(self.clock.monotonic() + DRAIN_TIMEOUT - LAST_BATCH));
+    async fn drain(
+        &self,
+        stop: &watch::Sender<Option<Duration>>,
+        comparing: oneshot::Receiver<()>,
+        background: &mut Background,
+    ) {
+        stop.send_replace(Some(self.clock.monotonic() + BEGIN_TIMEOUT));
         let deadline = tokio::time::Instant::now() + DRAIN_TIMEOUT;
         if timeout_at(deadline, stop.closed()).await.is_err() {
             tracing::warn!("stopped with mail under way, which may go out twice");
@@ -218,6 +223,8 @@ impl Platform {
         if timeout_at(deadline, comparing).await.is_err() {
             tracing::warn!("stopped with calls that are not compared with a version on trial");
         }
+        // Nobody else writes the trials' files then. A task that hangs is not waited for.
+        let _ = timeout_at(deadline, background.abort()).await;
         if let Err(error) = self.trials.keep() {
             tracing::warn!(%error, "what trials found last is not written");
         }
@@ -314,12 +321,7 @@ async fn keep_status(mut file: StatusFile, catalogue: Arc<Catalogue>, clock: Arc
 }
 
 /// Keeps what trials find, and takes canaries back that exceed their margin.
-async fn judge(
-    catalogue: Arc<Catalogue>,
-    trials: Arc<FileTrials>,
-    registry: Arc<dyn Registry>,
-    clock: Arc<dyn Clock>,
-) {
+async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc<dyn Registry>, clock: Arc<dyn Clock>) {
     let mut ticks = every(UPKEEP_INTERVAL);
     loop {
         ticks.tick().await;

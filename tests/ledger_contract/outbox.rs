@@ -95,7 +95,8 @@ pub async fn attempts_are_kept_until_the_event_is_removed((ledger, outbox): Port
         ledger.commit(with_events(change(booked(number)), &[number])).await.unwrap();
     }
     let attempts = |failed, millis| Attempts { failed, tried_for: Duration::from_millis(millis) };
-    let kept = async || outbox.pending(pe(), 10).await.unwrap().iter().map(|pending| pending.attempts).collect::<Vec<_>>();
+    let kept =
+        async || outbox.pending(pe(), 10).await.unwrap().iter().map(|pending| pending.attempts).collect::<Vec<_>>();
     assert_eq!(kept().await, [Attempts::default(); 3]);
     outbox.postpone(pe(), &[(id(1), attempts(1, 0)), (id(3), attempts(7, 61_001))]).await.unwrap();
     assert_eq!(kept().await, [attempts(1, 0), Attempts::default(), attempts(7, 61_001)]);

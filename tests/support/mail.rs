@@ -64,7 +64,8 @@ impl Letter {
     pub fn read(message: &[u8]) -> Self {
         let mail = mailparse::parse_mail(message).unwrap();
         let header = |name| mail.headers.get_first_value(name).unwrap_or_default();
-        let mut letter = Self { message_id: header("Message-ID"), to: header("To"), subject: header("Subject"), ..Self::default() };
+        let mut letter =
+            Self { message_id: header("Message-ID"), to: header("To"), subject: header("Subject"), ..Self::default() };
         letter.take(&mail);
         letter
     }

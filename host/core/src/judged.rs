@@ -290,7 +290,9 @@ mod tests {
     #[test]
     fn a_locale_has_the_shape_of_a_tag() {
         let long = format!("es{}", "-a".repeat(2_500));
-        for locale in ["", "e", "es_PE", "es-", "es--PE", "es-PE\r\nBcc: x@y.z", "419", "es-abcdefghi", "español", &long] {
+        for locale in
+            ["", "e", "es_PE", "es-", "es--PE", "es-PE\r\nBcc: x@y.z", "419", "es-abcdefghi", "español", &long]
+        {
             let why = objection_to(|notice| notice.locale = locale.into());
             assert!(why.contains("`locale` is no BCP 47 tag"), "{locale:?}: {why}");
         }

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use icalendar::{Calendar, Component};
 use jiff::{SignedDuration, Timestamp};
-use lettre::{Address, Message};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
+use lettre::{Address, Message};
 
 use crate::appointment::Revision;
 use crate::event::Event;

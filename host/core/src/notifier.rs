@@ -88,8 +88,7 @@ impl Notifier {
     /// process that stops between two of them, or cannot send the second, does not repeat the first.
     async fn send_once(&self, event: &Event, notice: &Notice, index: usize, count: usize) -> Result<(), NotifyError> {
         let (one_of_several, id) = (count > 1, notice_id(event.id, index));
-        if self.sent().contains(&(event.id, index))
-            || one_of_several && self.ledger.notified(event.country, id).await?
+        if self.sent().contains(&(event.id, index)) || one_of_several && self.ledger.notified(event.country, id).await?
         {
             return Ok(());
         }

@@ -22,7 +22,7 @@ const BATCH: usize = 32;
 /// Wait after the first failed attempt; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Maximum wait between two attempts.
-const MAX_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_mins(1);
 /// Maximum sleep of an idle relay, and the sleep after a batch of which nothing was taken.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Time spent trying after which an event is given up (RFC 5321, section 4.5.4.1: at least four or five days).
@@ -125,7 +125,7 @@ impl Relay {
             if until_changed {
                 self.outbox.changed(self.country).await;
             } else {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         tokio::select! {
@@ -187,7 +187,7 @@ impl Relay {
             };
             let waiting = self.waiting.get_mut(&event.id).expect("a batch is made of waiting events");
             waiting.fail(now);
-            let (attempts, seconds) = (waiting.attempts.failed, (waiting.due - now).as_secs());
+            let (attempts, seconds) = (waiting.attempts.failed, wait_after(waiting.attempts.failed).as_secs());
             if waiting.is_exhausted() {
                 tracing::error!(country = %self.country, event = %event.id, %error, attempts, "an event is given up");
                 done.push(event.id);
@@ -241,7 +241,7 @@ mod tests {
             Ok(())
         }
         async fn changed(&self, _: CountryCode) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

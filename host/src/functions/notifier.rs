@@ -40,14 +40,11 @@ async fn run() -> Ended {
     let trying = rules.trying();
     let Rules { catalogue, on_demand, ledger, .. } = rules;
     let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));
-    let notifier =
-        &Notifier::new(catalogue, ledger, mailer, settings.mail_from, Arc::new(SystemClock)).trying(trying);
+    let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from, Arc::new(SystemClock)).trying(trying);
     let on_demand = &on_demand;
     let handler = service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         let deadline = event.context.deadline().try_into()?;
-        Ok::<_, lambda_runtime::Error>(
-            queue::notify(on_demand, notifier, &event.payload, &SystemClock, deadline).await,
-        )
+        Ok::<_, lambda_runtime::Error>(queue::notify(on_demand, notifier, &event.payload, &SystemClock, deadline).await)
     });
     answer(Runtime::new(handler), metrics).await
 }

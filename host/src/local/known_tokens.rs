@@ -14,7 +14,7 @@ use super::jwt::Good;
 
 /// How long a token is taken without another look at its signature and at the issuer's keys. The monotonic clock measures
 /// it: a wall clock that is set back does not prolong it.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// How many are remembered. A flood of good tokens makes us check more signatures, and use no more memory.
 const MOST: usize = 10_000;

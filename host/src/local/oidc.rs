@@ -196,7 +196,7 @@ mod tests {
 
     use axum::routing::get;
     use axum::{Json, Router};
-    use jiff::Timestamp;
+    use jiff::{SignedDuration, Timestamp};
     use jsonwebtoken::{EncodingKey, Header};
     use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
     use serde_json::{Value, json};
@@ -258,8 +258,36 @@ mod tests {
             OidcVerifier::discover_at(&self.url, "citas", pace, Arc::new(SystemClock)).await.unwrap()
         }
 
+        async fn verifier_at(&self, ahead: SignedDuration) -> OidcVerifier {
+            OidcVerifier::discover(&self.url, "citas", Arc::new(Ahead(ahead))).await.unwrap()
+        }
+
         fn fetches(&self) -> usize {
             self.fetches.load(Ordering::SeqCst)
+        }
+    }
+
+    /// A wall clock that differs from the system's.
+    struct Ahead(SignedDuration);
+
+    impl Clock for Ahead {
+        fn now(&self) -> Timestamp {
+            SystemClock.now() + self.0
+        }
+
+        fn monotonic(&self) -> Duration {
+            SystemClock.monotonic()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_good_until_it_expires_by_the_clock_that_is_given() {
+        let issuer = Issuer::start().await;
+        // It is good for ten minutes, and clocks may differ by one.
+        let token = issuer.publish("key", &json!({}));
+        for (ahead, good) in [(-60, true), (10, true), (12, false), (60 * 24 * 365, false)] {
+            let verifier = issuer.verifier_at(SignedDuration::from_mins(ahead)).await;
+            assert_eq!(verifier.verify(&token).await.is_ok(), good, "{ahead} minutes ahead");
         }
     }
 

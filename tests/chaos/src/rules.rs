@@ -245,7 +245,8 @@ fn request_schema() -> String {
     if cfg!(feature = "schema") {
         r#"{"type": 7}"#.into()
     } else if cfg!(feature = "chatter") {
-        let example = r#"{"mode": "many-notices", "doctor": "1", "date": "2026-12-01", "time": "09:30", "email": "a@b.c"}"#;
+        let example =
+            r#"{"mode": "many-notices", "doctor": "1", "date": "2026-12-01", "time": "09:30", "email": "a@b.c"}"#;
         REQUEST_SCHEMA.replacen('{', &format!(r#"{{"examples": [{example}],"#), 1)
     } else if cfg!(feature = "insurance") {
         REQUEST_SCHEMA.replace("\"mode\"", "\"insurance\"")

@@ -13,7 +13,7 @@
 //! | `A#<id>` | `E#<number>#<event>` | an event for the relay, beside its appointment: a stream keeps the order of one partition |
 //! | `C#<claim>` | `C` | who holds a claim |
 //! | `I#<key>` | `I` | what an Idempotency-Key brought about |
-//! | `N#<event>` | `N` | that an event's notices have gone out |
+//! | `N#<event>` | `N` | that an event's notices, or one of several, have gone out |
 //! | `T#<trial>` | `K`, `S`, `P#<place>` | what a canary decided, what a shadow compared, and each place where it differed |
 
 mod change;

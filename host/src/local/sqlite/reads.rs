@@ -108,7 +108,8 @@ pub(super) fn pending(connection: &Connection, limit: usize) -> rusqlite::Result
          ORDER BY sequence LIMIT ?",
     )?;
     let pending = |row: &Row<'_>| {
-        let attempts = Attempts { failed: row.get(1)?, tried_for: Duration::from_millis(row.get::<_, i64>(2)?.unsigned_abs()) };
+        let attempts =
+            Attempts { failed: row.get(1)?, tried_for: Duration::from_millis(row.get::<_, i64>(2)?.unsigned_abs()) };
         Ok(Pending { event: body(row)?, attempts })
     };
     select.query_map([rows(limit)], pending)?.collect()
