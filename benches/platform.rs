@@ -107,7 +107,7 @@ impl Data {
             groups: staff.then(|| "pe:staff".to_owned()).into_iter().collect(),
             scopes: [Scope::Read, Scope::Write].map(|scope| scope.as_str().to_owned()).into(),
         };
-        let issuer = LocalIssuer::open(self.path()).expect("a key");
+        let issuer = LocalIssuer::open(self.path(), Arc::new(SystemClock)).expect("a key");
         issuer.token(&claims, SystemClock.now()).expect("a token")
     }
 }

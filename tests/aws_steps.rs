@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::{dynamodb, sqs};
@@ -28,6 +28,7 @@ use citas_core::registry::Registry as _;
 use citas_core::swap::Swapper;
 use citas_core::time::Clock as _;
 use futures::future::join_all;
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::ledger_dynamo::Tables;
@@ -318,7 +319,13 @@ mod notification {
     }
 
     fn notifier(tables: &Tables, faults: &Faults, sent: &Arc<Sent>) -> Notifier {
-        Notifier::new(peru(), Arc::new(tables.ledger_over(faults)), sent.clone(), "citas@example.org".parse().unwrap())
+        Notifier::new(
+            peru(),
+            Arc::new(tables.ledger_over(faults)),
+            sent.clone(),
+            "citas@example.org".parse().unwrap(),
+            Arc::new(SystemClock),
+        )
     }
 
     /// Rules that are there already.
@@ -329,15 +336,15 @@ mod notification {
         OnDemand::new(folder, move || Follower::new(followed.clone(), swapper.clone(), None), Duration::from_hours(1))
     }
 
-    fn later() -> SystemTime {
-        SystemTime::now() + Duration::from_mins(1)
+    fn later() -> Timestamp {
+        SystemClock.now() + Duration::from_mins(1)
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_message_is_begun_without_the_time_to_end_it() {
         let (event, tables, sent) = (event().await, Tables::new().await, Arc::new(Sent::default()));
-        let (notifier, soon) = (notifier(&tables, &Faults::none(), &sent), SystemTime::now() + Duration::from_secs(5));
-        let failed = queue::notify(&rules(), &notifier, &message(&event), soon).await;
+        let (notifier, soon) = (notifier(&tables, &Faults::none(), &sent), SystemClock.now() + Duration::from_secs(5));
+        let failed = queue::notify(&rules(), &notifier, &message(&event), &SystemClock, soon).await;
         assert_eq!(failed.batch_item_failures.len(), 1);
         assert!(sent.0.lock().unwrap().is_empty());
     }
@@ -366,12 +373,17 @@ mod notification {
                     let (tables, sent) = (Tables::new().await, Arc::new(Sent::default()));
                     let (why, rules) = (format!("{fault:?} at {step}, passing: {passes}"), rules());
                     let given = notifier(&tables, &faults, &sent);
-                    let failed = queue::notify(&rules, &given, &message(&event), later()).await.batch_item_failures;
+                    let failed = queue::notify(&rules, &given, &message(&event), &SystemClock, later())
+                        .await
+                        .batch_item_failures;
                     assert_eq!(failed.is_empty(), passes, "{why}");
                     // Another instance gets the message again.
                     let again = notifier(&tables, &Faults::none(), &sent);
                     assert!(
-                        queue::notify(&rules, &again, &message(&event), later()).await.batch_item_failures.is_empty(),
+                        queue::notify(&rules, &again, &message(&event), &SystemClock, later())
+                            .await
+                            .batch_item_failures
+                            .is_empty(),
                         "{why}"
                     );
                     let mails = sent.0.lock().unwrap().clone();
@@ -391,7 +403,8 @@ mod notification {
         let mut bad = messages.records[0].clone();
         (bad.message_id, bad.body) = (Some("bad".into()), Some("{}".into()));
         messages.records.insert(0, bad);
-        let failed = queue::notify(&rules(), &notifier(&tables, &Faults::none(), &sent), &messages, later()).await;
+        let failed =
+            queue::notify(&rules(), &notifier(&tables, &Faults::none(), &sent), &messages, &SystemClock, later()).await;
         let failed: Vec<_> = failed.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
         assert_eq!(failed, ["bad"]);
         assert_eq!(sent.0.lock().unwrap().len(), 1);

@@ -101,7 +101,8 @@ async fn trier(tables: &Tables, bucket: &Bucket, faults: &Faults) -> Trier {
     let follower = move || Follower::new(followed.clone(), swapper.clone(), None);
     let on_demand = OnDemand::new(nowhere, follower, Duration::from_hours(1));
     let registry = Arc::new(bucket.registry(faults).await);
-    Trier { registry, catalogue, on_demand, ledger: Arc::new(tables.ledger_over(faults)) }
+    let ledger = Arc::new(tables.ledger_over(faults));
+    Trier { registry, catalogue, on_demand, ledger, clock: Arc::new(SystemClock) }
 }
 
 /// That a canary has decided, as the table's stream says it.

@@ -77,6 +77,7 @@ macro_rules! outbox_contract {
             an_event_is_pending_until_it_is_removed
             a_removed_event_that_is_removed_again_is_no_error
             pending_gives_at_most_its_limit_oldest_first
+            attempts_are_kept_until_the_event_is_removed
             outboxes_are_apart
             who_waits_is_woken_by_an_event
             an_event_that_came_before_the_wait_wakes_too

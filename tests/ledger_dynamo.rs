@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use citas::aws::dynamo::{self, DynamoLedger};
+use citas::system::SystemClock;
 use citas_core::event::Event;
 use citas_core::ledger::{Ledger, Query};
 
@@ -60,13 +61,17 @@ impl Tables {
     }
 
     pub fn ledger(&self) -> DynamoLedger {
-        DynamoLedger::new((&self.aws).into(), &self.prefix)
+        DynamoLedger::new((&self.aws).into(), &self.prefix, Arc::new(SystemClock))
     }
 
     pub fn ledger_over(&self, faults: &Faults) -> DynamoLedger {
         // The quota for retries is otherwise the whole process's.
         let apart = RetryPartition::new(unique("retries"));
-        DynamoLedger::new(Builder::from(&faults.over(&self.aws)).retry_partition(apart), &self.prefix)
+        DynamoLedger::new(
+            Builder::from(&faults.over(&self.aws)).retry_partition(apart),
+            &self.prefix,
+            Arc::new(SystemClock),
+        )
     }
 
     /// Peru's events, in no order.

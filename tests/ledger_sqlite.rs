@@ -1,10 +1,12 @@
 //! The ledger in SQLite: the contract, and what one machine's files promise beyond it.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use citas::local::sqlite::{OpenError, SqliteLedger};
+use citas::local::sqlite::{LedgerBeside, OpenError, SqliteLedger};
 use citas_core::event::Event;
-use citas_core::ledger::{Ledger, Outbox};
+use citas_core::ledger::{Attempts, Ledger, Outbox, Pending};
 use futures::future::join_all;
 use tempfile::TempDir;
 
@@ -41,17 +43,20 @@ async fn a_folder_that_is_opened_again_has_everything() {
     first.receipt = Some(receipt("k", &first.revision));
     first.events = vec![Event::new(id(7), "booked", &first.revision)];
     let second = after(&first.revision);
+    let attempts = Attempts { failed: 3, tried_for: Duration::from_millis(7_001) };
     {
         let ledger = open(&folder);
         ledger.commit(first.clone()).await.unwrap();
         ledger.commit(change(second.clone())).await.unwrap();
-        ledger.mark_notified(pe(), id(8)).await.unwrap();
+        ledger.mark_notified(pe(), id(8), now()).await.unwrap();
+        ledger.postpone(pe(), &[(id(7), attempts)]).await.unwrap();
     }
     let ledger = open(&folder);
     assert_eq!(ledger.history(pe(), id(1), 0, 100).await.unwrap(), [first.revision, second]);
     assert_eq!(ledger.receipt(pe(), "k", now()).await.unwrap(), first.receipt);
     assert_eq!(ledger.taken(pe(), &strings(&["a"])).await.unwrap().len(), 1);
-    assert_eq!(ledger.pending(pe(), 10).await.unwrap(), first.events);
+    let event = first.events[0].clone();
+    assert_eq!(ledger.pending(pe(), 10).await.unwrap(), [Pending { event, attempts }]);
     assert!(ledger.notified(pe(), id(8)).await.unwrap());
 }
 
@@ -76,9 +81,69 @@ async fn a_file_of_a_newer_schema_is_refused_and_left_alone() {
     let refused = ledger.ready(pe()).await.unwrap_err().to_string();
     assert!(refused.contains("written by a newer Citas (schema 99"), "{refused}");
     ledger.ready(cl()).await.unwrap();
-    let version: i32 =
-        rusqlite::Connection::open(&file).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 99);
+    assert_eq!(schema_version(&file), 99);
+}
+
+/// A file as Citas wrote it before outbox rows counted attempts, with one appointment and its event.
+fn write_version_1(file: &Path, booked: &Event) {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    connection.pragma_update(None, "journal_mode", "wal").unwrap();
+    connection.execute_batch(include_str!("ledger_sqlite/version_1.sql")).unwrap();
+    let (id, revision) = (booked.subject.into_bytes(), serde_json::to_string(&booked.data).unwrap());
+    let appointment = "INSERT INTO appointment (id, number, starts_at, phase, owner, patient, body)
+                       VALUES (?, 1, 0, 'booked', 'ana', 'p', ?)";
+    connection.execute(appointment, (id, revision)).unwrap();
+    let event = (booked.id.into_bytes(), id, serde_json::to_string(booked).unwrap());
+    connection.execute("INSERT INTO outbox (id, subject, body) VALUES (?, ?, ?)", event).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+}
+
+fn schema_version(file: &Path) -> i32 {
+    rusqlite::Connection::open(file).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_schema_is_read_beside_and_migrated_where_it_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pe.db");
+    let event = Event::new(id(7), "booked", &booked(1));
+    write_version_1(&file, &event);
+    let beside = LedgerBeside::open(folder.path(), pe()).unwrap().unwrap();
+    assert_eq!(beside.appointment(id(1)).unwrap(), Some(booked(1)));
+    assert_eq!(schema_version(&file), 1, "whoever only reads changes nothing");
+
+    for round in 1..=2 {
+        let ledger = open(&folder);
+        assert_eq!(*ledger.appointment(pe(), id(1)).await.unwrap().unwrap(), booked(1));
+        let pending = ledger.pending(pe(), 10).await.unwrap();
+        let attempts = Attempts { failed: round - 1, tried_for: Duration::from_secs(u64::from(round) - 1) };
+        assert_eq!(pending, [Pending { event: event.clone(), attempts }], "opened for the {round}th time");
+        let attempts = Attempts { failed: round, tried_for: Duration::from_secs(round.into()) };
+        ledger.postpone(pe(), &[(id(7), attempts)]).await.unwrap();
+    }
+    assert_eq!(schema_version(&file), 2);
+    open(&folder).commit(change(after(&booked(1)))).await.unwrap();
+    assert_eq!(beside.appointment(id(1)).unwrap(), Some(after(&booked(1))), "it goes on reading what was migrated");
+}
+
+#[tokio::test]
+async fn a_migration_that_does_not_succeed_leaves_the_file_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pe.db");
+    write_version_1(&file, &Event::new(id(7), "booked", &booked(1)));
+    // The migration adds two columns; the second one is there already.
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.execute_batch("ALTER TABLE outbox ADD COLUMN tried_for INTEGER NOT NULL DEFAULT 0").unwrap();
+    let ledger = open(&folder);
+    let refused = ledger.ready(pe()).await.unwrap_err().to_string();
+    assert!(refused.contains("tried_for"), "{refused}");
+    assert_eq!(schema_version(&file), 1);
+    let columns = "SELECT count(*) FROM pragma_table_info('outbox') WHERE name = 'attempts'";
+    assert_eq!(connection.query_row(columns, [], |row| row.get::<_, u32>(0)).unwrap(), 0, "neither is the first");
+
+    connection.execute_batch("ALTER TABLE outbox DROP COLUMN tried_for").unwrap();
+    ledger.ready(pe()).await.unwrap();
+    assert_eq!(ledger.pending(pe(), 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

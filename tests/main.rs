@@ -39,4 +39,5 @@ mod rules_trial;
 mod signing;
 mod support;
 mod swap;
+mod time_http;
 mod trials_contract;

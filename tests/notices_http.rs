@@ -1,18 +1,20 @@
 //! From a booking over HTTP to the mail that tells of it.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use citas::local::smtp::SmtpMailer;
-use serde_json::json;
+use citas_core::limits::Limits;
+use citas_core::loaded::LoadedRules;
+use citas_core::{cases, swap};
+use serde_json::{Value, json};
 
+use crate::support::components::{SharedEngine, chaos, chaos_with};
 use crate::support::eventually::eventually;
 use crate::support::host::Host;
-use crate::support::mail::Letter;
-use crate::support::requests::{cl, day, pe};
+use crate::support::http::with;
+use crate::support::mail::MailServer;
+use crate::support::process::{Process, publish, token};
+use crate::support::requests::{cl, day, pe, xx};
 
 #[test]
 fn a_life_of_an_appointment_in_peru_is_told_in_three_mails() {
@@ -61,90 +63,23 @@ fn chile_tells_nobody() {
     assert!(letters[0].subject.starts_with("Su cita médica"));
 }
 
-/// A mail server that first turns everybody away, and later takes what comes.
-struct MailServer {
-    address: SocketAddr,
-    up: Arc<AtomicBool>,
-    turned_away: Arc<AtomicUsize>,
-    taken: Arc<Mutex<Vec<Letter>>>,
-}
-
-impl MailServer {
-    fn down() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Self {
-            address: listener.local_addr().unwrap(),
-            up: Arc::default(),
-            turned_away: Arc::default(),
-            taken: Arc::default(),
-        };
-        let (up, turned_away, taken) = (server.up.clone(), server.turned_away.clone(), server.taken.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                if up.load(Ordering::SeqCst) {
-                    taken.lock().unwrap().extend(take_mail(&stream));
-                } else {
-                    // Whoever has gone already is turned away too.
-                    let _ = stream.write_all(b"421 closed for now\r\n");
-                    turned_away.fetch_add(1, Ordering::SeqCst);
-                }
-            }
-        });
-        server
-    }
-}
-
-/// One conversation, and the mails that came of it.
-fn take_mail(mut stream: &TcpStream) -> Vec<Letter> {
-    let (mut letters, mut message) = (Vec::new(), None::<String>);
-    let reader = BufReader::new(stream);
-    let mut say = |text: &str| stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
-    say("220 test ESMTP");
-    for line in reader.lines().map_while(Result::ok) {
-        if let Some(text) = &mut message {
-            if line == "." {
-                letters.push(Letter::read(text.as_bytes()));
-                message = None;
-                say("250 taken");
-            } else {
-                text.push_str(line.strip_prefix('.').unwrap_or(&line));
-                text.push_str("\r\n");
-            }
-            continue;
-        }
-        match line.to_ascii_uppercase().as_str() {
-            "DATA" => {
-                message = Some(String::new());
-                say("354 go on");
-            }
-            "QUIT" => {
-                say("221 bye");
-                break;
-            }
-            _ => say("250 fine"),
-        }
-    }
-    letters
-}
-
 #[test]
 fn mail_that_the_server_does_not_take_goes_out_once_when_it_does() {
     let server = MailServer::down();
     let host = Host::set_up(&["pe"], |options| {
-        options.smtp = Some(SmtpMailer::new(&format!("smtp://{}", server.address)).unwrap());
+        options.smtp = Some(SmtpMailer::new(&server.url()).unwrap());
     });
     let ana = host.patient("ana");
     let booked = [1, 2].map(|number| ana.booked("pe", &pe(number)));
     let cancel = format!("/v1/pe/appointments/{}/cancel", booked[0]["id"].as_str().unwrap());
     ana.post(&cancel, &json!({})).expect(200);
     let long = Duration::from_secs(20);
-    eventually("mail is turned away", long, || (server.turned_away.load(Ordering::SeqCst) >= 2).then_some(()));
+    eventually("mail is turned away", long, || (server.turned_away() >= 2).then_some(()));
 
-    server.up.store(true, Ordering::SeqCst);
+    server.come_up();
     let taken = eventually("three mails", long, || {
-        let taken = server.taken.lock().unwrap();
-        (taken.len() >= 3).then(|| taken.clone())
+        let taken = server.taken();
+        (taken.len() >= 3).then_some(taken)
     });
     let of_first: Vec<_> = taken.iter().filter(|letter| letter.to == "patient1@example.com").collect();
     assert_eq!(of_first.iter().map(|letter| letter.property("SEQUENCE")).collect::<Vec<_>>(), ["0", "1"]);
@@ -152,8 +87,74 @@ fn mail_that_the_server_does_not_take_goes_out_once_when_it_does() {
     // The next one's mail comes behind any repeat of those.
     ana.booked("pe", &pe(3));
     let taken = eventually("the next one's mail", long, || {
-        let taken = server.taken.lock().unwrap();
-        taken.iter().any(|letter| letter.to == "patient3@example.com").then(|| taken.clone())
+        let taken = server.taken();
+        taken.iter().any(|letter| letter.to == "patient3@example.com").then_some(taken)
     });
     assert_eq!(taken.len(), 4, "{taken:?}");
+}
+
+#[test]
+fn notices_beyond_the_bounds_send_nothing_and_are_told() {
+    let server = MailServer::up();
+    let data = tempfile::tempdir().unwrap();
+    publish(&data.path().join("registry"), &["xx"]);
+    let folder = data.path().to_str().unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", folder, "--smtp", &server.url()];
+    let process = Process::start(&serve);
+    let ana = process.client(&token(data.path(), &[]));
+    ana.booked("xx", &with(&xx(1), json!({ "mode": "many-notices" })));
+    ana.booked("xx", &with(&xx(2), json!({ "mode": "carriage-return" })));
+    ana.booked("xx", &with(&xx(3), json!({ "mode": "long-locale" })));
+    let long = Duration::from_secs(20);
+    let log = eventually("each is told of", long, || {
+        let log = process.log();
+        let words = [
+            "1000 notices for one event, and 10 are allowed",
+            "notice 1: `text` has the control character U+000D",
+            "notice 1: `locale` is no BCP 47 tag",
+        ];
+        words.iter().all(|words| log.contains(words)).then_some(log)
+    });
+    assert!(log.contains("an event waits"), "they are tried again: {log}");
+    let counter = r#"citas_rules_calls_total{country="xx",call="notices",outcome="bad-answer"}"#;
+    assert!(ana.get("/metrics").text.contains(counter));
+
+    ana.booked("xx", &xx(4));
+    let taken = eventually("the next one's mail", long, || {
+        let taken = server.taken();
+        (!taken.is_empty()).then_some(taken)
+    });
+    assert_eq!(taken.iter().map(|letter| letter.to.as_str()).collect::<Vec<_>>(), ["patient4@example.com"]);
+}
+
+#[test]
+fn golden_cases_hold_notices_to_the_bounds() {
+    let rules = LoadedRules::load(&SharedEngine, chaos(), &Limits::default(), 1).unwrap();
+    let now = "2026-11-24T15:00:00Z";
+    let case = |mode: &str, expected: Value| {
+        let booked = with(&xx(1), json!({ "mode": mode }));
+        json!([{
+            "name": mode, "now": now,
+            "notices": { "event": "booked", "current": { "booked": booked, "at": now } },
+            "expect": { "notices": expected },
+        }])
+    };
+    let failure = |cases: &Value| {
+        let cases = cases::read(&cases.to_string()).unwrap();
+        cases::run(&rules, &cases).remove(0).failure.map(|failure| failure.to_string())
+    };
+    let one = json!([{ "to": "patient1@example.com" }]);
+    assert_eq!(failure(&case("", one.clone())), None);
+    let why = failure(&case("many-notices", json!(vec![&one[0]; 1_000]))).unwrap();
+    assert!(why.contains("1000 notices for one event"), "{why}");
+    let why = failure(&case("carriage-return", one)).unwrap();
+    assert!(why.contains("`text` has the control character U+000D"), "{why}");
+}
+
+#[test]
+fn an_example_whose_notices_break_the_bounds_is_not_admitted() {
+    let component = chaos_with(&["chatter"]);
+    let now = "2026-11-24T15:00:00Z".parse().unwrap();
+    let refusal = swap::admit(&SharedEngine, &component, &Limits::default(), "[]", 1, now).unwrap_err().to_string();
+    assert!(refusal.contains("notices of `booked`") && refusal.contains("1000 notices"), "{refusal}");
 }

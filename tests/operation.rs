@@ -1,12 +1,20 @@
 //! What those who run the program rely on: its log, its metrics, and how it stops.
 
-use std::process::Command;
-use std::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use citas_core::limits::Limits;
+use citas_core::loaded::LoadedRules;
+use citas_core::registry::Candidate;
+use citas_core::trial::OnTrial;
 use serde_json::{Value, json};
 
+use crate::support::components::{SharedEngine, chaos_with};
 use crate::support::eventually::eventually;
+use crate::support::host::Host;
 use crate::support::http::with;
+use crate::support::mail::MailServer;
 use crate::support::process::{Process, publish, token};
 use crate::support::requests::{pe, xx};
 
@@ -75,11 +83,108 @@ fn told_to_stop_it_ends_well_and_what_it_has_stays() {
     let mut process = Process::start(&serve);
     let bearer = token(data.path(), &[]);
     let booked = process.client(&bearer).booked("pe", &pe(1));
-    let told = Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
-    assert!(told.success());
-    let status = eventually("its end", Duration::from_secs(10), || process.ended());
-    assert!(status.success(), "{status}");
+    stop(&mut process);
     let again = Process::start(&serve);
     let listed = again.client(&bearer).get("/v1/pe/appointments").expect(200);
     assert_eq!(listed.json()["items"], json!([booked]));
+}
+
+/// Tells it to stop and waits for its end; says how long that took.
+fn stop(process: &mut Process) -> Duration {
+    let told = Instant::now();
+    process.terminate();
+    let status = eventually("its end", Duration::from_secs(30), || process.ended());
+    assert!(status.success(), "{status}: {}", process.log());
+    told.elapsed()
+}
+
+/// Serves Peru, with its mail to this server.
+fn serve_with_mail_to(server: &MailServer, data: &Path) -> Process {
+    let (folder, url) = (data.to_str().unwrap(), server.url());
+    Process::start(&["serve", "--listen", "127.0.0.1:0", "--data", folder, "--smtp", &url, "--log", "warn"])
+}
+
+/// Events in Peru's outbox.
+fn outbox(data: &Path) -> u32 {
+    let file = rusqlite::Connection::open(data.join("pe.db")).unwrap();
+    file.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_stop_waits_for_the_mail_under_way_and_does_not_repeat_it() {
+    let (data, server) = (tempfile::tempdir().unwrap(), MailServer::slow(Duration::from_secs(2)));
+    publish(&data.path().join("registry"), &["pe"]);
+    let mut process = serve_with_mail_to(&server, data.path());
+    let ana = process.client(&token(data.path(), &[]));
+    for number in 1..=3 {
+        ana.booked("pe", &pe(number));
+    }
+    eventually("a mail under way", Duration::from_secs(20), || (server.begun() > 0).then_some(()));
+    stop(&mut process);
+    assert_eq!(outbox(data.path()), 0, "what was due went out before the end");
+    assert_eq!(server.copies().into_values().collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[test]
+fn a_mail_server_that_does_not_answer_holds_a_stop_up_for_ten_seconds_and_loses_nothing() {
+    let (data, silent) = (tempfile::tempdir().unwrap(), MailServer::slow(Duration::from_hours(1)));
+    publish(&data.path().join("registry"), &["pe"]);
+    let mut process = serve_with_mail_to(&silent, data.path());
+    process.client(&token(data.path(), &[])).booked("pe", &pe(1));
+    eventually("a mail under way", Duration::from_secs(20), || (silent.begun() > 0).then_some(()));
+    let took = stop(&mut process);
+    assert!((Duration::from_secs(5)..Duration::from_secs(20)).contains(&took), "{took:?}");
+    assert!(process.log().contains("stopped with mail under way, which may go out twice"), "{}", process.log());
+
+    let server = MailServer::up();
+    let _again = serve_with_mail_to(&server, data.path());
+    eventually("the mail", Duration::from_secs(20), || (server.taken().len() == 1).then_some(()));
+}
+
+#[test]
+fn a_mail_server_that_is_down_holds_no_stop_up() {
+    let (data, server) = (tempfile::tempdir().unwrap(), MailServer::down());
+    publish(&data.path().join("registry"), &["pe"]);
+    let mut process = serve_with_mail_to(&server, data.path());
+    process.client(&token(data.path(), &[])).booked("pe", &pe(1));
+    eventually("a mail turned away", Duration::from_secs(20), || (server.turned_away() > 0).then_some(()));
+    let took = stop(&mut process);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(outbox(data.path()), 1);
+}
+
+#[test]
+fn a_notice_that_went_out_is_not_repeated_because_another_one_of_its_event_did_not() {
+    let data = tempfile::tempdir().unwrap();
+    publish(&data.path().join("registry"), &["xx"]);
+    let server = MailServer::refusing("second.");
+    let mut process = serve_with_mail_to(&server, data.path());
+    let ana = process.client(&token(data.path(), &[]));
+    ana.booked("xx", &with(&xx(1), json!({ "mode": "two-notices" })));
+    eventually("the second is put off", Duration::from_secs(20), || (server.turned_away() > 0).then_some(()));
+    stop(&mut process);
+    server.come_up();
+    let _again = serve_with_mail_to(&server, data.path());
+    let copies = eventually("both", Duration::from_secs(20), || {
+        let copies = server.copies();
+        (copies.len() == 2).then_some(copies)
+    });
+    assert_eq!(copies.into_values().collect::<Vec<_>>(), [1, 1]);
+}
+
+#[test]
+fn what_a_trial_has_compared_outlives_a_stop() {
+    let data = tempfile::tempdir().unwrap();
+    let host = Host::in_folder(&["xx"], data.path());
+    let candidate = LoadedRules::load(&SharedEngine, &chaos_with(&["later"]), &Limits::default(), 1).unwrap();
+    let terms = Candidate { version: "1.1.0".parse().unwrap(), trial: 7, canary: None };
+    host.platform.catalogue.try_out("xx".parse().unwrap(), Some(OnTrial::new(Arc::new(candidate), terms)));
+    let ana = host.patient("ana");
+    for number in 1..=20 {
+        ana.booked("xx", &xx(number));
+    }
+    drop(host);
+    let found = std::fs::read_to_string(data.path().join("trials/xx-7.json")).unwrap();
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!((&found["compared"], &found["differed"]), (&json!(20), &json!(20)), "{found}");
 }

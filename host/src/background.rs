@@ -27,6 +27,16 @@ impl Background {
         self.names.insert(id, name.into());
     }
 
+    /// Waits until every task has ended.
+    pub async fn finished(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Ends every task and waits until each has let go of what it had.
+    pub async fn abort(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
     /// Over when one of the tasks is, by a panic or otherwise. What a panic says stays out of it: that may be patients'
     /// data.
     pub async fn ended(&mut self) -> Ended {

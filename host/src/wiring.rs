@@ -7,22 +7,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas_core::access::TokenVerifier;
+use citas_core::appointment::CountryCode;
 use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
 use citas_core::follow::Follower;
 use citas_core::mailer::Mailer;
 use citas_core::notifier::Notifier;
 use citas_core::registry::Registry;
-use citas_core::relay::Relay;
+use citas_core::relay::{Relay, Stop};
 use citas_core::rules::Engine;
 use citas_core::shadow::Trying;
 use citas_core::swap::Swapper;
+use citas_core::time::Clock;
 use citas_core::trial::take_back;
 use citas_core::trust::{Trust, TrustSource};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::time::MissedTickBehavior;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{MissedTickBehavior, timeout_at};
 
 use crate::api::{self, Api, Description, LONGEST_REQUEST, Limits, Readiness};
 use crate::background::{Background, Ended};
@@ -39,7 +42,7 @@ use crate::rules::CachedEngine;
 use crate::rules::{NoEngine, WasmEngine};
 use crate::server::Server;
 use crate::status::StatusFile;
-use crate::system::{SystemClock, UuidIds};
+use crate::system::UuidIds;
 
 /// How often a registry in a folder is looked at.
 const FOLDER_INTERVAL: Duration = Duration::from_millis(250);
@@ -52,6 +55,11 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_TRUST_BYTES: u64 = 1 << 20;
 /// How long until what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// Time for mail, and for what trials still have to compare, once no more requests come.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Part of the drain in which batches of mail begin. The last one has the rest of it to end.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the platform does not start, or stops.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +102,7 @@ pub struct Platform {
     pub swapper: Arc<Swapper>,
     /// Where mail goes, in words.
     pub mail: String,
+    clock: Arc<dyn Clock>,
     data: PathBuf,
     registry: Arc<dyn Registry>,
     registry_interval: Duration,
@@ -107,7 +116,7 @@ impl Platform {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn open(options: &HostOptions) -> Result<Self, StartError> {
+    pub async fn open(options: &HostOptions, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let catalogue = Arc::new(Catalogue::default());
         let data = options.folders.data.clone();
         let ledger = Arc::new(SqliteLedger::open(&data)?);
@@ -116,12 +125,13 @@ impl Platform {
         }
         let (mailer, mail) = mailer(options)?;
         let trials = Arc::new(FileTrials::new(&data));
-        let notifier = Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone())
-            .trying(Trying::new(trials.clone(), catalogue.clone()));
+        let notifier =
+            Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone(), clock.clone())
+                .trying(Trying::new(trials.clone(), catalogue.clone()));
         let engine = engine(&data)?;
         let place = options.folders.registry();
         Ok(Self {
-            swapper: Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), turns())),
+            swapper: Arc::new(Swapper::new(engine, catalogue.clone(), clock.clone(), turns())),
             registry_interval: interval(&place),
             registry: registry(place).await,
             trust: options.trust.clone(),
@@ -130,6 +140,7 @@ impl Platform {
             catalogue,
             ledger,
             mail,
+            clock,
             data,
         })
     }
@@ -151,7 +162,7 @@ impl Platform {
         });
     }
 
-    /// Serves until `shutdown` is over and the requests under way are answered.
+    /// Serves until `shutdown` is over and the requests under way are answered; then finishes the mail that is under way.
     ///
     /// # Errors
     /// When a task of the background ends: without it, mail or new rules would be missing in silence.
@@ -164,12 +175,18 @@ impl Platform {
         mut background: Background,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
-        let relays = relays(self.catalogue.clone(), self.ledger.clone(), self.notifier.clone(), metrics.clone());
-        background.start("relaying events", relays);
-        background.start("keeping the status file", keep_status(StatusFile::new(&self.data), self.catalogue.clone()));
+        let (stop, stopping) = watch::channel(None);
+        background.start("relaying events", self.relays(metrics.clone(), stopping));
+        let status = keep_status(StatusFile::new(&self.data), self.catalogue.clone(), self.clock.clone());
+        background.start("keeping the status file", status);
         let (trying, shadow) = Trying::new(self.trials.clone(), self.catalogue.clone()).with_shadow();
-        background.start("comparing candidates", shadow);
-        let judged = judge(self.catalogue.clone(), self.trials.clone(), self.registry.clone());
+        let (all_compared, comparing) = oneshot::channel();
+        background.start("comparing candidates", async move {
+            // It ends when no request can come any more.
+            shadow.await;
+            let _ = all_compared.send(());
+        });
+        let judged = judge(self.catalogue.clone(), self.trials.clone(), self.registry.clone(), self.clock.clone());
         background.start("judging canaries", judged);
         let router = api::router(Api {
             booking: self.booking(trying),
@@ -182,17 +199,51 @@ impl Platform {
             description: Description::default(),
             metrics: Box::new(move || metrics.render()),
         });
-        tokio::select! {
+        let served = tokio::select! {
             () = Server::default().serve(listener, router, shutdown) => Ok(()),
             ended = background.ended() => {
                 tracing::error!(%ended, "stopping at once");
                 Err(ended.into())
             }
+        };
+        self.drain(&stop, comparing, &mut background).await;
+        served
+    }
+
+    /// Lets the relays and the shadow finish, and keeps what trials have counted. What is left in the outbox goes out after
+    /// the next start.
+    async fn drain(
+        &self,
+        stop: &watch::Sender<Option<Duration>>,
+        comparing: oneshot::Receiver<()>,
+        background: &mut Background,
+    ) {
+        stop.send_replace(Some(self.clock.monotonic() + BEGIN_TIMEOUT));
+        let deadline = tokio::time::Instant::now() + DRAIN_TIMEOUT;
+        if timeout_at(deadline, stop.closed()).await.is_err() {
+            tracing::warn!("stopped with mail under way, which may go out twice");
+        }
+        if timeout_at(deadline, comparing).await.is_err() {
+            tracing::warn!("stopped with calls that are not compared with a version on trial");
+        }
+        // Nobody else writes the trials' files then. A task that hangs is not waited for.
+        let _ = timeout_at(deadline, background.abort()).await;
+        if let Err(error) = self.trials.keep() {
+            tracing::warn!(%error, "what trials found last is not written");
         }
     }
 
+    fn relays(&self, metrics: PrometheusHandle, stop: Stop) -> impl Future<Output = ()> + Send + use<> {
+        let relay = {
+            let publisher = Arc::new(InProcessPublisher::new(self.notifier.clone()));
+            let (ledger, clock, stop) = (self.ledger.clone(), self.clock.clone(), stop.clone());
+            move |country| Relay::new(country, ledger.clone(), publisher.clone(), clock.clone(), stop.clone())
+        };
+        relays(self.catalogue.clone(), relay, metrics, stop)
+    }
+
     fn booking(&self, trying: Trying) -> Booking {
-        let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
+        let (clock, ids) = (self.clock.clone(), Arc::new(UuidIds));
         Booking::new(self.catalogue.clone(), self.ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION")).trying(trying)
     }
 }
@@ -262,11 +313,11 @@ fn every(interval: Duration) -> tokio::time::Interval {
 }
 
 /// Says in the data folder what is in force, as it changes.
-async fn keep_status(mut file: StatusFile, catalogue: Arc<Catalogue>) {
+async fn keep_status(mut file: StatusFile, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) {
     let mut ticks = every(UPKEEP_INTERVAL);
     loop {
         ticks.tick().await;
-        if let Err(error) = file.keep(&catalogue, &SystemClock) {
+        if let Err(error) = file.keep(&catalogue, &*clock) {
             tracing::warn!(%error, "`citas rules status` cannot show what is in force: the status file is not written");
             tokio::time::sleep(RETRY).await;
         }
@@ -274,7 +325,7 @@ async fn keep_status(mut file: StatusFile, catalogue: Arc<Catalogue>) {
 }
 
 /// Keeps what trials find, and takes canaries back that exceed their margin.
-async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc<dyn Registry>) {
+async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc<dyn Registry>, clock: Arc<dyn Clock>) {
     let mut ticks = every(UPKEEP_INTERVAL);
     loop {
         ticks.tick().await;
@@ -287,7 +338,7 @@ async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc
             if entry.candidate.as_ref().is_none_or(|candidate| candidate.terms.canary.is_none()) {
                 continue;
             }
-            if let Err(error) = take_back(&*registry, &*trials, &SystemClock, *country).await {
+            if let Err(error) = take_back(&*registry, &*trials, &*clock, *country).await {
                 tracing::error!(%country, %error, "a canary that exceeds its margin is not taken back yet");
                 all_done = false;
             }
@@ -298,27 +349,29 @@ async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc
     }
 }
 
-/// A relay for each country, from when the country is first heard of. Over only when one of them is.
+/// Runs a relay for each country, from when the country is first heard of. Ends when one of them ends without being told to,
+/// or when all have stopped.
 async fn relays(
     catalogue: Arc<Catalogue>,
-    ledger: Arc<SqliteLedger>,
-    notifier: Arc<Notifier>,
+    relay: impl Fn(CountryCode) -> Relay + Send,
     metrics: PrometheusHandle,
+    mut stop: Stop,
 ) {
-    let publisher = Arc::new(InProcessPublisher::new(notifier));
     let (mut relayed, mut running) = (BTreeSet::new(), Background::default());
     let mut ticks = every(UPKEEP_INTERVAL);
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
+            biased;
+            _ = stop.changed() => break,
             ended = running.ended() => return tracing::error!(%ended, "no more events are relayed"),
+            _ = ticks.tick() => {}
         }
         metrics.run_upkeep();
         for country in catalogue.all().keys().copied().filter(|country| relayed.insert(*country)) {
-            let relay = Relay::new(country, ledger.clone(), publisher.clone(), Arc::new(SystemClock));
-            running.start(format!("relaying events of {country}"), relay.run());
+            running.start(format!("relaying events of {country}"), relay(country).run());
         }
     }
+    running.finished().await;
 }
 
 /// Records this process's metrics from now on: once for each process, whatever it serves.

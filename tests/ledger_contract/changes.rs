@@ -180,7 +180,7 @@ pub async fn countries_are_apart(ledger: Arc<dyn Ledger>) {
     assert_eq!(ledger.taken(cl(), &strings(&["a"])).await.unwrap(), HashSet::new());
 
     ledger.commit(there.clone()).await.unwrap();
-    ledger.mark_notified(pe(), id(9)).await.unwrap();
+    ledger.mark_notified(pe(), id(9), now()).await.unwrap();
     assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap().as_deref(), Some(&here.revision));
     assert_eq!(ledger.appointment(cl(), id(1)).await.unwrap().as_deref(), Some(&there.revision));
     assert!(!ledger.notified(cl(), id(9)).await.unwrap());
@@ -199,8 +199,8 @@ pub async fn taken_says_which_of_the_claims_are_held(ledger: Arc<dyn Ledger>) {
 
 pub async fn an_event_is_notified_once_it_is_marked(ledger: Arc<dyn Ledger>) {
     assert!(!ledger.notified(pe(), id(1)).await.unwrap());
-    ledger.mark_notified(pe(), id(1)).await.unwrap();
-    ledger.mark_notified(pe(), id(1)).await.unwrap();
+    ledger.mark_notified(pe(), id(1), now()).await.unwrap();
+    ledger.mark_notified(pe(), id(1), now()).await.unwrap();
     assert!(ledger.notified(pe(), id(1)).await.unwrap());
     assert!(!ledger.notified(pe(), id(2)).await.unwrap());
 }

@@ -1,9 +1,10 @@
 //! What every outbox that has to be asked must do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use citas_core::event::Event;
-use citas_core::ledger::{Change, CommitError, Ledger, Outbox};
+use citas_core::ledger::{Attempts, Change, CommitError, Ledger, Outbox, Pending};
 use futures::FutureExt as _;
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ fn with_events(mut change: Change, ids: &[usize]) -> Change {
 }
 
 async fn pending(outbox: &dyn Outbox) -> Vec<Uuid> {
-    outbox.pending(pe(), 1_000).await.unwrap().iter().map(|event| event.id).collect()
+    outbox.pending(pe(), 1_000).await.unwrap().iter().map(|pending| pending.event.id).collect()
 }
 
 pub async fn events_of_one_appointment_are_pending_one_at_a_time_in_the_order_of_its_changes((ledger, outbox): Ports) {
@@ -30,13 +31,13 @@ pub async fn events_of_one_appointment_are_pending_one_at_a_time_in_the_order_of
     ledger.commit(with_events(change(booked(2)), &[1])).await.unwrap();
     ledger.commit(second.clone()).await.unwrap();
 
-    assert_eq!(outbox.pending(pe(), 10).await.unwrap()[0], first.events[0]);
+    assert_eq!(outbox.pending(pe(), 10).await.unwrap()[0].event, first.events[0]);
     for expected in [[id(9), id(1)], [id(3), id(1)]] {
         assert_eq!(pending(&*outbox).await, expected);
         outbox.remove(pe(), &expected[..1]).await.unwrap();
     }
     assert_eq!(pending(&*outbox).await, [id(1), id(5)]);
-    assert_eq!(outbox.pending(pe(), 10).await.unwrap()[1], second.events[0]);
+    assert_eq!(outbox.pending(pe(), 10).await.unwrap()[1].event, second.events[0]);
 }
 
 pub async fn many_events_behind_one_keep_no_other_appointment_from_view((ledger, outbox): Ports) {
@@ -46,7 +47,7 @@ pub async fn many_events_behind_one_keep_no_other_appointment_from_view((ledger,
         ledger.commit(std::mem::replace(&mut change, next)).await.unwrap();
     }
     ledger.commit(with_events(self::change(booked(2)), &[100])).await.unwrap();
-    let seen: Vec<Uuid> = outbox.pending(pe(), 2).await.unwrap().iter().map(|event| event.id).collect();
+    let seen: Vec<Uuid> = outbox.pending(pe(), 2).await.unwrap().iter().map(|pending| pending.event.id).collect();
     assert_eq!(seen, [id(1), id(100)]);
 }
 
@@ -80,13 +81,32 @@ pub async fn pending_gives_at_most_its_limit_oldest_first((ledger, outbox): Port
     for number in 1..=5 {
         ledger.commit(with_events(change(booked(number)), &[number])).await.unwrap();
     }
-    let ids = |events: Vec<Event>| events.iter().map(|event| event.id).collect::<Vec<_>>();
+    let ids = |events: Vec<Pending>| events.iter().map(|pending| pending.event.id).collect::<Vec<_>>();
     assert_eq!(ids(outbox.pending(pe(), 2).await.unwrap()), [id(1), id(2)]);
     // What comes after the outbox was emptied is still younger than what comes then.
     outbox.remove(pe(), &(1..=5).map(id).collect::<Vec<_>>()).await.unwrap();
     ledger.commit(with_events(change(booked(6)), &[6])).await.unwrap();
     ledger.commit(with_events(change(booked(7)), &[4])).await.unwrap();
     assert_eq!(pending(&*outbox).await, [id(6), id(4)]);
+}
+
+pub async fn attempts_are_kept_until_the_event_is_removed((ledger, outbox): Ports) {
+    for number in 1..=3 {
+        ledger.commit(with_events(change(booked(number)), &[number])).await.unwrap();
+    }
+    let attempts = |failed, millis| Attempts { failed, tried_for: Duration::from_millis(millis) };
+    let kept =
+        async || outbox.pending(pe(), 10).await.unwrap().iter().map(|pending| pending.attempts).collect::<Vec<_>>();
+    assert_eq!(kept().await, [Attempts::default(); 3]);
+    outbox.postpone(pe(), &[(id(1), attempts(1, 0)), (id(3), attempts(7, 61_001))]).await.unwrap();
+    assert_eq!(kept().await, [attempts(1, 0), Attempts::default(), attempts(7, 61_001)]);
+    outbox.postpone(pe(), &[(id(1), attempts(u32::MAX, 5 * 24 * 3_600_000))]).await.unwrap();
+    assert_eq!(kept().await[0], attempts(u32::MAX, 5 * 24 * 3_600_000));
+
+    outbox.remove(pe(), &[id(1)]).await.unwrap();
+    outbox.postpone(pe(), &[(id(1), attempts(3, 3)), (id(9), attempts(1, 0))]).await.unwrap();
+    outbox.postpone(pe(), &[]).await.unwrap();
+    assert_eq!(kept().await, [Attempts::default(), attempts(7, 61_001)], "what is gone stays gone");
 }
 
 pub async fn outboxes_are_apart((ledger, outbox): Ports) {

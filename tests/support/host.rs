@@ -2,16 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use citas::background::Background;
 use citas::config::{Folders, HostOptions};
 use citas::local::issuer::LocalIssuer;
+use citas::system::SystemClock;
 use citas::wiring::{Identity, Platform, record_metrics};
 use citas_core::access::{Claims, Scope};
 use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
-use jiff::Timestamp;
+use citas_core::time::Clock;
+use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -23,9 +26,40 @@ use super::components::{SharedEngine, component};
 use super::http::Client;
 use super::mail::Spool;
 
+/// The system's clock, which a test can move.
+#[derive(Default)]
+pub struct TravellingClock {
+    wall: Mutex<SignedDuration>,
+    monotonic: Mutex<Duration>,
+}
+
+impl TravellingClock {
+    /// Lets time pass.
+    pub fn advance(&self, by: Duration) {
+        self.shift_wall(SignedDuration::try_from(by).unwrap());
+        *self.monotonic.lock().unwrap() += by;
+    }
+
+    /// Moves the wall clock alone, as an operator or NTP does. No time passes.
+    pub fn shift_wall(&self, by: SignedDuration) {
+        *self.wall.lock().unwrap() += by;
+    }
+}
+
+impl Clock for TravellingClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + *self.wall.lock().unwrap()
+    }
+
+    fn monotonic(&self) -> Duration {
+        SystemClock.monotonic() + *self.monotonic.lock().unwrap()
+    }
+}
+
 /// A running platform; it stops when it is dropped.
 pub struct Host {
     pub platform: Arc<Platform>,
+    pub clock: Arc<TravellingClock>,
     base: String,
     data: PathBuf,
     issuer: Arc<LocalIssuer>,
@@ -54,17 +88,25 @@ impl Host {
 
     /// In a folder that stays.
     pub fn in_folder(countries: &[&str], data: &Path) -> Self {
-        Self::start(countries, &options(data))
+        Self::set_up_in(countries, data, |_| {})
+    }
+
+    /// In a folder that stays, with something in the options changed.
+    pub fn set_up_in(countries: &[&str], data: &Path, change: impl FnOnce(&mut HostOptions)) -> Self {
+        let mut options = options(data);
+        change(&mut options);
+        Self::start(countries, &options)
     }
 
     fn start(countries: &[&str], options: &HostOptions) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let platform = Arc::new(runtime.block_on(Platform::open(options)).unwrap());
+        let clock = Arc::new(TravellingClock::default());
+        let platform = Arc::new(runtime.block_on(Platform::open(options, clock.clone())).unwrap());
         for country in countries {
             let rules = LoadedRules::load(&SharedEngine, component(country), &Limits::default(), 1).unwrap();
             platform.catalogue.install(rules, Timestamp::now());
         }
-        let issuer = Arc::new(LocalIssuer::open(&options.folders.data).unwrap());
+        let issuer = Arc::new(LocalIssuer::open(&options.folders.data, clock.clone()).unwrap());
         let identity = Identity { tokens: issuer.clone(), jwks: Some(issuer.jwks()) };
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -77,7 +119,7 @@ impl Host {
             serving.serve(listener, identity, rate_limit, metrics(), Background::default(), stopped).await.unwrap();
         });
         let data = options.folders.data.clone();
-        Self { platform, base, data, issuer, stop: Some(stop), served: Some(served), runtime, folder: None }
+        Self { platform, clock, base, data, issuer, stop: Some(stop), served: Some(served), runtime, folder: None }
     }
 
     /// Somebody with every scope and no group: a patient.
@@ -96,7 +138,7 @@ impl Host {
     }
 
     pub fn client(&self, subject: &str, groups: &[&str], scopes: &[&str]) -> Client {
-        self.with_token(Some(token(&self.issuer, subject, groups, scopes, Timestamp::now())))
+        self.with_token(Some(token(&self.issuer, subject, groups, scopes, self.clock.now())))
     }
 
     pub fn with_token(&self, token: Option<String>) -> Client {

@@ -1,6 +1,11 @@
 //! Mail as its reader finds it.
 
+use std::collections::BTreeMap;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mailparse::{MailHeaderMap, ParsedMail};
@@ -16,6 +21,9 @@ pub struct Spool(PathBuf);
 /// What a mail says.
 #[derive(Clone, Debug, Default)]
 pub struct Letter {
+    pub message_id: String,
+    /// Of a mail server's mail: during which of its client's lives it came.
+    pub life: usize,
     pub to: String,
     pub subject: String,
     pub text: String,
@@ -56,7 +64,8 @@ impl Letter {
     pub fn read(message: &[u8]) -> Self {
         let mail = mailparse::parse_mail(message).unwrap();
         let header = |name| mail.headers.get_first_value(name).unwrap_or_default();
-        let mut letter = Self { to: header("To"), subject: header("Subject"), ..Self::default() };
+        let mut letter =
+            Self { message_id: header("Message-ID"), to: header("To"), subject: header("Subject"), ..Self::default() };
         letter.take(&mail);
         letter
     }
@@ -81,5 +90,151 @@ impl Letter {
         let unfolded = self.calendar.replace("\r\n ", "").replace("\n ", "");
         let prefix = format!("{name}:");
         unfolded.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_default().to_owned()
+    }
+}
+
+/// An SMTP server. It counts every mail that it takes, where the spool writes a repeat into the same file.
+pub struct MailServer {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct State {
+    /// Whether it takes mail, or turns away whom it is to.
+    up: AtomicBool,
+    /// It turns away recipients that begin so; none: everybody.
+    refuses: Option<&'static str>,
+    /// Time between a mail's last line and the answer to it.
+    delay: Duration,
+    begun: AtomicUsize,
+    life: AtomicUsize,
+    turned_away: AtomicUsize,
+    taken: Mutex<Vec<Letter>>,
+}
+
+impl MailServer {
+    pub fn up() -> Self {
+        Self::start(true, None, Duration::ZERO)
+    }
+
+    pub fn down() -> Self {
+        Self::start(false, None, Duration::ZERO)
+    }
+
+    /// A server that turns away recipients that begin so, until it comes up.
+    pub fn refusing(recipients: &'static str) -> Self {
+        Self::start(false, Some(recipients), Duration::ZERO)
+    }
+
+    /// A server that takes a mail and answers only after `delay`.
+    pub fn slow(delay: Duration) -> Self {
+        Self::start(true, None, delay)
+    }
+
+    fn start(up: bool, refuses: Option<&'static str>, delay: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let state = Arc::new(State {
+            up: up.into(),
+            refuses,
+            delay,
+            begun: AtomicUsize::default(),
+            life: AtomicUsize::default(),
+            turned_away: AtomicUsize::default(),
+            taken: Mutex::default(),
+        });
+        let server = Self { address: listener.local_addr().unwrap(), state: state.clone() };
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let state = state.clone();
+                // A client that has gone away ends its conversation.
+                std::thread::spawn(move || drop(state.serve(&stream)));
+            }
+        });
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("smtp://{}", self.address)
+    }
+
+    pub fn come_up(&self) {
+        self.state.up.store(true, Ordering::SeqCst);
+    }
+
+    /// Its client starts anew.
+    pub fn begin_life(&self) {
+        self.state.life.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many connections or recipients it has turned away.
+    pub fn turned_away(&self) -> usize {
+        self.state.turned_away.load(Ordering::SeqCst)
+    }
+
+    /// How many mails have come in whole, answered or not.
+    pub fn begun(&self) -> usize {
+        self.state.begun.load(Ordering::SeqCst)
+    }
+
+    /// Every mail that it has taken, repeats included.
+    pub fn taken(&self) -> Vec<Letter> {
+        self.state.taken.lock().unwrap().clone()
+    }
+
+    /// How often each Message-ID was taken.
+    pub fn copies(&self) -> BTreeMap<String, usize> {
+        let mut copies = BTreeMap::new();
+        for letter in self.taken() {
+            *copies.entry(letter.message_id).or_default() += 1;
+        }
+        copies
+    }
+}
+
+impl State {
+    fn refuses(&self, command: &str) -> bool {
+        let recipient = command.strip_prefix("RCPT TO:<").unwrap_or_default();
+        self.refuses.is_some_and(|start| recipient.starts_with(&start.to_ascii_uppercase()))
+    }
+
+    fn serve(&self, mut stream: &TcpStream) -> io::Result<()> {
+        let (up, life) = (self.up.load(Ordering::SeqCst), self.life.load(Ordering::SeqCst));
+        if !up && self.refuses.is_none() {
+            self.turned_away.fetch_add(1, Ordering::SeqCst);
+            return stream.write_all(b"421 closed for now\r\n");
+        }
+        stream.write_all(b"220 test ESMTP\r\n")?;
+        let mut message = None::<String>;
+        for line in BufReader::new(stream).lines() {
+            let line = line?;
+            let Some(text) = &mut message else {
+                let reply = match line.to_ascii_uppercase().as_str() {
+                    "DATA" => {
+                        message = Some(String::new());
+                        "354 go on"
+                    }
+                    command if !up && self.refuses(command) => {
+                        self.turned_away.fetch_add(1, Ordering::SeqCst);
+                        "451 not now"
+                    }
+                    "QUIT" => return stream.write_all(b"221 bye\r\n"),
+                    _ => "250 fine",
+                };
+                stream.write_all(format!("{reply}\r\n").as_bytes())?;
+                continue;
+            };
+            if line == "." {
+                self.begun.fetch_add(1, Ordering::SeqCst);
+                std::thread::sleep(self.delay);
+                // It is taken whether or not the client still waits for the answer.
+                self.taken.lock().unwrap().push(Letter { life, ..Letter::read(text.as_bytes()) });
+                message = None;
+                stream.write_all(b"250 taken\r\n")?;
+            } else {
+                text.push_str(line.strip_prefix('.').unwrap_or(&line));
+                text.push_str("\r\n");
+            }
+        }
+        Ok(())
     }
 }

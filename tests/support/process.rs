@@ -107,6 +107,12 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
+    /// As the system does that stops it in good order.
+    pub fn terminate(&self) {
+        let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
+        assert!(told.success());
+    }
+
     /// As `kill -9` does.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

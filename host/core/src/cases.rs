@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::appointment::{Appointment, Field, Slot};
 use crate::json::{flatten, nest};
+use crate::judged::check_notices;
 use crate::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
 use crate::rules::{Fault, Notice, Offer, Plan, Role, Verdict, Violation};
 
@@ -245,7 +246,7 @@ fn check(rules: &LoadedRules, case: &Case) -> Result<(), Failure> {
         }
         Case { book: None, act: None, offers: None, notices: Some(asked), present: None, .. } => {
             let current = current(rules, &asked.current, case.role)?;
-            let found = rules.rules().notices(&asked.event, &current).map_err(said)?;
+            let found = rules.rules().notices(&asked.event, &current).and_then(check_notices).map_err(said)?;
             notices(case.expect.notices.as_deref().unwrap_or_default(), &found)
         }
         Case { book: None, act: None, offers: None, notices: None, present: Some(asked), .. } => {

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -176,27 +177,50 @@ pub trait Ledger: Send + Sync {
     /// Which of at most 100 claims a live appointment holds.
     async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashSet<String>, Unavailable>;
 
-    /// Whether an event's notices have gone out.
-    async fn notified(&self, country: CountryCode, event: Uuid) -> Result<bool, Unavailable>;
+    /// Returns whether an event's notices, or the one notice with this id, have gone out.
+    async fn notified(&self, country: CountryCode, id: Uuid) -> Result<bool, Unavailable>;
 
-    /// Remembers that they have. Doing so twice is no error.
-    async fn mark_notified(&self, country: CountryCode, event: Uuid) -> Result<(), Unavailable>;
+    /// Records at `now` that they have. Doing so twice is no error.
+    async fn mark_notified(&self, country: CountryCode, id: Uuid, now: Timestamp) -> Result<(), Unavailable>;
 
     /// Whether the ledger could store something now.
     async fn ready(&self, country: CountryCode) -> Result<(), Unavailable>;
 }
 
+/// Failed attempts to publish an event. They are counted over restarts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// Number of attempts that failed.
+    pub failed: u32,
+    /// Time spent trying: while a process ran, from when it first saw the event to its last attempt. Adapters keep
+    /// milliseconds.
+    pub tried_for: Duration,
+}
+
+/// An event that waits in the outbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pending {
+    /// The event.
+    pub event: Event,
+    /// The attempts to publish it so far.
+    pub attempts: Attempts,
+}
+
 /// The outbox, where it has to be asked; a ledger with a stream of its own changes needs none.
 ///
 /// An adapter MUST give an event again and again until it is removed, and the events of one appointment one at a time,
-/// in the order of its revisions: a later one shows only when those before it are removed.
+/// in the order of its revisions: a later one shows only when those before it are removed. What [`Outbox::postpone`]
+/// recorded MUST survive a restart.
 #[async_trait]
 pub trait Outbox: Send + Sync {
     /// The first event of each appointment that has any, the oldest first, at most `limit`.
-    async fn pending(&self, country: CountryCode, limit: usize) -> Result<Vec<Event>, Unavailable>;
+    async fn pending(&self, country: CountryCode, limit: usize) -> Result<Vec<Pending>, Unavailable>;
 
     /// Forgets events that have been published.
     async fn remove(&self, country: CountryCode, events: &[Uuid]) -> Result<(), Unavailable>;
+
+    /// Records the attempts made so far on events that stay. An event that is not there is no error.
+    async fn postpone(&self, country: CountryCode, events: &[(Uuid, Attempts)]) -> Result<(), Unavailable>;
 
     /// Waits until the country's outbox has been given something since the last wait.
     async fn changed(&self, country: CountryCode);

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use icalendar::{Calendar, Component};
 use jiff::{SignedDuration, Timestamp};
-use lettre::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
+use lettre::{Address, Message};
 
 use crate::appointment::Revision;
 use crate::event::Event;
@@ -22,6 +22,7 @@ pub(crate) fn compose(event: &Event, notice: &Notice, index: usize, from: &Mailb
     let id = format!("{}.{index}", event.id);
     let language = HeaderValue::new(HeaderName::new_from_ascii_str("Content-Language"), notice.locale.clone());
     let (sender, recipient) = (from.email.to_string(), to.email.to_string());
+    let body = body(&event.data, notice, &from.email, &to.email);
     let message = Message::builder()
         .message_id(Some(format!("<{id}@{}>", from.email.domain())))
         .date(SystemTime::UNIX_EPOCH + Duration::from_secs(event.time.as_second().unsigned_abs()))
@@ -29,19 +30,19 @@ pub(crate) fn compose(event: &Event, notice: &Notice, index: usize, from: &Mailb
         .to(to)
         .subject(&notice.subject)
         .raw_header(language)
-        .multipart(body(&event.data, notice, &sender))
+        .multipart(body)
         .map_err(|cause| MailError::Refused(cause.to_string()))?;
     Ok(Mail { id, from: sender, to: recipient, message: message.formatted() })
 }
 
 /// Text, HTML and the invitation are alternatives of one another, as calendars expect; those that read no
 /// alternative find the invitation as a file too.
-fn body(revision: &Revision, notice: &Notice, organizer: &str) -> MultiPart {
+fn body(revision: &Revision, notice: &Notice, organizer: &Address, attendee: &Address) -> MultiPart {
     let mut readings = MultiPart::alternative().singlepart(SinglePart::plain(notice.text.clone()));
     if let Some(html) = &notice.html {
         readings = readings.singlepart(SinglePart::html(html.clone()));
     }
-    let invitation = notice.invite.then(|| invitation(revision, notice, organizer)).flatten();
+    let invitation = notice.invite.then(|| invitation(revision, notice, organizer, attendee)).flatten();
     let Some((method, calendar)) = invitation else { return readings };
     let content = |kind: &str| ContentType::parse(kind).expect("a constant and one of two methods");
     let inline = content(&format!("text/calendar; charset=utf-8; method={method}"));
@@ -51,7 +52,12 @@ fn body(revision: &Revision, notice: &Notice, organizer: &str) -> MultiPart {
 }
 
 /// The method and the calendar object; none for an appointment without a date.
-fn invitation(revision: &Revision, notice: &Notice, organizer: &str) -> Option<(&'static str, String)> {
+fn invitation(
+    revision: &Revision,
+    notice: &Notice,
+    organizer: &Address,
+    attendee: &Address,
+) -> Option<(&'static str, String)> {
     let slot = revision.appointment.slot.as_ref()?;
     let starts_at = revision.starts_at?;
     let ends_at = starts_at.checked_add(SignedDuration::from_mins(slot.minutes.into())).ok()?;
@@ -65,15 +71,30 @@ fn invitation(revision: &Revision, notice: &Notice, organizer: &str) -> Option<(
         .add_property("DTSTART", utc(starts_at))
         .add_property("DTEND", utc(ends_at))
         .add_property("STATUS", status)
-        .add_property("ORGANIZER", format!("mailto:{organizer}"))
+        .add_property("ORGANIZER", mailto(organizer))
         .summary(&notice.subject)
-        .description(&notice.text);
-    let mut attendee = icalendar::Property::new("ATTENDEE", format!("mailto:{}", notice.to));
+        // A line end is `\n` in a calendar's text (RFC 5545, section 3.3.11); the library escapes LF alone.
+        .description(&notice.text.replace("\r\n", "\n"));
+    let mut attendee = icalendar::Property::new("ATTENDEE", mailto(attendee));
     attendee.add_parameter("ROLE", "REQ-PARTICIPANT").add_parameter("PARTSTAT", "NEEDS-ACTION");
     entry.append_multi_property(attendee);
     let mut calendar = Calendar::new();
     calendar.append_property(("METHOD", method)).push(entry.done());
     Some((method, calendar.to_string()))
+}
+
+/// Returns an address as a URI (RFC 6068, section 2), in which nothing ends or parts a calendar's line.
+fn mailto(address: &Address) -> String {
+    use std::fmt::Write as _;
+    let mut uri = String::from("mailto:");
+    for byte in AsRef::<str>::as_ref(address).bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~!$'*+@".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            write!(uri, "%{byte:02X}").expect("a String takes every write");
+        }
+    }
+    uri
 }
 
 /// A UTC date-time of RFC 5545, section 3.3.5.
@@ -113,7 +134,12 @@ mod tests {
         let mut revision = revision(Uuid::from_u128(9));
         revision.appointment.phase = phase;
         revision.appointment.revision = number;
-        invitation(&revision, &notice(), "citas@example.org").unwrap().1
+        invitation_of(&revision, &notice())
+    }
+
+    fn invitation_of(revision: &Revision, notice: &Notice) -> String {
+        let [organizer, attendee] = ["citas@example.org", &notice.to].map(|address| address.parse().unwrap());
+        invitation(revision, notice, &organizer, &attendee).unwrap().1
     }
 
     #[test]
@@ -133,6 +159,22 @@ mod tests {
         for line in ["METHOD:CANCEL\r\n", "SEQUENCE:1\r\n", "STATUS:CANCELLED\r\n", &uid] {
             assert!(second.contains(line), "{line} in {second}");
         }
+    }
+
+    #[test]
+    fn text_stays_in_its_property_whatever_its_line_ends_and_signs() {
+        let text = "one\r\ntwo\nEND:VEVENT;x,y\\z".to_owned();
+        let calendar = invitation_of(&revision(Uuid::from_u128(9)), &Notice { text, ..notice() });
+        let lines: Vec<&str> = calendar.split("\r\n").collect();
+        assert!(lines.contains(&r"DESCRIPTION:one\ntwo\nEND:VEVENT\;x\,y\\z"), "{calendar}");
+        assert!(!calendar.replace("\r\n", "").contains(['\r', '\n']), "{calendar:?}");
+    }
+
+    #[test]
+    fn an_odd_address_is_still_one_uri() {
+        let odd = Notice { to: "\"a;b c:d\"@example.com".into(), ..notice() };
+        let calendar = invitation_of(&revision(Uuid::from_u128(9)), &odd).replace("\r\n ", "");
+        assert!(calendar.contains(":mailto:%22a%3Bb%20c%3Ad%22@example.com\r\n"), "{calendar}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use jsonschema::Validator;
 use serde_json::Value as Json;
 
 use crate::appointment::{Appointment, CountryCode, Field, RulesId, Slot};
-use crate::judged::{check_offers, is_slug, judged};
+use crate::judged::{check_notices, check_offers, is_slug, judged};
 use crate::limits::Limits;
 use crate::messages::Messages;
 use crate::registry::digest;
@@ -320,7 +320,7 @@ impl LoadedRules {
     /// # Errors
     /// When there is no answer.
     pub fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
-        self.call("notices", || self.rules.notices(event, current))
+        self.call("notices", || check_notices(self.rules.notices(event, current)?))
     }
 
     /// Runs a call and counts what came of it.

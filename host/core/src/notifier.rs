@@ -14,6 +14,7 @@ use crate::loaded::LoadedRules;
 use crate::mailer::{MailError, Mailer};
 use crate::rules::{Fault, Notice};
 use crate::shadow::{Routed, Trying};
+use crate::time::Clock;
 
 /// Why an event's notices are still to go out.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,7 @@ pub struct Notifier {
     ledger: Arc<dyn Ledger>,
     mailer: Arc<dyn Mailer>,
     from: Mailbox,
+    clock: Arc<dyn Clock>,
     trying: Option<Trying>,
     /// What has gone out and is not remembered in the ledger yet: if that fails, trying again sends nothing twice.
     sent: Mutex<HashSet<(Uuid, usize)>>,
@@ -45,8 +47,14 @@ pub struct Notifier {
 
 impl Notifier {
     /// Over these adapters, with mail from `from`.
-    pub fn new(catalogue: Arc<Catalogue>, ledger: Arc<dyn Ledger>, mailer: Arc<dyn Mailer>, from: Mailbox) -> Self {
-        Self { catalogue, ledger, mailer, from, trying: None, sent: Mutex::default() }
+    pub fn new(
+        catalogue: Arc<Catalogue>,
+        ledger: Arc<dyn Ledger>,
+        mailer: Arc<dyn Mailer>,
+        from: Mailbox,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { catalogue, ledger, mailer, from, clock, trying: None, sent: Mutex::default() }
     }
 
     /// Counts where a canary gives no answer.
@@ -69,14 +77,28 @@ impl Notifier {
             return Ok(());
         }
         for (index, notice) in notices.iter().enumerate() {
-            if !self.sent().contains(&(event.id, index)) {
-                self.send(event, notice, index).await?;
-                self.sent().insert((event.id, index));
-            }
+            self.send_once(event, notice, index, notices.len()).await?;
         }
-        self.ledger.mark_notified(event.country, event.id).await?;
+        self.mark(event, event.id).await?;
         self.sent().retain(|(id, _)| *id != event.id);
         Ok(())
+    }
+
+    /// Sends the `index`th of `count` notices, unless it has gone out before. Of several, each is remembered by itself: a
+    /// process that stops between two of them, or cannot send the second, does not repeat the first.
+    async fn send_once(&self, event: &Event, notice: &Notice, index: usize, count: usize) -> Result<(), NotifyError> {
+        let (one_of_several, id) = (count > 1, notice_id(event.id, index));
+        if self.sent().contains(&(event.id, index)) || one_of_several && self.ledger.notified(event.country, id).await?
+        {
+            return Ok(());
+        }
+        self.send(event, notice, index).await?;
+        self.sent().insert((event.id, index));
+        if one_of_several { self.mark(event, id).await } else { Ok(()) }
+    }
+
+    async fn mark(&self, event: &Event, id: Uuid) -> Result<(), NotifyError> {
+        Ok(self.ledger.mark_notified(event.country, id, self.clock.now()).await?)
     }
 
     /// Asks the patient's version for an event's notices.
@@ -116,4 +138,10 @@ impl Notifier {
             Err(error) => Err(NotifyError::Mail(error)),
         }
     }
+}
+
+/// Returns the id under which the ledger remembers one of an event's notices. An event's id is random in its last 62 bits,
+/// so its neighbours are nobody else's.
+fn notice_id(event: Uuid, index: usize) -> Uuid {
+    Uuid::from_u128(event.as_u128() ^ (index as u128 + 1))
 }

@@ -17,6 +17,7 @@ use crate::appointment::{Appointment, CountryCode, Field, Revision};
 use crate::catalogue::{Catalogue, InForce};
 use crate::event::Event;
 use crate::json::flatten;
+use crate::judged::check_notices;
 use crate::loaded::LoadedRules;
 use crate::personal::{Shown, planned, presented};
 use crate::replay::{Asked, Replayed, judge, replay};
@@ -318,8 +319,9 @@ impl Comparison<'_> {
 
     /// What a mail says is between the country and its people: only where it differs is told.
     fn told(&mut self, event: &str, appointment: &Appointment) {
-        let Ok(was) = self.used.rules().notices(event, appointment) else { return };
-        match self.candidate.rules().notices(event, appointment) {
+        let notices = |rules: &LoadedRules| rules.rules().notices(event, appointment).and_then(check_notices);
+        let Ok(was) = notices(self.used) else { return };
+        match notices(self.candidate) {
             Ok(came) => {
                 let [was, came] = [mails(&was), mails(&came)];
                 for (path, ..) in different(&was, &came) {

@@ -12,6 +12,7 @@ use crate::appointment::{Appointment, CountryCode};
 use crate::cases;
 use crate::catalogue::{Catalogue, Refused};
 use crate::json::flatten;
+use crate::judged::check_notices;
 use crate::limits::Limits;
 use crate::loaded::LoadedRules;
 use crate::registry::Candidate;
@@ -59,7 +60,7 @@ pub fn admit(
     if failures.is_empty() { Ok(rules) } else { Err(Refusal::Cases(failures)) }
 }
 
-/// Each example fits its schema, gets an answer (whichever), and what comes of it can be shown.
+/// Each example fits its schema, gets an answer (whichever), and what comes of it can be shown and mailed.
 fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
     let context = rules.context(now, Role::Patient);
     for example in rules.request_schema["examples"].as_array().into_iter().flatten() {
@@ -69,9 +70,13 @@ fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
         }
         let leaves = flatten(example).map_err(|error| failed(&error))?;
         let Ok(plan) = rules.judge_booking(&context, &leaves).map_err(|fault| failed(&fault))? else { continue };
-        let Plan { phase, slot, attributes, .. } = plan;
+        let Plan { phase, slot, attributes, events, .. } = plan;
         let appointment = Appointment { id: Uuid::nil(), phase, slot, revision: 1, attributes };
         rules.rules().present(&[&appointment]).map_err(|fault| failed(&fault))?;
+        for event in &events {
+            let notices = rules.rules().notices(event, &appointment).and_then(check_notices);
+            notices.map_err(|fault| failed(&format!("notices of `{event}`: {fault}")))?;
+        }
     }
     Ok(())
 }

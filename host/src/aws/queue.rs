@@ -1,12 +1,14 @@
 //! A queue's messages to the notifier. Each is done with by itself; what is not is given again, and in the end goes to the
 //! queue for dead letters.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use citas_core::event::Event;
 use citas_core::notifier::Notifier;
 use citas_core::on_demand::OnDemand;
+use citas_core::time::Clock;
+use jiff::Timestamp;
 
 /// Longest that a message may take: a mail and what stands around it. None is begun with less time left, since a mail that is
 /// sent when the time runs out is sent again.
@@ -17,11 +19,14 @@ pub async fn notify(
     rules: &OnDemand,
     notifier: &Notifier,
     messages: &SqsEvent,
-    deadline: SystemTime,
+    clock: &dyn Clock,
+    deadline: Timestamp,
 ) -> SqsBatchResponse {
+    let left = Duration::try_from(deadline.duration_since(clock.now())).unwrap_or_default();
+    let end = clock.monotonic() + left;
     let mut answer = SqsBatchResponse::default();
     for message in &messages.records {
-        if SystemTime::now() + ONE > deadline {
+        if clock.monotonic() + ONE > end {
             answer.add_failure(message.message_id.clone().unwrap_or_default());
             continue;
         }

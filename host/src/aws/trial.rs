@@ -13,10 +13,10 @@ use citas_core::ledger::{Ledger as _, Unavailable};
 use citas_core::on_demand::OnDemand;
 use citas_core::registry::Registry;
 use citas_core::shadow::{Call, compare_all};
+use citas_core::time::Clock;
 use citas_core::trial::{NotTakenBack, Trials as _, take_back};
 
 use super::dynamo::{self, DynamoLedger};
-use crate::system::SystemClock;
 
 /// What the function works with.
 pub struct Trier {
@@ -28,6 +28,8 @@ pub struct Trier {
     pub on_demand: OnDemand,
     /// Where appointments are, and what is found.
     pub ledger: Arc<DynamoLedger>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What a record of the stream says.
@@ -54,7 +56,7 @@ impl Trier {
             }
         }
         for country in decided {
-            take_back(&*self.registry, &*self.ledger, &SystemClock, country).await?;
+            take_back(&*self.registry, &*self.ledger, &*self.clock, country).await?;
         }
         self.compare(calls).await;
         Ok(())

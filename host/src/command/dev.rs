@@ -49,8 +49,8 @@ pub async fn run(options: &Options) -> Outcome {
     let metrics = record_metrics()?;
     require_folder(&options.countries)?;
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)), "--port").await?;
-    let platform = Platform::open(&options.host).await?;
-    let issuer = LocalIssuer::open(&options.host.folders.data)?;
+    let platform = Platform::open(&options.host, Arc::new(SystemClock)).await?;
+    let issuer = LocalIssuer::open(&options.host.folders.data, Arc::new(SystemClock))?;
     let mut background = Background::default();
     platform.follow_registry(&mut background).await;
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use citas_core::time::Clock;
 use clap::Args;
 
 use super::listen::listen;
@@ -12,6 +13,7 @@ use crate::background::Background;
 use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
 use crate::local::oidc::OidcVerifier;
+use crate::system::SystemClock;
 use crate::wiring::{Identity, Platform, record_metrics};
 
 #[derive(Args)]
@@ -33,13 +35,14 @@ pub struct Options {
 pub async fn run(options: &Options) -> Outcome {
     let _log = log::start(&options.host.log)?;
     let metrics = record_metrics()?;
-    let platform = Platform::open(&options.host).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let platform = Platform::open(&options.host, clock.clone()).await?;
     let identity = match &options.issuer {
         Some(issuer) => {
-            let verifier = OidcVerifier::discover(issuer, &options.audience).await?;
+            let verifier = OidcVerifier::discover(issuer, &options.audience, clock).await?;
             Identity { tokens: Arc::new(verifier), jwks: None }
         }
-        None => local(&options.host)?,
+        None => local(&options.host, clock)?,
     };
     let mut background = Background::default();
     platform.follow_registry(&mut background).await;
@@ -54,7 +57,7 @@ pub async fn run(options: &Options) -> Outcome {
 }
 
 /// The data folder's own issuer.
-pub fn local(host: &HostOptions) -> Result<Identity, crate::local::issuer::IssuerError> {
-    let issuer = LocalIssuer::open(&host.folders.data)?;
+pub fn local(host: &HostOptions, clock: Arc<dyn Clock>) -> Result<Identity, crate::local::issuer::IssuerError> {
+    let issuer = LocalIssuer::open(&host.folders.data, clock)?;
     Ok(Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) })
 }

@@ -1,6 +1,7 @@
 //! `citas token`: prints an access token of the local issuer, or of a user pool that somebody signs in to, and nothing else.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use citas_core::access::{Claims, Scope};
 use citas_core::time::Clock as _;
@@ -57,6 +58,6 @@ pub fn run(options: &Options) -> Outcome {
         groups: options.group.iter().cloned().collect(),
         scopes: if options.scope.is_empty() { all() } else { options.scope.iter().cloned().collect() },
     };
-    say(LocalIssuer::open(&options.data)?.token(&claims, SystemClock.now())?)?;
+    say(LocalIssuer::open(&options.data, Arc::new(SystemClock))?.token(&claims, SystemClock.now())?)?;
     Ok(Answer::Done)
 }

@@ -13,6 +13,7 @@ use super::rules::{Rules, RulesSettings, Starting};
 use super::{Ended, Started, answer, to_its_end};
 use crate::aws::queue;
 use crate::aws::ses::SesMailer;
+use crate::system::SystemClock;
 
 #[derive(Args)]
 struct Settings {
@@ -39,12 +40,11 @@ async fn run() -> Ended {
     let trying = rules.trying();
     let Rules { catalogue, on_demand, ledger, .. } = rules;
     let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));
-    let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from).trying(trying);
+    let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from, Arc::new(SystemClock)).trying(trying);
     let on_demand = &on_demand;
     let handler = service_fn(move |event: LambdaEvent<SqsEvent>| async move {
-        Ok::<_, lambda_runtime::Error>(
-            queue::notify(on_demand, notifier, &event.payload, event.context.deadline()).await,
-        )
+        let deadline = event.context.deadline().try_into()?;
+        Ok::<_, lambda_runtime::Error>(queue::notify(on_demand, notifier, &event.payload, &SystemClock, deadline).await)
     });
     answer(Runtime::new(handler), metrics).await
 }

@@ -67,7 +67,8 @@ impl Rules {
         let (catalogue, registry) = (Arc::new(Catalogue::default()), Arc::new(registry(&settings.registry, aws)?));
         let engine = Arc::new(engine.join().expect("an engine or why there is none")?);
         // An instance has one request at a time.
-        let swapper = Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), 1));
+        let clock = Arc::new(SystemClock);
+        let swapper = Arc::new(Swapper::new(engine, catalogue.clone(), clock.clone(), 1));
         let interval = Duration::from_secs(settings.refresh_seconds);
         let followed = registry.clone();
         let follower = move || {
@@ -75,7 +76,7 @@ impl Rules {
             if shadows { follower } else { follower.without_shadows() }
         };
         let on_demand = OnDemand::new(registry.clone(), follower, interval);
-        let ledger = Arc::new(DynamoLedger::new(aws.into(), &settings.tables));
+        let ledger = Arc::new(DynamoLedger::new(aws.into(), &settings.tables, clock));
         Ok(Self { catalogue, on_demand, registry, ledger })
     }
 

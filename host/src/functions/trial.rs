@@ -1,6 +1,7 @@
 //! The function `trial`: from a table's stream to what is found of versions on trial.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use aws_lambda_events::event::dynamodb;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
@@ -8,6 +9,7 @@ use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use super::rules::{Rules, RulesSettings, Starting};
 use super::{Ended, Started, answer, to_its_end};
 use crate::aws::trial::Trier;
+use crate::system::SystemClock;
 
 /// Runs it.
 #[must_use]
@@ -19,7 +21,7 @@ async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<RulesSettings>::new().await?;
     let Rules { catalogue, on_demand, registry, ledger } = Rules::new(&settings, &aws, engine, true)?;
-    let trier = &Trier { registry, catalogue, on_demand, ledger };
+    let trier = &Trier { registry, catalogue, on_demand, ledger, clock: Arc::new(SystemClock) };
     let handler = service_fn(move |event: LambdaEvent<dynamodb::Event>| async move {
         trier.try_out(&event.payload).await.map_err(lambda_runtime::Error::from)
     });

@@ -5,9 +5,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use citas_core::access::{BadToken, Claims, TokenVerifier};
-use citas_core::time::Clock as _;
+use citas_core::time::Clock;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
@@ -17,7 +18,6 @@ use serde_json::{Value, json};
 use super::jwt;
 use super::known_tokens::KnownTokens;
 use crate::files::{self, Access};
-use crate::system::SystemClock;
 
 /// The issuer's name in its tokens.
 const ISSUER: &str = "urn:citas:local-issuer";
@@ -55,6 +55,7 @@ pub struct LocalIssuer {
     decoding: DecodingKey,
     jwk: Jwk,
     known: KnownTokens,
+    clock: Arc<dyn Clock>,
 }
 
 impl LocalIssuer {
@@ -62,7 +63,7 @@ impl LocalIssuer {
     ///
     /// # Errors
     /// See [`IssuerError`].
-    pub fn open(data: &Path) -> Result<Self, IssuerError> {
+    pub fn open(data: &Path, clock: Arc<dyn Clock>) -> Result<Self, IssuerError> {
         let path = data.join(KEY_FILE);
         let pem = match files::read(&path, MAX_KEY_BYTES) {
             Ok(pem) => pem,
@@ -74,7 +75,8 @@ impl LocalIssuer {
         let mut jwk = Jwk::from_encoding_key(&encoding, Algorithm::ES256).map_err(bad)?;
         let thumbprint = jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).map_err(bad)?;
         jwk.common.key_id = Some(thumbprint);
-        Ok(Self { decoding: DecodingKey::from_jwk(&jwk).map_err(bad)?, encoding, jwk, known: KnownTokens::default() })
+        let decoding = DecodingKey::from_jwk(&jwk).map_err(bad)?;
+        Ok(Self { decoding, encoding, jwk, known: KnownTokens::default(), clock })
     }
 
     /// A token for somebody, good for twelve hours from `now`.
@@ -121,12 +123,11 @@ fn create(data: &Path, path: &Path) -> Result<Vec<u8>, IssuerError> {
 #[async_trait::async_trait]
 impl TokenVerifier for LocalIssuer {
     async fn verify(&self, token: &str) -> Result<Claims, BadToken> {
-        let now = SystemClock.now();
-        if let Some(claims) = self.known.claims(token, now) {
+        if let Some(claims) = self.known.claims(token, &*self.clock) {
             return Ok(claims);
         }
-        let good = jwt::good(token, &self.decoding, Algorithm::ES256, &[ISSUER], AUDIENCE)?;
-        self.known.remember(token, &good, now);
+        let good = jwt::good(token, &self.decoding, Algorithm::ES256, &[ISSUER], AUDIENCE, self.clock.now())?;
+        self.known.remember(token, &good, &*self.clock);
         Ok(good.claims)
     }
 }
@@ -134,6 +135,11 @@ impl TokenVerifier for LocalIssuer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::SystemClock;
+
+    fn open(data: &Path) -> Result<LocalIssuer, IssuerError> {
+        LocalIssuer::open(data, Arc::new(SystemClock))
+    }
 
     fn ana() -> Claims {
         Claims {
@@ -146,18 +152,18 @@ mod tests {
     #[tokio::test]
     async fn a_token_says_what_it_was_made_with_also_after_a_restart() {
         let data = tempfile::tempdir().unwrap();
-        let token = LocalIssuer::open(data.path()).unwrap().token(&ana(), Timestamp::now()).unwrap();
-        let found = LocalIssuer::open(data.path()).unwrap().verify(&token).await.unwrap();
+        let token = open(data.path()).unwrap().token(&ana(), Timestamp::now()).unwrap();
+        let found = open(data.path()).unwrap().verify(&token).await.unwrap();
         assert_eq!(found, ana());
     }
 
     #[tokio::test]
     async fn a_token_that_is_expired_forged_or_altered_is_none() {
         let (here, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let issuer = LocalIssuer::open(here.path()).unwrap();
+        let issuer = open(here.path()).unwrap();
         let long_ago = Timestamp::now() - SignedDuration::from_hours(13);
         let expired = issuer.token(&ana(), long_ago).unwrap();
-        let forged = LocalIssuer::open(elsewhere.path()).unwrap().token(&ana(), Timestamp::now()).unwrap();
+        let forged = open(elsewhere.path()).unwrap().token(&ana(), Timestamp::now()).unwrap();
         let unsigned = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbmEifQ.";
         for token in [expired.as_str(), &forged, unsigned, "", "a.b.c"] {
             assert!(issuer.verify(token).await.is_err(), "{token}");
@@ -168,7 +174,7 @@ mod tests {
     fn the_key_is_for_its_owner_alone() {
         use std::os::unix::fs::PermissionsExt as _;
         let data = tempfile::tempdir().unwrap();
-        LocalIssuer::open(data.path()).unwrap();
+        open(data.path()).unwrap();
         let mode = std::fs::metadata(data.path().join(KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -180,7 +186,7 @@ mod tests {
             let start = std::sync::Barrier::new(8);
             let open = || {
                 start.wait();
-                LocalIssuer::open(data.path()).map(|issuer| issuer.jwks())
+                open(data.path()).map(|issuer| issuer.jwks())
             };
             let keys: Vec<_> = std::thread::scope(|scope| {
                 let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
@@ -193,7 +199,7 @@ mod tests {
     #[test]
     fn the_published_key_has_no_private_part() {
         let data = tempfile::tempdir().unwrap();
-        let jwks = LocalIssuer::open(data.path()).unwrap().jwks();
+        let jwks = open(data.path()).unwrap().jwks();
         assert_eq!(jwks["keys"][0]["kty"], "EC");
         assert!(jwks["keys"][0].get("d").is_none());
     }

@@ -3,15 +3,18 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use citas_core::access::Claims;
-use jiff::{SignedDuration, Timestamp};
+use citas_core::time::Clock;
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::jwt::Good;
 
-/// How long a token is taken without another look at its signature and at the issuer's keys.
-const REMEMBERED: SignedDuration = SignedDuration::from_secs(60);
+/// How long a token is taken without another look at its signature and at the issuer's keys. The monotonic clock measures
+/// it: a wall clock that is set back does not prolong it.
+const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// How many are remembered. A flood of good tokens makes us check more signatures, and use no more memory.
 const MOST: usize = 10_000;
@@ -21,7 +24,15 @@ type Digest = [u8; 32];
 
 struct Known {
     claims: Claims,
-    until: Timestamp,
+    expires_at: Timestamp,
+    /// By the monotonic clock.
+    until: Duration,
+}
+
+impl Known {
+    fn is_good(&self, clock: &dyn Clock) -> bool {
+        clock.now() < self.expires_at && clock.monotonic() < self.until
+    }
 }
 
 #[derive(Default)]
@@ -29,19 +40,19 @@ pub(super) struct KnownTokens(Mutex<HashMap<Digest, Known>>);
 
 impl KnownTokens {
     /// What a token says, if it was found good and still is.
-    pub(super) fn claims(&self, token: &str, now: Timestamp) -> Option<Claims> {
-        self.known().get(&digest(token)).filter(|known| now < known.until).map(|known| known.claims.clone())
+    pub(super) fn claims(&self, token: &str, clock: &dyn Clock) -> Option<Claims> {
+        self.known().get(&digest(token)).filter(|known| known.is_good(clock)).map(|known| known.claims.clone())
     }
 
     /// Remembers a token that was found good just now.
-    pub(super) fn remember(&self, token: &str, good: &Good, now: Timestamp) {
+    pub(super) fn remember(&self, token: &str, good: &Good, clock: &dyn Clock) {
         let mut known = self.known();
         if known.len() >= MOST {
-            known.retain(|_, known| now < known.until);
+            known.retain(|_, known| known.is_good(clock));
         }
         if known.len() < MOST {
-            let until = good.expires_at.min(now + REMEMBERED);
-            known.insert(digest(token), Known { claims: good.claims.clone(), until });
+            let until = clock.monotonic() + REMEMBERED;
+            known.insert(digest(token), Known { claims: good.claims.clone(), expires_at: good.expires_at, until });
         }
     }
 
@@ -63,8 +74,17 @@ fn digest(token: &str) -> Digest {
 mod tests {
     use super::*;
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
+    /// The wall clock and the monotonic one, in seconds.
+    struct At(i64, u64);
+
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_second(self.0).unwrap()
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.1)
+        }
     }
 
     fn ana() -> Claims {
@@ -72,35 +92,42 @@ mod tests {
     }
 
     fn good_until(second: i64) -> Good {
-        Good { claims: ana(), expires_at: at(second) }
+        Good { claims: ana(), expires_at: Timestamp::from_second(second).unwrap() }
     }
 
     #[test]
     fn a_good_token_is_known_for_a_minute() {
         let tokens = KnownTokens::default();
-        tokens.remember("a", &good_until(10_000), at(1_000));
-        assert_eq!(tokens.claims("a", at(1_059)), Some(ana()));
-        assert_eq!(tokens.claims("a", at(1_060)), None);
-        assert_eq!(tokens.claims("b", at(1_000)), None);
+        tokens.remember("a", &good_until(10_000), &At(1_000, 0));
+        assert_eq!(tokens.claims("a", &At(1_059, 59)), Some(ana()));
+        assert_eq!(tokens.claims("a", &At(1_060, 60)), None);
+        assert_eq!(tokens.claims("b", &At(1_000, 0)), None);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_back_keeps_no_token() {
+        let tokens = KnownTokens::default();
+        tokens.remember("a", &good_until(10_000), &At(5_000, 0));
+        assert_eq!(tokens.claims("a", &At(1_000, 60)), None);
     }
 
     #[test]
     fn a_token_is_never_known_beyond_its_own_time() {
         let tokens = KnownTokens::default();
-        tokens.remember("a", &good_until(1_010), at(1_000));
-        assert_eq!(tokens.claims("a", at(1_009)), Some(ana()));
-        assert_eq!(tokens.claims("a", at(1_010)), None);
+        tokens.remember("a", &good_until(1_010), &At(1_000, 0));
+        assert_eq!(tokens.claims("a", &At(1_009, 9)), Some(ana()));
+        assert_eq!(tokens.claims("a", &At(1_010, 9)), None);
     }
 
     #[test]
     fn a_flood_of_tokens_takes_no_more_memory_and_ends_with_their_minute() {
         let tokens = KnownTokens::default();
         for number in 0..=MOST {
-            tokens.remember(&number.to_string(), &good_until(10_000), at(1_000));
+            tokens.remember(&number.to_string(), &good_until(10_000), &At(1_000, 0));
         }
         assert_eq!(tokens.known().len(), MOST);
-        tokens.remember("later", &good_until(10_000), at(1_060));
-        assert_eq!(tokens.claims("later", at(1_061)), Some(ana()));
+        tokens.remember("later", &good_until(10_000), &At(1_060, 60));
+        assert_eq!(tokens.claims("later", &At(1_061, 61)), Some(ana()));
         assert_eq!(tokens.known().len(), 1);
     }
 }

@@ -3,11 +3,11 @@
 //! not live on; and at once when a token names a key that is not among them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use citas_core::access::{BadToken, Claims, TokenVerifier};
-use citas_core::time::Clock as _;
+use citas_core::time::Clock;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
@@ -15,7 +15,6 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::jwt;
 use super::known_tokens::KnownTokens;
-use crate::system::SystemClock;
 
 /// How often keys are fetched.
 #[derive(Clone, Copy)]
@@ -65,8 +64,9 @@ struct Source {
     keys: ArcSwap<JwkSet>,
     /// Found good under these keys.
     tokens: KnownTokens,
-    /// Held while they are fetched: when that was last begun.
-    begun: Mutex<Instant>,
+    /// Held while they are fetched: when that was last begun, by the monotonic clock.
+    begun: Mutex<Duration>,
+    clock: Arc<dyn Clock>,
 }
 
 impl OidcVerifier {
@@ -74,15 +74,15 @@ impl OidcVerifier {
     ///
     /// # Errors
     /// When they cannot be fetched.
-    pub async fn discover(issuer: &str, audience: &str) -> Result<Self, NoKeys> {
-        Self::discover_at(issuer, audience, Pace::default()).await
+    pub async fn discover(issuer: &str, audience: &str, clock: Arc<dyn Clock>) -> Result<Self, NoKeys> {
+        Self::discover_at(issuer, audience, Pace::default(), clock).await
     }
 
-    async fn discover_at(issuer: &str, audience: &str, pace: Pace) -> Result<Self, NoKeys> {
+    async fn discover_at(issuer: &str, audience: &str, pace: Pace, clock: Arc<dyn Clock>) -> Result<Self, NoKeys> {
         let issuer = issuer.trim_end_matches('/').to_owned();
-        let begun = Mutex::new(Instant::now());
+        let begun = Mutex::new(clock.monotonic());
         let keys = ArcSwap::from_pointee(fetch(&issuer).await?);
-        let source = Arc::new(Source { issuer, pace, keys, tokens: KnownTokens::default(), begun });
+        let source = Arc::new(Source { issuer, pace, keys, tokens: KnownTokens::default(), begun, clock });
         Ok(Self { audience: audience.to_owned(), source })
     }
 }
@@ -98,7 +98,7 @@ impl Source {
         if let Some(key) = self.known(kid, algorithm) {
             return Some(key);
         }
-        if begun.elapsed() >= self.pace.at_most {
+        if self.since(&begun) >= self.pace.at_most {
             self.fetch(begun).await;
         }
         self.known(kid, algorithm)
@@ -112,20 +112,24 @@ impl Source {
 
     /// Fetches the keys beside the request, if they are old and nobody does so already.
     fn refresh(self: &Arc<Self>) {
-        let is_old = |begun: &MutexGuard<Instant>| begun.elapsed() >= self.pace.at_least;
+        let is_old = |begun: &Duration| self.since(begun) >= self.pace.at_least;
         if self.begun.try_lock().is_ok_and(|begun| is_old(&begun)) {
             let source = self.clone();
             tokio::spawn(async move {
                 let begun = source.begun.lock().await;
-                if begun.elapsed() >= source.pace.at_least {
+                if source.since(&begun) >= source.pace.at_least {
                     source.fetch(begun).await;
                 }
             });
         }
     }
 
-    async fn fetch(&self, mut begun: MutexGuard<'_, Instant>) {
-        *begun = Instant::now();
+    fn since(&self, begun: &Duration) -> Duration {
+        self.clock.monotonic().saturating_sub(*begun)
+    }
+
+    async fn fetch(&self, mut begun: MutexGuard<'_, Duration>) {
+        *begun = self.clock.monotonic();
         match fetch(&self.issuer).await {
             Ok(keys) => {
                 self.keys.store(Arc::new(keys));
@@ -164,8 +168,8 @@ fn fetch_now(issuer: &str) -> Result<JwkSet, String> {
 impl TokenVerifier for OidcVerifier {
     async fn verify(&self, token: &str) -> Result<Claims, BadToken> {
         const UNREADABLE: BadToken = BadToken("the token cannot be read");
-        let now = SystemClock.now();
-        if let Some(claims) = self.source.tokens.claims(token, now) {
+        let clock = &*self.source.clock;
+        if let Some(claims) = self.source.tokens.claims(token, clock) {
             self.source.refresh();
             return Ok(claims);
         }
@@ -178,8 +182,8 @@ impl TokenVerifier for OidcVerifier {
         let key = key.ok_or(BadToken("the token is signed with a key that its issuer does not publish for that"))?;
         let issuer = &self.source.issuer;
         let issuers = [issuer.as_str(), &format!("{issuer}/")];
-        let good = jwt::good(token, &key, header.alg, &issuers, &self.audience)?;
-        self.source.tokens.remember(token, &good, now);
+        let good = jwt::good(token, &key, header.alg, &issuers, &self.audience, clock.now())?;
+        self.source.tokens.remember(token, &good, clock);
         Ok(good.claims)
     }
 }
@@ -188,15 +192,17 @@ impl TokenVerifier for OidcVerifier {
 mod tests {
     use std::sync::Mutex as Slot;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
 
     use axum::routing::get;
     use axum::{Json, Router};
-    use jiff::Timestamp;
+    use jiff::{SignedDuration, Timestamp};
     use jsonwebtoken::{EncodingKey, Header};
     use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::system::SystemClock;
 
     const NEVER: Duration = Duration::from_hours(1);
 
@@ -248,11 +254,40 @@ mod tests {
         }
 
         async fn verifier(&self, at_most: Duration, at_least: Duration) -> OidcVerifier {
-            OidcVerifier::discover_at(&self.url, "citas", Pace { at_most, at_least }).await.unwrap()
+            let pace = Pace { at_most, at_least };
+            OidcVerifier::discover_at(&self.url, "citas", pace, Arc::new(SystemClock)).await.unwrap()
+        }
+
+        async fn verifier_at(&self, ahead: SignedDuration) -> OidcVerifier {
+            OidcVerifier::discover(&self.url, "citas", Arc::new(Ahead(ahead))).await.unwrap()
         }
 
         fn fetches(&self) -> usize {
             self.fetches.load(Ordering::SeqCst)
+        }
+    }
+
+    /// A wall clock that differs from the system's.
+    struct Ahead(SignedDuration);
+
+    impl Clock for Ahead {
+        fn now(&self) -> Timestamp {
+            SystemClock.now() + self.0
+        }
+
+        fn monotonic(&self) -> Duration {
+            SystemClock.monotonic()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_good_until_it_expires_by_the_clock_that_is_given() {
+        let issuer = Issuer::start().await;
+        // It is good for ten minutes, and clocks may differ by one.
+        let token = issuer.publish("key", &json!({}));
+        for (ahead, good) in [(-60, true), (10, true), (12, false), (60 * 24 * 365, false)] {
+            let verifier = issuer.verifier_at(SignedDuration::from_mins(ahead)).await;
+            assert_eq!(verifier.verify(&token).await.is_ok(), good, "{ahead} minutes ahead");
         }
     }
 

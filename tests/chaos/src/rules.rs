@@ -144,14 +144,25 @@ impl slot_rules::Guest for Chaos {
 impl notice_rules::Guest for Chaos {
     fn notices(event: String, current: Appointment) -> Vec<notice_rules::Notice> {
         let subject = format!("Your appointment: {event}");
-        vec![notice_rules::Notice {
+        let mut notice = notice_rules::Notice {
             to: text(&current.attributes, "/email").into(),
             locale: "en".into(),
             text: format!("{subject}, with {}.", text(&current.attributes, "/doctor")),
             subject,
             html: None,
             invite: event != "cancelled",
-        }]
+        };
+        match text(&current.attributes, "/mode") {
+            "many-notices" => return vec![notice; 1_000],
+            "two-notices" => {
+                let second = notice_rules::Notice { to: format!("second.{}", notice.to), ..notice.clone() };
+                return vec![notice, second];
+            }
+            "carriage-return" => notice.text.push_str("\rEND:VEVENT"),
+            "long-locale" => notice.locale = "en-".to_owned() + &"x".repeat(5_000),
+            _ => {}
+        }
+        vec![notice]
     }
 }
 
@@ -233,6 +244,10 @@ fn claim(doctor: &str, start: Civil) -> String {
 fn request_schema() -> String {
     if cfg!(feature = "schema") {
         r#"{"type": 7}"#.into()
+    } else if cfg!(feature = "chatter") {
+        let example =
+            r#"{"mode": "many-notices", "doctor": "1", "date": "2026-12-01", "time": "09:30", "email": "a@b.c"}"#;
+        REQUEST_SCHEMA.replacen('{', &format!(r#"{{"examples": [{example}],"#), 1)
     } else if cfg!(feature = "insurance") {
         REQUEST_SCHEMA.replace("\"mode\"", "\"insurance\"")
     } else {

@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use citas_core::appointment::{CountryCode, Revision};
 use citas_core::ledger::{Change, CommitError, Ledger, Page, Query, Receipt, Unavailable};
-use citas_core::time::Clock;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -154,12 +153,12 @@ impl Ledger for DynamoLedger {
         Err(unavailable(country, "the table is too busy to say which claims are taken"))
     }
 
-    async fn notified(&self, country: CountryCode, event: Uuid) -> Result<bool, Unavailable> {
-        Ok(self.item(country, item::notice_key(event)).await?.is_some())
+    async fn notified(&self, country: CountryCode, id: Uuid) -> Result<bool, Unavailable> {
+        Ok(self.item(country, item::notice_key(id)).await?.is_some())
     }
 
-    async fn mark_notified(&self, country: CountryCode, event: Uuid) -> Result<(), Unavailable> {
-        let item = item::notice(event, crate::system::SystemClock.now());
+    async fn mark_notified(&self, country: CountryCode, id: Uuid, now: Timestamp) -> Result<(), Unavailable> {
+        let item = item::notice(id, now);
         let request = self.client.put_item().table_name(self.table(country)).set_item(Some(item));
         request.send().await.map_err(|error| unavailable(country, said(&error)))?;
         Ok(())

@@ -13,7 +13,7 @@
 //! | `A#<id>` | `E#<number>#<event>` | an event for the relay, beside its appointment: a stream keeps the order of one partition |
 //! | `C#<claim>` | `C` | who holds a claim |
 //! | `I#<key>` | `I` | what an Idempotency-Key brought about |
-//! | `N#<event>` | `N` | that an event's notices have gone out |
+//! | `N#<event>` | `N` | that an event's notices, or one of several, have gone out |
 //! | `T#<trial>` | `K`, `S`, `P#<place>` | what a canary decided, what a shadow compared, and each place where it differed |
 
 mod change;
@@ -23,6 +23,7 @@ mod pages;
 mod trials;
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
@@ -31,6 +32,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use citas_core::appointment::CountryCode;
 use citas_core::ledger::Unavailable;
+use citas_core::time::Clock;
 
 pub use item::{event, revision};
 
@@ -40,14 +42,15 @@ use crate::aws_failure::words;
 pub struct DynamoLedger {
     client: Client,
     prefix: String,
+    clock: Arc<dyn Clock>,
 }
 
 impl DynamoLedger {
     /// Over tables whose names start with `prefix`, which are there already.
     #[must_use]
-    pub fn new(configuration: Builder, prefix: &str) -> Self {
+    pub fn new(configuration: Builder, prefix: &str, clock: Arc<dyn Clock>) -> Self {
         let client = Client::from_conf(configuration.retry_classifier(change::TryAgain).build());
-        Self { client, prefix: prefix.to_owned() }
+        Self { client, prefix: prefix.to_owned(), clock }
     }
 
     fn table(&self, country: CountryCode) -> String {

@@ -8,14 +8,12 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use citas_core::appointment::CountryCode;
 use citas_core::ledger::Unavailable;
-use citas_core::time::Clock as _;
 use citas_core::trial::{Found, Place, Tally, Trials};
 use jiff::SignedDuration;
 use serde_json::Value as Json;
 
 use super::item::{self, Item, number, text};
 use super::{DynamoLedger, Unreadable, said, unavailable};
-use crate::system::SystemClock;
 
 /// How long what a trial found is kept after the last was added.
 const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -44,7 +42,7 @@ impl DynamoLedger {
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":kind", text(kind))
             .expression_attribute_values(":country", text(country.as_str()))
-            .expression_attribute_values(":ttl", number((SystemClock.now() + KEPT).as_second()))
+            .expression_attribute_values(":ttl", number((self.clock.now() + KEPT).as_second()))
             .return_values(ReturnValue::AllNew);
         for (name, sum) in sums {
             request = request

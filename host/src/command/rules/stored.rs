@@ -16,6 +16,8 @@ use super::Misuse;
 #[cfg(feature = "aws")]
 use crate::aws::{clients, dynamo::DynamoLedger};
 use crate::local::sqlite::LedgerBeside;
+#[cfg(feature = "aws")]
+use crate::system::SystemClock;
 
 /// Which ledger, where it is not the data folder's.
 #[derive(Args)]
@@ -39,7 +41,7 @@ impl Tables {
     pub(super) async fn ledger(&self) -> Option<DynamoLedger> {
         let prefix = self.tables.as_ref()?;
         let aws = clients::configuration().load().await;
-        Some(DynamoLedger::new((&aws).into(), prefix))
+        Some(DynamoLedger::new((&aws).into(), prefix, Arc::new(SystemClock)))
     }
 
     /// What these tables hold of a country; where none are named, what the data folder holds.

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use citas_core::appointment::Revision;
-use citas_core::event::Event;
-use citas_core::ledger::{Page, Position, Query, Receipt};
+use citas_core::ledger::{Attempts, Page, Pending, Position, Query, Receipt};
 use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, params_from_iter};
@@ -99,15 +99,20 @@ pub(super) fn notified(connection: &Connection, event: Uuid) -> rusqlite::Result
     connection.prepare_cached("SELECT 1 FROM notified WHERE event = ?")?.exists([event.as_bytes()])
 }
 
-pub(super) fn pending(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Event>> {
+pub(super) fn pending(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Pending>> {
     let mut select = connection.prepare_cached(
-        "SELECT body FROM outbox AS event
+        "SELECT body, attempts, tried_for FROM outbox AS event
          WHERE NOT EXISTS (
              SELECT 1 FROM outbox AS earlier WHERE earlier.subject = event.subject AND earlier.sequence < event.sequence
          )
          ORDER BY sequence LIMIT ?",
     )?;
-    select.query_map([rows(limit)], body)?.collect()
+    let pending = |row: &Row<'_>| {
+        let attempts =
+            Attempts { failed: row.get(1)?, tried_for: Duration::from_millis(row.get::<_, i64>(2)?.unsigned_abs()) };
+        Ok(Pending { event: body(row)?, attempts })
+    };
+    select.query_map([rows(limit)], pending)?.collect()
 }
 
 pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {

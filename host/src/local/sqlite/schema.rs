@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
 
-/// Version of the tables below, kept in the file's `user_version`.
-pub(super) const VERSION: i32 = 1;
+/// Version of the tables below: the number of migrations that made them, kept in the file's `user_version`.
+pub(super) const VERSION: i32 = 2;
+
+/// All that ever was done to the tables, in order. What was released never changes: files have it.
+const STEPS: &[M<'static>] = &[M::up(TABLES), M::up(ATTEMPTS)];
+const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// How long a statement waits for a checkpoint or for another program that reads the file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -85,6 +90,12 @@ const TABLES: &str = "
     CREATE INDEX notified_by_time ON notified (at);
 ";
 
+/// Failed attempts to publish an event, and the milliseconds spent trying.
+const ATTEMPTS: &str = "
+    ALTER TABLE outbox ADD COLUMN attempts  INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE outbox ADD COLUMN tried_for INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Why a country's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileError {
@@ -94,11 +105,13 @@ pub(super) enum FileError {
     Newer { found: i32 },
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Migration(#[from] rusqlite_migration::Error),
 }
 
 /// The connection that writes. Makes the file if there is none; finishes what a killed process left in its log.
 pub(super) fn open_writer(file: &Path) -> Result<Connection, FileError> {
-    let connection = Connection::open(file)?;
+    let mut connection = Connection::open(file)?;
     configure(&connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
@@ -107,7 +120,7 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, FileError> {
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     connection.pragma_update(None, "cache_size", -CACHE)?;
-    migrate(&connection)?;
+    migrate(&mut connection)?;
     Ok(connection)
 }
 
@@ -134,23 +147,16 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-fn migrate(connection: &Connection) -> Result<(), FileError> {
+/// Makes the tables what they are today, in one transaction: a file of an older version has all of it or nothing.
+fn migrate(connection: &mut Connection) -> Result<(), FileError> {
     match version(connection)? {
-        VERSION => Ok(()),
-        0 => create(connection).map_err(FileError::from),
+        0..=VERSION => Ok(MIGRATIONS.to_latest(connection)?),
         found => Err(FileError::Newer { found }),
     }
 }
 
 fn version(connection: &Connection) -> Result<i32, rusqlite::Error> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
-}
-
-fn create(connection: &Connection) -> Result<(), rusqlite::Error> {
-    let transaction = connection.unchecked_transaction()?;
-    transaction.execute_batch(TABLES)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()
 }
 
 /// An instant as it stands in a column: nanoseconds since 1970, exact from 1677 to 2262 and the nearest of these

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use citas_core::appointment::CountryCode;
-use citas_core::ledger::{CommitError, Unavailable};
+use citas_core::ledger::{Attempts, CommitError, Unavailable};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -44,6 +44,7 @@ const OLD_NOTES: &str = "
 pub(super) enum Task {
     Change(Box<Prepared>),
     Published(Vec<Uuid>),
+    Postponed(Vec<(Uuid, Attempts)>),
     /// Which event, and when it was.
     Notified(Uuid, Timestamp),
     /// Writes what stands there already: whether that works is the answer.
@@ -158,6 +159,7 @@ impl Work {
         match task {
             Task::Change(change) => change.store(&self.connection),
             Task::Published(events) => self.each("DELETE FROM outbox WHERE id = ?", events),
+            Task::Postponed(events) => self.postpone(events),
             Task::Notified(event, at) => self.note(*event, *at),
             Task::Probe => Ok(self.connection.pragma_update(None, "user_version", schema::VERSION)?),
         }
@@ -166,6 +168,16 @@ impl Work {
     fn note(&self, event: Uuid, at: Timestamp) -> Result<(), Refusal> {
         let sql = "INSERT INTO notified (event, at) VALUES (?, ?) ON CONFLICT DO NOTHING";
         self.connection.prepare_cached(sql)?.execute(params![event.as_bytes(), schema::instant(at)])?;
+        Ok(())
+    }
+
+    fn postpone(&self, events: &[(Uuid, Attempts)]) -> Result<(), Refusal> {
+        let sql = "UPDATE outbox SET attempts = ?, tried_for = ? WHERE id = ?";
+        let mut update = self.connection.prepare_cached(sql)?;
+        for (id, Attempts { failed, tried_for }) in events {
+            let millis = i64::try_from(tried_for.as_millis()).unwrap_or(i64::MAX);
+            update.execute(params![failed, millis, id.as_bytes()])?;
+        }
         Ok(())
     }
 
@@ -231,7 +243,7 @@ impl Task {
     fn change(&self) -> Option<&Prepared> {
         match self {
             Self::Change(change) => Some(change),
-            Self::Published(_) | Self::Notified(..) | Self::Probe => None,
+            Self::Published(_) | Self::Postponed(_) | Self::Notified(..) | Self::Probe => None,
         }
     }
 }
