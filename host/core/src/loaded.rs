@@ -372,7 +372,10 @@ fn zones(names: &[String]) -> Result<Vec<Zone>, Refusal> {
     names.iter().map(zone).collect()
 }
 
-fn actions(actions: &[crate::rules::Action], schemas: &mut schema::Budget) -> Result<BTreeMap<String, Action>, Refusal> {
+fn actions(
+    actions: &[crate::rules::Action],
+    schemas: &mut schema::Budget,
+) -> Result<BTreeMap<String, Action>, Refusal> {
     if actions.len() > MAX_ACTIONS {
         let cause = format!("a country has at most {MAX_ACTIONS}");
         return Err(Refusal::bad_descriptor("actions", &actions.len().to_string(), cause));
@@ -423,8 +426,7 @@ fn check(ready: &OnceLock<Validator>, what: &str, schema: &Json, document: &Json
 }
 
 fn refuse_host_members(schema: &Json) -> Result<(), Refusal> {
-    let Some(properties) = schema["properties"].as_object() else { return Ok(()) };
-    HOST_MEMBERS.into_iter().find(|name| properties.contains_key(*name)).map_or(Ok(()), |name| {
+    schema::named_members(schema).find(|name| HOST_MEMBERS.contains(name)).map_or(Ok(()), |name| {
         Err(Refusal::bad_descriptor("appointment-schema", name, "the host gives this member of every appointment"))
     })
 }

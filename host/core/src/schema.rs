@@ -19,11 +19,11 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::rules::{Refusal, Violation};
 use cost::{Cause, MAX_SIZE, Walk};
-use keywords::{counts, with_subschemas};
 use texts::{Checks, MAX_LENGTH, MAX_PATTERNS_SIZE, Patterns};
 
-pub use keywords::with_subschemas as map_subschemas;
-pub use personal::is_personal;
+pub use keywords::map_subschemas;
+pub(crate) use keywords::{counts, target};
+pub use personal::{is_personal, named_members};
 
 /// Maximum number of violations that a document is answered with.
 const MAX_VIOLATIONS: usize = 50;
@@ -34,6 +34,10 @@ const MAX_VALUES: usize = 2_000;
 
 /// Maximum text of a document, keys included, in bytes: as much as a request's body.
 const MAX_DOCUMENT_TEXT: usize = 64 << 10;
+
+/// Maximum size of the cache of a pattern in `patternProperties`, in bytes. One that has as few states as
+/// [`texts::MAX_TABLE_SIZE`] allows never fills it, and others are too slow to be accepted.
+const MAX_CACHE_SIZE: usize = 256 << 10;
 
 /// What a country's schemas may still take together. All of them stay in memory, and a host compiles them when it starts.
 pub struct Budget {
@@ -91,8 +95,8 @@ fn options() -> jsonschema::ValidationOptions<'static> {
     jsonschema::draft202012::options()
         .with_keyword("pattern", move |beside, pattern, _| checks.pattern(beside, pattern))
         .with_keyword("format", move |beside, format, _| formats.format(beside, format))
-        // Those of `patternProperties`, which were measured. Their caches would be kept for every thread.
-        .with_pattern_options(PatternOptions::regex().dfa_size_limit(0))
+        // Those of `patternProperties`, which were measured. The cache is kept for every pattern and thread.
+        .with_pattern_options(PatternOptions::regex().dfa_size_limit(MAX_CACHE_SIZE))
 }
 
 /// What is compiled of a schema: what counts, and the `maxLength` that holds where a text is looked at as a whole.
@@ -100,7 +104,7 @@ fn compiled(schema: &Json) -> Json {
     let Json::Object(members) = schema else { return schema.clone() };
     let counting = members.iter().filter(|(keyword, _)| counts(keyword));
     let mut compiled: Map<String, Json> =
-        counting.map(|(keyword, value)| (keyword.clone(), with_subschemas(keyword, value, compiled))).collect();
+        counting.map(|(keyword, value)| (keyword.clone(), map_subschemas(keyword, value, compiled))).collect();
     if (compiled.contains_key("pattern") || compiled.contains_key("format")) && !compiled.contains_key("maxLength") {
         compiled.insert("maxLength".into(), json!(MAX_LENGTH));
     }
@@ -119,7 +123,11 @@ pub fn violations(validator: &Validator, document: &Json) -> Vec<Violation> {
     if validator.is_valid(document) {
         return Vec::new();
     }
-    validator.iter_errors(document).flat_map(|error| violation::of(&error)).take(MAX_VIOLATIONS).collect()
+    validator
+        .iter_errors(document)
+        .flat_map(|error| violation::of(&error, MAX_VIOLATIONS))
+        .take(MAX_VIOLATIONS)
+        .collect()
 }
 
 /// The violation of a document that has more values or text than schemas are measured for.

@@ -13,6 +13,9 @@ use super::{MAX_DOCUMENT_TEXT, MAX_VALUES};
 /// Maximum size of a country's schemas together, in members and items that count, with every reference followed.
 pub(super) const MAX_SIZE: usize = 10_000;
 
+/// Bytes of text that count as one item.
+const TEXT: usize = 32;
+
 /// Maximum depth of a schema, with every reference followed.
 const MAX_DEPTH: usize = 64;
 
@@ -24,6 +27,9 @@ const CHECK: u64 = 20;
 
 /// Steps of reporting that one keyword does not hold of one value.
 const ERROR: u64 = 500;
+
+/// Steps of naming a member in an error.
+const NAME: u64 = 150;
 
 /// Steps of copying one value of an `enum`, a `const` or a `not` into an error.
 const COPY: u64 = 50;
@@ -52,7 +58,7 @@ const FORMAT_REGEX: u64 = 25;
 pub(super) struct Steps {
     /// Whatever it holds.
     once: u64,
-    /// For each value.
+    /// For each value within the one that is checked.
     value: u64,
     /// For all texts, were each as long as it may be.
     texts: u64,
@@ -77,14 +83,15 @@ impl Steps {
         Self { value, byte, ..self + other }
     }
 
-    /// Steps for each child of a value; `max` where their number is bounded.
+    /// Steps for each child of a value, of which there are at most `max`. Where that is unknown, a value of the document is
+    /// either such a child, or within one.
     fn each(self, max: Option<u64>) -> Self {
         let most = MAX_VALUES as u64;
         match max.filter(|max| *max < most) {
             Some(max) => Self { once: self.once.saturating_mul(max), texts: self.texts.saturating_mul(max), ..self },
             None => Self {
                 once: 0,
-                value: self.value.saturating_add(self.once),
+                value: self.value.max(self.once),
                 texts: self.texts.saturating_mul(most),
                 byte: self.byte,
             },
@@ -220,7 +227,9 @@ impl<'a> Walk<'a> {
         if depth > MAX_DEPTH {
             return place.refuse(format!("with every reference followed, a schema has at most {MAX_DEPTH} levels"));
         }
-        let Json::Object(members) = schema else { return Ok(Cost::of(Steps::once(CHECK), ERROR)) };
+        let Json::Object(members) = schema else {
+            return Ok(Cost::of(Steps::once(CHECK), if schema == true { 0 } else { ERROR }));
+        };
         let (mut cost, mut heaviest) = (Cost::of(Steps::once(CHECK), 0), (0, ""));
         for (keyword, value) in members {
             if let Some(why) = keywords::refused(keyword, at.is_empty()) {
@@ -246,7 +255,13 @@ impl<'a> Walk<'a> {
         Ok(cost)
     }
 
-    fn keyword(&mut self, name: &str, value: &Json, beside: &Map<String, Json>, place: &Place<'_>) -> Result<Cost, Cause> {
+    fn keyword(
+        &mut self,
+        name: &str,
+        value: &Json,
+        beside: &Map<String, Json>,
+        place: &Place<'_>,
+    ) -> Result<Cost, Cause> {
         let max_items = || beside.get("maxItems").and_then(count);
         Ok(match name {
             "$ref" => self.reference(value, place)?,
@@ -263,18 +278,23 @@ impl<'a> Walk<'a> {
             "then" | "else" => self.one(value, place)?,
             "if" => self.one(value, place)?.asked(0),
             "not" => {
-                let before = self.size;
-                let cost = self.one(value, place)?;
                 // The validator keeps a copy, and gives one to each error.
-                let copied = self.size - before;
+                let (copied, _) = extent(value);
                 self.count(copied, place)?;
-                cost.asked(ERROR + COPY * copied as u64)
+                self.one(value, place)?.asked(ERROR + COPY * copied as u64)
             }
             "items" => self.one(value, place)?.each(max_items()),
             "contains" => self.one(value, place)?.each(max_items()).asked(ERROR),
-            // Each member is looked up among those that are named, and each that is not wanted is in the error.
-            "additionalProperties" => self.one(value, place)?.each(None) + per_value(CHECK, ERROR),
-            "propertyNames" => self.one(value, place)?.each(None) + per_value(CHECK, ERROR) + text(CHECK, BYTES, u64::MAX),
+            // One error names all that are not wanted.
+            "additionalProperties" if value == false => {
+                self.one(value, place)?;
+                Cost::of(Steps::once(CHECK), NAME).each(None) + Cost::of(Steps::once(0), ERROR)
+            }
+            "additionalProperties" => (self.one(value, place)? + Cost::of(Steps::once(CHECK), 0)).each(None),
+            "propertyNames" => {
+                let name = Cost::of(Steps::once(CHECK), ERROR) + text(CHECK, BYTES, u64::MAX);
+                (self.one(value, place)? + name).each(None)
+            }
             _ => self.assertion(name, value, beside, place)?,
         })
     }
@@ -287,7 +307,7 @@ impl<'a> Walk<'a> {
         place: &Place<'_>,
     ) -> Result<Cost, Cause> {
         let (size, bytes) = extent(value);
-        self.count(size + bytes / 32, place)?;
+        self.count(size + bytes / TEXT, place)?;
         let size = size as u64;
         Ok(match name {
             "enum" | "const" => {
@@ -296,7 +316,9 @@ impl<'a> Walk<'a> {
                 Cost::of(check, ERROR + copied)
             }
             "required" | "dependentRequired" => Cost::of(Steps::once(CHECK * size), ERROR * size),
-            "multipleOf" if value.as_f64().is_some_and(|number| number.fract() == 0.0) => Cost::of(Steps::once(DIVISION), ERROR),
+            "multipleOf" if value.as_f64().is_some_and(|number| number.fract() == 0.0) => {
+                Cost::of(Steps::once(DIVISION), ERROR)
+            }
             "multipleOf" => Cost::of(Steps::once(FRACTION), ERROR),
             "minLength" | "maxLength" => Cost::of(Steps::once(CHECK), ERROR) + text(1, 16, u64::MAX),
             "pattern" => match value.as_str().map(|pattern| self.patterns.measure(pattern)) {
@@ -307,7 +329,14 @@ impl<'a> Walk<'a> {
                 Some(Err(why)) => return place.refuse(why),
                 None => Cost::default(),
             },
-            "format" => Cost::of(Steps::once(CHECK), ERROR) + text(if value == "regex" { FORMAT_REGEX } else { FORMAT }, 1, max_length(beside).saturating_mul(4)),
+            "format" => {
+                Cost::of(Steps::once(CHECK), ERROR)
+                    + text(
+                        if value == "regex" { FORMAT_REGEX } else { FORMAT },
+                        1,
+                        max_length(beside).saturating_mul(4),
+                    )
+            }
             "uniqueItems" if value == true => {
                 let Some(max) = beside.get("maxItems").and_then(count) else {
                     return place.refuse("it compares all items with one another: set `maxItems` beside it");
@@ -339,19 +368,15 @@ impl<'a> Walk<'a> {
     }
 
     fn by_pattern(&mut self, value: &Json, place: &Place<'_>) -> Result<Cost, Cause> {
-        let mut cost = self.named(value, place)?.into_iter().fold(Cost::default(), Cost::add).each(None);
+        let mut cost = self.named(value, place)?.into_iter().fold(Cost::default(), Cost::add);
         for name in value.as_object().into_iter().flat_map(Map::keys) {
             let pattern = match self.patterns.measure(name) {
                 Ok(pattern) => pattern,
                 Err(why) => return place.refuse(format!("`{name}`: {why}")),
             };
-            let names = match pattern.reads {
-                Some(reads) => per_value(CHECK + reads * pattern.steps, 0),
-                None => per_value(CHECK, 0) + text(pattern.steps, 1, u64::MAX),
-            };
-            cost = cost + names;
+            cost = cost + Cost::of(Steps::once(CHECK), 0) + text(pattern.steps, 1, pattern.reads.unwrap_or(u64::MAX));
         }
-        Ok(cost)
+        Ok(cost.each(None))
     }
 
     fn one(&mut self, value: &Json, place: &Place<'_>) -> Result<Cost, Cause> {
@@ -366,22 +391,18 @@ impl<'a> Walk<'a> {
     fn named(&mut self, value: &Json, place: &Place<'_>) -> Result<Vec<Cost>, Cause> {
         let members = value.as_object().into_iter().flatten();
         let schema = |(name, schema): (&String, &Json)| {
+            self.count(name.len() / TEXT, place)?;
             self.schema(schema, &format!("{}/{}", place.at, crate::json::escape(name)), place.depth)
         };
         members.map(schema).collect()
     }
 }
 
-/// Steps for each member of an object.
-fn per_value(check: u64, error: u64) -> Cost {
-    let steps = |value| Steps { value, ..Steps::default() };
-    Cost { check: steps(check), errors: steps(check + error) }
-}
-
 /// Steps for a text: `work` for every `bytes` of it, of which it reads at most `reads`.
 fn text(work: u64, bytes: u64, reads: u64) -> Cost {
-    let byte = work.div_ceil(bytes);
-    let steps = Steps { texts: byte.saturating_mul(reads.min(MAX_DOCUMENT_TEXT as u64)), byte, ..Steps::default() };
+    let reads = reads.min(MAX_DOCUMENT_TEXT as u64);
+    let texts = work.saturating_mul(reads).div_ceil(bytes);
+    let steps = Steps { texts, byte: work.div_ceil(bytes), ..Steps::default() };
     Cost { check: steps, errors: steps }
 }
 
@@ -391,10 +412,9 @@ pub(super) fn extent(value: &Json) -> (usize, usize) {
     match value {
         Json::String(text) => (1, text.len()),
         Json::Array(items) => items.iter().map(extent).fold((1, 0), add),
-        Json::Object(members) => members
-            .iter()
-            .map(|(name, member)| add(extent(member), (0, name.len())))
-            .fold((1, 0), add),
+        Json::Object(members) => {
+            members.iter().map(|(name, member)| add(extent(member), (0, name.len()))).fold((1, 0), add)
+        }
         _ => (1, 0),
     }
 }
@@ -404,7 +424,8 @@ fn advice(keyword: &str) -> &'static str {
     match keyword {
         "pattern" | "format" => "set a smaller `maxLength`, or use a simpler pattern",
         "items" | "contains" | "uniqueItems" => "set `maxItems`, or ask less of each item",
-        "additionalProperties" | "patternProperties" | "propertyNames" => "name the members in `properties`, or ask less of each",
+        "patternProperties" => "anchor the patterns (`^…`), or name the members in `properties`",
+        "additionalProperties" | "propertyNames" => "name the members in `properties`, or ask less of each",
         "enum" | "const" => "allow fewer values, or leave them to the rules",
         "multipleOf" => "use `integer`, or leave it to the rules",
         _ => "use fewer conditions, or leave them to the rules",

@@ -53,7 +53,7 @@ fn is_assertion(keyword: &str) -> bool {
 }
 
 /// Whether a keyword changes which documents fit.
-pub(super) fn counts(keyword: &str) -> bool {
+pub(crate) fn counts(keyword: &str) -> bool {
     keyword == "$ref" || holds(keyword).is_some() || is_assertion(keyword)
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn target<'a>(root: &'a Json, reference: &str) -> Option<&'a Json> {
 }
 
 /// A keyword's value with `change` made to each schema that it holds. Anything else stays as it is.
-pub fn with_subschemas(keyword: &str, value: &Json, mut change: impl FnMut(&Json) -> Json) -> Json {
+pub fn map_subschemas(keyword: &str, value: &Json, mut change: impl FnMut(&Json) -> Json) -> Json {
     match (holds(keyword), value) {
         (Some(Holds::One), schema) => change(schema),
         (Some(Holds::List), Json::Array(schemas)) => schemas.iter().map(change).collect(),

@@ -28,6 +28,12 @@ pub fn is_personal(schema: &Json, pointer: &str) -> bool {
     reached.is_empty() || marked(&reached) || marked(&items)
 }
 
+/// The members that a schema names in what it describes, conditions included.
+pub fn named_members(schema: &Json) -> impl Iterator<Item = &str> {
+    let named = everywhere(schema, vec![schema]).into_iter().filter_map(|part| part["properties"].as_object());
+    named.flat_map(|members| members.keys().map(String::as_str))
+}
+
 /// These parts of a schema, and those that speak of the same value, each once: many references may lead to one.
 fn everywhere<'a>(root: &'a Json, parts: Vec<&'a Json>) -> Vec<&'a Json> {
     let mut seen = HashSet::new();

@@ -16,9 +16,9 @@ use serde_json::{Map, Value as Json, json};
 /// The `maxLength`, in characters, of a text that has a `pattern` or a `format` and declares none.
 pub(super) const MAX_LENGTH: u64 = 4_096;
 
-/// Maximum length of a pattern, in bytes. Translating it and reading its classes takes up to 10 µs a byte, before its size
-/// is known.
-const MAX_PATTERN_BYTES: usize = 500;
+/// Maximum length of a pattern, in bytes. Translating it takes time in proportion to its square, and its classes take up
+/// to 10 µs a byte, before its size is known.
+const MAX_PATTERN_BYTES: usize = 300;
 
 /// Maximum size of one pattern as an automaton, in bytes. A pattern of a code or a date has 500 to 2,000, `\p{L}+` 16,000.
 const MAX_PATTERN_SIZE: usize = 64 << 10;
@@ -28,10 +28,10 @@ pub(super) const MAX_PATTERNS_SIZE: usize = 1 << 20;
 
 /// What a pattern counts beside its automaton, in bytes: for what is around it, and for each byte of its text.
 const PATTERN_OVERHEAD: usize = 2 << 10;
-const TEXT_OVERHEAD: usize = 128;
+const TEXT_OVERHEAD: usize = 256;
 
 /// Maximum size of the table that makes a simple anchored pattern fast, in bytes.
-const MAX_TABLE_SIZE: usize = 64 << 10;
+pub(super) const MAX_TABLE_SIZE: usize = 64 << 10;
 
 /// Steps of a table for each byte of a text.
 const TABLE_STEPS: u64 = 4;
@@ -134,7 +134,8 @@ fn parse(pattern: &str) -> Result<Hir, String> {
     }
     let translated = jsonschema_regex::to_rust_regex(pattern)
         .map_err(|()| "it is no regular expression of ECMA 262 that this host can run".to_owned())?;
-    let syntax = ast::parse::Parser::new().parse(&translated).map_err(|error| format!("it cannot be run: {}", error.kind()))?;
+    let syntax =
+        ast::parse::Parser::new().parse(&translated).map_err(|error| format!("it cannot be run: {}", error.kind()))?;
     // Folding the case of a large class takes a millisecond.
     ast::visit(&syntax, NoFlags)?;
     hir::translate::Translator::new()
@@ -251,6 +252,10 @@ pub(super) fn max_length(beside: &Map<String, Json>) -> u64 {
 
 /// A keyword's value as a count. `3.0` is one too; what is beyond 2⁶⁴ bounds nothing.
 pub(super) fn count(value: &Json) -> Option<u64> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count that is too large is the largest")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count that is too large is the largest"
+    )]
     value.as_u64().or_else(|| value.as_f64().filter(|count| *count >= 0.0).map(|count| count as u64))
 }

@@ -10,15 +10,14 @@ use crate::rules::Violation;
 /// Maximum length of a list of values in a violation, in bytes. A country's `enum` may have thousands.
 const MAX_EXPECTED: usize = 1_000;
 
-/// One violation for each member that is missing or too much, at its own place; else one for the error.
-pub(super) fn of(error: &ValidationError<'_>) -> Vec<Violation> {
+/// One violation for each member that is missing or too much, at its own place and at most `limit`; else one for the error.
+pub(super) fn of(error: &ValidationError<'_>, limit: usize) -> Vec<Violation> {
     let path = error.instance_path().as_str();
     let member = |name: &str| (format!("{path}/{}", escape(name)), vec![("property".to_owned(), name.to_owned())]);
     let places = match error.kind() {
         ValidationErrorKind::Required { property } => vec![member(property.as_str().unwrap_or_default())],
-        ValidationErrorKind::AdditionalProperties { unexpected }
-        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-            unexpected.iter().map(|name| member(name)).collect()
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            unexpected.iter().take(limit).map(|name| member(name)).collect()
         }
         kind => vec![(path.to_owned(), expected(kind).map(|text| ("expected".to_owned(), text)).into_iter().collect())],
     };
