@@ -1,9 +1,10 @@
 //! JSON Schema 2020-12: a country's schemas, which are code that runs in the host, outside every budget of fuel. They are
 //! bounded when they are loaded, so that compiling one and checking any document against it ends in a known time.
 //!
-//! What is measured is what is compiled: [`validator`] gives the validator only those keywords that the measuring walk has
-//! followed, each schema once, and references that can lead to one place alone.
+//! What is measured is what is compiled: [`validator`] gives the validator a copy with only those keywords that the measuring
+//! walk has followed, and with references of ours.
 
+mod compiled;
 mod cost;
 mod keywords;
 mod personal;
@@ -15,11 +16,12 @@ mod violation;
 use std::sync::Arc;
 
 use jsonschema::{PatternOptions, Validator};
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::rules::{Refusal, Violation};
+use compiled::compiled;
 use cost::{Cause, MAX_SIZE, Walk};
-use texts::{Checks, MAX_LENGTH, MAX_PATTERNS_SIZE, Patterns};
+use texts::{Checks, MAX_PATTERNS_SIZE, Patterns};
 
 pub use keywords::map_subschemas;
 pub(crate) use keywords::{counts, target};
@@ -97,18 +99,6 @@ fn options() -> jsonschema::ValidationOptions<'static> {
         .with_keyword("format", move |beside, format, _| formats.format(beside, format))
         // Those of `patternProperties`, which were measured. The cache is kept for every pattern and thread.
         .with_pattern_options(PatternOptions::regex().dfa_size_limit(MAX_CACHE_SIZE))
-}
-
-/// What is compiled of a schema: what counts, and the `maxLength` that holds where a text is looked at as a whole.
-fn compiled(schema: &Json) -> Json {
-    let Json::Object(members) = schema else { return schema.clone() };
-    let counting = members.iter().filter(|(keyword, _)| counts(keyword));
-    let mut compiled: Map<String, Json> =
-        counting.map(|(keyword, value)| (keyword.clone(), map_subschemas(keyword, value, compiled))).collect();
-    if (compiled.contains_key("pattern") || compiled.contains_key("format")) && !compiled.contains_key("maxLength") {
-        compiled.insert("maxLength".into(), json!(MAX_LENGTH));
-    }
-    compiled.into()
 }
 
 /// Checks a document against a schema. Gives at most 50 violations, none when it fits.

@@ -101,7 +101,7 @@ pub(crate) fn target<'a>(root: &'a Json, reference: &str) -> Option<&'a Json> {
 }
 
 /// A keyword's value with `change` made to each schema that it holds. Anything else stays as it is.
-pub fn map_subschemas(keyword: &str, value: &Json, mut change: impl FnMut(&Json) -> Json) -> Json {
+pub fn map_subschemas<'a>(keyword: &str, value: &'a Json, mut change: impl FnMut(&'a Json) -> Json) -> Json {
     match (holds(keyword), value) {
         (Some(Holds::One), schema) => change(schema),
         (Some(Holds::List), Json::Array(schemas)) => schemas.iter().map(change).collect(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::cost::Cost;
 use super::*;
@@ -260,6 +260,19 @@ fn a_pattern_means_what_it_means_in_ecma_262() {
     ] {
         assert_eq!(told(&json!({ "pattern": pattern }), &json!(text)).is_empty(), fits, "{pattern} of {text}");
     }
+}
+
+#[test]
+fn the_items_of_too_long_a_list_are_not_looked_at() {
+    let schema =
+        json!({ "maxItems": 2, "items": { "type": "string" }, "uniqueItems": true, "allOf": [{ "minItems": 1 }] });
+    assert_eq!(told(&schema, &json!([1, 1, 1])), [(String::new(), "schema.maxItems".to_owned())]);
+    assert_eq!(told(&schema, &json!([1, 1])).len(), 3);
+    assert_eq!(told(&schema, &json!([])), [(String::new(), "schema.minItems".to_owned())]);
+    let pair = json!({ "maxItems": 3, "prefixItems": [{ "type": "string" }], "items": { "type": "integer" },
+        "contains": { "$ref": "#/items" } });
+    assert_eq!(told(&pair, &json!(["a", 1])), []);
+    assert_eq!(told(&pair, &json!(["a"])), [(String::new(), "schema.contains".to_owned())]);
 }
 
 #[test]
@@ -537,11 +550,13 @@ fn a_reference_leads_where_the_validator_finds_it() {
         *led.entry("followed").or_default() += 1;
         let mut whole = root.clone();
         whole["$ref"] = json!(reference);
-        let referring = options().build(&compiled(&whole)).unwrap_or_else(|error| panic!("{reference}: {error}"));
         let Some(own) = found.get("const") else { continue };
         *led.entry("compared").or_default() += 1;
-        assert!(referring.is_valid(own), "{reference}");
-        assert!(!referring.is_valid(&json!(0)), "{reference}");
+        for schema in [&whole, &compiled(&whole)] {
+            let referring = options().build(schema).unwrap_or_else(|error| panic!("{reference}: {error}"));
+            assert!(referring.is_valid(own), "{reference}");
+            assert!(!referring.is_valid(&json!(0)), "{reference}");
+        }
     }
     println!("{led:?}");
     assert!(led["compared"] > 50, "{led:?}");
@@ -561,7 +576,26 @@ fn numbered(member: impl Fn(usize) -> Json, length: usize) -> Json {
 const FULL: usize = MAX_VALUES - 1;
 
 /// Every keyword as the largest part of a schema.
-const FAMILIES: [Family; 23] = [
+const FAMILIES: [Family; 26] = [
+    (
+        "items of too long a list",
+        |n| json!({ "items": { "allOf": vec![json!({ "type": "string" }); n] }, "maxItems": 20 }),
+        |_| list(json!(1), FULL),
+    ),
+    (
+        "contains in too long a list",
+        |n| json!({ "contains": { "allOf": vec![json!(true); n], "type": "string" }, "maxItems": 2 }),
+        |_| list(json!(1), FULL),
+    ),
+    (
+        "unique items of too long a list",
+        |n| json!({ "items": { "allOf": vec![json!({ "uniqueItems": true, "maxItems": 10 }); n] } }),
+        |_| {
+            json!([(0..60)
+                .flat_map(|at| vec![(0..at / 2).fold(json!([1]), |of, _| json!([of])); 1])
+                .collect::<Vec<_>>()])
+        },
+    ),
     (
         "allOf of a list",
         |n| json!({ "items": { "allOf": vec![json!({ "type": "string" }); n] } }),
@@ -696,7 +730,10 @@ const FAMILIES: [Family; 23] = [
 
 /// The largest schema of a family that is accepted.
 fn largest(schema: fn(usize) -> Json) -> usize {
-    let (mut fits, mut beyond) = (0, 20_000);
+    let (mut fits, mut beyond) = (0, 1);
+    while load(&schema(beyond)).is_ok() {
+        (fits, beyond) = (beyond, 2 * beyond);
+    }
     while fits + 1 < beyond {
         let middle = usize::midpoint(fits, beyond);
         if load(&schema(middle)).is_ok() { fits = middle } else { beyond = middle }
