@@ -324,7 +324,7 @@ fn numbers_beyond_all_bounds_are_refused_or_bound_nothing() {
         [r#"{"multipleOf": 0}"#, r#"{"maxLength": -1}"#, r#"{"maxItems": 1.5}"#, r#"{"items": [{}]}"#, r#"{"$ref": 1}"#]
     {
         let schema = read(text);
-        assert!(schema.map(|schema| validator("schema", &schema).is_err()).unwrap_or(true), "{text}");
+        assert!(schema.map_or(true, |schema| validator("schema", &schema).is_err()), "{text}");
     }
 }
 
@@ -349,7 +349,7 @@ impl Random {
             return [json!(true), json!(false), json!({}), json!({ "type": "string" })][self.below(4)].clone();
         }
         let mut members = Map::new();
-        for _ in 0..1 + self.below(3) {
+        for _ in 0..=self.below(3) {
             let (keyword, value) = self.keyword(depth - 1);
             members.insert(keyword.to_owned(), value);
         }

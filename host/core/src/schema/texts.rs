@@ -88,7 +88,7 @@ pub(super) struct Regex {
 
 enum Engine {
     /// At each byte there is one way on.
-    Table(onepass::DFA),
+    Table(Box<onepass::DFA>),
     /// All ways are followed at once.
     Automaton(PikeVM),
 }
@@ -108,7 +108,11 @@ impl Regex {
         let table = onepass::Builder::new().configure(config).build_from_nfa(automaton.clone());
         if let Some(table) = table.ok().filter(|_| anchored) {
             let size = size + table.memory_usage();
-            return Ok(Self { engine: Engine::Table(table), size, cost: Pattern { steps: TABLE_STEPS, reads } });
+            return Ok(Self {
+                engine: Engine::Table(Box::new(table)),
+                size,
+                cost: Pattern { steps: TABLE_STEPS, reads },
+            });
         }
         let steps = TABLE_STEPS + size as u64 / AUTOMATON_BYTES;
         let engine = PikeVM::new_from_nfa(automaton).map_err(|error| error.to_string())?;
