@@ -62,6 +62,15 @@ fn what_is_no_object_breaks_the_schema() {
 }
 
 #[test]
+fn a_body_of_thousands_of_errors_is_told_that_it_is_too_large() {
+    let host = Host::of(&["pe"]);
+    let body = json!({ "errors": vec![1; 30_000] });
+    let problem = host.patient("ana").book("pe", &body).expect_problem(422, "rules-violated");
+    let told = json!([{ "pointer": "", "code": "schema.maxValues", "message": "debe tener como máximo 2000 valores" }]);
+    assert_eq!(problem["violations"], told);
+}
+
+#[test]
 fn an_unknown_place_is_not_found_whatever_it_looks_like() {
     let host = Host::of(&["pe"]);
     let ana = host.patient("ana");

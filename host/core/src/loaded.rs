@@ -30,6 +30,9 @@ pub const MAX_PAGE: usize = 100;
 /// Maximum number of calls that one page takes. Each may take all of its budget, and somebody waits for the page.
 pub const MAX_PAGE_CALLS: usize = 10;
 
+/// Maximum number of actions. Each is a path of the OpenAPI document, and every booking links to all of them.
+const MAX_ACTIONS: usize = 50;
+
 /// How many versions this process has loaded.
 static LOADED: AtomicU64 = AtomicU64::new(0);
 
@@ -128,13 +131,14 @@ impl LoadedRules {
         let descriptor = rules.describe().map_err(Refusal::NoDescriptor)?;
         let country = member("country", &descriptor.country, descriptor.country.parse())?;
         member("version", &descriptor.version, descriptor.version.parse::<semver::Version>())?;
-        let request_schema = schema::document("request-schema", &descriptor.request_schema)?;
-        let appointment_schema = schema::document("appointment-schema", &descriptor.appointment_schema)?;
+        let mut schemas = schema::Budget::default();
+        let request_schema = schemas.document("request-schema", &descriptor.request_schema)?;
+        let appointment_schema = schemas.document("appointment-schema", &descriptor.appointment_schema)?;
         refuse_host_members(&appointment_schema)?;
         Ok(Self {
             country,
             id: RulesId { version: descriptor.version.clone(), digest },
-            actions: descriptor.actions.iter().map(action).collect::<Result<_, _>>()?,
+            actions: actions(&descriptor.actions, &mut schemas)?,
             zones: zones(&descriptor.zones)?,
             request: OnceLock::new(),
             messages: Messages::of(&descriptor)?,
@@ -368,7 +372,18 @@ fn zones(names: &[String]) -> Result<Vec<Zone>, Refusal> {
     names.iter().map(zone).collect()
 }
 
-fn action(action: &crate::rules::Action) -> Result<(String, Action), Refusal> {
+fn actions(
+    actions: &[crate::rules::Action],
+    schemas: &mut schema::Budget,
+) -> Result<BTreeMap<String, Action>, Refusal> {
+    if actions.len() > MAX_ACTIONS {
+        let cause = format!("a country has at most {MAX_ACTIONS}");
+        return Err(Refusal::bad_descriptor("actions", &actions.len().to_string(), cause));
+    }
+    actions.iter().map(|described| action(described, schemas)).collect()
+}
+
+fn action(action: &crate::rules::Action, schemas: &mut schema::Budget) -> Result<(String, Action), Refusal> {
     let name = &action.name;
     if !is_slug(name) || name == "history" {
         let cause = "an action's name is a place in the API: lower-case letters and hyphens, and not `history`";
@@ -381,7 +396,7 @@ fn action(action: &crate::rules::Action) -> Result<(String, Action), Refusal> {
             .find(|role| role == word)
             .ok_or_else(|| Refusal::bad_descriptor("roles", word, "a role is one of patient, staff, platform"))
     };
-    let schema = schema::document(&input_schema(name), &action.input_schema)?;
+    let schema = schemas.document(&input_schema(name), &action.input_schema)?;
     let validator = OnceLock::new();
     Ok((name.clone(), Action { roles: action.roles.iter().map(role).collect::<Result<_, _>>()?, schema, validator }))
 }
@@ -411,8 +426,7 @@ fn check(ready: &OnceLock<Validator>, what: &str, schema: &Json, document: &Json
 }
 
 fn refuse_host_members(schema: &Json) -> Result<(), Refusal> {
-    let Some(properties) = schema["properties"].as_object() else { return Ok(()) };
-    HOST_MEMBERS.into_iter().find(|name| properties.contains_key(*name)).map_or(Ok(()), |name| {
+    schema::named_members(schema).find(|name| HOST_MEMBERS.contains(name)).map_or(Ok(()), |name| {
         Err(Refusal::bad_descriptor("appointment-schema", name, "the host gives this member of every appointment"))
     })
 }

@@ -7,7 +7,7 @@ use fluent_langneg::{LanguageIdentifier, NegotiationStrategy, negotiate_language
 use crate::rules::{Descriptor, Refusal, Violation};
 
 /// The host's own codes: code, English, Spanish. `schema` alone is for every keyword that has no line of its own.
-const HOST: [(&str, &str, &str); 18] = [
+const HOST: [(&str, &str, &str); 20] = [
     ("schema", "does not fit the schema", "no cumple el esquema"),
     ("schema.required", "`{property}` is required", "falta `{property}`, que es obligatorio"),
     ("schema.additionalProperties", "`{property}` is not known here", "`{property}` no se conoce aquí"),
@@ -21,6 +21,12 @@ const HOST: [(&str, &str, &str); 18] = [
     ("schema.minimum", "must be at least {expected}", "debe ser al menos {expected}"),
     ("schema.maximum", "must be at most {expected}", "debe ser como máximo {expected}"),
     ("schema.minItems", "must have at least {expected} items", "debe tener al menos {expected} elementos"),
+    ("schema.maxValues", "must have at most {expected} values", "debe tener como máximo {expected} valores"),
+    (
+        "schema.maxText",
+        "must have at most {expected} bytes of text",
+        "debe tener como máximo {expected} bytes de texto",
+    ),
     ("schema.maxItems", "must have at most {expected} items", "debe tener como máximo {expected} elementos"),
     ("action.unknown", "there is no action `{action}`", "no existe la acción `{action}`"),
     ("action.role", "`{action}` is not for the role {role}", "`{action}` no es para el rol {role}"),
@@ -81,13 +87,33 @@ impl Messages {
         let own = self.texts.get(&violation.code);
         let own = own.and_then(|texts| texts.get(locale).or_else(|| texts.get(&self.locales[0].to_string())));
         let template = own.map_or_else(|| host_text(&violation.code, locale), String::as_str);
-        let code = ("code".to_owned(), violation.code.clone());
-        violation
-            .params
-            .iter()
-            .chain([&code])
-            .fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+        let param =
+            |name: &str| violation.params.iter().find(|(param, _)| param == name).map(|(_, value)| value.as_str());
+        filled(template, |name| param(name).or_else(|| (name == "code").then_some(violation.code.as_str())))
     }
+}
+
+/// Maximum length of a message, in bytes. Text and params are the rules' own, and one may repeat the other many times.
+const MAX_MESSAGE: usize = 4_000;
+
+/// A template with each `{name}` replaced by that param, once: what a param holds is not looked at. A longer one is cut.
+fn filled<'a>(template: &'a str, param: impl Fn(&str) -> Option<&'a str>) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{').filter(|_| text.len() <= MAX_MESSAGE) {
+        text.push_str(before);
+        let value = after.split_once('}').and_then(|(name, after)| Some((param(name)?, after)));
+        let (value, after) = value.unwrap_or(("{", after));
+        text.push_str(value);
+        rest = after;
+    }
+    text.push_str(rest);
+    if text.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 fn locale(tag: &str) -> Result<LanguageIdentifier, Refusal> {
@@ -186,5 +212,17 @@ mod tests {
         assert_eq!(said("time.nonexistent", "en"), "at that place the clocks skip this time");
         assert_eq!(said("schema.dependentRequired", "es-PE"), "no cumple el esquema");
         assert_eq!(said("pe.unheard-of", "en"), "is not allowed (pe.unheard-of)");
+    }
+
+    #[test]
+    fn a_text_that_repeats_its_params_without_end_is_cut() {
+        let message = |text: &str, params: &[(&str, &str)]| {
+            let params: HashMap<&str, &str> = params.iter().copied().collect();
+            filled(text, |name| params.get(name).copied())
+        };
+        assert_eq!(message("{a}, {b}, {c} and {", &[("a", "{b}"), ("b", "é")]), "{b}, é, {c} and {");
+        let long = message(&"{a}".repeat(80_000), &[("a", &"ñ".repeat(40_000))]);
+        assert!(long.len() < MAX_MESSAGE + 4 && long.ends_with("ñ…"), "{}", long.len());
+        assert!(message(&"{".repeat(200_000), &[]).len() < MAX_MESSAGE + 4);
     }
 }

@@ -1,238 +1,135 @@
-//! JSON Schema 2020-12: a country's schemas compiled, and what they say against a document as violations.
+//! JSON Schema 2020-12: a country's schemas, which are code that runs in the host, outside every budget of fuel. They are
+//! bounded when they are loaded, so that compiling one and checking any document against it ends in a known time.
+//!
+//! What is measured is what is compiled: [`validator`] gives the validator a copy with only those keywords that the measuring
+//! walk has followed, and with references of ours.
 
-use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::{PatternOptions, ValidationError, Validator};
+mod compiled;
+mod cost;
+mod keywords;
+mod personal;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod violation;
+
+use std::sync::Arc;
+
+use jsonschema::{PatternOptions, Validator};
 use serde_json::Value as Json;
 
-use crate::json::escape;
 use crate::rules::{Refusal, Violation};
+use compiled::compiled;
+use cost::{Cause, MAX_SIZE, Walk};
+use texts::{Checks, MAX_PATTERNS_SIZE, Patterns};
 
-/// Most violations that one document is answered with.
-const MOST_VIOLATIONS: usize = 50;
+pub use keywords::map_subschemas;
+pub(crate) use keywords::{counts, target};
+pub use personal::{is_personal, named_members};
 
-/// The largest schema, in members and items, with every reference followed. It bounds what judging a document can cost.
-const LARGEST: usize = 10_000;
+/// Maximum number of violations that a document is answered with.
+const MAX_VIOLATIONS: usize = 50;
 
-/// The deepest schema, with every reference followed.
-const DEEPEST: usize = 64;
+/// Maximum number of values in a document, containers and the members of each included. The rules can be given about 1,200
+/// leaves, which is what fits [`MAX_DOCUMENT_TEXT`] at 56 bytes each.
+const MAX_VALUES: usize = 2_000;
 
-/// Marks what identifies a person.
-const PERSONAL: &str = "x-personal";
+/// Maximum text of a document, keys included, in bytes: as much as a request's body.
+const MAX_DOCUMENT_TEXT: usize = 64 << 10;
 
-/// The schema that a descriptor gives as text.
-///
-/// # Errors
-/// When it is not JSON, not an object, refers to itself, or is too large.
-pub fn document(what: &str, text: &str) -> Result<Json, Refusal> {
-    let refused = |cause: &str| Refusal::bad_descriptor(what, "", cause);
-    let schema: Json = serde_json::from_str(text).map_err(|cause| refused(&format!("it is not JSON: {cause}")))?;
-    if !schema.is_object() {
-        return Err(refused("a schema here is a JSON object"));
-    }
-    measure(&schema, &schema, 0, &mut 0).map_err(|cause| refused(&cause))?;
-    Ok(schema)
+/// Maximum size of the cache of a pattern in `patternProperties`, in bytes. One that has as few states as
+/// [`texts::MAX_TABLE_SIZE`] allows never fills it, and others are too slow to be accepted.
+const MAX_CACHE_SIZE: usize = 256 << 10;
+
+/// What a country's schemas may still take together. All of them stay in memory, and a host compiles them when it starts.
+pub struct Budget {
+    size: usize,
+    patterns: usize,
 }
 
-/// Counts what a validator may have to walk. A schema that refers to itself has no end, which is how it is found.
-fn measure(root: &Json, part: &Json, depth: usize, size: &mut usize) -> Result<(), String> {
-    *size += 1;
-    if *size > LARGEST || depth > DEEPEST {
-        return Err(format!(
-            "it refers to itself, or is larger than {LARGEST} members or {DEEPEST} levels; a booking needs neither"
-        ));
+impl Default for Budget {
+    fn default() -> Self {
+        Self { size: MAX_SIZE, patterns: MAX_PATTERNS_SIZE }
     }
-    match part {
-        Json::Array(items) => items.iter().try_for_each(|item| measure(root, item, depth + 1, size)),
-        Json::Object(members) => {
-            if members.contains_key("$dynamicRef") {
-                return Err("`$dynamicRef` is not supported here; use `$ref`".into());
-            }
-            if let Some(reference) = members.get("$ref").and_then(Json::as_str) {
-                let within = reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer));
-                let Some(target) = within else {
-                    return Err(format!(
-                        "`$ref` is a JSON Pointer within the schema, `#/…`; `{reference}` leads nowhere"
-                    ));
-                };
-                measure(root, target, depth + 1, size)?;
-            }
-            members.values().try_for_each(|member| measure(root, member, depth + 1, size))
+}
+
+impl Budget {
+    /// Reads the schema that a descriptor gives as text, and takes what it needs from the budget.
+    ///
+    /// # Errors
+    /// When it is not JSON, not an object, or goes beyond a bound: the error names the place.
+    pub fn document(&mut self, what: &str, text: &str) -> Result<Json, Refusal> {
+        let refused = |at: &str, cause: &str| Refusal::bad_descriptor(what, at, cause);
+        let schema: Json =
+            serde_json::from_str(text).map_err(|cause| refused("", &format!("it is not JSON: {cause}")))?;
+        if !schema.is_object() {
+            return Err(refused("", "a schema here is a JSON object"));
         }
-        _ => Ok(()),
+        if schema.get("$schema").is_some_and(|draft| !is_supported(draft)) {
+            return Err(refused("/$schema", "schemas are those of https://json-schema.org/draft/2020-12/schema"));
+        }
+        let mut walk = Walk::new(&schema, self.size, Patterns::within(&mut self.patterns));
+        walk.cost().map_err(|Cause { at, why }| refused(&at, &why))?;
+        self.size -= walk.size;
+        Ok(schema)
     }
 }
 
-/// A schema, ready to judge.
+fn is_supported(draft: &Json) -> bool {
+    draft.as_str().is_some_and(|draft| draft.trim_end_matches('#') == "https://json-schema.org/draft/2020-12/schema")
+}
+
+/// Compiles a schema that [`Budget::document`] has read.
 ///
 /// # Errors
 /// When it is no valid JSON Schema 2020-12.
 pub fn validator(what: &str, schema: &Json) -> Result<Validator, Refusal> {
-    jsonschema::draft202012::options()
-        .should_validate_formats(true)
-        // Without look-around and back-references a pattern takes time in proportion to the text.
-        .with_pattern_options(PatternOptions::regex())
-        .build(schema)
-        .map_err(|error| Refusal::bad_descriptor(what, error.instance_path().as_str(), error.to_string()))
+    let refused = |error: jsonschema::ValidationError<'_>| {
+        Refusal::bad_descriptor(what, error.instance_path().as_str(), error.to_string())
+    };
+    jsonschema::draft202012::meta::validate(schema).map_err(refused)?;
+    options().build(&compiled(schema)).map_err(refused)
 }
 
-/// What a schema says against a document; nothing when it fits.
+fn options() -> jsonschema::ValidationOptions<'static> {
+    let checks = Arc::new(Checks::default());
+    let formats = Arc::clone(&checks);
+    jsonschema::draft202012::options()
+        .with_keyword("pattern", move |beside, pattern, _| checks.pattern(beside, pattern))
+        .with_keyword("format", move |beside, format, _| formats.format(beside, format))
+        // Those of `patternProperties`, which were measured. The cache is kept for every pattern and thread.
+        .with_pattern_options(PatternOptions::regex().dfa_size_limit(MAX_CACHE_SIZE))
+}
+
+/// Checks a document against a schema. Gives at most 50 violations, none when it fits.
+///
+/// The errors are collected only where it does not fit, and then by the validator's own walk, which does not stop at the
+/// 50th: what it can take is bounded by the schema's cost and the document's size.
 #[must_use]
 pub fn violations(validator: &Validator, document: &Json) -> Vec<Violation> {
-    validator.iter_errors(document).flat_map(|error| of(&error)).take(MOST_VIOLATIONS).collect()
-}
-
-/// Whether a schema marks the leaf at this JSON Pointer, or what it stands in, as personal. A leaf of which it says
-/// nothing counts as such: nobody has said that it may be shown.
-#[must_use]
-pub fn is_personal(schema: &Json, pointer: &str) -> bool {
-    let marked = |parts: &[&Json]| parts.iter().any(|part| part[PERSONAL] == true);
-    let mut reached = everywhere(schema, vec![schema]);
-    for token in pointer.split('/').skip(1) {
-        let name = token.replace("~1", "/").replace("~0", "~");
-        if marked(&reached) {
-            return true;
-        }
-        let below = reached.into_iter().flat_map(|part| [part["properties"].get(&name), part.get("items")]);
-        reached = everywhere(schema, below.flatten().collect());
+    if let Some(violation) = too_large(document) {
+        return vec![violation];
     }
-    // An array of texts is one leaf.
-    let items = everywhere(schema, reached.iter().filter_map(|part| part.get("items")).collect());
-    reached.is_empty() || marked(&reached) || marked(&items)
-}
-
-/// These parts of a schema, and those that speak of the same value.
-fn everywhere<'a>(root: &'a Json, mut parts: Vec<&'a Json>) -> Vec<&'a Json> {
-    let mut next = 0;
-    // No schema refers to itself, so there is an end.
-    while let Some(part) = parts.get(next).copied() {
-        next += 1;
-        let reference = part["$ref"].as_str().and_then(|reference| root.pointer(reference.strip_prefix('#')?));
-        let lists = ["allOf", "anyOf", "oneOf"].into_iter().filter_map(|name| part[name].as_array()).flatten();
-        let single = ["if", "then", "else"].into_iter().filter_map(|name| part.get(name));
-        parts.extend(reference.into_iter().chain(lists).chain(single));
+    if validator.is_valid(document) {
+        return Vec::new();
     }
-    parts
+    validator
+        .iter_errors(document)
+        .flat_map(|error| violation::of(&error, MAX_VIOLATIONS))
+        .take(MAX_VIOLATIONS)
+        .collect()
 }
 
-/// One violation for each member that is missing or too much, at its own place; else one for the error.
-fn of(error: &ValidationError<'_>) -> Vec<Violation> {
-    let path = error.instance_path().as_str();
-    let member = |name: &str| (format!("{path}/{}", escape(name)), vec![("property".to_owned(), name.to_owned())]);
-    let places = match error.kind() {
-        ValidationErrorKind::Required { property } => vec![member(property.as_str().unwrap_or_default())],
-        ValidationErrorKind::AdditionalProperties { unexpected }
-        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-            unexpected.iter().map(|name| member(name)).collect()
-        }
-        kind => vec![(path.to_owned(), expected(kind).map(|text| ("expected".to_owned(), text)).into_iter().collect())],
+/// The violation of a document that has more values or text than schemas are measured for.
+fn too_large(document: &Json) -> Option<Violation> {
+    let (values, text) = cost::extent(document);
+    let over = |code: &str, limit: usize| Violation {
+        path: String::new(),
+        code: code.to_owned(),
+        params: vec![("expected".to_owned(), limit.to_string())],
     };
-    let code = format!("schema.{}", error.kind().keyword());
-    places.into_iter().map(|(path, params)| Violation { path, code: code.clone(), params }).collect()
-}
-
-/// What the schema wants instead.
-fn expected(kind: &ValidationErrorKind) -> Option<String> {
-    use ValidationErrorKind as Kind;
-    Some(match kind {
-        Kind::MaxItems { limit }
-        | Kind::MaxLength { limit }
-        | Kind::MaxProperties { limit }
-        | Kind::MinItems { limit }
-        | Kind::MinLength { limit }
-        | Kind::MinProperties { limit } => limit.to_string(),
-        Kind::Maximum { limit }
-        | Kind::Minimum { limit }
-        | Kind::ExclusiveMaximum { limit }
-        | Kind::ExclusiveMinimum { limit } => limit.to_string(),
-        Kind::Enum { options } => words(options),
-        Kind::Constant { expected_value } => words(expected_value),
-        Kind::Pattern { pattern } => pattern.clone(),
-        Kind::Format { format } => format.clone(),
-        Kind::Type { kind: TypeKind::Single(kind) } => kind.to_string(),
-        Kind::Type { kind: TypeKind::Multiple(kinds) } => {
-            kinds.iter().map(|kind| kind.to_string()).collect::<Vec<_>>().join(", ")
-        }
-        _ => return None,
-    })
-}
-
-fn words(value: &Json) -> String {
-    match value {
-        Json::Array(items) => items.iter().map(words).collect::<Vec<_>>().join(", "),
-        Json::String(text) => text.clone(),
-        other => other.to_string(),
+    if values > MAX_VALUES {
+        return Some(over("schema.maxValues", MAX_VALUES));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn told(schema: &Json, document: &Json) -> Vec<(String, String)> {
-        let found = violations(&validator("schema", schema).unwrap(), document);
-        found.into_iter().map(|violation| (violation.path, violation.code)).collect()
-    }
-
-    #[test]
-    fn a_missing_member_and_one_too_many_are_named_where_they_stand() {
-        let schema = json!({ "type": "object", "required": ["dni"], "properties": { "dni": { "maxLength": 2 } },
-            "additionalProperties": false });
-        let found = told(&schema, &json!({ "a/b": 1, "c": 2 }));
-        let expected = [
-            ("/a~1b", "schema.additionalProperties"),
-            ("/c", "schema.additionalProperties"),
-            ("/dni", "schema.required"),
-        ];
-        let mut found: Vec<(&str, &str)> = found.iter().map(|(path, code)| (path.as_str(), code.as_str())).collect();
-        found.sort_unstable();
-        assert_eq!(found, expected);
-        assert_eq!(told(&schema, &json!({ "dni": "123" })), [("/dni".to_owned(), "schema.maxLength".to_owned())]);
-    }
-
-    #[test]
-    fn a_schema_without_end_is_refused() {
-        let twice = json!({ "$ref": "#/$defs/a" });
-        let endless = [
-            json!({ "anyOf": [{ "properties": { "a": { "$ref": "#" } } }] }),
-            json!({ "$ref": "#/$defs/a", "$defs": { "a": twice } }),
-            json!({ "$ref": "#elsewhere" }),
-            json!({ "$ref": "https://example.com/schema" }),
-            json!({ "$dynamicRef": "#a" }),
-            json!({ "$ref": "#/$defs/a", "$defs": {
-                "a": { "allOf": vec![json!({ "$ref": "#/$defs/b" }); 200] },
-                "b": { "allOf": vec![json!({ "$ref": "#/$defs/c" }); 200] },
-                "c": {},
-            } }),
-        ];
-        for schema in endless {
-            assert!(document("request-schema", &schema.to_string()).is_err(), "{schema}");
-        }
-        let shared = json!({ "properties": { "a": { "$ref": "#/$defs/a" }, "b": { "$ref": "#/$defs/a" } },
-            "$defs": { "a": { "type": "string" } } });
-        assert!(document("request-schema", &shared.to_string()).is_ok());
-    }
-
-    #[test]
-    fn what_is_marked_or_not_described_is_personal() {
-        let schema = json!({
-            "properties": { "day": {}, "dni": { "x-personal": true }, "who": { "$ref": "#/$defs/who" },
-                "people": { "items": { "properties": { "name": { "x-personal": true }, "age": {} } } },
-                "names": { "items": { "x-personal": true } }, "days": { "items": {} } },
-            "allOf": [{ "if": { "required": ["a/b"] }, "then": { "properties": { "a/b": { "x-personal": true } } } }],
-            "$defs": { "who": { "x-personal": true, "properties": { "given": {} } } },
-        });
-        for personal in ["/dni", "/who/given", "/people/0/name", "/names", "/a~1b", "/other", "/day/other"] {
-            assert!(is_personal(&schema, personal), "{personal}");
-        }
-        for shown in ["/day", "/days", "/people/0/age"] {
-            assert!(!is_personal(&schema, shown), "{shown}");
-        }
-    }
-
-    #[test]
-    fn a_schema_that_is_none_is_refused_with_its_place() {
-        let refused = validator("request-schema", &json!({ "properties": { "a": { "type": "texto" } } })).unwrap_err();
-        assert!(refused.to_string().contains("/properties/a/type"), "{refused}");
-    }
+    (text > MAX_DOCUMENT_TEXT).then(|| over("schema.maxText", MAX_DOCUMENT_TEXT))
 }

@@ -12,6 +12,7 @@ use citas_core::access::Scope;
 use citas_core::appointment::{CountryCode, Phase};
 use citas_core::catalogue::Entry;
 use citas_core::loaded::{HOST_MEMBERS, LoadedRules, MAX_PAGE};
+use citas_core::schema::map_subschemas;
 use serde_json::{Map, Value, json};
 
 use super::Api;
@@ -413,22 +414,18 @@ fn with_host_members(schema: &Value, country: CountryCode) -> Value {
     schema
 }
 
-/// A schema at its place in the document: what it refers to in itself is there now.
+/// A schema at its place in the document: what it refers to in itself is there now. Data that looks like a reference stays.
 fn embedded(schema: &Value, name: &str) -> Value {
-    match schema {
-        Value::Object(members) => {
-            let kept = members.iter().filter(|(key, _)| !["$id", "$schema"].contains(&key.as_str()));
-            kept.map(|(key, member)| {
-                match member.as_str().filter(|_| key == "$ref").and_then(|to| to.strip_prefix('#')) {
-                    Some(within) => (key.clone(), format!("#/components/schemas/{name}{within}").into()),
-                    None => (key.clone(), embedded(member, name)),
-                }
-            })
-            .collect()
-        }
-        Value::Array(items) => items.iter().map(|item| embedded(item, name)).collect(),
-        other => other.clone(),
-    }
+    let Value::Object(members) = schema else { return schema.clone() };
+    let kept = members.iter().filter(|(key, _)| !["$id", "$schema"].contains(&key.as_str()));
+    kept.map(|(key, member)| {
+        let place = match member.as_str().filter(|_| key == "$ref").and_then(|to| to.strip_prefix('#')) {
+            Some(within) => format!("#/components/schemas/{name}{within}").into(),
+            None => map_subschemas(key, member, |schema| embedded(schema, name)),
+        };
+        (key.clone(), place)
+    })
+    .collect()
 }
 
 /// One response for each status code, with all that may lie behind it.

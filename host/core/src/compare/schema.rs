@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Change;
 use crate::json::escape;
+use crate::schema::{counts, map_subschemas, target};
 
 type Members = Map<String, Json>;
 
@@ -199,29 +200,24 @@ impl Comparison<'_> {
     }
 }
 
-/// A schema with every reference in it followed, which [`crate::schema::document`] has shown to end. What stands beside a
-/// reference counts too.
-fn expanded(root: &Json, part: &Json) -> Json {
-    match part {
-        Json::Array(items) => items.iter().map(|item| expanded(root, item)).collect(),
-        Json::Object(members) => {
-            let target = members.get("$ref").and_then(Json::as_str).and_then(|reference| root.pointer(&reference[1..]));
-            let mut own: Members = members
-                .iter()
-                .filter(|(name, _)| target.is_none() || *name != "$ref")
-                .map(|(name, member)| (name.clone(), expanded(root, member)))
-                .collect();
-            let Some(target) = target.map(|target| expanded(root, target)) else { return own.into() };
-            if own.keys().all(|name| ANNOTATIONS.contains(&name.as_str())) {
-                return target;
-            }
-            let mut all: Vec<Json> = own.get("allOf").and_then(Json::as_array).cloned().unwrap_or_default();
-            all.push(target);
-            own.insert("allOf".into(), all.into());
-            own.into()
-        }
-        other => other.clone(),
+/// What counts of a schema with every reference in it followed, which [`crate::schema::Budget::document`] has shown to end
+/// and to be no larger than its bound. What stands beside a reference counts too.
+fn expanded(root: &Json, schema: &Json) -> Json {
+    let Json::Object(members) = schema else { return schema.clone() };
+    let mut own: Members = members
+        .iter()
+        .filter(|(name, _)| counts(name) && !["$defs", "$ref"].contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), map_subschemas(name, value, |schema| expanded(root, schema))))
+        .collect();
+    let target = members.get("$ref").and_then(Json::as_str).and_then(|reference| target(root, reference));
+    let Some(target) = target.map(|target| expanded(root, target)) else { return own.into() };
+    if own.is_empty() {
+        return target;
     }
+    let mut all: Vec<Json> = own.get("allOf").and_then(Json::as_array).cloned().unwrap_or_default();
+    all.push(target);
+    own.insert("allOf".into(), all.into());
+    own.into()
 }
 
 /// `true` lets everything through, `false` nothing.
@@ -450,5 +446,15 @@ mod tests {
         let then = |title: &str| json!({ "if": {}, "then": { "properties": { "title": { "title": title } } } });
         assert_eq!(request(&of(&then("A")), &of(&then("B"))), []);
         assert_eq!(request(&of(&json!({ "title": "A" })), &of(&json!({ "title": "B", "examples": [1] }))), []);
+    }
+
+    #[test]
+    fn what_only_people_read_is_not_copied_for_each_reference() {
+        let schema = json!({ "properties": (0..1_000).map(|at| (at.to_string(), json!({ "$ref": "#/$defs/a" }))).collect::<Members>(),
+            "$defs": { "a": { "type": "string", "description": "x".repeat(10_000), "x-own": "y".repeat(10_000) } } });
+        assert!(expanded(&schema, &schema).to_string().len() < 50_000);
+        // Data is not followed, whatever it looks like.
+        let data = json!({ "const": { "$ref": "é" }, "enum": [{ "$ref": "" }] });
+        assert_eq!(expanded(&data, &data), data);
     }
 }

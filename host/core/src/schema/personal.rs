@@ -1,0 +1,53 @@
+//! Which members of a document a schema marks as personal.
+
+use std::collections::HashSet;
+
+use serde_json::Value as Json;
+
+use super::keywords::target;
+
+/// Marks what identifies a person.
+const PERSONAL: &str = "x-personal";
+
+/// Whether a schema marks the leaf at this JSON Pointer, or what it stands in, as personal. A leaf of which it says
+/// nothing counts as such: nobody has said that it may be shown.
+#[must_use]
+pub fn is_personal(schema: &Json, pointer: &str) -> bool {
+    let marked = |parts: &[&Json]| parts.iter().any(|part| part[PERSONAL] == true);
+    let mut reached = everywhere(schema, vec![schema]);
+    for token in pointer.split('/').skip(1) {
+        let name = token.replace("~1", "/").replace("~0", "~");
+        if marked(&reached) {
+            return true;
+        }
+        let below = reached.into_iter().flat_map(|part| [part["properties"].get(&name), part.get("items")]);
+        reached = everywhere(schema, below.flatten().collect());
+    }
+    // An array of texts is one leaf.
+    let items = everywhere(schema, reached.iter().filter_map(|part| part.get("items")).collect());
+    reached.is_empty() || marked(&reached) || marked(&items)
+}
+
+/// The members that a schema names in what it describes, conditions included.
+pub fn named_members(schema: &Json) -> impl Iterator<Item = &str> {
+    let named = everywhere(schema, vec![schema]).into_iter().filter_map(|part| part["properties"].as_object());
+    named.flat_map(|members| members.keys().map(String::as_str))
+}
+
+/// These parts of a schema, and those that speak of the same value, each once: many references may lead to one.
+fn everywhere<'a>(root: &'a Json, parts: Vec<&'a Json>) -> Vec<&'a Json> {
+    let mut seen = HashSet::new();
+    let mut left = parts;
+    let mut found = Vec::new();
+    while let Some(part) = left.pop() {
+        if !seen.insert(std::ptr::from_ref(part)) {
+            continue;
+        }
+        found.push(part);
+        let reference = part["$ref"].as_str().and_then(|reference| target(root, reference));
+        let lists = ["allOf", "anyOf", "oneOf"].into_iter().filter_map(|name| part[name].as_array()).flatten();
+        let single = ["if", "then", "else"].into_iter().filter_map(|name| part.get(name));
+        left.extend(reference.into_iter().chain(lists).chain(single));
+    }
+    found
+}
