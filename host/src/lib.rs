@@ -2,7 +2,7 @@
 //!
 //! Arrows go one way: [`command`] → [`wiring`] → the adapters ([`api`], [`rules`], [`registry`], [`local`], `aws`) →
 //! `citas_core`. The adapters never import one another. Beside the wiring stand its tools, which know none of them: the
-//! HTTP server, background tasks, and the status file.
+//! HTTP server, background tasks, the log's format, and the status file.
 
 pub mod api;
 #[cfg(feature = "aws")]
@@ -14,6 +14,7 @@ pub mod command;
 pub mod config;
 #[cfg(feature = "aws")]
 pub mod functions;
+mod json_lines;
 pub mod local;
 pub mod registry;
 pub mod rules;
