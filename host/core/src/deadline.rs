@@ -31,6 +31,9 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option
 }
 
 /// Runs `commit` without the request's limit. The limit applies again if the commit is refused: then nothing is stored.
+///
+/// # Errors
+/// Those of `commit`.
 pub async fn without<T, E>(commit: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let suspend = |suspended: bool| {
         // Outside a request there is no limit.
@@ -62,8 +65,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_commit_is_waited_for_however_long_it_takes() {
+        let commit = async {
+            sleep(LIMIT * 3).await;
+            Ok::<_, ()>(())
+        };
         let stored = async {
-            without(async { Ok::<_, ()>(sleep(LIMIT * 3).await) }).await?;
+            without(commit).await?;
             sleep(LIMIT).await;
             Ok::<_, ()>("stored")
         };
@@ -72,9 +79,12 @@ mod tests {
 
     #[tokio::test]
     async fn after_a_refused_commit_the_limit_applies_again() {
+        let commit = async {
+            sleep(LIMIT * 3).await;
+            Err::<(), _>(())
+        };
         let refused = async {
-            let refused = without(async { Err::<(), _>(sleep(LIMIT * 3).await) }).await;
-            assert!(refused.is_err());
+            assert!(without(commit).await.is_err());
             pending::<()>().await;
         };
         assert_eq!(within(LIMIT, refused).await, None);
