@@ -167,7 +167,7 @@ fn a_call_takes_as_many_appointments_as_its_input_limit_allows_and_always_one() 
     assert_eq!(rules.fitting(&[]), 0);
     assert_eq!(rules.present(&[&light; 3]).unwrap().len(), 3);
     assert_eq!(rules.present(&[&light; 4]).unwrap_err(), Fault::InputTooLarge { limit: 64 << 10 });
-    assert_eq!(rules.present(&[&heaviest]).unwrap(), [heaviest.attributes.clone()]);
+    assert_eq!(rules.present(&[&heaviest]).unwrap(), [heaviest.attributes]);
 }
 
 #[test]

@@ -43,6 +43,7 @@ macro_rules! ledger_contract {
             taken_says_which_of_the_claims_are_held
             an_event_is_notified_once_it_is_marked
             an_empty_ledger_is_ready
+            a_ledger_with_appointments_is_ready
             of_fifty_who_want_one_claim_one_gets_it
             of_overlapping_claims_no_two_are_held
             disjoint_claims_do_not_hinder_each_other

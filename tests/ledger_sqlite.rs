@@ -1,17 +1,32 @@
 //! The ledger in SQLite: the contract, and what one machine's files promise beyond it.
 
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use citas::local::sqlite::{LedgerBeside, OpenError, SqliteLedger};
+use citas::local::sqlite::{FILES_PER_COUNTRY, LedgerBeside, OpenError, SqliteLedger};
+use citas_core::appointment::{Field, Revision, Value};
 use citas_core::event::Event;
-use citas_core::ledger::{Attempts, Ledger, Outbox, Pending};
+use citas_core::ledger::{Attempts, Ledger, Outbox, Pending, Query};
 use futures::future::join_all;
 use tempfile::TempDir;
 
 use crate::ledger_contract::{ledger_contract, outbox_contract};
 use crate::support::appointments::*;
+
+/// Size of SQLite's pages.
+const PAGE: u64 = 4096;
+
+/// More than the log keeps.
+const LARGE_LOG: u64 = 24 << 20;
+
+/// A booking of some ten kilobytes.
+fn large(number: usize) -> Revision {
+    let mut revision = booked(number);
+    revision.appointment.attributes = vec![Field { path: "/text".into(), value: Value::Text("x".repeat(10_000)) }];
+    revision
+}
 
 fn open(folder: &TempDir) -> SqliteLedger {
     SqliteLedger::open(folder.path()).unwrap()
@@ -165,6 +180,94 @@ async fn a_file_that_is_gone_for_a_moment_is_tried_again() {
     assert!(ledger.ready(pe()).await.is_err());
     std::fs::remove_dir(&file).unwrap();
     ledger.ready(pe()).await.unwrap();
+}
+
+/// Its pages are overwritten from the `from`th on, as a broken disk does.
+fn damage(file: &Path, from: u64) {
+    let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+    let pages = file.metadata().unwrap().len() / PAGE;
+    assert!(pages > from + 10, "{pages} pages");
+    file.write_all_at(&vec![0xA5; usize::try_from((pages - from) * PAGE).unwrap()], from * PAGE).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_damaged_while_it_is_open_is_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(&folder);
+    for number in 0..50 {
+        ledger.commit(booking(booked(number), &[&format!("doctor:{number}")])).await.unwrap();
+    }
+    ledger.ready(pe()).await.unwrap();
+    let file = folder.path().join("pe.db");
+    // What is in the log is moved to the file, and read from there.
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    damage(&file, 1);
+    let refused = ledger.ready(pe()).await.unwrap_err().to_string();
+    assert!(refused.contains("malformed"), "{refused}");
+    ledger.ready(cl()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_damaged_before_it_is_opened_is_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(&folder);
+    for number in 0..50 {
+        ledger.commit(booking(booked(number), &[&format!("doctor:{number}")])).await.unwrap();
+    }
+    drop(ledger);
+    damage(&folder.path().join("pe.db"), 1);
+    assert!(open(&folder).ready(pe()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_closed_leaves_no_log_and_one_that_grew_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let wal = folder.path().join("pe.db-wal");
+    let ledger = open(&folder);
+    ledger.commit(change(booked(1))).await.unwrap();
+    let next = {
+        // A reader keeps the log from being moved, and so from being used again.
+        let mut reader = rusqlite::Connection::open(folder.path().join("pe.db")).unwrap();
+        let reading = reader.transaction().unwrap();
+        reading.query_row("SELECT count(*) FROM appointment", [], |row| row.get::<_, i64>(0)).unwrap();
+        let mut number = 2;
+        while wal.metadata().unwrap().len() < LARGE_LOG {
+            let commits = (number..number + 500).map(|number| ledger.commit(change(large(number))));
+            join_all(commits).await.into_iter().for_each(|done| done.unwrap());
+            number += 500;
+        }
+        number
+    };
+    for number in next..next + 10 {
+        ledger.commit(change(large(number))).await.unwrap();
+    }
+    let left = wal.metadata().unwrap().len();
+    assert!(left < LARGE_LOG, "{left} bytes");
+    ledger.page(pe(), &Query { limit: 10, ..Query::default() }).await.unwrap();
+    drop(ledger);
+    assert!(!wal.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_read_at_once_few_files_are_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(open(&folder));
+    for number in 0..20 {
+        ledger.commit(change(large(number))).await.unwrap();
+    }
+    let reads = (0..400).map(|number| {
+        let ledger = Arc::clone(&ledger);
+        tokio::spawn(async move {
+            ledger.page(pe(), &Query { limit: 100, ..Query::default() }).await.unwrap();
+            ledger.revision(pe(), id(number % 20), 1).await.unwrap();
+        })
+    });
+    join_all(reads).await.into_iter().for_each(|read| read.unwrap());
+    let links =
+        std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    let open = links.filter(|link| link.starts_with(folder.path()) && link.to_string_lossy().contains("pe.db")).count();
+    assert!((2..=FILES_PER_COUNTRY).contains(&open), "{open} files");
 }
 
 #[tokio::test(flavor = "multi_thread")]

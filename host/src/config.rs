@@ -1,11 +1,13 @@
 //! Everything that can be set, from the command line or the environment: the one place where both are read.
 
 use std::ffi::OsStr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Args, Command};
+use ipnet::IpNet;
 use lettre::message::Mailbox;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -165,6 +167,14 @@ impl TypedValueParser for SmtpServer {
     }
 }
 
+/// Reads `--trusted-proxy`: a network, or one address.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+    text.parse::<IpNet>()
+        .or_else(|_| address())
+        .map_err(|_| "a proxy is an address or a network, such as 10.0.0.7 or 10.0.0.0/8".to_owned())
+}
+
 /// The text of a filter that the log takes.
 fn log_filter(text: &str) -> Result<String, ParseError> {
     EnvFilter::try_new(text).map(|_| text.to_owned())
@@ -192,6 +202,18 @@ mod tests {
         let folder = |path: &str| Ok(RegistryPlace::Folder(path.into()));
         assert_eq!(registry(&["--data", "there"]), folder("there/registry"));
         assert_eq!(registry(&["--data", "there", "--registry", "here"]), folder("here"));
+    }
+
+    #[test]
+    fn a_proxy_is_an_address_or_a_network() {
+        let names = |text: &str, address: &str| {
+            network(text).map(|network| network.contains(&address.parse::<IpAddr>().unwrap()))
+        };
+        assert_eq!(names("10.0.0.0/8", "10.9.8.7"), Ok(true));
+        assert_eq!(names("10.0.0.7", "10.0.0.7"), Ok(true));
+        assert_eq!(names("10.0.0.7", "10.0.0.8"), Ok(false));
+        assert_eq!(names("2001:db8::/32", "2001:db8::1"), Ok(true));
+        assert!(network("proxy.example").unwrap_err().contains("10.0.0.0/8"));
     }
 
     #[cfg(not(feature = "aws"))]

@@ -2,7 +2,7 @@
 //!
 //! Arrows go one way: [`command`] → [`wiring`] → the adapters ([`api`], [`rules`], [`registry`], [`local`], `aws`) →
 //! `citas_core`. The adapters never import one another. Beside the wiring stand its tools, which know none of them: the
-//! HTTP server, background tasks, the status file, and `files`, through which all of them read and write files.
+//! HTTP server, background tasks, the log's format, the status file, and `files`, through which all read and write files.
 
 pub mod api;
 #[cfg(feature = "aws")]
@@ -15,6 +15,7 @@ pub mod config;
 mod files;
 #[cfg(feature = "aws")]
 pub mod functions;
+mod json_lines;
 pub mod local;
 pub mod registry;
 pub mod rules;

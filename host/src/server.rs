@@ -1,10 +1,17 @@
 //! The HTTP server: takes connections, gives their requests to a router, and stops without cutting anybody off. Whatever
-//! a client does, or does not do, it holds a connection only for a bounded time. Knows no route.
+//! a client does, or does not do, it holds a connection and memory only within bounds. Knows no route.
 //!
 //! axum's own `serve` sets no timer, so a client that sends half a header would hold its connection for ever.
+//!
+//! - [`places`]: which connection is closed when there are too many
+//! - [`stream`]: a connection's bytes, and its requests as a place sees them
+//! - [`open_files`]: how many connections the limit of open files allows
+
+mod open_files;
+mod places;
+mod stream;
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,48 +20,56 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio_io_timeout::TimeoutStream;
 
-/// How long to wait before accepting again when the system gives no connection, as when its files run out.
-const RESPITE: Duration = Duration::from_secs(1);
+pub use open_files::OpenFiles;
+use places::{Limit, Peer, Places, Seat};
+use stream::{SeatedService, SeatedStream};
 
-/// A connection's bytes, each write of them bounded in time.
-type Stream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
+/// Delay before accepting again when the system gives no connection, as when its files run out.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Files beside the connections: databases, mail, the registry.
-const OTHER_FILES: u64 = 1024;
+/// Maximum size of a request's line and headers, and of each buffer between a connection and its requests, in bytes. A
+/// larger header is a 431. hyper's own limit is 400 KB, which clients that read nothing can fill each.
+const MAX_BUFFER: usize = 32 << 10;
 
-/// What one client can take of the server.
-#[derive(Clone, Copy, Debug)]
+/// Size of the system's buffers for a connection in each direction, in bytes (Linux doubles it for its own use). Without
+/// one it grows to some megabytes for a client that reads nothing.
+const SOCKET_BUFFER: usize = 64 << 10;
+
+/// The bounds of what clients can take of the server.
+#[derive(Clone)]
 pub struct Server {
-    /// A request's header is here by then, or its connection is closed. It counts from when the connection is open or the
-    /// request before it is answered, so an idle connection is kept no longer.
+    /// Maximum time until a request's header is complete. It counts from when the connection is open or the request
+    /// before it is answered, so an idle connection is kept no longer.
     pub header_timeout: Duration,
-    /// A client takes what is written to it by then, or its connection is closed.
+    /// Maximum time in which a client takes an answer that does not fit the system's buffers.
     pub write_timeout: Duration,
-    /// Connections that are open at once; whoever comes later waits in the system's queue.
-    pub connections: usize,
-    /// How long requests under way may take once the server is to stop.
+    /// Maximum number of open connections.
+    pub connections: Limit,
+    /// Networks of proxies. A connection from there stands for many clients, so it is in nobody's share.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Time that requests under way have once the server is to stop.
     pub grace: Duration,
 }
 
-impl Default for Server {
-    fn default() -> Self {
+impl Server {
+    /// Returns a server with so many connections and the usual timeouts.
+    pub fn with_connections(connections: Limit) -> Self {
         Self {
             header_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
-            connections: 4096,
+            connections,
+            trusted_proxies: Vec::new(),
             grace: Duration::from_secs(10),
         }
     }
-}
 
-impl Server {
-    /// Serves until `shutdown` is over and the requests under way are answered, or their grace has passed.
+    /// Serves until `shutdown` resolves and the requests under way are answered, or their grace has passed.
     pub async fn serve(self, listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
-        self.allow_files();
+        limit_buffers(&listener);
         let open = GracefulShutdown::new();
         tokio::select! {
             () = self.accept(&listener, &router, &open) => {}
@@ -67,62 +82,68 @@ impl Server {
         }
     }
 
-    /// Every connection is a file, and the usual limit is 1,024 of them: clients that only connect would take those that
-    /// the ledger and the mail need.
-    fn allow_files(&self) {
-        let needed = u64::try_from(self.connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
-        match rlimit::increase_nofile_limit(needed) {
-            Ok(allowed) if allowed >= needed => {}
-            allowed => tracing::warn!(
-                needed,
-                ?allowed,
-                "open files are limited; raise the limit (`ulimit -n`, `LimitNOFILE=`)"
-            ),
-        }
-    }
-
     /// Takes connections for as long as it is polled.
     async fn accept(&self, listener: &TcpListener, router: &Router, open: &GracefulShutdown) {
-        let places = Arc::new(Semaphore::new(self.connections));
+        let places = Places::new(Arc::clone(&self.connections));
         loop {
-            let place = places.clone().acquire_owned().await.expect("nobody closes it");
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, address) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
-                    respite(&error).await;
+                    backoff_on_accept_error(&error).await;
                     continue;
                 }
             };
-            let connection = open.watch(self.connection(stream, router));
+            let proxy = self.trusted_proxies.iter().any(|network| network.contains(&address.ip().to_canonical()));
+            let Some(ticket) = places.admit((!proxy).then(|| Peer::of(address.ip()))).await else { continue };
+            let connection = open.watch(self.connection(stream, router, &ticket.seat));
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended early");
+                tokio::select! {
+                    ended = connection => if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended early");
+                    },
+                    () = ticket.seat.closed() => {}
                 }
-                drop(place);
+                drop(ticket);
             });
         }
     }
 
-    fn connection(&self, stream: TcpStream, router: &Router) -> http1::Connection<Stream, TowerToHyperService<Router>> {
+    fn connection(
+        &self,
+        stream: TcpStream,
+        router: &Router,
+        seat: &Arc<Seat>,
+    ) -> http1::Connection<TokioIo<SeatedStream>, SeatedService> {
         // Answers are small and whole: held back for more to come, they would only be late.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection without TCP_NODELAY");
         }
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.write_timeout));
+        let service = SeatedService::new(TowerToHyperService::new(router.clone()), Arc::clone(seat));
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
-            .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router.clone()))
+            .max_buf_size(MAX_BUFFER)
+            .max_header_size(MAX_BUFFER)
+            .serve_connection(TokioIo::new(SeatedStream::new(stream, Arc::clone(seat), self.write_timeout)), service)
     }
 }
 
-/// What concerns one client that has gone away already is no trouble; anything else may pass.
-async fn respite(error: &io::Error) {
+/// Accepted sockets have the buffers of the one that listens.
+fn limit_buffers(listener: &TcpListener) {
+    let socket = SockRef::from(listener);
+    if let Err(error) =
+        socket.set_send_buffer_size(SOCKET_BUFFER).and_then(|()| socket.set_recv_buffer_size(SOCKET_BUFFER))
+    {
+        tracing::warn!(%error, "the system's buffers are not limited: clients that read nothing hold more memory");
+    }
+}
+
+/// Ignores errors of one disconnected client; waits before accepting again after any other (for example EMFILE).
+async fn backoff_on_accept_error(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         tracing::error!(%error, "no connection can be accepted; trying again");
-        tokio::time::sleep(RESPITE).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 
@@ -154,6 +175,26 @@ mod tests {
             let _ = told.await;
         };
         Running { address, stop, stopped: tokio::spawn(server.serve(listener, router, shutdown)) }
+    }
+
+    fn server(connections: usize) -> Server {
+        Server::with_connections(Arc::new(move || connections))
+    }
+
+    /// Answers when it may leave, and says when it has entered.
+    fn slow(
+        entered: &Arc<Notify>,
+        leave: &Arc<Notify>,
+    ) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = &'static str> + Send>> + Clone + Send + Sync + 'static {
+        let (entered, leave) = (entered.clone(), leave.clone());
+        move || {
+            let (entered, leave) = (entered.clone(), leave.clone());
+            Box::pin(async move {
+                entered.notify_one();
+                leave.notified().await;
+                "hello"
+            })
+        }
     }
 
     fn hello() -> Router {
@@ -199,7 +240,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn half_a_header_is_not_waited_for() {
-        let running = start(Server { header_timeout: SHORT, ..Server::default() }, hello()).await;
+        let running = start(Server { header_timeout: SHORT, ..server(4096) }, hello()).await;
         let mut stream = Client::of(&running);
         stream.send("GET / HTTP/1.1\r\nHost: x\r\nX-Half: ");
         let began = std::time::Instant::now();
@@ -209,7 +250,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_connection_is_kept_between_requests_and_closed_when_it_is_idle() {
-        let running = start(Server { header_timeout: SHORT, ..Server::default() }, hello()).await;
+        let running = start(Server { header_timeout: SHORT, ..server(4096) }, hello()).await;
         let mut stream = Client::of(&running);
         for _ in 0..3 {
             stream.get();
@@ -222,7 +263,7 @@ mod tests {
     async fn a_client_that_does_not_read_is_not_waited_for() {
         // More than the system keeps for a client that reads nothing.
         let large = Router::new().route("/", get(|| async { vec![b'x'; 64 << 20] }));
-        let server = Server { write_timeout: SHORT, connections: 1, ..Server::default() };
+        let server = Server { write_timeout: SHORT, ..server(1) };
         let running = start(server, large).await;
         let mut silent = Client::of(&running);
         silent.get();
@@ -232,30 +273,117 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn one_connection_more_than_allowed_waits_for_a_place() {
-        let running = start(Server { connections: 1, header_timeout: LONG, ..Server::default() }, hello()).await;
-        let mut first = Client::of(&running);
-        first.get();
-        first.answer();
-        let mut second = Client::of(&running);
-        second.get();
-        second.0.set_read_timeout(Some(SHORT)).unwrap();
-        assert!(second.0.read(&mut [0]).is_err(), "answered beside the first");
-        second.0.set_read_timeout(Some(LONG)).unwrap();
-        drop(first);
-        assert!(second.answer().starts_with("HTTP/1.1 200"));
+    async fn when_all_places_are_taken_the_idle_one_is_closed_and_a_request_is_not_cut_off() {
+        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let slow = slow(&entered, &leave);
+        let running = start(server(2), hello().route("/slow", get(slow))).await;
+        let mut busy = Client::of(&running);
+        busy.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+        entered.notified().await;
+        let mut idle = Client::of(&running);
+        idle.get();
+        idle.answer();
+        let mut next = Client::of(&running);
+        next.get();
+        assert!(next.answer().starts_with("HTTP/1.1 200"));
+        assert_eq!(idle.rest(), "", "the idle one is closed");
+        leave.notify_one();
+        assert!(busy.answer().starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_header_that_is_never_complete_holds_no_place() {
+        let running = start(Server { header_timeout: LONG, ..server(4) }, hello()).await;
+        let mut halves: Vec<_> = (0..20).map(|_| Client::of(&running)).collect();
+        for half in &mut halves {
+            // The server may have closed it for the next one already.
+            let _ = half.0.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-Half: ");
+        }
+        let mut whole = Client::of(&running);
+        whole.get();
+        assert!(whole.answer().starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn requests_on_all_places_are_waited_for() {
+        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let slow = slow(&entered, &leave);
+        let proxy = "127.0.0.0/8".parse().unwrap();
+        let server = Server { trusted_proxies: vec![proxy], ..server(1) };
+        let running = start(server, hello().route("/slow", get(slow))).await;
+        let mut busy = Client::of(&running);
+        busy.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+        entered.notified().await;
+        let mut next = Client::of(&running);
+        next.get();
+        next.0.set_read_timeout(Some(SHORT)).unwrap();
+        assert!(next.0.read(&mut [0]).is_err(), "answered beside the first");
+        next.0.set_read_timeout(Some(LONG)).unwrap();
+        leave.notify_one();
+        assert!(busy.answer().starts_with("HTTP/1.1 200"));
+        assert!(next.answer().starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_client_that_takes_a_byte_now_and_then_is_not_waited_for() {
+        let large = Router::new().route("/", get(|| async { vec![b'x'; 64 << 20] }));
+        let running = start(Server { write_timeout: SHORT, ..server(1) }, large).await;
+        let mut slow = Client::of(&running);
+        slow.get();
+        let began = std::time::Instant::now();
+        while matches!(slow.0.read(&mut [0; 1 << 16]), Ok(1..)) {
+            assert!(began.elapsed() < LONG, "it goes on for as long as the client likes");
+            std::thread::sleep(SHORT / 10);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_client_that_closes_its_half_is_closed() {
+        let running = start(Server { header_timeout: LONG * 10, ..server(4) }, hello()).await;
+        let mut client = Client::of(&running);
+        client.get();
+        client.answer();
+        client.0.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(client.rest(), "");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn requests_behind_an_answer_that_nobody_reads_stay_with_the_client() {
+        let large = Router::new().route("/", get(|| async { vec![b'x'; 1 << 20] }));
+        let running = start(server(4), large).await;
+        let mut client = Client::of(&running);
+        client.0.set_write_timeout(Some(SHORT)).unwrap();
+        SockRef::from(&client.0).set_send_buffer_size(SOCKET_BUFFER).unwrap();
+        let requests = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+        let mut sent = 0;
+        while sent < 16 << 20 {
+            match client.0.write(&requests) {
+                Ok(count) => sent += count,
+                Err(_) => break,
+            }
+        }
+        assert!(sent < 1 << 20, "{sent} bytes of requests are held for a client that reads nothing");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_header_that_is_too_large_is_refused() {
+        let running = start(server(4), hello()).await;
+        let mut client = Client::of(&running);
+        let long = "x".repeat(MAX_BUFFER);
+        client.send(&format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n"));
+        let answer = client.rest();
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        let mut client = Client::of(&running);
+        let many = "X-Many: x\r\n".repeat(101);
+        client.send(&format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"));
+        let answer = client.rest();
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn stopping_answers_what_is_under_way_and_takes_nothing_new() {
         let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (inside, door) = (entered.clone(), leave.clone());
-        let slow = move || async move {
-            inside.notify_one();
-            door.notified().await;
-            "hello"
-        };
-        let running = start(Server::default(), Router::new().route("/", get(slow))).await;
+        let running = start(server(4096), Router::new().route("/", get(slow(&entered, &leave)))).await;
         let mut stream = Client::of(&running);
         let mut idle = Client::of(&running);
         stream.get();
@@ -271,7 +399,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn stopping_waits_no_longer_than_its_grace() {
         let never = || async { std::future::pending::<&str>().await };
-        let server = Server { grace: SHORT, ..Server::default() };
+        let server = Server { grace: SHORT, ..server(4096) };
         let running = start(server, Router::new().route("/", get(never))).await;
         let mut stream = Client::of(&running);
         stream.get();

@@ -21,6 +21,7 @@ use citas_core::swap::Swapper;
 use citas_core::time::Clock;
 use citas_core::trial::take_back;
 use citas_core::trust::{Trust, TrustSource};
+use ipnet::IpNet;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -33,14 +34,14 @@ use crate::config::{HostOptions, RegistryPlace};
 use crate::files;
 use crate::local::publisher::InProcessPublisher;
 use crate::local::spool::SpoolMailer;
-use crate::local::sqlite::{OpenError, SqliteLedger};
+use crate::local::sqlite::{FILES_PER_COUNTRY, OpenError, SqliteLedger};
 use crate::local::trials::FileTrials;
 use crate::registry::folder::FolderRegistry;
 use crate::registry::last_good::LastGoodFolder;
 #[cfg(feature = "compiler")]
 use crate::rules::CachedEngine;
 use crate::rules::{NoEngine, WasmEngine};
-use crate::server::Server;
+use crate::server::{OpenFiles, Server};
 use crate::status::StatusFile;
 use crate::system::UuidIds;
 
@@ -60,6 +61,12 @@ const RETRY: Duration = Duration::from_secs(10);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Part of the drain in which batches of mail begin. The last one has the rest of it to end.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum number of connections to health and metrics.
+const ADMIN_CONNECTIONS: usize = 64;
+/// Files that are open beside connections and ledgers: mail that is sent, the registry, those connections, the log.
+const OTHER_FILES: usize = 128 + ADMIN_CONNECTIONS;
+/// Interval at which the ledgers' idle readers are closed.
+const READERS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Why the platform does not start, or stops.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +97,22 @@ pub struct Identity {
     pub tokens: Arc<dyn TokenVerifier>,
     /// The local issuer's keys, where it is the local one.
     pub jwks: Option<Value>,
+}
+
+/// Where the platform listens, and for whom.
+pub struct Listeners {
+    /// For clients.
+    pub public: TcpListener,
+    /// For health and metrics, which clients then cannot ask for.
+    pub admin: Option<TcpListener>,
+    /// Networks of proxies, whose connections are not limited to half of all.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(public: TcpListener) -> Self {
+        Self { public, admin: None, trusted_proxies: Vec::new() }
+    }
 }
 
 /// Everything that runs on one machine, ready to be served.
@@ -168,7 +191,7 @@ impl Platform {
     /// When a task of the background ends: without it, mail or new rules would be missing in silence.
     pub async fn serve(
         &self,
-        listener: TcpListener,
+        listeners: Listeners,
         identity: Identity,
         rate_limit: u32,
         metrics: PrometheusHandle,
@@ -188,7 +211,8 @@ impl Platform {
         });
         let judged = judge(self.catalogue.clone(), self.trials.clone(), self.registry.clone(), self.clock.clone());
         background.start("judging canaries", judged);
-        let router = api::router(Api {
+        background.start("closing idle readers", close_idle_readers(self.ledger.clone()));
+        let api = Api {
             booking: self.booking(trying),
             catalogue: self.catalogue.clone(),
             ready: Readiness::new(self.catalogue.clone(), self.ledger.clone()),
@@ -198,16 +222,16 @@ impl Platform {
             longest_request: LONGEST_REQUEST,
             description: Description::default(),
             metrics: Box::new(move || metrics.render()),
-        });
-        let served = tokio::select! {
-            () = Server::default().serve(listener, router, shutdown) => Ok(()),
+        };
+        tokio::select! {
+            () = self.listen(listeners, api, shutdown) => {}
             ended = background.ended() => {
                 tracing::error!(%ended, "stopping at once");
-                Err(ended.into())
+                return Err(ended.into());
             }
-        };
+        }
         self.drain(&stop, comparing, &mut background).await;
-        served
+        Ok(())
     }
 
     /// Lets the relays and the shadow finish, and keeps what trials have counted. What is left in the outbox goes out after
@@ -231,6 +255,30 @@ impl Platform {
         if let Err(error) = self.trials.keep() {
             tracing::warn!(%error, "what trials found last is not written");
         }
+    }
+
+    /// Answers requests until `shutdown` resolves and those under way are answered. Health and metrics are there until
+    /// then.
+    async fn listen(&self, listeners: Listeners, api: Api, shutdown: impl Future<Output = ()>) {
+        let Listeners { public, admin, trusted_proxies } = listeners;
+        let server = Server { trusted_proxies, ..Server::with_connections(self.connections()) };
+        let Some(admin) = admin else { return server.serve(public, api::router(api), shutdown).await };
+        let routers = api::routers(api);
+        let operators = Server::with_connections(Arc::new(|| ADMIN_CONNECTIONS));
+        tokio::select! {
+            () = server.serve(public, routers.public, shutdown) => {}
+            () = operators.serve(admin, routers.admin, std::future::pending()) => {}
+        }
+    }
+
+    /// Returns how many connections there may be: what the limit of open files leaves beside the countries' own.
+    fn connections(&self) -> Arc<dyn Fn() -> usize + Send + Sync> {
+        let files = OpenFiles::raise();
+        let catalogue = self.catalogue.clone();
+        let reserved =
+            move || u64::try_from(OTHER_FILES + FILES_PER_COUNTRY * catalogue.all().len()).unwrap_or(u64::MAX);
+        files.log(reserved());
+        Arc::new(move || files.connections(reserved()))
     }
 
     fn relays(&self, metrics: PrometheusHandle, stop: Stop) -> impl Future<Output = ()> + Send + use<> {
@@ -321,6 +369,14 @@ async fn keep_status(mut file: StatusFile, catalogue: Arc<Catalogue>, clock: Arc
             tracing::warn!(%error, "`citas rules status` cannot show what is in force: the status file is not written");
             tokio::time::sleep(RETRY).await;
         }
+    }
+}
+
+async fn close_idle_readers(ledger: Arc<SqliteLedger>) {
+    let mut ticks = every(READERS_INTERVAL);
+    loop {
+        ticks.tick().await;
+        ledger.close_idle_readers();
     }
 }
 

@@ -205,6 +205,18 @@ pub async fn an_event_is_notified_once_it_is_marked(ledger: Arc<dyn Ledger>) {
     assert!(!ledger.notified(pe(), id(2)).await.unwrap());
 }
 
+pub async fn a_ledger_with_appointments_is_ready(ledger: Arc<dyn Ledger>) {
+    for number in 1..=5 {
+        let mut change = booking(booked(number), &[&format!("doctor:{number}")]);
+        change.receipt = Some(receipt(&format!("k-{number}"), &change.revision));
+        ledger.commit(change).await.unwrap();
+        ledger.ready(pe()).await.unwrap();
+    }
+    ledger.commit(change(after(&booked(1)))).await.unwrap();
+    ledger.mark_notified(pe(), id(7), now()).await.unwrap();
+    ledger.ready(pe()).await.unwrap();
+}
+
 pub async fn an_empty_ledger_is_ready(ledger: Arc<dyn Ledger>) {
     ledger.ready(pe()).await.unwrap();
     ledger.ready(cl()).await.unwrap();

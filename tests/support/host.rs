@@ -116,7 +116,10 @@ impl Host {
             let stopped = async {
                 let _ = stopped.await;
             };
-            serving.serve(listener, identity, rate_limit, metrics(), Background::default(), stopped).await.unwrap();
+            serving
+                .serve(listener.into(), identity, rate_limit, metrics(), Background::default(), stopped)
+                .await
+                .unwrap();
         });
         let data = options.folders.data.clone();
         Self { platform, clock, base, data, issuer, stop: Some(stop), served: Some(served), runtime, folder: None }

@@ -183,7 +183,7 @@ pub trait Ledger: Send + Sync {
     /// Records at `now` that they have. Doing so twice is no error.
     async fn mark_notified(&self, country: CountryCode, id: Uuid, now: Timestamp) -> Result<(), Unavailable>;
 
-    /// Whether the ledger could store something now.
+    /// Whether the ledger can store something now, and read something that it has stored.
     async fn ready(&self, country: CountryCode) -> Result<(), Unavailable>;
 }
 

@@ -9,6 +9,7 @@
 //! - [`follow`], [`on_demand`], [`precompile`]: from the registry to there
 //! - [`views`]: what was shown of an appointment
 //! - [`booking`], [`relay`], [`notifier`]: the use cases
+//! - [`deadline`]: a request's time limit
 //! - [`replay`]: a decision judged again
 //! - [`trial`], [`shadow`], [`personal`]: a version tried beside the one in use
 //! - [`messages`]: violations in words
@@ -20,6 +21,7 @@ pub mod booking;
 pub mod cases;
 pub mod catalogue;
 pub mod compare;
+pub mod deadline;
 pub mod event;
 pub mod executor;
 pub mod follow;

@@ -1,17 +1,24 @@
 //! A request's JSON body, read with care, and the headers that steer a change.
 
 use std::error::Error;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use axum::http::HeaderValue;
+use axum::http::header::{ACCEPT_LANGUAGE, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use http_body_util::LengthLimitError;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::problem::{Kind, Problem};
 
 /// Largest body that is read, in bytes: what may cross the border to the rules.
 pub const LARGEST_BODY: usize = 64 * 1024;
+
+/// Maximum time until a body is complete. A request under way holds its connection, so it is much less than a whole
+/// request has.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest Idempotency-Key.
 const LONGEST_KEY: usize = 255;
@@ -39,7 +46,12 @@ impl<S: Sync> FromRequest<S> for JsonBody {
 }
 
 async fn read(body: Body) -> Result<Bytes, Problem> {
-    to_bytes(body, LARGEST_BODY).await.map_err(|error| {
+    let read = timeout(BODY_TIMEOUT, to_bytes(body, LARGEST_BODY)).await;
+    let read = read.map_err(|_| {
+        let detail = format!("a request body must be here within {} seconds", BODY_TIMEOUT.as_secs());
+        Problem::new(Kind::TooSlow, detail).header(CONNECTION, HeaderValue::from_static("close"))
+    })?;
+    read.map_err(|error| {
         if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
             return Problem::new(Kind::TooLarge, format!("a request body may have {LARGEST_BODY} bytes"));
         }

@@ -1,13 +1,16 @@
 //! How long one request may take, and how much one caller may ask for: a token bucket for each subject, and the headers that say so
 //! (RFC 9110 `Retry-After`, draft-ietf-httpapi-ratelimit-headers `RateLimit`, `RateLimit-Policy`).
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use citas_core::deadline;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
@@ -16,8 +19,9 @@ use super::problem::{Kind, Problem};
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// How many subjects are remembered before those that have not asked for a while are forgotten.
-const MOST_SUBJECTS: usize = 10_000;
+/// Requests after which subjects are forgotten that have not asked for a while. Each request brings at most one new one,
+/// so that so many more are remembered than those that ask now.
+const FORGET_INTERVAL: u64 = 10_000;
 
 /// A request is answered by then, its body's way here included.
 pub const LONGEST_REQUEST: Duration = Duration::from_secs(30);
@@ -25,13 +29,13 @@ pub const LONGEST_REQUEST: Duration = Duration::from_secs(30);
 /// Gives up a request that takes longer than `limit`: nearly always one whose body does not come. The rest of it is not
 /// waited for.
 pub(super) async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
-    let late = |_| {
+    let late = || {
         let detail = format!("a request is given up after {} seconds, its body's way here included", limit.as_secs());
         Problem::new(Kind::TooSlow, detail)
             .header(header::CONNECTION, HeaderValue::from_static("close"))
             .into_response()
     };
-    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(late)
+    deadline::within(limit, next.run(request)).await.unwrap_or_else(late)
 }
 
 /// A limit for each subject, or none at all.
@@ -39,8 +43,11 @@ pub struct Limits(Option<PerSubject>);
 
 struct PerSubject {
     per_second: NonZeroU32,
-    buckets: DefaultKeyedRateLimiter<String>,
+    /// By hash: a subject may be as long as a header, and its bucket must not be.
+    buckets: DefaultKeyedRateLimiter<u64>,
+    hasher: RandomState,
     clock: DefaultClock,
+    requests: AtomicU64,
 }
 
 impl Limits {
@@ -50,17 +57,19 @@ impl Limits {
         Self(NonZeroU32::new(requests).map(|per_second| PerSubject {
             per_second,
             buckets: RateLimiter::keyed(Quota::per_second(per_second)),
+            hasher: RandomState::new(),
             clock: DefaultClock::default(),
+            requests: AtomicU64::new(0),
         }))
     }
 
     /// Lets a subject's request in, or says when the next may come.
     pub(super) fn admit(&self, subject: &str) -> Result<(), Problem> {
         let Some(limit) = &self.0 else { return Ok(()) };
-        if limit.buckets.len() > MOST_SUBJECTS {
+        if limit.requests.fetch_add(1, Ordering::Relaxed) % FORGET_INTERVAL == FORGET_INTERVAL - 1 {
             limit.buckets.retain_recent();
         }
-        limit.buckets.check_key(&subject.to_owned()).map_err(|refused| {
+        limit.buckets.check_key(&limit.hasher.hash_one(subject)).map_err(|refused| {
             let wait = refused.wait_time_from(limit.clock.now()).as_secs() + 1;
             let value = |text: String| HeaderValue::from_str(&text).expect("digits and ASCII letters");
             Problem::new(Kind::SlowDown, format!("at most {} requests a second", limit.per_second))
@@ -97,6 +106,16 @@ mod tests {
         let answer = router.oneshot(Request::<axum::body::Body>::default()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
         assert_eq!(answer.headers()[header::CONNECTION], "close");
+    }
+
+    #[test]
+    fn subjects_that_no_longer_ask_are_forgotten() {
+        let limits = Limits::per_second(1_000_000);
+        for subject in 0..5 * FORGET_INTERVAL {
+            assert!(limits.admit(&subject.to_string()).is_ok());
+        }
+        let remembered = limits.0.unwrap().buckets.len();
+        assert!(remembered < usize::try_from(2 * FORGET_INTERVAL).unwrap(), "{remembered}");
     }
 
     #[test]

@@ -62,15 +62,35 @@ pub struct Api {
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
-/// Every route.
+/// The routes of the API, and those for the ones who operate it.
+pub struct Routers {
+    /// For clients.
+    pub public: Router,
+    /// Health and metrics, which answer also while clients hold all of the API's connections.
+    pub admin: Router,
+}
+
+/// Returns every route in one router.
 pub fn router(api: Api) -> Router {
     router_with(api, |routes| routes)
 }
 
-/// The same, with something `before` every route, within all that every request has in common.
+/// Returns every route, with something `before` it, within all that every request has in common.
 pub fn router_with(api: Api, before: impl FnOnce(Router) -> Router) -> Router {
-    let (catalogue, longest) = (api.catalogue.clone(), api.longest_request);
     let api = Arc::new(api);
+    common(&api, before(with_answers(public().merge(admin()), &api).merge(docs())))
+}
+
+/// Returns health and metrics apart from the rest.
+pub fn routers(api: Api) -> Routers {
+    let api = Arc::new(api);
+    Routers {
+        public: common(&api, with_answers(public(), &api).merge(docs())),
+        admin: common(&api, with_answers(admin(), &api)),
+    }
+}
+
+fn public() -> Router<Arc<Api>> {
     let country = Router::new()
         .route("/appointments", get(appointments::list).post(appointments::book))
         .route("/appointments/{id}", get(appointments::get))
@@ -78,27 +98,41 @@ pub fn router_with(api: Api, before: impl FnOnce(Router) -> Router) -> Router {
         .route("/appointments/{id}/{action}", post(appointments::act))
         .route("/schema", get(countries::schema))
         .route("/rules", get(countries::rules));
-    let docs = ApiDefinition {
-        uri_prefix: "/docs",
-        api_definition: OpenApiSource::Uri("/openapi.json"),
-        title: Some("Citas"),
-    };
-    let routes = Router::new()
+    Router::new()
         .nest("/v1/{country}", country)
         .route("/v1/countries", get(countries::list))
         .route("/openapi.json", get(openapi::serve))
         .route("/.well-known/jwks.json", get(jwks))
+}
+
+fn admin() -> Router<Arc<Api>> {
+    Router::new()
         .route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
         .route("/readyz", get(ready::serve))
         .route("/metrics", get(metrics))
+}
+
+fn docs() -> Router {
+    swagger_ui_dist::generate_routes(ApiDefinition {
+        uri_prefix: "/docs",
+        api_definition: OpenApiSource::Uri("/openapi.json"),
+        title: Some("Citas"),
+    })
+}
+
+fn with_answers(routes: Router<Arc<Api>>, api: &Arc<Api>) -> Router {
+    routes
         .fallback(|| async { Problem::no_such_place() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .with_state(api)
-        .merge(swagger_ui_dist::generate_routes(docs));
-    before(routes)
+        .with_state(api.clone())
+}
+
+/// What every request has in common.
+fn common(api: &Api, routes: Router) -> Router {
+    routes
         .layer(CatchPanicLayer::custom(|_| Problem::crashed().into_response()))
-        .layer(middleware::from_fn_with_state(longest, limits::in_time))
-        .layer(middleware::from_fn_with_state(catalogue, observe::observe))
+        .layer(middleware::from_fn_with_state(api.longest_request, limits::in_time))
+        .layer(middleware::from_fn_with_state(api.catalogue.clone(), observe::observe))
 }
 
 async fn jwks(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {

@@ -10,6 +10,7 @@ use axum::response::Response;
 use citas_core::appointment::CountryCode;
 use citas_core::catalogue::Catalogue;
 use citas_core::loaded::LoadedRules;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::problem;
@@ -38,7 +39,8 @@ impl RequestId {
     }
 }
 
-/// Wraps every request. The log has the route, never the path itself: it may hold an appointment's id.
+/// Wraps every request in a span with its id, so that each line of the log that it leads to has it. The log has the
+/// route, never the path itself: it may hold an appointment's id.
 pub async fn observe(State(catalogue): State<Arc<Catalogue>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(&request);
@@ -46,15 +48,17 @@ pub async fn observe(State(catalogue): State<Arc<Catalogue>>, mut request: Reque
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     request.extensions_mut().insert(id.clone());
+    let (country, rules) = country(&catalogue, &route, &path);
+    // Of the highest level, so that the id is on every line that a filter leaves.
+    let span = tracing::error_span!("request", request_id = id.0, method, route, country);
 
-    let mut response = problem::written(next.run(request).await, &path, &id.0);
+    let mut response = problem::written(next.run(request).instrument(span).await, &path, &id.0);
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
 
     let took = started.elapsed();
     let status = response.status().as_u16();
-    let (country, rules) = country(&catalogue, &route, &path);
     tracing::info!(
         request_id = id.0,
         method,

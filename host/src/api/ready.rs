@@ -1,5 +1,5 @@
-//! `GET /readyz`: whether some country can be booked here. Asking the ledgers writes to them, so an answer is good for a
-//! second, however many ask.
+//! `GET /readyz`: whether some country can be booked here. Asking the ledgers writes to them and reads from them, so an
+//! answer is good for a second, however many ask.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,8 +8,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use citas_core::appointment::CountryCode;
 use citas_core::catalogue::Catalogue;
 use citas_core::ledger::Ledger;
+use futures::future::join_all;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
@@ -17,6 +19,9 @@ use super::Api;
 
 /// How long an answer is good.
 const GOOD_FOR: Duration = Duration::from_secs(1);
+
+/// Maximum time that a ledger has for its answer; one that takes longer is not ready.
+const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks every country's rules and ledger.
 pub struct Readiness {
@@ -42,16 +47,18 @@ impl Readiness {
     }
 
     async fn ask(&self) -> (StatusCode, Value) {
-        let mut trouble = Map::new();
         let countries = self.catalogue.all();
-        for (country, entry) in countries.iter() {
-            if entry.rules.is_none() {
-                trouble.insert(country.to_string(), "no rules are in force".into());
-            } else if let Err(error) = self.ledger.ready(*country).await {
-                tracing::warn!(%country, %error, "not ready");
-                trouble.insert(country.to_string(), "the ledger does not answer".into());
-            }
-        }
+        let asked = countries.iter().map(|(country, entry)| async {
+            let trouble = if entry.rules.is_none() {
+                "no rules are in force"
+            } else if !self.ledger_is_ready(*country).await {
+                "the ledger does not answer"
+            } else {
+                return None;
+            };
+            Some((country.to_string(), Value::from(trouble)))
+        });
+        let trouble: Map<_, _> = join_all(asked).await.into_iter().flatten().collect();
         if countries.is_empty() {
             return (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "no country is known yet", "trouble": {} }));
         }
@@ -59,6 +66,15 @@ impl Readiness {
         let (code, status) =
             if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
         (code, json!({ "status": status, "trouble": trouble }))
+    }
+
+    async fn ledger_is_ready(&self, country: CountryCode) -> bool {
+        match tokio::time::timeout(LEDGER_TIMEOUT, self.ledger.ready(country)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => tracing::warn!(%country, %error, "not ready"),
+            Err(_) => tracing::warn!(%country, error = "it takes too long", "not ready"),
+        }
+        false
     }
 }
 

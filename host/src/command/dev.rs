@@ -19,8 +19,7 @@ use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use super::listen::listen;
-use super::stop::told_to_stop;
-use super::{Answer, Misuse, Outcome, booking_line, chain, log};
+use super::{Answer, Misuse, Outcome, announce, booking_line, chain, log, stop};
 use crate::background::Background;
 use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
@@ -43,9 +42,12 @@ pub struct Options {
     host: HostOptions,
 }
 
-#[tokio::main]
-pub async fn run(options: &Options) -> Outcome {
+pub fn run(options: &Options) -> Outcome {
     let _log = log::start(&options.host.log)?;
+    stop::run(serve(options))?
+}
+
+async fn serve(options: &Options) -> Outcome {
     let metrics = record_metrics()?;
     require_folder(&options.countries)?;
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)), "--port").await?;
@@ -61,9 +63,10 @@ pub async fn run(options: &Options) -> Outcome {
     }
     background.start("rebuilding", rebuild(platform.swapper.clone(), options.countries.clone(), changed));
 
-    greet(&platform, &issuer, listener.local_addr()?)?;
+    announce(greeting(&platform, &issuer, listener.local_addr()?)?);
     let identity = Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) };
-    platform.serve(listener, identity, options.host.rate_limit, metrics, background, told_to_stop()).await?;
+    let stop = stop::signalled()?;
+    platform.serve(listener.into(), identity, options.host.rate_limit, metrics, background, stop).await?;
     Ok(Answer::Done)
 }
 
@@ -90,7 +93,7 @@ fn countries(sources: &Path) -> std::io::Result<Vec<PathBuf>> {
 /// Builds one country and puts it into force. Whatever is wrong is said where the team and the platform look.
 async fn build(swapper: &Swapper, folder: PathBuf) {
     let what = format!("sources in {}", folder.display());
-    eprintln!("Building {} …", folder.display());
+    log::note(&format!("Building {} …", folder.display()));
     let built = tokio::task::spawn_blocking(move || built(&folder)).await;
     let refused = match built {
         Ok(Ok((country, component, limits, cases))) => {
@@ -108,7 +111,7 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
         }
         Err(panic) => panic.to_string(),
     };
-    eprintln!("{what} are not in force: {refused}");
+    log::note(&format!("{what} are not in force: {refused}"));
 }
 
 /// A country, its component with its limits, and its cases; or what is wrong, with the country where that much is known.
@@ -178,27 +181,28 @@ fn concerned(sources: &Path, paths: &BTreeSet<PathBuf>) -> std::io::Result<Vec<P
 }
 
 /// What a newcomer needs next.
-fn greet(platform: &Platform, issuer: &LocalIssuer, address: SocketAddr) -> Result<(), Box<dyn Error>> {
+fn greeting(platform: &Platform, issuer: &LocalIssuer, address: SocketAddr) -> Result<String, Box<dyn Error>> {
     let claims = Claims {
         subject: "ana".into(),
         groups: BTreeSet::new(),
         scopes: [Scope::Read, Scope::Write].map(|scope| scope.as_str().to_owned()).into(),
     };
     let token = issuer.token(&claims, SystemClock.now())?;
-    println!("\nCitas serves on http://{address}   its API: http://{address}/docs");
-    println!("Mail goes to {}", platform.mail);
-    println!("\nA token for the patient `ana` (others: citas token --help):\n\nexport TOKEN={token}");
+    let mut lines = vec![
+        format!("\nCitas serves on http://{address}   its API: http://{address}/docs"),
+        format!("Mail goes to {}", platform.mail),
+        format!("\nA token for the patient `ana` (others: citas token --help):\n\nexport TOKEN={token}"),
+    ];
     for (country, entry) in platform.catalogue.all().iter() {
         let Some(request) = entry.rules.as_deref().and_then(|rules| booking_line::example(rules, &SystemClock)) else {
             continue;
         };
-        println!(
+        lines.push(format!(
             "\nBook in {country}:\n\ncurl -i http://{address}/v1/{country}/appointments -H \"Authorization: Bearer $TOKEN\" \\"
-        );
-        println!("  -H 'Content-Type: application/json' -d '{request}'");
+        ));
+        lines.push(format!("  -H 'Content-Type: application/json' -d '{request}'"));
     }
-    println!();
-    Ok(())
+    Ok(lines.join("\n") + "\n")
 }
 
 #[cfg(test)]

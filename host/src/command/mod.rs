@@ -15,6 +15,9 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -54,12 +57,15 @@ pub(crate) struct Misuse(String);
 
 type Outcome = Result<Answer, Box<dyn Error>>;
 
+/// Maximum time that the last words wait for standard error to take them.
+const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Runs the command line that the program was started with.
 #[must_use]
 pub fn main() -> ExitCode {
     let Citas { verb } = Citas::parse();
     if let Err(unknown) = refuse_unknown_settings() {
-        eprintln!("citas: {unknown}");
+        complain(&format!("citas: {unknown}"));
         return ExitCode::from(2);
     }
     let outcome = match verb {
@@ -72,7 +78,7 @@ pub fn main() -> ExitCode {
         Ok(Answer::Done) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("citas: {}", chain(error.as_ref()));
+            complain(&format!("citas: {}", chain(error.as_ref())));
             ExitCode::from(if error.is::<Misuse>() { 2 } else { 1 })
         }
     }
@@ -84,6 +90,28 @@ fn say(line: impl Display) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Writes lines on standard output for a server, which neither ends nor waits if nobody takes them.
+fn announce(lines: String) {
+    // Without a thread nothing is written, which is no reason to end either.
+    let _ = thread::Builder::new().spawn(move || {
+        if let Err(error) = writeln!(io::stdout(), "{lines}") {
+            tracing::warn!(%error, "standard output does not take where this serves");
+        }
+    });
+}
+
+/// Writes a line on standard error. One that nobody takes is not waited for long.
+fn complain(line: &str) {
+    let line = format!("{line}\n");
+    let (written, is_written) = mpsc::channel();
+    let _ = thread::Builder::new().spawn(move || {
+        // There is nowhere else to say it.
+        let _ = io::stderr().write_all(line.as_bytes());
+        let _ = written.send(());
+    });
+    let _ = is_written.recv_timeout(COMPLAINT_TIMEOUT);
 }
 
 /// An error and what caused it, each said once.

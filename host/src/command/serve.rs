@@ -5,22 +5,28 @@ use std::sync::Arc;
 
 use citas_core::time::Clock;
 use clap::Args;
+use ipnet::IpNet;
 
 use super::listen::listen;
-use super::stop::told_to_stop;
-use super::{Answer, Outcome, log};
+use super::{Answer, Outcome, announce, log, stop};
 use crate::background::Background;
-use crate::config::HostOptions;
+use crate::config::{HostOptions, network};
 use crate::local::issuer::LocalIssuer;
 use crate::local::oidc::OidcVerifier;
 use crate::system::SystemClock;
-use crate::wiring::{Identity, Platform, record_metrics};
+use crate::wiring::{Identity, Listeners, Platform, record_metrics};
 
 #[derive(Args)]
 pub struct Options {
     /// Where to listen; port 0 is any free one
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// Serve /healthz, /readyz and /metrics here, and no longer with the API
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<SocketAddr>,
+    /// A proxy's address or network, such as 10.0.0.0/8: its connections are not limited to half of all. May be repeated
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    trusted_proxy: Vec<IpNet>,
     /// Take the tokens of this OpenID Connect issuer, and not those of `citas token`
     #[arg(long, env = "CITAS_ISSUER", value_name = "URL")]
     issuer: Option<String>,
@@ -31,9 +37,12 @@ pub struct Options {
     host: HostOptions,
 }
 
-#[tokio::main]
-pub async fn run(options: &Options) -> Outcome {
+pub fn run(options: &Options) -> Outcome {
     let _log = log::start(&options.host.log)?;
+    stop::run(serve(options))?
+}
+
+async fn serve(options: &Options) -> Outcome {
     let metrics = record_metrics()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let platform = Platform::open(&options.host, clock.clone()).await?;
@@ -46,14 +55,33 @@ pub async fn run(options: &Options) -> Outcome {
     };
     let mut background = Background::default();
     platform.follow_registry(&mut background).await;
-    let listener = listen(options.listen, "--listen").await?;
-    let address = listener.local_addr()?;
-    println!("Citas serves on http://{address}   its API: http://{address}/docs");
-    if options.issuer.is_none() {
-        println!("Tokens: citas token --data {}", options.host.folders.data.display());
-    }
-    platform.serve(listener, identity, options.host.rate_limit, metrics, background, told_to_stop()).await?;
+    let listeners = listeners(options).await?;
+    announce(greeting(options, &listeners)?);
+    let stop = stop::signalled()?;
+    platform.serve(listeners, identity, options.host.rate_limit, metrics, background, stop).await?;
     Ok(Answer::Done)
+}
+
+async fn listeners(options: &Options) -> Result<Listeners, String> {
+    let admin = match options.admin_listen {
+        Some(address) => Some(listen(address, "--admin-listen").await?),
+        None => None,
+    };
+    let public = listen(options.listen, "--listen").await?;
+    Ok(Listeners { public, admin, trusted_proxies: options.trusted_proxy.clone() })
+}
+
+/// Where it serves, and how to get a token.
+fn greeting(options: &Options, listeners: &Listeners) -> std::io::Result<String> {
+    let address = listeners.public.local_addr()?;
+    let mut lines = vec![format!("Citas serves on http://{address}   its API: http://{address}/docs")];
+    if let Some(admin) = &listeners.admin {
+        lines.push(format!("Health and metrics: http://{}", admin.local_addr()?));
+    }
+    if options.issuer.is_none() {
+        lines.push(format!("Tokens: citas token --data {}", options.host.folders.data.display()));
+    }
+    Ok(lines.join("\n"))
 }
 
 /// The data folder's own issuer.

@@ -45,7 +45,7 @@ pub fn token(pool: &Pool<'_>) -> Result<String, Box<dyn std::error::Error>> {
     let scopes = Scope::ALL.map(|scope| Asked::new(scope.as_str().to_owned()));
     let (page, state) =
         client.authorize_url(CsrfToken::new_random).add_scopes(scopes).set_pkce_challenge(challenge).url();
-    eprintln!("Sign in with a browser on this machine:\n\n{page}\n");
+    super::complain(&format!("Sign in with a browser on this machine:\n\n{page}\n"));
     let code = code(&listener, pool.callback.path(), state.secret())?;
     let answer = client.exchange_code(code).set_pkce_verifier(verifier).request(&exchange)?;
     Ok(answer.access_token().secret().clone())

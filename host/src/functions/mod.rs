@@ -14,6 +14,7 @@ pub mod relay;
 mod rules;
 pub mod trial;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use aws_config::SdkConfig;
@@ -23,9 +24,11 @@ use lambda_runtime::{LambdaInvocation, Runtime, Service};
 use metrics_cloudwatch_embedded::lambda::MetricsLayer;
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::JsonFields;
 
 use crate::aws::clients;
 use crate::config::{RegistryPlace, refuse_unknown_settings};
+use crate::json_lines::JsonLines;
 use crate::registry::s3::S3Registry;
 
 /// CloudWatch's namespace of all metrics.
@@ -58,7 +61,8 @@ impl<Settings: Args> Started<Settings> {
         let Environment { own: settings, log } = Environment::<Settings>::try_parse_from(["citas"])?;
         let filter = EnvFilter::try_new(log)?;
         // Lambda adds the time.
-        tracing_subscriber::fmt().json().flatten_event(true).with_span_list(false).with_env_filter(filter).init();
+        let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+        log.fmt_fields(JsonFields::new()).event_format(JsonLines::default()).init();
         let metrics = Builder::new()
             .cloudwatch_namespace(NAMESPACE)
             .with_lambda_request_id("requestId")
@@ -91,7 +95,8 @@ async fn to_its_end(run: impl Future<Output = Ended>) -> ExitCode {
     match run.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("citas: {error}");
+            // Without standard error there is nowhere to say it.
+            let _ = writeln!(std::io::stderr(), "citas: {error}");
             ExitCode::FAILURE
         }
     }

@@ -11,7 +11,7 @@ use citas_core::time::Clock;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::jwt;
 use super::known_tokens::KnownTokens;
@@ -33,6 +33,8 @@ impl Default for Pace {
 
 /// How long a fetch may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum number of requests that wait for a fetch. The tokens of any others are refused.
+const MAX_WAITING: usize = 100;
 /// Signatures that are taken: asymmetric ones alone.
 const ALGORITHMS: [Algorithm; 5] =
     [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::ES256, Algorithm::ES384];
@@ -67,6 +69,8 @@ struct Source {
     /// Held while they are fetched: when that was last begun, by the monotonic clock.
     begun: Mutex<Duration>,
     clock: Arc<dyn Clock>,
+    /// Places for requests that wait for keys that are being fetched.
+    waiting: Semaphore,
 }
 
 impl OidcVerifier {
@@ -82,18 +86,29 @@ impl OidcVerifier {
         let issuer = issuer.trim_end_matches('/').to_owned();
         let begun = Mutex::new(clock.monotonic());
         let keys = ArcSwap::from_pointee(fetch(&issuer).await?);
-        let source = Arc::new(Source { issuer, pace, keys, tokens: KnownTokens::default(), begun, clock });
+        let source = Arc::new(Source {
+            issuer,
+            pace,
+            keys,
+            tokens: KnownTokens::default(),
+            begun,
+            clock,
+            waiting: Semaphore::new(MAX_WAITING),
+        });
         Ok(Self { audience: audience.to_owned(), source })
     }
 }
 
 impl Source {
-    /// The key for a signature. An unknown one is asked for; of requests that come meanwhile, all wait for the one fetch.
+    /// The key for a signature. An unknown one is asked for; of requests that come meanwhile,
+    /// a bounded number waits for the one fetch.
     async fn key(self: &Arc<Self>, kid: &str, algorithm: Algorithm) -> Option<DecodingKey> {
         if let Some(key) = self.known(kid, algorithm) {
             self.refresh();
             return Some(key);
         }
+        // A crowd with unknown keys would hold its connections for as long as the issuer takes.
+        let _place = self.waiting.try_acquire().ok()?;
         let begun = self.begun.lock().await;
         if let Some(key) = self.known(kid, algorithm) {
             return Some(key);
@@ -299,6 +314,25 @@ mod tests {
         let answers = futures::future::join_all((0..20).map(|_| verifier.verify(&token))).await;
         assert!(answers.iter().all(Result::is_ok));
         assert_eq!(issuer.fetches(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_crowd_with_unknown_keys_does_not_wait_for_an_issuer_that_is_slow() {
+        let issuer = Issuer::start().await;
+        let verifier = issuer.verifier(Duration::ZERO, NEVER).await;
+        let token = issuer.publish("new", &json!({}));
+        let fetching = verifier.source.begun.lock().await;
+        let crowd = (0..MAX_WAITING + 50).map(|_| verifier.verify(&token)).map(Box::pin);
+        let (mut waiting, mut refused) = (Vec::new(), 0);
+        for mut verdict in crowd {
+            match futures::poll!(&mut verdict) {
+                std::task::Poll::Ready(verdict) => refused += usize::from(verdict.is_err()),
+                std::task::Poll::Pending => waiting.push(verdict),
+            }
+        }
+        assert_eq!((waiting.len(), refused), (MAX_WAITING, 50));
+        drop(fetching);
+        assert!(futures::future::join_all(waiting).await.iter().all(Result::is_ok));
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! The ledger and its outbox in SQLite: one file a country, one thread that writes it, some connections that read it.
+//! The ledger and its outbox in SQLite: one file a country, one thread that writes it, a few connections that read it.
 //! One process has a folder at a time.
 //!
 //! - [`schema`]: the tables, and opening a file
@@ -32,6 +32,9 @@ use crate::files::{self, Access};
 use latest::Latest;
 use reads::Readers;
 use writer::Writer;
+
+/// Maximum number of files that the ledger has open for each country.
+pub const FILES_PER_COUNTRY: usize = reads::MAX_FILES;
 
 /// Every country's ledger: `<folder>/<country>.db`, each opened when it is first used.
 ///
@@ -68,9 +71,10 @@ struct Country {
     opened: OnceCell<Opened>,
 }
 
+/// The writer is closed after the readers: the last connection moves SQLite's log into the file, which a reader cannot do.
 struct Opened {
-    writer: Writer,
     readers: Readers,
+    writer: Writer,
     _lock: Arc<File>,
 }
 
@@ -93,6 +97,17 @@ impl SqliteLedger {
             latest: Arc::default(),
             lock: Arc::new(lock),
         })
+    }
+
+    /// Closes connections that nobody has used for a while.
+    pub fn close_idle_readers(&self) {
+        let countries: Vec<_> = {
+            let countries = self.countries.lock().unwrap_or_else(PoisonError::into_inner);
+            countries.values().cloned().collect()
+        };
+        for opened in countries.iter().filter_map(|country| country.opened.get()) {
+            opened.readers.close_idle();
+        }
     }
 
     fn country(&self, code: CountryCode) -> Arc<Country> {

@@ -10,7 +10,7 @@ use citas_core::registry::{Registry, RegistryError};
 use semver::Version;
 use serde_json::{Value, json};
 
-use super::load;
+use super::{complain, load};
 
 /// How a version differs from the one that clients know.
 pub(super) struct Compared {
@@ -56,7 +56,7 @@ pub(super) async fn refuse_too_low(
         Err(cause) if cause.is::<RegistryError>() => Err(cause),
         // Else a version that can be loaded no longer would keep any other from taking its place.
         Err(cause) => {
-            eprintln!("citas: nothing is compared, since {cause}");
+            complain(&format!("citas: nothing is compared, since {cause}"));
             Ok(())
         }
     }

@@ -44,7 +44,7 @@ use self::replay::replay;
 use self::status::status;
 use self::test::test;
 use self::trial::{CanaryOptions, try_out, withdraw};
-use super::{Answer, Misuse, Outcome, chain, say};
+use super::{Answer, Misuse, Outcome, chain, complain, say};
 use crate::config::{Folders, RegistryPlace};
 use crate::files;
 use crate::rules::{CountryFolder, Language, Meter, WasmEngine, cases_in, limits_in};
@@ -238,7 +238,7 @@ impl Report {
     fn say(&self, words: &str, value: &Value) {
         let line: &dyn Display = if self.json { value } else { &words };
         if let Err(error) = say(line) {
-            eprintln!("citas: standard output: {error}");
+            complain(&format!("citas: standard output: {error}"));
         }
     }
 

@@ -23,7 +23,7 @@ impl SqliteLedger {
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send,
     ) -> Result<T, Unavailable> {
         let country = self.opened(code).await?;
-        country.opened().readers.ask(question).map_err(|error| unavailable(code, &error))
+        country.opened().readers.ask(question).await.map_err(|error| unavailable(code, &error))
     }
 
     /// Asks on a thread that may block: for answers of many bodies, which take long to read.
@@ -33,7 +33,12 @@ impl SqliteLedger {
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Unavailable> {
         let country = self.opened(code).await?;
-        let asked = tokio::task::spawn_blocking(move || country.opened().readers.ask(question));
+        let turn = country.opened().readers.long_turn().await;
+        let span = tracing::Span::current();
+        let asked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            span.in_scope(|| country.opened().readers.answer(question))
+        });
         let answer = asked.await.map_err(|stopped| unavailable(code, &stopped))?;
         answer.map_err(|error| unavailable(code, &error))
     }
@@ -108,7 +113,8 @@ impl Ledger for SqliteLedger {
     }
 
     async fn ready(&self, country: CountryCode) -> Result<(), Unavailable> {
-        self.record(country, Task::Probe).await
+        self.record(country, Task::Probe).await?;
+        self.ask_long(country, reads::probe).await
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use citas_core::appointment::Revision;
 use citas_core::ledger::{Attempts, Page, Pending, Position, Query, Receipt};
@@ -11,39 +11,95 @@ use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, params_from_iter};
 use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::schema::{self, NO_START, instant, timestamp};
 
-/// Read-only connections to one file. One is opened when none is idle, so there are never more than threads that
-/// read at once; `keep` of them stay open.
+/// Maximum number of questions at once that are answered on the caller's own thread.
+const MAX_SHORT: usize = 2;
+
+/// Maximum number of questions at once whose answers take long to read.
+const MAX_LONG: usize = 4;
+
+/// Maximum number of files that one country has open: for its writer and for each reader the database and the log, and
+/// their shared memory.
+pub(super) const MAX_FILES: usize = 2 * (1 + MAX_SHORT + MAX_LONG) + 1;
+
+/// Time after which a connection that nobody uses is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A bounded number of read-only connections to one file. One is opened when none is idle.
+///
+/// The number is bounded for the sake of files. POSIX locks end when a process closes any descriptor of a file, so
+/// SQLite keeps the descriptor of a closed connection until no other one of the process holds a lock, which in WAL mode
+/// the writer does for as long as it lives. Only the next connection to be opened uses it again: a file has as many
+/// descriptors as it ever had connections at once.
 pub(super) struct Readers {
     file: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-    keep: usize,
+    idle: Mutex<Vec<Idle>>,
+    short: Semaphore,
+    long: Arc<Semaphore>,
+}
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
 }
 
 impl Readers {
     pub(super) fn new(file: PathBuf) -> Self {
-        let keep = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { file, idle: Mutex::default(), keep }
+        let (short, long) = (Semaphore::new(MAX_SHORT), Arc::new(Semaphore::new(MAX_LONG)));
+        Self { file, idle: Mutex::default(), short, long }
     }
 
-    /// Runs one question on this thread.
-    pub(super) fn ask<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    /// Answers a question on this thread when its turn has come.
+    pub(super) async fn ask<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let _turn = self.short.acquire().await.expect("nobody closes it");
+        self.answer(question)
+    }
+
+    /// Waits for the turn of a question that takes long, which is then [answered](Self::answer) on another thread.
+    pub(super) async fn long_turn(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.long).acquire_owned().await.expect("nobody closes it")
+    }
+
+    /// Answers a question on this thread.
+    pub(super) fn answer<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         let idle = self.idle().pop();
-        let connection = idle.map_or_else(|| schema::open_reader(&self.file), Ok)?;
+        let connection = idle.map_or_else(|| schema::open_reader(&self.file), |idle| Ok(idle.connection))?;
         let answer = question(&connection)?;
-        let mut idle = self.idle();
-        if idle.len() < self.keep {
-            idle.push(connection);
-        }
+        self.idle().push(Idle { connection, since: Instant::now() });
         Ok(answer)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+    /// Closes the connections that nobody has used for a while.
+    pub(super) fn close_idle(&self) {
+        let unused: Vec<Idle> = self.idle().extract_if(.., |idle| idle.since.elapsed() >= IDLE_TIMEOUT).collect();
+        drop(unused);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads some rows of every table, so that a file that is damaged is noticed: the one that starts last, one at random, and
+/// what belongs to appointments.
+pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
+    let last = "SELECT body FROM appointment ORDER BY starts_at DESC, id DESC LIMIT 1";
+    let random = "SELECT body FROM appointment
+        WHERE rowid >= abs(random() % (SELECT max(rowid) FROM appointment)) + 1 ORDER BY rowid LIMIT 1";
+    for sql in [last, random, "SELECT body FROM revision ORDER BY rowid DESC LIMIT 1"] {
+        connection.prepare_cached(sql)?.query_row([], body::<Revision>).optional()?;
+    }
+    for table in ["claim", "receipt", "notified"] {
+        connection.prepare_cached(&format!("SELECT 1 FROM {table} LIMIT 1"))?.exists([])?;
+    }
+    pending(connection, 1).map(|_| ())
 }
 
 /// The latest revision, and how many bytes its body has.

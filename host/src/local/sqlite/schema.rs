@@ -21,6 +21,9 @@ const BUSY: Duration = Duration::from_secs(5);
 /// SQLite's own 1,000 pages a quarter of the throughput goes into moving them.
 const CHECKPOINT: i32 = 4_000;
 
+/// Size to which the log is cut after it has been moved to the file, in bytes. Without one it keeps its largest size.
+const WAL_SIZE: i32 = 16 << 20;
+
 /// Memory for pages, in KiB (32 MB): a batch of bookings among a million appointments touches more of the indexes than
 /// SQLite's own 2 MB hold.
 const CACHE: i32 = 32 * 1024;
@@ -119,6 +122,7 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, FileError> {
     // Savepoints keep what they may have to put back in memory, not in a file.
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_SIZE)?;
     connection.pragma_update(None, "cache_size", -CACHE)?;
     migrate(&mut connection)?;
     Ok(connection)

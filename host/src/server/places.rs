@@ -1,0 +1,427 @@
+//! The places for connections, and who gives one up when all are taken. Knows no HTTP.
+//!
+//! When every place is taken, the connection that has been idle longest is closed for the new one. Nothing is closed for
+//! a new one while a request is under way on it. One peer then keeps at most half of the places, so that it cannot have
+//! them all by connecting faster than others.
+//!
+//! Answers that clients do not read share [`MAX_UNSENT`] bytes: beyond that the connection that has been blocked longest
+//! is closed.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Maximum bytes of answers that are not written yet, over all connections.
+const MAX_UNSENT: usize = 64 << 20;
+
+/// What a connection is doing, in the low bits of [`Seat::state`].
+const BUSY: u64 = 0;
+const IDLE: u64 = 1;
+/// A request is under way, and its client does not take the answer.
+const BLOCKED: u64 = 2;
+const CLOSING: u64 = 3;
+const KIND_MASK: u64 = 3;
+const KIND_BITS: u32 = 2;
+
+/// An address that is counted as one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Peer(IpAddr);
+
+impl Peer {
+    /// Returns the peer of an address. Whoever has an IPv6 address has its whole /64.
+    pub(super) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => Self(IpAddr::V6((address.to_bits() >> 64 << 64).into())),
+            address @ IpAddr::V4(_) => Self(address),
+        }
+    }
+}
+
+/// Returns how many connections may be open now.
+pub type Limit = Arc<dyn Fn() -> usize + Send + Sync>;
+
+pub(super) struct Places {
+    limit: Limit,
+    taken: Mutex<Taken>,
+    /// Wakes the one that waits for a place.
+    freed: Notify,
+    waiting: AtomicBool,
+    /// Counts changes of state, so that the longest idle connection has the lowest number.
+    sequence: AtomicU64,
+    unsent: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Taken {
+    seats: HashMap<u64, Arc<Seat>>,
+    peers: HashMap<Peer, usize>,
+    next: u64,
+}
+
+/// A connection's place, as its own task and those that look for a place see it.
+pub(super) struct Seat {
+    places: Arc<Places>,
+    /// `None` for a peer that is not limited, such as a proxy.
+    peer: Option<Peer>,
+    /// Kind and sequence number of the last change.
+    state: AtomicU64,
+    /// True once the last request's answer was handed over whole.
+    answered: AtomicBool,
+    /// Bytes of answers that may not be written yet.
+    unsent: AtomicUsize,
+    closed: Notify,
+}
+
+/// A place that is taken until this is dropped.
+pub(super) struct Ticket {
+    id: u64,
+    pub(super) seat: Arc<Seat>,
+}
+
+enum Admission {
+    Admitted(Ticket),
+    /// The peer has its share, all of it in use.
+    Refused,
+    Full,
+}
+
+impl Places {
+    pub(super) fn new(limit: Limit) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            taken: Mutex::default(),
+            freed: Notify::new(),
+            waiting: AtomicBool::new(false),
+            sequence: AtomicU64::new(0),
+            unsent: AtomicUsize::new(0),
+        })
+    }
+
+    /// Takes a place, and waits for one while requests are under way on all of them. Returns `None` if the peer has its
+    /// share of them already. Only one task may wait.
+    pub(super) async fn admit(self: &Arc<Self>, peer: Option<Peer>) -> Option<Ticket> {
+        loop {
+            match self.try_admit(peer) {
+                Admission::Admitted(ticket) => {
+                    self.waiting.store(false, Ordering::SeqCst);
+                    return Some(ticket);
+                }
+                Admission::Refused => return None,
+                Admission::Full if self.waiting.swap(true, Ordering::SeqCst) => {
+                    self.freed.notified().await;
+                    self.waiting.store(false, Ordering::SeqCst);
+                }
+                // Look once more: a place may have become free before the flag was set.
+                Admission::Full => {}
+            }
+        }
+    }
+
+    fn try_admit(self: &Arc<Self>, peer: Option<Peer>) -> Admission {
+        let limit = (self.limit)().max(1);
+        let share = (limit / 2).max(1);
+        let mut taken = self.taken();
+        while taken.seats.len() >= limit {
+            let evicted = if taken.of(peer) >= share {
+                let Some(id) = taken.longest(IDLE, |seat| seat.peer == peer) else {
+                    closed_metric("refused");
+                    return Admission::Refused;
+                };
+                taken.close(id)
+            } else {
+                let crowded = taken.longest(IDLE, |seat| taken.of(seat.peer) > share);
+                let Some(id) = crowded.or_else(|| taken.longest(IDLE, |_| true)) else { return Admission::Full };
+                taken.close(id)
+            };
+            if evicted {
+                closed_metric("idle");
+            }
+        }
+        let seat = Arc::new(Seat {
+            places: Arc::clone(self),
+            peer,
+            state: AtomicU64::new(self.state(IDLE)),
+            answered: AtomicBool::new(false),
+            unsent: AtomicUsize::new(0),
+            closed: Notify::new(),
+        });
+        Admission::Admitted(Ticket { id: taken.add(Arc::clone(&seat)), seat })
+    }
+
+    /// Closes those that have been blocked longest until the answers of the others fit.
+    fn shed_unsent(&self) {
+        let mut taken = self.taken();
+        while self.unsent.load(Ordering::Relaxed) > MAX_UNSENT {
+            let Some(id) = taken.longest(BLOCKED, |_| true) else { return };
+            if taken.close(id) {
+                closed_metric("unread");
+            }
+        }
+    }
+
+    fn state(&self, kind: u64) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed) << KIND_BITS | kind
+    }
+
+    fn wake(&self) {
+        if self.waiting.load(Ordering::SeqCst) {
+            self.freed.notify_one();
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn closed_metric(why: &'static str) {
+    metrics::counter!("citas_connections_closed_total", "why" => why).increment(1);
+}
+
+impl Taken {
+    /// Returns how many connections the peer has; 0 if it is not limited.
+    fn of(&self, peer: Option<Peer>) -> usize {
+        peer.and_then(|peer| self.peers.get(&peer)).copied().unwrap_or_default()
+    }
+
+    /// Returns the connection that has been in this state longest.
+    fn longest(&self, kind: u64, eligible: impl Fn(&Seat) -> bool) -> Option<u64> {
+        let in_state = |(id, seat): (&u64, &Arc<Seat>)| {
+            let state = seat.state.load(Ordering::SeqCst);
+            (state & KIND_MASK == kind && eligible(seat)).then_some((state, *id))
+        };
+        self.seats.iter().filter_map(in_state).min().map(|(_, id)| id)
+    }
+
+    fn add(&mut self, seat: Arc<Seat>) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        if let Some(peer) = seat.peer {
+            *self.peers.entry(peer).or_default() += 1;
+        }
+        self.seats.insert(id, seat);
+        id
+    }
+
+    /// Takes the place of a connection and has it closed. False if its state has changed meanwhile.
+    fn close(&mut self, id: u64) -> bool {
+        let Some(seat) = self.seats.get(&id) else { return false };
+        if !seat.close() {
+            return false;
+        }
+        self.remove(id);
+        true
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(seat) = self.seats.remove(&id) else { return };
+        seat.sent();
+        if let Some(peer) = seat.peer
+            && let Some(count) = self.peers.get_mut(&peer)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.peers.remove(&peer);
+            }
+        }
+    }
+}
+
+impl Seat {
+    /// Notes that a request has come. False if the connection is being closed.
+    pub(super) fn begin(&self) -> bool {
+        self.answered.store(false, Ordering::Relaxed);
+        self.change(|kind| match kind {
+            IDLE => Some(BUSY),
+            CLOSING => None,
+            // The answer to the request before is not read yet.
+            kind => Some(kind),
+        })
+    }
+
+    /// Notes that the request has an answer of so many bytes.
+    pub(super) fn answer(&self, bytes: usize) {
+        self.unsent.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.places.unsent.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > MAX_UNSENT {
+            self.places.shed_unsent();
+        }
+    }
+
+    /// Notes that the answer was handed over whole. It may not be written yet.
+    pub(super) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the client does not take what is written to it.
+    pub(super) fn blocked(&self) {
+        self.change(|kind| (kind == BUSY).then_some(BLOCKED));
+    }
+
+    /// Notes that everything that was handed over is written.
+    pub(super) fn flushed(&self) {
+        self.sent();
+        let next = if self.answered.swap(false, Ordering::Relaxed) { IDLE } else { BUSY };
+        let changed = self.change(|kind| match kind {
+            BUSY if next == IDLE => Some(IDLE),
+            BLOCKED => Some(next),
+            _ => None,
+        });
+        if changed && next == IDLE {
+            self.places.wake();
+        }
+    }
+
+    /// Resolves when the connection is to be closed for another one.
+    pub(super) async fn closed(&self) {
+        self.closed.notified().await;
+    }
+
+    fn close(&self) -> bool {
+        let closing = self.change(|kind| matches!(kind, IDLE | BLOCKED).then_some(CLOSING));
+        if closing {
+            self.closed.notify_one();
+        }
+        closing
+    }
+
+    fn sent(&self) {
+        if self.unsent.load(Ordering::Relaxed) > 0 {
+            let bytes = self.unsent.swap(0, Ordering::Relaxed);
+            self.places.unsent.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Changes the kind of the state. A kind that stays keeps its number.
+    fn change(&self, next: impl Fn(u64) -> Option<u64>) -> bool {
+        let update = |state: u64| {
+            let kind = next(state & KIND_MASK)?;
+            Some(if kind == state & KIND_MASK { state } else { self.places.state(kind) })
+        };
+        self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, update).is_ok()
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.seat.places.taken().remove(self.id);
+        self.seat.sent();
+        self.seat.places.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(limit: usize) -> Arc<Places> {
+        Places::new(Arc::new(move || limit))
+    }
+
+    fn peer(number: u8) -> Option<Peer> {
+        Some(Peer::of([10, 0, 0, number].into()))
+    }
+
+    fn admitted(places: &Arc<Places>, peer: Option<Peer>) -> Option<Ticket> {
+        match places.try_admit(peer) {
+            Admission::Admitted(ticket) => Some(ticket),
+            Admission::Refused | Admission::Full => None,
+        }
+    }
+
+    fn is_closing(ticket: &Ticket) -> bool {
+        ticket.seat.state.load(Ordering::SeqCst) & KIND_MASK == CLOSING
+    }
+
+    #[test]
+    fn the_connection_that_has_been_idle_longest_gives_its_place_up() {
+        let places = places(3);
+        let [first, second, third] = [1, 2, 3].map(|number| admitted(&places, peer(number)).unwrap());
+        assert!(first.seat.begin());
+        first.seat.answered();
+        first.seat.flushed();
+        let fourth = admitted(&places, peer(4)).unwrap();
+        assert_eq!([&first, &second, &third, &fourth].map(is_closing), [false, true, false, false]);
+        assert!(!second.seat.begin(), "a request on it comes too late");
+    }
+
+    #[test]
+    fn nothing_is_closed_while_a_request_is_under_way_or_its_answer_is_not_written() {
+        let places = places(2);
+        let [first, second] = [1, 2].map(|number| admitted(&places, peer(number)).unwrap());
+        assert!(first.seat.begin() && second.seat.begin());
+        second.seat.answered();
+        second.seat.blocked();
+        assert!(admitted(&places, peer(3)).is_none());
+        second.seat.flushed();
+        let third = admitted(&places, peer(3)).unwrap();
+        assert_eq!([&first, &second, &third].map(is_closing), [false, true, false]);
+    }
+
+    #[test]
+    fn when_all_are_taken_one_peer_keeps_at_most_half() {
+        let places = places(4);
+        let crowd: Vec<_> = (0..4).map(|_| admitted(&places, peer(1)).unwrap()).collect();
+        let others: Vec<_> = (2..5).filter_map(|number| admitted(&places, peer(number))).collect();
+        assert_eq!(others.len(), 3);
+        assert!(crowd[..3].iter().all(is_closing) && !is_closing(&crowd[3]));
+
+        let back: Vec<_> = (0..4).filter_map(|_| admitted(&places, peer(1))).collect();
+        assert!(is_closing(&others[0]), "below its share the peer takes the place of whoever is idle longest");
+        assert!(!is_closing(&others[1]) && !is_closing(&others[2]), "at its share it takes its own");
+        assert_eq!(back.iter().filter(|ticket| !is_closing(ticket)).count() + usize::from(!is_closing(&crowd[3])), 2);
+    }
+
+    #[test]
+    fn a_peer_with_its_share_in_use_is_refused_and_a_proxy_is_not() {
+        let places = places(4);
+        let busy: Vec<_> = (0..2).map(|_| admitted(&places, peer(1)).unwrap()).collect();
+        assert!(busy.iter().all(|ticket| ticket.seat.begin()));
+        let _others: Vec<_> = (2..4).map(|number| admitted(&places, peer(number)).unwrap()).collect();
+        assert!(matches!(places.try_admit(peer(1)), Admission::Refused));
+        assert!(admitted(&places, None).is_some());
+    }
+
+    #[test]
+    fn an_ipv6_peer_is_its_network() {
+        let of = |text: &str| Peer::of(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::7"), of("2001:db8:1:2:ffff::8"));
+        assert_ne!(of("2001:db8:1:2::7"), of("2001:db8:1:3::7"));
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+    }
+
+    #[test]
+    fn of_answers_that_nobody_reads_the_oldest_are_given_up() {
+        let places = places(4);
+        let tickets: Vec<_> = (0..4).map(|number| admitted(&places, peer(number)).unwrap()).collect();
+        for ticket in &tickets {
+            assert!(ticket.seat.begin());
+            ticket.seat.blocked();
+        }
+        for ticket in &tickets[..3] {
+            ticket.seat.answer(MAX_UNSENT / 3);
+        }
+        assert!(!tickets.iter().any(is_closing));
+        tickets[3].seat.answer(MAX_UNSENT / 3);
+        assert_eq!(tickets.iter().map(is_closing).collect::<Vec<_>>(), [true, false, false, false]);
+        drop(tickets);
+        assert_eq!(places.unsent.load(Ordering::Relaxed), 0);
+        assert!(places.taken().seats.is_empty() && places.taken().peers.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_place_gets_the_next_that_becomes_idle() {
+        let places = places(1);
+        let first = admitted(&places, peer(1)).unwrap();
+        assert!(first.seat.begin());
+        let mut next = std::pin::pin!(places.admit(peer(2)));
+        assert!(futures::poll!(&mut next).is_pending());
+        first.seat.answered();
+        first.seat.flushed();
+        assert!(next.await.is_some());
+    }
+}

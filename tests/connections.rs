@@ -1,0 +1,201 @@
+//! Strangers who hold connections, and what they leave to others. The server is the program itself, so that its files and
+//! its memory can be counted.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::http::Client;
+use crate::support::process::{Process, citas, publish, token};
+use crate::support::requests::{pe, xx};
+
+/// Connections of the one who only connects; more than there are places.
+const CROWD: usize = 6_000;
+
+struct Server {
+    process: Process,
+    token: String,
+    data: TempDir,
+}
+
+impl Server {
+    /// Starts a server that may open so many files, with these options.
+    fn start(files: u64, options: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        publish(&data.path().join("registry"), &["pe", "xx"]);
+        let token = token(data.path(), &[]);
+        let folder = data.path().to_str().unwrap();
+        let program =
+            citas(&[&["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--data", folder], options].concat());
+        // The shell sets the limit, and is the program from then on.
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {files}; exec \"$0\" \"$@\"")).arg(program.get_program());
+        command.args(program.get_args());
+        Self { process: Process::spawn(&mut command), token, data }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.process.base.trim_start_matches("http://").parse().unwrap()
+    }
+
+    fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address()).unwrap()
+    }
+
+    fn ana(&self) -> Client {
+        self.process.client(&self.token)
+    }
+
+    /// A request of hers, written out.
+    fn get(&self, path: &str) -> Vec<u8> {
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", self.token).into_bytes()
+    }
+
+    /// Descriptors of files whose path has this in it.
+    fn descriptors(&self, of: &str) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
+        let names = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        names.filter(|name| name.to_string_lossy().contains(of)).count()
+    }
+
+    /// Memory that the process has, in KiB.
+    fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+/// Raises this process's own limit and says how many connections it may hold.
+fn allowed(wanted: usize) -> usize {
+    let limit = rlimit::increase_nofile_limit(2 * wanted as u64).unwrap();
+    wanted.min(usize::try_from(limit).unwrap() / 2)
+}
+
+#[test]
+fn a_crowd_that_only_connects_leaves_health_and_bookings_answered() {
+    // Few enough places that they are all taken before the first connection has been idle for its ten seconds.
+    let server = Server::start(1024, &[]);
+    let crowd: Vec<TcpStream> = (0..allowed(CROWD)).map(|_| server.connect()).collect();
+    let anybody = Client::new(&server.process.base, None);
+    anybody.get("/healthz").expect(200);
+    server.ana().booked("pe", &pe(1));
+    let metrics = anybody.get("/metrics").expect(200).text;
+    assert!(metrics.contains("citas_connections_closed_total{why=\"idle\"}"), "{metrics}");
+    drop(crowd);
+}
+
+#[test]
+fn with_few_files_the_ledger_and_the_mail_keep_theirs() {
+    let server = Server::start(256, &[]);
+    let crowd: Vec<TcpStream> = (0..allowed(1_000)).map(|_| server.connect()).collect();
+    for number in 0..50 {
+        server.ana().booked("pe", &pe(number));
+        server.ana().booked("xx", &xx(number));
+        server.ana().get("/v1/pe/appointments").expect(200);
+    }
+    let log = server.process.log();
+    assert!(log.contains("\"connections\":") && !log.contains("Too many open files"), "{log}");
+    drop(crowd);
+}
+
+#[test]
+fn a_burst_of_lists_opens_few_files() {
+    let server = Server::start(4096, &[]);
+    for number in 0..20 {
+        server.ana().booked("pe", &pe(number));
+    }
+    let list = server.get("/v1/pe/appointments?limit=100");
+    let mut clients: Vec<TcpStream> = (0..allowed(400)).map(|_| server.connect()).collect();
+    for _ in 0..5 {
+        clients.iter_mut().for_each(|client| client.write_all(&list).unwrap());
+        for client in &mut clients {
+            assert_eq!(status(client), "200");
+        }
+    }
+    let open = server.descriptors("pe.db");
+    assert!(open <= citas::local::sqlite::FILES_PER_COUNTRY, "{open} files of one country");
+}
+
+/// Reads one answer, with a body of a known length, and gives its status.
+fn status(client: &mut TcpStream) -> String {
+    client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+    client.read_exact(&mut vec![0; length]).unwrap();
+    head.split(' ').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn clients_that_read_nothing_hold_little_memory() {
+    const CLIENTS: usize = 1_500;
+    const EACH_KIB: u64 = 64;
+    let server = Server::start(8192, &["--trusted-proxy", "127.0.0.1"]);
+    let list = server.get("/openapi.json");
+    let size = server.ana().get("/openapi.json").expect(200).text.len();
+    let before = server.memory();
+    let clients: Vec<TcpStream> = (0..allowed(CLIENTS))
+        .map(|_| {
+            let mut client = server.connect();
+            client.set_nonblocking(true).unwrap();
+            // As many requests as the connection takes, up to a megabyte.
+            for _ in 0..(1 << 20) / list.len() {
+                match client.write(&list) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    // The server has had enough of it.
+                    Err(_) => break,
+                }
+            }
+            client
+        })
+        .collect();
+    server.ana().booked("pe", &pe(1_000));
+    let each = server.memory().saturating_sub(before) / clients.len() as u64;
+    println!("{each} KiB for each of {} clients that do not read answers of {size} bytes", clients.len());
+    assert!(each <= EACH_KIB, "{each} KiB for each");
+}
+
+#[test]
+fn health_and_metrics_have_a_listener_of_their_own() {
+    let server = Server::start(1024, &["--admin-listen", "127.0.0.1:0"]);
+    let line = server.process.line_with("Health and metrics: ");
+    let admin = Client::new(line.trim_start_matches("Health and metrics: ").trim(), None);
+    server.ana().booked("pe", &pe(1));
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        admin.get(path).expect(200);
+        server.ana().get(path).expect_problem(404, "not-found");
+    }
+    admin.get("/v1/countries").expect_problem(404, "not-found");
+    server.ana().get("/docs/").expect(200);
+    assert!(server.descriptors("pe.db") > 0 && server.data.path().exists());
+}
+
+#[test]
+fn every_line_that_a_request_leads_to_has_its_id() {
+    let server = Server::start(1024, &["--log", "warn"]);
+    let broken = serde_json::json!({ "mode": "panic" });
+    let answer = server.ana().book("xx", &crate::support::http::with(&xx(1), broken)).expect(503);
+    let id = answer.header("x-request-id").to_owned();
+    let log = crate::support::eventually::eventually("its line", Duration::from_secs(10), || {
+        let log = server.process.log();
+        log.contains("the rules gave no answer").then_some(log)
+    });
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let line = lines.iter().find(|line| line["message"] == "the rules gave no answer").unwrap();
+    assert_eq!(line["request_id"], id, "{line}");
+    assert_eq!(line["method"], "POST");
+    assert_eq!(line["route"], "/v1/{country}/appointments");
+    assert_eq!(line["country"], "xx");
+}

@@ -1,0 +1,130 @@
+//! The time limit of a request: it is given up while nothing of it may be stored, and never after that.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
+use citas::api::{self, Api, Description, Limits, Readiness};
+use citas::local::issuer::LocalIssuer;
+use citas::local::sqlite::SqliteLedger;
+use citas::system::{SystemClock, UuidIds};
+use citas_core::access::Scope;
+use citas_core::booking::Booking;
+use citas_core::catalogue::Catalogue;
+use citas_core::limits::Limits as RulesLimits;
+use citas_core::loaded::LoadedRules;
+use jiff::Timestamp;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use crate::support::components::{SharedEngine, component};
+use crate::support::host;
+use crate::support::requests::pe;
+
+const LIMIT: Duration = Duration::from_millis(300);
+
+struct Platform {
+    router: axum::Router,
+    token: String,
+}
+
+impl Platform {
+    fn open(data: &Path) -> Self {
+        let catalogue = Arc::new(Catalogue::default());
+        let rules = LoadedRules::load(&SharedEngine, component("pe"), &RulesLimits::default(), 1).unwrap();
+        catalogue.install(rules, Timestamp::now());
+        let ledger = Arc::new(SqliteLedger::open(data).unwrap());
+        let issuer = LocalIssuer::open(data, Arc::new(SystemClock)).unwrap();
+        let token = host::token(&issuer, "ana", &[], &Scope::ALL.map(Scope::as_str), Timestamp::now());
+        let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
+        let router = api::router(Api {
+            booking: Booking::new(catalogue.clone(), ledger.clone(), clock, ids, "test"),
+            ready: Readiness::new(catalogue.clone(), ledger),
+            catalogue,
+            tokens: Arc::new(issuer),
+            jwks: None,
+            limits: Limits::per_second(0),
+            longest_request: LIMIT,
+            description: Description::default(),
+            metrics: Box::new(String::new),
+        });
+        Self { router, token }
+    }
+
+    async fn send(&self, method: &str, body: Body) -> (StatusCode, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri("/v1/pe/appointments")
+            .header("Authorization", format!("Bearer {}", self.token))
+            .header("Content-Type", "application/json")
+            .header("Idempotency-Key", "one");
+        let answer = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    async fn book(&self) -> StatusCode {
+        self.send("POST", Body::from(pe(1).to_string())).await.0
+    }
+
+    async fn booked(&self) -> usize {
+        let (status, page) = self.send("GET", Body::empty()).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        page["items"].as_array().unwrap().len()
+    }
+}
+
+/// Keeps the writer from committing.
+struct Lock(rusqlite::Connection);
+
+impl Lock {
+    fn take(data: &Path) -> Self {
+        let file = rusqlite::Connection::open(data.join("pe.db")).unwrap();
+        file.busy_timeout(Duration::from_secs(10)).unwrap();
+        file.execute_batch("BEGIN IMMEDIATE").unwrap();
+        Self(file)
+    }
+
+    fn release(self) {
+        self.0.execute_batch("ROLLBACK").unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_booking_that_is_being_stored_has_its_true_answer_however_late() {
+    let data = tempfile::tempdir().unwrap();
+    let platform = Platform::open(data.path());
+    assert_eq!(platform.booked().await, 0);
+    let lock = Lock::take(data.path());
+    let (status, ()) = tokio::join!(platform.book(), async {
+        tokio::time::sleep(LIMIT * 3).await;
+        lock.release();
+    });
+    assert_eq!(status, StatusCode::CREATED);
+    assert_eq!(platform.booked().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_booking_whose_client_goes_away_is_stored_whole_or_not_at_all() {
+    let data = tempfile::tempdir().unwrap();
+    let platform = Platform::open(data.path());
+    assert_eq!(platform.booked().await, 0);
+    let lock = Lock::take(data.path());
+    assert!(tokio::time::timeout(LIMIT * 3, platform.book()).await.is_err(), "it waits for the lock");
+    lock.release();
+    assert_eq!(platform.book().await, StatusCode::CREATED, "the same key has what came of it");
+    assert_eq!(platform.booked().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_come_is_given_up() {
+    let data = tempfile::tempdir().unwrap();
+    let platform = Platform::open(data.path());
+    let never = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let (status, problem) = platform.send("POST", never).await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT, "{problem}");
+    assert_eq!(platform.booked().await, 0);
+}
