@@ -42,7 +42,19 @@ pub(super) fn native(engine: &str, component: &str) -> String {
     format!("{NATIVE}{engine}/{}", native_name(component))
 }
 
+/// Why a component was refused when it was to be compiled for one engine.
+#[cfg(feature = "aws")]
+pub(super) fn refused(engine: &str, component: &str) -> String {
+    format!("{NATIVE}{engine}/{}", refused_name(component))
+}
+
 /// The same, whichever the engine.
+#[cfg(feature = "aws")]
+pub(super) fn refused_name(component: &str) -> String {
+    format!("{component}.refused")
+}
+
+/// The name of native code, whichever the engine.
 #[cfg(feature = "aws")]
 pub(super) fn native_name(component: &str) -> String {
     format!("{component}.cwasm")

@@ -25,7 +25,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use citas_core::appointment::CountryCode;
 use citas_core::limits::Limits;
-use citas_core::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest, written};
+use citas_core::registry::{Artifact, Channel, Manifest, Natives, Readiness, Registry, RegistryError, digest, written};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use semver::Version;
 
@@ -138,6 +138,14 @@ impl S3Registry {
         match self.get(&key, None).await? {
             Found::Object(object) => Ok(object.bytes),
             _ => Err(RegistryError::Unreadable { key, cause: "it is not there".into() }),
+        }
+    }
+
+    /// The text under a key.
+    async fn words(&self, key: &str) -> Result<Option<String>, RegistryError> {
+        match self.get(key, None).await? {
+            Found::Object(object) => Ok(Some(String::from_utf8_lossy(&object.bytes).into_owned())),
+            _ => Ok(None),
         }
     }
 
@@ -316,12 +324,17 @@ impl Registry for S3Registry {
         layout::artifact(country, version, &manifest.bytes, component, cases, signature)
     }
 
-    /// In a bucket whose versions are compiled, once this one is.
-    async fn can_be_taken(&self, country: CountryCode, version: &Version) -> Result<bool, RegistryError> {
+    /// In a bucket whose versions are compiled, a version is ready once it is.
+    async fn readiness(&self, country: CountryCode, version: &Version) -> Result<Readiness, RegistryError> {
         let digest = self.manifest(country, version).await?.digest;
         let natives = self.below(layout::NATIVE, None).await?;
-        let name = layout::native_name(&digest);
-        Ok(natives.is_empty() || natives.iter().any(|key| key.ends_with(&name)))
+        let (native, refused) = (layout::native_name(&digest), layout::refused_name(&digest));
+        if natives.is_empty() || natives.iter().any(|key| key.ends_with(&native)) {
+            return Ok(Readiness::Ready);
+        }
+        let Some(key) = natives.iter().find(|key| key.ends_with(&refused)) else { return Ok(Readiness::NotCompiled) };
+        let why = self.words(&format!("{}{key}", layout::NATIVE)).await?;
+        Ok(why.map_or(Readiness::NotCompiled, Readiness::Refused))
     }
 
     async fn manifest(&self, country: CountryCode, version: &Version) -> Result<Manifest, RegistryError> {
@@ -364,6 +377,15 @@ impl Natives for S3Registry {
         let key = layout::native(engine, component);
         let metadata = Some((DIGEST, digest(code)));
         if self.put(&key, code.to_vec(), If::Always, metadata).await? { Ok(()) } else { Err(contended(&key)) }
+    }
+
+    async fn refused(&self, engine: &str, component: &str) -> Result<Option<String>, RegistryError> {
+        self.words(&layout::refused(engine, component)).await
+    }
+
+    async fn put_refused(&self, engine: &str, component: &str, why: &str) -> Result<(), RegistryError> {
+        let key = layout::refused(engine, component);
+        if self.put(&key, why.as_bytes().to_vec(), If::Always, None).await? { Ok(()) } else { Err(contended(&key)) }
     }
 }
 
