@@ -17,7 +17,7 @@ use wasmtime::component::Component;
 use super::protocol::{Accepted, Report, Request, frame, read_bytes, read_frame, write_all};
 use super::{Budget, FAILED, Usage};
 use crate::rules::engine::{WasmEngine, first_line};
-use crate::rules::limits::Bounds;
+use crate::rules::limits::{Bounds, CEILING};
 use crate::rules::native;
 
 /// Stack of the thread that judges. What recurses deeper crashes this process, which the host reports.
@@ -25,6 +25,13 @@ const STACK: usize = 8 << 20;
 
 /// Files that may be open: the standard ones and what the time zone database and the allocator look at.
 const MAX_FILES: u64 = 32;
+
+/// Address space beyond the memory: the program itself, and what is reserved for instances and never used. It is not what
+/// fills a machine, so the limit on it only stops what the limit on memory does not count.
+const RESERVED: u64 = 1 << 30;
+
+/// Largest file. None is written to a disk, but the image of an instance's first memory is a file to the kernel.
+const MAX_FILE_BYTES: u64 = CEILING.memory;
 
 /// How much lower than the host's the priority is: whatever a request needs of a core comes first, and on a machine with
 /// nothing to spare a tenth of a core is left to judge.
@@ -73,11 +80,12 @@ fn confine(budget: &Budget) -> io::Result<()> {
     // It may be forbidden, and the other limits hold all the same.
     let _ = fs::write("/proc/self/oom_score_adj", OUT_OF_MEMORY_SCORE);
     let _ = rustix::process::nice(NICENESS);
-    limit(Resource::AS, budget.memory, budget.memory)?;
+    limit(Resource::DATA, budget.memory, budget.memory)?;
+    limit(Resource::AS, budget.memory + RESERVED, budget.memory + RESERVED)?;
     // The soft limit ends the process with a signal that says why.
     limit(Resource::CPU, budget.cpu_seconds, budget.cpu_seconds + 1)?;
     limit(Resource::CORE, 0, 0)?;
-    limit(Resource::FSIZE, 0, 0)?;
+    limit(Resource::FSIZE, MAX_FILE_BYTES, MAX_FILE_BYTES)?;
     limit(Resource::NOFILE, MAX_FILES, MAX_FILES)
 }
 
@@ -151,10 +159,10 @@ fn cpu_seconds() -> f64 {
     seconds
 }
 
-/// The most address space that this process had, in bytes; 0 where the system does not say.
+/// The most memory that this process had, in bytes; 0 where the system does not say.
 fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib: Option<u64> = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
     kib.unwrap_or_default() << 10
 }
