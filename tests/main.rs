@@ -12,6 +12,7 @@ mod chaos;
 mod command;
 mod crash;
 mod faults_http;
+mod hostile;
 mod idempotency_http;
 mod languages;
 mod last_good;

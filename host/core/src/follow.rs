@@ -73,6 +73,30 @@ impl From<Refusal> for NotTaken {
     }
 }
 
+/// Why the registry's version is not in force at a start.
+enum NotInForce {
+    /// This host has not accepted it before.
+    Unjudged(Version),
+    /// It is not what was published, or not by somebody who may; that is noted.
+    Refused,
+    /// It could not be had.
+    Unread(String),
+}
+
+impl NotInForce {
+    /// Returns what is not in force, and why.
+    fn words(&self) -> (String, String) {
+        let registrys = || "the registry's version".to_owned();
+        match self {
+            Self::Unjudged(version) => {
+                (format!("version {version}"), "this host has not accepted it before, and judges it now".into())
+            }
+            Self::Refused => (registrys(), "it was refused".into()),
+            Self::Unread(why) => (registrys(), why.clone()),
+        }
+    }
+}
+
 /// What all followers have in common: the registry, and what becomes of its versions.
 pub struct Following {
     registry: Arc<dyn Registry>,
@@ -177,42 +201,48 @@ impl Follower {
     /// good version either, the registry's is judged now. `unlisted` says why the registry's countries could not be listed.
     async fn start(&mut self, unlisted: Option<String>) {
         self.is_start = true;
-        let unread = match unlisted {
-            Some(why) => Some(why),
+        let not_in_force = match unlisted {
+            Some(why) => NotInForce::Unread(why),
             None => self.start_from_registry().await,
         };
         self.is_start = false;
-        let is_in_force = self.following.swapper.is_in_force(self.country, None);
-        if is_in_force || self.recall(unread.as_deref(), false).await {
+        if self.is_in_force() || self.recall(&not_in_force, false).await {
             return;
         }
-        if unread.is_none() && self.look().await && self.following.swapper.is_in_force(self.country, None) {
+        if matches!(not_in_force, NotInForce::Unjudged(_)) && self.look().await && self.is_in_force() {
             return;
         }
-        self.recall(unread.as_deref(), true).await;
+        self.recall(&not_in_force, true).await;
     }
 
-    /// Puts the registry's version into force, if it was accepted before. Returns why nothing could be read.
-    async fn start_from_registry(&mut self) -> Option<String> {
+    fn is_in_force(&self) -> bool {
+        self.following.swapper.is_in_force(self.country, None)
+    }
+
+    /// Puts the registry's version into force, if it was accepted before. Returns why it is not.
+    async fn start_from_registry(&mut self) -> NotInForce {
         match self.accepted().await {
-            Ok(true) => None,
-            Ok(false) => Some("the registry has no channel of this country, and had one".into()),
-            Err(NotTaken::Refused) => None,
+            Ok(Some(version)) => NotInForce::Unjudged(version),
+            Ok(None) => NotInForce::Unread("the registry has no channel of this country, and had one".into()),
+            Err(NotTaken::Refused) => NotInForce::Refused,
             Err(NotTaken::Later(why)) => {
                 self.note(Err(NotTaken::Later(why.clone())));
-                Some(why)
+                NotInForce::Unread(why)
             }
         }
     }
 
-    /// Whether the registry has a channel. Its version is in force if it was accepted before.
-    async fn accepted(&mut self) -> Result<bool, NotTaken> {
+    /// Returns the version of the registry's channel, if there is one. It is in force if it was accepted before.
+    async fn accepted(&mut self) -> Result<Option<Version>, NotTaken> {
         let following = self.following.clone();
-        let Some(channel) = self.read(following.registry.channel(self.country)).await? else { return Ok(false) };
+        let Some(channel) = self.read(following.registry.channel(self.country)).await? else { return Ok(None) };
         let artifact = self.fetch(&channel.current).await?;
         self.verify(&channel.current, &artifact).await?;
-        self.take_accepted(&channel, &artifact).await;
-        Ok(true)
+        let version = channel.current.clone();
+        if self.take_accepted(&channel, &artifact).await.is_some() {
+            self.seen = Some(channel);
+        }
+        Ok(Some(version))
     }
 
     /// A change of version, if there is one.
@@ -362,7 +392,7 @@ impl Follower {
 
     /// Puts the last good version into force and notes why it was needed. Returns whether it is in force. One that was not
     /// accepted before is judged only if `judge` says so.
-    async fn recall(&mut self, why: Option<&str>, judge: bool) -> bool {
+    async fn recall(&mut self, not_in_force: &NotInForce, judge: bool) -> bool {
         let following = self.following.clone();
         let Some(last_good) = &following.last_good else { return false };
         let recalled = match self.read_version(last_good.recall(self.country)).await {
@@ -380,10 +410,7 @@ impl Follower {
         if !self.recall_version(version, &what, artifact, judge).await {
             return false;
         }
-        let (what_not, why_not) = refused.unwrap_or_else(|| {
-            let unjudged = "this host has not accepted it before, and judges it now";
-            ("the registry's version".into(), why.unwrap_or(unjudged).to_owned())
-        });
+        let (what_not, why_not) = refused.unwrap_or_else(|| not_in_force.words());
         self.started_with = Some(what);
         self.refuse(&what_not, &why_not);
         true

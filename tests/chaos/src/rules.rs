@@ -216,6 +216,9 @@ fn claim(doctor: &str, start: Civil) -> String {
 fn request_schema() -> String {
     if cfg!(feature = "schema") {
         r#"{"type": 7}"#.into()
+    } else if cfg!(feature = "heavy-schema") {
+        let patterns = r#"{ "pattern": "\\p{L}{200}xy" },"#.repeat(600);
+        format!(r#"{{ "type": "object", "properties": {{ "doctor": {{ "allOf": [{patterns} {{}}] }} }} }}"#)
     } else if cfg!(feature = "insurance") {
         REQUEST_SCHEMA.replace("\"mode\"", "\"insurance\"")
     } else {
