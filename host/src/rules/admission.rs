@@ -129,10 +129,7 @@ impl Inner {
     /// Loads what was accepted before.
     fn recall(&self, package: &RulesPackage, turns: usize) -> Option<LoadedRules> {
         let names = Names::of(package);
-        if !self.store.is_accepted(&names.package) {
-            return None;
-        }
-        let code = self.store.code(&names.component)?;
+        let code = self.store.accepted(&names.package, &names.component)?;
         match self.load(package, names.component, turns, &code) {
             Ok(rules) => Some(rules),
             Err(refusal) => {

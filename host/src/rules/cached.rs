@@ -45,13 +45,19 @@ impl NativeStore {
         Self { folder: made.is_ok().then_some(ours), unwritten: Once::new() }
     }
 
-    /// Returns the code of the component of that digest, if it is kept. Code that is damaged is not returned.
+    /// Returns the code of a component, if its package was accepted.
+    pub(super) fn accepted(&self, package: &str, component: &str) -> Option<Vec<u8>> {
+        let folder = self.folder.as_ref()?;
+        let record = fs::read(folder.join(record_name(package))).ok()?;
+        // Whoever judges the package anew says what is wrong with the code.
+        let code = if record == sum(package, &[]) { self.kept(component).ok()? } else { None };
+        code.inspect(|_| count("hit"))
+    }
+
+    /// Returns the code of a component that is to be judged, if there is some.
     pub(super) fn code(&self, component: &str) -> Option<Vec<u8>> {
         match self.kept(component) {
-            Ok(Some(code)) => {
-                count("hit");
-                Some(code)
-            }
+            Ok(Some(code)) => Some(code),
             Ok(None) => {
                 count("miss");
                 None
@@ -62,12 +68,6 @@ impl NativeStore {
                 None
             }
         }
-    }
-
-    /// Whether the package of that digest was accepted.
-    pub(super) fn is_accepted(&self, package: &str) -> bool {
-        let Some(folder) = &self.folder else { return false };
-        fs::read(folder.join(record_name(package))).is_ok_and(|record| record == sum(package, &[]))
     }
 
     /// Keeps that a package was accepted, and the code of its component where that is new.
