@@ -2,15 +2,17 @@
 //! process to the answer to its first request, which needs Peru's rules, and no table. They come from a bucket of an
 //! emulator, whose part is printed too.
 
+use std::path::Path;
 use std::process::Command;
 
 use aws_config::SdkConfig;
 use citas::registry::s3::S3Registry;
 use citas::rules::WasmEngine;
+use citas::rules::judge::ChildJudge;
 use citas::system::SystemClock;
 use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
-use citas_core::precompile::{Compiler as _, precompile};
+use citas_core::precompile::precompile;
 use citas_core::registry::{Natives as _, Registry as _, digest};
 use citas_core::rules::Engine as _;
 
@@ -87,8 +89,8 @@ impl Bucket {
         let registry = bucket.registry();
         publish(&registry, peru(), VERSION);
         let version = &VERSION.parse().expect("a version");
-        block_on(precompile(&registry, &registry, &portable(), &SystemClock, None, (pe(), version)))
-            .expect("native code");
+        let judge = ChildJudge::new(Path::new(env!("CARGO_BIN_EXE_citas"))).portable();
+        block_on(precompile(&registry, &registry, &judge, &SystemClock, None, (pe(), version))).expect("native code");
         promote(&registry, VERSION, 1);
         bucket
     }

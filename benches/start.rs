@@ -1,14 +1,16 @@
-//! What a start costs a country: its component compiled, and its native code taken from this machine's folder, each up to
-//! rules that can be called. By turns, since others may use the machine.
+//! What a start costs a country: its component compiled, judged by a process of its own, and its native code taken from this
+//! machine's folder, each up to rules that can be called. By turns, since others may use the machine.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use citas::rules::{CachedEngine, WasmEngine};
+use citas::rules::judge::ChildJudge;
+use citas::rules::{ChildAdmission, WasmEngine};
+use citas_core::admission::{Admission as _, RulesPackage};
 use citas_core::limits::Limits;
-use citas_core::loaded::LoadedRules;
-use citas_core::rules::Engine;
+use jiff::Timestamp;
 
-use crate::platform::{component, engine, peru};
+use crate::platform::{component, engine, loaded, peru};
 use crate::report::{Report, millis};
 use crate::timing::{median, time};
 
@@ -19,22 +21,25 @@ const TARGET: f64 = 5.0;
 
 pub fn measure(report: &mut Report) {
     let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a writable target folder");
-    let kept = WasmEngine::clone(&engine());
-    let kept = CachedEngine::new(kept, &data.path().join("native"));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let judge = ChildJudge::new(Path::new(env!("CARGO_BIN_EXE_citas")));
+    let admission = ChildAdmission::new(WasmEngine::clone(&engine()), judge, data.path());
     for (name, component) in [("pe", peru()), ("cl", &component("cl"))] {
-        let load =
-            |engine: &dyn Engine| LoadedRules::load(engine, component, &Limits::default(), 1).expect("a country");
-        load(&kept);
+        let cases = "[]".to_owned();
+        let package = Arc::new(RulesPackage { component: component.to_vec(), limits: Limits::default(), cases });
+        let admit = || runtime.block_on(admission.admit(&package, 1, Timestamp::now())).expect("a country");
+        let judged = time(admit);
         require_kept(&data.path().join("native"));
         let [mut natives, mut compiled] = [const { Vec::new() }; 2];
         for _ in 0..STARTS {
-            natives.push(time(|| load(&kept)));
-            compiled.push(time(|| load(&*engine())));
+            natives.push(time(admit));
+            compiled.push(time(|| loaded(component)));
         }
         let (native, compiled) = (median(&mut natives), median(&mut compiled));
         let met = native.as_secs_f64() * 1e3 <= TARGET;
         report.target(format!("{name}: start from its .cwasm"), millis(native), "≤ 5 ms a country", met);
         report.figure(format!("{name}: start by compiling"), millis(compiled));
+        report.figure(format!("{name}: judged by a process of its own"), millis(judged));
     }
 }
 

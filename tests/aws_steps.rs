@@ -12,10 +12,11 @@ use citas::registry::s3::S3Registry;
 use citas::rules::WasmEngine;
 use citas::system::{SystemClock, UuidIds};
 use citas_core::access::{Caller, Scope};
+use citas_core::admission::InProcess;
 use citas_core::booking::{ActionRequest, Booking, BookingError};
 use citas_core::catalogue::Catalogue;
 use citas_core::event::Event;
-use citas_core::follow::Follower;
+use citas_core::follow::Following;
 use citas_core::ledger::Query;
 use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
@@ -24,7 +25,7 @@ use citas_core::notifier::Notifier;
 use citas_core::on_demand::OnDemand;
 use citas_core::precompile::precompile;
 use citas_core::publisher::{NotPublished, Publisher};
-use citas_core::registry::Registry as _;
+use citas_core::registry::{Readiness, Registry as _};
 use citas_core::swap::Swapper;
 use citas_core::time::Clock as _;
 use futures::future::join_all;
@@ -34,7 +35,7 @@ use serde_json::json;
 use crate::ledger_dynamo::Tables;
 use crate::registry_contract::{artifact, channel, version, with_cases};
 use crate::support::appointments::{booked, id, pe};
-use crate::support::components::{SharedEngine, component};
+use crate::support::components::{SharedEngine, admission, component, judge};
 use crate::support::faults::{Fault, Faults};
 use crate::support::ministack::{aws, unique};
 use crate::support::requests;
@@ -331,9 +332,8 @@ mod notification {
     /// Rules that are there already.
     fn rules() -> OnDemand {
         let folder = Arc::new(citas::registry::folder::FolderRegistry::new(std::path::Path::new("nowhere")));
-        let swapper = Arc::new(Swapper::new(Arc::new(SharedEngine), peru(), Arc::new(SystemClock), 1));
-        let followed = folder.clone();
-        OnDemand::new(folder, move || Follower::new(followed.clone(), swapper.clone(), None), Duration::from_hours(1))
+        let swapper = Arc::new(Swapper::new(admission(), peru(), Arc::new(SystemClock), 1));
+        OnDemand::new(folder.clone(), Following::new(folder, swapper, None), Duration::from_hours(1))
     }
 
     fn later() -> Timestamp {
@@ -427,8 +427,8 @@ mod refresh {
             let registry = bucket.registry(&Faults::none()).await;
             registry.publish(&peru).await.unwrap();
             registry.set_channel(pe(), None, &channel("1.0.0", None, 1)).await.unwrap();
-            let compiler = WasmEngine::portable().unwrap();
-            precompile(&registry, &registry, &compiler, &SystemClock, None, (pe(), &version("1.0.0"))).await.unwrap();
+            let judge = judge().portable();
+            precompile(&registry, &registry, &judge, &SystemClock, None, (pe(), &version("1.0.0"))).await.unwrap();
             bucket
         }
 
@@ -438,11 +438,11 @@ mod refresh {
 
         async fn followed(&self, faults: &Faults, interval: Duration) -> (OnDemand, Arc<Catalogue>) {
             let registry = Arc::new(self.registry(faults).await);
-            let (catalogue, engine) = (Arc::new(Catalogue::default()), Arc::new(WasmEngine::new().unwrap()));
-            let swapper = Arc::new(Swapper::new(engine, catalogue.clone(), Arc::new(SystemClock), 1));
-            let followed = registry.clone();
-            let follower = move || Follower::new(followed.clone(), swapper.clone(), Some(followed.clone()));
-            (OnDemand::new(registry, follower, interval), catalogue)
+            let (catalogue, engine) = (Arc::new(Catalogue::default()), WasmEngine::new().unwrap());
+            let swapper =
+                Arc::new(Swapper::new(Arc::new(InProcess::new(engine)), catalogue.clone(), Arc::new(SystemClock), 1));
+            let following = Following::new(registry.clone(), swapper, Some(registry.clone()));
+            (OnDemand::new(registry, following, interval), catalogue)
         }
     }
 
@@ -528,8 +528,8 @@ mod refresh {
         let bucket = Bucket::new().await;
         let registry = bucket.registry(&Faults::none()).await;
         registry.publish(&artifact(pe(), "1.0.1", b"to be compiled")).await.unwrap();
-        assert!(registry.can_be_taken(pe(), &version("1.0.0")).await.unwrap());
-        assert!(!registry.can_be_taken(pe(), &version("1.0.1")).await.unwrap());
+        assert_eq!(registry.readiness(pe(), &version("1.0.0")).await.unwrap(), Readiness::Ready);
+        assert_eq!(registry.readiness(pe(), &version("1.0.1")).await.unwrap(), Readiness::NotCompiled);
         let first = channel("1.0.0", None, 1);
         registry.set_channel(pe(), Some(&first), &channel("1.0.1", Some("1.0.0"), 2)).await.unwrap();
         let (rules, catalogue) = bucket.followed(&Faults::none(), Duration::from_hours(1)).await;

@@ -11,7 +11,7 @@ use citas::registry::s3::S3Registry;
 use citas::system::{SystemClock, UuidIds};
 use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
-use citas_core::follow::Follower;
+use citas_core::follow::Following;
 use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
 use citas_core::on_demand::OnDemand;
@@ -27,7 +27,7 @@ use crate::aws_steps::{ana, passing, peru};
 use crate::ledger_dynamo::Tables;
 use crate::registry_contract::{artifact, channel, version};
 use crate::support::appointments::pe;
-use crate::support::components::{SharedEngine, component};
+use crate::support::components::{SharedEngine, admission, component};
 use crate::support::faults::{Fault, Faults};
 use crate::support::ministack::{aws, unique};
 use crate::support::requests;
@@ -96,10 +96,9 @@ async fn exceeded(tables: &Tables) -> Bucket {
 async fn trier(tables: &Tables, bucket: &Bucket, faults: &Faults) -> Trier {
     let nowhere = Arc::new(FolderRegistry::new(std::path::Path::new("nowhere")));
     let catalogue = Arc::new(Catalogue::default());
-    let swapper = Arc::new(Swapper::new(Arc::new(SharedEngine), catalogue.clone(), Arc::new(SystemClock), 1));
-    let followed = nowhere.clone();
-    let follower = move || Follower::new(followed.clone(), swapper.clone(), None);
-    let on_demand = OnDemand::new(nowhere, follower, Duration::from_hours(1));
+    let swapper = Arc::new(Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock), 1));
+    let following = Following::new(nowhere.clone(), swapper, None);
+    let on_demand = OnDemand::new(nowhere, following, Duration::from_hours(1));
     let registry = Arc::new(bucket.registry(faults).await);
     let ledger = Arc::new(tables.ledger_over(faults));
     Trier { registry, catalogue, on_demand, ledger, clock: Arc::new(SystemClock) }

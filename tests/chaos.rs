@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use citas_core::appointment::{Appointment, Field, Phase, Slot, Value};
 use citas_core::limits::Limits;
-use citas_core::precompile::Compiler as _;
 use citas_core::rules::{Context, Engine, Fault, Plan, Refusal, Role, Rules};
 use jiff::civil::date;
 use uuid::Uuid;

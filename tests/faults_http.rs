@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use citas_core::admission::RulesPackage;
+use citas_core::limits::Limits;
 use serde_json::{Value, json};
 
 use crate::support::components::{chaos_with, component};
 use crate::support::host::Host;
 use crate::support::http::{Answer, with};
 use crate::support::requests::{pe, xx};
-use citas_core::limits::Limits;
 
 /// In which a client is told that the rules gave no answer.
 const TOLD_WITHIN: Duration = Duration::from_millis(100);
@@ -133,14 +134,8 @@ fn a_country_without_rules_is_unavailable_and_no_reason_to_call_the_host_unready
 
 /// Puts a component into force as a swap does, or says why not.
 fn swap(host: &Host, component: &[u8]) -> Result<(), String> {
-    let swapped = host.platform.swapper.swap(
-        "xx".parse().unwrap(),
-        None,
-        "a test",
-        component.to_vec(),
-        Limits::default(),
-        "[]".into(),
-    );
+    let package = RulesPackage { component: component.to_vec(), limits: Limits::default(), cases: "[]".into() };
+    let swapped = host.platform.swapper.swap("xx".parse().unwrap(), None, "a test", package);
     host.block_on(swapped).map_err(|refusal| refusal.to_string())
 }
 

@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use citas::registry::folder::FolderRegistry;
-use citas::rules::{CachedEngine, WasmEngine};
+use citas_core::admission::RulesPackage;
 use citas_core::appointment::{Appointment, Phase};
 use citas_core::cases;
 use citas_core::json::flatten;
@@ -17,9 +18,10 @@ use citas_core::registry::{Artifact, Channel, Manifest, Note, Registry as _, dig
 use citas_core::rules::{CONTRACT, Plan, Role, Verdict};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use crate::support::components::{chaos, folder};
+use crate::support::components::{chaos, child_admission, folder};
 use crate::support::eventually::eventually;
 use crate::support::http::{Client, with};
 use crate::support::languages::{Begun, Language, build, countries, with_node};
@@ -103,10 +105,13 @@ async fn countries_in_three_languages_pass_the_same_cases_book_and_decide_alike(
     drop(process);
 
     // What the host has compiled is on this machine.
-    let engine = CachedEngine::new(WasmEngine::new().unwrap(), &data.path().join("native"));
+    let admission = child_admission(data.path());
     let [rust, js, python] = Language::ALL.map(|language| {
         let begun = language.begun();
-        let rules = LoadedRules::load(&engine, &begun.component, &begun.limits, 1).unwrap();
+        let (component, cases) = (begun.component.clone(), begun.cases.clone());
+        let package = Arc::new(RulesPackage { component, limits: begun.limits, cases });
+        let rules = tokio::task::block_in_place(|| Handle::current().block_on(admission.recall(&package, 1)));
+        let rules = rules.expect("it was accepted");
         let outcomes = cases::run(&rules, &cases::read(&begun.cases).unwrap());
         assert_eq!(outcomes.len(), 4);
         let failures: Vec<_> = outcomes.into_iter().filter_map(|outcome| outcome.failure).collect();

@@ -13,7 +13,7 @@ use citas::registry::last_good::LastGoodFolder;
 use citas::system::SystemClock;
 use citas_core::appointment::CountryCode;
 use citas_core::catalogue::Catalogue;
-use citas_core::follow::Follower;
+use citas_core::follow::{Followers, Following};
 use citas_core::last_good::LastGood as _;
 use citas_core::registry::{Artifact, Channel, Registry, RegistryError};
 use citas_core::swap::Swapper;
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::registry_contract::{artifact, channel, version, with_cases};
-use crate::support::components::{SharedEngine, chaos, chaos_with, folder};
+use crate::support::components::{admission, chaos, chaos_with, folder};
 use crate::support::hostile::pipe;
 use crate::support::process::{Process, publish, run, token};
 use crate::support::requests::xx;
@@ -109,7 +109,7 @@ type Harm = fn(&Place);
 fn a_host_starts_with_the_last_good_version_whatever_has_become_of_the_registry() {
     let harms: [(&str, Harm, &str); 7] = [
         ("it is gone", |_| {}, "no channel of this country"),
-        ("it is garbage", |place| fs::write(place.registry(), "garbage").unwrap(), "the registry does not answer"),
+        ("it is garbage", |place| fs::write(place.registry(), "garbage").unwrap(), "Not a directory"),
         ("the country is gone", |place| fs::create_dir(place.registry()).unwrap(), "no channel of this country"),
         ("its channel is half written", |place| harmed(place, "channel.json", cut_short), "`xx/channel.json`"),
         ("its manifest is", |place| harmed(place, "versions/1.0.0/manifest.json", cut_short), "manifest.json`"),
@@ -271,9 +271,9 @@ async fn a_start_does_not_wait_for_a_registry_that_never_answers() {
     last_good.remember(&channel("1.0.0", None, 1), &good).await.unwrap();
 
     let catalogue = Arc::new(Catalogue::default());
-    let swapper = Arc::new(Swapper::new(Arc::new(SharedEngine), catalogue.clone(), Arc::new(SystemClock), 1));
-    let mut follower = Follower::new(Arc::new(Silent), swapper, None).with_last_good(last_good);
-    tokio::time::timeout(SERVES_WITHIN, follower.start()).await.expect("a start that goes on");
+    let swapper = Arc::new(Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock), 1));
+    let mut followers = Followers::new(Following::new(Arc::new(Silent), swapper, None).with_last_good(last_good));
+    tokio::time::timeout(SERVES_WITHIN, followers.start()).await.expect("a start that goes on");
     let entry = catalogue.entry(xx).unwrap();
     assert_eq!(entry.rules.unwrap().id.version, "1.0.0");
     let why = entry.refused.unwrap().why;

@@ -14,6 +14,7 @@ mod connections;
 mod crash;
 mod fairness_http;
 mod faults_http;
+mod hostile;
 mod idempotency_http;
 mod languages;
 mod last_good;

@@ -3,14 +3,17 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use citas::rules::{CachedEngine, WasmEngine};
+use citas_core::admission::{Admission, NotAdmitted, RulesPackage};
 use citas_core::limits::Limits;
+use citas_core::loaded::LoadedRules;
 use citas_core::registry::digest;
-use citas_core::rules::Engine as _;
+use jiff::Timestamp;
+use tokio::runtime::Runtime;
 
-use crate::support::components::{chaos, chaos_with};
+use crate::support::components::{chaos, chaos_with, child_admission};
 use crate::support::eventually::eventually;
 use crate::support::process::{Process, publish, token};
 use crate::support::requests::xx;
@@ -22,6 +25,10 @@ fn kept(folder: &Path) -> Vec<PathBuf> {
         engines.flat_map(|engine| fs::read_dir(engine).unwrap()).map(|file| file.unwrap().path()).collect();
     files.sort();
     files
+}
+
+fn is_code(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "cwasm")
 }
 
 fn flip_a_byte(file: &Path) {
@@ -46,7 +53,7 @@ fn a_start_takes_kept_code_and_a_changed_byte_means_a_fresh_compile() {
     };
     start("miss", 1);
     start("hit", 2);
-    let file = kept(&data.path().join("native")).pop().unwrap();
+    let file = kept(&data.path().join("native")).into_iter().find(|file| is_code(file)).unwrap();
     let good = fs::read(&file).unwrap();
     flip_a_byte(&file);
     let process = start("damaged", 3);
@@ -58,27 +65,35 @@ fn a_start_takes_kept_code_and_a_changed_byte_means_a_fresh_compile() {
     start("hit", 4);
 }
 
-/// What an engine on a folder says that a component's version is.
-fn version(folder: &Path, component: &[u8]) -> String {
-    let engine = CachedEngine::new(WasmEngine::new().unwrap(), folder);
-    engine.load(component, &Limits::default()).unwrap().describe().unwrap().version
+fn package(component: &[u8]) -> Arc<RulesPackage> {
+    Arc::new(RulesPackage { component: component.to_vec(), limits: Limits::default(), cases: "[]".into() })
+}
+
+/// What a host on a data folder says that a component's version is.
+fn version(data: &Path, component: &[u8]) -> String {
+    let admitted = admit(child_admission(data), &package(component));
+    admitted.unwrap().id.version
+}
+
+fn admit(admission: Arc<dyn Admission>, package: &Arc<RulesPackage>) -> Result<LoadedRules, NotAdmitted> {
+    Runtime::new().unwrap().block_on(admission.admit(package, 1, Timestamp::now()))
 }
 
 #[test]
 fn code_in_anothers_place_and_code_cut_short_are_not_taken() {
     let data = tempfile::tempdir().unwrap();
     let (folder, later) = (data.path().join("native"), chaos_with(&["later"]));
-    assert_eq!([version(&folder, chaos()), version(&folder, &later)], ["1.0.0", "1.1.0"]);
+    assert_eq!([version(data.path(), chaos()), version(data.path(), &later)], ["1.0.0", "1.1.0"]);
     let file = |component: &[u8]| {
         let name = format!("{}.cwasm", digest(component));
         kept(&folder).into_iter().find(|file| file.ends_with(&name)).unwrap()
     };
     let [first, second] = [file(chaos()), file(&later)];
     fs::copy(&first, &second).unwrap();
-    assert_eq!(version(&folder, &later), "1.1.0");
+    assert_eq!(version(data.path(), &later), "1.1.0");
     for length in [0, 7, 32, 40_000] {
         fs::File::options().write(true).open(&second).unwrap().set_len(length).unwrap();
-        assert_eq!(version(&folder, &later), "1.1.0");
+        assert_eq!(version(data.path(), &later), "1.1.0");
         assert!(fs::metadata(&second).unwrap().len() > 40_000, "it is replaced");
     }
 }
@@ -91,7 +106,7 @@ fn a_folder_that_others_can_enter_or_replace_is_not_used() {
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
         fs::set_permissions(data.path().join(name), Permissions::from_mode(mode)).unwrap();
-        assert_eq!(version(&folder, chaos()), "1.0.0");
+        assert_eq!(version(data.path(), chaos()), "1.0.0");
         assert!(kept(&folder).is_empty(), "{name} {mode:o}");
     }
 }
@@ -101,7 +116,7 @@ fn a_folder_that_cannot_be_made_costs_nothing_but_time() {
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("native");
     fs::write(&file, "in the way").unwrap();
-    assert_eq!(version(&file, chaos()), "1.0.0");
+    assert_eq!(version(data.path(), chaos()), "1.0.0");
 }
 
 #[test]
@@ -112,10 +127,10 @@ fn what_is_kept_is_for_its_owner_alone_and_another_engines_goes() {
     fs::create_dir_all(&old).unwrap();
     fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
     fs::write(old.join("sha256:00.cwasm"), "old").unwrap();
-    version(&folder, chaos());
+    version(data.path(), chaos());
     assert!(!old.exists());
-    let [file] = kept(&folder).try_into().unwrap();
-    for path in [folder.as_path(), file.parent().unwrap(), &file] {
+    let [file, record] = kept(&folder).try_into().unwrap();
+    for path in [folder.as_path(), file.parent().unwrap(), &file, &record] {
         let mode = fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{} {mode:o}", path.display());
     }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use citas::local::smtp::SmtpMailer;
+use citas_core::admission::{RulesPackage, admit};
+use citas_core::cases;
 use citas_core::limits::Limits;
 use citas_core::loaded::LoadedRules;
-use citas_core::{cases, swap};
 use serde_json::{Value, json};
 
 use crate::support::components::{SharedEngine, chaos, chaos_with};
@@ -155,6 +156,7 @@ fn golden_cases_hold_notices_to_the_bounds() {
 fn an_example_whose_notices_break_the_bounds_is_not_admitted() {
     let component = chaos_with(&["chatter"]);
     let now = "2026-11-24T15:00:00Z".parse().unwrap();
-    let refusal = swap::admit(&SharedEngine, &component, &Limits::default(), "[]", 1, now).unwrap_err().to_string();
+    let package = RulesPackage { component, limits: Limits::default(), cases: "[]".into() };
+    let refusal = admit(&SharedEngine, &package, 1, now).unwrap_err().to_string();
     assert!(refusal.contains("notices of `booked`") && refusal.contains("1000 notices"), "{refusal}");
 }

@@ -10,11 +10,10 @@ use citas::rules::WasmEngine;
 use citas::rules::limits::CEILING;
 use citas::system::SystemClock;
 use citas_core::catalogue::Catalogue;
-use citas_core::follow::Follower;
+use citas_core::follow::{Followers, Following};
 use citas_core::limits::Limits;
-use citas_core::precompile::{Compiler as _, precompile};
+use citas_core::precompile::{Judge as _, precompile};
 use citas_core::registry::{Artifact, Channel, Manifest, Natives, Note, Registry, RegistryError, digest};
-use citas_core::rules::Engine as _;
 use citas_core::swap::Swapper;
 use citas_core::time::Clock as _;
 use citas_core::trust::Trust;
@@ -22,7 +21,7 @@ use minisign::KeyPair;
 
 use crate::registry_contract::{artifact, version};
 use crate::support::appointments::pe;
-use crate::support::components::{SharedEngine, chaos_with, component, folder};
+use crate::support::components::{admission, chaos_with, component, folder, judge};
 use crate::support::ministack::{aws, unique};
 use crate::support::process::{Told, run};
 
@@ -147,9 +146,10 @@ async fn promoted(registry: &dyn Registry, artifact: &Artifact) {
 /// What a host that follows this registry makes of Peru: nothing to say when it is in force.
 async fn taken(registry: Arc<dyn Registry>, trust: String) -> Option<String> {
     let catalogue = Arc::new(Catalogue::default());
-    let swapper = Swapper::new(Arc::new(SharedEngine), catalogue.clone(), Arc::new(SystemClock), 1);
+    let swapper = Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock), 1);
     let trust = move || trust.parse::<Trust>().map_err(|error| error.to_string());
-    Follower::new(registry, Arc::new(swapper), None).trusting(Some(Box::new(trust))).look().await;
+    let following = Following::new(registry, Arc::new(swapper), None).trusting(Some(Box::new(trust)));
+    Followers::new(following).look().await;
     let entry = catalogue.entry(pe()).expect("the country is known");
     assert_eq!(entry.rules.is_some(), entry.refused.is_none());
     entry.refused.map(|refused| refused.why)
@@ -187,11 +187,11 @@ async fn nothing_altered_in_a_bucket_is_taken_or_compiled() {
         promoted(&*registry, &alter(published.clone(), &keys)).await;
         assert_said(taken(registry.clone(), keys.trust()).await.as_deref(), expected);
 
-        let (version, portable) = (version("1.0.0"), WasmEngine::portable().unwrap());
+        let (version, portable) = (version("1.0.0"), judge().portable());
         let compiled =
             precompile(&*registry, &*registry, &portable, &SystemClock, Some(&trust), (pe(), &version)).await;
         assert_said(compiled.err().map(|error| error.to_string()).as_deref(), expected);
-        let native = registry.native(portable.name(), &published.manifest.digest).await;
+        let native = registry.native(portable.engine_name(), &published.manifest.digest).await;
         assert_eq!(native.unwrap().is_some(), expected.is_none());
     }
 }
@@ -202,11 +202,12 @@ async fn a_trust_file_that_cannot_be_read_keeps_what_is_in_force_and_is_tried_ag
     let (registry, file) = (Arc::new(FolderRegistry::new(there.path())), there.path().join("trust"));
     promoted(&*registry, &published(&keys).await).await;
     let catalogue = Arc::new(Catalogue::default());
-    let swapper = Swapper::new(Arc::new(SharedEngine), catalogue.clone(), Arc::new(SystemClock), 1);
+    let swapper = Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock), 1);
     let read = file.clone();
     let trust =
         move || std::fs::read_to_string(&read).map_err(|error| error.to_string())?.parse().map_err(|_| "no".into());
-    let mut follower = Follower::new(registry, Arc::new(swapper), None).trusting(Some(Box::new(trust)));
+    let following = Following::new(registry, Arc::new(swapper), None).trusting(Some(Box::new(trust)));
+    let mut follower = Followers::new(following);
     follower.look().await;
     let refused = catalogue.entry(pe()).unwrap().refused.unwrap();
     assert!(refused.why.contains("the trust file"), "{}", refused.why);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use citas::registry::folder::FolderRegistry;
-use citas_core::follow::Follower;
+use citas_core::follow::{Followers, Following};
 use citas_core::registry::Registry as _;
 use serde_json::{Value, json};
 
@@ -128,7 +128,7 @@ fn a_thousand_swaps_under_load_fail_no_request_mix_no_versions_and_leave_nothing
         host.block_on(registry.publish(&with_cases(artifact(country, version, &component), "[]"))).unwrap();
     }
     let ana = host.patient("ana");
-    let mut follower = Follower::new(registry.clone(), host.platform.swapper.clone(), None);
+    let mut follower = Followers::new(Following::new(registry.clone(), host.platform.swapper.clone(), None));
     let (loaded, booked) = under_load(
         2,
         |number| ana.booked("xx", &xx(number)),

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas_core::access::TokenVerifier;
+use citas_core::admission::Admission;
+#[cfg(not(feature = "compiler"))]
+use citas_core::admission::InProcess;
 use citas_core::appointment::CountryCode;
 use citas_core::booking::Booking;
 use citas_core::catalogue::Catalogue;
-use citas_core::follow::Follower;
+use citas_core::follow::{Followers, Following};
 use citas_core::mailer::Mailer;
 use citas_core::notifier::Notifier;
 use citas_core::registry::Registry;
 use citas_core::relay::{Relay, Stop};
-use citas_core::rules::Engine;
 use citas_core::shadow::Trying;
 use citas_core::swap::Swapper;
 use citas_core::time::Clock;
@@ -39,7 +41,9 @@ use crate::local::trials::FileTrials;
 use crate::registry::folder::FolderRegistry;
 use crate::registry::last_good::LastGoodFolder;
 #[cfg(feature = "compiler")]
-use crate::rules::CachedEngine;
+use crate::rules::ChildAdmission;
+#[cfg(feature = "compiler")]
+use crate::rules::judge::ChildJudge;
 use crate::rules::{NoEngine, WasmEngine};
 use crate::server::{OpenFiles, Server};
 use crate::status::StatusFile;
@@ -77,6 +81,9 @@ pub enum StartError {
     /// This machine cannot run the rules.
     #[error(transparent)]
     Engine(#[from] NoEngine),
+    /// The system does not say which program this is, to start it again.
+    #[error("no process can be started to judge rules: {0}")]
+    Judge(#[source] io::Error),
     /// `--trust` names no trust file.
     #[error("{0}")]
     Trust(String),
@@ -140,6 +147,18 @@ impl Platform {
     /// # Errors
     /// See [`StartError`].
     pub async fn open(options: &HostOptions, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        Self::open_with(options, clock, admission(&options.folders.data)?).await
+    }
+
+    /// Opens it with another way to admit rules.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn open_with(
+        options: &HostOptions,
+        clock: Arc<dyn Clock>,
+        admission: Arc<dyn Admission>,
+    ) -> Result<Self, StartError> {
         let catalogue = Arc::new(Catalogue::default());
         let data = options.folders.data.clone();
         let ledger = Arc::new(SqliteLedger::open(&data)?);
@@ -151,10 +170,9 @@ impl Platform {
         let notifier =
             Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone(), clock.clone())
                 .trying(Trying::new(trials.clone(), catalogue.clone()));
-        let engine = engine(&data)?;
         let place = options.folders.registry();
         Ok(Self {
-            swapper: Arc::new(Swapper::new(engine, catalogue.clone(), clock.clone(), turns())),
+            swapper: Arc::new(Swapper::new(admission, catalogue.clone(), clock.clone(), turns())),
             registry_interval: interval(&place),
             registry: registry(place).await,
             trust: options.trust.clone(),
@@ -168,21 +186,15 @@ impl Platform {
         })
     }
 
-    /// Follows the registry from now on. When this returns the first look is over, or has waited long enough: then the last
-    /// good versions are in force.
+    /// Follows the registry from now on. When this returns, each country has rules in force or none to have, or the start
+    /// has waited long enough.
     pub async fn follow_registry(&self, background: &mut Background) {
         let last_good = Arc::new(LastGoodFolder::new(&self.data.join("last-good")));
-        let follower = Follower::new(self.registry.clone(), self.swapper.clone(), None);
-        let mut follower = follower.trusting(self.trust.clone().map(trust)).with_last_good(last_good);
-        let interval = self.registry_interval;
-        follower.start().await;
-        background.start("following the registry", async move {
-            let mut ticks = every(interval);
-            loop {
-                ticks.tick().await;
-                follower.look().await;
-            }
-        });
+        let following = Following::new(self.registry.clone(), self.swapper.clone(), None);
+        let following = following.trusting(self.trust.clone().map(trust)).with_last_good(last_good);
+        let mut followers = Followers::new(following);
+        followers.start().await;
+        background.start("following the registry", followers.run(self.registry_interval));
     }
 
     /// Serves until `shutdown` is over and the requests under way are answered; then finishes the mail that is under way.
@@ -296,15 +308,16 @@ impl Platform {
     }
 }
 
-/// Compiles each component but once, whatever starts and stops.
+/// Judges what is new in processes of their own.
 #[cfg(feature = "compiler")]
-fn engine(data: &Path) -> Result<Arc<dyn Engine>, NoEngine> {
-    Ok(Arc::new(CachedEngine::new(WasmEngine::new()?, &data.join("native"))))
+fn admission(data: &Path) -> Result<Arc<dyn Admission>, StartError> {
+    let judge = ChildJudge::this_program().map_err(StartError::Judge)?;
+    Ok(Arc::new(ChildAdmission::new(WasmEngine::new()?, judge, data)))
 }
 
 #[cfg(not(feature = "compiler"))]
-fn engine(_: &Path) -> Result<Arc<dyn Engine>, NoEngine> {
-    Ok(Arc::new(WasmEngine::new()?))
+fn admission(_: &Path) -> Result<Arc<dyn Admission>, StartError> {
+    Ok(Arc::new(InProcess::new(WasmEngine::new()?)))
 }
 
 fn interval(place: &RegistryPlace) -> Duration {

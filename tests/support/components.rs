@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use citas::rules::{CountryFolder, WasmEngine};
+use citas::rules::judge::ChildJudge;
+use citas::rules::{ChildAdmission, CountryFolder, WasmEngine};
+use citas_core::admission::{Admission, InProcess};
 use citas_core::limits::Limits;
 use citas_core::registry::digest;
 use citas_core::rules::{Engine, Refusal, Rules};
@@ -60,6 +62,21 @@ impl Engine for SharedEngine {
     fn name(&self) -> &str {
         engine().name()
     }
+}
+
+/// Judges in this process, and compiles a component once.
+pub fn admission() -> Arc<dyn Admission> {
+    Arc::new(InProcess::new(SharedEngine))
+}
+
+/// Starts the program to judge.
+pub fn judge() -> ChildJudge {
+    ChildJudge::new(Path::new(env!("CARGO_BIN_EXE_citas")))
+}
+
+/// Judges as a host does, and keeps what it accepts in the data folder.
+pub fn child_admission(data: &Path) -> Arc<dyn Admission> {
+    Arc::new(ChildAdmission::new(WasmEngine::new().unwrap(), judge(), data))
 }
 
 /// The decent build of the chaos country.

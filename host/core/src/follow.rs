@@ -1,12 +1,19 @@
-//! Follows a registry's channels: fetches what has changed, checks that it is what it is said to be, and gives it to be
-//! swapped. Remembers what came into force, for a start without the registry.
+//! Follows a registry's channels, each country by itself: fetches what has changed, checks that it is what it is said to be,
+//! and gives it to be swapped. Remembers what came into force, for a start without the registry.
+//!
+//! Nothing that one country's files or versions do keeps another country waiting: each look at a country is a task of its
+//! own, and every read of the registry has a deadline.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use semver::Version;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
+use crate::admission::{NotAdmitted, RulesPackage};
 use crate::appointment::CountryCode;
 use crate::last_good::LastGood;
 use crate::registry::{Artifact, Candidate, Channel, Manifest, Natives, Registry, RegistryError, digest};
@@ -14,14 +21,84 @@ use crate::rules::Refusal;
 use crate::swap::{NativeCode, Swapper, promised};
 use crate::trust::{Trust, TrustSource};
 
-/// Whether a version came into force.
-type Taken = Result<(), Refusal>;
+/// Longest wait for a listing, a channel or a manifest.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a host that starts waits for its registry, all answers together. Compiling is not waiting.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for a version: 32 MB come over a line of 100 kB a second.
+const FETCH_TIMEOUT: Duration = Duration::from_mins(6);
 
-/// Follows a registry's channels.
-pub struct Follower {
+/// Longest wait of a host that starts for any of this. Judging what was read is not waiting.
+const START_READ_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest wait of a host that starts until each country has rules in force. What is judged longer goes on beside the
+/// requests. A version in Rust is judged in half a second, and most starts judge nothing.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Versions that are read at once, over all countries: each is in memory as a whole.
+const MAX_CONCURRENT_READS: usize = 4;
+
+/// Longest wait of a read for its turn. After that it goes on without one, so that reads which hang delay the others
+/// only once.
+const READ_TURN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Versions that are judged at once, or wait in memory to be judged.
+const MAX_CONCURRENT_JUDGEMENTS: usize = 2;
+
+/// Why a version is not in force or on trial.
+enum NotTaken {
+    /// It will not do, which is noted where the platform team looks.
+    Refused,
+    /// It could not be had or judged this time.
+    Later(String),
+}
+
+impl From<RegistryError> for NotTaken {
+    fn from(error: RegistryError) -> Self {
+        Self::Later(error.to_string())
+    }
+}
+
+impl From<NotAdmitted> for NotTaken {
+    fn from(cause: NotAdmitted) -> Self {
+        match cause {
+            NotAdmitted::Refused(_) => Self::Refused,
+            NotAdmitted::Unjudged(_) => Self::Later(cause.to_string()),
+        }
+    }
+}
+
+impl From<Refusal> for NotTaken {
+    fn from(_: Refusal) -> Self {
+        Self::Refused
+    }
+}
+
+/// Why the registry's version is not in force at a start.
+enum NotInForce {
+    /// This host has not accepted it before.
+    Unjudged(Version),
+    /// It is not what was published, or not by somebody who may; that is noted.
+    Refused,
+    /// It could not be had.
+    Unread(String),
+}
+
+impl NotInForce {
+    /// Returns what is not in force, and why.
+    fn words(&self) -> (String, String) {
+        let registrys = || "the registry's version".to_owned();
+        match self {
+            Self::Unjudged(version) => {
+                (format!("version {version}"), "this host has not accepted it before, and judges it now".into())
+            }
+            Self::Refused => (registrys(), "it was refused".into()),
+            Self::Unread(why) => (registrys(), why.clone()),
+        }
+    }
+}
+
+/// What all followers have in common: the registry, and what becomes of its versions.
+pub struct Following {
     registry: Arc<dyn Registry>,
     swapper: Arc<Swapper>,
     /// Where the native code is, for a host that compiles nothing itself.
@@ -29,23 +106,13 @@ pub struct Follower {
     /// Who may sign; none where whoever can write the registry is trusted.
     trust: Option<TrustSource>,
     last_good: Option<Arc<dyn LastGood>>,
-    /// How much longer the registry is waited for; none while it may take its time.
-    patience: Option<Duration>,
-    /// The channel of each country as last acted upon, whether its version came into force or was refused.
-    seen: BTreeMap<CountryCode, Channel>,
-    /// The same of versions on trial.
-    tried: BTreeMap<CountryCode, Candidate>,
-    /// Why a version on trial could not be had at the last look.
-    untried: BTreeMap<CountryCode, String>,
-    /// The countries whose channel is an old copy of one that was seen before.
-    old: BTreeSet<CountryCode>,
     /// Whether versions are tried that decide for nobody.
     shadows: bool,
-    /// What could not be read at the last look: said once, tried again at every look.
-    unread: BTreeMap<Option<CountryCode>, String>,
+    reads: Semaphore,
+    judgements: Semaphore,
 }
 
-impl Follower {
+impl Following {
     /// Follows `registry`, and takes native code where that is to be had.
     pub fn new(registry: Arc<dyn Registry>, swapper: Arc<Swapper>, natives: Option<Arc<dyn Natives>>) -> Self {
         Self {
@@ -54,13 +121,9 @@ impl Follower {
             natives,
             trust: None,
             last_good: None,
-            patience: None,
-            seen: BTreeMap::new(),
-            tried: BTreeMap::new(),
-            untried: BTreeMap::new(),
-            old: BTreeSet::new(),
             shadows: true,
-            unread: BTreeMap::new(),
+            reads: Semaphore::new(MAX_CONCURRENT_READS),
+            judgements: Semaphore::new(MAX_CONCURRENT_JUDGEMENTS),
         }
     }
 
@@ -76,296 +139,536 @@ impl Follower {
         Self { trust, ..self }
     }
 
-    /// Keeps there what comes into force, and [starts](Self::start) from there where the registry gives nothing.
+    /// Keeps there what comes into force, and starts from there where the registry gives nothing.
     #[must_use]
     pub fn with_last_good(self, last_good: Arc<dyn LastGood>) -> Self {
         Self { last_good: Some(last_good), ..self }
     }
 
-    /// The first look of a host that starts: it does not wait long for the registry, and a country of which nothing came
-    /// into force for whatever reason goes on with its last good version. The next look asks the registry again.
-    pub async fn start(&mut self) {
-        self.patience = Some(PATIENCE);
-        self.look().await;
-        self.patience = None;
-        let Some(last_good) = self.last_good.clone() else { return };
-        match last_good.countries().await {
-            Ok(countries) => {
-                for country in countries.into_iter().filter(|country| !self.swapper.is_in_force(*country, None)) {
-                    self.recall(&*last_good, country).await;
-                }
+    /// Returns a turn to read a version, or none after waiting long enough for one.
+    async fn read_turn(&self) -> Option<SemaphorePermit<'_>> {
+        timeout(READ_TURN_TIMEOUT, self.reads.acquire()).await.ok()?.ok()
+    }
+}
+
+/// Follows the channel of one country.
+pub struct Follower {
+    following: Arc<Following>,
+    country: CountryCode,
+    /// The channel as last acted upon, whether its version came into force or was refused.
+    seen: Option<Channel>,
+    /// Whether the channel is an old copy of one that was seen before.
+    is_old_copy: bool,
+    /// The version on trial and its terms, as last acted upon.
+    tried: Option<Candidate>,
+    /// Why a version on trial could not be had at the last look.
+    untried: Option<String>,
+    /// Why the country's files could not be read, or its version not judged, at the last look. It is noted once and tried
+    /// again at every look.
+    unread: Option<String>,
+    /// Whether the host starts, which waits less for the registry.
+    is_start: bool,
+    /// The last good version that the host started with, while no other has come into force.
+    started_with: Option<String>,
+}
+
+impl Follower {
+    /// Follows one country of what is followed.
+    #[must_use]
+    pub fn new(following: Arc<Following>, country: CountryCode) -> Self {
+        Self {
+            following,
+            country,
+            seen: None,
+            is_old_copy: false,
+            tried: None,
+            untried: None,
+            unread: None,
+            is_start: false,
+            started_with: None,
+        }
+    }
+
+    /// Brings into force or on trial what has changed since the last look. Returns whether everything that was to be read
+    /// could be read, and judged.
+    pub async fn look(&mut self) -> bool {
+        let followed = self.follow().await;
+        self.note(followed)
+    }
+
+    /// The first look of a host that starts. A version that was accepted before comes into force at once. Where the
+    /// registry has none, the last good version does, and the registry's is judged at the next look. Where there is no last
+    /// good version either, the registry's is judged now. `unlisted` says why the registry's countries could not be listed.
+    async fn start(&mut self, unlisted: Option<String>) {
+        self.is_start = true;
+        let not_in_force = match unlisted {
+            Some(why) => NotInForce::Unread(why),
+            None => self.start_from_registry().await,
+        };
+        self.is_start = false;
+        if self.is_in_force() || self.recall(&not_in_force, false).await {
+            return;
+        }
+        if matches!(not_in_force, NotInForce::Unjudged(_)) && self.look().await && self.is_in_force() {
+            return;
+        }
+        self.recall(&not_in_force, true).await;
+    }
+
+    fn is_in_force(&self) -> bool {
+        self.following.swapper.is_in_force(self.country, None)
+    }
+
+    /// Puts the registry's version into force, if it was accepted before. Returns why it is not.
+    async fn start_from_registry(&mut self) -> NotInForce {
+        match self.accepted().await {
+            Ok(Some(version)) => NotInForce::Unjudged(version),
+            Ok(None) => NotInForce::Unread("the registry has no channel of this country, and had one".into()),
+            Err(NotTaken::Refused) => NotInForce::Refused,
+            Err(NotTaken::Later(why)) => {
+                self.note(Err(NotTaken::Later(why.clone())));
+                NotInForce::Unread(why)
             }
-            Err(error) => tracing::warn!(%error, "the last good versions cannot be read"),
         }
     }
 
-    /// Brings into force what has changed in the registry since the last look. What cannot be read now is tried again
-    /// at the next.
-    pub async fn look(&mut self) {
-        let read = answer(&mut self.patience, self.registry.countries()).await;
-        let Some(countries) = self.noted(None, read) else { return };
-        for country in countries {
-            self.look_at(country).await;
+    /// Returns the version of the registry's channel, if there is one. It is in force if it was accepted before.
+    async fn accepted(&mut self) -> Result<Option<Version>, NotTaken> {
+        let following = self.following.clone();
+        let Some(channel) = self.read(following.registry.channel(self.country)).await? else { return Ok(None) };
+        let artifact = self.fetch(&channel.current).await?;
+        self.verify(&channel.current, &artifact).await?;
+        let version = channel.current.clone();
+        if self.take_accepted(&channel, &artifact).await.is_some() {
+            self.seen = Some(channel);
         }
-    }
-
-    /// The same for one country. Whether all that was to be read could be.
-    pub async fn look_at(&mut self, country: CountryCode) -> bool {
-        let followed = self.follow(country).await;
-        self.noted(Some(country), followed).is_some()
+        Ok(Some(version))
     }
 
     /// A change of version, if there is one.
-    async fn follow(&mut self, country: CountryCode) -> Result<(), RegistryError> {
-        let asked = self.registry.channel(country);
-        let Some(channel) = answer(&mut self.patience, asked).await? else { return Ok(()) };
-        if self.is_old_copy(country, &channel) {
+    async fn follow(&mut self) -> Result<(), NotTaken> {
+        let following = self.following.clone();
+        let Some(channel) = self.read(following.registry.channel(self.country)).await? else { return Ok(()) };
+        if self.notice_old_copy(&channel) {
             return Ok(());
         }
-        let candidate = channel.candidate.clone().filter(|candidate| self.shadows || candidate.canary.is_some());
+        let candidate = channel.candidate.clone().filter(|candidate| following.shadows || candidate.canary.is_some());
         // Whatever cannot be had, what is no longer on trial decides no more. Only the version that is promoted goes on until
         // it is in force: its patients meet no other in between.
-        let is_promoted = self.tried.get(&country).is_some_and(|tried| tried.version == channel.current);
+        let is_promoted = self.tried.as_ref().is_some_and(|tried| tried.version == channel.current);
         if !is_promoted {
-            self.end_other_trial(country, candidate.as_ref());
+            self.end_other_trial(candidate.as_ref());
         }
-        let seen = self.seen.get(&country);
-        let is_news = seen.is_none_or(|seen| seen.current != channel.current)
-            || seen != Some(&channel) && !self.swapper.is_in_force(country, Some(&channel.current));
+        let taken = if self.is_news(&channel) { self.take(&channel).await } else { Ok(()) };
+        self.end_other_trial(candidate.as_ref());
         // A refusal is noted where the platform team looks; this channel is done with either way.
-        let read = match &self.natives {
-            _ if !is_news => Ok(()),
-            Some(natives) => self.take_native(natives.as_ref(), country, &channel).await.map(drop),
-            None => self.take(country, &channel).await.map(drop),
-        };
-        self.end_other_trial(country, candidate.as_ref());
-        read?;
-        self.seen.insert(country, channel);
+        if let Err(NotTaken::Later(why)) = taken {
+            return Err(NotTaken::Later(why));
+        }
+        self.seen = Some(channel);
         if let Some(candidate) = candidate {
-            self.follow_trial(country, candidate).await;
+            self.follow_trial(candidate).await;
         }
         Ok(())
     }
 
+    fn is_news(&self, channel: &Channel) -> bool {
+        let Some(seen) = &self.seen else { return true };
+        let is_in_force = || self.following.swapper.is_in_force(self.country, Some(&channel.current));
+        seen.current != channel.current || seen != channel && !is_in_force()
+    }
+
     /// Whether a channel is older than one that was seen before; one that is brings nothing into force and nothing on trial,
     /// and what is written after it is newer than it.
-    fn is_old_copy(&mut self, country: CountryCode, channel: &Channel) -> bool {
-        let Some(seen) = self.seen.get(&country) else { return false };
+    fn notice_old_copy(&mut self, channel: &Channel) -> bool {
+        let Some(seen) = &self.seen else { return false };
         if seen == channel {
-            return self.old.contains(&country);
+            return self.is_old_copy;
         }
         let (found, known) = (channel.sequence, seen.sequence);
-        if found > known {
-            self.old.remove(&country);
-            return false;
+        self.is_old_copy = found <= known;
+        if self.is_old_copy {
+            let why = format!(
+                "the channel's sequence is {found} after {known}; it only rises, so this channel is an old copy"
+            );
+            self.refuse(&format!("version {}", channel.current), &why);
+            self.seen = Some(channel.clone());
         }
-        let why =
-            format!("the channel's sequence is {found} after {known}; it only rises, so this channel is an old copy");
-        self.swapper.refuse(country, &format!("version {}", channel.current), &why);
-        self.seen.insert(country, channel.clone());
-        self.old.insert(country);
-        true
+        self.is_old_copy
     }
 
     /// Ends the trial of a version that is not the one to be tried.
-    fn end_other_trial(&mut self, country: CountryCode, candidate: Option<&Candidate>) {
-        let tried = self.tried.get(&country);
-        if tried.is_some_and(|tried| candidate.is_none_or(|candidate| candidate.version != tried.version)) {
-            self.swapper.end_trial(country);
-            self.tried.remove(&country);
-            self.untried.remove(&country);
+    fn end_other_trial(&mut self, candidate: Option<&Candidate>) {
+        let Some(tried) = &self.tried else { return };
+        if candidate.is_none_or(|candidate| candidate.version != tried.version) {
+            self.following.swapper.end_trial(self.country);
+            self.tried = None;
+            self.untried = None;
         }
     }
 
-    /// A version that comes on trial, or other terms that it is on. One that cannot be had is said once and tried again at
+    /// A version that comes on trial, or other terms that it is on. One that cannot be had is noted once and tried again at
     /// every look; for the version in use it makes no difference.
-    async fn follow_trial(&mut self, country: CountryCode, candidate: Candidate) {
-        if self.tried.get(&country) == Some(&candidate) {
+    async fn follow_trial(&mut self, candidate: Candidate) {
+        if self.tried.as_ref() == Some(&candidate) {
             return;
         }
-        if !self.swapper.keep_trying(country, &candidate) {
-            // A refusal is noted where the platform team looks.
-            if let Err(error) = self.try_out(country, &candidate).await {
-                let error = error.to_string();
-                if self.untried.get(&country) != Some(&error) {
-                    self.swapper.refuse_candidate(country, &candidate.version, &error);
-                    self.untried.insert(country, error);
-                }
-                return;
-            }
-        }
-        self.untried.remove(&country);
-        self.tried.insert(country, candidate);
-    }
-
-    async fn try_out(&mut self, country: CountryCode, candidate: &Candidate) -> Result<Taken, RegistryError> {
-        if let Some(natives) = self.natives.clone() {
-            let native = self.native_code(natives.as_ref(), country, &candidate.version).await?;
-            return Ok(self.swapper.try_out_native(country, candidate, &native));
-        }
-        let asked = self.registry.fetch(country, &candidate.version);
-        let artifact = answer(&mut self.patience, asked).await?;
-        if let Err(refusal) = self.authentic(country, &candidate.version, &artifact)? {
-            self.swapper.refuse_candidate(country, &candidate.version, &refusal.to_string());
-            return Ok(Err(refusal));
-        }
-        let Artifact { component, manifest, cases, .. } = artifact;
-        Ok(self.swapper.try_out(country, candidate, component, manifest.limits, cases).await)
-    }
-
-    /// The version in use, which is remembered once it is in force.
-    async fn take(&mut self, country: CountryCode, channel: &Channel) -> Result<Taken, RegistryError> {
-        let what = &format!("version {}", channel.current);
-        let asked = self.registry.fetch(country, &channel.current);
-        let artifact = answer(&mut self.patience, asked).await?;
-        let taken = self.judge(country, channel, what, artifact.clone()).await?;
-        if let (Ok(()), Some(last_good)) = (&taken, &self.last_good)
-            && let Err(error) = last_good.remember(channel, &artifact).await
+        let following = self.following.clone();
+        if !following.swapper.keep_trying(self.country, &candidate)
+            && let Err(NotTaken::Later(why)) = self.try_out(&candidate).await
         {
+            if self.untried.as_ref() != Some(&why) {
+                following.swapper.refuse_candidate(self.country, &candidate.version, &why);
+                self.untried = Some(why);
+            }
+            return;
+        }
+        self.untried = None;
+        self.tried = Some(candidate);
+    }
+
+    async fn try_out(&mut self, candidate: &Candidate) -> Result<(), NotTaken> {
+        let following = self.following.clone();
+        if let Some(natives) = &following.natives {
+            let native = self.native_code(natives.as_ref(), &candidate.version).await?;
+            return Ok(following.swapper.try_out_native(self.country, candidate, &native)?);
+        }
+        let _turn = following.judgements.acquire().await;
+        let artifact = self.fetch(&candidate.version).await?;
+        if let Err(refusal) = self.authentic(&candidate.version, &artifact)? {
+            following.swapper.refuse_candidate(self.country, &candidate.version, &refusal.to_string());
+            return Err(NotTaken::Refused);
+        }
+        Ok(following.swapper.try_out(self.country, candidate, artifact.into()).await?)
+    }
+
+    /// Puts the version in use into force, by its native code where the host compiles nothing itself.
+    async fn take(&mut self, channel: &Channel) -> Result<(), NotTaken> {
+        let following = self.following.clone();
+        if let Some(natives) = &following.natives {
+            return self.take_native(natives.as_ref(), channel).await;
+        }
+        let artifact = self.fetch(&channel.current).await?;
+        self.verify(&channel.current, &artifact).await?;
+        if let Some(taken) = self.take_accepted(channel, &artifact).await {
+            return taken;
+        }
+        // While others are judged, this one is not kept in memory.
+        let (_turn, artifact) = match following.judgements.try_acquire() {
+            Ok(turn) => (turn, artifact),
+            Err(_) => {
+                drop(artifact);
+                let turn = following.judgements.acquire().await.expect("it is never closed");
+                let artifact = self.fetch(&channel.current).await?;
+                self.verify(&channel.current, &artifact).await?;
+                (turn, artifact)
+            }
+        };
+        self.judge(&channel.current, &format!("version {}", channel.current), artifact.clone()).await?;
+        self.remember(channel, &artifact).await;
+        Ok(())
+    }
+
+    /// Puts a version into force that was accepted before; none where it was not.
+    async fn take_accepted(&mut self, channel: &Channel, artifact: &Artifact) -> Option<Result<(), NotTaken>> {
+        let (version, what) = (channel.current.to_string(), format!("version {}", channel.current));
+        let package = Arc::new(RulesPackage::from(artifact.clone()));
+        let taken = self.following.swapper.swap_accepted(self.country, &version, &what, &package).await?;
+        if taken.is_ok() {
+            self.remember(channel, artifact).await;
+        }
+        Some(taken.map_err(Into::into))
+    }
+
+    /// Keeps what came into force, for a start without the registry.
+    async fn remember(&mut self, channel: &Channel, artifact: &Artifact) {
+        self.started_with = None;
+        let Some(last_good) = &self.following.last_good else { return };
+        if let Err(error) = last_good.remember(channel, artifact).await {
+            let country = self.country;
             tracing::warn!(%country, %error, "this version is not kept; without the registry, a start has an older one or none");
         }
-        Ok(taken)
     }
 
-    /// Puts the last good version into force, and says where the platform team looks why it was needed.
-    async fn recall(&self, last_good: &dyn LastGood, country: CountryCode) {
-        let recalled = match last_good.recall(country).await {
-            Ok(Some((channel, artifact))) => {
-                let what = format!("the last good version {}", channel.current);
-                // Installing it forgets why it had to be.
-                let refused = self.swapper.refused(country);
-                let taken = self.judge(country, &channel, &what, artifact).await;
-                taken.map(|taken| taken.is_ok().then_some((what, refused)))
+    /// Puts the last good version into force and notes why it was needed. Returns whether it is in force. One that was not
+    /// accepted before is judged only if `judge` says so.
+    async fn recall(&mut self, not_in_force: &NotInForce, judge: bool) -> bool {
+        let following = self.following.clone();
+        let Some(last_good) = &following.last_good else { return false };
+        let recalled = match self.read_version(last_good.recall(self.country)).await {
+            Ok(recalled) => recalled,
+            Err(error) => {
+                self.refuse("the last good version", &error.to_string());
+                return false;
             }
-            Ok(None) => return,
-            Err(error) => Err(error),
         };
-        match recalled {
-            Ok(Some((started_with, refused))) => {
-                let (what, why) = refused.unwrap_or_else(|| ("the registry's version".into(), self.silence()));
-                self.swapper.refuse(country, &what, &format!("{why}; started with {started_with}"));
+        let Some((channel, artifact)) = recalled else { return false };
+        // Installing it forgets why it had to be.
+        let refused = following.swapper.refused(self.country);
+        let version = &channel.current;
+        let what = format!("the last good version {version}");
+        if !self.recall_version(version, &what, artifact, judge).await {
+            return false;
+        }
+        let (what_not, why_not) = refused.unwrap_or_else(|| not_in_force.words());
+        self.started_with = Some(what);
+        self.refuse(&what_not, &why_not);
+        true
+    }
+
+    async fn recall_version(&mut self, version: &Version, what: &str, artifact: Artifact, judge: bool) -> bool {
+        match self.authentic(version, &artifact) {
+            Ok(Ok(())) => {}
+            Ok(Err(refusal)) => {
+                self.refuse(what, &refusal.to_string());
+                return false;
             }
-            // Said already.
-            Ok(None) => {}
-            Err(error) => self.swapper.refuse(country, "the last good version", &error.to_string()),
+            Err(error) => {
+                self.refuse("the last good version", &error.to_string());
+                return false;
+            }
+        }
+        let package = Arc::new(RulesPackage::from(artifact.clone()));
+        let accepted = self.following.swapper.swap_accepted(self.country, &version.to_string(), what, &package).await;
+        match accepted {
+            Some(taken) => taken.is_ok(),
+            None if judge => match self.judge(version, what, artifact).await {
+                Ok(()) => true,
+                Err(NotTaken::Refused) => false,
+                Err(NotTaken::Later(why)) => {
+                    self.refuse(what, &why);
+                    false
+                }
+            },
+            None => false,
         }
     }
 
-    /// Why nothing was heard of a country.
-    fn silence(&self) -> String {
-        let absent = "the registry has no channel of this country, and had one";
-        self.unread.get(&None).cloned().unwrap_or_else(|| absent.into())
+    /// Has a version judged and puts it into force.
+    async fn judge(&self, version: &Version, what: &str, artifact: Artifact) -> Result<(), NotTaken> {
+        let swapper = &self.following.swapper;
+        Ok(swapper.swap(self.country, Some(&version.to_string()), what, artifact.into()).await?)
     }
 
-    /// Puts what was fetched into force, if it is what it was asked for as and will do.
-    async fn judge(
-        &self,
-        country: CountryCode,
-        channel: &Channel,
-        what: &str,
-        artifact: Artifact,
-    ) -> Result<Taken, RegistryError> {
-        if let Err(refusal) = self.authentic(country, &channel.current, &artifact)? {
-            self.swapper.refuse(country, what, &refusal.to_string());
-            return Ok(Err(refusal));
+    /// Notes a version that is not what was published, or not by somebody who may.
+    async fn verify(&self, version: &Version, artifact: &Artifact) -> Result<(), NotTaken> {
+        if let Err(refusal) = self.authentic(version, artifact)? {
+            self.refuse(&format!("version {version}"), &refusal.to_string());
+            return Err(NotTaken::Refused);
         }
-        let version = channel.current.to_string();
-        Ok(self
-            .swapper
-            .swap(country, Some(&version), what, artifact.component, artifact.manifest.limits, artifact.cases)
-            .await)
+        Ok(())
     }
 
     /// Whether what was fetched is what was published, and by somebody who may.
-    fn authentic(
-        &self,
-        country: CountryCode,
-        version: &Version,
-        artifact: &Artifact,
-    ) -> Result<Result<(), Refusal>, RegistryError> {
+    fn authentic(&self, version: &Version, artifact: &Artifact) -> Result<Result<(), Refusal>, RegistryError> {
         whole(artifact)?;
-        let trust = self.trust.as_ref().map(|trust| trust()).transpose().map_err(untrusted)?;
-        Ok(verify(artifact, country, version, trust.as_ref()))
+        let trust = self.following.trust.as_ref().map(|trust| trust()).transpose().map_err(untrusted)?;
+        Ok(verify(artifact, self.country, version, trust.as_ref()))
     }
 
     /// The version in use; where that cannot be had and nothing is in force, as in a host that has just started, the one
     /// before it.
-    async fn take_native(
-        &self,
-        natives: &dyn Natives,
-        country: CountryCode,
-        channel: &Channel,
-    ) -> Result<Taken, RegistryError> {
-        let taken = self.native(natives, country, &channel.current).await;
+    async fn take_native(&self, natives: &dyn Natives, channel: &Channel) -> Result<(), NotTaken> {
+        let taken = self.native(natives, &channel.current).await;
         if let Some(previous) = &channel.previous
-            && !matches!(taken, Ok(Ok(())))
-            && !self.swapper.is_in_force(country, None)
-            && let Err(error) = self.native(natives, country, previous).await
+            && taken.is_err()
+            && !self.following.swapper.is_in_force(self.country, None)
+            && let Err(NotTaken::Later(error)) = self.native(natives, previous).await
         {
-            tracing::warn!(%country, version = %previous, %error, "the version before cannot be had either");
+            tracing::warn!(country = %self.country, version = %previous, error, "the version before cannot be had either");
         }
         taken
     }
 
-    async fn native(
-        &self,
-        natives: &dyn Natives,
-        country: CountryCode,
-        version: &Version,
-    ) -> Result<Taken, RegistryError> {
-        let native = self.native_code(natives, country, version).await?;
+    async fn native(&self, natives: &dyn Natives, version: &Version) -> Result<(), NotTaken> {
+        let native = self.native_code(natives, version).await?;
         let what = format!("version {version}");
-        Ok(self.swapper.swap_native(country, &version.to_string(), &what, &native))
+        Ok(self.following.swapper.swap_native(self.country, &version.to_string(), &what, &native)?)
     }
 
     /// A version's native code.
-    async fn native_code(
-        &self,
-        natives: &dyn Natives,
-        country: CountryCode,
-        version: &Version,
-    ) -> Result<NativeCode, RegistryError> {
-        let (digest, limits) = self.registry.component(country, version).await?;
-        let engine = self.swapper.engine.name();
-        let code = natives.native(engine, &digest).await?.ok_or_else(|| RegistryError::Unreadable {
-            key: format!("native/{engine}/{digest}.cwasm"),
-            cause: format!("version {version} is not compiled yet, or was refused when it was to be"),
-        })?;
-        Ok(NativeCode { code, digest, limits })
+    async fn native_code(&self, natives: &dyn Natives, version: &Version) -> Result<NativeCode, RegistryError> {
+        let (digest, limits) = self.read(self.following.registry.component(self.country, version)).await?;
+        let engine = self.following.swapper.engine().name();
+        if let Some(code) = self.read_version(natives.native(engine, &digest)).await? {
+            return Ok(NativeCode { code, digest, limits });
+        }
+        let cause = match self.read(natives.refused(engine, &digest)).await? {
+            Some(why) => format!("version {version} was refused when it was to be compiled: {why}"),
+            None => format!("version {version} is not compiled yet"),
+        };
+        Err(RegistryError::Unreadable { key: format!("native/{engine}/{digest}.cwasm"), cause })
     }
 
-    /// What was read; an error is said when it is another than at the last look.
-    fn noted<T>(&mut self, country: Option<CountryCode>, read: Result<T, RegistryError>) -> Option<T> {
-        let error = match read {
-            Ok(read) => {
-                self.unread.remove(&country);
-                return Some(read);
-            }
-            Err(error) => error.to_string(),
+    async fn fetch(&self, version: &Version) -> Result<Artifact, RegistryError> {
+        let _turn = self.following.read_turn().await;
+        self.read_version(self.following.registry.fetch(self.country, version)).await
+    }
+
+    /// Reads something small.
+    async fn read<T>(&self, read: impl Future<Output = Result<T, RegistryError>>) -> Result<T, RegistryError> {
+        self.within(READ_TIMEOUT, read).await
+    }
+
+    /// Reads a version, component included.
+    async fn read_version<T>(&self, read: impl Future<Output = Result<T, RegistryError>>) -> Result<T, RegistryError> {
+        self.within(FETCH_TIMEOUT, read).await
+    }
+
+    async fn within<T>(
+        &self,
+        longest: Duration,
+        read: impl Future<Output = Result<T, RegistryError>>,
+    ) -> Result<T, RegistryError> {
+        if self.is_start { start_within(read).await } else { within(longest, read).await }
+    }
+
+    /// Notes why something could not be read, when that is another reason than at the last look.
+    fn note(&mut self, followed: Result<(), NotTaken>) -> bool {
+        let Err(NotTaken::Later(why)) = followed else {
+            self.unread = None;
+            return true;
         };
-        if self.unread.get(&country) != Some(&error) {
-            if let Some(country) = country {
-                self.swapper.refuse(country, "the registry's version", &error);
-            } else {
-                tracing::warn!(error, "the registry cannot be read; what is in force stays so");
-            }
-            self.unread.insert(country, error);
+        if self.unread.as_ref() != Some(&why) {
+            self.refuse("the registry's version", &why);
+            self.unread = Some(why);
         }
-        None
+        false
+    }
+
+    fn refuse(&self, what: &str, why: &str) {
+        let why = match &self.started_with {
+            Some(started_with) => format!("{why}; started with {started_with}"),
+            None => why.to_owned(),
+        };
+        self.following.swapper.refuse(self.country, what, &why);
     }
 }
 
-/// What the registry answers, as long as there is patience left.
-async fn answer<T>(
-    patience: &mut Option<Duration>,
-    asked: impl Future<Output = Result<T, RegistryError>>,
+/// Follows every country of a registry, each with a follower of its own.
+pub struct Followers {
+    following: Arc<Following>,
+    /// The countries that were heard of; none while a look at one is under way.
+    followers: BTreeMap<CountryCode, Option<Follower>>,
+    looks: JoinSet<Follower>,
+    /// Why the countries could not be listed last: logged once, tried again at every look.
+    unlisted: Option<String>,
+}
+
+impl Followers {
+    /// Follows nothing yet.
+    #[must_use]
+    pub fn new(following: Following) -> Self {
+        let following = Arc::new(following);
+        Self { following, followers: BTreeMap::new(), looks: JoinSet::new(), unlisted: None }
+    }
+
+    /// The first look of a host that starts, at all countries at once. Returns when each has rules in force or has none to
+    /// have, and after [`START_TIMEOUT`] at the latest; what is not done by then goes on.
+    pub async fn start(&mut self) {
+        let end = Instant::now() + START_TIMEOUT;
+        let listed = start_within(self.following.registry.countries()).await;
+        let unlisted = self.listed(listed);
+        self.add_last_good().await;
+        for (country, follower) in &mut self.followers {
+            let mut follower = follower.take().unwrap_or_else(|| Follower::new(self.following.clone(), *country));
+            let unlisted = unlisted.clone();
+            self.looks.spawn(async move {
+                follower.start(unlisted).await;
+                follower
+            });
+        }
+        while let Ok(Some(look)) = timeout_at(end, self.looks.join_next()).await {
+            self.end(look.expect("a follower does not panic"));
+        }
+    }
+
+    /// Looks at every country once, and waits for it.
+    pub async fn look(&mut self) {
+        self.begin_looks().await;
+        while let Some(look) = self.looks.join_next().await {
+            self.end(look.expect("a follower does not panic"));
+        }
+    }
+
+    /// Looks at every country once in an interval. A country whose last look is not over is left out; the others do not wait
+    /// for it. Returns only when a look panics.
+    pub async fn run(mut self, interval: Duration) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.begin_looks().await,
+                Some(look) = self.looks.join_next() => match look {
+                    Ok(follower) => self.end(follower),
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
+    async fn begin_looks(&mut self) {
+        let listed = within(READ_TIMEOUT, self.following.registry.countries()).await;
+        self.listed(listed);
+        for (_, follower) in self.followers.iter_mut() {
+            let Some(mut follower) = follower.take() else { continue };
+            self.looks.spawn(async move {
+                follower.look().await;
+                follower
+            });
+        }
+    }
+
+    fn end(&mut self, follower: Follower) {
+        self.followers.insert(follower.country, Some(follower));
+    }
+
+    /// Adds the countries that are new; returns why they could not be listed.
+    fn listed(&mut self, listed: Result<Vec<CountryCode>, RegistryError>) -> Option<String> {
+        match listed {
+            Ok(countries) => {
+                countries.into_iter().for_each(|country| self.add(country));
+                self.unlisted = None;
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if self.unlisted.as_ref() != Some(&error) {
+                    tracing::warn!(error, "the registry cannot be read; what is in force stays so");
+                    self.unlisted = Some(error);
+                }
+            }
+        }
+        self.unlisted.clone()
+    }
+
+    async fn add_last_good(&mut self) {
+        let Some(last_good) = self.following.last_good.clone() else { return };
+        match within(READ_TIMEOUT, last_good.countries()).await {
+            Ok(countries) => countries.into_iter().for_each(|country| self.add(country)),
+            Err(error) => tracing::warn!(%error, "the last good versions cannot be read"),
+        }
+    }
+
+    fn add(&mut self, country: CountryCode) {
+        let follower = || Some(Follower::new(self.following.clone(), country));
+        self.followers.entry(country).or_insert_with(follower);
+    }
+}
+
+/// Reads from the registry, at most for so long.
+pub(crate) async fn within<T>(
+    longest: Duration,
+    read: impl Future<Output = Result<T, RegistryError>>,
 ) -> Result<T, RegistryError> {
-    let Some(left) = patience else { return asked.await };
-    let started = Instant::now();
-    let answer = tokio::time::timeout(*left, asked).await;
-    *left = left.saturating_sub(started.elapsed());
-    answer.unwrap_or_else(|_| {
-        let waited = PATIENCE.as_secs();
+    timeout(longest, read).await.unwrap_or_else(|_| {
+        let waited = longest.as_secs();
+        Err(RegistryError::Unavailable(format!("it did not answer within {waited} s")))
+    })
+}
+
+async fn start_within<T>(read: impl Future<Output = Result<T, RegistryError>>) -> Result<T, RegistryError> {
+    timeout(START_READ_TIMEOUT, read).await.unwrap_or_else(|_| {
+        let waited = START_READ_TIMEOUT.as_secs();
         Err(RegistryError::Unavailable(format!("a start waits {waited} s for it, and it took longer")))
     })
 }

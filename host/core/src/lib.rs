@@ -4,7 +4,7 @@
 //!
 //! - [`appointment`], [`event`], [`json`]: what is stored and spoken of
 //! - [`rules`], [`ledger`], [`registry`], [`last_good`], [`publisher`], [`mailer`], [`time`]: the ports, with what each adapter MUST do
-//! - [`loaded`], [`catalogue`], [`swap`], [`cases`]: a country's rules, in force and on the way there
+//! - [`loaded`], [`catalogue`], [`admission`], [`swap`], [`cases`]: a country's rules, in force and on the way there
 //! - [`compare`]: what clients will notice of a new version
 //! - [`follow`], [`on_demand`], [`precompile`]: from the registry to there
 //! - [`views`]: what was shown of an appointment
@@ -15,6 +15,7 @@
 //! - [`messages`]: violations in words
 
 pub mod access;
+pub mod admission;
 mod alternatives;
 pub mod appointment;
 pub mod booking;

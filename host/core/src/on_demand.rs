@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use tokio::sync::Mutex as Turn;
+use tokio::time::Instant;
 
 use crate::appointment::CountryCode;
-use crate::follow::Follower;
+use crate::follow::{Follower, Following, READ_TIMEOUT, within};
 use crate::registry::Registry;
 
 /// How soon a first look that failed is tried again.
@@ -28,7 +29,7 @@ const AT_ONCE: usize = 16;
 /// The countries that were asked for.
 pub struct OnDemand {
     registry: Arc<dyn Registry>,
-    follower: Box<dyn Fn() -> Follower + Send + Sync>,
+    following: Arc<Following>,
     interval: Duration,
     countries: Mutex<BTreeMap<CountryCode, Arc<Watched>>>,
     /// The countries that the registry had, and when that was.
@@ -60,13 +61,10 @@ enum Due {
 
 impl OnDemand {
     /// Looks at a country at most once in an `interval`, each with a follower of its own.
-    pub fn new(
-        registry: Arc<dyn Registry>,
-        follower: impl Fn() -> Follower + Send + Sync + 'static,
-        interval: Duration,
-    ) -> Self {
-        let follower = Box::new(follower);
-        Self { registry, follower, interval, countries: Mutex::default(), listed: Turn::default() }
+    #[must_use]
+    pub fn new(registry: Arc<dyn Registry>, following: Following, interval: Duration) -> Self {
+        let following = Arc::new(following);
+        Self { registry, following, interval, countries: Mutex::default(), listed: Turn::default() }
     }
 
     /// Sees to it that a country's rules are in force, if it has any, and not much older than the interval. Waits for the
@@ -75,10 +73,10 @@ impl OnDemand {
         let watched = self.watched(country);
         match watched.due(self.interval) {
             Due::Nothing => {}
-            Due::LookFirst => watched.look_first(country, self.interval).await,
-            Due::LookBeside => drop(tokio::spawn(watched.look(country))),
+            Due::LookFirst => watched.look_first(self.interval).await,
+            Due::LookBeside => drop(tokio::spawn(watched.look())),
             Due::LookAndWait => {
-                let look = tokio::spawn(watched.look(country));
+                let look = tokio::spawn(watched.look());
                 // What is not over by then goes on beside the request.
                 let _ = tokio::time::timeout(PATIENCE, look).await;
             }
@@ -94,7 +92,7 @@ impl OnDemand {
     async fn all(&self) -> Vec<CountryCode> {
         let mut listed = self.listed.lock().await;
         if listed.as_ref().is_none_or(|(at, _)| at.elapsed() >= self.interval) {
-            match self.registry.countries().await {
+            match within(READ_TIMEOUT, self.registry.countries()).await {
                 Ok(countries) => *listed = Some((Instant::now(), countries)),
                 Err(error) => tracing::warn!(%error, "the registry cannot be read; what is in force stays so"),
             }
@@ -104,7 +102,8 @@ impl OnDemand {
 
     fn watched(&self, country: CountryCode) -> Arc<Watched> {
         let mut countries = self.countries.lock().unwrap_or_else(PoisonError::into_inner);
-        let watched = || Watched { follower: Turn::new((self.follower)()), looked: Mutex::new(Looked::Never) };
+        let follower = || Turn::new(Follower::new(self.following.clone(), country));
+        let watched = || Watched { follower: follower(), looked: Mutex::new(Looked::Never) };
         Arc::clone(countries.entry(country).or_insert_with(|| Arc::new(watched())))
     }
 }
@@ -124,16 +123,16 @@ impl Watched {
     }
 
     /// Whoever has waited while somebody else looked has nothing more to do.
-    async fn look_first(&self, country: CountryCode, interval: Duration) {
+    async fn look_first(&self, interval: Duration) {
         let mut follower = self.follower.lock().await;
         if matches!(self.due(interval), Due::LookFirst) {
-            let read = follower.look_at(country).await;
+            let read = follower.look().await;
             *self.looked() = if read { Looked::At(Instant::now()) } else { Looked::Failed(Instant::now()) };
         }
     }
 
-    async fn look(self: Arc<Self>, country: CountryCode) {
-        self.follower.lock().await.look_at(country).await;
+    async fn look(self: Arc<Self>) {
+        self.follower.lock().await.look().await;
     }
 
     fn looked(&self) -> MutexGuard<'_, Looked> {

@@ -1,23 +1,39 @@
-//! Judges a published version and keeps its native code for hosts that compile nothing themselves: what they find under
+//! Has a published version judged and keeps its native code for hosts that compile nothing themselves: what they find under
 //! `native/` has passed everything that a host which compiles would ask of it.
 
+use async_trait::async_trait;
+use jiff::Timestamp;
 use semver::Version;
 
+use crate::admission::{NotAdmitted, RulesPackage};
 use crate::appointment::CountryCode;
 use crate::follow::{verify, whole};
 use crate::registry::{Natives, Registry, RegistryError};
-use crate::rules::{Engine, Refusal};
-use crate::swap::{admit, promised};
+use crate::rules::Refusal;
+use crate::swap::promised;
 use crate::time::Clock;
 use crate::trust::Trust;
 
-/// Turns a component into native code.
-pub trait Compiler: Engine {
-    /// Native code that this engine, and every engine of the same name, can load.
-    ///
-    /// # Errors
-    /// Why the component will not do.
-    fn compile(&self, component: &[u8]) -> Result<Vec<u8>, Refusal>;
+/// A package that was judged and accepted.
+pub struct Judged {
+    /// The country that its descriptor names.
+    pub country: String,
+    /// The version that its descriptor names.
+    pub version: String,
+    /// Its native code.
+    pub code: Vec<u8>,
+}
+
+/// Judges packages and compiles them for other hosts.
+///
+/// An adapter MUST judge where a component that takes too much memory or time, or crashes the compiler, hurts nothing else.
+#[async_trait]
+pub trait Judge: Send + Sync {
+    /// Names the engine that loads the code, and every engine of that name can.
+    fn engine_name(&self) -> &str;
+
+    /// Judges a package and compiles it.
+    async fn judge(&self, package: RulesPackage, now: Timestamp) -> Result<Judged, NotAdmitted>;
 }
 
 /// Why there is no native code of a version.
@@ -26,19 +42,23 @@ pub enum NotCompiled {
     /// It will not do.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// It may later.
+    /// It was not judged, and may be later.
+    #[error("it could not be judged: {0}")]
+    Unjudged(String),
+    /// The registry could not be read or written, and may be later.
     #[error(transparent)]
     Registry(#[from] RegistryError),
 }
 
-/// Fetches, checks (who signed it, too, where that counts), loads, tries and compiles a version, and keeps what came of it.
+/// Fetches and verifies a version, has it judged, and keeps its native code. A version that is judged and refused is
+/// recorded as that, and not judged again.
 ///
 /// # Errors
 /// See [`NotCompiled`].
 pub async fn precompile(
     registry: &dyn Registry,
     natives: &dyn Natives,
-    compiler: &dyn Compiler,
+    judge: &dyn Judge,
     clock: &dyn Clock,
     trust: Option<&Trust>,
     (country, version): (CountryCode, &Version),
@@ -46,11 +66,32 @@ pub async fn precompile(
     let artifact = registry.fetch(country, version).await?;
     whole(&artifact)?;
     verify(&artifact, country, version, trust)?;
-    let rules = admit(compiler, &artifact.component, &artifact.manifest.limits, &artifact.cases, 1, clock.now())?;
-    promised("country", rules.country.as_str(), country.as_str())?;
-    promised("version", &rules.id.version, &version.to_string())?;
-    let code = compiler.compile(&artifact.component)?;
-    natives.put_native(compiler.name(), &rules.id.digest, &code).await?;
-    tracing::info!(%country, %version, digest = rules.id.digest, bytes = code.len(), "compiled");
-    Ok(())
+    let (engine, digest) = (judge.engine_name(), artifact.manifest.digest.clone());
+    if let Some(why) = natives.refused(engine, &digest).await? {
+        return Err(Refusal::Reported(why).into());
+    }
+    match judged(judge, artifact.into(), clock.now(), (country, version)).await {
+        Ok(code) => {
+            natives.put_native(engine, &digest, &code).await?;
+            tracing::info!(%country, %version, digest, bytes = code.len(), "compiled");
+            Ok(())
+        }
+        Err(NotAdmitted::Refused(refusal)) => {
+            natives.put_refused(engine, &digest, &refusal.to_string()).await?;
+            Err(refusal.into())
+        }
+        Err(NotAdmitted::Unjudged(why)) => Err(NotCompiled::Unjudged(why)),
+    }
+}
+
+async fn judged(
+    judge: &dyn Judge,
+    package: RulesPackage,
+    now: Timestamp,
+    (country, version): (CountryCode, &Version),
+) -> Result<Vec<u8>, NotAdmitted> {
+    let judged = judge.judge(package, now).await?;
+    promised("country", &judged.country, country.as_str())?;
+    promised("version", &judged.version, &version.to_string())?;
+    Ok(judged.code)
 }

@@ -364,6 +364,17 @@ pub enum RegistryError {
     Unavailable(String),
 }
 
+/// Whether hosts can take a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// They can.
+    Ready,
+    /// They wait for its native code.
+    NotCompiled,
+    /// It was refused when it was to be compiled, for this reason.
+    Refused(String),
+}
+
 /// Keeps published rules.
 ///
 /// An adapter MUST
@@ -398,9 +409,9 @@ pub trait Registry: Send + Sync {
     /// Reads a version.
     async fn fetch(&self, country: CountryCode, version: &Version) -> Result<Artifact, RegistryError>;
 
-    /// Whether the hosts that follow this registry could take a version now. Not so while they wait for its native code.
-    async fn can_be_taken(&self, _: CountryCode, _: &Version) -> Result<bool, RegistryError> {
-        Ok(true)
+    /// Whether the hosts that follow this registry could take a version now.
+    async fn readiness(&self, _: CountryCode, _: &Version) -> Result<Readiness, RegistryError> {
+        Ok(Readiness::Ready)
     }
 
     /// Reads what is said of a version, without the rest where that is less.
@@ -415,7 +426,8 @@ pub trait Registry: Send + Sync {
     }
 }
 
-/// Keeps native code beside the registry, under `native/<engine>/<digest>.cwasm`, where only Citas itself may write.
+/// Keeps native code beside the registry, under `native/<engine>/<digest>.cwasm`, where only Citas itself may write, and
+/// beside it why a component was refused (`<digest>.refused`).
 ///
 /// An adapter MUST give back the very bytes that were put, or nothing: they are run as they are.
 #[async_trait]
@@ -425,6 +437,12 @@ pub trait Natives: Send + Sync {
 
     /// Keeps it.
     async fn put_native(&self, engine: &str, digest: &str, code: &[u8]) -> Result<(), RegistryError>;
+
+    /// Why the component of that digest was refused when it was to be compiled for `engine`, if it was.
+    async fn refused(&self, engine: &str, digest: &str) -> Result<Option<String>, RegistryError>;
+
+    /// Keeps why it was refused.
+    async fn put_refused(&self, engine: &str, digest: &str, why: &str) -> Result<(), RegistryError>;
 }
 
 #[cfg(test)]

@@ -268,6 +268,35 @@ pub enum Refusal {
         /// In bytes.
         limit: u64,
     },
+    /// It has more of something than a host compiles.
+    #[error("it has {found} {what}; a host compiles at most {limit}")]
+    OverBound {
+        /// What is counted.
+        what: &'static str,
+        /// How many there are.
+        found: u64,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// Compiling and trying it used up what a component of its size may take.
+    #[error("compiling and trying it takes more than {0}, which is the limit for a component of its size")]
+    TooCostly(String),
+    /// The process that compiled and tried it crashed.
+    #[error("it crashed the process that compiled and tried it: {0}")]
+    Crashed(String),
+    /// The process that judged it reported why it will not do.
+    #[error("{0}")]
+    Reported(String),
+    /// Several attempts to judge it did not come to an end.
+    #[error(
+        "{attempts} attempts to compile and try it did not end, because the host stopped or was killed meanwhile; remove {file} to have it tried again"
+    )]
+    NeverEnded {
+        /// How many.
+        attempts: u32,
+        /// The file that counts them.
+        file: String,
+    },
     /// It declares more for itself than this host gives to any.
     #[error("it asks for a limit `{limit}` of {asked}; this host allows at most {ceiling}")]
     OverCeiling {

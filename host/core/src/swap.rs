@@ -1,22 +1,17 @@
-//! Brings a version into force: check, load, self-test, golden cases, then one atomic store. Any failure keeps what is in
-//! force and says why.
+//! Brings a version into force: have it judged, check that it is what it was promised to be, then one atomic store. Any
+//! failure keeps what is in force and says why.
 
-use std::fmt::Display;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use semver::Version;
-use uuid::Uuid;
 
-use crate::appointment::{Appointment, CountryCode};
-use crate::cases;
+use crate::admission::{Admission, NotAdmitted, RulesPackage};
+use crate::appointment::CountryCode;
 use crate::catalogue::{Catalogue, Refused};
-use crate::json::flatten;
-use crate::judged::check_notices;
 use crate::limits::Limits;
 use crate::loaded::LoadedRules;
 use crate::registry::Candidate;
-use crate::rules::{Engine, Plan, Refusal, Role};
+use crate::rules::{Engine, Refusal};
 use crate::time::Clock;
 use crate::trial::OnTrial;
 
@@ -30,81 +25,54 @@ pub struct NativeCode {
     pub limits: Limits,
 }
 
-/// Judges components and puts those that will do into force.
+/// Puts what is admitted into force or on trial.
 pub struct Swapper {
-    pub(crate) engine: Arc<dyn Engine>,
+    admission: Arc<dyn Admission>,
     catalogue: Arc<Catalogue>,
     clock: Arc<dyn Clock>,
     turns: usize,
 }
 
-/// Loads a component, tries the examples of its request schema, and runs its golden cases.
-///
-/// # Errors
-/// Why it will not do, in plain words.
-pub fn admit(
-    engine: &dyn Engine,
-    component: &[u8],
-    limits: &Limits,
-    cases: &str,
-    turns: usize,
-    now: Timestamp,
-) -> Result<LoadedRules, Refusal> {
-    let rules = LoadedRules::load(engine, component, limits, turns)?;
-    try_examples(&rules, now)?;
-    let cases = cases::read(cases).map_err(|error| Refusal::Cases(vec![format!("they cannot be read: {error}")]))?;
-    let failures: Vec<String> = cases::run(&rules, &cases)
-        .into_iter()
-        .filter_map(|outcome| outcome.failure.map(|failure| format!("{}: {failure}", outcome.name)))
-        .collect();
-    if failures.is_empty() { Ok(rules) } else { Err(Refusal::Cases(failures)) }
-}
-
-/// Each example fits its schema, gets an answer (whichever), and what comes of it can be shown and mailed.
-fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
-    let context = rules.context(now, Role::Patient);
-    for example in rules.request_schema["examples"].as_array().into_iter().flatten() {
-        let failed = |cause: &dyn Display| Refusal::Example { example: example.to_string(), cause: cause.to_string() };
-        if let Some(said) = rules.check_request(example).map_err(|fault| failed(&fault))?.first() {
-            return Err(failed(&format!("its own schema says {} at `{}`", said.code, said.path)));
-        }
-        let leaves = flatten(example).map_err(|error| failed(&error))?;
-        let Ok(plan) = rules.judge_booking(&context, &leaves).map_err(|fault| failed(&fault))? else { continue };
-        let Plan { phase, slot, attributes, events, .. } = plan;
-        let appointment = Appointment { id: Uuid::nil(), phase, slot, revision: 1, attributes };
-        rules.rules().present(&[&appointment]).map_err(|fault| failed(&fault))?;
-        for event in &events {
-            let notices = rules.rules().notices(event, &appointment).and_then(check_notices);
-            notices.map_err(|fault| failed(&format!("notices of `{event}`: {fault}")))?;
-        }
-    }
-    Ok(())
-}
-
 impl Swapper {
-    /// Puts into `catalogue` what `engine` can load. At most `turns` calls of one country will run at once.
-    pub fn new(engine: Arc<dyn Engine>, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>, turns: usize) -> Self {
-        Self { engine, catalogue, clock, turns }
+    /// Puts into `catalogue` what `admission` admits. At most `turns` calls of one country will run at once.
+    pub fn new(admission: Arc<dyn Admission>, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>, turns: usize) -> Self {
+        Self { admission, catalogue, clock, turns }
     }
 
-    /// Puts a component into force, if it will do; `what` names it where the platform team looks. It must say that it is
+    /// Returns the engine that runs the rules.
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        self.admission.engine()
+    }
+
+    /// Puts a package into force, if it is admitted; `what` names it where the platform team looks. It must say that it is
     /// of that country, and of that version where one was promised.
     ///
     /// # Errors
-    /// Why it will not do.
+    /// Why it is not in force. A refusal is noted; that it could not be judged is for the caller to note.
     pub async fn swap(
         &self,
         country: CountryCode,
         version: Option<&str>,
         what: &str,
-        component: Vec<u8>,
-        limits: Limits,
-        cases: String,
-    ) -> Result<(), Refusal> {
-        let admitted = self.admit(component, limits, cases).await;
-        let rules = self.checked(country, version, what, admitted)?;
-        self.catalogue.install(rules, self.clock.now());
-        Ok(())
+        package: RulesPackage,
+    ) -> Result<(), NotAdmitted> {
+        match self.admission.admit(&Arc::new(package), self.turns, self.clock.now()).await {
+            Ok(rules) => Ok(self.install(country, version, what, Ok(rules))?),
+            Err(NotAdmitted::Refused(refusal)) => Ok(self.install(country, version, what, Err(refusal))?),
+            Err(unjudged) => Err(unjudged),
+        }
+    }
+
+    /// Puts a package into force without judging it, if it was accepted before; none where it was not.
+    pub(crate) async fn swap_accepted(
+        &self,
+        country: CountryCode,
+        version: &str,
+        what: &str,
+        package: &Arc<RulesPackage>,
+    ) -> Option<Result<(), Refusal>> {
+        let rules = self.admission.recall(package, self.turns).await?;
+        Some(self.install(country, Some(version), what, Ok(rules)))
     }
 
     /// The same for native code, whose component was judged before it was compiled.
@@ -118,25 +86,24 @@ impl Swapper {
         what: &str,
         native: &NativeCode,
     ) -> Result<(), Refusal> {
-        let rules = self.checked(country, Some(version), what, self.native(native))?;
-        self.catalogue.install(rules, self.clock.now());
-        Ok(())
+        self.install(country, Some(version), what, self.native(native))
     }
 
-    /// Puts a component on trial, if it will do.
+    /// Puts a package on trial, if it is admitted.
     ///
     /// # Errors
-    /// Why it will not do.
+    /// Why it is not on trial. A refusal is noted; that it could not be judged is for the caller to note.
     pub async fn try_out(
         &self,
         country: CountryCode,
         terms: &Candidate,
-        component: Vec<u8>,
-        limits: Limits,
-        cases: String,
-    ) -> Result<(), Refusal> {
-        let admitted = self.admit(component, limits, cases).await;
-        self.put_on_trial(country, terms, admitted)
+        package: RulesPackage,
+    ) -> Result<(), NotAdmitted> {
+        match self.admission.admit(&Arc::new(package), self.turns, self.clock.now()).await {
+            Ok(rules) => Ok(self.put_on_trial(country, terms, Ok(rules))?),
+            Err(NotAdmitted::Refused(refusal)) => Ok(self.put_on_trial(country, terms, Err(refusal))?),
+            Err(unjudged) => Err(unjudged),
+        }
     }
 
     /// The same for native code.
@@ -174,18 +141,21 @@ impl Swapper {
     }
 
     fn native(&self, NativeCode { code, digest, limits }: &NativeCode) -> Result<LoadedRules, Refusal> {
-        LoadedRules::native(&*self.engine, code, limits, digest.clone(), self.turns)
+        LoadedRules::native(self.engine(), code, limits, digest.clone(), self.turns)
     }
 
-    /// Rules that are what they were promised to be; what is not is noted where the platform team looks.
-    fn checked(
+    /// Puts rules into force that are what they were promised to be; notes a refusal where the platform team looks.
+    fn install(
         &self,
         country: CountryCode,
         version: Option<&str>,
         what: &str,
         admitted: Result<LoadedRules, Refusal>,
-    ) -> Result<LoadedRules, Refusal> {
-        as_promised(country, version, admitted).inspect_err(|refusal| self.refuse(country, what, &refusal.to_string()))
+    ) -> Result<(), Refusal> {
+        let rules = as_promised(country, version, admitted)
+            .inspect_err(|refusal| self.refuse(country, what, &refusal.to_string()))?;
+        self.catalogue.install(rules, self.clock.now());
+        Ok(())
     }
 
     /// Whether a country has rules; of that version, where one is asked for.
@@ -214,14 +184,6 @@ impl Swapper {
     fn note(&self, country: CountryCode, what: String, why: &str, on_trial: bool) {
         let refused = Refused { at: self.clock.now(), what, why: why.to_owned(), on_trial };
         self.catalogue.refuse(country, &refused);
-    }
-
-    /// Compiling takes a core for a while, so it has a thread of its own.
-    async fn admit(&self, component: Vec<u8>, limits: Limits, cases: String) -> Result<LoadedRules, Refusal> {
-        let (engine, turns, now) = (self.engine.clone(), self.turns, self.clock.now());
-        let admitted =
-            tokio::task::spawn_blocking(move || admit(&*engine, &component, &limits, &cases, turns, now)).await;
-        admitted.unwrap_or_else(|panic| Err(Refusal::NotAComponent(panic.to_string())))
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas_core::access::{Claims, Scope};
+use citas_core::admission::{NotAdmitted, RulesPackage};
 use citas_core::appointment::CountryCode;
-use citas_core::limits::Limits;
 use citas_core::swap::Swapper;
 use citas_core::time::Clock as _;
 use clap::Args;
@@ -96,12 +96,15 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
     log::note(&format!("Building {} …", folder.display()));
     let built = tokio::task::spawn_blocking(move || built(&folder)).await;
     let refused = match built {
-        Ok(Ok((country, component, limits, cases))) => {
-            match swapper.swap(country, None, &what, component, limits, cases).await {
-                Ok(()) => return,
-                Err(refusal) => refusal.to_string(),
+        Ok(Ok((country, package))) => match swapper.swap(country, None, &what, package).await {
+            Ok(()) => return,
+            Err(NotAdmitted::Refused(refusal)) => refusal.to_string(),
+            Err(unjudged) => {
+                let why = unjudged.to_string();
+                swapper.refuse(country, &what, &why);
+                why
             }
-        }
+        },
         Ok(Err((country, error))) => {
             let error = chain(error.as_ref());
             if let Some(country) = country {
@@ -114,15 +117,15 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
     log::note(&format!("{what} are not in force: {refused}"));
 }
 
-/// A country, its component with its limits, and its cases; or what is wrong, with the country where that much is known.
-type Built = Result<(CountryCode, Vec<u8>, Limits, String), (Option<CountryCode>, Box<dyn Error + Send + Sync>)>;
+/// A country and its package; or what is wrong, with the country where that much is known.
+type Built = Result<(CountryCode, RulesPackage), (Option<CountryCode>, Box<dyn Error + Send + Sync>)>;
 
 fn built(folder: &Path) -> Built {
     let folder = CountryFolder::open(folder).map_err(|error| (None, error.into()))?;
     let country = folder.country();
     let component = folder.build(&[]).map_err(|error| (Some(country), error.into()))?;
     let cases = folder.cases().map_err(|error| (Some(country), error.into()))?;
-    Ok((country, component, folder.limits(), cases))
+    Ok((country, RulesPackage { component, limits: folder.limits(), cases }))
 }
 
 /// Sends the path of everything that changes among the sources.

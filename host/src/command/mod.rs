@@ -22,6 +22,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::config::refuse_unknown_settings;
+#[cfg(feature = "compiler")]
+use crate::rules::judge::judge_main;
 
 /// Medical appointments in many countries, each under its own rules
 #[derive(Parser)]
@@ -42,6 +44,10 @@ enum Verb {
     /// Build, check, test, publish and put into use a country's rules
     #[command(subcommand)]
     Rules(rules::Verb),
+    /// Judge one version of rules for the host that has started this process
+    #[cfg(feature = "compiler")]
+    #[command(name = crate::rules::judge::VERB, hide = true)]
+    Judge,
 }
 
 /// What a verb answers: done, or a no that it has explained already.
@@ -73,6 +79,8 @@ pub fn main() -> ExitCode {
         Verb::Serve(options) => serve::run(&options),
         Verb::Token(options) => token::run(&options),
         Verb::Rules(verb) => rules::run(verb),
+        #[cfg(feature = "compiler")]
+        Verb::Judge => return judge_main(),
     };
     match outcome {
         Ok(Answer::Done) => ExitCode::SUCCESS,

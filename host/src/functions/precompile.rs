@@ -17,7 +17,7 @@ use url::form_urlencoded;
 use super::{Ended, Started, answer, registry, to_its_end};
 use crate::config::RegistryPlace;
 use crate::registry::s3::S3Registry;
-use crate::rules::WasmEngine;
+use crate::rules::judge::{ChildJudge, VERB, judge_main};
 use crate::system::SystemClock;
 
 #[derive(Args)]
@@ -64,13 +64,17 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 /// Runs it.
 #[must_use]
 pub fn main() -> ExitCode {
+    // The process that judges is this program as well.
+    if std::env::args().nth(1).as_deref() == Some(VERB) {
+        return judge_main();
+    }
     to_its_end(run())
 }
 
 async fn run() -> Ended {
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let registry = &registry(&settings.registry, &aws)?;
-    let compiler = &WasmEngine::portable()?;
+    let judge = &ChildJudge::this_program()?.portable();
     let trust = &trust(&settings.trusted_keys)?;
     let handler = service_fn(move |event: LambdaEvent<Uploads>| async move {
         let uploads = event.payload.records;
@@ -79,7 +83,7 @@ async fn run() -> Ended {
         } else {
             uploads.iter().filter_map(|upload| registry.version_of(&upload.key())).collect()
         };
-        compile_all(registry, compiler, trust.as_ref(), &versions).await
+        compile_all(registry, judge, trust.as_ref(), &versions).await
     });
     answer(Runtime::new(handler), metrics).await
 }
@@ -109,12 +113,12 @@ async fn in_use(registry: &S3Registry) -> Result<Vec<(CountryCode, Version)>, Fa
 /// A refusal is the country team's to read and is not tried again; what may pass is.
 async fn compile_all(
     registry: &S3Registry,
-    compiler: &WasmEngine,
+    judge: &ChildJudge,
     trust: Option<&Trust>,
     versions: &[(CountryCode, Version)],
 ) -> Result<(), Failed> {
     for (country, version) in versions {
-        match precompile(registry, registry, compiler, &SystemClock, trust, (*country, version)).await {
+        match precompile(registry, registry, judge, &SystemClock, trust, (*country, version)).await {
             Ok(()) => {}
             Err(NotCompiled::Refused(refusal)) => {
                 metrics::counter!("citas_rules_swaps_total", "country" => country.to_string(), "outcome" => "refused")

@@ -6,8 +6,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use citas_core::admission::InProcess;
 use citas_core::catalogue::Catalogue;
-use citas_core::follow::Follower;
+use citas_core::follow::Following;
 use citas_core::on_demand::OnDemand;
 use citas_core::shadow::Trying;
 use citas_core::swap::Swapper;
@@ -65,17 +66,15 @@ impl Rules {
         shadows: bool,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let (catalogue, registry) = (Arc::new(Catalogue::default()), Arc::new(registry(&settings.registry, aws)?));
-        let engine = Arc::new(engine.join().expect("an engine or why there is none")?);
+        // What it loads was judged before it was compiled.
+        let admission = InProcess::new(engine.join().expect("an engine or why there is none")?);
         // An instance has one request at a time.
         let clock = Arc::new(SystemClock);
-        let swapper = Arc::new(Swapper::new(engine, catalogue.clone(), clock.clone(), 1));
+        let swapper = Arc::new(Swapper::new(Arc::new(admission), catalogue.clone(), clock.clone(), 1));
         let interval = Duration::from_secs(settings.refresh_seconds);
-        let followed = registry.clone();
-        let follower = move || {
-            let follower = Follower::new(followed.clone(), swapper.clone(), Some(followed.clone()));
-            if shadows { follower } else { follower.without_shadows() }
-        };
-        let on_demand = OnDemand::new(registry.clone(), follower, interval);
+        let following = Following::new(registry.clone(), swapper, Some(registry.clone()));
+        let following = if shadows { following } else { following.without_shadows() };
+        let on_demand = OnDemand::new(registry.clone(), following, interval);
         let ledger = Arc::new(DynamoLedger::new(aws.into(), &settings.tables, clock));
         Ok(Self { catalogue, on_demand, registry, ledger })
     }

@@ -81,6 +81,12 @@ pub(super) fn native(engine: &str, component: &str) -> String {
     format!("{NATIVE}{engine}/{component}.cwasm")
 }
 
+/// Why a component was refused when it was to be compiled for one engine.
+#[cfg(feature = "aws")]
+pub(super) fn refused(engine: &str, component: &str) -> String {
+    format!("{NATIVE}{engine}/{component}.refused")
+}
+
 /// A version's manifest.
 ///
 /// # Errors

@@ -34,7 +34,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use citas_core::appointment::CountryCode;
 use citas_core::limits::Limits;
-use citas_core::registry::{Artifact, Channel, Manifest, Natives, Registry, RegistryError, digest};
+use citas_core::registry::{Artifact, Channel, Manifest, Natives, Readiness, Registry, RegistryError, digest};
 use futures::{StreamExt as _, stream};
 use http_body_util::Limited;
 use semver::Version;
@@ -154,6 +154,14 @@ impl S3Registry {
         match self.get(&key, None).await? {
             Found::Object(object) => Ok(object.bytes),
             _ => Err(layout::missing(&key)),
+        }
+    }
+
+    /// The text under a key.
+    async fn words(&self, key: &str) -> Result<Option<String>, RegistryError> {
+        match self.get(key, None).await? {
+            Found::Object(object) => Ok(Some(String::from_utf8_lossy(&object.bytes).into_owned())),
+            _ => Ok(None),
         }
     }
 
@@ -357,17 +365,20 @@ impl Registry for S3Registry {
         layout::artifact(country, version, &manifest.bytes, component, cases, signature)
     }
 
-    /// In a bucket whose versions are compiled, once this one is.
-    async fn can_be_taken(&self, country: CountryCode, version: &Version) -> Result<bool, RegistryError> {
+    /// In a bucket whose versions are compiled, a version is ready once it is.
+    async fn readiness(&self, country: CountryCode, version: &Version) -> Result<Readiness, RegistryError> {
         let digest = self.manifest(country, version).await?.digest;
         let engines = self.below(layout::NATIVE, Some("/")).await?;
-        for engine in &engines {
-            let key = layout::native(engine.trim_end_matches('/'), &digest);
-            if !self.below(&key, None).await?.is_empty() {
-                return Ok(true);
+        let mut readiness = if engines.is_empty() { Readiness::Ready } else { Readiness::NotCompiled };
+        for engine in engines.iter().map(|engine| engine.trim_end_matches('/')) {
+            if !self.below(&layout::native(engine, &digest), None).await?.is_empty() {
+                return Ok(Readiness::Ready);
+            }
+            if let Some(why) = self.words(&layout::refused(engine, &digest)).await? {
+                readiness = Readiness::Refused(why);
             }
         }
-        Ok(engines.is_empty())
+        Ok(readiness)
     }
 
     async fn manifest(&self, country: CountryCode, version: &Version) -> Result<Manifest, RegistryError> {
@@ -411,6 +422,15 @@ impl Natives for S3Registry {
         layout::check_size(&key, code)?;
         let metadata = Some((DIGEST, digest(code)));
         if self.put(&key, code.to_vec(), If::Always, metadata).await? { Ok(()) } else { Err(contended(&key)) }
+    }
+
+    async fn refused(&self, engine: &str, component: &str) -> Result<Option<String>, RegistryError> {
+        self.words(&layout::refused(engine, component)).await
+    }
+
+    async fn put_refused(&self, engine: &str, component: &str, why: &str) -> Result<(), RegistryError> {
+        let key = layout::refused(engine, component);
+        if self.put(&key, why.as_bytes().to_vec(), If::Always, None).await? { Ok(()) } else { Err(contended(&key)) }
     }
 }
 

@@ -1,109 +1,101 @@
-//! Keeps the native code of what it compiles in a folder of this machine, so that a host that starts again has each country
-//! in milliseconds. A file there is taken or compiled anew, never trusted by its name; whatever is wrong with the folder
-//! costs time and nothing else. Publishes nothing: see `Natives` for code that other hosts load.
+//! Keeps the native code of accepted components in a folder of this machine, so that a host that starts again has each
+//! country in milliseconds. Beside the code stands which packages were accepted with it: a component with other golden
+//! cases or limits is judged again, from the code that is there. A file is used or made anew, never trusted by its name;
+//! whatever is wrong with the folder costs time and nothing else. Publishes nothing: see `Natives` for code that other
+//! hosts load.
 //!
 //! ```text
 //! <folder>/<engine>-<compatibility hash>/<component's digest>.cwasm      SHA-256, then the code
+//! <folder>/<engine>-<compatibility hash>/<package's digest>.accepted     SHA-256
 //! ```
 
 use std::fs::{self, DirBuilder, DirEntry};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::Once;
 
-use citas_core::limits::Limits;
-use citas_core::registry::digest;
-use citas_core::rules::{Engine, Refusal, Rules};
 use sha2::{Digest as _, Sha256};
-use wasmtime::component::Component;
 
-use super::engine::{WasmEngine, bounds_of, compiled, first_line};
+use super::engine::WasmEngine;
 use super::native;
 
 /// A SHA-256, in bytes.
 const SUM: usize = 32;
 
-/// How many files are kept; the oldest go. `citas dev` makes one with every save.
-const MOST: usize = 512;
+/// How many files are kept; the oldest go. `citas dev` makes two with every save.
+const MAX_FILES: usize = 1024;
 
-/// Loads components as [`WasmEngine`] does, and compiles each but once.
-pub struct CachedEngine {
-    engine: WasmEngine,
+/// The native code of accepted components.
+pub(super) struct NativeStore {
     /// This engine's own part of the folder; none where that must not or cannot be used.
     folder: Option<PathBuf>,
     unwritten: Once,
 }
 
-impl CachedEngine {
-    /// Keeps what `engine` makes in `folder`, which need not exist, but must be for this process's user alone: what lies in
-    /// it is run. Where that is not so, the log says how to mend it, and everything is compiled.
-    #[must_use]
-    pub fn new(engine: WasmEngine, folder: &Path) -> Self {
+impl NativeStore {
+    /// Keeps code of `engine` in `folder`, which need not exist, but must be for this process's user alone: what lies in it
+    /// is run. Where that is not so, the log says how to mend it, and every start judges everything.
+    pub(super) fn open(engine: &WasmEngine, folder: &Path) -> Self {
         let ours = folder.join(native::name_here(engine.engine()));
         let made = require_private(folder).and_then(|()| make(&ours));
         if let Err(error) = &made {
             tracing::warn!(folder = %folder.display(), %error, "native code is not kept; each start compiles");
         }
-        Self { engine, folder: made.is_ok().then_some(ours), unwritten: Once::new() }
+        Self { folder: made.is_ok().then_some(ours), unwritten: Once::new() }
     }
 
-    /// What was kept of the component of that digest; an error says what is wrong with it.
-    ///
-    /// Whoever finds it asks it for its imports all the same: that is cheap, and a stricter host has a stricter answer.
-    fn kept(&self, digest: &str) -> Result<Option<Component>, String> {
-        let Some(folder) = &self.folder else { return Ok(None) };
-        let file = match fs::read(folder.join(name(digest))) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.to_string()),
-        };
-        let (promised, code) = file.split_first_chunk::<SUM>().ok_or("it is cut short")?;
-        if *promised != sum(digest, code) {
-            return Err("it is not what was written: its SHA-256 is another".into());
+    /// Returns the code of a component, if its package was accepted.
+    pub(super) fn accepted(&self, package: &str, component: &str) -> Option<Vec<u8>> {
+        let folder = self.folder.as_ref()?;
+        let record = fs::read(folder.join(record_name(package))).ok()?;
+        // Whoever judges the package anew says what is wrong with the code.
+        let code = if record == sum(package, &[]) { self.kept(component).ok()? } else { None };
+        code.inspect(|_| count("hit"))
+    }
+
+    /// Returns the code of a component that is to be judged, if there is some.
+    pub(super) fn code(&self, component: &str) -> Option<Vec<u8>> {
+        match self.kept(component) {
+            Ok(Some(code)) => Some(code),
+            Ok(None) => {
+                count("miss");
+                None
+            }
+            Err(cause) => {
+                count("damaged");
+                tracing::warn!(digest = component, cause, "kept native code is damaged; compiling afresh");
+                None
+            }
         }
-        native::load(self.engine.engine(), code).map(Some).map_err(|refusal| refusal.to_string())
     }
 
-    fn keep(&self, digest: &str, component: &Component) {
+    /// Keeps that a package was accepted, and the code of its component where that is new.
+    pub(super) fn keep(&self, package: &str, component: &str, code: Option<&[u8]>) {
         let Some(folder) = &self.folder else { return };
-        let code = component.serialize().map_err(|error| io::Error::other(first_line(&error)));
-        let kept = code.and_then(|code| write(folder, digest, &code)).and_then(|()| tidy(folder));
+        let code = code.map_or(Ok(()), |code| write(folder, &name(component), &[&sum(component, code), code]));
+        let kept =
+            code.and_then(|()| write(folder, &record_name(package), &[&sum(package, &[])])).and_then(|()| tidy(folder));
         if let Err(error) = kept {
             self.unwritten.call_once(|| {
                 tracing::warn!(folder = %folder.display(), %error, "native code cannot be kept; a start compiles it again");
             });
         }
     }
-}
 
-impl Engine for CachedEngine {
-    fn load(&self, bytes: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
-        let bounds = bounds_of(bytes, limits)?;
-        let digest = digest(bytes);
-        match self.kept(&digest) {
-            Ok(Some(component)) => {
-                count("hit");
-                return self.engine.ready(&component, bounds);
-            }
-            Ok(None) => count("miss"),
-            Err(cause) => {
-                count("damaged");
-                tracing::warn!(digest, cause, "kept native code is damaged; compiling afresh");
-            }
+    fn kept(&self, component: &str) -> Result<Option<Vec<u8>>, String> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let mut file = match fs::read(folder.join(name(component))) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        let (promised, code) = file.split_first_chunk::<SUM>().ok_or("it is cut short")?;
+        if *promised != sum(component, code) {
+            return Err("it is not what was written: its SHA-256 is another".into());
         }
-        let component = compiled(self.engine.engine(), bytes)?;
-        let rules = self.engine.ready(&component, bounds)?;
-        self.keep(&digest, &component);
-        Ok(rules)
-    }
-
-    fn load_native(&self, code: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
-        self.engine.load_native(code, limits)
-    }
-
-    fn name(&self) -> &str {
-        self.engine.name()
+        file.drain(..SUM);
+        Ok(Some(file))
     }
 }
 
@@ -115,7 +107,11 @@ fn name(digest: &str) -> String {
     format!("{digest}.cwasm")
 }
 
-/// Over the component's digest too, so that a file is no good in another's place.
+fn record_name(package: &str) -> String {
+    format!("{package}.accepted")
+}
+
+/// Over the digest too, so that a file is no good in another's place.
 fn sum(digest: &str, code: &[u8]) -> [u8; SUM] {
     Sha256::new().chain_update(digest).chain_update(code).finalize().into()
 }
@@ -145,11 +141,10 @@ fn make(folder: &Path) -> io::Result<()> {
 }
 
 /// Whole or not at all. What a crash leaves of it has another sum, so nothing waits for the disk.
-fn write(folder: &Path, digest: &str, code: &[u8]) -> io::Result<()> {
+fn write(folder: &Path, name: &str, parts: &[&[u8]]) -> io::Result<()> {
     let mut unfinished = tempfile::NamedTempFile::new_in(folder)?;
-    unfinished.write_all(&sum(digest, code))?;
-    unfinished.write_all(code)?;
-    unfinished.persist(folder.join(name(digest)))?;
+    parts.iter().try_for_each(|part| unfinished.write_all(part))?;
+    unfinished.persist(folder.join(name))?;
     Ok(())
 }
 
@@ -165,7 +160,7 @@ fn tidy(ours: &Path) -> io::Result<()> {
     // One that is gone meanwhile is no trouble.
     let mut files: Vec<_> = fs::read_dir(ours)?.filter_map(|file| dated(&file.ok()?).ok()).collect();
     files.sort();
-    let too_many = files.len().saturating_sub(MOST);
+    let too_many = files.len().saturating_sub(MAX_FILES);
     files.iter().take(too_many).try_for_each(|(_, file)| fs::remove_file(file))
 }
 

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::thread;
 
 use citas_core::limits::Limits;
-#[cfg(feature = "compiler")]
-use citas_core::precompile::Compiler;
 use citas_core::rules::{self as port, Refusal, Rules};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
@@ -15,6 +13,8 @@ use super::limits::{Bounds, CEILING, FEW_SLOTS, KEPT_RESIDENT_BYTES, POOL_SLOTS,
 use super::loaded::WasmRules;
 use super::meter::Meter;
 use super::native;
+#[cfg(feature = "compiler")]
+use super::static_bounds;
 
 /// The eight bytes that every component starts with.
 const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -69,6 +69,21 @@ impl WasmEngine {
         Self::with(&settings, POOL_SLOTS)
     }
 
+    /// The same for a process that judges one component: it sets nothing aside, so that its memory can be limited. Its code
+    /// is what every other engine makes.
+    ///
+    /// # Errors
+    /// When this machine cannot run WebAssembly.
+    #[cfg(feature = "compiler")]
+    pub(super) fn for_judging(portable: bool) -> Result<Self, NoEngine> {
+        let unsupported = |cause| NoEngine::Unsupported(first_line(&cause));
+        let mut settings = settings();
+        if portable {
+            native::portable(&mut settings).map_err(unsupported)?;
+        }
+        Self::of(Engine::new(&settings).map_err(unsupported)?)
+    }
+
     /// The same, that notes what each call takes.
     ///
     /// # Errors
@@ -79,7 +94,10 @@ impl WasmEngine {
 
     fn with(settings: &Config, slots: u32) -> Result<Self, NoEngine> {
         let engine = pooled(settings.clone(), slots).or_else(|_| on_demand(settings));
-        let engine = engine.map_err(|cause| NoEngine::Unsupported(first_line(&cause)))?;
+        Self::of(engine.map_err(|cause| NoEngine::Unsupported(first_line(&cause)))?)
+    }
+
+    fn of(engine: Engine) -> Result<Self, NoEngine> {
         let clock = engine.weak();
         thread::Builder::new().name("rules-clock".into()).spawn(move || tick(&clock))?;
         Ok(Self { engine, name: native::name(), meter: None })
@@ -115,16 +133,25 @@ impl port::Engine for WasmEngine {
 }
 
 #[cfg(feature = "compiler")]
-impl Compiler for WasmEngine {
-    fn compile(&self, component: &[u8]) -> Result<Vec<u8>, Refusal> {
-        self.engine.precompile_component(component).map_err(|cause| Refusal::NotAComponent(first_line(&cause)))
+impl WasmEngine {
+    /// Compiles a component in this process, to native code that this engine, and every engine of the same name, can load.
+    ///
+    /// # Errors
+    /// Why the component will not do.
+    pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>, Refusal> {
+        self.component(component)?.serialize().map_err(|cause| Refusal::NotAComponent(first_line(&cause)))
+    }
+
+    pub(super) fn component(&self, bytes: &[u8]) -> Result<Component, Refusal> {
+        compiled(&self.engine, bytes)
     }
 }
 
-/// What is no component, by its first bytes, is refused before it is compiled.
+/// What is no component, or has too much of something, is refused before it is compiled.
 #[cfg(feature = "compiler")]
-pub(super) fn compiled(engine: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
+fn compiled(engine: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
     look_at_header(bytes)?;
+    static_bounds::census(bytes)?;
     Component::new(engine, bytes).map_err(|cause| Refusal::NotAComponent(first_line(&cause)))
 }
 
@@ -152,6 +179,7 @@ fn pooled(mut config: Config, slots: u32) -> wasmtime::Result<Engine> {
         .total_core_instances(slots)
         .total_memories(slots)
         .total_tables(slots)
+        .total_gc_heaps(0)
         .max_unused_warm_slots(slots)
         .max_memory_size(most(CEILING.memory))
         .table_elements(most(CEILING.table))
@@ -178,6 +206,10 @@ fn on_demand(config: &Config) -> wasmtime::Result<Engine> {
 /// grows its memory, and the kernel does that for one thread of a process at a time: it took a third of a call.
 ///
 /// Nobody reads a backtrace through a guest's frames, so what one needs is neither made nor kept in memory.
+///
+/// Every part of WebAssembly that no country needs is refused: garbage collection with all references but those to
+/// functions, exceptions, 64-bit memories, pages of other sizes. Threads and stack switching are not in this build at all.
+/// Reference types stay on, because compilers number their tables as that proposal does.
 fn settings() -> Config {
     let mut config = Config::new();
     config
@@ -189,6 +221,13 @@ fn settings() -> Config {
         .memory_guard_size(0)
         .memory_reservation(CEILING.memory)
         .relaxed_simd_deterministic(true)
+        .gc_support(false)
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .wasm_memory64(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false)
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false);
     #[cfg(feature = "compiler")]

@@ -248,6 +248,9 @@ fn request_schema() -> String {
         let example =
             r#"{"mode": "many-notices", "doctor": "1", "date": "2026-12-01", "time": "09:30", "email": "a@b.c"}"#;
         REQUEST_SCHEMA.replacen('{', &format!(r#"{{"examples": [{example}],"#), 1)
+    } else if cfg!(feature = "heavy-schema") {
+        let patterns = r#"{ "pattern": "\\p{L}{200}xy" },"#.repeat(600);
+        format!(r#"{{ "type": "object", "properties": {{ "doctor": {{ "allOf": [{patterns} {{}}] }} }} }}"#)
     } else if cfg!(feature = "insurance") {
         REQUEST_SCHEMA.replace("\"mode\"", "\"insurance\"")
     } else {

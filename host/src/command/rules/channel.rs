@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use citas_core::appointment::CountryCode;
-use citas_core::registry::{Channel, ChannelVerb, Note, Registry, RegistryError};
+use citas_core::registry::{Channel, ChannelVerb, Note, Readiness, Registry, RegistryError};
 use citas_core::time::Clock as _;
 use semver::Version;
 use serde_json::json;
@@ -45,17 +45,25 @@ pub(super) async fn wait_for_native_code(
     version: &Version,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let deadline = Instant::now() + COMPILING;
-    while !published.can_be_taken(country, version).await? {
-        if Instant::now() > deadline {
-            let minutes = COMPILING.as_secs() / 60;
-            return Err(format!(
-                "{country} {version} has no native code after {minutes} minutes: the log of the function `precompile` says why. Nothing is changed"
-            )
-            .into());
+    loop {
+        match published.readiness(country, version).await? {
+            Readiness::Ready => return Ok(()),
+            Readiness::NotCompiled if Instant::now() < deadline => tokio::time::sleep(Duration::from_secs(1)).await,
+            Readiness::NotCompiled => {
+                let minutes = COMPILING.as_secs() / 60;
+                return Err(format!(
+                    "{country} {version} has no native code after {minutes} minutes: the log of the function `precompile` says why. Nothing is changed"
+                )
+                .into());
+            }
+            Readiness::Refused(why) => {
+                return Err(format!(
+                    "{country} {version} was refused when it was to be compiled: {why}. Nothing is changed"
+                )
+                .into());
+            }
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    Ok(())
 }
 
 pub(super) async fn rollback(country: CountryCode, reason: Reason, registry: &InRegistry) -> Outcome {

@@ -8,24 +8,22 @@ use citas_core::rules::{CONTRACT, LOWEST_HOST};
 use serde_json::{Value, json};
 
 use super::compared::{Compared, compared};
-use super::{Answer, InRegistry, Outcome, Source, chain, load};
+use super::{Answer, InRegistry, Outcome, Source, chain, judged};
 use crate::rules::limits::Bounds;
 
 pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
     registry.is_there_if_named()?;
-    let component = source.component()?;
-    let limits = source.limits()?;
-    let rules = match load(&component, &limits) {
-        Ok(rules) => rules,
+    let package = source.package()?;
+    let (rules, judging) = match judged(&package).await {
+        Ok(judged) => judged,
         Err(refusal) => {
             let why = chain(refusal.as_ref());
             registry.report.say(&format!("no: {why}"), &json!({ "good": false, "why": why }));
             return Ok(Answer::No);
         }
     };
-    let cases = source.cases()?;
-    let page = cases::full_page(&rules, &cases::read(&cases)?)?;
-    let compared = compared(&*registry.open().await, &rules, &cases).await;
+    let page = cases::full_page(&rules, &cases::read(&package.cases)?)?;
+    let compared = compared(&*registry.open().await, &rules, &package.cases).await;
     let compared = match compared {
         Err(cause) if registry.is_named() => return Err(cause),
         other => other,
@@ -34,7 +32,8 @@ pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
     let short = page.filter(|page| !page.is_whole());
     let why = too_low.map(ToString::to_string).or_else(|| short.map(|page| page.to_string()));
     let verdict = why.as_ref().map_or_else(|| "good: ".to_owned(), |why| format!("no: {why}\n"));
-    let (words, mut value) = offered(&rules, Bounds::of(&limits)?, component.len());
+    let bounds = Bounds::of(&package.limits)?;
+    let (words, mut value) = offered(&rules, bounds, package.component.len(), &judging);
     let (noticed, compared) = noticed(&compared);
     let paged = page.map_or_else(|| "no golden case leads to an appointment".to_owned(), |page| page.to_string());
     value["good"] = why.is_none().into();
@@ -49,21 +48,22 @@ pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
 }
 
 /// What the rules say of themselves.
-fn offered(rules: &LoadedRules, bounds: Bounds, bytes: usize) -> (String, Value) {
+fn offered(rules: &LoadedRules, bounds: Bounds, bytes: usize, judging: &(String, Value)) -> (String, Value) {
     let actions: Vec<&str> = rules.actions.keys().map(String::as_str).collect();
     let descriptor = &rules.descriptor;
     let words = format!(
-        "{} {}, {bytes} bytes, {}\nzones    {}\nlocales  {}\nactions  {}\nlimits   {bounds}\ncontract {CONTRACT}, which hosts from {LOWEST_HOST} on run",
+        "{} {}, {bytes} bytes, {}\nzones    {}\nlocales  {}\nactions  {}\nlimits   {bounds}\njudging  {}\ncontract {CONTRACT}, which hosts from {LOWEST_HOST} on run",
         rules.country,
         rules.id.version,
         rules.id.digest,
         descriptor.zones.join(", "),
         descriptor.locales.join(", "),
         actions.join(", "),
+        judging.0,
     );
     let value = json!({
         "country": rules.country, "rules": rules.id, "bytes": bytes, "contract": CONTRACT, "lowestHost": LOWEST_HOST,
-        "limits": bounds,
+        "limits": bounds, "judging": judging.1,
         "zones": descriptor.zones, "locales": descriptor.locales, "actions": actions,
     });
     (words, value)

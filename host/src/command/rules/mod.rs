@@ -22,10 +22,18 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use citas_core::admission::RulesPackage;
+#[cfg(not(feature = "compiler"))]
+use citas_core::admission::admit;
 use citas_core::appointment::CountryCode;
 use citas_core::limits::{Limits, MAX_COMPONENT_BYTES};
 use citas_core::loaded::LoadedRules;
 use citas_core::registry::Registry;
+#[cfg(feature = "compiler")]
+use citas_core::registry::digest;
+#[cfg(feature = "compiler")]
+use citas_core::rules::Engine as _;
+use citas_core::time::Clock as _;
 use clap::{Args, Subcommand};
 use semver::Version;
 use serde_json::{Value, json};
@@ -47,7 +55,10 @@ use self::trial::{CanaryOptions, try_out, withdraw};
 use super::{Answer, Misuse, Outcome, chain, complain, say};
 use crate::config::{Folders, RegistryPlace};
 use crate::files;
+#[cfg(feature = "compiler")]
+use crate::rules::judge::ChildJudge;
 use crate::rules::{CountryFolder, Language, Meter, WasmEngine, cases_in, limits_in};
+use crate::system::SystemClock;
 use crate::wiring;
 
 #[derive(Subcommand)]
@@ -326,6 +337,11 @@ pub async fn run(verb: Verb) -> Outcome {
 }
 
 impl Source {
+    /// All that a host judges together.
+    fn package(&self) -> Result<RulesPackage, Box<dyn Error>> {
+        Ok(RulesPackage { component: self.component()?, limits: self.limits()?, cases: self.cases()? })
+    }
+
     /// The component's bytes; a folder is built.
     fn component(&self) -> Result<Vec<u8>, Box<dyn Error>> {
         present(&self.path)?;
@@ -369,7 +385,22 @@ fn load(component: &[u8], limits: &Limits) -> Result<LoadedRules, Box<dyn Error>
     Ok(LoadedRules::load(&WasmEngine::new()?, component, limits, 1)?)
 }
 
-/// The same, with a note of what each call takes.
+/// Has rules judged as a host does, in a process of their own, and loads them. Gives what judging took in words and JSON.
+#[cfg(feature = "compiler")]
+async fn judged(package: &RulesPackage) -> Result<(LoadedRules, (String, Value)), Box<dyn Error>> {
+    let judged = ChildJudge::this_program()?.judge_package(package, None, SystemClock.now()).await?;
+    let (engine, digest) = (WasmEngine::new()?, digest(&package.component));
+    let rules = LoadedRules::of(engine.load_native(&judged.code, &package.limits)?, digest, 1)?;
+    Ok((rules, (judged.usage.to_string(), json!(judged.usage))))
+}
+
+#[cfg(not(feature = "compiler"))]
+async fn judged(package: &RulesPackage) -> Result<(LoadedRules, (String, Value)), Box<dyn Error>> {
+    let rules = admit(&WasmEngine::new()?, package, 1, SystemClock.now())?;
+    Ok((rules, (String::new(), Value::Null)))
+}
+
+/// Loads them with a note of what each call takes.
 fn metered(component: &[u8], limits: &Limits, meter: &Arc<Meter>) -> Result<LoadedRules, Box<dyn Error>> {
     Ok(LoadedRules::load(&WasmEngine::metered(meter.clone())?, component, limits, 1)?)
 }

@@ -1,5 +1,6 @@
 //! `citas rules publish`: a version into the registry.
 
+use citas_core::admission::RulesPackage;
 use citas_core::appointment::CountryCode;
 use citas_core::cases;
 use citas_core::registry::{Artifact, Manifest, Registry, digest};
@@ -10,8 +11,7 @@ use serde_json::json;
 
 use super::compared::refuse_too_low;
 use super::keygen::sign;
-use super::{Answer, InRegistry, Outcome, PublishOptions, Source};
-use crate::rules::WasmEngine;
+use super::{Answer, InRegistry, Outcome, PublishOptions, Source, judged};
 use crate::system::SystemClock;
 
 /// Hosts run a version's cases before they put it into force, which is all that they can know of it.
@@ -23,11 +23,12 @@ pub(super) async fn publish(source: &Source, options: PublishOptions, registry: 
     if cases::read(&cases)?.is_empty() {
         return Err(NO_CASES.into());
     }
-    let (component, limits) = (source.component()?, source.limits()?);
-    let rules = citas_core::swap::admit(&WasmEngine::new()?, &component, &limits, &cases, 1, SystemClock.now())?;
-    if let Some(page) = cases::full_page(&rules, &cases::read(&cases)?)?.filter(|page| !page.is_whole()) {
+    let package = RulesPackage { component: source.component()?, limits: source.limits()?, cases };
+    let (rules, _) = judged(&package).await?;
+    if let Some(page) = cases::full_page(&rules, &cases::read(&package.cases)?)?.filter(|page| !page.is_whole()) {
         return Err(page.to_string().into());
     }
+    let RulesPackage { component, limits, cases } = package;
     let manifest = Manifest {
         country: rules.country,
         version: rules.id.version.parse()?,

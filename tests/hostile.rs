@@ -1,0 +1,271 @@
+//! What a stranger's version does while it is loaded stays in the process that judges it: the version is refused with the
+//! limit in the words, the host goes on, and so does every other country.
+
+#[path = "chaos/hostile.rs"]
+mod artefacts;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use citas::registry::folder::FolderRegistry;
+use citas::rules::judge::ChildJudge;
+use citas::rules::{WasmEngine, census};
+use citas_core::admission::{NotAdmitted, RulesPackage};
+use citas_core::limits::Limits;
+use citas_core::registry::Registry as _;
+use citas_core::rules::Engine as _;
+use jiff::Timestamp;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use self::artefacts::{Hostile, additions, all, endless_cases, hostile, module_of};
+use crate::registry_contract::{artifact, channel, with_cases};
+use crate::support::components::{chaos, chaos_with, child_admission, component, engine, folder, judge};
+use crate::support::eventually::eventually;
+use crate::support::http::Client;
+use crate::support::process::{Process, publish, publish_file, run, token};
+use crate::support::requests::{pe, xx};
+use crate::swap::time_until;
+
+/// In which a version is judged, on a machine that runs all other tests at the same time.
+const JUDGED_WITHIN: Duration = Duration::from_mins(9);
+
+/// The most memory of the host's process while strangers' versions are judged.
+const MAX_HOST_MEMORY: u64 = 1 << 30;
+
+/// Peru's bookings at p99, and how many times that on a machine where they take longer without any of this.
+const P99: Duration = Duration::from_millis(100);
+const P99_RATIO: u32 = 4;
+
+fn package(component: &[u8], cases: &str) -> RulesPackage {
+    RulesPackage { component: component.to_vec(), limits: Limits::default(), cases: cases.into() }
+}
+
+fn judged(judge: &ChildJudge, package: &RulesPackage) -> Result<Vec<u8>, NotAdmitted> {
+    let judged = Runtime::new().unwrap().block_on(judge.judge_package(package, None, Timestamp::now()));
+    judged.map(|judgement| judgement.code)
+}
+
+fn refusal(hostile: &Hostile) -> String {
+    match judged(&judge(), &package(&hostile.component, &hostile.cases)) {
+        Err(NotAdmitted::Refused(refusal)) => refusal.to_string(),
+        Err(unjudged) => panic!("{}: {unjudged}", hostile.name),
+        Ok(_) => panic!("{} is accepted", hostile.name),
+    }
+}
+
+#[test]
+fn every_hostile_artefact_is_refused_in_words() {
+    let heavy =
+        hostile("schemas that take gigabytes", chaos_with(&["heavy-schema"]), &["compiling and trying", "schema"]);
+    for hostile in all(chaos()).into_iter().chain([heavy]) {
+        let started = Instant::now();
+        let why = refusal(&hostile);
+        println!("{}: {} bytes, {:?}: {why}", hostile.name, hostile.component.len(), started.elapsed());
+        assert!(hostile.why.iter().any(|part| why.contains(part)), "{}: {why}", hostile.name);
+    }
+}
+
+#[test]
+fn code_from_the_process_is_that_of_the_pooled_engine() {
+    let package = package(chaos(), "[]");
+    assert_eq!(judged(&judge(), &package).unwrap(), engine().compile(chaos()).unwrap());
+    let portable = judged(&judge().portable(), &package).unwrap();
+    assert_eq!(portable, WasmEngine::portable().unwrap().compile(chaos()).unwrap());
+    assert!(engine().load_native(&portable, &Limits::default()).is_ok());
+}
+
+#[test]
+fn a_program_that_fails_or_is_not_there_is_no_fault_of_the_component() {
+    let package = package(chaos(), "[]");
+    for program in ["/bin/false", "/bin/true", "/nowhere/citas"] {
+        let unjudged = judged(&ChildJudge::new(Path::new(program)), &package).unwrap_err();
+        assert!(matches!(unjudged, NotAdmitted::Unjudged(_)), "{program}: {unjudged}");
+    }
+}
+
+#[test]
+fn what_good_components_consist_of_is_far_below_the_bounds() {
+    for country in ["pe", "cl", "xx"] {
+        println!("{country}: {:?}", census(component(country)).unwrap());
+    }
+}
+
+/// A crash of the host leaves the attempt's file; a refusal and a success remove it.
+#[test]
+fn after_three_attempts_that_did_not_end_a_version_is_refused_until_their_file_is_removed() {
+    let data = tempfile::tempdir().unwrap();
+    let package = Arc::new(package(chaos(), "[]"));
+    let file = data.path().join("attempts").join(package.digest());
+    let admit = || {
+        let admission = child_admission(data.path());
+        Runtime::new().unwrap().block_on(admission.admit(&package, 1, Timestamp::now()))
+    };
+    fs::create_dir(data.path().join("attempts")).unwrap();
+    fs::write(&file, "3").unwrap();
+    let why = admit().unwrap_err().to_string();
+    assert!(why.contains("3 attempts") && why.contains(file.to_str().unwrap()), "{why}");
+    fs::write(&file, "2").unwrap();
+    assert!(admit().is_ok());
+    assert!(!file.exists());
+}
+
+/// A host with Peru in force and a registry to which strangers publish.
+struct Place {
+    data: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { data: tempfile::tempdir().unwrap() };
+        publish(&place.registry(), &["pe"]);
+        place
+    }
+
+    fn registry(&self) -> std::path::PathBuf {
+        self.data.path().join("registry")
+    }
+
+    fn serve(&self) -> Process {
+        let data = self.data.path().to_str().unwrap();
+        Process::start(&["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--log", "warn", "--data", data])
+    }
+
+    /// Puts a stranger's version into use, which `citas rules publish` would refuse.
+    fn promote(&self, country: &str, component: &[u8], cases: &str) {
+        let country = country.parse().unwrap();
+        let mut artifact = with_cases(artifact(country, "1.0.0", component), cases);
+        artifact.manifest.limits = Limits::default();
+        let registry = FolderRegistry::new(&self.registry());
+        Runtime::new().unwrap().block_on(async {
+            registry.publish(&artifact).await.unwrap();
+            registry.set_channel(country, None, &channel("1.0.0", None, 1)).await.unwrap();
+        });
+    }
+
+    fn platform(&self, process: &Process) -> Client {
+        process.client(&token(self.data.path(), &["--group", "platform"]))
+    }
+}
+
+/// Why a country's version is not in force, once the host says so.
+fn refused(platform: &Client, country: &str) -> String {
+    eventually("it is refused", JUDGED_WITHIN, || {
+        let told = platform.get(&format!("/v1/{country}/rules"));
+        let told = (told.status == 200).then(|| told.json())?;
+        assert_eq!(told["rules"], Value::Null, "{told}");
+        told["refused"]["why"].as_str().map(str::to_owned)
+    })
+}
+
+/// How long Peru's bookings take, at p99, while something else goes on.
+fn p99_while<T>(ana: &Client, first: usize, work: impl FnOnce() -> T) -> (T, Duration) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let booking = scope.spawn(|| {
+            let mut took = Vec::new();
+            while !over.load(Ordering::Relaxed) || took.len() < 50 {
+                let started = Instant::now();
+                ana.booked("pe", &pe(first + took.len()));
+                took.push(started.elapsed());
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+            took.sort_unstable();
+            took[(took.len() * 99).div_ceil(100) - 1]
+        });
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        over.store(true, Ordering::Relaxed);
+        let p99 = booking.join().unwrap();
+        (done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), p99)
+    })
+}
+
+fn peak_memory(process: &Process) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
+}
+
+#[test]
+fn a_host_survives_every_hostile_artefact_answers_peru_meanwhile_and_starts_again_with_all_of_them() {
+    let place = Place::new();
+    let process = place.serve();
+    let (platform, ana) = (place.platform(&process), process.client(&token(place.data.path(), &[])));
+    let ((), quiet) = p99_while(&ana, 0, || ());
+    let codes: Vec<String> = ('a'..='z').map(|letter| format!("z{letter}")).collect();
+    let strangers: Vec<(String, Hostile)> = codes.into_iter().zip(all(chaos())).collect();
+    let ((), busy) = p99_while(&ana, 1_000_000, || {
+        for (country, hostile) in &strangers {
+            place.promote(country, &hostile.component, &hostile.cases);
+            let why = refused(&platform, country);
+            assert!(hostile.why.iter().any(|part| why.contains(part)), "{}: {why}", hostile.name);
+        }
+    });
+    println!("Peru's p99 {quiet:?} before, {busy:?} meanwhile; {} MiB", peak_memory(&process) >> 20);
+    assert!(busy <= P99.max(quiet * P99_RATIO), "p99 {busy:?}; {quiet:?} before");
+    assert!(peak_memory(&process) < MAX_HOST_MEMORY, "{} bytes", peak_memory(&process));
+    drop(process);
+
+    let started = Instant::now();
+    let process = place.serve();
+    println!("served again after {:?}", started.elapsed());
+    let (platform, ana) = (place.platform(&process), process.client(&token(place.data.path(), &[])));
+    ana.booked("pe", &pe(5_000_000));
+    for (country, _) in &strangers {
+        refused(&platform, country);
+    }
+    ana.booked("pe", &pe(5_000_001));
+    assert!(peak_memory(&process) < MAX_HOST_MEMORY, "{} bytes", peak_memory(&process));
+}
+
+#[test]
+fn a_country_is_promoted_and_rolled_back_while_others_are_judged() {
+    let place = Place::new();
+    let registry = place.registry();
+    let (at, files) = (registry.to_str().unwrap(), tempfile::tempdir().unwrap());
+    let cases = folder("xx").join("cases");
+    let file = files.path().join("rules.wasm");
+    fs::write(&file, chaos()).unwrap();
+    publish_file(&registry, "xx", &file, "1.0.0", &cases);
+    fs::write(&file, chaos_with(&["later"])).unwrap();
+    let later = ["rules", "publish", file.to_str().unwrap(), "--cases", cases.to_str().unwrap(), "--registry", at];
+    run(&later).expect(0);
+    let process = place.serve();
+    let platform = place.platform(&process);
+    let version = |wanted: &'static str| move |told: &Value| told["rules"]["version"] == wanted;
+    let change = |arguments: &[&str], wanted| {
+        run(&[&["rules"], arguments, &["--why", "a test", "--registry", at]].concat()).expect(0);
+        time_until(&platform, "xx", JUDGED_WITHIN, version(wanted));
+    };
+    // Once accepted, both versions need no turn.
+    change(&["promote", "xx", "1.1.0"], "1.1.0");
+    change(&["rollback", "xx"], "1.0.0");
+
+    let slow = module_of(&vec![additions(200_000); 9]);
+    let slow = [chaos(), &[1][..], &leb128(slow.len()), &slow].concat();
+    for country in ["za", "zb", "zc"] {
+        place.promote(country, &slow, &endless_cases(20_000));
+    }
+    let under_way = || place.data.path().join("attempts").read_dir().is_ok_and(|files| files.count() == 2);
+    eventually("two are judged", JUDGED_WITHIN, || under_way().then_some(()));
+    change(&["promote", "xx", "1.1.0"], "1.1.0");
+    change(&["rollback", "xx"], "1.0.0");
+    let told = platform.get("/v1/za/rules");
+    let waits = told.status == 404 || told.json()["refused"].is_null();
+    assert!(waits || under_way(), "they were over before: {}", told.text);
+    process.client(&token(place.data.path(), &[])).booked("xx", &xx(1));
+}
+
+fn leb128(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
+        value >>= 7;
+    }
+    bytes.push(u8::try_from(value).unwrap());
+    bytes
+}
