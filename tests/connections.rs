@@ -113,9 +113,12 @@ fn a_burst_of_lists_opens_few_files() {
     let list = server.get("/v1/pe/appointments?limit=100");
     let mut clients: Vec<TcpStream> = (0..allowed(400)).map(|_| server.connect()).collect();
     for _ in 0..5 {
-        clients.iter_mut().for_each(|client| client.write_all(&list).unwrap());
         for client in &mut clients {
-            assert_eq!(status(client), "200");
+            client.write_all(&list).unwrap();
+        }
+        for client in &mut clients {
+            // The rules may be asked for more than they can show at once.
+            assert!(matches!(&*status(client), "200" | "503"));
         }
     }
     let open = server.descriptors("pe.db");
@@ -124,7 +127,7 @@ fn a_burst_of_lists_opens_few_files() {
 
 /// Reads one answer, with a body of a known length, and gives its status.
 fn status(client: &mut TcpStream) -> String {
-    client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    client.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 /// Formats lines as JSON; [`JsonFields`] must format the spans' fields.
 pub struct JsonLines(Format<Json>);
@@ -46,7 +46,7 @@ where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
 {
     let mut fields = Map::new();
-    for span in context.event_scope().into_iter().flat_map(|spans| spans.from_root()) {
+    for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
         let extensions = span.extensions();
         let formatted = extensions.get::<FormattedFields<JsonFields>>();
         if let Some(Ok(own)) = formatted.map(|text| serde_json::from_str::<Map<String, Value>>(&text.fields)) {

@@ -4,6 +4,9 @@
 //! `citas_core`. The adapters never import one another. Beside the wiring stand its tools, which know none of them: the
 //! HTTP server, background tasks, the log's format, the status file, and `files`, through which all read and write files.
 
+// `println!` and `eprintln!` panic where nobody takes what they print.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod api;
 #[cfg(feature = "aws")]
 pub mod aws;

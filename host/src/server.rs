@@ -177,8 +177,10 @@ mod tests {
         Running { address, stop, stopped: tokio::spawn(server.serve(listener, router, shutdown)) }
     }
 
+    /// So many connections, none of them in anybody's share: all are of one address here.
     fn server(connections: usize) -> Server {
-        Server::with_connections(Arc::new(move || connections))
+        let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        Server { trusted_proxies, ..Server::with_connections(Arc::new(move || connections)) }
     }
 
     /// Answers when it may leave, and says when it has entered.
@@ -269,7 +271,7 @@ mod tests {
         silent.get();
         let mut next = Client::of(&running);
         next.get();
-        assert!(next.0.read(&mut [0]).is_ok(), "the silent one holds its place");
+        assert!(matches!(next.0.read(&mut [0]), Ok(1)), "the silent one holds its place");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -305,12 +307,24 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_address_with_its_share_under_way_is_refused() {
+        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let server = Server { trusted_proxies: Vec::new(), ..server(1) };
+        let running = start(server, hello().route("/slow", get(slow(&entered, &leave)))).await;
+        let mut busy = Client::of(&running);
+        busy.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+        entered.notified().await;
+        let mut next = Client::of(&running);
+        assert!(matches!(next.0.read(&mut [0]), Ok(0) | Err(_)));
+        leave.notify_one();
+        assert!(busy.answer().starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn requests_on_all_places_are_waited_for() {
         let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let slow = slow(&entered, &leave);
-        let proxy = "127.0.0.0/8".parse().unwrap();
-        let server = Server { trusted_proxies: vec![proxy], ..server(1) };
-        let running = start(server, hello().route("/slow", get(slow))).await;
+        let running = start(server(1), hello().route("/slow", get(slow))).await;
         let mut busy = Client::of(&running);
         busy.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
         entered.notified().await;
@@ -330,11 +344,14 @@ mod tests {
         let running = start(Server { write_timeout: SHORT, ..server(1) }, large).await;
         let mut slow = Client::of(&running);
         slow.get();
-        let began = std::time::Instant::now();
-        while matches!(slow.0.read(&mut [0; 1 << 16]), Ok(1..)) {
-            assert!(began.elapsed() < LONG, "it goes on for as long as the client likes");
-            std::thread::sleep(SHORT / 10);
-        }
+        std::thread::spawn(move || {
+            while matches!(slow.0.read(&mut [0; 1 << 13]), Ok(1..)) {
+                std::thread::sleep(SHORT / 10);
+            }
+        });
+        let mut next = Client::of(&running);
+        next.get();
+        assert!(matches!(next.0.read(&mut [0]), Ok(1)), "the slow one holds its place for as long as it likes");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

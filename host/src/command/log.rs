@@ -141,7 +141,7 @@ impl Pending {
 
 impl Lines {
     fn drop_lines(&mut self, text: &[u8]) {
-        let count = text.iter().filter(|byte| **byte == b'\n').count();
+        let count = text.split_inclusive(|byte| *byte == b'\n').count();
         if count > 0 {
             let count = u64::try_from(count).unwrap_or(u64::MAX);
             self.dropped += count;

@@ -46,9 +46,10 @@ pub fn signalled() -> io::Result<impl Future<Output = ()>> {
             next(&mut both).await;
             // The server may have ended by itself.
             let _ = stop.send(());
-            match tokio::time::timeout(STOP_TIMEOUT, next(&mut both)).await {
-                Ok(()) => tracing::warn!("told to stop again: stopping at once"),
-                Err(_) => tracing::error!(seconds = STOP_TIMEOUT.as_secs(), "something hangs: stopping at once"),
+            if tokio::time::timeout(STOP_TIMEOUT, next(&mut both)).await.is_ok() {
+                tracing::warn!("told to stop again: stopping at once");
+            } else {
+                tracing::error!(seconds = STOP_TIMEOUT.as_secs(), "something hangs: stopping at once");
             }
         });
         log::flush();
@@ -56,7 +57,7 @@ pub fn signalled() -> io::Result<impl Future<Output = ()>> {
     })?;
     Ok(async {
         if stopped.await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     })
 }

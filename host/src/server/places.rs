@@ -321,12 +321,12 @@ mod tests {
         Places::new(Arc::new(move || limit))
     }
 
-    fn peer(number: u8) -> Option<Peer> {
-        Some(Peer::of([10, 0, 0, number].into()))
+    fn peer(number: u8) -> Peer {
+        Peer::of([10, 0, 0, number].into())
     }
 
-    fn admitted(places: &Arc<Places>, peer: Option<Peer>) -> Option<Ticket> {
-        match places.try_admit(peer) {
+    fn admitted(places: &Arc<Places>, peer: impl Into<Option<Peer>>) -> Option<Ticket> {
+        match places.try_admit(peer.into()) {
             Admission::Admitted(ticket) => Some(ticket),
             Admission::Refused | Admission::Full => None,
         }
@@ -381,7 +381,7 @@ mod tests {
         let busy: Vec<_> = (0..2).map(|_| admitted(&places, peer(1)).unwrap()).collect();
         assert!(busy.iter().all(|ticket| ticket.seat.begin()));
         let _others: Vec<_> = (2..4).map(|number| admitted(&places, peer(number)).unwrap()).collect();
-        assert!(matches!(places.try_admit(peer(1)), Admission::Refused));
+        assert!(matches!(places.try_admit(Some(peer(1))), Admission::Refused));
         assert!(admitted(&places, None).is_some());
     }
 
@@ -418,7 +418,7 @@ mod tests {
         let places = places(1);
         let first = admitted(&places, peer(1)).unwrap();
         assert!(first.seat.begin());
-        let mut next = std::pin::pin!(places.admit(peer(2)));
+        let mut next = std::pin::pin!(places.admit(Some(peer(2))));
         assert!(futures::poll!(&mut next).is_pending());
         first.seat.answered();
         first.seat.flushed();

@@ -27,7 +27,7 @@ const MAX_LONG: usize = 4;
 pub(super) const MAX_FILES: usize = 2 * (1 + MAX_SHORT + MAX_LONG) + 1;
 
 /// Time after which a connection that nobody uses is closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A bounded number of read-only connections to one file. One is opened when none is idle.
 ///
