@@ -249,7 +249,8 @@ fn request_schema() -> String {
             r#"{"mode": "many-notices", "doctor": "1", "date": "2026-12-01", "time": "09:30", "email": "a@b.c"}"#;
         REQUEST_SCHEMA.replacen('{', &format!(r#"{{"examples": [{example}],"#), 1)
     } else if cfg!(feature = "heavy-schema") {
-        let patterns = r#"{ "pattern": "\\p{L}{200}xy" },"#.repeat(600);
+        let pattern = |number: u32| format!(r#"{{ "pattern": "\\p{{L}}{{200}}x{number}" }},"#);
+        let patterns: String = (0..600).map(pattern).collect();
         format!(r#"{{ "type": "object", "properties": {{ "doctor": {{ "allOf": [{patterns} {{}}] }} }} }}"#)
     } else if cfg!(feature = "insurance") {
         REQUEST_SCHEMA.replace("\"mode\"", "\"insurance\"")
