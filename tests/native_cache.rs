@@ -71,11 +71,11 @@ fn package(component: &[u8]) -> Arc<RulesPackage> {
 
 /// What a host on a data folder says that a component's version is.
 fn version(data: &Path, component: &[u8]) -> String {
-    let admitted = admit(child_admission(data), &package(component));
+    let admitted = admit(&*child_admission(data), &package(component));
     admitted.unwrap().id.version
 }
 
-fn admit(admission: Arc<dyn Admission>, package: &Arc<RulesPackage>) -> Result<LoadedRules, NotAdmitted> {
+fn admit(admission: &dyn Admission, package: &Arc<RulesPackage>) -> Result<LoadedRules, NotAdmitted> {
     Runtime::new().unwrap().block_on(admission.admit(package, 1, Timestamp::now()))
 }
 

@@ -237,7 +237,7 @@ impl Follower {
         let following = self.following.clone();
         let Some(channel) = self.read(following.registry.channel(self.country)).await? else { return Ok(None) };
         let artifact = self.fetch(&channel.current).await?;
-        self.verify(&channel.current, &artifact).await?;
+        self.verify(&channel.current, &artifact)?;
         let version = channel.current.clone();
         if self.take_accepted(&channel, &artifact).await.is_some() {
             self.seen = Some(channel);
@@ -349,20 +349,19 @@ impl Follower {
             return self.take_native(natives.as_ref(), channel).await;
         }
         let artifact = self.fetch(&channel.current).await?;
-        self.verify(&channel.current, &artifact).await?;
+        self.verify(&channel.current, &artifact)?;
         if let Some(taken) = self.take_accepted(channel, &artifact).await {
             return taken;
         }
         // While others are judged, this one is not kept in memory.
-        let (_turn, artifact) = match following.judgements.try_acquire() {
-            Ok(turn) => (turn, artifact),
-            Err(_) => {
-                drop(artifact);
-                let turn = following.judgements.acquire().await.expect("it is never closed");
-                let artifact = self.fetch(&channel.current).await?;
-                self.verify(&channel.current, &artifact).await?;
-                (turn, artifact)
-            }
+        let (_turn, artifact) = if let Ok(turn) = following.judgements.try_acquire() {
+            (turn, artifact)
+        } else {
+            drop(artifact);
+            let turn = following.judgements.acquire().await.expect("it is never closed");
+            let artifact = self.fetch(&channel.current).await?;
+            self.verify(&channel.current, &artifact)?;
+            (turn, artifact)
         };
         self.judge(&channel.current, &format!("version {}", channel.current), artifact.clone()).await?;
         self.remember(channel, &artifact).await;
@@ -451,7 +450,7 @@ impl Follower {
     }
 
     /// Notes a version that is not what was published, or not by somebody who may.
-    async fn verify(&self, version: &Version, artifact: &Artifact) -> Result<(), NotTaken> {
+    fn verify(&self, version: &Version, artifact: &Artifact) -> Result<(), NotTaken> {
         if let Err(refusal) = self.authentic(version, artifact)? {
             self.refuse(&format!("version {version}"), &refusal.to_string());
             return Err(NotTaken::Refused);
@@ -549,7 +548,7 @@ impl Follower {
 pub struct Followers {
     following: Arc<Following>,
     /// The countries that were heard of; none while a look at one is under way.
-    followers: BTreeMap<CountryCode, Option<Follower>>,
+    countries: BTreeMap<CountryCode, Option<Follower>>,
     looks: JoinSet<Follower>,
     /// Why the countries could not be listed last: logged once, tried again at every look.
     unlisted: Option<String>,
@@ -560,7 +559,7 @@ impl Followers {
     #[must_use]
     pub fn new(following: Following) -> Self {
         let following = Arc::new(following);
-        Self { following, followers: BTreeMap::new(), looks: JoinSet::new(), unlisted: None }
+        Self { following, countries: BTreeMap::new(), looks: JoinSet::new(), unlisted: None }
     }
 
     /// The first look of a host that starts, at all countries at once. Returns when each has rules in force or has none to
@@ -570,7 +569,7 @@ impl Followers {
         let listed = start_within(self.following.registry.countries()).await;
         let unlisted = self.listed(listed);
         self.add_last_good().await;
-        for (country, follower) in &mut self.followers {
+        for (country, follower) in &mut self.countries {
             let mut follower = follower.take().unwrap_or_else(|| Follower::new(self.following.clone(), *country));
             let unlisted = unlisted.clone();
             self.looks.spawn(async move {
@@ -610,7 +609,7 @@ impl Followers {
     async fn begin_looks(&mut self) {
         let listed = within(READ_TIMEOUT, self.following.registry.countries()).await;
         self.listed(listed);
-        for (_, follower) in self.followers.iter_mut() {
+        for follower in self.countries.values_mut() {
             let Some(mut follower) = follower.take() else { continue };
             self.looks.spawn(async move {
                 follower.look().await;
@@ -620,14 +619,16 @@ impl Followers {
     }
 
     fn end(&mut self, follower: Follower) {
-        self.followers.insert(follower.country, Some(follower));
+        self.countries.insert(follower.country, Some(follower));
     }
 
     /// Adds the countries that are new; returns why they could not be listed.
     fn listed(&mut self, listed: Result<Vec<CountryCode>, RegistryError>) -> Option<String> {
         match listed {
             Ok(countries) => {
-                countries.into_iter().for_each(|country| self.add(country));
+                for country in countries {
+                    self.add(country);
+                }
                 self.unlisted = None;
             }
             Err(error) => {
@@ -644,14 +645,18 @@ impl Followers {
     async fn add_last_good(&mut self) {
         let Some(last_good) = self.following.last_good.clone() else { return };
         match within(READ_TIMEOUT, last_good.countries()).await {
-            Ok(countries) => countries.into_iter().for_each(|country| self.add(country)),
+            Ok(countries) => {
+                for country in countries {
+                    self.add(country);
+                }
+            }
             Err(error) => tracing::warn!(%error, "the last good versions cannot be read"),
         }
     }
 
     fn add(&mut self, country: CountryCode) {
         let follower = || Some(Follower::new(self.following.clone(), country));
-        self.followers.entry(country).or_insert_with(follower);
+        self.countries.entry(country).or_insert_with(follower);
     }
 }
 

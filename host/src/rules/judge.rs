@@ -53,7 +53,7 @@ const BASE_CODE: u64 = 4 << 20;
 const CODE_PER_BYTE: u64 = 11;
 
 /// Longest that the process may run by the wall clock, unless the machine gives it less than half a core.
-const WALL_TIMEOUT: Duration = Duration::from_secs(60);
+const WALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Longest that it may run on a machine that has hardly any time for it.
 const STARVED_TIMEOUT: Duration = Duration::from_mins(8);

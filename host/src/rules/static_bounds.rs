@@ -135,7 +135,7 @@ impl Census {
         match payload {
             Payload::TypeSection(section) => {
                 self.add(Kind::Types, section.count())?;
-                self.types(module, section)
+                module.add_types(section)
             }
             Payload::ImportSection(section) => {
                 self.add(Kind::Names, section.count())?;
@@ -172,20 +172,6 @@ impl Census {
         }
     }
 
-    fn types(&mut self, module: &mut Module, section: TypeSectionReader<'_>) -> Result<(), Refusal> {
-        for group in section {
-            for declared in group.map_err(malformed)?.into_types() {
-                module.types.push(match declared.composite_type.inner {
-                    CompositeInnerType::Func(of) => {
-                        Signature { params: of.params().len() as u64, results: of.results().len() as u64 }
-                    }
-                    _ => Signature::default(),
-                });
-            }
-        }
-        Ok(())
-    }
-
     fn function(&mut self, module: &mut Module, body: &FunctionBody<'_>) -> Result<(), Refusal> {
         let bytes = body.range().len() as u64;
         self.function_bytes = self.function_bytes.max(bytes);
@@ -213,6 +199,20 @@ impl Census {
 }
 
 impl Module {
+    fn add_types(&mut self, section: TypeSectionReader<'_>) -> Result<(), Refusal> {
+        for group in section {
+            for declared in group.map_err(malformed)?.into_types() {
+                self.types.push(match declared.composite_type.inner {
+                    CompositeInnerType::Func(of) => {
+                        Signature { params: of.params().len() as u64, results: of.results().len() as u64 }
+                    }
+                    _ => Signature::default(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     fn signature(&self, of: u32) -> Signature {
         // What is not there is the validator's to refuse.
         self.types.get(of as usize).copied().unwrap_or_default()
