@@ -2,6 +2,7 @@
 //! twice, and the client gets an answer that the API declares.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use aws_lambda_events::event::{dynamodb, sqs};
 use citas::aws::{queue, stream};
 use citas::registry::s3::S3Registry;
 use citas::rules::WasmEngine;
+use citas::rules::judge::ChildJudge;
 use citas::system::{SystemClock, UuidIds};
 use citas_core::access::{Caller, Scope};
 use citas_core::admission::InProcess;
@@ -535,6 +537,33 @@ mod refresh {
         let (rules, catalogue) = bucket.followed(&Faults::none(), Duration::from_hours(1)).await;
         rules.ask(pe()).await;
         assert_eq!(in_force(&catalogue).as_deref(), Some("1.0.0"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_precompile_refuses_is_recorded_reported_and_not_judged_again() {
+        let bucket = Bucket::new().await;
+        let registry = bucket.registry(&Faults::none()).await;
+        let next = version("1.0.1");
+        registry.publish(&artifact(pe(), "1.0.1", b"no component")).await.unwrap();
+        let refused = async |judge: ChildJudge| {
+            let refused = precompile(&registry, &registry, &judge.portable(), &SystemClock, None, (pe(), &next)).await;
+            refused.unwrap_err().to_string()
+        };
+        // What is not judged is not recorded.
+        let nowhere = || ChildJudge::new(Path::new("/nowhere/citas"));
+        assert!(refused(nowhere()).await.contains("could not be judged"));
+        assert_eq!(registry.readiness(pe(), &next).await.unwrap(), Readiness::NotCompiled);
+        let why = refused(judge()).await;
+        assert!(why.contains("no WebAssembly component"), "{why}");
+        assert_eq!(registry.readiness(pe(), &next).await.unwrap(), Readiness::Refused(why.clone()));
+        assert_eq!(refused(nowhere()).await, why, "it is not judged again");
+
+        let first = channel("1.0.0", None, 1);
+        registry.set_channel(pe(), Some(&first), &channel("1.0.1", Some("1.0.0"), 2)).await.unwrap();
+        let (rules, catalogue) = bucket.followed(&Faults::none(), Duration::from_hours(1)).await;
+        rules.ask(pe()).await;
+        let told = catalogue.entry(pe()).unwrap();
+        assert_eq!(told.rules.unwrap().id.version, "1.0.0");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -247,8 +247,8 @@ fn a_country_is_promoted_and_rolled_back_while_others_are_judged() {
 
     let slow = module_of(&vec![additions(200_000); 2]);
     let slow = [chaos(), &[1][..], &leb128(slow.len()), &slow].concat();
-    for country in ["za", "zb", "zc"] {
-        place.promote(country, &slow, &endless_cases(20_000));
+    for (country, cases) in [("za", 20_000), ("zb", 20_001), ("zc", 20_002)] {
+        place.promote(country, &slow, &endless_cases(cases));
     }
     let attempts = || place.data.path().join("attempts").read_dir().map_or(0, Iterator::count);
     eventually("two are judged", JUDGED_WITHIN, || (attempts() == 2).then_some(()));
