@@ -33,7 +33,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Maximum size of a request's line and headers, and of each buffer between a connection and its requests, in bytes. A
 /// larger header is a 431. hyper's own limit is 400 KB, which clients that read nothing can fill each.
-const MAX_BUFFER: usize = 32 << 10;
+const MAX_BUFFER: usize = 16 << 10;
 
 /// Size of the system's buffers for a connection in each direction, in bytes (Linux doubles it for its own use). Without
 /// one it grows to some megabytes for a client that reads nothing.
