@@ -17,6 +17,9 @@ use tokio::sync::Notify;
 /// Maximum bytes of answers that are not written yet, over all connections.
 const MAX_UNSENT: usize = 64 << 20;
 
+/// Maximum number of connections that have lost their place and are still open. More would take the files of others.
+const MAX_CLOSING: usize = 16;
+
 /// What a connection is doing, in the low bits of [`Seat::state`].
 const BUSY: u64 = 0;
 const IDLE: u64 = 1;
@@ -52,6 +55,8 @@ pub(super) struct Places {
     /// Counts changes of state, so that the longest idle connection has the lowest number.
     sequence: AtomicU64,
     unsent: AtomicUsize,
+    /// Connections that have lost their place and are still open.
+    closing: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -97,6 +102,7 @@ impl Places {
             waiting: AtomicBool::new(false),
             sequence: AtomicU64::new(0),
             unsent: AtomicUsize::new(0),
+            closing: AtomicUsize::new(0),
         })
     }
 
@@ -121,6 +127,9 @@ impl Places {
     }
 
     fn try_admit(self: &Arc<Self>, peer: Option<Peer>) -> Admission {
+        if self.closing.load(Ordering::SeqCst) >= MAX_CLOSING {
+            return Admission::Full;
+        }
         let limit = (self.limit)().max(1);
         let share = (limit / 2).max(1);
         let mut taken = self.taken();
@@ -281,11 +290,14 @@ impl Seat {
     }
 
     fn close(&self) -> bool {
-        let closing = self.change(|kind| matches!(kind, IDLE | BLOCKED).then_some(CLOSING));
-        if closing {
+        self.places.closing.fetch_add(1, Ordering::SeqCst);
+        let is_closing = self.change(|kind| matches!(kind, IDLE | BLOCKED).then_some(CLOSING));
+        if is_closing {
             self.closed.notify_one();
+        } else {
+            self.places.closing.fetch_sub(1, Ordering::SeqCst);
         }
-        closing
+        is_closing
     }
 
     fn sent(&self) {
@@ -308,6 +320,9 @@ impl Seat {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.seat.places.taken().remove(self.id);
+        if self.seat.state.load(Ordering::SeqCst) & KIND_MASK == CLOSING {
+            self.seat.places.closing.fetch_sub(1, Ordering::SeqCst);
+        }
         self.seat.sent();
         self.seat.places.wake();
     }
@@ -316,6 +331,18 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_let_in_while_too_many_that_lost_their_place_are_still_open() {
+        let places = places(1);
+        let mut open = vec![admitted(&places, None).unwrap()];
+        for _ in 0..MAX_CLOSING {
+            open.push(admitted(&places, None).unwrap());
+        }
+        assert!(admitted(&places, None).is_none());
+        open.remove(0);
+        assert!(admitted(&places, None).is_some());
+    }
 
     fn places(limit: usize) -> Arc<Places> {
         Places::new(Arc::new(move || limit))
