@@ -60,7 +60,7 @@ pub fn measure(report: &mut Report) {
 fn country(report: &mut Report, name: &str, component: &[u8]) {
     let (engine, code) = (engine(), portable().compile(component).expect("native code"));
     let limits = Limits::default();
-    let natively = || LoadedRules::native(&*engine, &code, &limits, digest(component), 1).expect("rules");
+    let natively = || LoadedRules::native(&*engine, &code, &limits, digest(component)).expect("rules");
     let [mut natives, mut compiled] = [const { Vec::new() }; 2];
     for _ in 0..STARTS {
         natives.push(time(natively));

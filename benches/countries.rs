@@ -53,7 +53,7 @@ pub fn measure(report: &mut Report) {
 fn load(count: usize) -> Vec<LoadedRules> {
     let engine = WasmEngine::new().expect("an engine");
     let load = |_| {
-        let rules = LoadedRules::load(&engine, peru(), &Limits::default(), 1).expect("a country");
+        let rules = LoadedRules::load(&engine, peru(), &Limits::default()).expect("a country");
         rules.rules().describe().expect("an answer");
         rules
     };

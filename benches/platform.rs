@@ -190,5 +190,5 @@ pub fn peru() -> &'static [u8] {
 
 /// A component, loaded as the host loads it.
 pub fn loaded(component: &[u8]) -> LoadedRules {
-    LoadedRules::load(&*engine(), component, &Limits::default(), 1).unwrap_or_else(|refusal| panic!("{refusal}"))
+    LoadedRules::load(&*engine(), component, &Limits::default()).unwrap_or_else(|refusal| panic!("{refusal}"))
 }

@@ -27,7 +27,7 @@ pub fn measure(report: &mut Report) {
     for (name, component) in [("pe", peru()), ("cl", &component("cl"))] {
         let cases = "[]".to_owned();
         let package = Arc::new(RulesPackage { component: component.to_vec(), limits: Limits::default(), cases });
-        let admit = || runtime.block_on(admission.admit(&package, 1, Timestamp::now())).expect("a country");
+        let admit = || runtime.block_on(admission.admit(&package, Timestamp::now())).expect("a country");
         let judged = time(admit);
         require_kept(&data.path().join("native"));
         let [mut natives, mut compiled] = [const { Vec::new() }; 2];

@@ -85,7 +85,7 @@ pub fn ana() -> Caller {
 /// Peru's rules in force.
 pub fn peru() -> Arc<Catalogue> {
     let catalogue = Arc::new(Catalogue::default());
-    let rules = LoadedRules::load(&SharedEngine, component("pe"), &Limits::default(), 1)
+    let rules = LoadedRules::load(&SharedEngine, component("pe"), &Limits::default())
         .unwrap_or_else(|refusal| panic!("{refusal}"));
     catalogue.install(rules, SystemClock.now());
     catalogue
@@ -334,7 +334,7 @@ mod notification {
     /// Rules that are there already.
     fn rules() -> OnDemand {
         let folder = Arc::new(citas::registry::folder::FolderRegistry::new(std::path::Path::new("nowhere")));
-        let swapper = Arc::new(Swapper::new(admission(), peru(), Arc::new(SystemClock), 1));
+        let swapper = Arc::new(Swapper::new(admission(), peru(), Arc::new(SystemClock)));
         OnDemand::new(folder.clone(), Following::new(folder, swapper, None), Duration::from_hours(1))
     }
 
@@ -442,7 +442,7 @@ mod refresh {
             let registry = Arc::new(self.registry(faults).await);
             let (catalogue, engine) = (Arc::new(Catalogue::default()), WasmEngine::new().unwrap());
             let swapper =
-                Arc::new(Swapper::new(Arc::new(InProcess::new(engine)), catalogue.clone(), Arc::new(SystemClock), 1));
+                Arc::new(Swapper::new(Arc::new(InProcess::new(engine)), catalogue.clone(), Arc::new(SystemClock)));
             let following = Following::new(registry.clone(), swapper, Some(registry.clone()));
             (OnDemand::new(registry, following, interval), catalogue)
         }

@@ -37,7 +37,7 @@ const ALL_PATIENTS: Canary = Canary { share: 100, margin: 0 };
 /// Peru's rules in force, and on trial as a canary for everybody.
 fn on_trial() -> Arc<Catalogue> {
     let catalogue = peru();
-    let rules = LoadedRules::load(&SharedEngine, component("pe"), &Limits::default(), 1).unwrap();
+    let rules = LoadedRules::load(&SharedEngine, component("pe"), &Limits::default()).unwrap();
     let terms = Candidate { version: version("1.0.0"), trial: 7, canary: Some(ALL_PATIENTS) };
     catalogue.try_out(pe(), Some(OnTrial::new(Arc::new(rules), terms)));
     catalogue
@@ -96,7 +96,7 @@ async fn exceeded(tables: &Tables) -> Bucket {
 async fn trier(tables: &Tables, bucket: &Bucket, faults: &Faults) -> Trier {
     let nowhere = Arc::new(FolderRegistry::new(std::path::Path::new("nowhere")));
     let catalogue = Arc::new(Catalogue::default());
-    let swapper = Arc::new(Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock), 1));
+    let swapper = Arc::new(Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock)));
     let following = Following::new(nowhere.clone(), swapper, None);
     let on_demand = OnDemand::new(nowhere, following, Duration::from_hours(1));
     let registry = Arc::new(bucket.registry(faults).await);

@@ -21,7 +21,7 @@ const NEIGHBOUR_WITHIN: Duration = Duration::from_secs(1);
 /// Peru, and the chaos country twice: as `xx` and as `yy`.
 fn host() -> Host {
     let host = Host::of(&["pe", "xx"]);
-    let yy = LoadedRules::load(engine(), &chaos_with(&["country"]), &Limits::default(), 1).unwrap();
+    let yy = LoadedRules::load(engine(), &chaos_with(&["country"]), &Limits::default()).unwrap();
     host.platform.catalogue.install(yy, Timestamp::now());
     host
 }

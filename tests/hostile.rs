@@ -103,7 +103,7 @@ fn after_three_attempts_that_did_not_end_a_version_is_refused_until_their_file_i
     let file = data.path().join("attempts").join(package.digest());
     let admit = || {
         let admission = child_admission(data.path());
-        Runtime::new().unwrap().block_on(admission.admit(&package, 1, Timestamp::now()))
+        Runtime::new().unwrap().block_on(admission.admit(&package, Timestamp::now()))
     };
     fs::create_dir(data.path().join("attempts")).unwrap();
     fs::write(&file, "3").unwrap();

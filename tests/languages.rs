@@ -110,7 +110,7 @@ async fn countries_in_three_languages_pass_the_same_cases_book_and_decide_alike(
         let begun = language.begun();
         let (component, cases) = (begun.component.clone(), begun.cases.clone());
         let package = Arc::new(RulesPackage { component, limits: begun.limits, cases });
-        let rules = tokio::task::block_in_place(|| Handle::current().block_on(admission.recall(&package, 1)));
+        let rules = tokio::task::block_in_place(|| Handle::current().block_on(admission.recall(&package)));
         let rules = rules.expect("it was accepted");
         let outcomes = cases::run(&rules, &cases::read(&begun.cases).unwrap());
         assert_eq!(outcomes.len(), 4);

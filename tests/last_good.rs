@@ -271,7 +271,7 @@ async fn a_start_does_not_wait_for_a_registry_that_never_answers() {
     last_good.remember(&channel("1.0.0", None, 1), &good).await.unwrap();
 
     let catalogue = Arc::new(Catalogue::default());
-    let swapper = Arc::new(Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock), 1));
+    let swapper = Arc::new(Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock)));
     let mut followers = Followers::new(Following::new(Arc::new(Silent), swapper, None).with_last_good(last_good));
     tokio::time::timeout(SERVES_WITHIN, followers.start()).await.expect("a start that goes on");
     let entry = catalogue.entry(xx).unwrap();

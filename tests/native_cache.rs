@@ -76,7 +76,7 @@ fn version(data: &Path, component: &[u8]) -> String {
 }
 
 fn admit(admission: &dyn Admission, package: &Arc<RulesPackage>) -> Result<LoadedRules, NotAdmitted> {
-    Runtime::new().unwrap().block_on(admission.admit(package, 1, Timestamp::now()))
+    Runtime::new().unwrap().block_on(admission.admit(package, Timestamp::now()))
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn notices_beyond_the_bounds_send_nothing_and_are_told() {
 
 #[test]
 fn golden_cases_hold_notices_to_the_bounds() {
-    let rules = LoadedRules::load(&SharedEngine, chaos(), &Limits::default(), 1).unwrap();
+    let rules = LoadedRules::load(&SharedEngine, chaos(), &Limits::default()).unwrap();
     let now = "2026-11-24T15:00:00Z";
     let case = |mode: &str, expected: Value| {
         let booked = with(&xx(1), json!({ "mode": mode }));
@@ -157,6 +157,6 @@ fn an_example_whose_notices_break_the_bounds_is_not_admitted() {
     let component = chaos_with(&["chatter"]);
     let now = "2026-11-24T15:00:00Z".parse().unwrap();
     let package = RulesPackage { component, limits: Limits::default(), cases: "[]".into() };
-    let refusal = admit(&SharedEngine, &package, 1, now).unwrap_err().to_string();
+    let refusal = admit(&SharedEngine, &package, now).unwrap_err().to_string();
     assert!(refusal.contains("notices of `booked`") && refusal.contains("1000 notices"), "{refusal}");
 }

@@ -176,7 +176,7 @@ fn a_notice_that_went_out_is_not_repeated_because_another_one_of_its_event_did_n
 fn what_a_trial_has_compared_outlives_a_stop() {
     let data = tempfile::tempdir().unwrap();
     let host = Host::in_folder(&["xx"], data.path());
-    let candidate = LoadedRules::load(&SharedEngine, &chaos_with(&["later"]), &Limits::default(), 1).unwrap();
+    let candidate = LoadedRules::load(&SharedEngine, &chaos_with(&["later"]), &Limits::default()).unwrap();
     let terms = Candidate { version: "1.1.0".parse().unwrap(), trial: 7, canary: None };
     host.platform.catalogue.try_out("xx".parse().unwrap(), Some(OnTrial::new(Arc::new(candidate), terms)));
     let ana = host.patient("ana");

@@ -20,7 +20,7 @@ fn a_new_country_builds_passes_its_cases_and_books() {
 
     let folder = CountryFolder::open(&countries.join("co")).unwrap();
     let component = folder.build(&[]).unwrap();
-    let rules = LoadedRules::load(engine(), &component, &Limits::default(), 1).unwrap();
+    let rules = LoadedRules::load(engine(), &component, &Limits::default()).unwrap();
     assert_eq!((rules.country.as_str(), &rules.descriptor.zones[..]), ("co", &["America/Bogota".to_owned()][..]));
     let cases = cases::read(&folder.cases().unwrap()).unwrap();
     assert_eq!(cases.len(), 4);

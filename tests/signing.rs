@@ -146,7 +146,7 @@ async fn promoted(registry: &dyn Registry, artifact: &Artifact) {
 /// What a host that follows this registry makes of Peru: nothing to say when it is in force.
 async fn taken(registry: Arc<dyn Registry>, trust: String) -> Option<String> {
     let catalogue = Arc::new(Catalogue::default());
-    let swapper = Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock), 1);
+    let swapper = Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock));
     let trust = move || trust.parse::<Trust>().map_err(|error| error.to_string());
     let following = Following::new(registry, Arc::new(swapper), None).trusting(Some(Box::new(trust)));
     Followers::new(following).look().await;
@@ -202,7 +202,7 @@ async fn a_trust_file_that_cannot_be_read_keeps_what_is_in_force_and_is_tried_ag
     let (registry, file) = (Arc::new(FolderRegistry::new(there.path())), there.path().join("trust"));
     promoted(&*registry, &published(&keys).await).await;
     let catalogue = Arc::new(Catalogue::default());
-    let swapper = Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock), 1);
+    let swapper = Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock));
     let read = file.clone();
     let trust =
         move || std::fs::read_to_string(&read).map_err(|error| error.to_string())?.parse().map_err(|_| "no".into());

@@ -33,7 +33,7 @@ struct Platform {
 impl Platform {
     fn open(data: &Path) -> Self {
         let catalogue = Arc::new(Catalogue::default());
-        let rules = LoadedRules::load(&SharedEngine, component("pe"), &RulesLimits::default(), 1).unwrap();
+        let rules = LoadedRules::load(&SharedEngine, component("pe"), &RulesLimits::default()).unwrap();
         catalogue.install(rules, Timestamp::now());
         let ledger = Arc::new(SqliteLedger::open(data).unwrap());
         let issuer = LocalIssuer::open(data, Arc::new(SystemClock)).unwrap();

@@ -172,7 +172,7 @@ impl Platform {
                 .trying(Trying::new(trials.clone(), catalogue.clone()));
         let place = options.folders.registry();
         Ok(Self {
-            swapper: Arc::new(Swapper::new(admission, catalogue.clone(), clock.clone(), turns())),
+            swapper: Arc::new(Swapper::new(admission, catalogue.clone(), clock.clone())),
             registry_interval: interval(&place),
             registry: registry(place).await,
             trust: options.trust.clone(),
@@ -360,11 +360,6 @@ fn mailer(options: &HostOptions) -> Result<(Arc<dyn Mailer>, String), StartError
     let spool = options.folders.data.join("mail");
     let mailer = SpoolMailer::open(&spool).map_err(StartError::Spool)?;
     Ok((Arc::new(mailer), spool.display().to_string()))
-}
-
-/// All cores but one: a country whose rules are slow leaves one to the others.
-fn turns() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1))
 }
 
 fn every(interval: Duration) -> tokio::time::Interval {

@@ -105,7 +105,7 @@ impl Host {
         let admission = child_admission(&options.folders.data);
         let platform = Arc::new(runtime.block_on(Platform::open_with(options, clock.clone(), admission)).unwrap());
         for country in countries {
-            let rules = LoadedRules::load(&SharedEngine, component(country), &Limits::default(), 1).unwrap();
+            let rules = LoadedRules::load(&SharedEngine, component(country), &Limits::default()).unwrap();
             platform.catalogue.install(rules, Timestamp::now());
         }
         let issuer = Arc::new(LocalIssuer::open(&options.folders.data, clock.clone()).unwrap());

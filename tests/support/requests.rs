@@ -61,7 +61,7 @@ fn working_days(country: &str) -> Vec<Date> {
 }
 
 fn find_working_days(country: &str) -> Vec<Date> {
-    let rules = LoadedRules::load(engine(), component(country), &Limits::default(), 1).unwrap();
+    let rules = LoadedRules::load(engine(), component(country), &Limits::default()).unwrap();
     let context = rules.context(Timestamp::now(), Role::Patient);
     let today = context.clocks[0].now.date();
     let allowed = |day: &Date| {

@@ -64,16 +64,11 @@ pub trait Admission: Send + Sync {
     /// Returns the engine that runs what is admitted.
     fn engine(&self) -> &dyn Engine;
 
-    /// Loads a package that was accepted before; none where it was not. At most `turns` calls will run at once.
-    async fn recall(&self, package: &Arc<RulesPackage>, turns: usize) -> Option<LoadedRules>;
+    /// Loads a package that was accepted before; none where it was not.
+    async fn recall(&self, package: &Arc<RulesPackage>) -> Option<LoadedRules>;
 
     /// Judges a package and loads it.
-    async fn admit(
-        &self,
-        package: &Arc<RulesPackage>,
-        turns: usize,
-        now: Timestamp,
-    ) -> Result<LoadedRules, NotAdmitted>;
+    async fn admit(&self, package: &Arc<RulesPackage>, now: Timestamp) -> Result<LoadedRules, NotAdmitted>;
 }
 
 /// Judges in this process: for a build that compiles nothing, and for tests. A component that takes too much memory takes
@@ -93,18 +88,13 @@ impl<E: Engine + 'static> Admission for InProcess<E> {
         &*self.0
     }
 
-    async fn recall(&self, _: &Arc<RulesPackage>, _: usize) -> Option<LoadedRules> {
+    async fn recall(&self, _: &Arc<RulesPackage>) -> Option<LoadedRules> {
         None
     }
 
-    async fn admit(
-        &self,
-        package: &Arc<RulesPackage>,
-        turns: usize,
-        now: Timestamp,
-    ) -> Result<LoadedRules, NotAdmitted> {
+    async fn admit(&self, package: &Arc<RulesPackage>, now: Timestamp) -> Result<LoadedRules, NotAdmitted> {
         let (engine, package) = (self.0.clone(), package.clone());
-        let admitted = tokio::task::spawn_blocking(move || admit(&*engine, &package, turns, now)).await;
+        let admitted = tokio::task::spawn_blocking(move || admit(&*engine, &package, now)).await;
         // A panic's message may hold anything.
         admitted
             .map_err(|_| NotAdmitted::Unjudged("the host failed, which is a bug of Citas".into()))?
@@ -116,13 +106,8 @@ impl<E: Engine + 'static> Admission for InProcess<E> {
 ///
 /// # Errors
 /// Why it will not do, in plain words.
-pub fn admit(
-    engine: &dyn Engine,
-    package: &RulesPackage,
-    turns: usize,
-    now: Timestamp,
-) -> Result<LoadedRules, Refusal> {
-    let rules = LoadedRules::load(engine, &package.component, &package.limits, turns)?;
+pub fn admit(engine: &dyn Engine, package: &RulesPackage, now: Timestamp) -> Result<LoadedRules, Refusal> {
+    let rules = LoadedRules::load(engine, &package.component, &package.limits)?;
     try_out(&rules, &package.cases, now)?;
     Ok(rules)
 }

@@ -211,7 +211,7 @@ mod tests {
         let mut changed = descriptor();
         change(&mut changed);
         let [before, now] = [descriptor(), changed]
-            .map(|descriptor| LoadedRules::of(Arc::new(Described(descriptor)), String::new(), 1).unwrap());
+            .map(|descriptor| LoadedRules::of(Arc::new(Described(descriptor)), String::new()).unwrap());
         changes(&before, &now).into_iter().map(|change| (change.words, change.breaking)).collect()
     }
 

@@ -89,19 +89,19 @@ impl fmt::Debug for LoadedRules {
 }
 
 impl LoadedRules {
-    /// Loads a component and checks all that it says of itself. At most `turns` calls will run at once.
+    /// Loads a component and checks all that it says of itself.
     ///
     /// # Errors
     /// A [`Refusal`] in plain words.
-    pub fn load(engine: &dyn Engine, component: &[u8], limits: &Limits, turns: usize) -> Result<Self, Refusal> {
-        Self::of(engine.load(component, limits)?, digest(component), turns)
+    pub fn load(engine: &dyn Engine, component: &[u8], limits: &Limits) -> Result<Self, Refusal> {
+        Self::of(engine.load(component, limits)?, digest(component))
     }
 
     /// The same for a component that is ready to be called; `digest` is that of its portable bytes.
     ///
     /// # Errors
     /// A [`Refusal`] in plain words.
-    pub fn of(rules: Arc<dyn Rules>, digest: String, _turns: usize) -> Result<Self, Refusal> {
+    pub fn of(rules: Arc<dyn Rules>, digest: String) -> Result<Self, Refusal> {
         let mut loaded = Self::described(rules, digest)?;
         schema::validator("appointment-schema", &loaded.appointment_schema)?;
         loaded.request = schema::validator("request-schema", &loaded.request_schema)?.into();
@@ -117,13 +117,7 @@ impl LoadedRules {
     ///
     /// # Errors
     /// A [`Refusal`] in plain words.
-    pub fn native(
-        engine: &dyn Engine,
-        code: &[u8],
-        limits: &Limits,
-        digest: String,
-        _turns: usize,
-    ) -> Result<Self, Refusal> {
+    pub fn native(engine: &dyn Engine, code: &[u8], limits: &Limits, digest: String) -> Result<Self, Refusal> {
         Self::described(engine.load_native(code, limits)?, digest)
     }
 
@@ -476,7 +470,7 @@ mod tests {
 
     fn presenter(fits: usize) -> (LoadedRules, Arc<Presenter>) {
         let presenter = Arc::new(Presenter { fits: fits.into(), calls: Arc::default() });
-        (LoadedRules::of(presenter.clone(), "sha256:00".into(), 1).unwrap(), presenter)
+        (LoadedRules::of(presenter.clone(), "sha256:00".into()).unwrap(), presenter)
     }
 
     fn stored(ids: std::ops::Range<u128>) -> Vec<Appointment> {

@@ -192,7 +192,7 @@ mod tests {
     /// What comes of a decision with this input, and what rules of that digest were told of the world.
     fn judged(revision: &Revision, before: Option<&Revision>, digest: &str) -> (Replayed, Vec<Context>) {
         let agreeing = Arc::new(Agreeing::default());
-        let rules = LoadedRules::of(agreeing.clone(), digest.into(), 1).unwrap();
+        let rules = LoadedRules::of(agreeing.clone(), digest.into()).unwrap();
         let replayed = replay(&rules, before, revision, None);
         let told = agreeing.0.lock().unwrap().clone();
         (replayed, told)

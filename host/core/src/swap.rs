@@ -30,13 +30,12 @@ pub struct Swapper {
     admission: Arc<dyn Admission>,
     catalogue: Arc<Catalogue>,
     clock: Arc<dyn Clock>,
-    turns: usize,
 }
 
 impl Swapper {
-    /// Puts into `catalogue` what `admission` admits. At most `turns` calls of one country will run at once.
-    pub fn new(admission: Arc<dyn Admission>, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>, turns: usize) -> Self {
-        Self { admission, catalogue, clock, turns }
+    /// Puts into `catalogue` what `admission` admits.
+    pub fn new(admission: Arc<dyn Admission>, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) -> Self {
+        Self { admission, catalogue, clock }
     }
 
     /// Returns the engine that runs the rules.
@@ -56,7 +55,7 @@ impl Swapper {
         what: &str,
         package: RulesPackage,
     ) -> Result<(), NotAdmitted> {
-        match self.admission.admit(&Arc::new(package), self.turns, self.clock.now()).await {
+        match self.admission.admit(&Arc::new(package), self.clock.now()).await {
             Ok(rules) => Ok(self.install(country, version, what, Ok(rules))?),
             Err(NotAdmitted::Refused(refusal)) => Ok(self.install(country, version, what, Err(refusal))?),
             Err(unjudged) => Err(unjudged),
@@ -71,7 +70,7 @@ impl Swapper {
         what: &str,
         package: &Arc<RulesPackage>,
     ) -> Option<Result<(), Refusal>> {
-        let rules = self.admission.recall(package, self.turns).await?;
+        let rules = self.admission.recall(package).await?;
         Some(self.install(country, Some(version), what, Ok(rules)))
     }
 
@@ -99,7 +98,7 @@ impl Swapper {
         terms: &Candidate,
         package: RulesPackage,
     ) -> Result<(), NotAdmitted> {
-        match self.admission.admit(&Arc::new(package), self.turns, self.clock.now()).await {
+        match self.admission.admit(&Arc::new(package), self.clock.now()).await {
             Ok(rules) => Ok(self.put_on_trial(country, terms, Ok(rules))?),
             Err(NotAdmitted::Refused(refusal)) => Ok(self.put_on_trial(country, terms, Err(refusal))?),
             Err(unjudged) => Err(unjudged),
@@ -141,7 +140,7 @@ impl Swapper {
     }
 
     fn native(&self, NativeCode { code, digest, limits }: &NativeCode) -> Result<LoadedRules, Refusal> {
-        LoadedRules::native(self.engine(), code, limits, digest.clone(), self.turns)
+        LoadedRules::native(self.engine(), code, limits, digest.clone())
     }
 
     /// Puts rules into force that are what they were promised to be; notes a refusal where the platform team looks.

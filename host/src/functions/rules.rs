@@ -70,7 +70,7 @@ impl Rules {
         let admission = InProcess::new(engine.join().expect("an engine or why there is none")?);
         // An instance has one request at a time.
         let clock = Arc::new(SystemClock);
-        let swapper = Arc::new(Swapper::new(Arc::new(admission), catalogue.clone(), clock.clone(), 1));
+        let swapper = Arc::new(Swapper::new(Arc::new(admission), catalogue.clone(), clock.clone()));
         let interval = Duration::from_secs(settings.refresh_seconds);
         let following = Following::new(registry.clone(), swapper, Some(registry.clone()));
         let following = if shadows { following } else { following.without_shadows() };

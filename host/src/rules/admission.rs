@@ -90,17 +90,12 @@ impl Admission for ChildAdmission {
         &self.0.engine
     }
 
-    async fn recall(&self, package: &Arc<RulesPackage>, turns: usize) -> Option<LoadedRules> {
-        self.run(package, move |inner, package| inner.recall(package, turns)).await.ok().flatten()
+    async fn recall(&self, package: &Arc<RulesPackage>) -> Option<LoadedRules> {
+        self.run(package, Inner::recall).await.ok().flatten()
     }
 
-    async fn admit(
-        &self,
-        package: &Arc<RulesPackage>,
-        turns: usize,
-        now: Timestamp,
-    ) -> Result<LoadedRules, NotAdmitted> {
-        if let Some(rules) = self.recall(package, turns).await {
+    async fn admit(&self, package: &Arc<RulesPackage>, now: Timestamp) -> Result<LoadedRules, NotAdmitted> {
+        if let Some(rules) = self.recall(package).await {
             return Ok(rules);
         }
         let budget = Budget::of(package.component.len() as u64);
@@ -117,7 +112,7 @@ impl Admission for ChildAdmission {
         };
         let load = move |inner: &Inner, package: &RulesPackage| {
             let new = native.is_none();
-            inner.load_judged(package, turns, &native.unwrap_or(judged.code), new)
+            inner.load_judged(package, &native.unwrap_or(judged.code), new)
         };
         let loaded = self.run(package, load).await?;
         drop(attempt);
@@ -127,10 +122,10 @@ impl Admission for ChildAdmission {
 
 impl Inner {
     /// Loads what was accepted before.
-    fn recall(&self, package: &RulesPackage, turns: usize) -> Option<LoadedRules> {
+    fn recall(&self, package: &RulesPackage) -> Option<LoadedRules> {
         let names = Names::of(package);
         let code = self.store.accepted(&names.package, &names.component)?;
-        match self.load(package, names.component, turns, &code) {
+        match self.load(package, names.component, &code) {
             Ok(rules) => Some(rules),
             Err(refusal) => {
                 tracing::warn!(why = %refusal, "an accepted component is not what it was; judging it again");
@@ -146,26 +141,14 @@ impl Inner {
     }
 
     /// Loads what was judged, and keeps it once it is loaded.
-    fn load_judged(
-        &self,
-        package: &RulesPackage,
-        turns: usize,
-        code: &[u8],
-        new: bool,
-    ) -> Result<LoadedRules, Refusal> {
+    fn load_judged(&self, package: &RulesPackage, code: &[u8], new: bool) -> Result<LoadedRules, Refusal> {
         let names = Names::of(package);
-        let rules = self.load(package, names.component.clone(), turns, code)?;
+        let rules = self.load(package, names.component.clone(), code)?;
         self.store.keep(&names.package, &names.component, new.then_some(code));
         Ok(rules)
     }
 
-    fn load(
-        &self,
-        package: &RulesPackage,
-        component: String,
-        turns: usize,
-        code: &[u8],
-    ) -> Result<LoadedRules, Refusal> {
-        LoadedRules::of(self.engine.load_native(code, &package.limits)?, component, turns)
+    fn load(&self, package: &RulesPackage, component: String, code: &[u8]) -> Result<LoadedRules, Refusal> {
+        LoadedRules::of(self.engine.load_native(code, &package.limits)?, component)
     }
 }

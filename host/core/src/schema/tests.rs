@@ -945,7 +945,7 @@ fn a_country_is_refused_for_what_any_of_its_schemas_would_take() {
                 .collect(),
             messages: vec![],
         });
-        LoadedRules::of(Arc::new(rules), "sha256:00".into(), 1).map(|_| ()).map_err(|refusal| refusal.to_string())
+        LoadedRules::of(Arc::new(rules), "sha256:00".into()).map(|_| ()).map_err(|refusal| refusal.to_string())
     };
     let plain = json!({ "type": "object" });
     let hostile = growing(|_| (), |at| format!("#/$defs/{at}"), |level| json!({ "allOf": [level, level] }));

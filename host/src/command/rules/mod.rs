@@ -382,7 +382,7 @@ fn present(path: &Path) -> Result<(), Misuse> {
 
 /// Loads rules as a host would.
 fn load(component: &[u8], limits: &Limits) -> Result<LoadedRules, Box<dyn Error>> {
-    Ok(LoadedRules::load(&WasmEngine::new()?, component, limits, 1)?)
+    Ok(LoadedRules::load(&WasmEngine::new()?, component, limits)?)
 }
 
 /// Has rules judged as a host does, in a process of their own, and loads them. Gives what judging took in words and JSON.
@@ -390,19 +390,19 @@ fn load(component: &[u8], limits: &Limits) -> Result<LoadedRules, Box<dyn Error>
 async fn judged(package: &RulesPackage) -> Result<(LoadedRules, (String, Value)), Box<dyn Error>> {
     let judged = ChildJudge::this_program()?.judge_package(package, None, SystemClock.now()).await?;
     let (engine, digest) = (WasmEngine::new()?, digest(&package.component));
-    let rules = LoadedRules::of(engine.load_native(&judged.code, &package.limits)?, digest, 1)?;
+    let rules = LoadedRules::of(engine.load_native(&judged.code, &package.limits)?, digest)?;
     Ok((rules, (judged.usage.to_string(), json!(judged.usage))))
 }
 
 #[cfg(not(feature = "compiler"))]
 async fn judged(package: &RulesPackage) -> Result<(LoadedRules, (String, Value)), Box<dyn Error>> {
-    let rules = admit(&WasmEngine::new()?, package, 1, SystemClock.now())?;
+    let rules = admit(&WasmEngine::new()?, package, SystemClock.now())?;
     Ok((rules, (String::new(), Value::Null)))
 }
 
 /// Loads them with a note of what each call takes.
 fn metered(component: &[u8], limits: &Limits, meter: &Arc<Meter>) -> Result<LoadedRules, Box<dyn Error>> {
-    Ok(LoadedRules::load(&WasmEngine::metered(meter.clone())?, component, limits, 1)?)
+    Ok(LoadedRules::load(&WasmEngine::metered(meter.clone())?, component, limits)?)
 }
 
 /// How much of the fuel of a call was left.

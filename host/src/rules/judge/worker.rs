@@ -1,7 +1,7 @@
 //! The process that judges: it limits itself before it reads a stranger's first byte, judges one package, and ends.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{self, ExitCode};
 use std::thread;
@@ -46,7 +46,8 @@ pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            // The host may have gone.
+            let _ = writeln!(io::stderr(), "{error}");
             ExitCode::from(FAILED)
         }
     }
@@ -119,7 +120,7 @@ fn judge_with(
 ) -> Result<(Accepted, Vec<u8>), Refusal> {
     let bounds = Bounds::of(&request.limits)?;
     let component = compiled(engine, request, bytes)?;
-    let rules = LoadedRules::of(engine.ready(&component, bounds)?, request.digest.clone(), 1)?;
+    let rules = LoadedRules::of(engine.ready(&component, bounds)?, request.digest.clone())?;
     try_out(&rules, cases, request.now)?;
     let code = if request.is_native { Vec::new() } else { serialized(&component, &request.budget)? };
     let accepted = Accepted {
