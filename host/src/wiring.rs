@@ -211,6 +211,7 @@ impl Platform {
                 return Err(ended.into());
             }
         }
+        // The listener is closed and nothing more is stored. Whatever is to be finished before the end has its place here.
         Ok(())
     }
 
