@@ -60,7 +60,7 @@ fn told_to_stop_twice_it_ends_at_once() {
     let mut process = serve(data.path());
     let bearer = token(data.path(), &[]);
     let _stream = half_a_request(&process, &bearer);
-    // Whoever connects later is answered only once the one before is under way.
+    // An answer to a later connection shows that the one before is under way.
     process.client(&bearer).get("/v1/pe/appointments").expect(200);
     terminate(&process);
     eventually("the first signal", GRACE, || process.log().contains("\"stopping\"").then_some(()));

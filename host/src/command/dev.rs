@@ -63,9 +63,9 @@ async fn serve(options: &Options) -> Outcome {
     }
     background.start("rebuilding", rebuild(platform.swapper.clone(), options.countries.clone(), changed));
 
+    let stop = stop::signalled()?;
     announce(greeting(&platform, &issuer, listener.local_addr()?)?);
     let identity = Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) };
-    let stop = stop::signalled()?;
     platform.serve(listener.into(), identity, options.host.rate_limit, metrics, background, stop).await?;
     Ok(Answer::Done)
 }

@@ -56,8 +56,8 @@ async fn serve(options: &Options) -> Outcome {
     let mut background = Background::default();
     platform.follow_registry(&mut background).await;
     let listeners = listeners(options).await?;
-    announce(greeting(options, &listeners)?);
     let stop = stop::signalled()?;
+    announce(greeting(options, &listeners)?);
     platform.serve(listeners, identity, options.host.rate_limit, metrics, background, stop).await?;
     Ok(Answer::Done)
 }

@@ -1,4 +1,4 @@
-//! The places for connections, and who gives one up when all are taken. Knows no HTTP.
+//! The places for connections, and which connection is closed when all are taken. Knows no HTTP.
 //!
 //! When every place is taken, the connection that has been idle longest is closed for the new one. Nothing is closed for
 //! a new one while a request is under way on it. One peer then keeps at most half of the places, so that it cannot have
@@ -34,7 +34,7 @@ const KIND_BITS: u32 = 2;
 pub(super) struct Peer(IpAddr);
 
 impl Peer {
-    /// Returns the peer of an address. Whoever has an IPv6 address has its whole /64.
+    /// Returns the peer of an address: for IPv6 the whole /64, which one client usually has.
     pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(address) => Self(IpAddr::V6((address.to_bits() >> 64 << 64).into())),
