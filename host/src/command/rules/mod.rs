@@ -272,14 +272,15 @@ impl InRegistry {
 
     /// Makes the data folder private if the registry is to be made in it. A registry elsewhere has the umask's modes.
     fn make_data_folder(&self) -> std::io::Result<()> {
-        let folder = match self.folders.registry() {
-            RegistryPlace::Folder(folder) => folder,
+        match self.folders.registry() {
+            RegistryPlace::Folder(folder) => {
+                let [data, folder] = [&self.folders.data, &folder].map(std::path::absolute);
+                let data = data?;
+                if folder?.starts_with(&data) { files::make_data_folder(&data) } else { Ok(()) }
+            }
             #[cfg(feature = "aws")]
-            RegistryPlace::Bucket { .. } => return Ok(()),
-        };
-        let [data, folder] = [&self.folders.data, &folder].map(std::path::absolute);
-        let data = data?;
-        if folder?.starts_with(&data) { files::make_data_folder(&data) } else { Ok(()) }
+            RegistryPlace::Bucket { .. } => Ok(()),
+        }
     }
 
     /// Whether somebody said which one: the one in the data folder need not be there.
