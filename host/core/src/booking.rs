@@ -13,7 +13,6 @@ use self::decide::{Decider, Prepared, RuleRequest};
 use crate::access::{Caller, Forbidden, Scope};
 use crate::appointment::{Appointment, CountryCode, Revision, Slot};
 use crate::catalogue::{Catalogue, InForce};
-use crate::deadline;
 use crate::idempotency::{InUse, KeyInUse, KeysInUse};
 use crate::ledger::{CommitError, Ledger, Page, Position, Query, Unavailable};
 use crate::loaded::{LoadedRules, MAX_PAGE_CALLS};
@@ -363,7 +362,7 @@ impl Booking {
         let Prepared { rules: decided, mut change, view } = prepared;
         let Appointment { id, revision, .. } = view.revision.appointment;
         change.receipt = key.map(|key| key.receipt(id, revision, request.now));
-        match deadline::without(self.ledger.commit(change)).await {
+        match self.ledger.commit(change).await {
             Ok(()) => Ok(view),
             Err(CommitError::ClaimTaken(claim)) => Err(self
                 .taken(&ClaimConflict { decided: &decided, request, before, wanted: &view.revision }, claim)

@@ -1,5 +1,5 @@
-//! The time limit of a request. It ends where a change is handed to the ledger: what may be stored is not answered with
-//! "too late".
+//! The time limit of a request. It ends where a ledger's adapter hands a change over to what stores it: what may be stored
+//! is not answered with "too late".
 
 use std::future::poll_fn;
 use std::pin::pin;

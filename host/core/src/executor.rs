@@ -7,6 +7,7 @@
 
 mod turns;
 
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -18,6 +19,9 @@ use tracing::Span;
 use self::turns::{Outcome, Turns};
 use crate::appointment::CountryCode;
 use crate::rules::Fault;
+
+/// Wait before the system is asked for a thread again.
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// Returns whether the caller still waited for it, and so whether it did anything.
 type Job = Box<dyn FnOnce() -> bool + Send>;
@@ -36,7 +40,8 @@ struct Shared {
 
 struct State {
     turns: Turns<Job>,
-    is_supervised: bool,
+    /// When the supervisor looks again; none while it waits to be woken.
+    next_look: Option<Duration>,
     is_stopping: bool,
 }
 
@@ -54,17 +59,16 @@ impl Executor {
     /// When the system gives no thread.
     #[must_use]
     pub fn new(places: usize) -> Self {
-        let state = State { turns: Turns::new(places), is_supervised: false, is_stopping: false };
+        let state = State { turns: Turns::new(places), next_look: None, is_stopping: false };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             startable: Condvar::new(),
             contended: Condvar::new(),
             started: Instant::now(),
         });
-        for _ in 0..places {
-            spawn("rules", &shared, Shared::work);
-        }
-        spawn("rules-supervisor", &shared, Shared::supervise);
+        let started = (0..places).try_for_each(|_| spawn("rules", &shared, Shared::work));
+        let started = started.and_then(|()| spawn("rules-supervisor", &shared, Shared::supervise));
+        started.expect("the system gives threads to a process that starts");
         Self(shared)
     }
 
@@ -140,8 +144,10 @@ impl Shared {
     fn wake(&self, state: &mut State) {
         if state.turns.has_free_place() {
             self.startable.notify_one();
-        } else if !state.is_supervised && state.turns.next_overdue().is_some() {
-            state.is_supervised = true;
+        } else if let Some(overdue) = state.turns.next_overdue()
+            && state.next_look.is_none_or(|look| overdue < look)
+        {
+            state.next_look = Some(overdue);
             self.contended.notify_one();
         }
     }
@@ -171,21 +177,28 @@ impl Shared {
         let mut state = self.lock();
         while !state.is_stopping {
             let now = self.now();
-            match state.turns.next_overdue() {
-                Some(at) if at <= now => {
-                    state.turns.set_beside(now);
-                    spawn("rules", &self, Self::work);
-                }
+            let next = match state.turns.next_overdue() {
+                // The thread comes first: a place that no thread serves would be lost.
+                Some(at) if at <= now => match spawn("rules", &self, Self::work) {
+                    Ok(()) => {
+                        state.turns.set_beside(now);
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "no thread for calls; long ones keep their places");
+                        Some(now + RETRY_DELAY)
+                    }
+                },
+                next => next,
+            };
+            state.next_look = next;
+            state = match next {
                 Some(at) => {
-                    state.is_supervised = true;
                     let waited = self.contended.wait_timeout(state, at.saturating_sub(now));
-                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    waited.unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => {
-                    state.is_supervised = false;
-                    state = self.contended.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
-            }
+                None => self.contended.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 
@@ -198,9 +211,9 @@ impl Shared {
     }
 }
 
-fn spawn(name: &str, shared: &Arc<Shared>, run: fn(Arc<Shared>)) {
+fn spawn(name: &str, shared: &Arc<Shared>, run: fn(Arc<Shared>)) -> io::Result<()> {
     let shared = Arc::clone(shared);
-    thread::Builder::new().name(name.into()).spawn(move || run(shared)).expect("the system gives a thread");
+    thread::Builder::new().name(name.into()).spawn(move || run(shared)).map(drop)
 }
 
 #[cfg(test)]

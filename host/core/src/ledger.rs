@@ -150,7 +150,7 @@ pub struct Page {
 /// - keep each revision as it was written, for ever.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Stores a change.
+    /// Stores a change. From when it may be stored, the request's [time limit](crate::deadline) MUST NOT apply.
     async fn commit(&self, change: Change) -> Result<(), CommitError>;
 
     /// The latest revision.

@@ -245,33 +245,32 @@ impl LoadedRules {
     /// is reduced by the calls that were made.
     ///
     /// A batch starts with as many as fitted last. One that gets no answer is split: it may have been too much for one
-    /// call.
+    /// call. A whole budget is enough to show at least one.
     ///
     /// # Errors
-    /// When the first appointment gets no answer.
+    /// When the first appointment gets no answer by itself.
     pub fn present_page(&self, appointments: &[&Appointment], budget: &mut usize) -> Result<Vec<Fields>, Fault> {
-        let (mut shown, mut can_grow) = (Vec::with_capacity(appointments.len()), true);
+        let (mut shown, mut is_split) = (Vec::with_capacity(appointments.len()), false);
+        let mut fitting = self.fitting.load(Ordering::Relaxed).max(1);
         while *budget > 0 && shown.len() < appointments.len() {
             let rest = &appointments[shown.len()..];
-            let fitting = self.fitting.load(Ordering::Relaxed).max(1);
-            let needed = if can_grow { rest.len().div_ceil(*budget).min(fitting * 2) } else { 0 };
+            let needed = if is_split { 0 } else { rest.len().div_ceil(*budget).min(fitting * 2) };
             let length = fitting.max(needed).min(rest.len()).min(self.rules.fitting(rest));
             *budget -= 1;
             match self.attempt(&rest[..length]) {
                 Ok(fields) => {
                     shown.extend(fields);
-                    if length > fitting {
-                        self.fitting.store(length, Ordering::Relaxed);
-                    }
+                    fitting = fitting.max(length);
                 }
-                Err(_) if length > 1 && *budget > 0 => {
-                    can_grow = false;
-                    self.fitting.store(if length > fitting { fitting } else { length / 2 }, Ordering::Relaxed);
+                Err(_) if length > 1 => {
+                    is_split = true;
+                    fitting = if length > fitting { fitting } else { length / 2 };
                 }
                 Err(fault) if shown.is_empty() => return Err(fault),
                 Err(_) => break,
             }
         }
+        self.fitting.store(fitting, Ordering::Relaxed);
         Ok(shown)
     }
 
@@ -507,6 +506,16 @@ mod tests {
             shown += length.unwrap();
         }
         assert_eq!(shown, 100);
+    }
+
+    #[test]
+    fn a_page_that_has_hardly_any_calls_left_is_short_and_no_fault() {
+        let (rules, _) = presenter(3);
+        let hundred = stored(1..101);
+        let mut budget = 1;
+        let shown = rules.present_page(&hundred.iter().collect::<Vec<_>>(), &mut budget);
+        assert_eq!(shown.map(|shown| shown.len()), Ok(0));
+        assert_eq!(rules.counters.faults.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::appointment::{Appointment, CountryCode, Field, Revision};
@@ -24,7 +25,7 @@ use crate::replay::{Asked, Replayed, judge, replay};
 use crate::rules::{Fault, Notice, Role, Violation};
 use crate::trial::{Found, OnTrial, Place, Tally, Trials};
 
-/// Calls that wait to be compared. Those that come while so many wait are missed: a shadow holds nobody up.
+/// Calls of a country that wait to be compared. Those that come while so many wait are missed: a shadow holds nobody up.
 const WAITING: usize = 1024;
 
 /// How long a request waits for its canary's decision to be counted.
@@ -107,8 +108,7 @@ impl Trying {
         let Some(shadow) = &self.shadow else { return };
         let country = call.country();
         if shadow.try_send(call).is_err() {
-            metrics::counter!("citas_rules_shadow_total", "country" => country.to_string(), "outcome" => "missed")
-                .increment(1);
+            count_missed(country);
         }
     }
 
@@ -186,8 +186,26 @@ impl<T> Answer<T> {
     }
 }
 
-/// Compares what comes, for as long as something may come.
+/// Compares what comes, for as long as something may come. Each country has a queue of its own, so that one whose rules are
+/// slow keeps no other from being compared.
 async fn shadow(mut calls: Receiver<Call>, catalogue: Arc<Catalogue>, trials: Arc<dyn Trials>) {
+    let (mut queues, mut countries) = (BTreeMap::new(), JoinSet::new());
+    while let Some(call) = calls.recv().await {
+        let country = call.country();
+        let queue = queues.entry(country).or_insert_with(|| {
+            let (queue, waiting) = channel(WAITING);
+            countries.spawn(shadow_country(waiting, catalogue.clone(), trials.clone()));
+            queue
+        });
+        if queue.try_send(call).is_err() {
+            count_missed(country);
+        }
+    }
+    drop(queues);
+    while countries.join_next().await.is_some() {}
+}
+
+async fn shadow_country(mut calls: Receiver<Call>, catalogue: Arc<Catalogue>, trials: Arc<dyn Trials>) {
     while let Some(call) = calls.recv().await {
         let (country, compared) = (call.country(), catalogue.clone());
         // A candidate that makes the comparison panic must not end the host.
@@ -199,6 +217,10 @@ async fn shadow(mut calls: Receiver<Call>, catalogue: Arc<Catalogue>, trials: Ar
             }
         }
     }
+}
+
+fn count_missed(country: CountryCode) {
+    metrics::counter!("citas_rules_shadow_total", "country" => country.to_string(), "outcome" => "missed").increment(1);
 }
 
 /// What is found of calls, by country and trial; nothing of those whose country tries no version.

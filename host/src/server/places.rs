@@ -253,8 +253,9 @@ impl Seat {
 
     /// Notes that the request has an answer of so many bytes.
     pub(super) fn answer(&self, bytes: usize) {
-        self.unsent.fetch_add(bytes, Ordering::Relaxed);
+        // The sum first: an eviction in between takes no more from it than is there.
         let before = self.places.unsent.fetch_add(bytes, Ordering::Relaxed);
+        self.unsent.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > MAX_UNSENT {
             self.places.shed_unsent();
         }
@@ -265,7 +266,7 @@ impl Seat {
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the client does not take what is written to it.
+    /// Marks the connection as blocked on a client that is not reading.
     pub(super) fn blocked(&self) {
         self.change(|kind| (kind == BUSY).then_some(BLOCKED));
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use citas_core::appointment::{CountryCode, Revision};
+use citas_core::deadline;
 use citas_core::ledger::{Change, CommitError, Ledger, Page, Query, Receipt, Unavailable};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -73,11 +74,14 @@ impl Ledger for DynamoLedger {
             .transact_write_items()
             .set_transact_items(Some(transaction.items.clone()))
             .client_request_token(Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext)).to_string());
-        let Err(error) = request.send().await else { return Ok(()) };
-        match transaction.refusal(&error) {
-            Some(refusal) => Err(refusal),
-            None => self.found_out(&change, unavailable(country, said(&error))).await,
-        }
+        let stored = async {
+            let Err(error) = request.send().await else { return Ok(()) };
+            match transaction.refusal(&error) {
+                Some(refusal) => Err(refusal),
+                None => self.found_out(&change, unavailable(country, said(&error))).await,
+            }
+        };
+        deadline::without(stored).await
     }
 
     async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Arc<Revision>>, Unavailable> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use citas_core::appointment::CountryCode;
+use citas_core::deadline;
 use citas_core::ledger::{Attempts, CommitError, Unavailable};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -85,8 +86,8 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let stopped = || Unavailable { country: self.country, cause: "its writer has stopped".to_owned() };
         let writes = self.writes.as_ref().expect("only drop takes it");
-        writes.send(Write { task, answer }).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        writes.reserve().await.map_err(|_| stopped())?.send(Write { task, answer });
+        deadline::without(async { answered.await.map_err(|_| stopped())? }).await
     }
 }
 
