@@ -5,6 +5,7 @@
 //! - [`appointment`], [`event`], [`json`]: what is stored and spoken of
 //! - [`rules`], [`ledger`], [`registry`], [`last_good`], [`publisher`], [`mailer`], [`time`]: the ports, with what each adapter MUST do
 //! - [`loaded`], [`catalogue`], [`admission`], [`swap`], [`cases`]: a country's rules, in force and on the way there
+//! - [`executor`]: the threads on which rules are called, and whose call runs next
 //! - [`compare`]: what clients will notice of a new version
 //! - [`follow`], [`on_demand`], [`precompile`]: from the registry to there
 //! - [`views`]: what was shown of an appointment
