@@ -7,18 +7,24 @@
 
 mod turns;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
 use tokio::sync::oneshot;
 use tracing::Span;
 
 use self::turns::{Outcome, Turns};
 use crate::appointment::CountryCode;
 use crate::rules::Fault;
+
+/// Niceness of a thread whose call goes on beside the others. What connections, the ledger and short calls need of a core
+/// comes first then; with nothing else to do the call has all of it.
+const BESIDE_NICENESS: i32 = 10;
 
 /// Wait before the system is asked for a thread again.
 const RETRY_DELAY: Duration = Duration::from_millis(20);
@@ -40,6 +46,8 @@ struct Shared {
 
 struct State {
     turns: Turns<Job>,
+    /// The threads that run calls, by the calls' tickets.
+    threads: BTreeMap<u64, Pid>,
     /// When the supervisor looks again; none while it waits to be woken.
     next_look: Option<Duration>,
     is_stopping: bool,
@@ -59,7 +67,7 @@ impl Executor {
     /// When the system gives no thread.
     #[must_use]
     pub fn new(places: usize) -> Self {
-        let state = State { turns: Turns::new(places), next_look: None, is_stopping: false };
+        let state = State { turns: Turns::new(places), threads: BTreeMap::new(), next_look: None, is_stopping: false };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             startable: Condvar::new(),
@@ -154,16 +162,19 @@ impl Shared {
 
     /// Runs one call after the other. Ends after a call that has given up its place, since another thread has that now.
     fn work(self: Arc<Self>) {
+        let thread = rustix::thread::gettid();
         let mut state = self.lock();
         while !state.is_stopping {
             let Some((ticket, job)) = state.turns.start(self.now()) else {
                 state = self.startable.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
+            state.threads.insert(ticket, thread);
             self.wake(&mut state);
             drop(state);
             let did_run = job();
             state = self.lock();
+            state.threads.remove(&ticket);
             let outcome = state.turns.finish(ticket, did_run, self.now());
             self.wake(&mut state);
             if outcome == Outcome::Beside {
@@ -181,7 +192,10 @@ impl Shared {
                 // The thread comes first: a place that no thread serves would be lost.
                 Some(at) if at <= now => match spawn("rules", &self, Self::work) {
                     Ok(()) => {
-                        state.turns.set_beside(now);
+                        let beside = state.turns.set_beside(now);
+                        if let Some(thread) = beside.and_then(|ticket| state.threads.get(&ticket)) {
+                            lower_priority(*thread);
+                        }
                         continue;
                     }
                     Err(error) => {
@@ -208,6 +222,13 @@ impl Shared {
 
     fn now(&self) -> Duration {
         self.started.elapsed()
+    }
+}
+
+/// Lets every other thread of the host go first. The thread ends after its call, so this need not be undone.
+fn lower_priority(thread: Pid) {
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), BESIDE_NICENESS) {
+        tracing::debug!(%error, "a call that goes on beside the others keeps its priority");
     }
 }
 
@@ -256,6 +277,27 @@ mod tests {
         let _long = [hold(&executor, "aa").await, hold(&executor, "bb").await];
         assert_eq!(executor.run(country("pe"), || 7).await, Ok(7));
         assert_eq!(executor.run(country("pe"), || 8).await, Ok(8));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_goes_on_beside_the_others_lets_them_go_first() {
+        let executor = Arc::new(Executor::new(1));
+        let (release, held) = mpsc::channel::<()>();
+        let (entered, inside) = oneshot::channel();
+        let niceness = || rustix::process::getpriority_process(None).unwrap();
+        let (running, country_of_long) = (executor.clone(), country("aa"));
+        let long = tokio::spawn(async move {
+            let call = move || {
+                entered.send(()).unwrap();
+                let _ = held.recv();
+                niceness()
+            };
+            running.run(country_of_long, call).await
+        });
+        inside.await.unwrap();
+        let usual = executor.run(country("pe"), niceness).await.unwrap();
+        drop(release);
+        assert_eq!(long.await.unwrap().unwrap(), usual.max(BESIDE_NICENESS));
     }
 
     #[tokio::test]

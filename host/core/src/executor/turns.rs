@@ -222,16 +222,17 @@ impl<Job> Turns<Job> {
         self.longest_contended().map(|(_, running)| running.since + MAX_IN_PLACE)
     }
 
-    /// Takes its place from the call that has been running longest, if it is overdue.
-    pub(super) fn set_beside(&mut self, now: Duration) {
-        let Some((ticket, running)) = self.longest_contended() else { return };
+    /// Takes its place from the call that has been running longest, if it is overdue. Returns which one that is.
+    pub(super) fn set_beside(&mut self, now: Duration) -> Option<u64> {
+        let (ticket, running) = self.longest_contended()?;
         if running.since + MAX_IN_PLACE > now {
-            return;
+            return None;
         }
         let running = self.running.get_mut(&ticket).expect("it was just found");
         running.is_beside = true;
         self.accounts.get_mut(&running.country).expect("it has a call that runs").beside += 1;
         self.taken -= 1;
+        Some(ticket)
     }
 
     /// The call that has been running longest of those that have a place for which another country waits.
