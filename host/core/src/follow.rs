@@ -492,7 +492,8 @@ impl Follower {
         if let Some(code) = self.read_version(natives.native(engine, &digest)).await? {
             return Ok(NativeCode { code, digest, limits });
         }
-        let cause = match self.read(natives.refused(engine, &digest)).await? {
+        let manifest = self.read(self.following.registry.manifest(self.country, version)).await?;
+        let cause = match self.read(natives.refused(engine, &manifest)).await? {
             Some(why) => format!("version {version} was refused when it was to be compiled: {why}"),
             None => format!("version {version} is not compiled yet"),
         };

@@ -367,14 +367,14 @@ impl Registry for S3Registry {
 
     /// In a bucket whose versions are compiled, a version is ready once it is.
     async fn readiness(&self, country: CountryCode, version: &Version) -> Result<Readiness, RegistryError> {
-        let digest = self.manifest(country, version).await?.digest;
+        let manifest = self.manifest(country, version).await?;
         let engines = self.below(layout::NATIVE, Some("/")).await?;
         let mut readiness = if engines.is_empty() { Readiness::Ready } else { Readiness::NotCompiled };
         for engine in engines.iter().map(|engine| engine.trim_end_matches('/')) {
-            if !self.below(&layout::native(engine, &digest), None).await?.is_empty() {
+            if !self.below(&layout::native(engine, &manifest.digest), None).await?.is_empty() {
                 return Ok(Readiness::Ready);
             }
-            if let Some(why) = self.words(&layout::refused(engine, &digest)).await? {
+            if let Some(why) = self.words(&layout::refused(engine, &manifest)).await? {
                 readiness = Readiness::Refused(why);
             }
         }
@@ -424,12 +424,12 @@ impl Natives for S3Registry {
         if self.put(&key, code.to_vec(), If::Always, metadata).await? { Ok(()) } else { Err(contended(&key)) }
     }
 
-    async fn refused(&self, engine: &str, component: &str) -> Result<Option<String>, RegistryError> {
-        self.words(&layout::refused(engine, component)).await
+    async fn refused(&self, engine: &str, version: &Manifest) -> Result<Option<String>, RegistryError> {
+        self.words(&layout::refused(engine, version)).await
     }
 
-    async fn put_refused(&self, engine: &str, component: &str, why: &str) -> Result<(), RegistryError> {
-        let key = layout::refused(engine, component);
+    async fn put_refused(&self, engine: &str, version: &Manifest, why: &str) -> Result<(), RegistryError> {
+        let key = layout::refused(engine, version);
         if self.put(&key, why.as_bytes().to_vec(), If::Always, None).await? { Ok(()) } else { Err(contended(&key)) }
     }
 }

@@ -14,17 +14,22 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
+use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
 use super::engine::WasmEngine;
 use super::native;
+use crate::files::touch;
 
 /// A SHA-256, in bytes.
 const SUM: usize = 32;
 
-/// How many files are kept; the oldest go. `citas dev` makes two with every save.
+/// How many files are kept; those that were not used for longest go. `citas dev` makes two with every save.
 const MAX_FILES: usize = 1024;
+
+/// How much native code is kept, in bytes; what was not used for longest goes. A country in Python takes 50 MB.
+const MAX_BYTES: u64 = 4 << 30;
 
 /// The native code of accepted components.
 pub(super) struct NativeStore {
@@ -50,8 +55,13 @@ impl NativeStore {
         let folder = self.folder.as_ref()?;
         let record = fs::read(folder.join(record_name(package))).ok()?;
         // Whoever judges the package anew says what is wrong with the code.
-        let code = if record == sum(package, &[]) { self.kept(component).ok()? } else { None };
-        code.inspect(|_| count("hit"))
+        let code = if record == sum(package, &[]) { self.kept(component).ok()?? } else { return None };
+        // What is in use stays when too many are kept. A file whose time cannot be set may go early, and is made again.
+        for name in [record_name(package), name(component)] {
+            let _ = touch(&folder.join(name), SystemTime::now());
+        }
+        count("hit");
+        Some(code)
     }
 
     /// Returns the code of a component that is to be judged, if there is some.
@@ -158,12 +168,49 @@ fn tidy(ours: &Path) -> io::Result<()> {
         }
     }
     // One that is gone meanwhile is no trouble.
-    let mut files: Vec<_> = fs::read_dir(ours)?.filter_map(|file| dated(&file.ok()?).ok()).collect();
-    files.sort();
-    let too_many = files.len().saturating_sub(MAX_FILES);
-    files.iter().take(too_many).try_for_each(|(_, file)| fs::remove_file(file))
+    let files = fs::read_dir(ours)?.filter_map(|file| kept_file(&file.ok()?).ok()).collect();
+    excess(files, MAX_FILES, MAX_BYTES).iter().try_for_each(fs::remove_file)
 }
 
-fn dated(file: &DirEntry) -> io::Result<(std::time::SystemTime, PathBuf)> {
-    Ok((file.metadata()?.modified()?, file.path()))
+/// A file that is kept: when it was last used, its size, and where it is.
+type KeptFile = (SystemTime, u64, PathBuf);
+
+fn kept_file(file: &DirEntry) -> io::Result<KeptFile> {
+    let metadata = file.metadata()?;
+    Ok((metadata.modified()?, metadata.len(), file.path()))
+}
+
+/// Returns the files beyond so many or so many bytes, counted from the one that was used last.
+fn excess(mut files: Vec<KeptFile>, max_files: usize, max_bytes: u64) -> Vec<PathBuf> {
+    files.sort_by(|one, other| other.cmp(one));
+    let mut bytes = 0;
+    let kept = files.iter().take(max_files).take_while(|(_, size, _)| {
+        bytes += size;
+        bytes <= max_bytes
+    });
+    let kept = kept.count();
+    files.split_off(kept).into_iter().map(|(_, _, path)| path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let file = |age: u64, size| {
+            let used = SystemTime::UNIX_EPOCH + Duration::from_secs(100 - age);
+            (used, size, PathBuf::from(age.to_string()))
+        };
+        let excess = |max_files, max_bytes| {
+            let files = vec![file(2, 10), file(1, 10), file(4, 10), file(3, 10)];
+            excess(files, max_files, max_bytes).iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        assert!(excess(4, 40).is_empty());
+        assert_eq!(excess(3, 40), ["4"]);
+        assert_eq!(excess(4, 25), ["3", "4"]);
+        assert_eq!(excess(4, 9).len(), 4);
+    }
 }
