@@ -53,6 +53,8 @@ const WRITES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many countries' channels are asked for at once.
 const AT_ONCE: usize = 16;
+/// Maximum wait for a channel while countries are listed. A country whose channel takes longer is listed, too.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes a second of the slowest line that a component may come or go over.
 const SLOWEST: u64 = 100_000;
 /// How long reading may take where the client has no timeouts.
@@ -229,7 +231,7 @@ impl S3Registry {
         // The SDK's own `to_vec` goes byte by byte, which takes two milliseconds for native code.
         let mut bytes = Vec::with_capacity(length);
         let body = async {
-            while let Some(chunk) = answer.body.try_next().await.map_err(|_| broken("ends the connection"))? {
+            while let Some(chunk) = answer.body.try_next().await.map_err(|_| broken("ended the connection"))? {
                 if bytes.len() + chunk.len() > limit {
                     return Err(too_large());
                 }
@@ -238,7 +240,7 @@ impl S3Registry {
             Ok(())
         };
         let patience = self.patience(length).operation_attempt_timeout().unwrap_or(PATIENCE);
-        tokio::time::timeout(patience, body).await.map_err(|_| broken("falls silent"))??;
+        tokio::time::timeout(patience, body).await.map_err(|_| broken("stopped sending"))??;
         let metadata = answer.metadata.unwrap_or_default();
         Ok(Object { tag: answer.e_tag.unwrap_or_default(), metadata, bytes })
     }
@@ -290,7 +292,9 @@ impl Registry for S3Registry {
         let with_channel = stream::iter(named.collect::<Vec<CountryCode>>())
             // Whoever asks for a channel that cannot be read learns why; the other countries are none the worse for it.
             .map(async |country| {
-                self.channel(country).await.map_or(true, |channel| channel.is_some()).then_some(country)
+                let channel = tokio::time::timeout(LISTING_TIMEOUT, self.channel(country)).await;
+                let is_absent = matches!(channel, Ok(Ok(None)));
+                (!is_absent).then_some(country)
             })
             .buffer_unordered(AT_ONCE);
         let mut countries: Vec<_> = with_channel.filter_map(async |country| country).collect().await;
