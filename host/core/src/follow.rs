@@ -903,3 +903,6 @@ pub(crate) fn verify(
     promised("version", &version.to_string(), &manifest.version.to_string())?;
     trust.map_or(Ok(()), |trust| trust.check(artifact))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,9 +9,9 @@
 //! <folder>/<engine>-<compatibility hash>/<package's digest>.accepted     SHA-256
 //! ```
 
-use std::fs::{self, DirBuilder, DirEntry};
+use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::SystemTime;
@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::engine::WasmEngine;
 use super::native;
-use crate::files::touch;
+use crate::files::{Access, make_folder, touch};
 
 /// A SHA-256, in bytes.
 const SUM: usize = 32;
@@ -43,7 +43,7 @@ impl NativeStore {
     /// is run. Where that is not so, the log says how to mend it, and every start judges everything.
     pub(super) fn open(engine: &WasmEngine, folder: &Path) -> Self {
         let ours = folder.join(native::name_here(engine.engine()));
-        let made = require_private(folder).and_then(|()| make(&ours));
+        let made = require_private(folder).and_then(|()| make_folder(&ours, Access::Private));
         if let Err(error) = &made {
             tracing::warn!(folder = %folder.display(), %error, "native code is not kept; each start compiles");
         }
@@ -129,7 +129,7 @@ fn sum(digest: &str, code: &[u8]) -> [u8; SUM] {
 /// Makes the folder, unless there is one; only its owner, who must be this process's user, may be able to enter it, and
 /// nobody else to put another in its place.
 fn require_private(folder: &Path) -> io::Result<()> {
-    make(folder)?;
+    make_folder(folder, Access::Private)?;
     let refuse = |remedy: String| Err(io::Error::new(ErrorKind::PermissionDenied, remedy));
     let (found, parent) = (fs::symlink_metadata(folder)?, folder.parent().unwrap_or(folder));
     // What this process makes is its user's.
@@ -144,10 +144,6 @@ fn require_private(folder: &Path) -> io::Result<()> {
         return refuse(format!("other users can put another in its place; chmod go-w {}", parent.display()));
     }
     Ok(())
-}
-
-fn make(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Whole or not at all. What a crash leaves of it has another sum, so nothing waits for the disk.
