@@ -799,16 +799,15 @@ impl Followers {
     fn end(&mut self, look: Result<(Id, Follower), JoinError>) {
         let id = look.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let country = self.looked_at.remove(&id).expect("each look is noted when it begins");
-        let follower = match look {
-            Ok((_, follower)) => follower,
+        let follower = if let Ok((_, follower)) = look {
+            follower
+        } else {
             // What a panic says may hold anything.
-            Err(_) => {
-                let swapper = &self.following.swapper;
-                swapper.end_trial(country);
-                swapper.refuse(country, "the registry's version", HOST_FAILED);
-                self.panicked.insert(country, Instant::now() + PANIC_RETRY_INTERVAL);
-                Follower::new(self.following.clone(), country)
-            }
+            let swapper = &self.following.swapper;
+            swapper.end_trial(country);
+            swapper.refuse(country, "the registry's version", HOST_FAILED);
+            self.panicked.insert(country, Instant::now() + PANIC_RETRY_INTERVAL);
+            Follower::new(self.following.clone(), country)
         };
         self.countries.insert(country, Some(follower));
     }
