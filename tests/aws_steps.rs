@@ -567,6 +567,25 @@ mod refresh {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_refusal_concerns_no_other_country_with_the_same_component() {
+        let bucket = Bucket::new().await;
+        let registry = bucket.registry(&Faults::none()).await;
+        let (bolivia, next) = ("bo".parse().unwrap(), version("1.0.1"));
+        for country in [pe(), bolivia] {
+            registry.publish(&artifact(country, "1.0.1", b"no component")).await.unwrap();
+        }
+        let why = async |judge: ChildJudge, country| {
+            let done = precompile(&registry, &registry, &judge.portable(), &SystemClock, None, (country, &next)).await;
+            done.unwrap_err().to_string()
+        };
+        let refused = why(judge(), bolivia).await;
+        assert_eq!(registry.readiness(bolivia, &next).await.unwrap(), Readiness::Refused(refused));
+        assert_eq!(registry.readiness(pe(), &next).await.unwrap(), Readiness::NotCompiled);
+        let unjudged = why(ChildJudge::new(Path::new("/nowhere/citas")), pe()).await;
+        assert!(unjudged.contains("could not be judged"), "{unjudged}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_first_look_that_fails_is_tried_again_soon() {
         let bucket = Bucket::new().await;
         let faults = Faults::when(|asked, _| (asked < 5).then_some(Fault::Cut));

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use citas::registry::folder::FolderRegistry;
-use citas::rules::judge::ChildJudge;
+use citas::rules::judge::{ChildJudge, NotAccepted};
 use citas::rules::{WasmEngine, census};
-use citas_core::admission::{NotAdmitted, RulesPackage};
+use citas_core::admission::RulesPackage;
 use citas_core::limits::Limits;
 use citas_core::registry::Registry as _;
 use citas_core::rules::Engine as _;
@@ -45,14 +45,14 @@ fn package(component: &[u8], cases: &str) -> RulesPackage {
     RulesPackage { component: component.to_vec(), limits: Limits::default(), cases: cases.into() }
 }
 
-fn judged(judge: &ChildJudge, package: &RulesPackage) -> Result<Vec<u8>, NotAdmitted> {
+fn judged(judge: &ChildJudge, package: &RulesPackage) -> Result<Vec<u8>, NotAccepted> {
     let judged = Runtime::new().unwrap().block_on(judge.judge_package(package, None, Timestamp::now()));
     judged.map(|judgement| judgement.code)
 }
 
 fn refusal(hostile: &Hostile) -> String {
     match judged(&judge(), &package(&hostile.component, &hostile.cases)) {
-        Err(NotAdmitted::Refused(refusal)) => refusal.to_string(),
+        Err(NotAccepted::Refused(refusal)) => refusal.to_string(),
         Err(unjudged) => panic!("{}: {unjudged}", hostile.name),
         Ok(_) => panic!("{} is accepted", hostile.name),
     }
@@ -82,10 +82,12 @@ fn code_from_the_process_is_that_of_the_pooled_engine() {
 #[test]
 fn a_program_that_fails_or_is_not_there_is_no_fault_of_the_component() {
     let package = package(chaos(), "[]");
-    for program in ["/bin/false", "/bin/true", "/nowhere/citas"] {
-        let unjudged = judged(&ChildJudge::new(Path::new(program)), &package).unwrap_err();
-        assert!(matches!(unjudged, NotAdmitted::Unjudged(_)), "{program}: {unjudged}");
+    for program in ["/bin/false", "/bin/true"] {
+        let failed = judged(&ChildJudge::new(Path::new(program)), &package).unwrap_err();
+        assert!(matches!(failed, NotAccepted::Failed(_)), "{program}: {failed}");
     }
+    let not_run = judged(&ChildJudge::new(Path::new("/nowhere/citas")), &package).unwrap_err();
+    assert!(matches!(not_run, NotAccepted::Interrupted(_)), "{not_run}");
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub enum Durability {
 /// # Errors
 /// When it cannot be read, is no regular file, or is larger ([`ErrorKind::FileTooLarge`]).
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    read_opened(OpenOptions::new().read(true).custom_flags(no_wait()).open(path).map_err(socket)?, limit)
+    read_opened(OpenOptions::new().read(true).custom_flags(no_wait()).open(path).map_err(explain_not_regular)?, limit)
 }
 
 /// Reads a regular file of at most `limit` bytes of UTF-8.
@@ -96,8 +96,8 @@ fn flags(flags: OFlags) -> i32 {
     i32::try_from(flags.bits()).expect("flags of `open` are an int")
 }
 
-/// Names what Linux calls "no such device or address".
-pub fn socket(error: io::Error) -> io::Error {
+/// Replaces `ENXIO` with a readable error.
+pub fn explain_not_regular(error: io::Error) -> io::Error {
     if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) {
         return io::Error::other("it is a socket or a device, not a regular file");
     }
@@ -219,7 +219,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 pub fn open_or_create(path: &Path, access: Access) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(access.file()).custom_flags(no_wait());
-    require_file(options.open(path).map_err(socket)?)
+    require_file(options.open(path).map_err(explain_not_regular)?)
 }
 
 /// Refuses what was opened and is no regular file.
@@ -236,7 +236,7 @@ pub fn require_file(file: File) -> io::Result<File> {
 /// # Errors
 /// When there is no such file, or it cannot be changed.
 pub fn touch(path: &Path, at: SystemTime) -> io::Result<()> {
-    let file = OpenOptions::new().append(true).custom_flags(no_wait()).open(path).map_err(socket)?;
+    let file = OpenOptions::new().append(true).custom_flags(no_wait()).open(path).map_err(explain_not_regular)?;
     require_file(file)?.set_modified(at)
 }
 

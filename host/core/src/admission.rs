@@ -34,9 +34,14 @@ impl RulesPackage {
     #[must_use]
     pub fn digest(&self) -> String {
         let Self { component, limits, cases } = self;
-        let parts = json!({ "component": digest(component), "cases": digest(cases.as_bytes()), "limits": limits });
-        digest(parts.to_string().as_bytes())
+        package_digest(&digest(component), &digest(cases.as_bytes()), limits)
     }
+}
+
+/// Returns the digest of a package whose parts have these digests.
+pub(crate) fn package_digest(component: &str, cases: &str, limits: &Limits) -> String {
+    let parts = json!({ "component": component, "cases": cases, "limits": limits });
+    digest(parts.to_string().as_bytes())
 }
 
 impl From<Artifact> for RulesPackage {

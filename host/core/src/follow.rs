@@ -4,13 +4,16 @@
 //! Nothing that one country's files or versions do keeps another country waiting: each look at a country is a task of its
 //! own, and every read of the registry has a deadline.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, MaybeDone, maybe_done};
 use semver::Version;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::task::JoinSet;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 use crate::admission::{NotAdmitted, RulesPackage};
@@ -27,7 +30,7 @@ pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a version: 32 MB come over a line of 100 kB a second.
 const FETCH_TIMEOUT: Duration = Duration::from_mins(6);
 
-/// Longest wait of a host that starts for any of this. Judging what was read is not waiting.
+/// Maximum wait for each read during startup.
 const START_READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Longest wait of a host that starts until each country has rules in force. What is judged longer goes on beside the
@@ -41,15 +44,35 @@ const MAX_CONCURRENT_READS: usize = 4;
 /// only once.
 const READ_TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Versions that are judged at once, or wait in memory to be judged.
+/// Versions that are judged at once.
 const MAX_CONCURRENT_JUDGEMENTS: usize = 2;
+
+/// Longest wait for a version that was read before and has its turn to be judged. The others wait meanwhile.
+const TURN_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time until a version is tried again that could not be judged or is damaged: at the next look, then after this, and each
+/// time doubled while the reason stays.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The longest of these times.
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Time until the next look at a country after one that panicked.
+const PANIC_RETRY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Why a look or a check panicked.
+const HOST_FAILED: &str = "the host failed, which is a bug of Citas";
 
 /// Why a version is not in force or on trial.
 enum NotTaken {
     /// It will not do, which is noted where the platform team looks.
     Refused,
-    /// It could not be had or judged this time.
+    /// It could not be had this time.
     Later(String),
+    /// It could not be judged, or is damaged. To find that out takes much work, so the next attempt may have to wait.
+    Unjudged(String),
+    /// Other versions are judged first. There is nothing to note.
+    Waiting,
 }
 
 impl From<RegistryError> for NotTaken {
@@ -62,7 +85,7 @@ impl From<NotAdmitted> for NotTaken {
     fn from(cause: NotAdmitted) -> Self {
         match cause {
             NotAdmitted::Refused(_) => Self::Refused,
-            NotAdmitted::Unjudged(_) => Self::Later(cause.to_string()),
+            NotAdmitted::Unjudged(_) => Self::Unjudged(cause.to_string()),
         }
     }
 }
@@ -86,13 +109,13 @@ enum NotInForce {
 impl NotInForce {
     /// Returns what is not in force, and why.
     fn words(&self) -> (String, String) {
-        let registrys = || "the registry's version".to_owned();
+        let unknown_version = || "the registry's version".to_owned();
         match self {
             Self::Unjudged(version) => {
-                (format!("version {version}"), "this host has not accepted it before, and judges it now".into())
+                (format!("version {version}"), "not yet accepted by this host; judging it now".into())
             }
-            Self::Refused => (registrys(), "it was refused".into()),
-            Self::Unread(why) => (registrys(), why.clone()),
+            Self::Refused => (unknown_version(), "it was refused".into()),
+            Self::Unread(why) => (unknown_version(), why.clone()),
         }
     }
 }
@@ -109,7 +132,52 @@ pub struct Following {
     /// Whether versions are tried that decide for nobody.
     shadows: bool,
     reads: Semaphore,
-    judgements: Semaphore,
+    judgements: Arc<Semaphore>,
+}
+
+/// A place among those that wait to judge, which becomes the permit.
+type Turn = MaybeDone<BoxFuture<'static, Result<OwnedSemaphorePermit, AcquireError>>>;
+
+/// A version that waits for its turn to be judged. It keeps its place from one look to the next.
+struct WaitingVersion {
+    version: Version,
+    /// Locked by nobody: it makes the future one that threads may share.
+    turn: Mutex<Turn>,
+}
+
+/// A version that could not be judged or is damaged.
+struct Retry {
+    version: Version,
+    why: String,
+    interval: Duration,
+    at: Instant,
+}
+
+impl Retry {
+    /// Returns why this version failed, if it is not time to try it again.
+    fn postponed(retry: Option<&Self>, version: &Version) -> Result<(), NotTaken> {
+        match retry {
+            Some(retry) if retry.version == *version && Instant::now() < retry.at => {
+                Err(NotTaken::Later(retry.why.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns when to try again, if an attempt failed.
+    fn after(before: Option<Self>, version: &Version, taken: &Result<(), NotTaken>) -> Option<Self> {
+        match taken {
+            Err(NotTaken::Unjudged(why)) => {
+                let same = before.filter(|before| before.version == *version && before.why == *why);
+                let doubled = |before: Self| (before.interval * 2).clamp(RETRY_INTERVAL, MAX_RETRY_INTERVAL);
+                let interval = same.map_or(Duration::ZERO, doubled);
+                Some(Self { version: version.clone(), why: why.clone(), interval, at: Instant::now() + interval })
+            }
+            // What could not be read this time says nothing new.
+            Err(NotTaken::Later(_) | NotTaken::Waiting) => before,
+            Ok(()) | Err(NotTaken::Refused) => None,
+        }
+    }
 }
 
 impl Following {
@@ -123,7 +191,7 @@ impl Following {
             last_good: None,
             shadows: true,
             reads: Semaphore::new(MAX_CONCURRENT_READS),
-            judgements: Semaphore::new(MAX_CONCURRENT_JUDGEMENTS),
+            judgements: Arc::new(Semaphore::new(MAX_CONCURRENT_JUDGEMENTS)),
         }
     }
 
@@ -166,6 +234,13 @@ pub struct Follower {
     /// Why the country's files could not be read, or its version not judged, at the last look. It is noted once and tried
     /// again at every look.
     unread: Option<String>,
+    /// When to try the version in use again that could not be judged, and the version on trial.
+    retry: Option<Retry>,
+    trial_retry: Option<Retry>,
+    /// The version that waits to be judged.
+    waiting: Option<WaitingVersion>,
+    /// Whether a version began to wait, or still does, in this look.
+    is_waiting: bool,
     /// Whether the host starts, which waits less for the registry.
     is_start: bool,
     /// The last good version that the host started with, while no other has come into force.
@@ -184,6 +259,10 @@ impl Follower {
             tried: None,
             untried: None,
             unread: None,
+            retry: None,
+            trial_retry: None,
+            waiting: None,
+            is_waiting: false,
             is_start: false,
             started_with: None,
         }
@@ -192,7 +271,11 @@ impl Follower {
     /// Brings into force or on trial what has changed since the last look. Returns whether everything that was to be read
     /// could be read, and judged.
     pub async fn look(&mut self) -> bool {
+        self.is_waiting = false;
         let followed = self.follow().await;
+        if !self.is_waiting {
+            self.waiting = None;
+        }
         self.note(followed)
     }
 
@@ -209,10 +292,26 @@ impl Follower {
         if self.is_in_force() || self.recall(&not_in_force, false).await {
             return;
         }
-        if matches!(not_in_force, NotInForce::Unjudged(_)) && self.look().await && self.is_in_force() {
+        if matches!(not_in_force, NotInForce::Unjudged(_)) && self.look_in_turn().await && self.is_in_force() {
             return;
         }
         self.recall(&not_in_force, true).await;
+    }
+
+    /// Looks, and waits for the turn to judge if one is needed.
+    async fn look_in_turn(&mut self) -> bool {
+        let end = Instant::now() + START_TIMEOUT;
+        let mut looked = self.look().await;
+        while !looked && self.has_turn_by(end).await {
+            looked = self.look().await;
+        }
+        looked
+    }
+
+    async fn has_turn_by(&mut self, end: Instant) -> bool {
+        let Some(waiting) = &mut self.waiting else { return false };
+        let turn = waiting.turn.get_mut().unwrap_or_else(PoisonError::into_inner);
+        timeout_at(end, turn).await.is_ok()
     }
 
     fn is_in_force(&self) -> bool {
@@ -225,7 +324,8 @@ impl Follower {
             Ok(Some(version)) => NotInForce::Unjudged(version),
             Ok(None) => NotInForce::Unread("the registry has no channel of this country, and had one".into()),
             Err(NotTaken::Refused) => NotInForce::Refused,
-            Err(NotTaken::Later(why)) => {
+            Err(NotTaken::Waiting) => NotInForce::Unread("other versions are judged first".into()),
+            Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => {
                 self.note(Err(NotTaken::Later(why.clone())));
                 NotInForce::Unread(why)
             }
@@ -237,10 +337,11 @@ impl Follower {
         let following = self.following.clone();
         let Some(channel) = self.read(following.registry.channel(self.country)).await? else { return Ok(None) };
         let artifact = self.fetch(&channel.current).await?;
-        self.verify(&channel.current, &artifact)?;
+        let artifact = self.verify(&channel.current, artifact).await?;
         let version = channel.current.clone();
-        if self.take_accepted(&channel, &artifact).await.is_some() {
+        if let Some(taken) = self.take_accepted(&channel, &artifact).await {
             self.seen = Some(channel);
+            taken?;
         }
         Ok(Some(version))
     }
@@ -262,8 +363,9 @@ impl Follower {
         let taken = if self.is_news(&channel) { self.take(&channel).await } else { Ok(()) };
         self.end_other_trial(candidate.as_ref());
         // A refusal is noted where the platform team looks; this channel is done with either way.
-        if let Err(NotTaken::Later(why)) = taken {
-            return Err(NotTaken::Later(why));
+        match taken {
+            Ok(()) | Err(NotTaken::Refused) => {}
+            Err(later) => return Err(later),
         }
         self.seen = Some(channel);
         if let Some(candidate) = candidate {
@@ -314,14 +416,23 @@ impl Follower {
             return;
         }
         let following = self.following.clone();
-        if !following.swapper.keep_trying(self.country, &candidate)
-            && let Err(NotTaken::Later(why)) = self.try_out(&candidate).await
-        {
-            if self.untried.as_ref() != Some(&why) {
-                following.swapper.refuse_candidate(self.country, &candidate.version, &why);
-                self.untried = Some(why);
+        if !following.swapper.keep_trying(self.country, &candidate) {
+            let tried = match Retry::postponed(self.trial_retry.as_ref(), &candidate.version) {
+                Ok(()) => self.try_out(&candidate).await,
+                Err(postponed) => Err(postponed),
+            };
+            self.trial_retry = Retry::after(self.trial_retry.take(), &candidate.version, &tried);
+            match tried {
+                Ok(()) | Err(NotTaken::Refused) => {}
+                Err(NotTaken::Waiting) => return,
+                Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => {
+                    if self.untried.as_ref() != Some(&why) {
+                        following.swapper.refuse_candidate(self.country, &candidate.version, &why);
+                        self.untried = Some(why);
+                    }
+                    return;
+                }
             }
-            return;
         }
         self.untried = None;
         self.tried = Some(candidate);
@@ -333,13 +444,21 @@ impl Follower {
             let native = self.native_code(natives.as_ref(), &candidate.version).await?;
             return Ok(following.swapper.try_out_native(self.country, candidate, &native)?);
         }
-        let _turn = following.judgements.acquire().await;
-        let artifact = self.fetch(&candidate.version).await?;
-        if let Err(refusal) = self.authentic(&candidate.version, &artifact)? {
-            following.swapper.refuse_candidate(self.country, &candidate.version, &refusal.to_string());
-            return Err(NotTaken::Refused);
+        let turn = self.awaited_turn(&candidate.version)?;
+        let artifact = self.fetch_in_turn(&candidate.version, turn.is_some()).await?;
+        let artifact = match self.authentic(&candidate.version, artifact).await? {
+            Ok(artifact) => artifact,
+            Err(refusal) => {
+                following.swapper.refuse_candidate(self.country, &candidate.version, &refusal.to_string());
+                return Err(NotTaken::Refused);
+            }
+        };
+        let package = Arc::new(RulesPackage::from(artifact));
+        if let Some(tried) = following.swapper.try_out_accepted(self.country, candidate, &package).await {
+            return Ok(tried?);
         }
-        Ok(following.swapper.try_out(self.country, candidate, artifact.into()).await?)
+        let _turn = self.turn(turn, &candidate.version)?;
+        Ok(following.swapper.try_out(self.country, candidate, package).await?)
     }
 
     /// Puts the version in use into force, by its native code where the host compiles nothing itself.
@@ -348,24 +467,62 @@ impl Follower {
         if let Some(natives) = &following.natives {
             return self.take_native(natives.as_ref(), channel).await;
         }
-        let artifact = self.fetch(&channel.current).await?;
-        self.verify(&channel.current, &artifact)?;
+        Retry::postponed(self.retry.as_ref(), &channel.current)?;
+        let taken = self.take_component(channel).await;
+        self.retry = Retry::after(self.retry.take(), &channel.current, &taken);
+        taken
+    }
+
+    async fn take_component(&mut self, channel: &Channel) -> Result<(), NotTaken> {
+        let turn = self.awaited_turn(&channel.current)?;
+        let artifact = self.fetch_in_turn(&channel.current, turn.is_some()).await?;
+        let artifact = self.verify(&channel.current, artifact).await?;
         if let Some(taken) = self.take_accepted(channel, &artifact).await {
             return taken;
         }
         // While others are judged, this one is not kept in memory.
-        let (_turn, artifact) = if let Ok(turn) = following.judgements.try_acquire() {
-            (turn, artifact)
-        } else {
-            drop(artifact);
-            let turn = following.judgements.acquire().await.expect("it is never closed");
-            let artifact = self.fetch(&channel.current).await?;
-            self.verify(&channel.current, &artifact)?;
-            (turn, artifact)
-        };
+        let _turn = self.turn(turn, &channel.current)?;
         self.judge(&channel.current, &format!("version {}", channel.current), artifact.clone()).await?;
         self.remember(channel, &artifact).await;
         Ok(())
+    }
+
+    /// Returns the turn to judge this version if it waits for one; none if it does not wait yet.
+    fn awaited_turn(&mut self, version: &Version) -> Result<Option<OwnedSemaphorePermit>, NotTaken> {
+        let waits = self.waiting.as_ref().is_some_and(|waiting| waiting.version == *version);
+        if waits { self.turn(None, version).map(Some) } else { Ok(None) }
+    }
+
+    /// Returns the turn to judge this version. A look does not wait for it: the channel may name another version meanwhile.
+    fn turn(
+        &mut self,
+        turn: Option<OwnedSemaphorePermit>,
+        version: &Version,
+    ) -> Result<OwnedSemaphorePermit, NotTaken> {
+        if let Some(turn) = turn {
+            return Ok(turn);
+        }
+        let mut waiting = self.waiting.take().unwrap_or_else(|| {
+            let turn = self.following.judgements.clone().acquire_owned().boxed();
+            WaitingVersion { version: version.clone(), turn: Mutex::new(maybe_done(turn)) }
+        });
+        version.clone_into(&mut waiting.version);
+        let turn = waiting.turn.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if turn.now_or_never().is_none() {
+            self.waiting = Some(waiting);
+            self.is_waiting = true;
+            return Err(NotTaken::Waiting);
+        }
+        let turn = Pin::new(turn).take_output().expect("it is done and taken once");
+        Ok(turn.expect("it is never closed"))
+    }
+
+    /// Reads a version; sooner if others wait for the turn that it has.
+    async fn fetch_in_turn(&self, version: &Version, has_turn: bool) -> Result<Artifact, RegistryError> {
+        if !has_turn {
+            return self.fetch(version).await;
+        }
+        within(TURN_FETCH_TIMEOUT, self.following.registry.fetch(self.country, version)).await
     }
 
     /// Puts a version into force that was accepted before; none where it was not.
@@ -385,7 +542,7 @@ impl Follower {
         let Some(last_good) = &self.following.last_good else { return };
         if let Err(error) = last_good.remember(channel, artifact).await {
             let country = self.country;
-            tracing::warn!(%country, %error, "this version is not kept; without the registry, a start has an older one or none");
+            tracing::warn!(%country, %error, "cannot save this version as last good");
         }
     }
 
@@ -416,25 +573,26 @@ impl Follower {
     }
 
     async fn recall_version(&mut self, version: &Version, what: &str, artifact: Artifact, judge: bool) -> bool {
-        match self.authentic(version, &artifact) {
-            Ok(Ok(())) => {}
+        let artifact = match self.authentic(version, artifact).await {
+            Ok(Ok(artifact)) => artifact,
             Ok(Err(refusal)) => {
                 self.refuse(what, &refusal.to_string());
                 return false;
             }
-            Err(error) => {
-                self.refuse("the last good version", &error.to_string());
+            Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => {
+                self.refuse("the last good version", &why);
                 return false;
             }
-        }
+            Err(NotTaken::Refused | NotTaken::Waiting) => return false,
+        };
         let package = Arc::new(RulesPackage::from(artifact.clone()));
         let accepted = self.following.swapper.swap_accepted(self.country, &version.to_string(), what, &package).await;
         match accepted {
             Some(taken) => taken.is_ok(),
             None if judge => match self.judge(version, what, artifact).await {
                 Ok(()) => true,
-                Err(NotTaken::Refused) => false,
-                Err(NotTaken::Later(why)) => {
+                Err(NotTaken::Refused | NotTaken::Waiting) => false,
+                Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => {
                     self.refuse(what, &why);
                     false
                 }
@@ -450,19 +608,23 @@ impl Follower {
     }
 
     /// Notes a version that is not what was published, or not by somebody who may.
-    fn verify(&self, version: &Version, artifact: &Artifact) -> Result<(), NotTaken> {
-        if let Err(refusal) = self.authentic(version, artifact)? {
+    async fn verify(&self, version: &Version, artifact: Artifact) -> Result<Artifact, NotTaken> {
+        self.authentic(version, artifact).await?.map_err(|refusal| {
             self.refuse(&format!("version {version}"), &refusal.to_string());
-            return Err(NotTaken::Refused);
-        }
-        Ok(())
+            NotTaken::Refused
+        })
     }
 
-    /// Whether what was fetched is what was published, and by somebody who may.
-    fn authentic(&self, version: &Version, artifact: &Artifact) -> Result<Result<(), Refusal>, RegistryError> {
-        whole(artifact)?;
-        let trust = self.following.trust.as_ref().map(|trust| trust()).transpose().map_err(untrusted)?;
-        Ok(verify(artifact, self.country, version, trust.as_ref()))
+    /// Returns what was fetched, if it is what was published, and by somebody who may. Digests of 36 MB take a thread's time,
+    /// so a thread that may block makes them.
+    async fn authentic(&self, version: &Version, artifact: Artifact) -> Result<Result<Artifact, Refusal>, NotTaken> {
+        let (following, country, version) = (self.following.clone(), self.country, version.clone());
+        let checked = tokio::task::spawn_blocking(move || {
+            whole(&artifact).map_err(|error| NotTaken::Unjudged(error.to_string()))?;
+            let trust = following.trust.as_ref().map(|trust| trust()).transpose().map_err(untrusted)?;
+            Ok(verify(&artifact, country, &version, trust.as_ref()).map(|()| artifact))
+        });
+        checked.await.unwrap_or_else(|_| Err(NotTaken::Unjudged(HOST_FAILED.into())))
     }
 
     /// The version in use; where that cannot be had and nothing is in force, as in a host that has just started, the one
@@ -472,7 +634,7 @@ impl Follower {
         if let Some(previous) = &channel.previous
             && taken.is_err()
             && !self.following.swapper.is_in_force(self.country, None)
-            && let Err(NotTaken::Later(error)) = self.native(natives, previous).await
+            && let Err(NotTaken::Later(error) | NotTaken::Unjudged(error)) = self.native(natives, previous).await
         {
             tracing::warn!(country = %self.country, version = %previous, error, "the version before cannot be had either");
         }
@@ -492,7 +654,8 @@ impl Follower {
         if let Some(code) = self.read_version(natives.native(engine, &digest)).await? {
             return Ok(NativeCode { code, digest, limits });
         }
-        let cause = match self.read(natives.refused(engine, &digest)).await? {
+        let manifest = self.read(self.following.registry.manifest(self.country, version)).await?;
+        let cause = match self.read(natives.refused(engine, &manifest)).await? {
             Some(why) => format!("version {version} was refused when it was to be compiled: {why}"),
             None => format!("version {version} is not compiled yet"),
         };
@@ -524,9 +687,13 @@ impl Follower {
 
     /// Notes why something could not be read, when that is another reason than at the last look.
     fn note(&mut self, followed: Result<(), NotTaken>) -> bool {
-        let Err(NotTaken::Later(why)) = followed else {
-            self.unread = None;
-            return true;
+        let why = match followed {
+            Ok(()) | Err(NotTaken::Refused) => {
+                self.unread = None;
+                return true;
+            }
+            Err(NotTaken::Waiting) => return false,
+            Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => why,
         };
         if self.unread.as_ref() != Some(&why) {
             self.refuse("the registry's version", &why);
@@ -550,6 +717,10 @@ pub struct Followers {
     /// The countries that were heard of; none while a look at one is under way.
     countries: BTreeMap<CountryCode, Option<Follower>>,
     looks: JoinSet<Follower>,
+    /// Which country each look is at.
+    looked_at: HashMap<Id, CountryCode>,
+    /// The countries whose last look panicked, and when the next is.
+    panicked: BTreeMap<CountryCode, Instant>,
     /// Why the countries could not be listed last: logged once, tried again at every look.
     unlisted: Option<String>,
 }
@@ -559,7 +730,8 @@ impl Followers {
     #[must_use]
     pub fn new(following: Following) -> Self {
         let following = Arc::new(following);
-        Self { following, countries: BTreeMap::new(), looks: JoinSet::new(), unlisted: None }
+        let (countries, panicked, looked_at) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
+        Self { following, countries, looks: JoinSet::new(), looked_at, panicked, unlisted: None }
     }
 
     /// The first look of a host that starts, at all countries at once. Returns when each has rules in force or has none to
@@ -572,36 +744,34 @@ impl Followers {
         for (country, follower) in &mut self.countries {
             let mut follower = follower.take().unwrap_or_else(|| Follower::new(self.following.clone(), *country));
             let unlisted = unlisted.clone();
-            self.looks.spawn(async move {
+            let look = self.looks.spawn(async move {
                 follower.start(unlisted).await;
                 follower
             });
+            self.looked_at.insert(look.id(), *country);
         }
-        while let Ok(Some(look)) = timeout_at(end, self.looks.join_next()).await {
-            self.end(look.expect("a follower does not panic"));
+        while let Ok(Some(look)) = timeout_at(end, self.looks.join_next_with_id()).await {
+            self.end(look);
         }
     }
 
     /// Looks at every country once, and waits for it.
     pub async fn look(&mut self) {
         self.begin_looks().await;
-        while let Some(look) = self.looks.join_next().await {
-            self.end(look.expect("a follower does not panic"));
+        while let Some(look) = self.looks.join_next_with_id().await {
+            self.end(look);
         }
     }
 
     /// Looks at every country once in an interval. A country whose last look is not over is left out; the others do not wait
-    /// for it. Returns only when a look panics.
+    /// for it. Never returns.
     pub async fn run(mut self, interval: Duration) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.begin_looks().await,
-                Some(look) = self.looks.join_next() => match look {
-                    Ok(follower) => self.end(follower),
-                    Err(_) => return,
-                },
+                Some(look) = self.looks.join_next_with_id() => self.end(look),
             }
         }
     }
@@ -609,17 +779,37 @@ impl Followers {
     async fn begin_looks(&mut self) {
         let listed = within(READ_TIMEOUT, self.following.registry.countries()).await;
         self.listed(listed);
-        for follower in self.countries.values_mut() {
+        let now = Instant::now();
+        self.panicked.retain(|_, again| now < *again);
+        for (country, follower) in &mut self.countries {
+            if self.panicked.contains_key(country) {
+                continue;
+            }
             let Some(mut follower) = follower.take() else { continue };
-            self.looks.spawn(async move {
+            let look = self.looks.spawn(async move {
                 follower.look().await;
                 follower
             });
+            self.looked_at.insert(look.id(), *country);
         }
     }
 
-    fn end(&mut self, follower: Follower) {
-        self.countries.insert(follower.country, Some(follower));
+    /// Takes back the follower of a look. One that panicked is lost, and the country gets another after a while: what is in
+    /// force stays so, and the other countries do not notice.
+    fn end(&mut self, look: Result<(Id, Follower), JoinError>) {
+        let id = look.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let country = self.looked_at.remove(&id).expect("each look is noted when it begins");
+        let follower = if let Ok((_, follower)) = look {
+            follower
+        } else {
+            // What a panic says may hold anything.
+            let swapper = &self.following.swapper;
+            swapper.end_trial(country);
+            swapper.refuse(country, "the registry's version", HOST_FAILED);
+            self.panicked.insert(country, Instant::now() + PANIC_RETRY_INTERVAL);
+            Follower::new(self.following.clone(), country)
+        };
+        self.countries.insert(country, Some(follower));
     }
 
     /// Adds the countries that are new; returns why they could not be listed.
@@ -674,7 +864,7 @@ pub(crate) async fn within<T>(
 async fn start_within<T>(read: impl Future<Output = Result<T, RegistryError>>) -> Result<T, RegistryError> {
     timeout(START_READ_TIMEOUT, read).await.unwrap_or_else(|_| {
         let waited = START_READ_TIMEOUT.as_secs();
-        Err(RegistryError::Unavailable(format!("a start waits {waited} s for it, and it took longer")))
+        Err(RegistryError::Unavailable(format!("no answer within the {waited} s allowed at startup")))
     })
 }
 
@@ -712,3 +902,6 @@ pub(crate) fn verify(
     promised("version", &version.to_string(), &manifest.version.to_string())?;
     trust.map_or(Ok(()), |trust| trust.check(artifact))
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,18 +66,19 @@ pub async fn precompile(
     let artifact = registry.fetch(country, version).await?;
     whole(&artifact)?;
     verify(&artifact, country, version, trust)?;
-    let (engine, digest) = (judge.engine_name(), artifact.manifest.digest.clone());
-    if let Some(why) = natives.refused(engine, &digest).await? {
+    let (engine, manifest) = (judge.engine_name(), artifact.manifest.clone());
+    let digest = &manifest.digest;
+    if let Some(why) = natives.refused(engine, &manifest).await? {
         return Err(Refusal::Reported(why).into());
     }
     match judged(judge, artifact.into(), clock.now(), (country, version)).await {
         Ok(code) => {
-            natives.put_native(engine, &digest, &code).await?;
+            natives.put_native(engine, digest, &code).await?;
             tracing::info!(%country, %version, digest, bytes = code.len(), "compiled");
             Ok(())
         }
         Err(NotAdmitted::Refused(refusal)) => {
-            natives.put_refused(engine, &digest, &refusal.to_string()).await?;
+            natives.put_refused(engine, &manifest, &refusal.to_string()).await?;
             Err(refusal.into())
         }
         Err(NotAdmitted::Unjudged(why)) => Err(NotCompiled::Unjudged(why)),

@@ -6,6 +6,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::admission::package_digest;
 use crate::appointment::CountryCode;
 use crate::limits::Limits;
 
@@ -55,6 +56,12 @@ impl Manifest {
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         written(self)
+    }
+
+    /// Returns the digest of the package that it describes: component, golden cases and limits.
+    #[must_use]
+    pub fn package_digest(&self) -> String {
+        package_digest(&self.digest, &self.cases_digest, &self.limits)
     }
 }
 
@@ -427,7 +434,8 @@ pub trait Registry: Send + Sync {
 }
 
 /// Keeps native code beside the registry, under `native/<engine>/<digest>.cwasm`, where only Citas itself may write, and
-/// beside it why a component was refused (`<digest>.refused`).
+/// beside it why a version was refused (`<country>-<version>-<package's digest>.refused`). A refusal is of one country's
+/// version and package: another country may publish the same component, and is refused for reasons of its own.
 ///
 /// An adapter MUST give back the very bytes that were put, or nothing: they are run as they are.
 #[async_trait]
@@ -438,11 +446,11 @@ pub trait Natives: Send + Sync {
     /// Keeps it.
     async fn put_native(&self, engine: &str, digest: &str, code: &[u8]) -> Result<(), RegistryError>;
 
-    /// Why the component of that digest was refused when it was to be compiled for `engine`, if it was.
-    async fn refused(&self, engine: &str, digest: &str) -> Result<Option<String>, RegistryError>;
+    /// Why a version was refused when it was to be compiled for `engine`, if it was.
+    async fn refused(&self, engine: &str, version: &Manifest) -> Result<Option<String>, RegistryError>;
 
     /// Keeps why it was refused.
-    async fn put_refused(&self, engine: &str, digest: &str, why: &str) -> Result<(), RegistryError>;
+    async fn put_refused(&self, engine: &str, version: &Manifest, why: &str) -> Result<(), RegistryError>;
 }
 
 #[cfg(test)]

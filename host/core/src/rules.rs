@@ -289,7 +289,7 @@ pub enum Refusal {
     Reported(String),
     /// Several attempts to judge it did not come to an end.
     #[error(
-        "{attempts} attempts to compile and try it did not end, because the host stopped or was killed meanwhile; remove {file} to have it tried again"
+        "{attempts} attempts to compile and try it did not end: the host or the process that did it was stopped or killed; remove {file} to have it tried again"
     )]
     NeverEnded {
         /// How many.

@@ -96,13 +96,24 @@ impl Swapper {
         &self,
         country: CountryCode,
         terms: &Candidate,
-        package: RulesPackage,
+        package: Arc<RulesPackage>,
     ) -> Result<(), NotAdmitted> {
-        match self.admission.admit(&Arc::new(package), self.clock.now()).await {
+        match self.admission.admit(&package, self.clock.now()).await {
             Ok(rules) => Ok(self.put_on_trial(country, terms, Ok(rules))?),
             Err(NotAdmitted::Refused(refusal)) => Ok(self.put_on_trial(country, terms, Err(refusal))?),
             Err(unjudged) => Err(unjudged),
         }
+    }
+
+    /// Puts a package on trial without judging it, if it was accepted before; none where it was not.
+    pub(crate) async fn try_out_accepted(
+        &self,
+        country: CountryCode,
+        terms: &Candidate,
+        package: &Arc<RulesPackage>,
+    ) -> Option<Result<(), Refusal>> {
+        let rules = self.admission.recall(package).await?;
+        Some(self.put_on_trial(country, terms, Ok(rules)))
     }
 
     /// The same for native code.

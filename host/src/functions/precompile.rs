@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use citas_core::appointment::CountryCode;
 use citas_core::precompile::{NotCompiled, precompile};
-use citas_core::registry::Registry as _;
+use citas_core::registry::{Registry as _, RegistryError};
 use citas_core::trust::{NotTrust, Trust};
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
@@ -78,12 +78,13 @@ async fn run() -> Ended {
     let trust = &trust(&settings.trusted_keys)?;
     let handler = service_fn(move |event: LambdaEvent<Uploads>| async move {
         let uploads = event.payload.records;
-        let versions = if uploads.is_empty() {
+        let (versions, unread) = if uploads.is_empty() {
             in_use(registry).await?
         } else {
-            uploads.iter().filter_map(|upload| registry.version_of(&upload.key())).collect()
+            (uploads.iter().filter_map(|upload| registry.version_of(&upload.key())).collect(), None)
         };
-        compile_all(registry, judge, trust.as_ref(), &versions).await
+        compile_all(registry, judge, trust.as_ref(), &versions).await?;
+        unread.map_or(Ok(()), |error| Err(Failed::from(error)))
     });
     answer(Runtime::new(handler), metrics).await
 }
@@ -98,25 +99,35 @@ fn trust(keys: &str) -> Result<Option<Trust>, NotTrust> {
     keys.replace(';', "\n").parse().map(Some)
 }
 
-/// The version in use in each country, the one that a rollback goes to, and the one on trial.
-async fn in_use(registry: &S3Registry) -> Result<Vec<(CountryCode, Version)>, Failed> {
-    let mut versions = Vec::new();
+/// The version in use in each country, the one that a rollback goes to, and the one on trial. A country whose channel
+/// cannot be read is left out and told of, so that the others' versions are compiled first.
+async fn in_use(registry: &S3Registry) -> Result<(Vec<(CountryCode, Version)>, Option<RegistryError>), RegistryError> {
+    let (mut versions, mut unread) = (Vec::new(), None);
     for country in registry.countries().await? {
-        let Some(channel) = registry.channel(country).await? else { continue };
+        let channel = match registry.channel(country).await {
+            Ok(Some(channel)) => channel,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::error!(%country, %error, "the channel cannot be read, so nothing of it is compiled");
+                unread = unread.or(Some(error));
+                continue;
+            }
+        };
         let on_trial = channel.candidate.map(|candidate| candidate.version);
         let named = [Some(channel.current), channel.previous, on_trial].into_iter().flatten();
         versions.extend(named.map(|version| (country, version)));
     }
-    Ok(versions)
+    Ok((versions, unread))
 }
 
-/// A refusal is the country team's to read and is not tried again; what may pass is.
+/// A refusal is the country team's to read and is not tried again. What may pass is, once every version had its turn.
 async fn compile_all(
     registry: &S3Registry,
     judge: &ChildJudge,
     trust: Option<&Trust>,
     versions: &[(CountryCode, Version)],
-) -> Result<(), Failed> {
+) -> Result<(), NotCompiled> {
+    let mut first = Ok(());
     for (country, version) in versions {
         match precompile(registry, registry, judge, &SystemClock, trust, (*country, version)).await {
             Ok(()) => {}
@@ -125,10 +136,13 @@ async fn compile_all(
                     .increment(1);
                 tracing::warn!(%country, %version, why = %refusal, "refused: it cannot come into force");
             }
-            Err(passing) => return Err(passing.into()),
+            Err(passing) => {
+                tracing::error!(%country, %version, error = %passing, "not compiled; it is tried again");
+                first = first.and(Err(passing));
+            }
         }
     }
-    Ok(())
+    first
 }
 
 #[cfg(test)]

@@ -307,7 +307,7 @@ fn outside(error: io::Error) -> io::Error {
     if error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_none() {
         return io::Error::other("a symbolic link leads out of the registry");
     }
-    files::socket(error)
+    files::explain_not_regular(error)
 }
 
 fn is_absent<T>(found: &io::Result<T>) -> bool {

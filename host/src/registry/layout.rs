@@ -81,10 +81,11 @@ pub(super) fn native(engine: &str, component: &str) -> String {
     format!("{NATIVE}{engine}/{component}.cwasm")
 }
 
-/// Why a component was refused when it was to be compiled for one engine.
+/// Why a version was refused when it was to be compiled for one engine.
 #[cfg(feature = "aws")]
-pub(super) fn refused(engine: &str, component: &str) -> String {
-    format!("{NATIVE}{engine}/{component}.refused")
+pub(super) fn refused(engine: &str, of: &Manifest) -> String {
+    let Manifest { country, version, .. } = of;
+    format!("{NATIVE}{engine}/{country}-{version}-{}.refused", of.package_digest())
 }
 
 /// A version's manifest.

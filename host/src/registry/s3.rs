@@ -53,6 +53,8 @@ const WRITES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many countries' channels are asked for at once.
 const AT_ONCE: usize = 16;
+/// Maximum wait for a channel while countries are listed. A country whose channel takes longer is listed, too.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes a second of the slowest line that a component may come or go over.
 const SLOWEST: u64 = 100_000;
 /// How long reading may take where the client has no timeouts.
@@ -229,7 +231,7 @@ impl S3Registry {
         // The SDK's own `to_vec` goes byte by byte, which takes two milliseconds for native code.
         let mut bytes = Vec::with_capacity(length);
         let body = async {
-            while let Some(chunk) = answer.body.try_next().await.map_err(|_| broken("ends the connection"))? {
+            while let Some(chunk) = answer.body.try_next().await.map_err(|_| broken("ended the connection"))? {
                 if bytes.len() + chunk.len() > limit {
                     return Err(too_large());
                 }
@@ -238,7 +240,7 @@ impl S3Registry {
             Ok(())
         };
         let patience = self.patience(length).operation_attempt_timeout().unwrap_or(PATIENCE);
-        tokio::time::timeout(patience, body).await.map_err(|_| broken("falls silent"))??;
+        tokio::time::timeout(patience, body).await.map_err(|_| broken("stopped sending"))??;
         let metadata = answer.metadata.unwrap_or_default();
         Ok(Object { tag: answer.e_tag.unwrap_or_default(), metadata, bytes })
     }
@@ -290,7 +292,9 @@ impl Registry for S3Registry {
         let with_channel = stream::iter(named.collect::<Vec<CountryCode>>())
             // Whoever asks for a channel that cannot be read learns why; the other countries are none the worse for it.
             .map(async |country| {
-                self.channel(country).await.map_or(true, |channel| channel.is_some()).then_some(country)
+                let channel = tokio::time::timeout(LISTING_TIMEOUT, self.channel(country)).await;
+                let is_absent = matches!(channel, Ok(Ok(None)));
+                (!is_absent).then_some(country)
             })
             .buffer_unordered(AT_ONCE);
         let mut countries: Vec<_> = with_channel.filter_map(async |country| country).collect().await;
@@ -367,14 +371,14 @@ impl Registry for S3Registry {
 
     /// In a bucket whose versions are compiled, a version is ready once it is.
     async fn readiness(&self, country: CountryCode, version: &Version) -> Result<Readiness, RegistryError> {
-        let digest = self.manifest(country, version).await?.digest;
+        let manifest = self.manifest(country, version).await?;
         let engines = self.below(layout::NATIVE, Some("/")).await?;
         let mut readiness = if engines.is_empty() { Readiness::Ready } else { Readiness::NotCompiled };
         for engine in engines.iter().map(|engine| engine.trim_end_matches('/')) {
-            if !self.below(&layout::native(engine, &digest), None).await?.is_empty() {
+            if !self.below(&layout::native(engine, &manifest.digest), None).await?.is_empty() {
                 return Ok(Readiness::Ready);
             }
-            if let Some(why) = self.words(&layout::refused(engine, &digest)).await? {
+            if let Some(why) = self.words(&layout::refused(engine, &manifest)).await? {
                 readiness = Readiness::Refused(why);
             }
         }
@@ -424,12 +428,12 @@ impl Natives for S3Registry {
         if self.put(&key, code.to_vec(), If::Always, metadata).await? { Ok(()) } else { Err(contended(&key)) }
     }
 
-    async fn refused(&self, engine: &str, component: &str) -> Result<Option<String>, RegistryError> {
-        self.words(&layout::refused(engine, component)).await
+    async fn refused(&self, engine: &str, version: &Manifest) -> Result<Option<String>, RegistryError> {
+        self.words(&layout::refused(engine, version)).await
     }
 
-    async fn put_refused(&self, engine: &str, component: &str, why: &str) -> Result<(), RegistryError> {
-        let key = layout::refused(engine, component);
+    async fn put_refused(&self, engine: &str, version: &Manifest, why: &str) -> Result<(), RegistryError> {
+        let key = layout::refused(engine, version);
         if self.put(&key, why.as_bytes().to_vec(), If::Always, None).await? { Ok(()) } else { Err(contended(&key)) }
     }
 }

@@ -1,6 +1,6 @@
 //! Admits packages to a host that serves: what it has accepted before is loaded from this machine's disk, everything else
-//! is judged by a child process first. Also loading native code is an attempt that is counted: a crash of this process
-//! there must not be the same at every start.
+//! is judged by a child process first. Loading native code counts as an attempt too, so a crash there does not recur at
+//! every start.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::attempts::{Attempt, Attempts};
 use super::cached::NativeStore;
 use super::engine::WasmEngine;
-use super::judge::{Budget, ChildJudge, Judgement};
+use super::judge::{Budget, ChildJudge, Judgement, NotAccepted};
 
 /// Child processes at once. They get their turns in the order in which they are asked for, and a country asks for one at a
 /// time.
@@ -75,7 +75,7 @@ impl ChildAdmission {
         package: &RulesPackage,
         native: Option<&[u8]>,
         now: Timestamp,
-    ) -> Result<Judgement, NotAdmitted> {
+    ) -> Result<Judgement, NotAccepted> {
         let judged = self.0.judge.judge_package(package, native, now).await;
         if let Ok(Judgement { country, version, usage, .. }) = &judged {
             tracing::info!(country, version, %usage, "judged");
@@ -104,11 +104,14 @@ impl Admission for ChildAdmission {
         let (attempt, native) = self.run(package, Inner::begin).await??;
         let judged = match self.judge(package, native.as_deref(), now).await {
             Ok(judged) => judged,
-            Err(NotAdmitted::Unjudged(why)) => {
-                attempt.leave();
-                return Err(NotAdmitted::Unjudged(why));
+            Err(cause) => {
+                match cause {
+                    NotAccepted::Refused(_) => drop(attempt),
+                    NotAccepted::Failed(_) => attempt.leave(),
+                    NotAccepted::Interrupted(_) => self.run(package, move |_, _| take_back(attempt)).await?,
+                }
+                return Err(cause.into());
             }
-            Err(refused) => return Err(refused),
         };
         let load = move |inner: &Inner, package: &RulesPackage| {
             let new = native.is_none();
@@ -120,6 +123,12 @@ impl Admission for ChildAdmission {
     }
 }
 
+fn take_back(attempt: Attempt) {
+    if let Err(error) = attempt.take_back() {
+        tracing::warn!(%error, "an attempt to judge rules that was not made stays counted");
+    }
+}
+
 impl Inner {
     /// Loads what was accepted before.
     fn recall(&self, package: &RulesPackage) -> Option<LoadedRules> {
@@ -128,7 +137,7 @@ impl Inner {
         match self.load(package, names.component, &code) {
             Ok(rules) => Some(rules),
             Err(refusal) => {
-                tracing::warn!(why = %refusal, "an accepted component is not what it was; judging it again");
+                tracing::warn!(why = %refusal, "cached code of an accepted component cannot be loaded; judging it again");
                 None
             }
         }

@@ -1,16 +1,17 @@
 //! Counts on disk how often judging a package was begun and did not end, so that one that takes the machine down is not
-//! tried for ever, while a power cut or two condemn nothing. A file stands while an attempt is under way.
+//! tried for ever, while one or two power cuts do not count against it. A file stands while an attempt is under way.
 //!
 //! ```text
 //! <data>/attempts/<package's digest>      how many attempts were begun
 //! ```
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use citas_core::rules::Refusal;
+
+use crate::files::{Access, Durability, make_folder, replace};
 
 /// After so many attempts that did not end, a package is refused.
 const MAX_ATTEMPTS: u32 = 3;
@@ -23,6 +24,8 @@ pub(super) struct Attempts {
 /// An attempt that is under way. Its file goes when it ends, which is also when it is given up in good order.
 pub(super) struct Attempt {
     file: Option<PathBuf>,
+    /// How many attempts before it did not end.
+    before: u32,
 }
 
 impl Attempts {
@@ -37,22 +40,18 @@ impl Attempts {
         if attempts >= MAX_ATTEMPTS {
             return Err(Refusal::NeverEnded { attempts, file: file.display().to_string() });
         }
-        if let Err(error) = self.write(&file, attempts + 1) {
+        if let Err(error) = make_folder(&self.folder, Access::Private).and_then(|()| write(&file, attempts + 1)) {
             tracing::warn!(file = %file.display(), %error, "an attempt to judge rules is not counted");
         }
-        Ok(Attempt { file: Some(file) })
-    }
-
-    fn write(&self, file: &Path, attempts: u32) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let mut written = File::options().write(true).create(true).truncate(true).mode(0o600).open(file)?;
-        write!(written, "{attempts}")?;
-        written.sync_all()?;
-        File::open(&self.folder)?.sync_all()
+        Ok(Attempt { file: Some(file), before: attempts })
     }
 }
 
-/// A file that a power cut left empty is of one attempt.
+fn write(file: &Path, attempts: u32) -> io::Result<()> {
+    replace(file, attempts.to_string().as_bytes(), Access::Private, Durability::Synced)
+}
+
+/// Returns how many attempts were begun. An empty file, left by a power cut, counts as one attempt.
 fn begun(file: &Path) -> u32 {
     fs::read_to_string(file).map_or(0, |text| text.trim().parse().unwrap_or(1))
 }
@@ -61,6 +60,14 @@ impl Attempt {
     /// Leaves the attempt counted: it failed in a way that says nothing of the package.
     pub(super) fn leave(mut self) {
         self.file = None;
+    }
+
+    /// Takes the attempt back, because the host did not make it: those before it stay counted.
+    pub(super) fn take_back(mut self) -> io::Result<()> {
+        match self.file.take_if(|_| self.before > 0) {
+            Some(file) => write(&file, self.before),
+            None => Ok(()),
+        }
     }
 }
 
@@ -101,7 +108,12 @@ mod tests {
         }
         attempts.begin("sha256:ab").unwrap().leave();
         assert_eq!(begun(&file), 1);
+        attempts.begin("sha256:ab").unwrap().take_back().unwrap();
+        assert_eq!(begun(&file), 1, "what the host did not begin counts for nothing");
         fs::write(&file, "").unwrap();
         assert_eq!(begun(&file), 1);
+        drop(attempts.begin("sha256:ab").unwrap());
+        attempts.begin("sha256:ab").unwrap().take_back().unwrap();
+        assert!(!file.exists());
     }
 }

@@ -9,22 +9,27 @@
 //! <folder>/<engine>-<compatibility hash>/<package's digest>.accepted     SHA-256
 //! ```
 
-use std::fs::{self, DirBuilder, DirEntry};
+use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
+use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
 use super::engine::WasmEngine;
 use super::native;
+use crate::files::{Access, make_folder, touch};
 
 /// A SHA-256, in bytes.
 const SUM: usize = 32;
 
-/// How many files are kept; the oldest go. `citas dev` makes two with every save.
+/// How many files are kept; those that were not used for longest go. `citas dev` makes two with every save.
 const MAX_FILES: usize = 1024;
+
+/// How much native code is kept, in bytes; what was not used for longest goes. A country in Python takes 50 MB.
+const MAX_BYTES: u64 = 4 << 30;
 
 /// The native code of accepted components.
 pub(super) struct NativeStore {
@@ -38,7 +43,7 @@ impl NativeStore {
     /// is run. Where that is not so, the log says how to mend it, and every start judges everything.
     pub(super) fn open(engine: &WasmEngine, folder: &Path) -> Self {
         let ours = folder.join(native::name_here(engine.engine()));
-        let made = require_private(folder).and_then(|()| make(&ours));
+        let made = require_private(folder).and_then(|()| make_folder(&ours, Access::Private));
         if let Err(error) = &made {
             tracing::warn!(folder = %folder.display(), %error, "native code is not kept; each start compiles");
         }
@@ -50,8 +55,13 @@ impl NativeStore {
         let folder = self.folder.as_ref()?;
         let record = fs::read(folder.join(record_name(package))).ok()?;
         // Whoever judges the package anew says what is wrong with the code.
-        let code = if record == sum(package, &[]) { self.kept(component).ok()? } else { None };
-        code.inspect(|_| count("hit"))
+        let code = if record == sum(package, &[]) { self.kept(component).ok()?? } else { return None };
+        // What is in use stays when too many are kept. A file whose time cannot be set may go early, and is made again.
+        for name in [record_name(package), name(component)] {
+            let _ = touch(&folder.join(name), SystemTime::now());
+        }
+        count("hit");
+        Some(code)
     }
 
     /// Returns the code of a component that is to be judged, if there is some.
@@ -119,7 +129,7 @@ fn sum(digest: &str, code: &[u8]) -> [u8; SUM] {
 /// Makes the folder, unless there is one; only its owner, who must be this process's user, may be able to enter it, and
 /// nobody else to put another in its place.
 fn require_private(folder: &Path) -> io::Result<()> {
-    make(folder)?;
+    make_folder(folder, Access::Private)?;
     let refuse = |remedy: String| Err(io::Error::new(ErrorKind::PermissionDenied, remedy));
     let (found, parent) = (fs::symlink_metadata(folder)?, folder.parent().unwrap_or(folder));
     // What this process makes is its user's.
@@ -134,10 +144,6 @@ fn require_private(folder: &Path) -> io::Result<()> {
         return refuse(format!("other users can put another in its place; chmod go-w {}", parent.display()));
     }
     Ok(())
-}
-
-fn make(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Whole or not at all. What a crash leaves of it has another sum, so nothing waits for the disk.
@@ -158,12 +164,49 @@ fn tidy(ours: &Path) -> io::Result<()> {
         }
     }
     // One that is gone meanwhile is no trouble.
-    let mut files: Vec<_> = fs::read_dir(ours)?.filter_map(|file| dated(&file.ok()?).ok()).collect();
-    files.sort();
-    let too_many = files.len().saturating_sub(MAX_FILES);
-    files.iter().take(too_many).try_for_each(|(_, file)| fs::remove_file(file))
+    let files = fs::read_dir(ours)?.filter_map(|file| kept_file(&file.ok()?).ok()).collect();
+    excess(files, MAX_FILES, MAX_BYTES).iter().try_for_each(fs::remove_file)
 }
 
-fn dated(file: &DirEntry) -> io::Result<(std::time::SystemTime, PathBuf)> {
-    Ok((file.metadata()?.modified()?, file.path()))
+/// A file that is kept: when it was last used, its size, and where it is.
+type KeptFile = (SystemTime, u64, PathBuf);
+
+fn kept_file(file: &DirEntry) -> io::Result<KeptFile> {
+    let metadata = file.metadata()?;
+    Ok((metadata.modified()?, metadata.len(), file.path()))
+}
+
+/// Returns the files beyond so many or so many bytes, counted from the one that was used last.
+fn excess(mut files: Vec<KeptFile>, max_files: usize, max_bytes: u64) -> Vec<PathBuf> {
+    files.sort_by(|one, other| other.cmp(one));
+    let mut bytes = 0;
+    let kept = files.iter().take(max_files).take_while(|(_, size, _)| {
+        bytes += size;
+        bytes <= max_bytes
+    });
+    let kept = kept.count();
+    files.split_off(kept).into_iter().map(|(_, _, path)| path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let file = |age: u64, size| {
+            let used = SystemTime::UNIX_EPOCH + Duration::from_secs(100 - age);
+            (used, size, PathBuf::from(age.to_string()))
+        };
+        let excess = |max_files, max_bytes| {
+            let files = vec![file(2, 10), file(1, 10), file(4, 10), file(3, 10)];
+            excess(files, max_files, max_bytes).iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        assert!(excess(4, 40).is_empty());
+        assert_eq!(excess(3, 40), ["4"]);
+        assert_eq!(excess(4, 25), ["3", "4"]);
+        assert_eq!(excess(4, 9).len(), 4);
+    }
 }

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use self::protocol::{Accepted, MAX_TEXT, Report, Request, frame, read_bytes, read_frame};
+use self::protocol::{Accepted, MAX_TEXT, Report, Request, frame, read_frame};
 pub use self::worker::main as judge_main;
 use super::engine::bounds_of;
 use super::native;
@@ -50,9 +50,11 @@ const ALLOCATOR: [(&str, &str); 2] = [("MIMALLOC_ARENA_RESERVE", "32MiB"), ("MIM
 
 /// Native code: components in Rust, JavaScript and Python make 3.7, 5.3 and 2.7 bytes of each byte.
 const BASE_CODE: u64 = 4 << 20;
-const CODE_PER_BYTE: u64 = 11;
+const CODE_PER_BYTE: u64 = 6;
+/// The most native code of any component. It is below what a registry keeps of one.
+const MAX_CODE: u64 = 128 << 20;
 
-/// Longest that the process may run by the wall clock, unless the machine gives it less than half a core.
+/// Wall-clock limit, extended while it gets less than half a core.
 const WALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Longest that it may run on a machine that has hardly any time for it.
@@ -82,7 +84,7 @@ impl Budget {
         Self {
             memory: (BASE_MEMORY + component_bytes * MEMORY_PER_BYTE).min(MAX_MEMORY),
             cpu_seconds: BASE_CPU_SECONDS + component_bytes * CPU_SECONDS_PER_MIB / (1 << 20),
-            code: BASE_CODE + component_bytes * CODE_PER_BYTE,
+            code: (BASE_CODE + component_bytes * CODE_PER_BYTE).min(MAX_CODE),
         }
     }
 
@@ -126,6 +128,29 @@ pub struct Judgement {
     pub usage: Usage,
 }
 
+/// Why a package was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAccepted {
+    /// It will not do.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The process did not end as it should, which may or may not be the package's doing.
+    #[error("{0}")]
+    Failed(String),
+    /// The host could not start the process, or somebody stopped it. The package has no part in it.
+    #[error("{0}")]
+    Interrupted(String),
+}
+
+impl From<NotAccepted> for NotAdmitted {
+    fn from(cause: NotAccepted) -> Self {
+        match cause {
+            NotAccepted::Refused(refusal) => Self::Refused(refusal),
+            NotAccepted::Failed(why) | NotAccepted::Interrupted(why) => Self::Unjudged(why),
+        }
+    }
+}
+
 /// Judges packages in child processes.
 #[derive(Clone, Debug)]
 pub struct ChildJudge {
@@ -165,7 +190,7 @@ impl ChildJudge {
         package: &RulesPackage,
         native: Option<&[u8]>,
         now: Timestamp,
-    ) -> Result<Judgement, NotAdmitted> {
+    ) -> Result<Judgement, NotAccepted> {
         let RulesPackage { component, limits, cases } = package;
         bounds_of(component, limits)?;
         let given = native.unwrap_or(component);
@@ -180,9 +205,9 @@ impl ChildJudge {
             component_bytes: given.len() as u64,
             cases_bytes: cases.len() as u64,
         };
-        let request = frame(&request).map_err(|error| NotAdmitted::Unjudged(error.to_string()))?;
-        let ran = self.run(&[&request, given, cases.as_bytes()], budget).await;
-        ran.map_err(|error| NotAdmitted::Unjudged(error.to_string()))?.judgement(budget)
+        let not_run = |error: io::Error| NotAccepted::Interrupted(error.to_string());
+        let request = frame(&request).map_err(not_run)?;
+        self.run(&[&request, given, cases.as_bytes()], budget).await.map_err(not_run)?.judgement(budget)
     }
 
     async fn run(&self, input: &[&[u8]], budget: Budget) -> io::Result<Ran> {
@@ -196,8 +221,9 @@ impl ChildJudge {
         tokio::select! {
             ran = talk(&mut child, input, budget) => ran,
             () = overtime(id, started) => {
+                let cpu_time = cpu_time(id);
                 child.kill().await?;
-                Ok(Ran::Overtime(started.elapsed()))
+                Ok(Ran::Overtime { took: started.elapsed(), cpu_time })
             }
         }
     }
@@ -218,7 +244,7 @@ impl Judge for ChildJudge {
 /// How a process ended.
 enum Ran {
     Ended { status: ExitStatus, output: Vec<u8>, errors: String },
-    Overtime(Duration),
+    Overtime { took: Duration, cpu_time: Option<Duration> },
 }
 
 /// Gives the process its input and reads what it says until it ends. Standard input stays open until then.
@@ -252,7 +278,7 @@ async fn talk(child: &mut Child, input: &[&[u8]], budget: Budget) -> io::Result<
     Ok(Ran::Ended { status, output: output?, errors: errors? })
 }
 
-/// Over when the process has run too long.
+/// Resolves when the process exceeds its wall-clock limit.
 async fn overtime(id: Option<u32>, started: Instant) {
     tokio::time::sleep(WALL_TIMEOUT).await;
     while started.elapsed() < STARVED_TIMEOUT && cpu_time(id).is_some_and(|used| used < started.elapsed() / 2) {
@@ -273,44 +299,100 @@ fn cpu_time(id: Option<u32>) -> Option<Duration> {
 }
 
 impl Ran {
-    fn judgement(self, budget: Budget) -> Result<Judgement, NotAdmitted> {
+    fn judgement(self, budget: Budget) -> Result<Judgement, NotAccepted> {
         match self {
-            Self::Overtime(took) => Err(Refusal::TooCostly(format!("{} s", took.as_secs())).into()),
-            Self::Ended { status, output, .. } if status.success() => reported(&output),
+            Self::Overtime { took, cpu_time } => Err(stopped(took, cpu_time, budget)),
+            Self::Ended { status, output, .. } if status.success() => reported(output),
             Self::Ended { status, errors, .. } => Err(unfinished(status, &errors, budget)),
         }
     }
 }
 
-fn reported(mut output: &[u8]) -> Result<Judgement, NotAdmitted> {
-    let broken = |cause: &dyn fmt::Display| NotAdmitted::Unjudged(format!("the process that judges it said {cause}"));
-    let Report { verdict, usage } = read_frame(&mut output).map_err(|error| broken(&error))?;
+/// Why a process was stopped that ran too long. One that did not get its processor time may have waited for a busy machine,
+/// or for nothing: another attempt tells.
+fn stopped(took: Duration, cpu_time: Option<Duration>, budget: Budget) -> NotAccepted {
+    let took = took.as_secs();
+    match cpu_time {
+        Some(used) if used.as_secs() >= budget.cpu_seconds => budget.out_of_cpu().into(),
+        Some(used) => {
+            let (used, budget) = (used.as_secs(), budget.cpu_seconds);
+            NotAccepted::Failed(format!("it was not done after {took} s, with {used} of {budget} s of processor time"))
+        }
+        None => NotAccepted::Failed(format!("it was not done after {took} s")),
+    }
+}
+
+fn reported(mut output: Vec<u8>) -> Result<Judgement, NotAccepted> {
+    let broken = |cause: &dyn fmt::Display| NotAccepted::Failed(format!("the process that judges it said {cause}"));
+    let mut rest = &output[..];
+    let Report { verdict, usage } = read_frame(&mut rest).map_err(|error| broken(&error))?;
     let Accepted { country, version, code_bytes, code_digest } = verdict.map_err(Refusal::Reported)?;
-    let code = read_bytes(&mut output, code_bytes).map_err(|error| broken(&error))?;
+    if rest.len() as u64 != code_bytes {
+        return Err(broken(&format_args!("{code_bytes} bytes of native code and sent {}", rest.len())));
+    }
+    let header = output.len() - rest.len();
+    // What is as large as the code is moved and not copied.
+    output.drain(..header);
+    let code = output;
     if digest(&code) != code_digest {
         return Err(broken(&"another digest than its code has"));
     }
     Ok(Judgement { country, version, code, usage })
 }
 
-/// What is to be said of a process that ended without a report. Only what the limits and the component make of it is the
-/// component's fault.
-fn unfinished(status: ExitStatus, errors: &str, budget: Budget) -> NotAdmitted {
+/// Why a process ended without a report. Only what the limits and the component make of it is the component's fault.
+fn unfinished(status: ExitStatus, errors: &str, budget: Budget) -> NotAccepted {
     const INTERRUPTED: [i32; 3] = [1, 2, 15];
     const ABORTED: i32 = 6;
     const KILLED: i32 = 9;
     const OUT_OF_CPU: i32 = 24;
     let words = errors.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
     match status.signal() {
-        // The kernel's, when the machine or its group has no more memory.
-        Some(KILLED) => budget.out_of_memory().into(),
+        // The kernel does it when the machine or its group has no more memory, which others may have taken.
+        Some(KILLED) => NotAccepted::Failed("the process that judges it was killed (signal 9)".into()),
         Some(OUT_OF_CPU) => budget.out_of_cpu().into(),
         Some(ABORTED) if errors.contains("memory allocation of") => budget.out_of_memory().into(),
-        Some(signal) if INTERRUPTED.contains(&signal) => NotAdmitted::Unjudged("it was interrupted".into()),
+        Some(signal) if INTERRUPTED.contains(&signal) => NotAccepted::Interrupted("it was interrupted".into()),
         Some(signal) => Refusal::Crashed(format!("signal {signal} {words}").trim().to_owned()).into(),
         None => {
             tracing::error!(%status, errors, "the process that judges rules failed, which is a bug of Citas");
-            NotAdmitted::Unjudged(format!("the process that judges it failed ({status}): {words}"))
+            NotAccepted::Failed(format!("the process that judges it failed ({status}): {words}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended_by(signal: i32, errors: &str) -> NotAccepted {
+        unfinished(ExitStatus::from_raw(signal), errors, Budget::of(1 << 20))
+    }
+
+    #[test]
+    fn only_what_the_limits_and_the_component_cause_is_a_refusal() {
+        for signal in [6, 11, 24] {
+            assert!(matches!(ended_by(signal, ""), NotAccepted::Refused(_)), "signal {signal}");
+        }
+        let no_memory = ended_by(6, "memory allocation of 9 bytes failed");
+        assert!(matches!(no_memory, NotAccepted::Refused(Refusal::TooCostly(_))));
+        assert!(matches!(ended_by(9, ""), NotAccepted::Failed(_)), "others may have taken the memory");
+        assert!(matches!(ended_by(15, ""), NotAccepted::Interrupted(_)));
+    }
+
+    #[test]
+    fn a_process_that_got_too_little_processor_time_is_not_refused() {
+        let budget = Budget::of(1 << 20);
+        let after = |used| stopped(WALL_TIMEOUT, used, budget);
+        let starved = after(Some(Duration::from_secs(budget.cpu_seconds - 1)));
+        assert!(matches!(starved, NotAccepted::Failed(_)), "{starved}");
+        assert!(matches!(after(None), NotAccepted::Failed(_)));
+        assert!(matches!(after(Some(Duration::from_secs(budget.cpu_seconds))), NotAccepted::Refused(_)));
+    }
+
+    #[test]
+    fn no_component_may_have_more_native_code_than_a_registry_keeps() {
+        assert_eq!(Budget::of(citas_core::limits::MAX_COMPONENT_BYTES).code, MAX_CODE);
+        const { assert!(MAX_CODE <= 8 * citas_core::limits::MAX_COMPONENT_BYTES) };
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Budget, Usage};
 
-/// Longest JSON text. A refusal may quote what the component says.
+/// Maximum length of a JSON text, in bytes.
 pub(super) const MAX_TEXT: u32 = 1 << 20;
 
 /// What is to be judged. The component and the cases follow.

@@ -37,6 +37,9 @@ const MAX_FILE_BYTES: u64 = CEILING.memory;
 /// nothing to spare a tenth of a core is left to judge.
 const NICENESS: i32 = 10;
 
+/// Maximum length of a refusal, in bytes. It may quote what the component says.
+const MAX_REFUSAL: usize = 8 << 10;
+
 /// The kernel ends this process first when memory runs out.
 const OUT_OF_MEMORY_SCORE: &str = "1000";
 
@@ -78,7 +81,7 @@ fn end_with_host() {
 }
 
 fn confine(budget: &Budget) -> io::Result<()> {
-    // It may be forbidden, and the other limits hold all the same.
+    // This may not be permitted; the other limits still apply.
     let _ = fs::write("/proc/self/oom_score_adj", OUT_OF_MEMORY_SCORE);
     let _ = rustix::process::nice(NICENESS);
     limit(Resource::DATA, budget.memory, budget.memory)?;
@@ -101,9 +104,18 @@ fn answer(request: &Request, component: &[u8], cases: &str) -> io::Result<(Repor
     let usage = Usage { cpu_seconds: cpu_seconds(), memory: peak_memory(), budget: request.budget };
     let (verdict, code) = match judged? {
         Ok((accepted, code)) => (Ok(accepted), code),
-        Err(refusal) => (Err(refusal.to_string()), Vec::new()),
+        Err(refusal) => (Err(shortened(refusal.to_string())), Vec::new()),
     };
     Ok((Report { verdict, usage }, code))
+}
+
+/// Cuts what would fill logs, the status file and the registry.
+fn shortened(mut refusal: String) -> String {
+    if refusal.len() > MAX_REFUSAL {
+        refusal.truncate(refusal.floor_char_boundary(MAX_REFUSAL));
+        refusal.push('…');
+    }
+    refusal
 }
 
 /// Everything that is asked of a component before it may come into force.
@@ -169,4 +181,16 @@ fn peak_memory() -> u64 {
         line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or_default()
     };
     kib("VmData:").max(kib("VmHWM:")) << 10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_refusal_is_cut_between_characters() {
+        assert_eq!(shortened("short".into()), "short");
+        let cut = shortened("€".repeat(1 << 20));
+        assert!(cut.len() <= MAX_REFUSAL + '…'.len_utf8() && cut.ends_with("€…"));
+    }
 }
