@@ -54,7 +54,7 @@ const CODE_PER_BYTE: u64 = 6;
 /// The most native code of any component. It is below what a registry keeps of one.
 const MAX_CODE: u64 = 128 << 20;
 
-/// Wall-clock limit, extended while it gets less than half a core.
+/// Wall-clock limit, extended while it gets less than four fifths of a core.
 const WALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Longest that it may run on a machine that has hardly any time for it.
@@ -281,7 +281,7 @@ async fn talk(child: &mut Child, input: &[&[u8]], budget: Budget) -> io::Result<
 /// Resolves when the process exceeds its wall-clock limit.
 async fn overtime(id: Option<u32>, started: Instant) {
     tokio::time::sleep(WALL_TIMEOUT).await;
-    while started.elapsed() < STARVED_TIMEOUT && cpu_time(id).is_some_and(|used| used < started.elapsed() / 2) {
+    while started.elapsed() < STARVED_TIMEOUT && cpu_time(id).is_some_and(|used| used < started.elapsed() * 4 / 5) {
         tokio::time::sleep(STARVED_INTERVAL).await;
     }
 }
