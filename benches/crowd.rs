@@ -1,5 +1,5 @@
 //! Countries that work hard: what the others notice of two at the edge of their budgets, and how many are served where far
-//! more ask than can be. The hard work is the tests' country's, which takes most of a call's fuel when it is asked to.
+//! more ask than can be. The hard work is that of the tests' country, which may use all the fuel that a component can declare, and does when it is asked to.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use crate::platform::{Data, Server, chaos, loaded, peru};
 use crate::posts::located;
 use crate::report::{Report, spread};
 use crate::requests::{booking, example, get, post};
-use crate::timing::rate;
+use crate::timing::{middle, rate};
 
 /// Appointments of each country that works hard to show them.
 const HEAVY: usize = 30;
@@ -29,6 +29,12 @@ const NEIGHBOUR_WITHIN: Duration = Duration::from_millis(50);
 
 /// Requests of the crowd for each that can be served.
 const TIMES_CAPACITY: f64 = 40.0;
+
+/// Turns of few and of many.
+const TURNS: usize = 3;
+
+/// Connections that keep the country busy and no more.
+const FEW: u32 = 4;
 
 /// Connections of the crowd.
 const CONNECTIONS: u32 = 128;
@@ -110,17 +116,21 @@ async fn timed(connection: &mut Connection, request: &[u8]) -> (Duration, u16) {
 }
 
 fn overload(report: &mut Report, server: SocketAddr, token: &str) {
-    let peak = [1, 2, 4].map(|connections| Crowd::of(server, token, connections, None).goodput());
-    let peak = peak.into_iter().fold(0.0, f64::max);
-    let crowd = Crowd::of(server, token, CONNECTIONS, Some(TIMES_CAPACITY * peak));
-    let (goodput, offered) = (crowd.goodput(), rate(crowd.asked, DURING));
-    report.figure("bookings that take most of a call's fuel, at best", format!("{peak:.0} /s"));
-    report.figure(
-        format!("  {offered:.0} /s asked, {:.0} × as many", offered / peak),
-        format!("{goodput:.0} /s, {} refused", crowd.refused),
-    );
-    let met = goodput >= GOODPUT * peak && crowd.undeclared == 0;
-    report.target("  of the best", format!("{:.2}, {} undeclared", goodput / peak, crowd.undeclared), "≥ 0.9, 0", met);
+    let turns: Vec<[Crowd; 2]> = (0..TURNS)
+        .map(|_| {
+            let few = Crowd::of(server, token, FEW, None);
+            let offered = TIMES_CAPACITY * few.goodput();
+            [few, Crowd::of(server, token, CONNECTIONS, Some(offered))]
+        })
+        .collect();
+    let of = |figure: fn(&[Crowd; 2]) -> f64| middle(turns.iter().map(figure).collect());
+    let (best, goodput) = (of(|[few, _]| few.goodput()), of(|[_, many]| many.goodput()));
+    let (ratio, offered) = (of(|[few, many]| many.goodput() / few.goodput()), of(|[_, many]| rate(many.asked, DURING)));
+    let undeclared: usize = turns.iter().flatten().map(|crowd| crowd.undeclared).sum();
+    report.figure("bookings that take 40 million of fuel each, at best", format!("{best:.0} /s"));
+    report.figure(format!("  {offered:.0} /s asked, {:.0} × as many", offered / best), format!("{goodput:.0} /s"));
+    let met = ratio >= GOODPUT && undeclared == 0;
+    report.target("  of the best", format!("{ratio:.2}, {undeclared} undeclared"), "≥ 0.9, 0", met);
 }
 
 /// What came of many who book at once.
@@ -128,7 +138,6 @@ fn overload(report: &mut Report, server: SocketAddr, token: &str) {
 struct Crowd {
     asked: usize,
     booked: usize,
-    refused: usize,
     /// Neither booked nor refused in the way that the API declares.
     undeclared: usize,
 }
@@ -144,10 +153,9 @@ impl Crowd {
             });
             let mut all = Self::default();
             for client in futures::future::join_all(each).await {
-                let Self { asked, booked, refused, undeclared } = client.expect("a client");
+                let Self { asked, booked, undeclared } = client.expect("a client");
                 all.asked += asked;
                 all.booked += booked;
-                all.refused += refused;
                 all.undeclared += undeclared;
             }
             all
@@ -160,10 +168,10 @@ impl Crowd {
         let (mut found, start) = (Self::default(), At::now());
         while start.elapsed() < DURING {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let request = post("/v1/xx/appointments", token, &hard(number, "work"));
+            let request = post("/v1/xx/appointments", token, &hard(number, "toil"));
             match connection.ask(&request).await {
                 201 => found.booked += 1,
-                429 | 503 => found.refused += 1,
+                429 | 503 => {}
                 _ => found.undeclared += 1,
             }
             found.asked += 1;

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use citas::local::issuer::LocalIssuer;
 use citas::registry::folder::FolderRegistry;
+use citas::rules::limits::CEILING;
 use citas::rules::{CountryFolder, WasmEngine};
 use citas::system::SystemClock;
 use citas_core::access::{Claims, Scope};
@@ -92,10 +93,11 @@ impl Data {
         promote(&self.registry(), version, sequence);
     }
 
-    /// Publishes version 1.0.0 of another country, without cases, and puts it into use.
+    /// Publishes version 1.0.0 of another country, without cases and with all the fuel that there is, and puts it into use.
     pub fn with_country(self, country: &str, component: &[u8]) -> Self {
         let (registry, country) = (self.registry(), country.parse().expect("a country"));
-        publish_country(&registry, country, component, "1.0.0", "[]".into());
+        let limits = Limits { fuel: Some(CEILING.fuel), ..Limits::default() };
+        publish_country(&registry, country, component, limits, "1.0.0", "[]".into());
         promote_country(&registry, country, "1.0.0", 1);
         self
     }
@@ -114,10 +116,18 @@ impl Data {
 
 /// Publishes a component of Peru in a registry.
 pub fn publish(registry: &dyn Registry, component: &[u8], version: &str) {
-    publish_country(registry, pe(), component, version, folder("pe").cases().expect("Peru's cases"));
+    let cases = folder("pe").cases().expect("Peru's cases");
+    publish_country(registry, pe(), component, Limits::default(), version, cases);
 }
 
-fn publish_country(registry: &dyn Registry, country: CountryCode, component: &[u8], version: &str, cases: String) {
+fn publish_country(
+    registry: &dyn Registry,
+    country: CountryCode,
+    component: &[u8],
+    limits: Limits,
+    version: &str,
+    cases: String,
+) {
     let manifest = Manifest {
         country,
         version: version.parse().expect("a version"),
@@ -126,7 +136,7 @@ fn publish_country(registry: &dyn Registry, country: CountryCode, component: &[u
         contract: CONTRACT.to_owned(),
         source: None,
         published_at: SystemClock.now(),
-        limits: Limits::default(),
+        limits,
     };
     let artifact = Artifact { manifest, component: component.to_owned(), cases, signature: None };
     block_on(registry.publish(&artifact)).expect("a registry");

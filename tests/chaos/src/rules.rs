@@ -176,6 +176,7 @@ fn misbehave(mode: &str) {
         }
         "panic" => panic!("asked to"),
         "work" => turn(WORK),
+        "toil" => turn(8 * WORK),
         _ => {}
     }
 }
