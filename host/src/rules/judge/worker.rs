@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{self, ExitCode};
 use std::thread;
+use std::time::Duration;
 
 use citas_core::admission::try_out;
 use citas_core::loaded::LoadedRules;
@@ -33,8 +34,12 @@ const RESERVED: u64 = 1 << 30;
 /// Largest file. None is written to a disk, but the image of an instance's first memory is a file to the kernel.
 const MAX_FILE_BYTES: u64 = CEILING.memory;
 
-/// How much lower than the host's the priority is: whatever a request needs of a core comes first, and on a machine with
-/// nothing to spare a tenth of a core is left to judge.
+/// Time at the host's own priority. A country in Rust takes less, and its new version is in force as soon as if the host had
+/// compiled it.
+const FULL_PRIORITY: Duration = Duration::from_millis(500);
+
+/// Niceness after that: whatever a request needs of a core comes first, and on a machine with nothing to spare a tenth of a
+/// core is left to judge.
 const NICENESS: i32 = 10;
 
 /// Maximum length of a refusal, in bytes. It may quote what the component says.
@@ -64,6 +69,7 @@ fn run() -> io::Result<()> {
     let cases = read_bytes(&mut input, request.cases_bytes)?;
     drop(input);
     thread::Builder::new().name("host".into()).spawn(end_with_host)?;
+    thread::Builder::new().name("priority".into()).spawn(lower_priority)?;
     let judge = thread::Builder::new().name("judge".into()).stack_size(STACK).spawn(move || {
         let cases = String::from_utf8_lossy(&cases);
         answer(&request, &component, &cases)
@@ -80,10 +86,16 @@ fn end_with_host() {
     process::exit(FAILED.into());
 }
 
+/// Lowers the priority of all threads of this process, which has a process group of its own, once it has taken a while.
+fn lower_priority() {
+    thread::sleep(FULL_PRIORITY);
+    // Where this is not permitted, the limits still apply.
+    let _ = rustix::process::setpriority_pgrp(None, NICENESS);
+}
+
 fn confine(budget: &Budget) -> io::Result<()> {
     // This may not be permitted; the other limits still apply.
     let _ = fs::write("/proc/self/oom_score_adj", OUT_OF_MEMORY_SCORE);
-    let _ = rustix::process::nice(NICENESS);
     limit(Resource::DATA, budget.memory, budget.memory)?;
     limit(Resource::AS, budget.memory + RESERVED, budget.memory + RESERVED)?;
     // The soft limit ends the process with a signal that says why.
