@@ -133,7 +133,7 @@ fn overload(report: &mut Report, server: SocketAddr, token: &str) {
     report.target("  of the best", format!("{ratio:.2}, {undeclared} undeclared"), "≥ 0.9, 0", met);
 }
 
-/// What came of many who book at once.
+/// Counts of the answers to many clients that book at once.
 #[derive(Default)]
 struct Crowd {
     asked: usize,

@@ -1,5 +1,5 @@
-//! What a start costs a country: its component compiled, judged by a process of its own, and its native code taken from this
-//! machine's folder, each up to rules that can be called. By turns, since others may use the machine.
+//! Measures the start of a country: compiling its component, judging it in a process of its own, and loading native code from
+//! this machine's folder, each up to rules that can be called. The three take turns, since others may use the machine.
 
 use std::path::Path;
 use std::sync::Arc;

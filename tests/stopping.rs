@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::support::eventually::eventually;
 use crate::support::process::{Process, publish, token};
 use crate::support::requests::pe;
@@ -54,14 +56,20 @@ fn after_a_clean_stop_everything_is_in_the_file() {
     assert_eq!(count, 20);
 }
 
-#[test]
-fn told_to_stop_twice_it_ends_at_once() {
+/// A server with a request under way whose rest does not come.
+fn with_half_a_request() -> (TempDir, Process, TcpStream) {
     let data = tempfile::tempdir().unwrap();
-    let mut process = serve(data.path());
+    let process = serve(data.path());
     let bearer = token(data.path(), &[]);
-    let _stream = half_a_request(&process, &bearer);
+    let stream = half_a_request(&process, &bearer);
     // An answer to a later connection shows that the one before is under way.
     process.client(&bearer).get("/v1/pe/appointments").expect(200);
+    (data, process, stream)
+}
+
+#[test]
+fn a_second_signal_ends_the_server_at_once() {
+    let (_data, mut process, _stream) = with_half_a_request();
     terminate(&process);
     eventually("the first signal", GRACE, || process.log().contains("\"stopping\"").then_some(()));
     let began = Instant::now();
@@ -73,11 +81,7 @@ fn told_to_stop_twice_it_ends_at_once() {
 
 #[test]
 fn a_client_that_never_ends_its_request_does_not_keep_the_server_from_stopping() {
-    let data = tempfile::tempdir().unwrap();
-    let mut process = serve(data.path());
-    let bearer = token(data.path(), &[]);
-    let _stream = half_a_request(&process, &bearer);
-    process.client(&bearer).get("/v1/pe/appointments").expect(200);
+    let (_data, mut process, _stream) = with_half_a_request();
     terminate(&process);
     let status = eventually("its end", GRACE * 3, || process.ended());
     assert!(status.success(), "{status}");

@@ -18,7 +18,7 @@ const STEPS: i64 = 8;
 /// How many free ones are named.
 const NAMED: usize = 3;
 /// How many claims one look at the ledger may ask for.
-const MOST_ASKED: usize = 100;
+const MAX_CLAIMS_ASKED: usize = 100;
 
 /// The free slots nearest to `wanted`, the nearest first. What `before` holds counts as free.
 pub(crate) async fn near(
@@ -37,7 +37,7 @@ pub(crate) async fn near(
     let claims: HashSet<String> = offers.iter().flat_map(|offer| offer.claims.clone()).collect();
     let claims: Vec<String> = claims.into_iter().collect();
     let mut taken = HashSet::new();
-    for asked in claims.chunks(MOST_ASKED) {
+    for asked in claims.chunks(MAX_CLAIMS_ASKED) {
         taken.extend(ledger.taken(rules.country, asked).await?);
     }
     for own in before.into_iter().flat_map(|before| &before.claims) {

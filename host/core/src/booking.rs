@@ -22,10 +22,10 @@ use crate::time::{Clock, Ids};
 use crate::views::{View, Views, show_page};
 
 /// How often an action without `If-Match` is judged anew because somebody else was faster.
-const MOST_ATTEMPTS: usize = 5;
+const MAX_ATTEMPTS: usize = 5;
 
 /// How many of a caller's appointments to come are looked through for one that stands in the way.
-const MOST_OWN: usize = 100;
+const MAX_OWN_SCANNED: usize = 100;
 
 /// Why a booking or an action did not come about: one variant for each different answer.
 #[derive(Debug, thiserror::Error)]
@@ -199,7 +199,7 @@ impl Booking {
         }
         let (asker, action, now) = (caller.clone(), action.to_owned(), self.clock.now());
         let request = Arc::new(RuleRequest { caller: asker, action, input, role, if_match, now });
-        for _ in 0..MOST_ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let prepared = self.decide(&rules, &request, Some(&current)).await?;
             match self.store(&rules, &request, key.as_ref(), Some(&current), prepared).await {
                 Err(BookingError::Stale { .. }) => current = self.visible(caller, country, role, id).await?,
@@ -393,7 +393,7 @@ impl Booking {
             owner: Some(request.caller.subject.clone()),
             patient: Some(wanted.patient.clone()),
             from: Some(request.now),
-            limit: MOST_OWN,
+            limit: MAX_OWN_SCANNED,
             ..Query::default()
         };
         let own = self.ledger.page(wanted.country, &query).await.map_or_else(|_| Vec::new(), |page| page.items);

@@ -152,7 +152,7 @@ pub fn events(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
     cases.iter().filter_map(plan).flat_map(|plan| plan.events).collect()
 }
 
-/// How a full page of the largest appointment that the cases lead to is presented.
+/// Result of presenting a full page of the largest appointment that the cases lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct FullPage {
     /// Appointments that one call presents, of [`MAX_PAGE`].

@@ -161,32 +161,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::appointment::{Appointment, Field, Slot};
-    use crate::rules::{self, Context, Descriptor, Fault, Message, Notice, Offer, Rules, Verdict};
-
-    /// Rules that only say who they are.
-    struct Described(Descriptor);
-
-    impl Rules for Described {
-        fn describe(&self) -> Result<Descriptor, Fault> {
-            Ok(self.0.clone())
-        }
-        fn book(&self, _: &Context, _: &[Field]) -> Result<Verdict, Fault> {
-            Err(Fault::Busy)
-        }
-        fn act(&self, _: &Context, _: &Appointment, _: &str, _: &[Field]) -> Result<Verdict, Fault> {
-            Err(Fault::Busy)
-        }
-        fn present(&self, _: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
-            Err(Fault::Busy)
-        }
-        fn offers(&self, _: &Context, _: &[Field], _: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
-            Err(Fault::Busy)
-        }
-        fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
-            Err(Fault::Busy)
-        }
-    }
+    use crate::rules::{self, Descriptor, Message};
+    use crate::testing::Described;
 
     fn descriptor() -> Descriptor {
         let action = |name: &str, roles: &[&str]| rules::Action {

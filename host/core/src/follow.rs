@@ -120,7 +120,7 @@ impl NotInForce {
     }
 }
 
-/// What all followers have in common: the registry, and what becomes of its versions.
+/// Settings and ports that all followers share.
 pub struct Following {
     registry: Arc<dyn Registry>,
     swapper: Arc<Swapper>,

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::appointment::Slot;
-use crate::rules::{Fault, LONGEST_KEY, MOST_CLAIMS, MOST_EVENTS, Notice, Offer, Plan, Verdict};
+use crate::rules::{Fault, MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Plan, Verdict};
 
 /// Maximum number of notices for one event.
 pub(crate) const MAX_NOTICES: usize = 10;
@@ -39,11 +39,11 @@ fn objection(plan: &Plan) -> Option<String> {
 }
 
 fn about_claims(claims: &[String]) -> Option<String> {
-    if claims.len() > MOST_CLAIMS {
-        return Some(format!("a plan with {} claims, and {MOST_CLAIMS} are allowed", claims.len()));
+    if claims.len() > MAX_CLAIMS {
+        return Some(format!("a plan with {} claims, and {MAX_CLAIMS} are allowed", claims.len()));
     }
     if !distinct(claims.iter().map(String::as_str)) || !claims.iter().all(|claim| is_key(claim)) {
-        return Some(format!("a plan whose claims are empty, longer than {LONGEST_KEY} bytes or not distinct"));
+        return Some(format!("a plan whose claims are empty, longer than {MAX_KEY_BYTES} bytes or not distinct"));
     }
     None
 }
@@ -52,7 +52,7 @@ fn about_keys(plan: &Plan) -> Option<String> {
     let keys =
         [("patient", Some(&plan.patient)), ("doctor", plan.doctor.as_ref()), ("hospital", plan.hospital.as_ref())];
     let (name, _) = keys.into_iter().find(|(_, key)| key.is_some_and(|key| !is_key(key)))?;
-    Some(format!("a plan whose `{name}` is empty or longer than {LONGEST_KEY} bytes"))
+    Some(format!("a plan whose `{name}` is empty or longer than {MAX_KEY_BYTES} bytes"))
 }
 
 fn about_attributes(plan: &Plan) -> Option<String> {
@@ -64,8 +64,8 @@ fn about_attributes(plan: &Plan) -> Option<String> {
 }
 
 fn about_events(events: &[String]) -> Option<String> {
-    if events.len() > MOST_EVENTS {
-        return Some(format!("a plan with {} events, and {MOST_EVENTS} are allowed", events.len()));
+    if events.len() > MAX_EVENTS {
+        return Some(format!("a plan with {} events, and {MAX_EVENTS} are allowed", events.len()));
     }
     let event = events.iter().find(|event| !is_slug(event))?;
     Some(format!("an event named `{event}`; lower-case letters and hyphens are allowed"))
@@ -156,7 +156,7 @@ fn stray_control(text: &str) -> Option<char> {
 }
 
 fn is_key(text: &str) -> bool {
-    (1..=LONGEST_KEY).contains(&text.len())
+    (1..=MAX_KEY_BYTES).contains(&text.len())
 }
 
 fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> bool {
@@ -212,18 +212,18 @@ mod tests {
 
     #[test]
     fn what_a_ledger_could_not_keep_is_refused() {
-        let long = "x".repeat(LONGEST_KEY + 1);
+        let long = "x".repeat(MAX_KEY_BYTES + 1);
         assert!(refused(|plan| plan.claims = vec![String::new()]).contains("claims are empty"));
         assert!(refused(|plan| plan.claims = vec!["a".into(), "a".into()]).contains("not distinct"));
         assert!(refused(|plan| plan.claims = vec![long.clone()]).contains("longer than"));
-        assert!(refused(|plan| plan.claims = (0..=MOST_CLAIMS).map(|n| n.to_string()).collect()).contains("41 claims"));
+        assert!(refused(|plan| plan.claims = (0..=MAX_CLAIMS).map(|n| n.to_string()).collect()).contains("41 claims"));
         assert!(refused(|plan| plan.patient.clear()).contains("`patient` is empty"));
         assert!(refused(|plan| plan.doctor = Some(String::new())).contains("`doctor` is empty"));
         assert!(refused(|plan| plan.hospital = Some(long.clone())).contains("`hospital`"));
         assert!(refused(|plan| plan.attributes.push(field("/a"))).contains("two attributes at one path"));
         assert!(refused(|plan| plan.attributes.push(field("c"))).contains("`c`"));
         assert!(refused(|plan| plan.events = vec!["Booked".into()]).contains("`Booked`"));
-        assert!(refused(|plan| plan.events = vec!["e".into(); MOST_EVENTS + 1]).contains("11 events"));
+        assert!(refused(|plan| plan.events = vec!["e".into(); MAX_EVENTS + 1]).contains("11 events"));
     }
 
     fn notice() -> Notice {

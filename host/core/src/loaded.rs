@@ -431,7 +431,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::testing::{Unused, revision};
+    use crate::testing::{Described, revision};
 
     /// Presents at most so many appointments in one call, and never the one with the nil id.
     struct Presenter {
@@ -441,13 +441,13 @@ mod tests {
 
     impl Rules for Presenter {
         fn describe(&self) -> Result<Descriptor, Fault> {
-            Unused.describe()
+            Described::default().describe()
         }
         fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault> {
-            Unused.book(context, request)
+            Described::default().book(context, request)
         }
         fn act(&self, context: &Context, current: &Appointment, name: &str, input: &[Field]) -> Result<Verdict, Fault> {
-            Unused.act(context, current, name, input)
+            Described::default().act(context, current, name, input)
         }
         fn present(&self, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
             self.calls.fetch_add(1, Ordering::Relaxed);
@@ -460,10 +460,10 @@ mod tests {
             Ok(appointments.iter().map(|appointment| appointment.attributes.clone()).collect())
         }
         fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
-            Unused.offers(context, place, openings)
+            Described::default().offers(context, place, openings)
         }
         fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
-            Unused.notices(event, current)
+            Described::default().notices(event, current)
         }
     }
 

@@ -71,7 +71,7 @@ pub async fn precompile(
     if let Some(why) = natives.refused(engine, &manifest).await? {
         return Err(Refusal::Reported(why).into());
     }
-    match judged(judge, artifact.into(), clock.now(), (country, version)).await {
+    match judge_version(judge, artifact.into(), clock.now(), (country, version)).await {
         Ok(code) => {
             natives.put_native(engine, digest, &code).await?;
             tracing::info!(%country, %version, digest, bytes = code.len(), "compiled");
@@ -85,7 +85,8 @@ pub async fn precompile(
     }
 }
 
-async fn judged(
+/// Judges a version and checks that it is what it was published as. Returns its native code.
+async fn judge_version(
     judge: &dyn Judge,
     package: RulesPackage,
     now: Timestamp,

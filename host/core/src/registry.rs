@@ -185,12 +185,12 @@ impl ChannelVerb {
 /// How many changes a channel remembers. Hosts read the whole file, so it may not grow for ever.
 const REMEMBERED_CHANGES: usize = 50;
 
-/// Who changes a channel, when and why.
+/// Author, time and reason of a change to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// When.
     pub at: Timestamp,
-    /// Who does it.
+    /// Name of the author.
     pub by: String,
     /// Why, in their words.
     pub why: String,
@@ -355,7 +355,7 @@ pub enum RegistryError {
     TooLarge {
         /// Which file.
         key: String,
-        /// How large it may be, in bytes.
+        /// Maximum size in bytes.
         limit: u64,
     },
     /// A folder has more entries than are listed.
@@ -363,7 +363,7 @@ pub enum RegistryError {
     TooMany {
         /// Which folder.
         key: String,
-        /// How many are listed.
+        /// Maximum number of entries.
         limit: usize,
     },
     /// The registry does not answer.

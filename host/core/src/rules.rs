@@ -17,13 +17,13 @@ pub const CONTRACT: &str = "1.0.0";
 pub const LOWEST_HOST: &str = "0.1.0";
 
 /// Most claims that one plan may make: a reschedule's old and new ones fit one transaction of DynamoDB.
-pub const MOST_CLAIMS: usize = 40;
+pub const MAX_CLAIMS: usize = 40;
 
 /// Most events of one plan. With the claims of a reschedule they fit one transaction of every ledger.
-pub const MOST_EVENTS: usize = 10;
+pub const MAX_EVENTS: usize = 10;
 
 /// Longest claim, and longest key of a patient, a doctor or a hospital, in bytes: what every ledger's indexes take.
-pub const LONGEST_KEY: usize = 512;
+pub const MAX_KEY_BYTES: usize = 512;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -271,11 +271,11 @@ pub enum Refusal {
     /// It has more of something than a host compiles.
     #[error("it has {found} {what}; a host compiles at most {limit}")]
     OverBound {
-        /// What is counted.
+        /// Name of the counted things, in the plural.
         what: &'static str,
-        /// How many there are.
+        /// Number found.
         found: u64,
-        /// How many there may be.
+        /// Maximum number.
         limit: u64,
     },
     /// Compiling and trying it used up what a component of its size may take.

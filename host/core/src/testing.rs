@@ -45,12 +45,12 @@ impl Clock for ManualClock {
     }
 }
 
-/// Rules that describe themselves and answer nothing else: what fakes fall back on.
-pub struct Unused;
+/// Rules that describe themselves and answer nothing else: what other fakes fall back on.
+pub struct Described(pub Descriptor);
 
-impl Rules for Unused {
-    fn describe(&self) -> Result<Descriptor, Fault> {
-        Ok(Descriptor {
+impl Default for Described {
+    fn default() -> Self {
+        Self(Descriptor {
             country: "pe".into(),
             version: "1.0.0".into(),
             zones: vec!["America/Lima".into()],
@@ -61,20 +61,26 @@ impl Rules for Unused {
             messages: vec![],
         })
     }
+}
+
+impl Rules for Described {
+    fn describe(&self) -> Result<Descriptor, Fault> {
+        Ok(self.0.clone())
+    }
     fn book(&self, _: &Context, _: &[Field]) -> Result<Verdict, Fault> {
-        Err(Fault::BadAnswer("this fake does not answer it".into()))
+        Err(Fault::Busy)
     }
     fn act(&self, _: &Context, _: &Appointment, _: &str, _: &[Field]) -> Result<Verdict, Fault> {
-        Err(Fault::BadAnswer("this fake does not answer it".into()))
+        Err(Fault::Busy)
     }
     fn present(&self, _: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
-        Err(Fault::BadAnswer("this fake does not answer it".into()))
+        Err(Fault::Busy)
     }
     fn offers(&self, _: &Context, _: &[Field], _: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
-        Err(Fault::BadAnswer("this fake does not answer it".into()))
+        Err(Fault::Busy)
     }
     fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
-        Err(Fault::BadAnswer("this fake does not answer it".into()))
+        Err(Fault::Busy)
     }
 }
 

@@ -29,7 +29,7 @@ use super::paths::{AtAction, AtAppointment, InCountry};
 use super::problem::Problem;
 
 /// Length of a page when the client does not ask for one.
-pub const USUAL_PAGE: usize = 20;
+pub const DEFAULT_PAGE: usize = 20;
 
 type Answer = Result<Response, Problem>;
 
@@ -175,17 +175,17 @@ fn filters(query: ListQuery) -> Result<LedgerQuery, Problem> {
 }
 
 fn limit(text: Option<String>) -> Result<usize, Problem> {
-    let limit = text.map_or(Some(USUAL_PAGE), |text| text.parse().ok());
+    let limit = text.map_or(Some(DEFAULT_PAGE), |text| text.parse().ok());
     let refused = || Problem::malformed(format!("`limit` is a number from 1 to {MAX_PAGE}"));
     limit.filter(|limit| (1..=MAX_PAGE).contains(limit)).ok_or_else(refused)
 }
 
 /// Longest value of a filter, in characters.
-pub const LONGEST_FILTER: usize = 128;
+pub const MAX_FILTER_CHARS: usize = 128;
 
 fn filter(name: &str, value: Option<String>) -> Result<Option<String>, Problem> {
-    let fits = value.as_ref().is_none_or(|text| (1..=LONGEST_FILTER).contains(&text.chars().count()));
-    let refused = || Problem::malformed(format!("`{name}` has 1 to {LONGEST_FILTER} characters"));
+    let fits = value.as_ref().is_none_or(|text| (1..=MAX_FILTER_CHARS).contains(&text.chars().count()));
+    let refused = || Problem::malformed(format!("`{name}` has 1 to {MAX_FILTER_CHARS} characters"));
     if fits { Ok(value) } else { Err(refused()) }
 }
 

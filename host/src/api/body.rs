@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::problem::{Kind, Problem};
 
 /// Largest body that is read, in bytes: what may cross the border to the rules.
-pub const LARGEST_BODY: usize = 64 * 1024;
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Maximum time until a body is complete. A request under way holds its connection, so it is much less than a whole
 /// request has.
@@ -46,14 +46,14 @@ impl<S: Sync> FromRequest<S> for JsonBody {
 }
 
 async fn read(body: Body) -> Result<Bytes, Problem> {
-    let read = timeout(BODY_TIMEOUT, to_bytes(body, LARGEST_BODY)).await;
+    let read = timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await;
     let read = read.map_err(|_| {
         let detail = format!("a request body must be here within {} seconds", BODY_TIMEOUT.as_secs());
         Problem::new(Kind::TooSlow, detail).header(CONNECTION, HeaderValue::from_static("close"))
     })?;
     read.map_err(|error| {
         if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
-            return Problem::new(Kind::TooLarge, format!("a request body may have {LARGEST_BODY} bytes"));
+            return Problem::new(Kind::TooLarge, format!("a request body may have {MAX_BODY_BYTES} bytes"));
         }
         Problem::malformed("the body breaks off, or its chunks are not as HTTP has them")
     })

@@ -16,7 +16,7 @@ use citas_core::schema::map_subschemas;
 use serde_json::{Map, Value, json};
 
 use super::Api;
-use super::appointments::{LONGEST_FILTER, USUAL_PAGE};
+use super::appointments::{DEFAULT_PAGE, MAX_FILTER_CHARS};
 use super::problem::Kind;
 
 /// The document as last composed, and the countries that it was composed of: everybody may ask for it, and composing it
@@ -271,7 +271,7 @@ fn query(name: &str, description: &str, schema: &Value) -> Value {
 }
 
 fn paging() -> [Value; 2] {
-    let limit = json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": USUAL_PAGE });
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE });
     [
         query("limit", "At most so many", &limit),
         query("cursor", "`nextCursor` of the page before", &json!({ "type": "string" })),
@@ -281,7 +281,7 @@ fn paging() -> [Value; 2] {
 fn list(country: CountryCode) -> Value {
     let success = ("200", ok("A page, newest start last", &reference(&named(country, "Page"))));
     let mut list = operation(&operation_id(country, "list"), country.as_str(), "Some appointments", success, &GUARDED);
-    let word = json!({ "type": "string", "minLength": 1, "maxLength": LONGEST_FILTER });
+    let word = json!({ "type": "string", "minLength": 1, "maxLength": MAX_FILTER_CHARS });
     let instant = json!({ "type": "string", "format": "date-time" });
     let filters = [
         query("patient", "The country's key for the patient", &word),

@@ -21,7 +21,7 @@ use crate::trial::{OnTrial, Tally};
 use crate::views::{View, show};
 
 /// Largest revision, in bytes of JSON: an event with one fits a message of SNS (256 KiB), and an item of DynamoDB (400 KB).
-const LARGEST_REVISION: usize = 240 << 10;
+const MAX_REVISION_BYTES: usize = 240 << 10;
 
 /// A code that ends so means: not in this phase.
 const NOT_ALLOWED_NOW: &str = ".not-allowed-now";
@@ -258,7 +258,7 @@ fn leaves(document: &Json) -> Result<Vec<Field>, BookingError> {
 /// What is stored is published and mailed about later: what no topic or table could carry is refused before that.
 fn fits(revision: &Revision) -> Result<(), BookingError> {
     let size = serde_json::to_vec(revision).map_or(usize::MAX, |json| json.len());
-    if size > LARGEST_REVISION { Err(BookingError::TooLarge { limit: LARGEST_REVISION }) } else { Ok(()) }
+    if size > MAX_REVISION_BYTES { Err(BookingError::TooLarge { limit: MAX_REVISION_BYTES }) } else { Ok(()) }
 }
 
 fn refuse(rules: &Arc<LoadedRules>, violations: Vec<Violation>) -> Result<(), BookingError> {

@@ -200,8 +200,8 @@ impl Comparison<'_> {
     }
 }
 
-/// What counts of a schema with every reference in it followed, which [`crate::schema::Budget::document`] has shown to end
-/// and to be no larger than its bound. What stands beside a reference counts too.
+/// Returns the parts of a schema that count, with every reference followed. [`crate::schema::Budget::document`] has shown that
+/// this ends and stays within its bound. Keywords beside a reference count too.
 fn expanded(root: &Json, schema: &Json) -> Json {
     let Json::Object(members) = schema else { return schema.clone() };
     let mut own: Members = members

@@ -1,4 +1,4 @@
-//! Whose call runs next. Knows no threads and no clock: times are given, as time since some fixed moment.
+//! Decides which country's call runs next. Knows no threads and no clock: times are given, as time since a fixed moment.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -9,8 +9,8 @@ use crate::catalogue::{Catalogue, Refused};
 use crate::limits::Limits;
 use crate::loaded::LoadedRules;
 use crate::registry::Note;
-use crate::rules::Engine;
-use crate::testing::{ManualClock, Unused};
+use crate::rules::{Engine, Rules};
+use crate::testing::{Described, ManualClock};
 
 /// A registry whose components are their versions' names.
 #[derive(Default)]
@@ -50,13 +50,13 @@ impl Registry for Shelf {
         Ok(self.channels.lock().unwrap().get(&country).cloned())
     }
     async fn set_channel(&self, _: CountryCode, _: Option<&Channel>, _: &Channel) -> Result<(), RegistryError> {
-        unimplemented!("followers write nothing")
+        Err(RegistryError::Unavailable("this fake is only read".into()))
     }
     async fn versions(&self, _: CountryCode) -> Result<Vec<Version>, RegistryError> {
-        unimplemented!("followers list no versions")
+        Ok(Vec::new())
     }
     async fn publish(&self, _: &Artifact) -> Result<(), RegistryError> {
-        unimplemented!("followers write nothing")
+        Err(RegistryError::Unavailable("this fake is only read".into()))
     }
     async fn fetch(&self, country: CountryCode, version: &Version) -> Result<Artifact, RegistryError> {
         self.fetches.fetch_add(1, Ordering::Relaxed);
@@ -76,6 +76,21 @@ impl Registry for Shelf {
     }
 }
 
+/// Loads nothing.
+struct NoEngine;
+
+impl Engine for NoEngine {
+    fn load(&self, _: &[u8], _: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
+        Err(Refusal::NoCompiler)
+    }
+    fn load_native(&self, _: &[u8], _: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
+        Err(Refusal::NoCompiler)
+    }
+    fn name(&self) -> &str {
+        "none"
+    }
+}
+
 /// Has accepted 1.0.0 before, which is Peru's, and refuses everything else.
 #[derive(Default)]
 struct Picky {
@@ -85,10 +100,11 @@ struct Picky {
 #[async_trait]
 impl Admission for Picky {
     fn engine(&self) -> &dyn Engine {
-        unimplemented!("nothing is native")
+        &NoEngine
     }
     async fn recall(&self, package: &Arc<RulesPackage>) -> Option<LoadedRules> {
-        (package.component == b"1.0.0").then(|| LoadedRules::of(Arc::new(Unused), "sha256:00".into()).unwrap())
+        (package.component == b"1.0.0")
+            .then(|| LoadedRules::of(Arc::new(Described::default()), "sha256:00".into()).unwrap())
     }
     async fn admit(&self, _: &Arc<RulesPackage>, _: Timestamp) -> Result<LoadedRules, NotAdmitted> {
         self.judged.fetch_add(1, Ordering::Relaxed);

@@ -142,8 +142,8 @@ impl Cost {
         self.steps(values, text) / CHECK
     }
 
-    /// The validator only asks whether it fits, which may be an error in itself.
-    fn asked(self, error: u64) -> Self {
+    /// Returns the cost where the validator only checks whether a value fits, which may be an error in itself.
+    fn check_only(self, error: u64) -> Self {
         Self::of(self.check, error)
     }
 
@@ -276,15 +276,15 @@ impl<'a> Walk<'a> {
             "dependentSchemas" => self.named(value, place)?.into_iter().fold(Cost::default(), Cost::add),
             "patternProperties" => self.by_pattern(value, place)?,
             "then" | "else" => self.one(value, place)?,
-            "if" => self.one(value, place)?.asked(0),
+            "if" => self.one(value, place)?.check_only(0),
             "not" => {
                 // The validator keeps a copy, and gives one to each error.
                 let (copied, _) = extent(value);
                 self.count(copied, place)?;
-                self.one(value, place)?.asked(ERROR + COPY * copied as u64)
+                self.one(value, place)?.check_only(ERROR + COPY * copied as u64)
             }
             "items" => self.one(value, place)?.each(max_items()),
-            "contains" => self.one(value, place)?.each(max_items()).asked(ERROR),
+            "contains" => self.one(value, place)?.each(max_items()).check_only(ERROR),
             // One error names all that are not wanted.
             "additionalProperties" if value == false => {
                 self.one(value, place)?;

@@ -10,11 +10,11 @@ use serde_json::{Map, json};
 
 use super::cost::Cost;
 use super::*;
-use crate::appointment::{Appointment, Field, Slot};
 use crate::loaded::LoadedRules;
-use crate::rules::{Action, Context, Descriptor, Fault, Notice, Offer, Rules, Verdict};
+use crate::rules::{Action, Descriptor};
+use crate::testing::Described;
 
-fn told(schema: &Json, document: &Json) -> Vec<(String, String)> {
+fn errors_of(schema: &Json, document: &Json) -> Vec<(String, String)> {
     let found = violations(&validator("schema", schema).unwrap(), document);
     found.into_iter().map(|violation| (violation.path, violation.code)).collect()
 }
@@ -36,13 +36,13 @@ fn cost(schema: &Json) -> Cost {
 fn a_missing_member_and_one_too_many_are_named_where_they_stand() {
     let schema = json!({ "type": "object", "required": ["dni"], "properties": { "dni": { "maxLength": 2 } },
         "additionalProperties": false });
-    let found = told(&schema, &json!({ "a/b": 1, "c": 2 }));
+    let found = errors_of(&schema, &json!({ "a/b": 1, "c": 2 }));
     let expected =
         [("/a~1b", "schema.additionalProperties"), ("/c", "schema.additionalProperties"), ("/dni", "schema.required")];
     let mut found: Vec<(&str, &str)> = found.iter().map(|(path, code)| (path.as_str(), code.as_str())).collect();
     found.sort_unstable();
     assert_eq!(found, expected);
-    assert_eq!(told(&schema, &json!({ "dni": "123" })), [("/dni".to_owned(), "schema.maxLength".to_owned())]);
+    assert_eq!(errors_of(&schema, &json!({ "dni": "123" })), [("/dni".to_owned(), "schema.maxLength".to_owned())]);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn what_moves_a_reference_is_refused_and_named() {
     let schema = json!({ "$id": "https://json-schema.org/draft/2020-12/schema", "$ref": "#/$defs/a",
         "$defs": { "a": { "type": "string" } } });
     load(&schema).unwrap();
-    assert_eq!(told(&schema, &json!(1)), [(String::new(), "schema.type".to_owned())]);
+    assert_eq!(errors_of(&schema, &json!(1)), [(String::new(), "schema.type".to_owned())]);
 }
 
 #[test]
@@ -184,8 +184,8 @@ fn what_only_looks_like_a_reference_is_data() {
     let schema = json!({ "enum": [data], "const": data, "default": data, "examples": [data], "x-own": data,
         "properties": { "$ref": true, "pattern": true } });
     load(&schema).unwrap();
-    assert_eq!(told(&schema, &data), []);
-    assert_eq!(told(&schema, &json!({})).len(), 2);
+    assert_eq!(errors_of(&schema, &data), []);
+    assert_eq!(errors_of(&schema, &json!({})).len(), 2);
 }
 
 #[test]
@@ -225,8 +225,9 @@ fn large_patterns_are_refused_at_once_wherever_they_stand() {
 
 #[test]
 fn a_pattern_does_not_look_at_a_text_that_is_too_long() {
-    let codes =
-        |schema: &Json, text: String| told(schema, &json!(text)).into_iter().map(|(_, code)| code).collect::<Vec<_>>();
+    let codes = |schema: &Json, text: String| {
+        errors_of(schema, &json!(text)).into_iter().map(|(_, code)| code).collect::<Vec<_>>()
+    };
     let schema = json!({ "pattern": "^a+$", "maxLength": 3 });
     assert_eq!(codes(&schema, "aaa".into()), <[&str; 0]>::default());
     assert_eq!(codes(&schema, "éaa".into()), ["schema.pattern"]);
@@ -258,7 +259,7 @@ fn a_pattern_means_what_it_means_in_ecma_262() {
         ("a$|^b", "xb", false),
         (r"^[\w.-]+$", "a.b-c", true),
     ] {
-        assert_eq!(told(&json!({ "pattern": pattern }), &json!(text)).is_empty(), fits, "{pattern} of {text}");
+        assert_eq!(errors_of(&json!({ "pattern": pattern }), &json!(text)).is_empty(), fits, "{pattern} of {text}");
     }
 }
 
@@ -266,13 +267,13 @@ fn a_pattern_means_what_it_means_in_ecma_262() {
 fn the_items_of_too_long_a_list_are_not_looked_at() {
     let schema =
         json!({ "maxItems": 2, "items": { "type": "string" }, "uniqueItems": true, "allOf": [{ "minItems": 1 }] });
-    assert_eq!(told(&schema, &json!([1, 1, 1])), [(String::new(), "schema.maxItems".to_owned())]);
-    assert_eq!(told(&schema, &json!([1, 1])).len(), 3);
-    assert_eq!(told(&schema, &json!([])), [(String::new(), "schema.minItems".to_owned())]);
+    assert_eq!(errors_of(&schema, &json!([1, 1, 1])), [(String::new(), "schema.maxItems".to_owned())]);
+    assert_eq!(errors_of(&schema, &json!([1, 1])).len(), 3);
+    assert_eq!(errors_of(&schema, &json!([])), [(String::new(), "schema.minItems".to_owned())]);
     let pair = json!({ "maxItems": 3, "prefixItems": [{ "type": "string" }], "items": { "type": "integer" },
         "contains": { "$ref": "#/items" } });
-    assert_eq!(told(&pair, &json!(["a", 1])), []);
-    assert_eq!(told(&pair, &json!(["a"])), [(String::new(), "schema.contains".to_owned())]);
+    assert_eq!(errors_of(&pair, &json!(["a", 1])), []);
+    assert_eq!(errors_of(&pair, &json!(["a"])), [(String::new(), "schema.contains".to_owned())]);
 }
 
 #[test]
@@ -303,7 +304,7 @@ fn a_document_with_thirty_thousand_errors_is_answered_with_one() {
     assert_eq!(found.iter().map(|violation| violation.code.as_str()).collect::<Vec<_>>(), ["schema.maxValues"]);
     println!("50 errors {few:?}, {MAX_VALUES} {most:?}, 30,000 {many:?}");
     assert!(many < few * 10 + Duration::from_millis(5), "{few:?} and {many:?}");
-    assert_eq!(told(&json!({}), &json!("x".repeat(MAX_DOCUMENT_TEXT + 1)))[0].1, "schema.maxText");
+    assert_eq!(errors_of(&json!({}), &json!("x".repeat(MAX_DOCUMENT_TEXT + 1)))[0].1, "schema.maxText");
 }
 
 #[test]
@@ -318,7 +319,7 @@ fn numbers_beyond_all_bounds_are_refused_or_bound_nothing() {
         (r#"{"maximum": 1e308, "minimum": -1e308}"#, true),
     ] {
         let schema = read(text).unwrap();
-        assert_eq!(told(&schema, &json!("aaa")).is_empty(), fits, "{text}");
+        assert_eq!(errors_of(&schema, &json!("aaa")).is_empty(), fits, "{text}");
     }
     for text in
         [r#"{"multipleOf": 0}"#, r#"{"maxLength": -1}"#, r#"{"maxItems": 1.5}"#, r#"{"items": [{}]}"#, r#"{"$ref": 1}"#]
@@ -854,10 +855,10 @@ fn the_deepest_schema_and_document_fit_a_small_stack() {
             }
         }
         let document = crate::json::parse(text.as_bytes()).unwrap();
-        assert_eq!(told(&schema(levels), &document).len(), 1);
+        assert_eq!(errors_of(&schema(levels), &document).len(), 1);
         let nested = format!("{}1{}", "[".repeat(120), "]".repeat(120));
         let document = crate::json::parse(nested.as_bytes()).unwrap();
-        assert_eq!(told(&json!({ "uniqueItems": true, "maxItems": 3, "enum": [document] }), &document), []);
+        assert_eq!(errors_of(&json!({ "uniqueItems": true, "maxItems": 3, "enum": [document] }), &document), []);
         assert!(crate::json::parse("[".repeat(70_000).as_bytes()).is_err());
     });
     deep.unwrap().join().unwrap();
@@ -901,30 +902,6 @@ fn a_refusal_names_the_place_and_what_to_change() {
     let mut bounded = schema;
     bounded["properties"]["people"]["maxItems"] = json!(20);
     load(&bounded).unwrap();
-}
-
-/// Rules that only describe themselves.
-struct Described(Descriptor);
-
-impl Rules for Described {
-    fn describe(&self) -> Result<Descriptor, Fault> {
-        Ok(self.0.clone())
-    }
-    fn book(&self, _: &Context, _: &[Field]) -> Result<Verdict, Fault> {
-        Err(Fault::Busy)
-    }
-    fn act(&self, _: &Context, _: &Appointment, _: &str, _: &[Field]) -> Result<Verdict, Fault> {
-        Err(Fault::Busy)
-    }
-    fn present(&self, _: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
-        Err(Fault::Busy)
-    }
-    fn offers(&self, _: &Context, _: &[Field], _: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
-        Err(Fault::Busy)
-    }
-    fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
-        Err(Fault::Busy)
-    }
 }
 
 #[test]

@@ -8,13 +8,13 @@ use citas_core::rules::{CONTRACT, LOWEST_HOST};
 use serde_json::{Value, json};
 
 use super::compared::{Compared, compared};
-use super::{Answer, InRegistry, Outcome, Source, chain, judged};
+use super::{Answer, InRegistry, Outcome, Source, chain, judge};
 use crate::rules::limits::Bounds;
 
 pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
     registry.is_there_if_named()?;
     let package = source.package()?;
-    let (rules, judging) = match judged(&package).await {
+    let (rules, judging) = match judge(&package).await {
         Ok(judged) => judged,
         Err(refusal) => {
             let why = chain(refusal.as_ref());

@@ -388,7 +388,7 @@ fn load(component: &[u8], limits: &Limits) -> Result<LoadedRules, Box<dyn Error>
 
 /// Has rules judged as a host does, in a process of their own, and loads them. Gives what judging took in words and JSON.
 #[cfg(feature = "compiler")]
-async fn judged(package: &RulesPackage) -> Result<(LoadedRules, (String, Value)), Box<dyn Error>> {
+async fn judge(package: &RulesPackage) -> Result<(LoadedRules, (String, Value)), Box<dyn Error>> {
     let judged = ChildJudge::this_program()?.judge_package(package, None, SystemClock.now()).await?;
     let (engine, digest) = (WasmEngine::new()?, digest(&package.component));
     let rules = LoadedRules::of(engine.load_native(&judged.code, &package.limits)?, digest)?;
@@ -396,7 +396,7 @@ async fn judged(package: &RulesPackage) -> Result<(LoadedRules, (String, Value))
 }
 
 #[cfg(not(feature = "compiler"))]
-async fn judged(package: &RulesPackage) -> Result<(LoadedRules, (String, Value)), Box<dyn Error>> {
+async fn judge(package: &RulesPackage) -> Result<(LoadedRules, (String, Value)), Box<dyn Error>> {
     let rules = admit(&WasmEngine::new()?, package, SystemClock.now())?;
     Ok((rules, (String::new(), Value::Null)))
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::compared::refuse_too_low;
 use super::keygen::sign;
-use super::{Answer, InRegistry, Outcome, PublishOptions, Source, judged};
+use super::{Answer, InRegistry, Outcome, PublishOptions, Source, judge};
 use crate::system::SystemClock;
 
 /// Hosts run a version's cases before they put it into force, which is all that they can know of it.
@@ -24,7 +24,7 @@ pub(super) async fn publish(source: &Source, options: PublishOptions, registry: 
         return Err(NO_CASES.into());
     }
     let package = RulesPackage { component: source.component()?, limits: source.limits()?, cases };
-    let (rules, _) = judged(&package).await?;
+    let (rules, _) = judge(&package).await?;
     if let Some(page) = cases::full_page(&rules, &cases::read(&package.cases)?)?.filter(|page| !page.is_whole()) {
         return Err(page.to_string().into());
     }
