@@ -1,4 +1,4 @@
-//! How a server stops: in bounded time, and with its data in one file.
+//! A server stops in bounded time, with its data in one file.
 
 use std::io::Write as _;
 use std::net::TcpStream;

@@ -16,15 +16,15 @@ use tempfile::NamedTempFile;
 /// Prefix of a file or folder that is not whole yet. Nothing that is read has such a name.
 pub const UNFINISHED: &str = ".new-";
 
-/// What others than the owner may do, in a mode.
+/// Permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
-/// Who may use what is written.
+/// Access to a file that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Its owner alone.
     Private,
-    /// Whoever the umask lets in.
+    /// As the umask says.
     Shared,
 }
 

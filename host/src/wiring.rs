@@ -106,7 +106,7 @@ pub struct Identity {
     pub jwks: Option<Value>,
 }
 
-/// Where the platform listens, and for whom.
+/// Listeners of the platform, and the proxies that it trusts.
 pub struct Listeners {
     /// For clients.
     pub public: TcpListener,

@@ -292,7 +292,7 @@ pub enum Refusal {
         "{attempts} attempts to compile and try it did not end: the host or the process that did it was stopped or killed; remove {file} to have it tried again"
     )]
     NeverEnded {
-        /// How many.
+        /// Number of attempts.
         attempts: u32,
         /// The file that counts them.
         file: String,

@@ -1,7 +1,7 @@
 //! JSON Schema 2020-12: a country's schemas, which are code that runs in the host, outside every budget of fuel. They are
 //! bounded when they are loaded, so that compiling one and checking any document against it ends in a known time.
 //!
-//! What is measured is what is compiled: [`validator`] gives the validator a copy with only those keywords that the measuring
+//! The measured schema is the compiled one: [`validator`] gives the validator a copy with only those keywords that the measuring
 //! walk has followed, and with references of ours.
 
 mod compiled;
@@ -41,7 +41,7 @@ const MAX_DOCUMENT_TEXT: usize = 64 << 10;
 /// [`texts::MAX_TABLE_SIZE`] allows never fills it, and others are too slow to be accepted.
 const MAX_CACHE_SIZE: usize = 256 << 10;
 
-/// What a country's schemas may still take together. All of them stay in memory, and a host compiles them when it starts.
+/// Remaining budget of a country's schemas. All of them stay in memory, and a host compiles them when it starts.
 pub struct Budget {
     size: usize,
     patterns: usize,

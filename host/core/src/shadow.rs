@@ -149,7 +149,7 @@ pub(crate) struct Routed<Call> {
     call: Call,
 }
 
-/// What came of a routed call, before a canary's fault is counted.
+/// Outcome of a routed call. A canary's fault is not counted yet.
 pub(crate) struct Answer<T> {
     answer: Result<T, Fault>,
     canary_fault: Option<Fault>,

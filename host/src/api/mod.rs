@@ -127,7 +127,7 @@ fn with_answers(routes: Router<Arc<Api>>, api: &Arc<Api>) -> Router {
         .with_state(api.clone())
 }
 
-/// What every request has in common.
+/// Adds the layers that all requests share.
 fn common(api: &Api, routes: Router) -> Router {
     routes
         .layer(CatchPanicLayer::custom(|_| Problem::crashed().into_response()))

@@ -28,7 +28,7 @@ pub struct Trier {
     pub on_demand: OnDemand,
     /// Where appointments are, and what is found.
     pub ledger: Arc<DynamoLedger>,
-    /// What time it is.
+    /// The clock of take-backs.
     pub clock: Arc<dyn Clock>,
 }
 

@@ -171,7 +171,7 @@ fn write_all(output: &mut impl Write, text: &[u8], partial: &mut bool) -> usize 
     written
 }
 
-/// Where the log's lines go.
+/// Destination of the log's lines.
 struct Writer;
 
 impl Write for Writer {

@@ -1,4 +1,4 @@
-//! How a server runs and stops: at Ctrl-C or SIGTERM, in bounded time, whatever hangs.
+//! Runs a server and stops it at Ctrl-C or SIGTERM, in bounded time, whatever hangs.
 
 use std::io;
 use std::thread;

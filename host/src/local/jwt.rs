@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::Number;
 
-/// How far the issuer's clock may be from ours.
+/// Allowed difference between the issuer's clock and ours.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
 /// The claims that Citas reads. Groups are `cognito:groups`, or `groups` with other issuers.

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::jwt::Good;
 
-/// How long a token is taken without another look at its signature and at the issuer's keys. The monotonic clock measures
+/// Time until a token's signature and its issuer's keys are checked again. The monotonic clock measures
 /// it: a wall clock that is set back does not prolong it.
 const REMEMBERED: Duration = Duration::from_mins(1);
 

@@ -40,13 +40,13 @@ use crate::files::{self, Access, Durability};
 /// answers, so that a disk that never does costs four threads a country.
 const MAX_CONCURRENCY: usize = 4;
 
-/// How long the disk may take for one operation, turns included: 32 MB over a line of 1 MB a second, and as much again.
+/// Time limit of one disk operation, turns included: 32 MB over a line of 1 MB a second, and as much again.
 const DISK_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long a change of a channel waits while another process changes it, which takes milliseconds.
+/// Maximum wait for another process that changes the same channel, which takes milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often it looks whether the other process is done.
+/// Interval at which the lock is tried again.
 const LOCK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Published rules in a folder of this machine, or of one that it shares.
@@ -65,7 +65,7 @@ impl FolderRegistry {
         Self::of(folder, Access::Shared)
     }
 
-    /// The same, with files that are their owner's alone.
+    /// Returns a registry whose files only their owner can read.
     pub(super) fn private(folder: &Path) -> Self {
         Self::of(folder, Access::Private)
     }

@@ -36,7 +36,7 @@ struct Inner {
     children: Semaphore,
 }
 
-/// What tells a package from every other.
+/// Digests that identify a package.
 struct Names {
     package: String,
     component: String,

@@ -24,7 +24,7 @@ pub(super) struct Attempts {
 /// An attempt that is under way. Its file goes when it ends, which is also when it is given up in good order.
 pub(super) struct Attempt {
     file: Option<PathBuf>,
-    /// How many attempts before it did not end.
+    /// Number of earlier attempts that did not end.
     before: u32,
 }
 

@@ -25,10 +25,10 @@ use crate::files::{Access, make_folder, touch};
 /// A SHA-256, in bytes.
 const SUM: usize = 32;
 
-/// How many files are kept; those that were not used for longest go. `citas dev` makes two with every save.
+/// Maximum number of files; those that were not used for longest go. `citas dev` makes two with every save.
 const MAX_FILES: usize = 1024;
 
-/// How much native code is kept, in bytes; what was not used for longest goes. A country in Python takes 50 MB.
+/// Maximum size of all native code, in bytes; what was not used for longest goes. A country in Python takes 50 MB.
 const MAX_BYTES: u64 = 4 << 30;
 
 /// The native code of accepted components.

@@ -69,7 +69,7 @@ impl WasmEngine {
         Self::with(&settings, POOL_SLOTS)
     }
 
-    /// The same for a process that judges one component: it sets nothing aside, so that its memory can be limited. Its code
+    /// Returns an engine for a process that judges one component: it sets nothing aside, so that its memory can be limited. Its code
     /// is what every other engine makes.
     ///
     /// # Errors
@@ -147,7 +147,7 @@ impl WasmEngine {
     }
 }
 
-/// What is no component, or has too much of something, is refused before it is compiled.
+/// Refuses bytes that are no component, or a component that is over a bound, before it is compiled.
 #[cfg(feature = "compiler")]
 fn compiled(engine: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
     look_at_header(bytes)?;

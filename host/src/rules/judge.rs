@@ -60,13 +60,13 @@ const WALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest that it may run on a machine that has hardly any time for it.
 const STARVED_TIMEOUT: Duration = Duration::from_mins(8);
 
-/// How often the processor time of a process is looked at that runs beyond [`WALL_TIMEOUT`].
+/// Interval at which the processor time of a process beyond [`WALL_TIMEOUT`] is checked.
 const STARVED_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How much of the process's standard error is read.
+/// Maximum bytes of the process's standard error that are read.
 const MAX_ERRORS: u64 = 8 << 10;
 
-/// What the process may use for one component.
+/// Limits of the process for one component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// Writable memory of its own, in bytes.
@@ -97,14 +97,14 @@ impl Budget {
     }
 }
 
-/// What the process used.
+/// Resources that the process used.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Processor time of all its threads.
     pub cpu_seconds: f64,
     /// The most memory that it had, in bytes.
     pub memory: u64,
-    /// What it might have used.
+    /// Its limits.
     pub budget: Budget,
 }
 
@@ -124,7 +124,7 @@ pub struct Judgement {
     pub version: String,
     /// Its native code; empty where that was there already.
     pub code: Vec<u8>,
-    /// What judging it took.
+    /// Resources that judging took.
     pub usage: Usage,
 }
 
@@ -241,7 +241,7 @@ impl Judge for ChildJudge {
     }
 }
 
-/// How a process ended.
+/// End of a process.
 enum Ran {
     Ended { status: ExitStatus, output: Vec<u8>, errors: String },
     Overtime { took: Duration, cpu_time: Option<Duration> },

@@ -9,7 +9,7 @@ use wasmparser::{
     TableInit, TypeRef, TypeSectionReader,
 };
 
-/// What is counted over a whole component, with all that is nested in it. Beside each limit stands what Peru has, which is in
+/// Bounds of a whole component, with everything nested in it. Beside each limit stands what Peru has, which is in
 /// Rust, and what the countries have that `citas rules new` begins in JavaScript and Python.
 const BOUNDS: [(&str, u64); KINDS] = [
     ("functions", 100_000),                             // 160, 1,800 and 13,469
@@ -55,7 +55,7 @@ enum Kind {
     Values,
 }
 
-/// How many of each there are.
+/// Counts of a component.
 #[derive(Debug, Default)]
 pub struct Census {
     counts: [u64; KINDS],

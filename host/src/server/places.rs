@@ -20,7 +20,7 @@ const MAX_UNSENT: usize = 64 << 20;
 /// Maximum number of connections that have lost their place and are still open. More would take the files of others.
 const MAX_CLOSING: usize = 16;
 
-/// What a connection is doing, in the low bits of [`Seat::state`].
+/// States of a connection, in the low bits of [`Seat::state`].
 const BUSY: u64 = 0;
 const IDLE: u64 = 1;
 /// A request is under way, and its client does not take the answer.

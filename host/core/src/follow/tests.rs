@@ -86,7 +86,7 @@ impl Engine for NoEngine {
     fn load_native(&self, _: &[u8], _: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
         Err(Refusal::NoCompiler)
     }
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "none"
     }
 }

@@ -1,4 +1,4 @@
-//! What a schema may cost: how large it is with every reference followed, and how long checking a document against it can
+//! Bounds the cost of a schema: how large it is with every reference followed, and how long checking a document against it can
 //! take at most, whatever the document holds. Counts as the validator works: it checks whether a document fits, and where
 //! it does not, collects all errors.
 
@@ -56,7 +56,7 @@ const FORMAT_REGEX: u64 = 25;
 /// [`MAX_DOCUMENT_TEXT`] bytes of text.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Steps {
-    /// Whatever it holds.
+    /// For the document itself.
     once: u64,
     /// For each value within the one that is checked.
     value: u64,
@@ -112,7 +112,7 @@ impl Add for Steps {
     }
 }
 
-/// What a schema costs.
+/// Cost of a schema.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cost {
     /// Finding out whether a document fits.
@@ -136,7 +136,7 @@ impl Cost {
         self.check.total(values, text).saturating_add(self.errors.total(values, text))
     }
 
-    /// How often the validator may look at a schema in a document.
+    /// Returns the maximum number of times that the validator applies a schema to a value.
     #[cfg(test)]
     pub(super) fn visits(self, values: usize, text: usize) -> u64 {
         self.steps(values, text) / CHECK
@@ -181,15 +181,15 @@ pub(super) struct Cause {
 pub(super) struct Walk<'a> {
     root: &'a Json,
     patterns: Patterns<'a>,
-    /// What was counted.
+    /// Size so far.
     pub(super) size: usize,
-    /// What may be counted.
+    /// Maximum size.
     max_size: usize,
     /// The schemas that are being walked by reference.
     followed: Vec<*const Json>,
 }
 
-/// Where a walk is.
+/// Position of a walk.
 struct Place<'a> {
     at: &'a str,
     depth: usize,
@@ -206,7 +206,7 @@ impl<'a> Walk<'a> {
         Self { root, patterns, size: 0, max_size, followed: Vec::new() }
     }
 
-    /// What the whole costs.
+    /// Returns the cost of the whole schema.
     pub(super) fn cost(&mut self) -> Result<Cost, Cause> {
         self.schema(self.root, "", 0)
     }
@@ -406,7 +406,7 @@ fn text(work: u64, bytes: u64, reads: u64) -> Cost {
     Cost { check: steps, errors: steps }
 }
 
-/// How many values this one holds, itself included, and how many bytes of text.
+/// Returns the number of values within this one, itself included, and their bytes of text.
 pub(super) fn extent(value: &Json) -> (usize, usize) {
     let add = |(values, bytes): (usize, usize), (more, text): (usize, usize)| (values + more, bytes + text);
     match value {
@@ -419,7 +419,7 @@ pub(super) fn extent(value: &Json) -> (usize, usize) {
     }
 }
 
-/// What makes a keyword cost less.
+/// Returns advice on how to make a keyword cost less.
 fn advice(keyword: &str) -> &'static str {
     match keyword {
         "pattern" | "format" => "set a smaller `maxLength`, or use a simpler pattern",

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value as Json};
 
-/// How a keyword holds schemas.
+/// Shape in which a keyword holds schemas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
     /// It is one.
@@ -14,7 +14,7 @@ pub(super) enum Holds {
     Named,
 }
 
-/// How a keyword holds schemas; none where it holds data.
+/// Returns the shape in which a keyword holds schemas; none if it holds data.
 pub(super) fn holds(keyword: &str) -> Option<Holds> {
     Some(match keyword {
         "additionalProperties" | "contains" | "else" | "if" | "items" | "not" | "propertyNames" | "then" => Holds::One,

@@ -26,7 +26,7 @@ const MAX_PATTERN_SIZE: usize = 64 << 10;
 /// Maximum size of a country's patterns, in bytes: those of all its schemas, each counted once a schema.
 pub(super) const MAX_PATTERNS_SIZE: usize = 1 << 20;
 
-/// What a pattern counts beside its automaton, in bytes: for what is around it, and for each byte of its text.
+/// Size of a pattern beside its automaton, in bytes: for what is around it, and for each byte of its text.
 const PATTERN_OVERHEAD: usize = 2 << 10;
 const TEXT_OVERHEAD: usize = 256;
 
@@ -39,7 +39,7 @@ const TABLE_STEPS: u64 = 4;
 /// Bytes of an automaton that are walked in one step, for each byte of a text.
 const AUTOMATON_BYTES: u64 = 4;
 
-/// What running a pattern may take.
+/// Cost of matching a pattern.
 #[derive(Clone, Copy)]
 pub(super) struct Pattern {
     /// Steps for each byte of a text.
@@ -172,7 +172,7 @@ struct Limited {
     check: Check,
     /// In characters.
     max_length: u64,
-    /// What a text should have been.
+    /// Expected text, for the error.
     expected: String,
 }
 

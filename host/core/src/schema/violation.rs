@@ -25,7 +25,7 @@ pub(super) fn of(error: &ValidationError<'_>, limit: usize) -> Vec<Violation> {
     places.into_iter().map(|(path, params)| Violation { path, code: code.clone(), params }).collect()
 }
 
-/// What the schema wants instead.
+/// Returns what the schema expects instead.
 fn expected(kind: &ValidationErrorKind) -> Option<String> {
     use ValidationErrorKind as Kind;
     Some(match kind {

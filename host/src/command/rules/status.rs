@@ -48,7 +48,7 @@ pub(super) async fn status(country: Option<CountryCode>, registry: &InRegistry) 
     Ok(answer)
 }
 
-/// What the registry has of a country, in lines and in JSON.
+/// Describes a country's part of the registry, in lines and in JSON.
 async fn wanted(
     published: &dyn Registry,
     country: CountryCode,

@@ -1,4 +1,4 @@
-//! What the host and the process that judges say to one another over its standard input and output. Each begins with a
+//! The messages between the host and the process that judges, over its standard input and output. Each begins with a
 //! frame (the length of a JSON text in four bytes, then the text); raw bytes follow, as many as the text says.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -13,7 +13,7 @@ use super::{Budget, Usage};
 /// Maximum length of a JSON text, in bytes.
 pub(super) const MAX_TEXT: u32 = 1 << 20;
 
-/// What is to be judged. The component and the cases follow.
+/// Package to judge. The component and the cases follow.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     pub budget: Budget,
@@ -29,7 +29,7 @@ pub(super) struct Request {
     pub cases_bytes: u64,
 }
 
-/// What came of it. The native code follows, where it was accepted and was not compiled already.
+/// Verdict on a package. The native code follows if it was accepted and was not compiled already.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Report {
     pub verdict: Result<Accepted, String>,

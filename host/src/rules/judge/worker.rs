@@ -171,7 +171,7 @@ fn serialized(component: &Component, budget: &Budget) -> Result<Vec<u8>, Refusal
     if found > limit { Err(Refusal::OverBound { what: "bytes of native code", found, limit }) } else { Ok(code) }
 }
 
-/// What a library could not map is memory that the limit denied it.
+/// Translates a library's failure to map memory: the limit denied it.
 fn translated(refusal: Refusal, budget: &Budget) -> Refusal {
     const NO_MEMORY: &str = "Cannot allocate memory";
     if refusal.to_string().contains(NO_MEMORY) { budget.out_of_memory() } else { refusal }
