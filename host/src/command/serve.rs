@@ -71,7 +71,7 @@ async fn listeners(options: &Options) -> Result<Listeners, String> {
     Ok(Listeners { public, admin, trusted_proxies: options.trusted_proxy.clone() })
 }
 
-/// Prints the addresses and how to get a token.
+/// Returns the lines that name the addresses and how to get a token.
 fn greeting(options: &Options, listeners: &Listeners) -> std::io::Result<String> {
     let address = listeners.public.local_addr()?;
     let mut lines = vec![format!("Citas serves on http://{address}   its API: http://{address}/docs")];
