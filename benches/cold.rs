@@ -6,15 +6,15 @@ use std::path::Path;
 use std::process::Command;
 
 use aws_config::SdkConfig;
-use citas::registry::s3::S3Registry;
-use citas::rules::WasmEngine;
-use citas::rules::judge::ChildJudge;
+use citas::aws::registry::S3Registry;
 use citas::system::SystemClock;
-use citas_core::limits::Limits;
-use citas_core::loaded::LoadedRules;
-use citas_core::precompile::precompile;
-use citas_core::registry::{Natives as _, Registry as _, digest};
-use citas_core::rules::Engine as _;
+use citas::wasm::WasmEngine;
+use citas::wasm::judge::ChildJudge;
+use citas_core::model::limits::Limits;
+use citas_core::ports::registry::{Natives as _, Registry as _, digest};
+use citas_core::ports::rules::Engine as _;
+use citas_core::release::precompile::precompile;
+use citas_core::rules::loaded::LoadedRules;
 
 use crate::lambda::cold_start;
 use crate::platform::{block_on, component, engine, loaded, pe, peru, promote, publish};

@@ -1,11 +1,11 @@
 //! What a loaded country costs, with 2 and with 200 of them. One engine cannot tell that all are Peru.
 
-use citas::rules::WasmEngine;
+use citas::wasm::WasmEngine;
 
-use citas_core::limits::Limits;
-use citas_core::loaded::LoadedRules;
-use citas_core::rules::Role;
-use citas_core::time::Clock as _;
+use citas_core::model::limits::Limits;
+use citas_core::model::time::Clock as _;
+use citas_core::ports::rules::Role;
+use citas_core::rules::loaded::LoadedRules;
 
 use crate::platform::peru;
 use crate::report::{Report, spread};

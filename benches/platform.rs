@@ -9,17 +9,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use citas::local::issuer::LocalIssuer;
-use citas::registry::folder::FolderRegistry;
-use citas::rules::limits::CEILING;
-use citas::rules::{CountryFolder, WasmEngine};
+use citas::local::registry::FolderRegistry;
 use citas::system::SystemClock;
-use citas_core::access::{Claims, Scope};
-use citas_core::appointment::CountryCode;
-use citas_core::limits::Limits;
-use citas_core::loaded::LoadedRules;
-use citas_core::registry::{Artifact, Channel, Manifest, Registry, digest};
-use citas_core::rules::CONTRACT;
-use citas_core::time::Clock as _;
+use citas::toolkit::CountryFolder;
+use citas::wasm::WasmEngine;
+use citas::wasm::limits::CEILING;
+use citas_core::model::access::{Claims, Scope};
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::limits::Limits;
+use citas_core::model::time::Clock as _;
+use citas_core::ports::registry::{Artifact, Channel, Manifest, Registry, digest};
+use citas_core::ports::rules::CONTRACT;
+use citas_core::rules::loaded::LoadedRules;
 use tempfile::TempDir;
 
 /// A server in a process of its own, ended with this value.

@@ -1,11 +1,11 @@
 //! Booking requests that are all allowed, and HTTP requests written out.
 
 use citas::system::SystemClock;
-use citas_core::appointment::Field;
-use citas_core::json::flatten;
-use citas_core::loaded::LoadedRules;
-use citas_core::rules::Role;
-use citas_core::time::Clock as _;
+use citas_core::model::appointment::Field;
+use citas_core::model::json::flatten;
+use citas_core::model::time::Clock as _;
+use citas_core::ports::rules::Role;
+use citas_core::rules::loaded::LoadedRules;
 use jiff::ToSpan as _;
 use serde_json::Value;
 

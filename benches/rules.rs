@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use citas_core::appointment::{Appointment, Field, Value};
-use citas_core::loaded::LoadedRules;
-use citas_core::rules::{Context, Fault, Role};
-use citas_core::time::Clock as _;
+use citas_core::model::appointment::{Appointment, Field, Value};
+use citas_core::model::time::Clock as _;
+use citas_core::ports::rules::{Context, Fault, Role};
+use citas_core::rules::loaded::LoadedRules;
 use citas_kit::AppointmentRules;
 use jiff::civil::DateTime;
 use uuid::Uuid;
@@ -70,7 +70,7 @@ fn present_all(rules: &LoadedRules, page: &[&Appointment]) -> Result<(), Fault> 
 }
 
 fn native_context(context: &Context) -> citas_kit::Context {
-    let clock = |clock: &citas_core::rules::ZoneClock| citas_kit::ZoneClock {
+    let clock = |clock: &citas_core::ports::rules::ZoneClock| citas_kit::ZoneClock {
         zone: clock.zone.clone(),
         now: native_civil(clock.now),
         shifts: clock

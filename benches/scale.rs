@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use citas::local::sqlite::SqliteLedger;
 use citas::system::{SystemClock, UuidIds};
-use citas_core::appointment::{Appointment, Provenance, Revision, Value};
+use citas_core::model::appointment::{Appointment, Provenance, Revision, Value};
 
-use citas_core::ledger::{Change, Ledger as _};
-use citas_core::loaded::LoadedRules;
-use citas_core::rules::{CONTRACT, Role};
-use citas_core::time::{Clock as _, Ids as _};
+use citas_core::model::time::{Clock as _, Ids as _};
+use citas_core::ports::ledger::{Change, Ledger as _};
+use citas_core::ports::rules::{CONTRACT, Role};
+use citas_core::rules::loaded::LoadedRules;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::ToSpan as _;
 use uuid::Uuid;
@@ -131,7 +131,7 @@ fn fill(data: &Data, count: usize, rules: &LoadedRules) -> Vec<Uuid> {
         let revision = varied(&pattern, scattered(number, count));
         let (id, take) = (revision.appointment.id, revision.claims.clone());
         ledger.commit(Change { revision, take, release: Vec::new(), receipt: None, events: Vec::new() }).await?;
-        Ok::<_, citas_core::ledger::CommitError>(id)
+        Ok::<_, citas_core::ports::ledger::CommitError>(id)
     };
     let commits = stream::iter((0..count).map(commit)).buffer_unordered(AT_ONCE);
     block_on(commits.try_collect()).expect("commits")

@@ -4,10 +4,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use citas::rules::judge::ChildJudge;
-use citas::rules::{ChildAdmission, WasmEngine};
-use citas_core::admission::{Admission as _, RulesPackage};
-use citas_core::limits::Limits;
+use citas::wasm::judge::ChildJudge;
+use citas::wasm::{ChildAdmission, WasmEngine};
+use citas_core::model::limits::Limits;
+use citas_core::release::admission::{Admission as _, RulesPackage};
 use jiff::Timestamp;
 
 use crate::platform::{component, engine, loaded, peru};

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use citas_core::rules::Fault;
+use citas_core::ports::rules::Fault;
 
 /// How long one call takes; its answer is dropped outside that.
 pub fn time<T>(call: impl FnOnce() -> T) -> Duration {

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use aws_sdk_s3::config::retry::RetryPartition;
+use citas::aws::registry::S3Registry;
 use citas::aws::ses::SesMailer;
 use citas::aws::sns::SnsPublisher;
-use citas::registry::s3::S3Registry;
-use citas_core::event::Event;
-use citas_core::mailer::{MailError, Mailer as _};
-use citas_core::publisher::Publisher as _;
-use citas_core::registry::{Registry as _, RegistryError};
+use citas_core::model::event::Event;
+use citas_core::ports::mailer::{MailError, Mailer as _};
+use citas_core::ports::publisher::Publisher as _;
+use citas_core::ports::registry::{Registry as _, RegistryError};
 use futures::future::join_all;
 
 use crate::aws_ses::{mail, received, verified};

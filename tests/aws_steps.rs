@@ -8,28 +8,28 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::{dynamodb, sqs};
+use citas::aws::registry::S3Registry;
 use citas::aws::{queue, stream};
-use citas::registry::s3::S3Registry;
-use citas::rules::WasmEngine;
-use citas::rules::judge::ChildJudge;
 use citas::system::{SystemClock, UuidIds};
-use citas_core::access::{Caller, Scope};
-use citas_core::admission::InProcess;
+use citas::wasm::WasmEngine;
+use citas::wasm::judge::ChildJudge;
 use citas_core::booking::{ActionRequest, Booking, BookingError};
-use citas_core::catalogue::Catalogue;
-use citas_core::event::Event;
-use citas_core::follow::Following;
-use citas_core::ledger::Query;
-use citas_core::limits::Limits;
-use citas_core::loaded::LoadedRules;
-use citas_core::mailer::{Mail, MailError, Mailer};
-use citas_core::notifier::Notifier;
-use citas_core::on_demand::OnDemand;
-use citas_core::precompile::precompile;
-use citas_core::publisher::{NotPublished, Publisher};
-use citas_core::registry::{Readiness, Registry as _};
-use citas_core::swap::Swapper;
-use citas_core::time::Clock as _;
+use citas_core::model::access::{Caller, Scope};
+use citas_core::model::event::Event;
+use citas_core::model::limits::Limits;
+use citas_core::model::time::Clock as _;
+use citas_core::notify::notifier::Notifier;
+use citas_core::ports::ledger::Query;
+use citas_core::ports::mailer::{Mail, MailError, Mailer};
+use citas_core::ports::publisher::{NotPublished, Publisher};
+use citas_core::ports::registry::{Readiness, Registry as _};
+use citas_core::release::admission::InProcess;
+use citas_core::release::catalogue::Catalogue;
+use citas_core::release::follow::Following;
+use citas_core::release::on_demand::OnDemand;
+use citas_core::release::precompile::precompile;
+use citas_core::release::swap::Swapper;
+use citas_core::rules::loaded::LoadedRules;
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
@@ -333,7 +333,7 @@ mod notification {
 
     /// Rules that are there already.
     fn rules() -> OnDemand {
-        let folder = Arc::new(citas::registry::folder::FolderRegistry::new(std::path::Path::new("nowhere")));
+        let folder = Arc::new(citas::local::registry::FolderRegistry::new(std::path::Path::new("nowhere")));
         let swapper = Arc::new(Swapper::new(admission(), peru(), Arc::new(SystemClock)));
         OnDemand::new(folder.clone(), Following::new(folder, swapper, None), Duration::from_hours(1))
     }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use citas_core::appointment::{Appointment, Field, Phase, Slot, Value};
-use citas_core::limits::Limits;
-use citas_core::rules::{Context, Engine, Fault, Plan, Refusal, Role, Rules};
+use citas_core::model::appointment::{Appointment, Field, Phase, Slot, Value};
+use citas_core::model::limits::Limits;
+use citas_core::ports::rules::{Context, Engine, Fault, Plan, Refusal, Role, Rules};
 use jiff::civil::date;
 use uuid::Uuid;
 

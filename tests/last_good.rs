@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use citas::registry::folder::FolderRegistry;
-use citas::registry::last_good::LastGoodFolder;
+use citas::local::last_good::LastGoodFolder;
+use citas::local::registry::FolderRegistry;
 use citas::system::SystemClock;
-use citas_core::appointment::CountryCode;
-use citas_core::catalogue::Catalogue;
-use citas_core::follow::{Followers, Following};
-use citas_core::last_good::LastGood as _;
-use citas_core::registry::{Artifact, Channel, Registry, RegistryError};
-use citas_core::swap::Swapper;
+use citas_core::model::appointment::CountryCode;
+use citas_core::ports::last_good::LastGood as _;
+use citas_core::ports::registry::{Artifact, Channel, Registry, RegistryError};
+use citas_core::release::catalogue::Catalogue;
+use citas_core::release::follow::{Followers, Following};
+use citas_core::release::swap::Swapper;
 use semver::Version;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -266,7 +266,7 @@ async fn a_start_does_not_wait_for_a_registry_that_never_answers() {
     let kept = tempfile::tempdir().unwrap();
     let last_good = Arc::new(LastGoodFolder::new(kept.path()));
     let xx: CountryCode = "xx".parse().unwrap();
-    let cases = citas::rules::cases_in(&folder("xx").join("cases")).unwrap();
+    let cases = citas::toolkit::cases_in(&folder("xx").join("cases")).unwrap();
     let good = with_cases(artifact(xx, "1.0.0", chaos()), &cases);
     last_good.remember(&channel("1.0.0", None, 1), &good).await.unwrap();
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas::local::sqlite::{FILES_PER_COUNTRY, LedgerBeside, OpenError, SqliteLedger};
-use citas_core::appointment::{Field, Revision, Value};
-use citas_core::event::Event;
-use citas_core::ledger::{Attempts, Ledger, Outbox, Pending, Query};
+use citas_core::model::appointment::{Field, Revision, Value};
+use citas_core::model::event::Event;
+use citas_core::ports::ledger::{Attempts, Ledger, Outbox, Pending, Query};
 use futures::future::join_all;
 use tempfile::TempDir;
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use citas_core::admission::{Admission, NotAdmitted, RulesPackage};
-use citas_core::limits::Limits;
-use citas_core::loaded::LoadedRules;
-use citas_core::registry::digest;
+use citas_core::model::limits::Limits;
+use citas_core::ports::registry::digest;
+use citas_core::release::admission::{Admission, NotAdmitted, RulesPackage};
+use citas_core::rules::loaded::LoadedRules;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 

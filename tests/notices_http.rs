@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use citas::local::smtp::SmtpMailer;
-use citas_core::admission::{RulesPackage, admit};
-use citas_core::cases;
-use citas_core::limits::Limits;
-use citas_core::loaded::LoadedRules;
+use citas_core::model::limits::Limits;
+use citas_core::release::admission::{RulesPackage, admit};
+use citas_core::rules::cases;
+use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Value, json};
 
 use crate::support::components::{SharedEngine, chaos, chaos_with};

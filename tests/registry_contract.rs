@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use citas_core::appointment::CountryCode;
-use citas_core::limits::Limits;
-use citas_core::registry::{Artifact, Channel, Manifest, Note, Registry, RegistryError, digest, written};
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::limits::Limits;
+use citas_core::ports::registry::{Artifact, Channel, Manifest, Note, Registry, RegistryError, digest, written};
 use futures::future::join_all;
 use semver::Version;
 

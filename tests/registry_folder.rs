@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use citas::registry::folder::FolderRegistry;
-use citas_core::registry::{Registry, RegistryError};
+use citas::local::registry::FolderRegistry;
+use citas_core::ports::registry::{Registry, RegistryError};
 use tempfile::TempDir;
 
 use crate::registry_contract::{

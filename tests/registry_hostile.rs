@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use citas_core::appointment::CountryCode;
-use citas_core::registry::{Channel, Registry as _, written};
+use citas_core::model::appointment::CountryCode;
+use citas_core::ports::registry::{Channel, Registry as _, written};
 use tempfile::TempDir;
 
 use crate::registry_contract::{artifact, channel, with_cases};
@@ -45,7 +45,7 @@ impl Served {
         let country: CountryCode = "xx".parse().unwrap();
         let next = with_cases(artifact(country, "1.1.0", &chaos_with(&["later"])), "[]");
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(citas::registry::folder::FolderRegistry::new(registry.path()).publish(&next)).unwrap();
+        runtime.block_on(citas::local::registry::FolderRegistry::new(registry.path()).publish(&next)).unwrap();
         let [at, rules] = [data.path(), registry.path()].map(|path| path.to_str().unwrap().to_owned());
         let serve = ["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--data", &at, "--registry", &rules];
         let process = Process::start(&serve);
@@ -155,7 +155,8 @@ fn a_channel_whose_sequence_is_the_largest_changes_no_more_and_says_so() {
     let registry = tempfile::tempdir().unwrap();
     publish(registry.path(), &["xx"]);
     let place = registry.path().join("xx/channel.json");
-    let on_trial = citas_core::registry::Candidate { version: "1.0.1".parse().unwrap(), trial: u64::MAX, canary: None };
+    let on_trial =
+        citas_core::ports::registry::Candidate { version: "1.0.1".parse().unwrap(), trial: u64::MAX, canary: None };
     let last = Channel { candidate: Some(on_trial), ..channel("1.0.0", Some("0.9.0"), u64::MAX) };
     fs::write(&place, written(&last)).unwrap();
     let at = registry.path().to_str().unwrap();

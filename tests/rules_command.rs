@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use citas::registry::folder::FolderRegistry;
-use citas_core::limits::Limits;
-use citas_core::registry::{Artifact, Channel, Manifest, Registry as _};
+use citas::local::registry::FolderRegistry;
+use citas_core::model::limits::Limits;
+use citas_core::ports::registry::{Artifact, Channel, Manifest, Registry as _};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -32,9 +32,9 @@ async fn published(versions: &[&str]) -> tempfile::TempDir {
         let manifest = Manifest {
             country: "pe".parse().unwrap(),
             version: version.parse().unwrap(),
-            digest: citas_core::registry::digest(b"rules"),
-            cases_digest: citas_core::registry::digest(b"[]"),
-            contract: citas_core::rules::CONTRACT.into(),
+            digest: citas_core::ports::registry::digest(b"rules"),
+            cases_digest: citas_core::ports::registry::digest(b"[]"),
+            contract: citas_core::ports::rules::CONTRACT.into(),
             source: None,
             published_at: Timestamp::UNIX_EPOCH,
             limits: Limits::default(),

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use citas::rules::CountryFolder;
-use citas_core::cases;
-use citas_core::limits::Limits;
-use citas_core::loaded::LoadedRules;
+use citas::toolkit::CountryFolder;
+use citas_core::model::limits::Limits;
+use citas_core::rules::cases;
+use citas_core::rules::loaded::LoadedRules;
 
 use crate::support::components::engine;
 use crate::support::process::run;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use citas::registry::folder::FolderRegistry;
-use citas_core::registry::Registry as _;
+use citas::local::registry::FolderRegistry;
+use citas_core::ports::registry::Registry as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -4,19 +4,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use citas::registry::folder::FolderRegistry;
-use citas::registry::s3::S3Registry;
-use citas::rules::WasmEngine;
-use citas::rules::limits::CEILING;
+use citas::aws::registry::S3Registry;
+use citas::local::registry::FolderRegistry;
 use citas::system::SystemClock;
-use citas_core::catalogue::Catalogue;
-use citas_core::follow::{Followers, Following};
-use citas_core::limits::Limits;
-use citas_core::precompile::{Judge as _, precompile};
-use citas_core::registry::{Artifact, Channel, Manifest, Natives, Note, Registry, RegistryError, digest};
-use citas_core::swap::Swapper;
-use citas_core::time::Clock as _;
-use citas_core::trust::Trust;
+use citas::wasm::WasmEngine;
+use citas::wasm::limits::CEILING;
+use citas_core::model::limits::Limits;
+use citas_core::model::time::Clock as _;
+use citas_core::ports::registry::{Artifact, Channel, Manifest, Natives, Note, Registry, RegistryError, digest};
+use citas_core::release::catalogue::Catalogue;
+use citas_core::release::follow::{Followers, Following};
+use citas_core::release::precompile::{Judge as _, precompile};
+use citas_core::release::swap::Swapper;
+use citas_core::release::trust::Trust;
 use minisign::KeyPair;
 
 use crate::registry_contract::{artifact, version};

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use citas::registry::folder::FolderRegistry;
-use citas_core::follow::{Followers, Following};
-use citas_core::registry::Registry as _;
+use citas::local::registry::FolderRegistry;
+use citas_core::ports::registry::Registry as _;
+use citas_core::release::follow::{Followers, Following};
 use serde_json::{Value, json};
 
 use crate::registry_contract::{artifact, channel, with_cases};
@@ -196,7 +196,7 @@ fn a_published_file_that_was_altered_is_refused_and_the_last_good_version_stays(
 
 /// A working day that none of Peru's golden cases is about.
 fn day_of_no_case() -> String {
-    let cases = citas::rules::cases_in(&folder("pe").join("cases")).unwrap();
+    let cases = citas::toolkit::cases_in(&folder("pe").join("cases")).unwrap();
     // The first is the load's.
     (1..40).map(|number| day("pe", number)).find(|day| !cases.contains(day)).unwrap()
 }

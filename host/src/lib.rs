@@ -1,6 +1,6 @@
 //! The host: one program that runs the countries' rules and owns all data and I/O.
 //!
-//! Arrows go one way: [`command`] → [`wiring`] → the adapters ([`api`], [`rules`], [`registry`], [`local`], `aws`) →
+//! Arrows go one way: [`command`] → [`wiring`] → the adapters ([`api`], [`wasm`], [`toolkit`], [`local`], `aws`) →
 //! `citas_core`. The adapters never import one another. Beside the wiring stand its tools, which know none of them: the
 //! HTTP server, background tasks, the log's format, the status file, and `files`, through which all read and write files.
 
@@ -10,19 +10,17 @@
 pub mod api;
 #[cfg(feature = "aws")]
 pub mod aws;
-#[cfg(feature = "aws")]
-mod aws_failure;
 pub mod background;
 pub mod command;
 pub mod config;
 mod files;
-#[cfg(feature = "aws")]
-pub mod functions;
 mod json_lines;
+#[cfg(feature = "aws")]
+pub mod lambda;
 pub mod local;
-pub mod registry;
-pub mod rules;
 mod server;
 mod status;
 pub mod system;
+pub mod toolkit;
+pub mod wasm;
 pub mod wiring;

@@ -7,10 +7,10 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use citas_core::appointment::CountryCode;
-use citas_core::catalogue::{Catalogue, Entry};
-use citas_core::registry::Candidate;
-use citas_core::time::Clock;
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::time::Clock;
+use citas_core::ports::registry::Candidate;
+use citas_core::release::catalogue::{Catalogue, Entry};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -156,7 +156,7 @@ fn write(folder: &Path, status: &Status) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use citas_core::catalogue::Refused;
+    use citas_core::release::catalogue::Refused;
 
     use super::*;
     use crate::system::SystemClock;

@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use citas_core::access::TokenVerifier;
-use citas_core::admission::Admission;
-#[cfg(not(feature = "compiler"))]
-use citas_core::admission::InProcess;
-use citas_core::appointment::CountryCode;
 use citas_core::booking::Booking;
-use citas_core::catalogue::Catalogue;
-use citas_core::follow::{Followers, Following};
-use citas_core::mailer::Mailer;
-use citas_core::notifier::Notifier;
-use citas_core::registry::Registry;
-use citas_core::relay::{Relay, Stop};
-use citas_core::shadow::Trying;
-use citas_core::swap::Swapper;
-use citas_core::time::Clock;
-use citas_core::trial::take_back;
-use citas_core::trust::{Trust, TrustSource};
+use citas_core::model::access::TokenVerifier;
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::time::Clock;
+use citas_core::notify::notifier::Notifier;
+use citas_core::notify::relay::{Relay, Stop};
+use citas_core::ports::mailer::Mailer;
+use citas_core::ports::registry::Registry;
+use citas_core::release::admission::Admission;
+#[cfg(not(feature = "compiler"))]
+use citas_core::release::admission::InProcess;
+use citas_core::release::catalogue::Catalogue;
+use citas_core::release::follow::{Followers, Following};
+use citas_core::release::swap::Swapper;
+use citas_core::release::trust::{Trust, TrustSource};
+use citas_core::trial::shadow::Trying;
+use citas_core::trial::tally::take_back;
 use ipnet::IpNet;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
@@ -34,20 +34,20 @@ use crate::api::{self, Api, Description, LONGEST_REQUEST, Limits, Readiness};
 use crate::background::{Background, Ended};
 use crate::config::{HostOptions, RegistryPlace};
 use crate::files;
+use crate::local::last_good::LastGoodFolder;
 use crate::local::publisher::InProcessPublisher;
+use crate::local::registry::FolderRegistry;
 use crate::local::spool::SpoolMailer;
 use crate::local::sqlite::{FILES_PER_COUNTRY, OpenError, SqliteLedger};
 use crate::local::trials::FileTrials;
-use crate::registry::folder::FolderRegistry;
-use crate::registry::last_good::LastGoodFolder;
-#[cfg(feature = "compiler")]
-use crate::rules::ChildAdmission;
-#[cfg(feature = "compiler")]
-use crate::rules::judge::ChildJudge;
-use crate::rules::{NoEngine, WasmEngine};
 use crate::server::{OpenFiles, Server};
 use crate::status::StatusFile;
 use crate::system::UuidIds;
+#[cfg(feature = "compiler")]
+use crate::wasm::ChildAdmission;
+#[cfg(feature = "compiler")]
+use crate::wasm::judge::ChildJudge;
+use crate::wasm::{NoEngine, WasmEngine};
 
 /// How often a registry in a folder is looked at.
 const FOLDER_INTERVAL: Duration = Duration::from_millis(250);
@@ -336,7 +336,7 @@ pub async fn registry(place: RegistryPlace) -> Arc<dyn Registry> {
         #[cfg(feature = "aws")]
         RegistryPlace::Bucket { bucket, prefix } => {
             let client = aws_sdk_s3::Client::new(&crate::aws::clients::configuration().load().await);
-            Arc::new(crate::registry::s3::S3Registry::new(&client, &bucket, &prefix))
+            Arc::new(crate::aws::registry::S3Registry::new(&client, &bucket, &prefix))
         }
     }
 }

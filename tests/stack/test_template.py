@@ -580,7 +580,7 @@ def test_faults_of_the_rules_are_counted_where_the_host_logs_them():
     assert {each["LogGroupName"] for each in filters} == {"{ApiLog}", "{NotifierLog}"}
     for each in filters:
         [line] = re.findall(r'^{ \$\.message = "(.+)" }$', each["FilterPattern"])
-        assert f'"{line}"' in (ROOT / "host/core/src/loaded.rs").read_text()
+        assert f'"{line}"' in (ROOT / "host/core/src/rules/loaded.rs").read_text()
         [metric] = each["MetricTransformations"]
         assert (metric["MetricNamespace"], metric["MetricName"]) == ("Citas", "citas_rules_faults_total")
         assert metric["Dimensions"] == [{"Key": "country", "Value": "$.country"}]

@@ -1,8 +1,10 @@
 //! Appointments to store. Each test changes what it is about and leaves the rest.
 
-use citas_core::appointment::{Appointment, CountryCode, Field, Phase, Provenance, Revision, RulesId, Slot, Value};
-use citas_core::ledger::{Change, Receipt};
-use citas_core::rules::{Context, Role, Shift, ZoneClock};
+use citas_core::model::appointment::{
+    Appointment, CountryCode, Field, Phase, Provenance, Revision, RulesId, Slot, Value,
+};
+use citas_core::ports::ledger::{Change, Receipt};
+use citas_core::ports::rules::{Context, Role, Shift, ZoneClock};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use citas::rules::judge::ChildJudge;
-use citas::rules::{ChildAdmission, CountryFolder, WasmEngine};
-use citas_core::admission::{Admission, InProcess};
-use citas_core::limits::Limits;
-use citas_core::registry::digest;
-use citas_core::rules::{Engine, Refusal, Rules};
+use citas::toolkit::CountryFolder;
+use citas::wasm::judge::ChildJudge;
+use citas::wasm::{ChildAdmission, WasmEngine};
+use citas_core::model::limits::Limits;
+use citas_core::ports::registry::digest;
+use citas_core::ports::rules::{Engine, Refusal, Rules};
+use citas_core::release::admission::{Admission, InProcess};
 
 /// The engine that the tests share, as the host has one for all countries.
 pub fn engine() -> &'static WasmEngine {

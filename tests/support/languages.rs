@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use citas::rules::CountryFolder;
-use citas_core::appointment::CountryCode;
-use citas_core::limits::Limits;
+use citas::toolkit::CountryFolder;
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::limits::Limits;
 
 use super::components::root;
 use super::process::{Told, citas, told};

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 
-use citas_core::json::flatten;
-use citas_core::limits::Limits;
-use citas_core::loaded::LoadedRules;
-use citas_core::rules::Role;
+use citas_core::model::json::flatten;
+use citas_core::model::limits::Limits;
+use citas_core::ports::rules::Role;
+use citas_core::rules::loaded::LoadedRules;
 use jiff::civil::{Date, Weekday};
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};

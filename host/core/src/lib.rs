@@ -1,58 +1,22 @@
-//! What Citas is, apart from where it runs: appointments, the ports to the world, and the use cases.
+//! The domain of Citas: appointments, the rules that decide on them, and the use cases that clients and operators have.
 //!
-//! Knows no AWS, no wasmtime, no HTTP server, no environment and no clock: all of these stand behind the ports.
+//! This crate knows no AWS, wasmtime, HTTP server, environment or clock. All of these are adapters behind [`ports`].
+//! Rooms import only rooms that stand before them in this list:
 //!
-//! - [`appointment`], [`event`], [`json`]: what is stored and spoken of
-//! - [`rules`], [`ledger`], [`registry`], [`last_good`], [`publisher`], [`mailer`], [`time`]: the ports, with what each adapter MUST do
-//! - [`loaded`], [`catalogue`], [`admission`], [`swap`], [`cases`]: a country's rules, in force and on the way there
-//! - [`executor`]: the threads on which rules are called, and whose call runs next
-//! - [`compare`]: what clients will notice of a new version
-//! - [`follow`], [`on_demand`], [`precompile`]: from the registry to there
-//! - [`views`]: what was shown of an appointment
-//! - [`booking`], [`relay`], [`notifier`]: the use cases
-//! - [`deadline`]: a request's time limit
-//! - [`replay`]: a decision judged again
-//! - [`trial`], [`shadow`], [`personal`]: a version tried beside the one in use
-//! - [`messages`]: violations in words
+//! - [`model`]: the values that all rooms share, such as appointments, plans and channels.
+//! - [`ports`]: the interfaces to the world, each with what its adapters MUST do.
+//! - [`rules`]: one loaded version of a country's rules: its schemas, plan checks, messages, golden cases and call threads.
+//! - [`trial`]: a candidate version beside the version in use: canary, shadow, replay.
+//! - [`release`]: the way of a version from the registry into force, and the catalogue of versions in force.
+//! - [`booking`]: the use cases of the API: book, act, get, list, history.
+//! - [`notify`]: the use cases behind the outbox: publish events, send mail.
 
-pub mod access;
-pub mod admission;
-mod alternatives;
-pub mod appointment;
 pub mod booking;
-pub mod cases;
-pub mod catalogue;
-pub mod compare;
-pub mod deadline;
-pub mod event;
-pub mod executor;
-pub mod follow;
-mod idempotency;
-pub mod json;
-mod judged;
-pub mod last_good;
-pub mod ledger;
-mod letter;
-pub mod limits;
-pub mod loaded;
-pub mod mailer;
-pub mod messages;
-pub mod notifier;
-pub mod on_demand;
-pub mod personal;
-pub mod precompile;
-pub mod publisher;
-pub mod registry;
-pub mod relay;
-pub mod replay;
+pub mod model;
+pub mod notify;
+pub mod ports;
+pub mod release;
 pub mod rules;
-pub mod schema;
-pub mod shadow;
-pub mod swap;
 #[cfg(test)]
 mod testing;
-pub mod time;
 pub mod trial;
-pub mod trust;
-
-pub mod views;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::appointment::{Appointment, Field, Phase, Provenance, Revision, RulesId, Slot};
-use crate::rules::{CONTRACT, Context, Descriptor, Fault, Notice, Offer, Role, Rules, Verdict};
-use crate::time::Clock;
+use crate::model::appointment::{Appointment, Field, Phase, Provenance, Revision, RulesId, Slot};
+use crate::model::time::Clock;
+use crate::ports::rules::{CONTRACT, Context, Descriptor, Fault, Notice, Offer, Role, Rules, Verdict};
 
 /// A clock that stands still until a test moves it.
 pub struct ManualClock {

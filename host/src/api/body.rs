@@ -40,7 +40,7 @@ impl<S: Sync> FromRequest<S> for JsonBody {
         if !is_json(&head.headers) {
             return Err(Problem::new(Kind::UnsupportedMediaType, "`Content-Type` must be `application/json`"));
         }
-        let document = citas_core::json::parse(&bytes);
+        let document = citas_core::model::json::parse(&bytes);
         document.map(Self).map_err(|error| Problem::malformed(format!("the body is not JSON: {error}")))
     }
 }

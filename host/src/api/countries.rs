@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::State;
-use citas_core::access::{Forbidden, Scope};
-use citas_core::appointment::CountryCode;
-use citas_core::catalogue::Entry;
-use citas_core::loaded::LoadedRules;
+use citas_core::model::access::{Forbidden, Scope};
+use citas_core::model::appointment::CountryCode;
+use citas_core::release::catalogue::Entry;
+use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Value, json};
 
 use super::Api;

@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderValue;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use citas_core::access::{BadToken, Caller, Claims};
+use citas_core::model::access::{BadToken, Caller, Claims};
 
 use super::Api;
 use super::observe::RequestId;

@@ -8,11 +8,11 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use citas_core::access::Scope;
-use citas_core::appointment::{CountryCode, Phase};
-use citas_core::catalogue::Entry;
-use citas_core::loaded::{HOST_MEMBERS, LoadedRules, MAX_PAGE};
-use citas_core::schema::map_subschemas;
+use citas_core::model::access::Scope;
+use citas_core::model::appointment::{CountryCode, Phase};
+use citas_core::release::catalogue::Entry;
+use citas_core::rules::loaded::{HOST_MEMBERS, LoadedRules, MAX_PAGE};
+use citas_core::rules::schema::map_subschemas;
 use serde_json::{Map, Value, json};
 
 use super::Api;

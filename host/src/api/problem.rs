@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use citas_core::access::{BadToken, Forbidden};
 use citas_core::booking::{BookingError, FreeSlot, No};
-use citas_core::loaded::LoadedRules;
+use citas_core::model::access::{BadToken, Forbidden};
+use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Map, Value, json};
 
 /// What goes wrong, and the rest of its name: `/problems/<name>`.
@@ -195,7 +195,7 @@ impl Problem {
     }
 }
 
-fn unanswered(fault: Option<&citas_core::rules::Fault>, rules: Option<&LoadedRules>, detail: String) -> Problem {
+fn unanswered(fault: Option<&citas_core::ports::rules::Fault>, rules: Option<&LoadedRules>, detail: String) -> Problem {
     let problem = Problem::new(Kind::RulesUnavailable, fault.map_or(detail, ToString::to_string));
     let Some(rules) = rules else { return problem };
     problem.member("rules", json!(rules.id)).member("country", json!(rules.country))

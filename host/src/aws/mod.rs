@@ -7,10 +7,13 @@
 //! - [`sns`]: the publisher
 //! - [`queue`]: what was published to the notifier
 //! - [`ses`]: the mailer
+//! - [`registry`]: published rules in a bucket
 
 pub mod clients;
 pub mod dynamo;
+mod failure;
 pub mod queue;
+pub mod registry;
 pub mod ses;
 pub mod sns;
 pub mod stream;

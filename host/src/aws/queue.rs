@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use citas_core::event::Event;
-use citas_core::notifier::Notifier;
-use citas_core::on_demand::OnDemand;
-use citas_core::time::Clock;
+use citas_core::model::event::Event;
+use citas_core::model::time::Clock;
+use citas_core::notify::notifier::Notifier;
+use citas_core::release::on_demand::OnDemand;
 use jiff::Timestamp;
 
 /// Longest that a message may take: a mail and what stands around it. None is begun with less time left, since a mail that is

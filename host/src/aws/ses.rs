@@ -15,9 +15,9 @@ use aws_sdk_sesv2::error::SdkError;
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::primitives::Blob;
 use aws_sdk_sesv2::types::{Destination, EmailContent, MessageTag, RawMessage};
-use citas_core::mailer::{Mail, MailError, Mailer};
+use citas_core::ports::mailer::{Mail, MailError, Mailer};
 
-use crate::aws_failure::words;
+use crate::aws::failure::words;
 
 /// The message tag with the mail's id, and the header with it.
 const TAG: &str = "mail";

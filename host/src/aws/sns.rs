@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use aws_sdk_sns::Client;
 use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
-use citas_core::event::Event;
-use citas_core::publisher::{NotPublished, Publisher};
+use citas_core::model::event::Event;
+use citas_core::ports::publisher::{NotPublished, Publisher};
 use futures::future::join_all;
 
-use crate::aws_failure::words;
+use crate::aws::failure::words;
 
 /// How many messages SNS takes at once.
 const MOST: usize = 10;

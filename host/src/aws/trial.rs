@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_lambda_events::event::dynamodb::{Event as Stream, EventRecord};
-use citas_core::appointment::CountryCode;
-use citas_core::catalogue::Catalogue;
-use citas_core::ledger::{Ledger as _, Unavailable};
-use citas_core::on_demand::OnDemand;
-use citas_core::registry::Registry;
-use citas_core::shadow::{Call, compare_all};
-use citas_core::time::Clock;
-use citas_core::trial::{NotTakenBack, Trials as _, take_back};
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::time::Clock;
+use citas_core::ports::ledger::{Ledger as _, Unavailable};
+use citas_core::ports::registry::Registry;
+use citas_core::release::catalogue::Catalogue;
+use citas_core::release::on_demand::OnDemand;
+use citas_core::trial::shadow::{Call, compare_all};
+use citas_core::trial::tally::{NotTakenBack, Trials as _, take_back};
 
 use super::dynamo::{self, DynamoLedger};
 

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    citas::functions::precompile::main()
+    citas::lambda::precompile::main()
 }

@@ -1,8 +1,8 @@
 //! A request that would be booked now: the country's own example, on the first day that its rules allow.
 
-use citas_core::loaded::LoadedRules;
-use citas_core::rules::Role;
-use citas_core::time::Clock;
+use citas_core::model::time::Clock;
+use citas_core::ports::rules::Role;
+use citas_core::rules::loaded::LoadedRules;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use serde_json::Value;
@@ -18,7 +18,7 @@ pub fn example(rules: &LoadedRules, clock: &dyn Clock) -> Option<Value> {
     let days = (2..DAYS).filter_map(|ahead| today.checked_add(ahead.days()).ok());
     let mut requests = days.map(|day| on(example, day));
     requests.find(|request| {
-        let leaves = citas_core::json::flatten(request).unwrap_or_default();
+        let leaves = citas_core::model::json::flatten(request).unwrap_or_default();
         rules.check_request(request).is_ok_and(|violations| violations.is_empty())
             && matches!(rules.judge_booking(&context, &leaves), Ok(Ok(_)))
     })

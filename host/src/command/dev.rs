@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use citas_core::access::{Claims, Scope};
-use citas_core::admission::{NotAdmitted, RulesPackage};
-use citas_core::appointment::CountryCode;
-use citas_core::swap::Swapper;
-use citas_core::time::Clock as _;
+use citas_core::model::access::{Claims, Scope};
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::time::Clock as _;
+use citas_core::release::admission::{NotAdmitted, RulesPackage};
+use citas_core::release::swap::Swapper;
 use clap::Args;
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
@@ -23,8 +23,8 @@ use super::{Answer, Misuse, Outcome, announce, booking_line, chain, log, stop};
 use crate::background::Background;
 use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
-use crate::rules::CountryFolder;
 use crate::system::SystemClock;
+use crate::toolkit::CountryFolder;
 use crate::wiring::{Identity, Platform, record_metrics};
 
 /// How long the sources must be at rest before they are built: editors write a file in several steps.

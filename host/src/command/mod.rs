@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::refuse_unknown_settings;
 #[cfg(feature = "compiler")]
-use crate::rules::judge::judge_main;
+use crate::wasm::judge::judge_main;
 
 /// Medical appointments in many countries, each under its own rules
 #[derive(Parser)]
@@ -46,7 +46,7 @@ enum Verb {
     Rules(rules::Verb),
     /// Judge one version of rules for the host that has started this process
     #[cfg(feature = "compiler")]
-    #[command(name = crate::rules::judge::VERB, hide = true)]
+    #[command(name = crate::wasm::judge::VERB, hide = true)]
     Judge,
 }
 

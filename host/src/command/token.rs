@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use citas_core::access::{Claims, Scope};
-use citas_core::time::Clock as _;
+use citas_core::model::access::{Claims, Scope};
+use citas_core::model::time::Clock as _;
 use clap::Args;
 
 use super::{Answer, Outcome, say};

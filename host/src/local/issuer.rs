@@ -7,8 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use citas_core::access::{BadToken, Claims, TokenVerifier};
-use citas_core::time::Clock;
+use citas_core::model::access::{BadToken, Claims, TokenVerifier};
+use citas_core::model::time::Clock;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
@@ -16,7 +16,7 @@ use p256::pkcs8::{EncodePrivateKey, LineEnding};
 use serde_json::{Value, json};
 
 use super::jwt;
-use super::known_tokens::KnownTokens;
+use super::token_cache::KnownTokens;
 use crate::files::{self, Access};
 
 /// The issuer's name in its tokens.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use citas_core::access::{BadToken, Claims};
+use citas_core::model::access::{BadToken, Claims};
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};

@@ -3,15 +3,18 @@
 //! - [`sqlite`]: the ledger and its outbox, one file a country
 //! - [`publisher`]: events go straight to the notifier
 //! - [`spool`], [`smtp`]: where mail goes
+//! - [`registry`], [`last_good`]: published rules, and those that last came into force here
 //! - [`trials`]: what is found of versions on trial
 //! - [`issuer`], [`oidc`]: whose tokens are taken
 
 pub mod issuer;
 mod jwt;
-mod known_tokens;
+pub mod last_good;
 pub mod oidc;
 pub mod publisher;
+pub mod registry;
 pub mod smtp;
 pub mod spool;
 pub mod sqlite;
+mod token_cache;
 pub mod trials;

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use citas_core::access::{BadToken, Claims, TokenVerifier};
-use citas_core::time::Clock;
+use citas_core::model::access::{BadToken, Claims, TokenVerifier};
+use citas_core::model::time::Clock;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::jwt;
-use super::known_tokens::KnownTokens;
+use super::token_cache::KnownTokens;
 
 /// How often keys are fetched.
 #[derive(Clone, Copy)]

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use citas_core::event::Event;
-use citas_core::notifier::Notifier;
-use citas_core::publisher::{NotPublished, Publisher};
+use citas_core::model::event::Event;
+use citas_core::notify::notifier::Notifier;
+use citas_core::ports::publisher::{NotPublished, Publisher};
 use futures::future::join_all;
 
 /// Publishes within the process.

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use citas_core::appointment::CountryCode;
-use citas_core::ledger::Unavailable;
-use citas_core::trial::{Found, Tally, Trials};
+use citas_core::model::appointment::CountryCode;
+use citas_core::ports::ledger::Unavailable;
+use citas_core::trial::tally::{Found, Tally, Trials};
 
 use crate::files::{self, Access, Durability};
 

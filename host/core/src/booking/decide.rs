@@ -7,18 +7,18 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::{Booking, BookingError, No};
-use crate::access::{Caller, Forbidden};
-use crate::appointment::{Appointment, Field, Provenance, Revision, Slot};
-use crate::catalogue::InForce;
-use crate::event::Event;
-use crate::json::{TooManyLeaves, flatten};
-use crate::ledger::Change;
-use crate::loaded::{Action, LoadedRules};
-use crate::rules::{CONTRACT, Context, Fault, Plan, Role, Violation};
-use crate::shadow::{Call, Refused};
-use crate::time::{Ids, Instant};
-use crate::trial::{OnTrial, Tally};
-use crate::views::{View, show};
+use crate::booking::presentation::{View, show};
+use crate::model::access::{Caller, Forbidden};
+use crate::model::appointment::{Appointment, Field, Provenance, Revision, Slot};
+use crate::model::event::Event;
+use crate::model::json::{TooManyLeaves, flatten};
+use crate::model::time::{Ids, Instant};
+use crate::ports::ledger::Change;
+use crate::ports::rules::{CONTRACT, Context, Fault, Plan, Role, Violation};
+use crate::release::catalogue::InForce;
+use crate::rules::loaded::{Action, LoadedRules};
+use crate::trial::shadow::{Call, Refused};
+use crate::trial::tally::{OnTrial, Tally};
 
 /// Largest revision, in bytes of JSON: an event with one fits a message of SNS (256 KiB), and an item of DynamoDB (400 KB).
 const MAX_REVISION_BYTES: usize = 240 << 10;

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use citas_core::appointment::{Field, Revision, Value};
-use citas_core::event::Event;
-use citas_core::ledger::{Position, Receipt};
+use citas_core::model::appointment::{Field, Revision, Value};
+use citas_core::model::event::Event;
+use citas_core::ports::ledger::{Position, Receipt};
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
-use citas_core::appointment::{CountryCode, Revision};
-use citas_core::deadline;
-use citas_core::ledger::{Change, CommitError, Ledger, Page, Query, Receipt, Unavailable};
+use citas_core::model::appointment::{CountryCode, Revision};
+use citas_core::ports::deadline;
+use citas_core::ports::ledger::{Change, CommitError, Ledger, Page, Query, Receipt, Unavailable};
 use jiff::Timestamp;
 use uuid::Uuid;
 

@@ -30,13 +30,13 @@ use aws_sdk_dynamodb::config::Builder;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use citas_core::appointment::CountryCode;
-use citas_core::ledger::Unavailable;
-use citas_core::time::Clock;
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::time::Clock;
+use citas_core::ports::ledger::Unavailable;
 
 pub use item::{event, revision};
 
-use crate::aws_failure::words;
+use crate::aws::failure::words;
 
 /// Every country's ledger: the table `<prefix><country>`.
 pub struct DynamoLedger {

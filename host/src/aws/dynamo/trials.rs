@@ -6,9 +6,9 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
-use citas_core::appointment::CountryCode;
-use citas_core::ledger::Unavailable;
-use citas_core::trial::{Found, Place, Tally, Trials};
+use citas_core::model::appointment::CountryCode;
+use citas_core::ports::ledger::Unavailable;
+use citas_core::trial::tally::{Found, Place, Tally, Trials};
 use jiff::SignedDuration;
 use serde_json::Value as Json;
 

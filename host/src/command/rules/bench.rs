@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use citas_core::cases::{self, Case};
-use citas_core::loaded::LoadedRules;
+use citas_core::rules::cases::{self, Case};
+use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Value, json};
 
 use super::{Answer, Outcome, Report, Source, headroom, metered};
-use crate::rules::limits::Bounds;
-use crate::rules::{Meter, Metered};
+use crate::wasm::limits::Bounds;
+use crate::wasm::{Meter, Metered};
 
 /// How long the cases are run again and again.
 const MEASURED: Duration = Duration::from_secs(2);

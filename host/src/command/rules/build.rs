@@ -4,12 +4,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use citas_core::registry::digest;
+use citas_core::ports::registry::digest;
 use serde_json::json;
 
 use super::{Answer, Outcome, Report, present};
 use crate::files::{self, Access, Durability};
-use crate::rules::CountryFolder;
+use crate::toolkit::CountryFolder;
 
 pub(super) fn build(folder: &Path, output: Option<PathBuf>, report: &Report) -> Outcome {
     present(folder)?;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use citas_core::appointment::CountryCode;
-use citas_core::registry::{Channel, ChannelVerb, Note, Readiness, Registry, RegistryError};
-use citas_core::time::Clock as _;
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::time::Clock as _;
+use citas_core::ports::registry::{Channel, ChannelVerb, Note, Readiness, Registry, RegistryError};
 use semver::Version;
 use serde_json::json;
 

@@ -2,14 +2,14 @@
 
 use std::error::Error;
 
-use citas_core::cases;
-use citas_core::loaded::LoadedRules;
-use citas_core::rules::{CONTRACT, LOWEST_HOST};
+use citas_core::ports::rules::{CONTRACT, LOWEST_HOST};
+use citas_core::rules::cases;
+use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Value, json};
 
 use super::compared::{Compared, compared};
 use super::{Answer, InRegistry, Outcome, Source, chain, judge};
-use crate::rules::limits::Bounds;
+use crate::wasm::limits::Bounds;
 
 pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
     registry.is_there_if_named()?;

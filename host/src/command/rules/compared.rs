@@ -3,10 +3,10 @@
 
 use std::error::Error;
 
-use citas_core::cases;
-use citas_core::compare::{self, Change, TooLow};
-use citas_core::loaded::LoadedRules;
-use citas_core::registry::{Registry, RegistryError};
+use citas_core::ports::registry::{Registry, RegistryError};
+use citas_core::rules::cases;
+use citas_core::rules::compare::{self, Change, TooLow};
+use citas_core::rules::loaded::LoadedRules;
 use semver::Version;
 use serde_json::{Value, json};
 

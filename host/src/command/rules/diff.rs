@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use citas_core::appointment::CountryCode;
-use citas_core::trial::{Found, Tally, Trials};
+use citas_core::model::appointment::CountryCode;
+use citas_core::trial::tally::{Found, Tally, Trials};
 use clap::Args;
 use serde_json::{Value, json};
 

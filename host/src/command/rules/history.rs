@@ -1,7 +1,7 @@
 //! `citas rules history`: who changed which version is in use, when and why.
 
-use citas_core::appointment::CountryCode;
-use citas_core::registry::Change;
+use citas_core::model::appointment::CountryCode;
+use citas_core::ports::registry::Change;
 use serde_json::json;
 
 use super::{Answer, InRegistry, Outcome};

@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use citas_core::appointment::Revision;
-use citas_core::ledger::{Position, Query};
-use citas_core::loaded::LoadedRules;
-use citas_core::replay::{Replayed, replay};
-use citas_core::time::Clock as _;
+use citas_core::model::appointment::Revision;
+use citas_core::model::time::Clock as _;
+use citas_core::ports::ledger::{Position, Query};
+use citas_core::rules::loaded::LoadedRules;
+use citas_core::trial::replay::{Replayed, replay};
 use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;

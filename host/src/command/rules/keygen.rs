@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use citas_core::appointment::CountryCode;
-use citas_core::registry::Manifest;
+use citas_core::model::appointment::CountryCode;
+use citas_core::ports::registry::Manifest;
 use minisign::{KeyPair, SecretKeyBox};
 use serde_json::json;
 

@@ -22,18 +22,18 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use citas_core::admission::RulesPackage;
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::limits::{Limits, MAX_COMPONENT_BYTES};
+use citas_core::model::time::Clock as _;
+use citas_core::ports::registry::Registry;
+#[cfg(feature = "compiler")]
+use citas_core::ports::registry::digest;
+#[cfg(feature = "compiler")]
+use citas_core::ports::rules::Engine as _;
+use citas_core::release::admission::RulesPackage;
 #[cfg(not(feature = "compiler"))]
-use citas_core::admission::admit;
-use citas_core::appointment::CountryCode;
-use citas_core::limits::{Limits, MAX_COMPONENT_BYTES};
-use citas_core::loaded::LoadedRules;
-use citas_core::registry::Registry;
-#[cfg(feature = "compiler")]
-use citas_core::registry::digest;
-#[cfg(feature = "compiler")]
-use citas_core::rules::Engine as _;
-use citas_core::time::Clock as _;
+use citas_core::release::admission::admit;
+use citas_core::rules::loaded::LoadedRules;
 use clap::{Args, Subcommand};
 use semver::Version;
 use serde_json::{Value, json};
@@ -55,10 +55,11 @@ use self::trial::{CanaryOptions, try_out, withdraw};
 use super::{Answer, Misuse, Outcome, chain, complain, say};
 use crate::config::{Folders, RegistryPlace};
 use crate::files;
-#[cfg(feature = "compiler")]
-use crate::rules::judge::ChildJudge;
-use crate::rules::{CountryFolder, Language, Meter, WasmEngine, cases_in, limits_in};
 use crate::system::SystemClock;
+use crate::toolkit::{CountryFolder, Language, cases_in, limits_in};
+#[cfg(feature = "compiler")]
+use crate::wasm::judge::ChildJudge;
+use crate::wasm::{Meter, WasmEngine};
 use crate::wiring;
 
 #[derive(Subcommand)]

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use citas_core::appointment::CountryCode;
+use citas_core::model::appointment::CountryCode;
 use serde_json::json;
 
 use super::{Answer, Outcome, Report};
-use crate::rules::{Language, begin};
+use crate::toolkit::{Language, begin};
 
 pub(super) fn new(country: CountryCode, lang: Language, zone: &str, countries: &Path, report: &Report) -> Outcome {
     let folder = begin(countries, country, lang, zone)?;

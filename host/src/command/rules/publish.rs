@@ -1,11 +1,11 @@
 //! `citas rules publish`: a version into the registry.
 
-use citas_core::admission::RulesPackage;
-use citas_core::appointment::CountryCode;
-use citas_core::cases;
-use citas_core::registry::{Artifact, Manifest, Registry, digest};
-use citas_core::rules::CONTRACT;
-use citas_core::time::Clock as _;
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::time::Clock as _;
+use citas_core::ports::registry::{Artifact, Manifest, Registry, digest};
+use citas_core::ports::rules::CONTRACT;
+use citas_core::release::admission::RulesPackage;
+use citas_core::rules::cases;
 use semver::Version;
 use serde_json::json;
 

@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use citas_core::appointment::{CountryCode, Revision};
-use citas_core::limits::Limits;
-use citas_core::loaded::LoadedRules;
-use citas_core::personal::{Shown, planned};
-use citas_core::registry::{Artifact, Registry, digest};
-use citas_core::replay::{Difference, Replayed, replay as judge_again};
-use citas_core::rules::Violation;
+use citas_core::model::appointment::{CountryCode, Revision};
+use citas_core::model::limits::Limits;
+use citas_core::ports::registry::{Artifact, Registry, digest};
+use citas_core::ports::rules::Violation;
+use citas_core::rules::loaded::LoadedRules;
+use citas_core::trial::redaction::{Shown, planned};
+use citas_core::trial::replay::{Difference, Replayed, replay as judge_again};
 use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use citas_core::appointment::CountryCode;
-use citas_core::limits::Limits;
-use citas_core::registry::{Canary, Candidate, Channel, ChannelVerb, Registry, RegistryError};
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::limits::Limits;
+use citas_core::ports::registry::{Canary, Candidate, Channel, ChannelVerb, Registry, RegistryError};
 use semver::Version;
 use serde_json::{Value, json};
 
 use super::{Answer, InRegistry, Outcome};
-use crate::rules::limits::Bounds;
 use crate::status::{self, CountryStatus};
 use crate::system::SystemClock;
+use crate::wasm::limits::Bounds;
 
 pub(super) async fn status(country: Option<CountryCode>, registry: &InRegistry) -> Outcome {
     let published = registry.open().await;

@@ -5,10 +5,10 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use citas_core::appointment::{CountryCode, Revision};
+use citas_core::model::appointment::{CountryCode, Revision};
 #[cfg(feature = "aws")]
-use citas_core::ledger::Ledger as _;
-use citas_core::ledger::{Page, Query, Unavailable};
+use citas_core::ports::ledger::Ledger as _;
+use citas_core::ports::ledger::{Page, Query, Unavailable};
 use clap::Args;
 use uuid::Uuid;
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use citas_core::cases::{self, Case, Failure, Outcome as CaseOutcome};
-use citas_core::loaded::LoadedRules;
+use citas_core::rules::cases::{self, Case, Failure, Outcome as CaseOutcome};
+use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::{Answer, Outcome, Report, Source, headroom, metered};
-use crate::rules::Meter;
-use crate::rules::limits::Bounds;
+use crate::wasm::Meter;
+use crate::wasm::limits::Bounds;
 
 /// How a case went, and the fuel of its dearest call, for the limit is one of a call.
 struct Ran {

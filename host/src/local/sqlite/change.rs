@@ -1,8 +1,8 @@
 //! One change inside the writer's transaction. Decides nothing about when the transaction is committed.
 
-use citas_core::appointment::Revision;
-use citas_core::event::Event;
-use citas_core::ledger::{Change, Receipt};
+use citas_core::model::appointment::Revision;
+use citas_core::model::event::Event;
+use citas_core::ports::ledger::{Change, Receipt};
 use jiff::Timestamp;
 use rusqlite::{Connection, named_params, params};
 use uuid::Uuid;

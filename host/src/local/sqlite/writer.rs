@@ -4,16 +4,16 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use citas_core::appointment::CountryCode;
-use citas_core::deadline;
-use citas_core::ledger::{Attempts, CommitError, Unavailable};
+use citas_core::model::appointment::CountryCode;
+use citas_core::ports::deadline;
+use citas_core::ports::ledger::{Attempts, CommitError, Unavailable};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::change::{Prepared, Refusal};
-use super::latest::Latest;
+use super::revision_cache::Latest;
 use super::schema;
 
 /// Most writes in one transaction: what one of them waits for the others is bounded.
@@ -251,9 +251,9 @@ impl Task {
 
 #[cfg(test)]
 mod tests {
-    use citas_core::appointment::Revision;
-    use citas_core::event::Event;
-    use citas_core::ledger::Change;
+    use citas_core::model::appointment::Revision;
+    use citas_core::model::event::Event;
+    use citas_core::ports::ledger::Change;
     use metrics_exporter_prometheus::PrometheusBuilder;
     use serde_json::json;
     use tempfile::TempDir;

@@ -1,0 +1,64 @@
+//! Free slots near one that was taken: what the country would offer there, less what the ledger holds.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::ToSpan;
+
+use crate::booking::{BookingError, FreeSlot};
+use crate::model::appointment::{Revision, Slot};
+use crate::model::time::Instant;
+use crate::ports::ledger::Ledger;
+use crate::ports::rules::Offer;
+use crate::rules::executor::Executor;
+use crate::rules::loaded::LoadedRules;
+
+/// How many slots on each side of the taken one are looked at.
+const STEPS: i64 = 8;
+/// How many free ones are named.
+const NAMED: usize = 3;
+/// How many claims one look at the ledger may ask for.
+const MAX_CLAIMS_ASKED: usize = 100;
+
+/// The free slots nearest to `wanted`, the nearest first. What `before` holds counts as free.
+pub(crate) async fn near(
+    ledger: &dyn Ledger,
+    executor: &Executor,
+    rules: &Arc<LoadedRules>,
+    wanted: &Revision,
+    before: Option<&Revision>,
+) -> Result<Vec<FreeSlot>, BookingError> {
+    let Some(slot) = wanted.appointment.slot.clone() else { return Ok(Vec::new()) };
+    let attributes = before.map_or_else(Vec::new, |before| before.appointment.attributes.clone());
+    let place = [wanted.provenance.input.as_slice(), &attributes].concat();
+    let context = wanted.provenance.context.clone();
+    let (called, openings) = (rules.clone(), around(&slot));
+    let offers = executor.run(rules.country, move || called.offers(&context, &place, &openings)).await??;
+    let claims: HashSet<String> = offers.iter().flat_map(|offer| offer.claims.clone()).collect();
+    let claims: Vec<String> = claims.into_iter().collect();
+    let mut taken = HashSet::new();
+    for asked in claims.chunks(MAX_CLAIMS_ASKED) {
+        taken.extend(ledger.taken(rules.country, asked).await?);
+    }
+    for own in before.into_iter().flat_map(|before| &before.claims) {
+        taken.remove(own);
+    }
+    let free = |offer: &Offer| !offer.claims.iter().any(|claim| taken.contains(claim));
+    let mut slots = Vec::new();
+    for offer in offers.into_iter().filter(free) {
+        if let Instant::At(starts_at) = rules.start(&offer.slot)? {
+            slots.push(FreeSlot { slot: offer.slot, starts_at });
+        }
+    }
+    let Instant::At(asked_for) = rules.start(&slot)? else { return Ok(Vec::new()) };
+    slots.sort_by_key(|free| free.starts_at.duration_since(asked_for).abs());
+    slots.truncate(NAMED);
+    Ok(slots)
+}
+
+/// Slots of the same length, back to back with the wanted one, on both sides of it.
+fn around(wanted: &Slot) -> Vec<Slot> {
+    let steps = (-STEPS..=STEPS).filter(|step| *step != 0);
+    let start = |step: i64| wanted.start.checked_add((step * i64::from(wanted.minutes)).minutes()).ok();
+    steps.filter_map(start).map(|start| Slot { start, ..wanted.clone() }).collect()
+}

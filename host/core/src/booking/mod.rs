@@ -1,0 +1,429 @@
+//! Booking an appointment, changing it, looking at it. Rules decide, the ledger makes it true, nothing else does.
+
+mod alternatives;
+mod decide;
+mod idempotency;
+pub mod presentation;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use self::decide::{Decider, Prepared, RuleRequest};
+use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
+use crate::booking::presentation::{View, Views, show_page};
+use crate::model::access::{Caller, Forbidden, Scope};
+use crate::model::appointment::{Appointment, CountryCode, Revision, Slot};
+use crate::model::time::{Clock, Ids};
+use crate::ports::ledger::{CommitError, Ledger, Page, Position, Query, Unavailable};
+use crate::ports::rules::{Fault, Role, Violation};
+use crate::release::catalogue::{Catalogue, InForce};
+use crate::rules::loaded::{LoadedRules, MAX_PAGE_CALLS};
+use crate::trial::shadow::{Routed, Trying};
+
+/// How often an action without `If-Match` is judged anew because somebody else was faster.
+const MAX_ATTEMPTS: usize = 5;
+
+/// How many of a caller's appointments to come are looked through for one that stands in the way.
+const MAX_OWN_SCANNED: usize = 100;
+
+/// Why a booking or an action did not come about: one variant for each different answer.
+#[derive(Debug, thiserror::Error)]
+pub enum BookingError {
+    /// Nothing is known of that country.
+    #[error("there is no country `{0}` here")]
+    UnknownCountry(CountryCode),
+    /// Unknown, or somebody else's.
+    #[error("there is no such appointment")]
+    UnknownAppointment,
+    /// The country has no action of that name.
+    #[error("there is no action `{0}` here")]
+    UnknownAction(String),
+    /// The token is good, and not for this.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// Schema or rules say no.
+    #[error("the rules say no")]
+    Violations(No),
+    /// The action is not possible in this phase.
+    #[error("this cannot be done to the appointment as it stands")]
+    NotAllowedNow(No),
+    /// Somebody else has it.
+    #[error("somebody else has {}", .claim.as_deref().unwrap_or("that time"))]
+    SlotTaken {
+        /// What is taken, where the caller may know it.
+        claim: Option<String>,
+        /// Free slots near the one asked for, the nearest first.
+        free: Vec<FreeSlot>,
+    },
+    /// The appointment is not at the revision that the caller saw.
+    #[error("the appointment has changed since; it is at revision {current}")]
+    Stale {
+        /// Where it is now.
+        current: u32,
+    },
+    /// The same key is at work right now.
+    #[error("a request with this Idempotency-Key is at work right now")]
+    InProgress,
+    /// The key came with another request before.
+    #[error("this Idempotency-Key came with another request before")]
+    KeyReused,
+    /// It is more than the rules can be given.
+    #[error("the request is more than can be dealt with: it, or what comes of it, has more than {limit} bytes")]
+    TooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// The country's rules gave no answer.
+    #[error("the rules gave no answer")]
+    RulesUnavailable(#[source] Option<Fault>),
+    /// The ledger gave no answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl From<Fault> for BookingError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::InputTooLarge { limit } => Self::TooLarge { limit },
+            fault => Self::RulesUnavailable(Some(fault)),
+        }
+    }
+}
+
+/// Why rules say no, and which rules these are: it is in their words that a client is told.
+#[derive(Debug)]
+pub struct No {
+    /// All that speaks against it.
+    pub violations: Vec<Violation>,
+    /// Whose no it is.
+    pub rules: Arc<LoadedRules>,
+}
+
+/// A slot that can be booked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreeSlot {
+    /// As the clocks there show it.
+    pub slot: Slot,
+    /// When it starts.
+    pub starts_at: Timestamp,
+}
+
+/// What a caller asks of an appointment.
+pub struct ActionRequest<'a> {
+    /// Which appointment.
+    pub id: Uuid,
+    /// The action's name.
+    pub action: &'a str,
+    /// Its input, not checked yet.
+    pub input: Json,
+    /// The revisions that the caller would change; none when any will do.
+    pub if_match: Option<Vec<u32>>,
+    /// Idempotency-Key.
+    pub key: Option<&'a str>,
+}
+
+/// The use cases of appointments.
+pub struct Booking {
+    catalogue: Arc<Catalogue>,
+    ledger: Arc<dyn Ledger>,
+    clock: Arc<dyn Clock>,
+    decider: Arc<Decider>,
+    trying: Option<Trying>,
+    keys: KeysInUse,
+    views: Arc<Views>,
+}
+
+impl Booking {
+    /// The use cases over these adapters.
+    pub fn new(
+        catalogue: Arc<Catalogue>,
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        host_version: &'static str,
+    ) -> Self {
+        let decider = Arc::new(Decider { ids, host_version });
+        Self { catalogue, ledger, clock, decider, trying: None, keys: KeysInUse::default(), views: Arc::default() }
+    }
+
+    /// Tries candidates on what is asked.
+    #[must_use]
+    pub fn trying(self, trying: Trying) -> Self {
+        Self { trying: Some(trying), ..self }
+    }
+
+    /// Books an appointment.
+    ///
+    /// # Errors
+    /// See [`BookingError`].
+    pub async fn book(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        request: Json,
+        key: Option<&str>,
+    ) -> Result<View, BookingError> {
+        let (rules, role) = self.enter(caller, country, Scope::Write)?;
+        let key = self.use_key(caller, country, "", &request, key)?;
+        if let Some(earlier) = self.earlier(&rules, key.as_ref()).await? {
+            return Ok(earlier);
+        }
+        let (caller, action, now) = (caller.clone(), "book".to_owned(), self.clock.now());
+        let request = Arc::new(RuleRequest { caller, action, input: request, role, if_match: None, now });
+        let prepared = self.decide(&rules, &request, None).await?;
+        match self.store(&rules, &request, key.as_ref(), None, prepared).await {
+            Err(BookingError::Stale { .. }) => Err(BookingError::InProgress),
+            stored => stored,
+        }
+    }
+
+    /// Does one of the country's actions to an appointment.
+    ///
+    /// # Errors
+    /// See [`BookingError`].
+    pub async fn act(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        request: ActionRequest<'_>,
+    ) -> Result<View, BookingError> {
+        let (rules, role) = self.enter(caller, country, Scope::Write)?;
+        let ActionRequest { id, action, input, if_match, key } = request;
+        let mut current = self.visible(caller, country, role, id).await?;
+        // Which of the two decides is seen later: a version that has an action no more refuses it.
+        rules.used.allow(action, role).or_else(|_| rules.of(&current.patient).allow(action, role))?;
+        let key = self.use_key(caller, country, &format!("{id}/{action}"), &input, key)?;
+        if let Some(earlier) = self.earlier(&rules, key.as_ref()).await? {
+            return Ok(earlier);
+        }
+        let (asker, action, now) = (caller.clone(), action.to_owned(), self.clock.now());
+        let request = Arc::new(RuleRequest { caller: asker, action, input, role, if_match, now });
+        for _ in 0..MAX_ATTEMPTS {
+            let prepared = self.decide(&rules, &request, Some(&current)).await?;
+            match self.store(&rules, &request, key.as_ref(), Some(&current), prepared).await {
+                Err(BookingError::Stale { .. }) => current = self.visible(caller, country, role, id).await?,
+                stored => return stored,
+            }
+        }
+        Err(BookingError::Stale { current: current.appointment.revision })
+    }
+
+    /// One appointment.
+    ///
+    /// # Errors
+    /// See [`BookingError`].
+    pub async fn get(&self, caller: &Caller, country: CountryCode, id: Uuid) -> Result<View, BookingError> {
+        let (rules, role) = self.enter(caller, country, Scope::Read)?;
+        let revision = self.visible(caller, country, role, id).await?;
+        Ok(self.view(&rules, revision).await?)
+    }
+
+    /// Some appointments, of a patient's only their own, and where the next ones are. A page may be shorter than asked for:
+    /// it ends where the calls end that one list may make, and has at least one.
+    ///
+    /// # Errors
+    /// See [`BookingError`].
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        mut query: Query,
+    ) -> Result<(Vec<View>, Option<Position>), BookingError> {
+        let (rules, role) = self.enter(caller, country, Scope::Read)?;
+        query.owner = (role == Role::Patient).then(|| caller.subject.clone());
+        let Page { items, mut next } = self.ledger.page(country, &query).await?;
+        let found = items.len();
+        let views = self.listed(&rules, items).await?;
+        if views.len() < found {
+            next = views.last().map(|view| Position::of(&view.revision));
+        }
+        Ok((views, next))
+    }
+
+    /// Revisions of an appointment after the `after`th, the first one first, at most `limit`; and whether there are more. A
+    /// page may be shorter, as a list's.
+    ///
+    /// # Errors
+    /// See [`BookingError`].
+    pub async fn history(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        id: Uuid,
+        after: u32,
+        limit: usize,
+    ) -> Result<(Vec<View>, bool), BookingError> {
+        let (rules, role) = self.enter(caller, country, Scope::Read)?;
+        self.visible(caller, country, role, id).await?;
+        let mut revisions = self.ledger.history(country, id, after, limit + 1).await?;
+        let more = revisions.len() > limit;
+        revisions.truncate(limit);
+        let found = revisions.len();
+        let views = self.listed(&rules, revisions).await?;
+        let is_short = views.len() < found;
+        Ok((views, more || is_short))
+    }
+
+    /// Shows a stored appointment as its patient's version does.
+    async fn view(&self, rules: &InForce, revision: Arc<Revision>) -> Result<View, Fault> {
+        if let Some(view) = self.views.get(rules.of(&revision.patient), &revision) {
+            return Ok(view);
+        }
+        let (views, shown) = (self.views.clone(), revision.clone());
+        let routed = Routed::new(rules, &revision.patient, move |rules: &LoadedRules| views.show(rules, &shown));
+        let answer = self.catalogue.executor().run(rules.used.country, move || routed.call()).await?;
+        answer.settle(rules, self.trying.as_ref()).await
+    }
+
+    /// Shows stored appointments in order, each as its patient's version does; fewer than there are where the calls of a
+    /// page end.
+    async fn listed(&self, rules: &InForce, revisions: Vec<Revision>) -> Result<Vec<View>, Fault> {
+        let Some(first) = revisions.first() else { return Ok(Vec::new()) };
+        let is_canary = |revision: &Revision| rules.canary_of(&revision.patient).is_some();
+        let first_is_canary = is_canary(first);
+        let order: Vec<Arc<Revision>> = revisions.into_iter().map(Arc::new).collect();
+        // The group of the first comes first, so that the page has at least that one.
+        let groups: (Vec<_>, Vec<_>) =
+            order.iter().cloned().partition(|revision| is_canary(revision) == first_is_canary);
+        let (mut shown, mut budget) = (HashMap::new(), MAX_PAGE_CALLS);
+        for group in [groups.0, groups.1] {
+            let Some(patient) = group.first().map(|first| first.patient.clone()).filter(|_| budget > 0) else {
+                continue;
+            };
+            let show = move |rules: &LoadedRules| {
+                let mut left = budget;
+                show_page(rules, &group, &mut left).map(|views| (views, left))
+            };
+            let routed = Routed::new(rules, &patient, show);
+            let answer = self.catalogue.executor().run(rules.used.country, move || routed.call()).await?;
+            let (views, left) = answer.settle(rules, self.trying.as_ref()).await?;
+            budget = left;
+            shown.extend(views.into_iter().map(|view| (place(&view.revision), view)));
+        }
+        Ok(order.iter().map_while(|revision| shown.remove(&place(revision))).collect())
+    }
+
+    /// The rules of the country, and the caller's part in it.
+    fn enter(&self, caller: &Caller, country: CountryCode, scope: Scope) -> Result<(InForce, Role), BookingError> {
+        let entry = self.catalogue.entry(country).ok_or(BookingError::UnknownCountry(country))?;
+        let role = caller.role(country)?;
+        caller.needs(scope)?;
+        Ok((entry.in_force().ok_or(BookingError::RulesUnavailable(None))?, role))
+    }
+
+    async fn visible(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        role: Role,
+        id: Uuid,
+    ) -> Result<Arc<Revision>, BookingError> {
+        let found = self.ledger.appointment(country, id).await?;
+        found.filter(|revision| caller.sees(role, revision)).ok_or(BookingError::UnknownAppointment)
+    }
+
+    fn use_key(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        target: &str,
+        request: &Json,
+        key: Option<&str>,
+    ) -> Result<Option<InUse<'_>>, BookingError> {
+        let Some(key) = key else { return Ok(None) };
+        let scope = [caller.subject.as_str(), country.as_str(), target, key];
+        self.keys.enter(&scope, request).map(Some).map_err(|KeyInUse| BookingError::InProgress)
+    }
+
+    /// What an earlier request with the same key brought about.
+    async fn earlier(&self, rules: &InForce, key: Option<&InUse<'_>>) -> Result<Option<View>, BookingError> {
+        let Some(key) = key else { return Ok(None) };
+        let country = rules.used.country;
+        let receipt = self.ledger.receipt(country, &key.key, self.clock.now()).await?;
+        let Some(receipt) = receipt else { return Ok(None) };
+        if receipt.fingerprint != key.fingerprint {
+            return Err(BookingError::KeyReused);
+        }
+        let revision = self.ledger.revision(country, receipt.appointment, receipt.revision).await?;
+        let revision = Arc::new(revision.ok_or(BookingError::UnknownAppointment)?);
+        Ok(Some(self.view(rules, revision).await?))
+    }
+
+    /// Makes a decision true, whole or not at all.
+    async fn store(
+        &self,
+        rules: &InForce,
+        request: &RuleRequest,
+        key: Option<&InUse<'_>>,
+        before: Option<&Revision>,
+        prepared: Prepared,
+    ) -> Result<View, BookingError> {
+        let Prepared { rules: decided, mut change, view } = prepared;
+        let Appointment { id, revision, .. } = view.revision.appointment;
+        change.receipt = key.map(|key| key.receipt(id, revision, request.now));
+        match self.ledger.commit(change).await {
+            Ok(()) => Ok(view),
+            Err(CommitError::ClaimTaken(claim)) => Err(self
+                .taken(&ClaimConflict { decided: &decided, request, before, wanted: &view.revision }, claim)
+                .await),
+            Err(CommitError::KeyUsed) => self.earlier(rules, key).await?.ok_or(BookingError::InProgress),
+            Err(CommitError::Stale) => {
+                Err(BookingError::Stale { current: before.map_or(0, |before| before.appointment.revision) })
+            }
+            Err(CommitError::Unavailable(unavailable)) => Err(unavailable.into()),
+        }
+    }
+
+    /// What is taken, and what could be booked instead. A patient who meets the time of somebody else's patient is told
+    /// neither: what that patient has and when they are free is not theirs to know.
+    async fn taken(&self, conflict: &ClaimConflict<'_>, claim: String) -> BookingError {
+        let patient = &conflict.wanted.patient;
+        let of_patient = conflict.request.role == Role::Patient && claim.contains(patient);
+        if of_patient && !self.owns(conflict, &claim).await {
+            return BookingError::SlotTaken { claim: None, free: Vec::new() };
+        }
+        let free = self.free_slots(conflict).await;
+        BookingError::SlotTaken { claim: Some(claim), free }
+    }
+
+    /// Whether the caller booked what holds a claim of this patient; no, where that cannot be told.
+    async fn owns(&self, ClaimConflict { request, wanted, .. }: &ClaimConflict<'_>, claim: &str) -> bool {
+        let query = Query {
+            owner: Some(request.caller.subject.clone()),
+            patient: Some(wanted.patient.clone()),
+            from: Some(request.now),
+            limit: MAX_OWN_SCANNED,
+            ..Query::default()
+        };
+        let own = self.ledger.page(wanted.country, &query).await.map_or_else(|_| Vec::new(), |page| page.items);
+        own.iter().any(|held| held.claims.iter().any(|held| held == claim))
+    }
+
+    /// Finds free slots near the one that is taken. They are a courtesy: without them the answer is the same.
+    async fn free_slots(&self, ClaimConflict { decided, before, wanted, .. }: &ClaimConflict<'_>) -> Vec<FreeSlot> {
+        let found =
+            crate::booking::alternatives::near(&*self.ledger, self.catalogue.executor(), decided, wanted, *before)
+                .await;
+        found.unwrap_or_else(|error| {
+            tracing::debug!(country = %wanted.country, %error, "no free slots are named");
+            Vec::new()
+        })
+    }
+}
+
+/// Identifies a revision in a list.
+fn place(revision: &Revision) -> (Uuid, u32) {
+    (revision.appointment.id, revision.appointment.revision)
+}
+
+/// A decision whose claim another appointment holds.
+struct ClaimConflict<'a> {
+    decided: &'a Arc<LoadedRules>,
+    request: &'a RuleRequest,
+    before: Option<&'a Revision>,
+    wanted: &'a Revision,
+}

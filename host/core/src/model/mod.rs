@@ -1,0 +1,8 @@
+//! Values that all rooms share. They hold data and the checks that belong to it; they call no port and no rules.
+
+pub mod access;
+pub mod appointment;
+pub mod event;
+pub mod json;
+pub mod limits;
+pub mod time;

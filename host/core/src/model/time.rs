@@ -1,0 +1,141 @@
+//! Time and ids come from outside; what a zone's clocks show is worked out here, from the tz database.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+use uuid::Uuid;
+
+use crate::model::appointment::Slot;
+use crate::ports::rules::{Shift, ZoneClock};
+
+/// How far ahead a zone's shifts are given to the rules.
+const HORIZON_SECONDS: i64 = 400 * 24 * 60 * 60;
+
+/// Tells the time, and how long something takes.
+pub trait Clock: Send + Sync {
+    /// The current time, as the wall clock has it. It may be set, so no duration is measured with it.
+    fn now(&self) -> Timestamp;
+
+    /// Time since a fixed moment of this process. It never goes back, whatever is done to the wall clock.
+    fn monotonic(&self) -> Duration;
+}
+
+/// Makes ids.
+pub trait Ids: Send + Sync {
+    /// An id that nobody has, or can guess.
+    fn next(&self) -> Uuid;
+}
+
+/// A zone that the rules name, found in the tz database.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    name: String,
+    tz: TimeZone,
+}
+
+/// When a civil time is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instant {
+    /// Once, or twice and this is the earlier.
+    At(Timestamp),
+    /// Never: the clocks skip it.
+    Nonexistent,
+}
+
+impl Zone {
+    /// The zone of that IANA name; none when there is no such zone.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let tz = TimeZone::get(name).ok()?;
+        (tz.iana_name() == Some(name)).then(|| Self { name: name.to_owned(), tz })
+    }
+
+    /// Its IANA name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its clocks show at an instant.
+    #[must_use]
+    pub fn civil(&self, at: Timestamp) -> DateTime {
+        self.tz.to_datetime(at)
+    }
+
+    /// When its clocks show `civil`.
+    #[must_use]
+    pub fn instant(&self, civil: DateTime) -> Instant {
+        let found = self.tz.to_ambiguous_timestamp(civil);
+        if matches!(found.offset(), AmbiguousOffset::Gap { .. }) {
+            return Instant::Nonexistent;
+        }
+        found.earlier().map_or(Instant::Nonexistent, Instant::At)
+    }
+
+    /// What the rules are told of it at an instant.
+    #[must_use]
+    pub fn clock(&self, now: Timestamp) -> ZoneClock {
+        let shift = |at: i64, offset: Offset| Shift {
+            at,
+            offset_minutes: i16::try_from(offset.seconds() / 60).expect("an offset is at most a day or so"),
+        };
+        let in_force = self.tz.preceding(now).next().map_or(i64::MIN, |last| last.timestamp().as_second());
+        let mut shifts = vec![shift(in_force, self.tz.to_offset(now))];
+        let horizon = now.as_second() + HORIZON_SECONDS;
+        let coming = self.tz.following(now).take_while(|next| next.timestamp().as_second() <= horizon);
+        shifts.extend(coming.map(|next| shift(next.timestamp().as_second(), next.offset())));
+        ZoneClock { zone: self.name.clone(), now: self.civil(now), shifts }
+    }
+
+    /// When a slot in this zone starts.
+    #[must_use]
+    pub fn start(&self, slot: &Slot) -> Instant {
+        self.instant(slot.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn santiago() -> Zone {
+        Zone::named("America/Santiago").unwrap()
+    }
+
+    #[test]
+    fn a_midnight_that_the_clocks_skip_is_nonexistent() {
+        let gap = "2026-09-06T00:30".parse().unwrap();
+        assert_eq!(santiago().instant(gap), Instant::Nonexistent);
+    }
+
+    #[test]
+    fn an_hour_that_occurs_twice_is_the_earlier() {
+        let fold = "2026-04-04T23:30".parse().unwrap();
+        assert_eq!(santiago().instant(fold), Instant::At("2026-04-05T02:30:00Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_clock_starts_with_the_shift_in_force_and_names_those_to_come() {
+        let now = "2026-11-24T15:00:00Z".parse().unwrap();
+        let clock = santiago().clock(now);
+        let offsets: Vec<i16> = clock.shifts.iter().map(|shift| shift.offset_minutes).collect();
+        assert_eq!(offsets, [-180, -240, -180]);
+        assert!(clock.shifts[0].at <= now.as_second());
+        assert_eq!(clock.now, "2026-11-24T12:00".parse().unwrap());
+    }
+
+    #[test]
+    fn a_zone_without_shifts_still_says_how_far_it_is_from_utc() {
+        let clock = Zone::named("America/Lima").unwrap().clock("2026-11-24T15:00:00Z".parse().unwrap());
+        assert_eq!(clock.shifts.len(), 1);
+        assert_eq!(clock.shifts[0].offset_minutes, -300);
+    }
+
+    #[test]
+    fn a_zone_that_does_not_exist_is_none() {
+        assert!(Zone::named("America/Atlantis").is_none());
+        assert!(Zone::named("america/lima").is_none());
+    }
+}

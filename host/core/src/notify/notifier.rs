@@ -1,0 +1,147 @@
+//! Tells people what has happened, once for each event: the rules say whom and what, the mailer carries it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lettre::message::Mailbox;
+use uuid::Uuid;
+
+use crate::model::event::Event;
+use crate::model::time::Clock;
+use crate::notify::message;
+use crate::ports::ledger::{Ledger, Unavailable};
+use crate::ports::mailer::{MailError, Mailer};
+use crate::ports::rules::{Fault, Notice};
+use crate::release::catalogue::Catalogue;
+use crate::rules::loaded::LoadedRules;
+use crate::trial::shadow::{Routed, Trying};
+
+/// Why an event's notices are still to go out.
+#[derive(Debug, thiserror::Error)]
+pub enum NotifyError {
+    /// The country has no rules in force.
+    #[error("no rules are in force")]
+    NoRules,
+    /// The rules gave no answer.
+    #[error("the rules gave no notices: {0}")]
+    Fault(#[from] Fault),
+    /// The mail cannot go out now.
+    #[error(transparent)]
+    Mail(MailError),
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Ledger(#[from] Unavailable),
+}
+
+/// Sends the notices that events call for.
+pub struct Notifier {
+    catalogue: Arc<Catalogue>,
+    ledger: Arc<dyn Ledger>,
+    mailer: Arc<dyn Mailer>,
+    from: Mailbox,
+    clock: Arc<dyn Clock>,
+    trying: Option<Trying>,
+    /// What has gone out and is not remembered in the ledger yet: if that fails, trying again sends nothing twice.
+    sent: Mutex<HashSet<(Uuid, usize)>>,
+}
+
+impl Notifier {
+    /// Over these adapters, with mail from `from`.
+    pub fn new(
+        catalogue: Arc<Catalogue>,
+        ledger: Arc<dyn Ledger>,
+        mailer: Arc<dyn Mailer>,
+        from: Mailbox,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { catalogue, ledger, mailer, from, clock, trying: None, sent: Mutex::default() }
+    }
+
+    /// Counts where a canary gives no answer.
+    #[must_use]
+    pub fn trying(self, trying: Trying) -> Self {
+        Self { trying: Some(trying), ..self }
+    }
+
+    /// Sends an event's notices, unless they have gone out before. A crash between sending and remembering repeats
+    /// them, each under the Message-ID that it had.
+    ///
+    /// # Errors
+    /// When some may not have gone out; the event is to be given again.
+    pub async fn notify(&self, event: &Event) -> Result<(), NotifyError> {
+        if self.ledger.notified(event.country, event.id).await? {
+            return Ok(());
+        }
+        let notices = self.notices(event).await?;
+        if notices.is_empty() {
+            return Ok(());
+        }
+        for (index, notice) in notices.iter().enumerate() {
+            self.send_once(event, notice, index, notices.len()).await?;
+        }
+        self.mark(event, event.id).await?;
+        self.sent().retain(|(id, _)| *id != event.id);
+        Ok(())
+    }
+
+    /// Sends the `index`th of `count` notices, unless it has gone out before. Of several, each is remembered by itself: a
+    /// process that stops between two of them, or cannot send the second, does not repeat the first.
+    async fn send_once(&self, event: &Event, notice: &Notice, index: usize, count: usize) -> Result<(), NotifyError> {
+        let (one_of_several, id) = (count > 1, notice_id(event.id, index));
+        if self.sent().contains(&(event.id, index)) || one_of_several && self.ledger.notified(event.country, id).await?
+        {
+            return Ok(());
+        }
+        self.send(event, notice, index).await?;
+        self.sent().insert((event.id, index));
+        if one_of_several { self.mark(event, id).await } else { Ok(()) }
+    }
+
+    async fn mark(&self, event: &Event, id: Uuid) -> Result<(), NotifyError> {
+        Ok(self.ledger.mark_notified(event.country, id, self.clock.now()).await?)
+    }
+
+    /// Asks the patient's version for an event's notices.
+    async fn notices(&self, event: &Event) -> Result<Vec<Notice>, NotifyError> {
+        let rules = self.catalogue.entry(event.country).and_then(|entry| entry.in_force());
+        let rules = rules.ok_or(NotifyError::NoRules)?;
+        let (name, revision) = (event.name().to_owned(), event.data.clone());
+        let call = move |rules: &LoadedRules| rules.notices(&name, &revision.appointment);
+        let routed = Routed::new(&rules, &event.data.patient, call);
+        let answer = self.catalogue.executor().run_eventually(event.country, move || routed.call()).await;
+        Ok(answer.settle(&rules, self.trying.as_ref()).await?)
+    }
+
+    fn sent(&self) -> MutexGuard<'_, HashSet<(Uuid, usize)>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A mail that is refused for good is done with: another try would not help.
+    async fn send(&self, event: &Event, notice: &Notice, index: usize) -> Result<(), NotifyError> {
+        let sent = match message::compose(event, notice, index, &self.from) {
+            Ok(mail) => self.mailer.send(&mail).await,
+            Err(error) => Err(error),
+        };
+        let outcome = match &sent {
+            Ok(()) => "sent",
+            Err(MailError::Refused(_)) => "refused",
+            Err(MailError::Unavailable(_)) => "unavailable",
+        };
+        metrics::counter!("citas_mails_total", "country" => event.country.to_string(), "outcome" => outcome)
+            .increment(1);
+        match sent {
+            Ok(()) => Ok(()),
+            Err(MailError::Refused(why)) => {
+                tracing::warn!(country = %event.country, event = %event.id, why, "a mail is refused for good");
+                Ok(())
+            }
+            Err(error) => Err(NotifyError::Mail(error)),
+        }
+    }
+}
+
+/// Returns the id under which the ledger remembers one of an event's notices. An event's id is random in its last 62 bits,
+/// so its neighbours are nobody else's.
+fn notice_id(event: Uuid, index: usize) -> Uuid {
+    Uuid::from_u128(event.as_u128() ^ (index as u128 + 1))
+}

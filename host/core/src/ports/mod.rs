@@ -1,0 +1,10 @@
+//! Interfaces to the world. Each trait says what every adapter MUST do, and the contract suites in `tests/` hold the adapters
+//! to it. Ports know the model and nothing else.
+
+pub mod deadline;
+pub mod last_good;
+pub mod ledger;
+pub mod mailer;
+pub mod publisher;
+pub mod registry;
+pub mod rules;

@@ -1,0 +1,218 @@
+//! Brings a version into force: have it judged, check that it is what it was promised to be, then one atomic store. Any
+//! failure keeps what is in force and says why.
+
+use std::sync::Arc;
+
+use semver::Version;
+
+use crate::model::appointment::CountryCode;
+use crate::model::limits::Limits;
+use crate::model::time::Clock;
+use crate::ports::registry::Candidate;
+use crate::ports::rules::{Engine, Refusal};
+use crate::release::admission::{Admission, NotAdmitted, RulesPackage};
+use crate::release::catalogue::{Catalogue, Refused};
+use crate::rules::loaded::LoadedRules;
+use crate::trial::tally::OnTrial;
+
+/// What was made of a component that was judged before, and what its manifest says.
+pub struct NativeCode {
+    /// The code.
+    pub code: Vec<u8>,
+    /// The component's.
+    pub digest: String,
+    /// The component's.
+    pub limits: Limits,
+}
+
+/// Puts what is admitted into force or on trial.
+pub struct Swapper {
+    admission: Arc<dyn Admission>,
+    catalogue: Arc<Catalogue>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Swapper {
+    /// Puts into `catalogue` what `admission` admits.
+    pub fn new(admission: Arc<dyn Admission>, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) -> Self {
+        Self { admission, catalogue, clock }
+    }
+
+    /// Returns the engine that runs the rules.
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        self.admission.engine()
+    }
+
+    /// Puts a package into force, if it is admitted; `what` names it where the platform team looks. It must say that it is
+    /// of that country, and of that version where one was promised.
+    ///
+    /// # Errors
+    /// Why it is not in force. A refusal is noted; that it could not be judged is for the caller to note.
+    pub async fn swap(
+        &self,
+        country: CountryCode,
+        version: Option<&str>,
+        what: &str,
+        package: RulesPackage,
+    ) -> Result<(), NotAdmitted> {
+        match self.admission.admit(&Arc::new(package), self.clock.now()).await {
+            Ok(rules) => Ok(self.install(country, version, what, Ok(rules))?),
+            Err(NotAdmitted::Refused(refusal)) => Ok(self.install(country, version, what, Err(refusal))?),
+            Err(unjudged) => Err(unjudged),
+        }
+    }
+
+    /// Puts a package into force without judging it, if it was accepted before; none where it was not.
+    pub(crate) async fn swap_accepted(
+        &self,
+        country: CountryCode,
+        version: &str,
+        what: &str,
+        package: &Arc<RulesPackage>,
+    ) -> Option<Result<(), Refusal>> {
+        let rules = self.admission.recall(package).await?;
+        Some(self.install(country, Some(version), what, Ok(rules)))
+    }
+
+    /// The same for native code, whose component was judged before it was compiled.
+    ///
+    /// # Errors
+    /// Why it will not do.
+    pub fn swap_native(
+        &self,
+        country: CountryCode,
+        version: &str,
+        what: &str,
+        native: &NativeCode,
+    ) -> Result<(), Refusal> {
+        self.install(country, Some(version), what, self.native(native))
+    }
+
+    /// Puts a package on trial, if it is admitted.
+    ///
+    /// # Errors
+    /// Why it is not on trial. A refusal is noted; that it could not be judged is for the caller to note.
+    pub async fn try_out(
+        &self,
+        country: CountryCode,
+        terms: &Candidate,
+        package: Arc<RulesPackage>,
+    ) -> Result<(), NotAdmitted> {
+        match self.admission.admit(&package, self.clock.now()).await {
+            Ok(rules) => Ok(self.put_on_trial(country, terms, Ok(rules))?),
+            Err(NotAdmitted::Refused(refusal)) => Ok(self.put_on_trial(country, terms, Err(refusal))?),
+            Err(unjudged) => Err(unjudged),
+        }
+    }
+
+    /// Puts a package on trial without judging it, if it was accepted before; none where it was not.
+    pub(crate) async fn try_out_accepted(
+        &self,
+        country: CountryCode,
+        terms: &Candidate,
+        package: &Arc<RulesPackage>,
+    ) -> Option<Result<(), Refusal>> {
+        let rules = self.admission.recall(package).await?;
+        Some(self.put_on_trial(country, terms, Ok(rules)))
+    }
+
+    /// The same for native code.
+    ///
+    /// # Errors
+    /// Why it will not do.
+    pub fn try_out_native(&self, country: CountryCode, terms: &Candidate, native: &NativeCode) -> Result<(), Refusal> {
+        self.put_on_trial(country, terms, self.native(native))
+    }
+
+    /// Has the trial go on under other terms. Whether there is one.
+    pub(crate) fn keep_trying(&self, country: CountryCode, terms: &Candidate) -> bool {
+        let tried = self.catalogue.entry(country).and_then(|entry| entry.candidate);
+        let Some(tried) = tried.filter(|tried| tried.terms.version == terms.version) else { return false };
+        self.catalogue.try_out(country, Some(OnTrial::new(tried.rules.clone(), terms.clone())));
+        true
+    }
+
+    /// Ends the trial, if there is one.
+    pub(crate) fn end_trial(&self, country: CountryCode) {
+        self.catalogue.try_out(country, None);
+    }
+
+    fn put_on_trial(
+        &self,
+        country: CountryCode,
+        terms: &Candidate,
+        admitted: Result<LoadedRules, Refusal>,
+    ) -> Result<(), Refusal> {
+        let version = &terms.version;
+        let rules = as_promised(country, Some(&version.to_string()), admitted)
+            .inspect_err(|refusal| self.refuse_candidate(country, version, &refusal.to_string()))?;
+        self.catalogue.try_out(country, Some(OnTrial::new(Arc::new(rules), terms.clone())));
+        Ok(())
+    }
+
+    fn native(&self, NativeCode { code, digest, limits }: &NativeCode) -> Result<LoadedRules, Refusal> {
+        LoadedRules::native(self.engine(), code, limits, digest.clone())
+    }
+
+    /// Puts rules into force that are what they were promised to be; notes a refusal where the platform team looks.
+    fn install(
+        &self,
+        country: CountryCode,
+        version: Option<&str>,
+        what: &str,
+        admitted: Result<LoadedRules, Refusal>,
+    ) -> Result<(), Refusal> {
+        let rules = as_promised(country, version, admitted)
+            .inspect_err(|refusal| self.refuse(country, what, &refusal.to_string()))?;
+        self.catalogue.install(rules, self.clock.now());
+        Ok(())
+    }
+
+    /// Whether a country has rules; of that version, where one is asked for.
+    pub(crate) fn is_in_force(&self, country: CountryCode, version: Option<&Version>) -> bool {
+        let rules = self.catalogue.rules(country);
+        rules.is_some_and(|rules| version.is_none_or(|version| version.to_string() == rules.id.version))
+    }
+
+    /// What did not come into force last, and why, unless something did since.
+    pub(crate) fn refused(&self, country: CountryCode) -> Option<(String, String)> {
+        let refused = self.catalogue.entry(country)?.refused.filter(|refused| !refused.on_trial);
+        let Refused { what, why, .. } = refused?;
+        Some((what, why))
+    }
+
+    /// Remembers that something did not come into force.
+    pub fn refuse(&self, country: CountryCode, what: &str, why: &str) {
+        self.note(country, what.to_owned(), why, false);
+    }
+
+    /// Remembers that a version did not come on trial.
+    pub(crate) fn refuse_candidate(&self, country: CountryCode, version: &Version, why: &str) {
+        self.note(country, format!("the candidate {version}"), why, true);
+    }
+
+    fn note(&self, country: CountryCode, what: String, why: &str, on_trial: bool) {
+        let refused = Refused { at: self.clock.now(), what, why: why.to_owned(), on_trial };
+        self.catalogue.refuse(country, &refused);
+    }
+}
+
+/// Rules that say of themselves what they were asked for as.
+fn as_promised(
+    country: CountryCode,
+    version: Option<&str>,
+    admitted: Result<LoadedRules, Refusal>,
+) -> Result<LoadedRules, Refusal> {
+    let rules = admitted?;
+    promised("country", rules.country.as_str(), country.as_str())?;
+    promised("version", &rules.id.version, version.unwrap_or(&rules.id.version))?;
+    Ok(rules)
+}
+
+/// Whether something is what it was asked for as.
+pub(crate) fn promised(what: &'static str, found: &str, promised: &str) -> Result<(), Refusal> {
+    if found == promised {
+        return Ok(());
+    }
+    Err(Refusal::NotAsPromised { what, found: found.into(), promised: promised.into() })
+}

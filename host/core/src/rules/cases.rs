@@ -1,0 +1,422 @@
+//! Golden cases: what a country's team says its rules answer, run against the rules themselves.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use crate::model::appointment::{Appointment, Field, Slot};
+use crate::model::json::{flatten, nest};
+use crate::ports::rules::{Fault, Notice, Offer, Plan, Role, Verdict, Violation};
+use crate::rules::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
+use crate::rules::plan_check::check_notices;
+
+/// One golden case, as it stands in a file under `cases/`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What it shows.
+    pub name: String,
+    now: Timestamp,
+    #[serde(default = "patient")]
+    role: Role,
+    book: Option<Json>,
+    act: Option<Act>,
+    offers: Option<Offers>,
+    notices: Option<Notices>,
+    present: Option<Present>,
+    expect: Expect,
+}
+
+/// The codes that cases expect and that the rules have no words for in some language.
+#[must_use]
+pub fn unsaid<'a>(rules: &LoadedRules, cases: &'a [Case]) -> BTreeSet<&'a str> {
+    let expected = cases.iter().filter_map(|case| case.expect.violations.as_ref()).flatten();
+    expected.map(|said| said.code.as_str()).filter(|code| !rules.messages.is_said(code)).collect()
+}
+
+/// How a case went.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The case's name.
+    pub name: String,
+    /// Nothing when it passed.
+    pub failure: Option<Failure>,
+}
+
+/// Why a case did not pass. Displayed, it is one line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    why: String,
+    /// What was expected and what came, each as `expect` has it and without what the case leaves free; none where it did not
+    /// come to an answer.
+    pub compared: Option<(Json, Json)>,
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self { why, compared: None }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.why)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Act {
+    action: String,
+    input: Json,
+    current: Current,
+}
+
+/// An appointment that came of an earlier booking request, and perhaps of an action on it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Current {
+    booked: Option<Json>,
+    acted: Option<Box<Act>>,
+    at: Timestamp,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Offers {
+    place: Json,
+    openings: Vec<Slot>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Notices {
+    event: String,
+    current: Current,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Present {
+    current: Current,
+}
+
+/// What is to come of it: every member that is named, equal; others are free.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expect {
+    violations: Option<BTreeSet<Said>>,
+    plan: Option<Map<String, Json>>,
+    offers: Option<Json>,
+    notices: Option<Vec<Map<String, Json>>>,
+    present: Option<Map<String, Json>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    path: String,
+    code: String,
+}
+
+fn patient() -> Role {
+    Role::Patient
+}
+
+/// Reads a `cases.json`.
+///
+/// # Errors
+/// Says what is wrong and where.
+pub fn read(cases: &str) -> Result<Vec<Case>, serde_json::Error> {
+    serde_json::from_str(cases)
+}
+
+/// Runs cases against rules.
+#[must_use]
+pub fn run(rules: &LoadedRules, cases: &[Case]) -> Vec<Outcome> {
+    cases.iter().map(|case| case.run(rules)).collect()
+}
+
+/// The events of the plans that come of these cases: what can be known of a country's events without asking its team.
+#[must_use]
+pub fn events(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
+    let plan = |case: &Case| match case {
+        Case { book: Some(request), .. } => book(rules, request, case.now, case.role).ok()?.ok(),
+        Case { act: Some(asked), .. } => act(rules, asked, case.now, case.role).ok()?.ok(),
+        _ => None,
+    };
+    cases.iter().filter_map(plan).flat_map(|plan| plan.events).collect()
+}
+
+/// Result of presenting a full page of the largest appointment that the cases lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FullPage {
+    /// Appointments that one call presents, of [`MAX_PAGE`].
+    pub fitting: usize,
+    /// Calls that the page takes.
+    pub calls: usize,
+}
+
+impl FullPage {
+    /// Whether a list shows the page whole, and does not end early.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.calls <= MAX_PAGE_CALLS
+    }
+}
+
+impl Display for FullPage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fitting, calls } = self;
+        write!(formatter, "one call presents {fitting} of a page of {MAX_PAGE}, which takes {calls} calls")?;
+        if self.is_whole() {
+            return Ok(());
+        }
+        write!(
+            formatter,
+            "; a list makes at most {MAX_PAGE_CALLS} and ends early: make `present` cheaper, or raise the limit `fuel`"
+        )
+    }
+}
+
+/// Presents a full page of the largest appointment that the cases lead to; none where they lead to no appointment.
+///
+/// # Errors
+/// When not even one appointment gets an answer.
+pub fn full_page(rules: &LoadedRules, cases: &[Case]) -> Result<Option<FullPage>, Fault> {
+    let appointments = cases.iter().flat_map(|case| case.appointments(rules));
+    let Some(largest) = appointments.max_by_key(|appointment| json!(appointment.attributes).to_string().len()) else {
+        return Ok(None);
+    };
+    let page = [&largest; MAX_PAGE];
+    let present = |length: usize| rules.rules().present(&page[..length]);
+    present(1)?;
+    let (mut fitting, mut too_many) = (1, rules.rules().fitting(&page) + 1);
+    while too_many - fitting > 1 {
+        let length = fitting.midpoint(too_many);
+        match present(length) {
+            Ok(_) => fitting = length,
+            Err(_) => too_many = length,
+        }
+    }
+    Ok(Some(FullPage { fitting, calls: MAX_PAGE.div_ceil(fitting) }))
+}
+
+impl Case {
+    /// The appointments that it is about or that come of it.
+    fn appointments(&self, rules: &LoadedRules) -> Vec<Appointment> {
+        let Self { now, role, book: request, act: asked, notices, present, .. } = self;
+        let made = |verdict: Result<Verdict, String>| Some(appointment(verdict.ok()?.ok()?, 1));
+        let booked = request.as_ref().and_then(|request| made(book(rules, request, *now, *role)));
+        let acted = asked.as_ref().and_then(|asked| made(act(rules, asked, *now, *role)));
+        let about = [
+            asked.as_ref().map(|asked| &asked.current),
+            notices.as_ref().map(|notices| &notices.current),
+            present.as_ref().map(|present| &present.current),
+        ];
+        let about = about.into_iter().flatten().filter_map(|about| current(rules, about, *role).ok());
+        about.chain(booked).chain(acted).collect()
+    }
+
+    /// Runs it against rules.
+    #[must_use]
+    pub fn run(&self, rules: &LoadedRules) -> Outcome {
+        Outcome { name: self.name.clone(), failure: check(rules, self).err() }
+    }
+}
+
+fn check(rules: &LoadedRules, case: &Case) -> Result<(), Failure> {
+    match case {
+        Case { book: Some(request), act: None, offers: None, notices: None, present: None, .. } => {
+            verdict(&case.expect, book(rules, request, case.now, case.role)?)
+        }
+        Case { book: None, act: Some(asked), offers: None, notices: None, present: None, .. } => {
+            verdict(&case.expect, act(rules, asked, case.now, case.role)?)
+        }
+        Case { book: None, act: None, offers: Some(asked), notices: None, present: None, .. } => {
+            let context = rules.context(case.now, case.role);
+            let found = rules.rules().offers(&context, &leaves(&asked.place)?, &asked.openings).map_err(said)?;
+            let found: Vec<Json> = found.unwrap_or_default().iter().map(offer_json).collect();
+            let expected = case.expect.offers.clone().unwrap_or_default();
+            compared("offers", &expected, &Json::from(found))
+        }
+        Case { book: None, act: None, offers: None, notices: Some(asked), present: None, .. } => {
+            let current = current(rules, &asked.current, case.role)?;
+            let found = rules.rules().notices(&asked.event, &current).and_then(check_notices).map_err(said)?;
+            notices(case.expect.notices.as_deref().unwrap_or_default(), &found)
+        }
+        Case { book: None, act: None, offers: None, notices: None, present: Some(asked), .. } => {
+            let current = current(rules, &asked.current, case.role)?;
+            let found = rules.rules().present(&[&current]).map_err(said)?.pop().unwrap_or_default();
+            let expected = Json::from(case.expect.present.clone().unwrap_or_default());
+            compared("present", &expected, &nest(&found).into())
+        }
+        _ => Err("a case has exactly one of book, act, offers, notices, present".to_owned().into()),
+    }
+}
+
+fn book(rules: &LoadedRules, request: &Json, now: Timestamp, role: Role) -> Result<Verdict, String> {
+    let violations = rules.check_request(request).map_err(said)?;
+    if !violations.is_empty() {
+        return Ok(Err(violations));
+    }
+    let verdict = rules.judge_booking(&rules.context(now, role), &leaves(request)?).map_err(said)?;
+    rules.placed(verdict).map_err(said)
+}
+
+fn act(rules: &LoadedRules, asked: &Act, now: Timestamp, role: Role) -> Result<Verdict, String> {
+    let Some(action) = rules.actions.get(&asked.action) else {
+        return Err(format!("there is no action `{}`", asked.action));
+    };
+    let violations = action.check(&asked.input).map_err(said)?;
+    if !violations.is_empty() {
+        return Ok(Err(violations));
+    }
+    let current = current(rules, &asked.current, role)?;
+    let context = rules.context(now, role);
+    let verdict = rules.judge_action(&context, &current, &asked.action, &leaves(&asked.input)?).map_err(said)?;
+    rules.placed(verdict).map_err(said)
+}
+
+fn current(rules: &LoadedRules, current: &Current, role: Role) -> Result<Appointment, String> {
+    let (verdict, revision) = match current {
+        Current { booked: Some(request), acted: None, at } => (book(rules, request, *at, role)?, 1),
+        Current { booked: None, acted: Some(asked), at } => (act(rules, asked, *at, role)?, 2),
+        _ => return Err("`current` has exactly one of booked, acted".into()),
+    };
+    let plan = verdict.map_err(|violations| format!("the rules refuse its `current`: {}", told(&violations)))?;
+    Ok(appointment(plan, revision))
+}
+
+fn appointment(Plan { phase, slot, attributes, .. }: Plan, revision: u32) -> Appointment {
+    Appointment { id: Uuid::nil(), phase, slot, revision, attributes }
+}
+
+fn leaves(document: &Json) -> Result<Vec<Field>, String> {
+    flatten(document).map_err(|error| error.to_string())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
+fn said(fault: Fault) -> String {
+    fault.to_string()
+}
+
+fn told(violations: &[Violation]) -> String {
+    let told = violations.iter().map(|violation| format!("{} at `{}`", violation.code, violation.path));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn verdict(expect: &Expect, verdict: Verdict) -> Result<(), Failure> {
+    match (expect, verdict) {
+        (Expect { violations: Some(expected), .. }, Err(violations)) => {
+            let found = codes(&violations);
+            if *expected == found {
+                return Ok(());
+            }
+            let listed: Vec<String> = expected.iter().map(|said| format!("{} at `{}`", said.code, said.path)).collect();
+            let why = format!("expected {}; came {}", listed.join(", "), told(&violations));
+            Err(failure(why, json!({ "violations": expected }), json!({ "violations": found })))
+        }
+        (Expect { plan: Some(expected), .. }, Ok(plan)) => {
+            compared("plan", &expected.clone().into(), &plan_json(&plan).into())
+        }
+        (Expect { violations: Some(expected), .. }, Ok(plan)) => Err(failure(
+            "expected violations; came a plan".into(),
+            json!({ "violations": expected }),
+            json!({ "plan": plan_json(&plan) }),
+        )),
+        (_, Err(violations)) => Err(failure(
+            format!("expected a plan; came {}", told(&violations)),
+            json!({ "plan": expect.plan }),
+            json!({ "violations": codes(&violations) }),
+        )),
+        _ => Err("`expect` has neither violations nor a plan".to_owned().into()),
+    }
+}
+
+fn codes(violations: &[Violation]) -> BTreeSet<Said> {
+    violations.iter().map(|said| Said { path: said.path.clone(), code: said.code.clone() }).collect()
+}
+
+fn notices(expected: &[Map<String, Json>], found: &[Notice]) -> Result<(), Failure> {
+    let as_json = |notice: &Notice| match json!(notice) {
+        Json::Object(members) => members,
+        _ => Map::new(),
+    };
+    let found: Vec<Map<String, Json>> = found.iter().map(as_json).collect();
+    let counted = if expected.len() == found.len() {
+        expected.iter().zip(&found).try_for_each(|(expected, found)| members("notice", expected, found))
+    } else {
+        Err(format!("expected {} notices; came {}", expected.len(), found.len()))
+    };
+    counted.map_err(|why| {
+        let named = found.iter().enumerate().map(|(place, found)| match expected.get(place) {
+            Some(expected) => named_members(expected, found),
+            None => found.clone(),
+        });
+        let found: Vec<Map<String, Json>> = named.collect();
+        failure(why, json!({ "notices": expected }), json!({ "notices": found }))
+    })
+}
+
+/// Whether what came has every member that is named, and both where it does not.
+fn compared(what: &str, expected: &Json, found: &Json) -> Result<(), Failure> {
+    equal(what, expected, found)
+        .map_err(|why| failure(why, json!({ what: expected }), json!({ what: named(expected, found) })))
+}
+
+fn failure(why: String, expected: Json, found: Json) -> Failure {
+    Failure { why, compared: Some((expected, found)) }
+}
+
+/// Of what came, what the case names.
+fn named(expected: &Json, found: &Json) -> Json {
+    match (expected, found) {
+        (Json::Object(expected), Json::Object(found)) => named_members(expected, found).into(),
+        _ => found.clone(),
+    }
+}
+
+fn named_members(expected: &Map<String, Json>, found: &Map<String, Json>) -> Map<String, Json> {
+    let member =
+        |(name, expected): (&String, &Json)| (name.clone(), named(expected, found.get(name).unwrap_or(&Json::Null)));
+    expected.iter().map(member).collect()
+}
+
+/// Every member that is named, all the way down.
+fn members(what: &str, expected: &Map<String, Json>, found: &Map<String, Json>) -> Result<(), String> {
+    expected.iter().try_for_each(|(name, expected)| {
+        equal(&format!("{what}.{name}"), expected, found.get(name).unwrap_or(&Json::Null))
+    })
+}
+
+fn equal(what: &str, expected: &Json, found: &Json) -> Result<(), String> {
+    if let (Json::Object(expected), Json::Object(found)) = (expected, found) {
+        return members(what, expected, found);
+    }
+    if expected == found { Ok(()) } else { Err(format!("{what}: expected {expected}; came {found}")) }
+}
+
+fn plan_json(plan: &Plan) -> Map<String, Json> {
+    let mut members = match json!(plan) {
+        Json::Object(members) => members,
+        _ => Map::new(),
+    };
+    members.insert("slot".into(), plan.slot.as_ref().map_or(Json::Null, slot_json));
+    members.insert("attributes".into(), nest(&plan.attributes).into());
+    members
+}
+
+fn offer_json(offer: &Offer) -> Json {
+    let mut json = slot_json(&offer.slot);
+    json["claims"] = json!(offer.claims);
+    json
+}
+
+fn slot_json(slot: &Slot) -> Json {
+    json!({ "start": slot.start.strftime("%Y-%m-%dT%H:%M").to_string(), "minutes": slot.minutes, "zone": slot.zone })
+}

@@ -1,0 +1,10 @@
+//! One loaded version of a country's rules, and all that the host checks around a call to it. Knows nothing of registries,
+//! ledgers or HTTP.
+
+pub mod cases;
+pub mod compare;
+pub mod executor;
+pub mod loaded;
+pub mod messages;
+pub(crate) mod plan_check;
+pub mod schema;

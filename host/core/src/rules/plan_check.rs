@@ -1,0 +1,300 @@
+//! Holds plans and notices to the contract. What the rules answer is stored or mailed as it is, so what some ledger could not
+//! keep, or some mail server or calendar would stumble over, is refused before anything is.
+
+use std::collections::HashSet;
+
+use crate::model::appointment::Slot;
+use crate::ports::rules::{Fault, MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Plan, Verdict};
+
+/// Maximum number of notices for one event.
+pub(crate) const MAX_NOTICES: usize = 10;
+/// Maximum length of a mail address in bytes (RFC 5321, section 4.5.3.1.3, without the brackets of a path).
+const MAX_ADDRESS: usize = 254;
+/// Maximum length of a locale in bytes (RFC 5646, section 4.4.1).
+const MAX_LOCALE: usize = 35;
+/// Maximum length of a subject in bytes (RFC 5322, section 2.1.1: a line).
+const MAX_SUBJECT: usize = 998;
+/// Maximum length of a text or an HTML part in bytes. The text goes out three times: in the mail, and in the invitation as
+/// a part and as a file.
+const MAX_PART: usize = 64 << 10;
+
+/// A verdict that can be acted upon. Who is not live holds nothing.
+pub(crate) fn judged(verdict: Verdict) -> Result<Verdict, Fault> {
+    let Ok(mut plan) = verdict else { return Ok(verdict) };
+    if let Some(objection) = objection(&plan) {
+        return Err(Fault::BadAnswer(objection));
+    }
+    if !plan.phase.is_live() {
+        plan.claims.clear();
+    }
+    Ok(Ok(plan))
+}
+
+fn objection(plan: &Plan) -> Option<String> {
+    about_claims(&plan.claims)
+        .or_else(|| about_keys(plan))
+        .or_else(|| about_attributes(plan))
+        .or_else(|| about_events(&plan.events))
+        .or_else(|| plan.slot.as_ref().filter(|slot| slot.minutes == 0).map(|_| "a slot of 0 minutes".into()))
+}
+
+fn about_claims(claims: &[String]) -> Option<String> {
+    if claims.len() > MAX_CLAIMS {
+        return Some(format!("a plan with {} claims, and {MAX_CLAIMS} are allowed", claims.len()));
+    }
+    if !distinct(claims.iter().map(String::as_str)) || !claims.iter().all(|claim| is_key(claim)) {
+        return Some(format!("a plan whose claims are empty, longer than {MAX_KEY_BYTES} bytes or not distinct"));
+    }
+    None
+}
+
+fn about_keys(plan: &Plan) -> Option<String> {
+    let keys =
+        [("patient", Some(&plan.patient)), ("doctor", plan.doctor.as_ref()), ("hospital", plan.hospital.as_ref())];
+    let (name, _) = keys.into_iter().find(|(_, key)| key.is_some_and(|key| !is_key(key)))?;
+    Some(format!("a plan whose `{name}` is empty or longer than {MAX_KEY_BYTES} bytes"))
+}
+
+fn about_attributes(plan: &Plan) -> Option<String> {
+    let paths = || plan.attributes.iter().map(|attribute| attribute.path.as_str());
+    if let Some(path) = paths().find(|path| !path.starts_with('/')) {
+        return Some(format!("an attribute at `{path}`, which is no JSON Pointer below the document"));
+    }
+    (!distinct(paths())).then(|| "a plan with two attributes at one path".into())
+}
+
+fn about_events(events: &[String]) -> Option<String> {
+    if events.len() > MAX_EVENTS {
+        return Some(format!("a plan with {} events, and {MAX_EVENTS} are allowed", events.len()));
+    }
+    let event = events.iter().find(|event| !is_slug(event))?;
+    Some(format!("an event named `{event}`; lower-case letters and hyphens are allowed"))
+}
+
+/// Checks the offers for some openings against the contract.
+///
+/// # Errors
+/// Says what is wrong with one of them.
+pub(crate) fn check_offers(offers: &[Offer], openings: &[Slot]) -> Result<(), Fault> {
+    if offers.len() > openings.len() {
+        let (given, answered) = (openings.len(), offers.len());
+        return Err(Fault::BadAnswer(format!("`offers` was given {given} openings and answered {answered}")));
+    }
+    let objection = offers.iter().find_map(|offer| about_claims(&offer.claims));
+    objection.map_or(Ok(()), |objection| Err(Fault::BadAnswer(objection.replace("a plan", "an offer"))))
+}
+
+/// Returns the notices if mail and calendars can be made of them.
+///
+/// # Errors
+/// Names the first notice and member that breaks a bound. The member's own words are patients' data and left out.
+pub(crate) fn check_notices(notices: Vec<Notice>) -> Result<Vec<Notice>, Fault> {
+    if notices.len() > MAX_NOTICES {
+        let words = format!("{} notices for one event, and {MAX_NOTICES} are allowed", notices.len());
+        return Err(Fault::BadAnswer(words));
+    }
+    let objections = notices.iter().map(about_notice);
+    match (1..).zip(objections).find_map(|(number, objection)| Some((number, objection?))) {
+        Some((number, objection)) => Err(Fault::BadAnswer(format!("notice {number}: {objection}"))),
+        None => Ok(notices),
+    }
+}
+
+fn about_notice(notice: &Notice) -> Option<String> {
+    about_line("to", &notice.to, 1, MAX_ADDRESS)
+        .or_else(|| about_locale(&notice.locale))
+        .or_else(|| about_line("subject", &notice.subject, 0, MAX_SUBJECT))
+        .or_else(|| about_part("text", &notice.text))
+        .or_else(|| notice.html.as_ref().and_then(|html| about_part("html", html)))
+}
+
+fn about_line(member: &str, text: &str, min: usize, max: usize) -> Option<String> {
+    if !(min..=max).contains(&text.len()) {
+        return Some(format!("`{member}` has {} bytes; {min} to {max} are allowed", text.len()));
+    }
+    let control = text.chars().find(|char| char.is_control())?;
+    Some(format!("`{member}` has the control character U+{:04X}; a line has none", u32::from(control)))
+}
+
+/// Checks the shape of a BCP 47 tag: subtags of letters and digits, the first one of letters.
+fn about_locale(locale: &str) -> Option<String> {
+    let is_subtag =
+        |subtag: &str| (1..=8).contains(&subtag.len()) && subtag.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let language = locale.split('-').next().unwrap_or_default();
+    let is_language = language.len() >= 2 && language.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if locale.len() <= MAX_LOCALE && is_language && locale.split('-').all(is_subtag) {
+        return None;
+    }
+    Some(format!("`locale` is no BCP 47 tag of at most {MAX_LOCALE} characters, such as `es-PE`"))
+}
+
+fn about_part(member: &str, text: &str) -> Option<String> {
+    if text.len() > MAX_PART {
+        return Some(format!("`{member}` has {} bytes; {MAX_PART} are allowed", text.len()));
+    }
+    let control = stray_control(text)?;
+    Some(format!(
+        "`{member}` has the control character U+{:04X}; tabs and line ends (LF or CR LF) are allowed",
+        u32::from(control)
+    ))
+}
+
+/// Finds a control character that is neither a tab nor part of a line end.
+fn stray_control(text: &str) -> Option<char> {
+    let mut rest = text.chars().peekable();
+    while let Some(char) = rest.next() {
+        let is_text = match char {
+            '\t' | '\n' => true,
+            '\r' => rest.peek() == Some(&'\n'),
+            char => !char.is_control(),
+        };
+        if !is_text {
+            return Some(char);
+        }
+    }
+    None
+}
+
+fn is_key(text: &str) -> bool {
+    (1..=MAX_KEY_BYTES).contains(&text.len())
+}
+
+fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> bool {
+    let mut seen = HashSet::new();
+    texts.into_iter().all(|text| seen.insert(text))
+}
+
+/// Lower-case letters and hyphens: what can stand in a path and in an event's name.
+pub(crate) fn is_slug(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::appointment::{Field, Phase, Value};
+
+    fn plan() -> Plan {
+        Plan {
+            phase: Phase::Booked,
+            slot: None,
+            claims: vec!["a".into(), "b".into()],
+            patient: "p".into(),
+            doctor: None,
+            hospital: None,
+            attributes: vec![field("/a"), field("/b")],
+            events: vec!["booked".into()],
+        }
+    }
+
+    fn field(path: &str) -> Field {
+        Field { path: path.into(), value: Value::Flag(true) }
+    }
+
+    fn refused(change: impl FnOnce(&mut Plan)) -> String {
+        let mut plan = plan();
+        change(&mut plan);
+        let Err(Fault::BadAnswer(why)) = judged(Ok(plan)) else { panic!("it was taken") };
+        why
+    }
+
+    #[test]
+    fn a_plan_that_can_be_kept_is_taken_as_it_is() {
+        assert_eq!(judged(Ok(plan())), Ok(Ok(plan())));
+    }
+
+    #[test]
+    fn what_is_not_live_holds_nothing() {
+        let cancelled = Plan { phase: Phase::Cancelled, ..plan() };
+        let Ok(Ok(taken)) = judged(Ok(cancelled)) else { panic!("it is refused") };
+        assert!(taken.claims.is_empty());
+    }
+
+    #[test]
+    fn what_a_ledger_could_not_keep_is_refused() {
+        let long = "x".repeat(MAX_KEY_BYTES + 1);
+        assert!(refused(|plan| plan.claims = vec![String::new()]).contains("claims are empty"));
+        assert!(refused(|plan| plan.claims = vec!["a".into(), "a".into()]).contains("not distinct"));
+        assert!(refused(|plan| plan.claims = vec![long.clone()]).contains("longer than"));
+        assert!(refused(|plan| plan.claims = (0..=MAX_CLAIMS).map(|n| n.to_string()).collect()).contains("41 claims"));
+        assert!(refused(|plan| plan.patient.clear()).contains("`patient` is empty"));
+        assert!(refused(|plan| plan.doctor = Some(String::new())).contains("`doctor` is empty"));
+        assert!(refused(|plan| plan.hospital = Some(long.clone())).contains("`hospital`"));
+        assert!(refused(|plan| plan.attributes.push(field("/a"))).contains("two attributes at one path"));
+        assert!(refused(|plan| plan.attributes.push(field("c"))).contains("`c`"));
+        assert!(refused(|plan| plan.events = vec!["Booked".into()]).contains("`Booked`"));
+        assert!(refused(|plan| plan.events = vec!["e".into(); MAX_EVENTS + 1]).contains("11 events"));
+    }
+
+    fn notice() -> Notice {
+        Notice {
+            to: "ana@example.com".into(),
+            locale: "es-PE".into(),
+            subject: "Cita reservada, mañana".into(),
+            text: "Le esperamos.\r\n\tTraiga su DNI.\n".into(),
+            html: Some("<p>Le esperamos.</p>\n".into()),
+            invite: true,
+        }
+    }
+
+    fn objection_to(change: impl FnOnce(&mut Notice)) -> String {
+        let mut changed = notice();
+        change(&mut changed);
+        let Err(Fault::BadAnswer(why)) = check_notices(vec![notice(), changed]) else { panic!("it was taken") };
+        assert!(why.starts_with("notice 2: "), "{why}");
+        why
+    }
+
+    #[test]
+    fn notices_within_the_bounds_are_taken_as_they_are() {
+        let longest = Notice {
+            to: format!("{}@example.com", "a".repeat(MAX_ADDRESS - 12)),
+            locale: "de-Latn-DE-1996-x-abcdefgh-abcdefgh".into(),
+            subject: "s".repeat(MAX_SUBJECT),
+            text: "t".repeat(MAX_PART),
+            html: Some("h".repeat(MAX_PART)),
+            invite: false,
+        };
+        let bare = Notice { subject: String::new(), text: String::new(), html: None, locale: "es".into(), ..notice() };
+        let notices: Vec<Notice> = [longest, bare].into_iter().chain(vec![notice(); MAX_NOTICES - 2]).collect();
+        assert_eq!(check_notices(notices.clone()), Ok(notices));
+        assert_eq!(check_notices(Vec::new()), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn more_notices_than_allowed_are_refused() {
+        let Err(Fault::BadAnswer(why)) = check_notices(vec![notice(); 1_000]) else { panic!("they are taken") };
+        assert_eq!(why, "1000 notices for one event, and 10 are allowed");
+    }
+
+    #[test]
+    fn a_notice_beyond_a_bound_is_refused_by_its_member_and_without_its_words() {
+        let long = |length: usize| "secret ".repeat(length / 7 + 1);
+        for (member, why) in [
+            ("to", objection_to(|notice| notice.to.clear())),
+            ("to", objection_to(|notice| notice.to = long(MAX_ADDRESS))),
+            ("to", objection_to(|notice| notice.to = "secret@example.com\r\nBcc: x@y.z".into())),
+            ("subject", objection_to(|notice| notice.subject = long(MAX_SUBJECT))),
+            ("subject", objection_to(|notice| notice.subject = "secret\nBcc: x@y.z".into())),
+            ("text", objection_to(|notice| notice.text = long(MAX_PART))),
+            ("text", objection_to(|notice| notice.text = "secret\rEND:VEVENT".into())),
+            ("text", objection_to(|notice| notice.text = "secret\r".into())),
+            ("text", objection_to(|notice| notice.text = "secret\u{b}".into())),
+            ("html", objection_to(|notice| notice.html = Some(long(MAX_PART)))),
+            ("html", objection_to(|notice| notice.html = Some("secret\0".into()))),
+        ] {
+            assert!(why.contains(&format!("`{member}`")) && !why.contains("secret"), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_locale_has_the_shape_of_a_tag() {
+        let long = format!("es{}", "-a".repeat(2_500));
+        for locale in
+            ["", "e", "es_PE", "es-", "es--PE", "es-PE\r\nBcc: x@y.z", "419", "es-abcdefghi", "español", &long]
+        {
+            let why = objection_to(|notice| notice.locale = locale.into());
+            assert!(why.contains("`locale` is no BCP 47 tag"), "{locale:?}: {why}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! JSON Schema 2020-12: a country's schemas, which are code that runs in the host, outside every budget of fuel. They are
+//! bounded when they are loaded, so that compiling one and checking any document against it ends in a known time.
+//!
+//! The measured schema is the compiled one: [`validator`] gives the validator a copy with only those keywords that the measuring
+//! walk has followed, and with references of ours.
+
+mod compiled;
+mod cost;
+mod keywords;
+mod personal;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod violation;
+
+use std::sync::Arc;
+
+use jsonschema::{PatternOptions, Validator};
+use serde_json::Value as Json;
+
+use crate::ports::rules::{Refusal, Violation};
+use compiled::compiled;
+use cost::{Cause, MAX_SIZE, Walk};
+use texts::{Checks, MAX_PATTERNS_SIZE, Patterns};
+
+pub use keywords::map_subschemas;
+pub(crate) use keywords::{counts, target};
+pub use personal::{is_personal, named_members};
+
+/// Maximum number of violations that a document is answered with.
+const MAX_VIOLATIONS: usize = 50;
+
+/// Maximum number of values in a document, containers and the members of each included. The rules can be given about 1,200
+/// leaves, which is what fits [`MAX_DOCUMENT_TEXT`] at 56 bytes each.
+const MAX_VALUES: usize = 2_000;
+
+/// Maximum text of a document, keys included, in bytes: as much as a request's body.
+const MAX_DOCUMENT_TEXT: usize = 64 << 10;
+
+/// Maximum size of the cache of a pattern in `patternProperties`, in bytes. One that has as few states as
+/// [`texts::MAX_TABLE_SIZE`] allows never fills it, and others are too slow to be accepted.
+const MAX_CACHE_SIZE: usize = 256 << 10;
+
+/// Remaining budget of a country's schemas. All of them stay in memory, and a host compiles them when it starts.
+pub struct Budget {
+    size: usize,
+    patterns: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { size: MAX_SIZE, patterns: MAX_PATTERNS_SIZE }
+    }
+}
+
+impl Budget {
+    /// Reads the schema that a descriptor gives as text, and takes what it needs from the budget.
+    ///
+    /// # Errors
+    /// When it is not JSON, not an object, or goes beyond a bound: the error names the place.
+    pub fn document(&mut self, what: &str, text: &str) -> Result<Json, Refusal> {
+        let refused = |at: &str, cause: &str| Refusal::bad_descriptor(what, at, cause);
+        let schema: Json =
+            serde_json::from_str(text).map_err(|cause| refused("", &format!("it is not JSON: {cause}")))?;
+        if !schema.is_object() {
+            return Err(refused("", "a schema here is a JSON object"));
+        }
+        if schema.get("$schema").is_some_and(|draft| !is_supported(draft)) {
+            return Err(refused("/$schema", "schemas are those of https://json-schema.org/draft/2020-12/schema"));
+        }
+        let mut walk = Walk::new(&schema, self.size, Patterns::within(&mut self.patterns));
+        walk.cost().map_err(|Cause { at, why }| refused(&at, &why))?;
+        self.size -= walk.size;
+        Ok(schema)
+    }
+}
+
+fn is_supported(draft: &Json) -> bool {
+    draft.as_str().is_some_and(|draft| draft.trim_end_matches('#') == "https://json-schema.org/draft/2020-12/schema")
+}
+
+/// Compiles a schema that [`Budget::document`] has read.
+///
+/// # Errors
+/// When it is no valid JSON Schema 2020-12.
+pub fn validator(what: &str, schema: &Json) -> Result<Validator, Refusal> {
+    let refused = |error: jsonschema::ValidationError<'_>| {
+        Refusal::bad_descriptor(what, error.instance_path().as_str(), error.to_string())
+    };
+    jsonschema::draft202012::meta::validate(schema).map_err(refused)?;
+    options().build(&compiled(schema)).map_err(refused)
+}
+
+fn options() -> jsonschema::ValidationOptions<'static> {
+    let checks = Arc::new(Checks::default());
+    let formats = Arc::clone(&checks);
+    jsonschema::draft202012::options()
+        .with_keyword("pattern", move |beside, pattern, _| checks.pattern(beside, pattern))
+        .with_keyword("format", move |beside, format, _| formats.format(beside, format))
+        // Those of `patternProperties`, which were measured. The cache is kept for every pattern and thread.
+        .with_pattern_options(PatternOptions::regex().dfa_size_limit(MAX_CACHE_SIZE))
+}
+
+/// Checks a document against a schema. Gives at most 50 violations, none when it fits.
+///
+/// The errors are collected only where it does not fit, and then by the validator's own walk, which does not stop at the
+/// 50th: what it can take is bounded by the schema's cost and the document's size.
+#[must_use]
+pub fn violations(validator: &Validator, document: &Json) -> Vec<Violation> {
+    if let Some(violation) = too_large(document) {
+        return vec![violation];
+    }
+    if validator.is_valid(document) {
+        return Vec::new();
+    }
+    validator
+        .iter_errors(document)
+        .flat_map(|error| violation::of(&error, MAX_VIOLATIONS))
+        .take(MAX_VIOLATIONS)
+        .collect()
+}
+
+/// The violation of a document that has more values or text than schemas are measured for.
+fn too_large(document: &Json) -> Option<Violation> {
+    let (values, text) = cost::extent(document);
+    let over = |code: &str, limit: usize| Violation {
+        path: String::new(),
+        code: code.to_owned(),
+        params: vec![("expected".to_owned(), limit.to_string())],
+    };
+    if values > MAX_VALUES {
+        return Some(over("schema.maxValues", MAX_VALUES));
+    }
+    (text > MAX_DOCUMENT_TEXT).then(|| over("schema.maxText", MAX_DOCUMENT_TEXT))
+}

@@ -1,0 +1,105 @@
+//! What may be shown of a request to people whom it does not concern: its personal data is replaced.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::model::appointment::{Field, Revision, Value as Leaf};
+use crate::model::json::nest;
+use crate::ports::rules::Violation;
+use crate::rules::loaded::LoadedRules;
+use crate::rules::schema::is_personal;
+
+/// Stands where something personal would.
+const MASK: &str = "…";
+
+/// What was asked, as the schema that it was asked under allows it to be shown.
+pub struct Shown<'a> {
+    rules: &'a LoadedRules,
+    schema: Option<&'a Json>,
+    input: &'a [Field],
+    about: Option<&'a Revision>,
+}
+
+impl<'a> Shown<'a> {
+    /// A booking's request where `is_first`, else an action's input. What no schema of these rules describes is not shown.
+    #[must_use]
+    pub fn of(rules: &'a LoadedRules, action: &str, is_first: bool, input: &'a [Field]) -> Self {
+        let action = rules.actions.get(action).map(|action| &action.schema);
+        Self { rules, schema: if is_first { Some(&rules.request_schema) } else { action }, input, about: None }
+    }
+
+    /// The same, where reasons may also repeat what is stored of the appointment.
+    #[must_use]
+    pub fn about(self, appointment: Option<&'a Revision>) -> Self {
+        Self { about: appointment, ..self }
+    }
+
+    /// The input as it came, without what is personal.
+    #[must_use]
+    pub fn input(&self) -> Map<String, Json> {
+        let mut input = self.input.to_vec();
+        for leaf in input.iter_mut().filter(|leaf| self.hides(&leaf.path)) {
+            leaf.value = Leaf::Text(MASK.into());
+        }
+        nest(&input)
+    }
+
+    /// Violations in the first language of the rules that found them: `pointer`, `code`, `message`. A param that repeats
+    /// something personal of the input or of the appointment is masked.
+    #[must_use]
+    pub fn reasons(&self, rules: &LoadedRules, violations: &[Violation]) -> Vec<Json> {
+        let personal = self.personal();
+        let shown = |value: &String| {
+            let repeats = personal.iter().any(|text| value.contains(text.as_str()));
+            if repeats { MASK.to_owned() } else { value.clone() }
+        };
+        let reason = |violation: &Violation| {
+            let params = violation.params.iter().map(|(name, value)| (name.clone(), shown(value))).collect();
+            let shown = Violation { params, ..violation.clone() };
+            let message = rules.messages.text(&shown, &rules.descriptor.locales[0]);
+            json!({ "pointer": violation.path, "code": violation.code, "message": message })
+        };
+        violations.iter().map(reason).collect()
+    }
+
+    fn personal(&self) -> Vec<String> {
+        let of_input = self.input.iter().filter(|leaf| self.hides(&leaf.path));
+        let stored = self.about.into_iter().flat_map(|revision| &revision.appointment.attributes);
+        let of_stored = stored.filter(|leaf| is_personal(&self.rules.appointment_schema, &leaf.path));
+        let keys = self.about.map(|revision| revision.patient.clone());
+        let texts = of_input.chain(of_stored).flat_map(|leaf| texts(&leaf.value)).chain(keys);
+        texts.filter(|text| !text.is_empty()).collect()
+    }
+
+    fn hides(&self, path: &str) -> bool {
+        self.schema.is_none_or(|schema| is_personal(schema, path))
+    }
+}
+
+/// A value at a pointer into a plan (`/phase`, `/slot/…`, `/attributes/…`), masked unless it is known to name nobody: keys
+/// and claims do, and attributes may where the appointment's schema does not say otherwise.
+#[must_use]
+pub fn planned(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
+    let is_plain = matches!(pointer, "/phase" | "/events") || pointer.starts_with("/slot/");
+    match pointer.strip_prefix("/attributes") {
+        Some(path) => presented(rules, path, value),
+        None if is_plain || value.is_null() => value.clone(),
+        None => MASK.into(),
+    }
+}
+
+/// A value at a pointer into an appointment as clients see it, the same.
+#[must_use]
+pub fn presented(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
+    let is_shown = value.is_null() || !is_personal(&rules.appointment_schema, pointer);
+    if is_shown { value.clone() } else { MASK.into() }
+}
+
+/// What a reason could repeat. A number of one digit names nobody, and would hide too much.
+fn texts(leaf: &Leaf) -> Vec<String> {
+    match leaf {
+        Leaf::Text(text) | Leaf::Decimal(text) => vec![text.clone()],
+        Leaf::Texts(texts) => texts.clone(),
+        Leaf::Integer(number) if number.unsigned_abs() > 9 => vec![number.to_string()],
+        Leaf::Integer(_) | Leaf::Flag(_) => vec![],
+    }
+}

@@ -1,0 +1,283 @@
+//! Judges a stored revision's decision again: with the rules that made it, or with a candidate. Reads and stores nothing.
+//!
+//! The decision is judged as of then: the input, the role and the clock are those that its provenance keeps. So what
+//! comes of it depends on the rules alone, and of a candidate it tells whether the appointment would stand, had these
+//! rules been in force when it was last changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value as Json, json};
+
+use crate::model::appointment::{Field, Phase, Revision, Slot};
+use crate::model::json::nest;
+use crate::ports::rules::{Context, Fault, Plan, Verdict, Violation};
+use crate::rules::loaded::LoadedRules;
+
+/// What came of judging a decision again.
+#[derive(Debug, PartialEq)]
+pub enum Replayed {
+    /// What is stored.
+    Same,
+    /// A plan, but another one.
+    Differs(Vec<Difference>),
+    /// A no.
+    Refused(Vec<Violation>),
+    /// No answer.
+    Silent(Fault),
+}
+
+/// One value that is stored otherwise than the rules would have it.
+#[derive(Debug, PartialEq)]
+pub struct Difference {
+    /// JSON Pointer into phase, slot, claims, keys and attributes.
+    pub path: String,
+    /// What is stored; null for nothing.
+    pub stored: Json,
+    /// What came; null for nothing.
+    pub came: Json,
+}
+
+/// A request as rules meet it, and what it is about: the appointment as it was before, or none for a booking.
+pub(crate) struct Asked<'a> {
+    pub action: &'a str,
+    pub request: &'a Json,
+    pub input: &'a [Field],
+    pub context: &'a Context,
+    pub before: Option<&'a Revision>,
+}
+
+/// Judges again what made `revision` of `before`, the revision before it; a first revision has none. The names of the
+/// plan's events are compared where they are known: no revision keeps them.
+#[must_use]
+pub fn replay(
+    rules: &LoadedRules,
+    before: Option<&Revision>,
+    revision: &Revision,
+    events: Option<&[String]>,
+) -> Replayed {
+    let decided = &revision.provenance;
+    let (request, context) = (Json::Object(nest(&decided.input)), context(rules, revision));
+    let asked = Asked { action: &decided.action, request: &request, input: &decided.input, context: &context, before };
+    match judge(rules, &asked) {
+        Err(fault) => Replayed::Silent(fault),
+        Ok(Err(violations)) => Replayed::Refused(violations),
+        Ok(Ok(plan)) => {
+            let mut differences = differences(revision, &plan);
+            if let Some(events) = events.filter(|events| *events != plan.events) {
+                let (stored, came) = (json!(events), json!(plan.events));
+                differences.push(Difference { path: "/events".into(), stored, came });
+            }
+            if differences.is_empty() { Replayed::Same } else { Replayed::Differs(differences) }
+        }
+    }
+}
+
+/// The checks of a request, in the order in which a host makes them.
+pub(crate) fn judge(rules: &LoadedRules, asked: &Asked<'_>) -> Result<Verdict, Fault> {
+    let Asked { action: name, request, input, context, before } = *asked;
+    let Some(before) = before else {
+        let violations = rules.check_request(request)?;
+        if !violations.is_empty() {
+            return Ok(Err(violations));
+        }
+        return rules.placed(rules.judge_booking(context, input)?);
+    };
+    let not_for = |code: &str| {
+        let params = [("action", name), ("role", context.role.as_str())];
+        let params = params.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Ok(Err(vec![Violation { path: String::new(), code: code.into(), params }]))
+    };
+    let Some(action) = rules.actions.get(name) else { return not_for("action.unknown") };
+    if !action.roles.contains(context.role.as_str()) {
+        return not_for("action.role");
+    }
+    let violations = action.check(request)?;
+    if !violations.is_empty() {
+        return Ok(Err(violations));
+    }
+    rules.placed(rules.judge_action(context, &before.appointment, name, input)?)
+}
+
+/// What was told of the world; to other rules the clocks of the zones that they list, as they stood then.
+fn context(rules: &LoadedRules, revision: &Revision) -> Context {
+    let decided = &revision.provenance;
+    if rules.id.digest == decided.rules.digest {
+        decided.context.clone()
+    } else {
+        rules.context(revision.updated_at, decided.context.role)
+    }
+}
+
+fn differences(stored: &Revision, plan: &Plan) -> Vec<Difference> {
+    let appointment = &stored.appointment;
+    let mut was = members(appointment.phase, appointment.slot.as_ref(), &stored.claims, &appointment.attributes);
+    keys(&mut was, &stored.patient, stored.doctor.as_ref(), stored.hospital.as_ref());
+    let mut came = members(plan.phase, plan.slot.as_ref(), &plan.claims, &plan.attributes);
+    keys(&mut came, &plan.patient, plan.doctor.as_ref(), plan.hospital.as_ref());
+    let paths: BTreeSet<&String> = was.keys().chain(came.keys()).collect();
+    let at = |members: &BTreeMap<String, Json>, path: &String| members.get(path).cloned().unwrap_or_default();
+    let both =
+        paths.into_iter().map(|path| Difference { path: path.clone(), stored: at(&was, path), came: at(&came, path) });
+    both.filter(|difference| difference.stored != difference.came).collect()
+}
+
+/// By JSON Pointer. Claims are a set: in which order they are named makes no difference.
+fn members(phase: Phase, slot: Option<&Slot>, claims: &[String], attributes: &[Field]) -> BTreeMap<String, Json> {
+    let claims: BTreeSet<&String> = claims.iter().collect();
+    let mut members = BTreeMap::from([("/phase".into(), json!(phase)), ("/claims".into(), json!(claims))]);
+    if let Some(slot) = slot {
+        members.insert("/slot/start".into(), json!(slot.start));
+        members.insert("/slot/minutes".into(), json!(slot.minutes));
+        members.insert("/slot/zone".into(), json!(slot.zone));
+    }
+    members.extend(attributes.iter().map(|field| (format!("/attributes{}", field.path), json!(field.value))));
+    members
+}
+
+fn keys(members: &mut BTreeMap<String, Json>, patient: &str, doctor: Option<&String>, hospital: Option<&String>) {
+    let keys = [("/patient", json!(patient)), ("/doctor", json!(doctor)), ("/hospital", json!(hospital))];
+    members.extend(keys.map(|(path, key)| (path.to_owned(), key)));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::appointment::{Appointment, Value};
+    use crate::ports::rules::{Action, Descriptor, Notice, Offer, Role, Rules};
+
+    /// Rules that plan what is stored, and keep what they were told of the world.
+    #[derive(Default)]
+    struct Agreeing(Mutex<Vec<Context>>);
+
+    impl Rules for Agreeing {
+        fn describe(&self) -> Result<Descriptor, Fault> {
+            let action = |name: &str, role: &str| Action {
+                name: name.into(),
+                roles: vec![role.into()],
+                input_schema: r#"{ "required": ["reason"] }"#.into(),
+            };
+            Ok(Descriptor {
+                country: "pe".into(),
+                version: "1.0.0".into(),
+                zones: vec!["America/Lima".into()],
+                locales: vec!["en".into()],
+                request_schema: r#"{ "required": ["day"] }"#.into(),
+                appointment_schema: "{}".into(),
+                actions: vec![action("cancel", "patient"), action("arrive", "staff")],
+                messages: vec![],
+            })
+        }
+        fn book(&self, context: &Context, _: &[Field]) -> Result<Verdict, Fault> {
+            self.0.lock().unwrap().push(context.clone());
+            Ok(Ok(plan()))
+        }
+        fn act(&self, context: &Context, _: &Appointment, _: &str, input: &[Field]) -> Result<Verdict, Fault> {
+            self.book(context, input)
+        }
+        fn present(&self, _: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
+            Ok(vec![])
+        }
+        fn offers(&self, _: &Context, _: &[Field], _: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
+            Ok(None)
+        }
+        fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
+            Ok(vec![])
+        }
+    }
+
+    /// What comes of a decision with this input, and what rules of that digest were told of the world.
+    fn judged(revision: &Revision, before: Option<&Revision>, digest: &str) -> (Replayed, Vec<Context>) {
+        let agreeing = Arc::new(Agreeing::default());
+        let rules = LoadedRules::of(agreeing.clone(), digest.into()).unwrap();
+        let replayed = replay(&rules, before, revision, None);
+        let told = agreeing.0.lock().unwrap().clone();
+        (replayed, told)
+    }
+
+    fn acted(action: &str, input: &[Field]) -> Revision {
+        let mut acted = stored();
+        acted.appointment.revision = 2;
+        acted.provenance.action = action.into();
+        acted.provenance.input = input.into();
+        acted
+    }
+
+    #[test]
+    fn a_decision_is_judged_by_the_clock_and_in_the_role_of_then() {
+        let mut revision = stored();
+        revision.provenance.input = vec![field("/day", "x")];
+        revision.provenance.context.role = Role::Staff;
+        let own = revision.provenance.rules.digest.clone();
+        let (same, told) = judged(&revision, None, &own);
+        assert_eq!((same, told), (Replayed::Same, vec![revision.provenance.context.clone()]), "the very context");
+
+        let (same, told) = judged(&revision, None, "sha256:01");
+        let [context] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((same, context.now, context.role), (Replayed::Same, revision.updated_at.as_second(), Role::Staff));
+        assert_eq!(context.clocks[0].zone, "America/Lima", "other rules have their own zones");
+    }
+
+    #[test]
+    fn what_the_host_would_turn_away_is_refused_and_the_rules_are_not_asked() {
+        let codes = |revision: &Revision, before: Option<&Revision>| {
+            let (Replayed::Refused(violations), told) = judged(revision, before, "sha256:01") else { panic!("taken") };
+            assert_eq!(told, []);
+            violations.into_iter().map(|violation| violation.code).collect::<Vec<_>>()
+        };
+        let before = stored();
+        assert_eq!(codes(&before, None), ["schema.required"]);
+        assert_eq!(codes(&acted("cancel", &[]), Some(&before)), ["schema.required"]);
+        assert_eq!(codes(&acted("arrive", &[field("/reason", "x")]), Some(&before)), ["action.role"]);
+        assert_eq!(codes(&acted("reschedule", &[]), Some(&before)), ["action.unknown"]);
+        assert_eq!(judged(&acted("cancel", &[field("/reason", "x")]), Some(&before), "sha256:01").0, Replayed::Same);
+    }
+
+    fn stored() -> Revision {
+        let mut stored = crate::testing::revision(Uuid::nil());
+        stored.claims = vec!["a".into(), "b".into()];
+        stored.appointment.attributes = vec![field("/place", "Lima"), field("/gone", "x")];
+        stored
+    }
+
+    fn field(path: &str, text: &str) -> Field {
+        Field { path: path.into(), value: Value::Text(text.into()) }
+    }
+
+    /// The plan that `stored` came of.
+    fn plan() -> Plan {
+        let Revision { appointment, claims, patient, doctor, hospital, .. } = stored();
+        let (phase, slot, attributes) = (appointment.phase, appointment.slot, appointment.attributes);
+        Plan { phase, slot, claims, patient, doctor, hospital, attributes, events: vec!["booked".into()] }
+    }
+
+    fn differing(change: impl FnOnce(&mut Plan)) -> Vec<String> {
+        let mut plan = plan();
+        change(&mut plan);
+        differences(&stored(), &plan).into_iter().map(|difference| difference.path).collect()
+    }
+
+    #[test]
+    fn neither_events_nor_the_order_of_claims_make_a_difference() {
+        assert_eq!(differing(|_| {}), [""; 0]);
+        assert_eq!(differing(|plan| plan.claims.reverse()), [""; 0]);
+        assert_eq!(differing(|plan| plan.events.clear()), [""; 0]);
+        assert_eq!(differing(|plan| plan.attributes.reverse()), [""; 0]);
+    }
+
+    #[test]
+    fn every_member_that_differs_is_named_by_itself() {
+        assert_eq!(differing(|plan| plan.phase = Phase::Pending), ["/phase"]);
+        assert_eq!(differing(|plan| plan.slot.as_mut().unwrap().minutes = 45), ["/slot/minutes"]);
+        assert_eq!(differing(|plan| plan.slot = None), ["/slot/minutes", "/slot/start", "/slot/zone"]);
+        assert_eq!(differing(|plan| plan.claims.truncate(1)), ["/claims"]);
+        assert_eq!(differing(|plan| plan.patient.push('x')), ["/patient"]);
+        assert_eq!(differing(|plan| plan.doctor = None), ["/doctor"]);
+        assert_eq!(differing(|plan| plan.hospital = Some("x".into())), ["/hospital"]);
+        let attributes = differing(|plan| plan.attributes = vec![field("/place", "Ica"), field("/new", "x")]);
+        assert_eq!(attributes, ["/attributes/gone", "/attributes/new", "/attributes/place"]);
+    }
+}

@@ -1,0 +1,402 @@
+//! Compares a candidate's answers with those of the rules in use, off the request's path, on what they were given.
+//!
+//! A decision is judged by the clock and in the role of the request; of one that is stored, both versions show the
+//! appointment as clients see it and write the mails of its events. Every leaf is compared by itself.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::model::appointment::{Appointment, CountryCode, Field, Revision};
+use crate::model::event::Event;
+use crate::model::json::flatten;
+use crate::ports::rules::{Fault, Notice, Role, Violation};
+use crate::release::catalogue::{Catalogue, InForce};
+use crate::rules::loaded::LoadedRules;
+use crate::rules::plan_check::check_notices;
+use crate::trial::redaction::{Shown, planned, presented};
+use crate::trial::replay::{Asked, Replayed, judge, replay};
+use crate::trial::tally::{Found, OnTrial, Place, Tally, Trials};
+
+/// Calls of a country that wait to be compared. Those that come while so many wait are missed: a shadow holds nobody up.
+const WAITING: usize = 1024;
+
+/// How long a request waits for its canary's decision to be counted.
+const COUNTED_WITHIN: Duration = Duration::from_millis(500);
+
+/// Longest name of a place, in characters: rules make up its end.
+const LONGEST_PLACE: usize = 200;
+
+/// A call as the rules in use answered it.
+pub enum Call {
+    /// A decision that is stored, unless somebody was in its way.
+    Decided {
+        /// The appointment before it; none for a booking.
+        before: Option<Arc<Revision>>,
+        /// What the decision made of it.
+        revision: Arc<Revision>,
+        /// The names of its events, where they are known: no revision keeps them.
+        events: Option<Vec<String>>,
+    },
+    /// A refusal.
+    Refused(Refused),
+    /// An event, of which people were told.
+    Told(Box<Event>),
+}
+
+/// What was asked, and why not.
+pub struct Refused {
+    /// Whose rules.
+    pub country: CountryCode,
+    /// The appointment; none for a booking.
+    pub before: Option<Arc<Revision>>,
+    /// `book`, or the action's name.
+    pub action: String,
+    /// As it came.
+    pub request: Json,
+    /// Whose it was.
+    pub role: Role,
+    /// When.
+    pub at: Timestamp,
+    /// Why not.
+    pub violations: Vec<Violation>,
+}
+
+impl Call {
+    /// Whose rules were called.
+    #[must_use]
+    pub fn country(&self) -> CountryCode {
+        match self {
+            Self::Decided { revision, .. } => revision.country,
+            Self::Refused(refused) => refused.country,
+            Self::Told(event) => event.country,
+        }
+    }
+}
+
+/// How a host tries candidates on what it is asked.
+#[derive(Clone)]
+pub struct Trying {
+    trials: Arc<dyn Trials>,
+    catalogue: Arc<Catalogue>,
+    /// Where calls wait to be compared; none where somebody else compares what is stored.
+    shadow: Option<Sender<Call>>,
+}
+
+impl Trying {
+    /// Counts what canaries decide; compares nothing.
+    pub fn new(trials: Arc<dyn Trials>, catalogue: Arc<Catalogue>) -> Self {
+        Self { trials, catalogue, shadow: None }
+    }
+
+    /// The same, and a shadow to be polled beside the requests for as long as they come.
+    pub fn with_shadow(self) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (sender, receiver) = channel(WAITING);
+        let shadow = shadow(receiver, self.catalogue.clone(), self.trials.clone());
+        (Self { shadow: Some(sender), ..self }, shadow)
+    }
+
+    /// Has a call compared, when there is time.
+    pub(crate) fn observe(&self, call: Call) {
+        let Some(shadow) = &self.shadow else { return };
+        let country = call.country();
+        if shadow.try_send(call).is_err() {
+            count_missed(country);
+        }
+    }
+
+    /// Counts that a canary gave no answer. One that did not get its turn is no matter.
+    async fn count_fault(&self, country: CountryCode, candidate: &OnTrial, fault: &Fault) {
+        if !matches!(fault, Fault::Busy) {
+            self.count(country, candidate, Tally { decided: 1, refused: 0, unanswered: 1 }).await;
+        }
+    }
+
+    /// Counts a canary's decision. One that exceeds its margin decides no more here; whoever may write the registry takes it
+    /// back everywhere.
+    pub(crate) async fn count(&self, country: CountryCode, candidate: &OnTrial, tally: Tally) {
+        let outcome = match tally {
+            Tally { unanswered: 1.., .. } => "unanswered",
+            Tally { refused: 1.., .. } => "refused",
+            _ => "decided",
+        };
+        metrics::counter!("citas_rules_canary_total", "country" => country.to_string(), "outcome" => outcome)
+            .increment(1);
+        let (trial, found) = (candidate.terms.trial, Found { canary: tally, ..Found::default() });
+        match timeout(COUNTED_WITHIN, self.trials.add(country, trial, &found)).await {
+            Ok(Ok(sum)) => {
+                if candidate.terms.canary.is_some_and(|canary| sum.exceeds(&canary).is_some()) {
+                    candidate.stop();
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(%country, %error, "a canary's decision is not counted"),
+            Err(_) => tracing::warn!(%country, "a canary's decision is not counted: it took too long"),
+        }
+    }
+}
+
+/// A call to the version that a patient meets. If a canary gives no answer, the version in use does.
+pub(crate) struct Routed<Call> {
+    used: Arc<LoadedRules>,
+    canary: Option<Arc<OnTrial>>,
+    call: Call,
+}
+
+/// Outcome of a routed call. A canary's fault is not counted yet.
+pub(crate) struct Answer<T> {
+    answer: Result<T, Fault>,
+    canary_fault: Option<Fault>,
+}
+
+impl<Call> Routed<Call> {
+    /// Routes a call by the patient's key.
+    pub fn new(rules: &InForce, patient: &str, call: Call) -> Self {
+        let canary = rules.candidate.clone().filter(|candidate| candidate.meets(patient));
+        Self { used: rules.used.clone(), canary, call }
+    }
+
+    /// Calls the rules.
+    pub fn call<T>(self) -> Answer<T>
+    where
+        Call: Fn(&LoadedRules) -> Result<T, Fault>,
+    {
+        let canary_fault = match self.canary.as_ref().map(|canary| (self.call)(&canary.rules)) {
+            Some(Ok(answer)) => return Answer { answer: Ok(answer), canary_fault: None },
+            Some(Err(fault)) => Some(fault),
+            None => None,
+        };
+        Answer { answer: (self.call)(&self.used), canary_fault }
+    }
+}
+
+impl<T> Answer<T> {
+    /// Returns the answer, after a canary's fault is counted against it.
+    pub async fn settle(self, rules: &InForce, trying: Option<&Trying>) -> Result<T, Fault> {
+        if let (Some(fault), Some(trying), Some(canary)) = (&self.canary_fault, trying, &rules.candidate) {
+            trying.count_fault(rules.used.country, canary, fault).await;
+        }
+        self.answer
+    }
+}
+
+/// Compares what comes, for as long as something may come. Each country has a queue of its own, so that one whose rules are
+/// slow keeps no other from being compared.
+async fn shadow(mut calls: Receiver<Call>, catalogue: Arc<Catalogue>, trials: Arc<dyn Trials>) {
+    let (mut queues, mut countries) = (BTreeMap::new(), JoinSet::new());
+    while let Some(call) = calls.recv().await {
+        let country = call.country();
+        let queue = queues.entry(country).or_insert_with(|| {
+            let (queue, waiting) = channel(WAITING);
+            countries.spawn(shadow_country(waiting, catalogue.clone(), trials.clone()));
+            queue
+        });
+        if queue.try_send(call).is_err() {
+            count_missed(country);
+        }
+    }
+    drop(queues);
+    while countries.join_next().await.is_some() {}
+}
+
+async fn shadow_country(mut calls: Receiver<Call>, catalogue: Arc<Catalogue>, trials: Arc<dyn Trials>) {
+    while let Some(call) = calls.recv().await {
+        let (country, compared) = (call.country(), catalogue.clone());
+        // A candidate that makes the comparison panic must not end the host.
+        let compare = move || catch_unwind(AssertUnwindSafe(|| compare_all(&compared, &[call]))).unwrap_or_default();
+        let found = catalogue.executor().run_eventually(country, compare).await;
+        for ((country, trial), found) in found {
+            if let Err(error) = trials.add(country, trial, &found).await {
+                tracing::warn!(%country, %error, "what a shadow found is not kept");
+            }
+        }
+    }
+}
+
+fn count_missed(country: CountryCode) {
+    metrics::counter!("citas_rules_shadow_total", "country" => country.to_string(), "outcome" => "missed").increment(1);
+}
+
+/// What is found of calls, by country and trial; nothing of those whose country tries no version.
+#[must_use]
+pub fn compare_all(catalogue: &Catalogue, calls: &[Call]) -> BTreeMap<(CountryCode, u64), Found> {
+    let mut all: BTreeMap<_, Found> = BTreeMap::new();
+    for call in calls {
+        let country = call.country();
+        let Some(InForce { used, candidate: Some(candidate) }) =
+            catalogue.entry(country).and_then(|entry| entry.in_force())
+        else {
+            continue;
+        };
+        let Some(found) = compare(&used, &candidate.rules, call) else { continue };
+        let outcome = if found.differed > 0 { "differs" } else { "same" };
+        metrics::counter!("citas_rules_shadow_total", "country" => country.to_string(), "outcome" => outcome)
+            .increment(1);
+        all.entry((country, candidate.terms.trial)).or_default().add(&found);
+    }
+    all
+}
+
+/// What is found of one call; nothing of one that the candidate itself decided.
+fn compare(used: &LoadedRules, candidate: &LoadedRules, call: &Call) -> Option<Found> {
+    let mut comparison = Comparison { used, candidate, places: BTreeMap::new() };
+    match call {
+        Call::Decided { revision, .. } if revision.provenance.rules.digest == candidate.id.digest => return None,
+        Call::Decided { before, revision, events } => {
+            comparison.decided(before.as_deref(), revision, events.as_deref());
+            comparison.presented(&revision.appointment);
+            for event in events.iter().flatten() {
+                comparison.told(event, &revision.appointment);
+            }
+        }
+        Call::Told(event) if event.data.provenance.rules.digest == candidate.id.digest => return None,
+        Call::Refused(refused) => comparison.refused(refused),
+        Call::Told(event) => comparison.told(event.name(), &event.data.appointment),
+    }
+    let places = comparison.places;
+    Some(Found { compared: 1, differed: u64::from(!places.is_empty()), places, ..Found::default() })
+}
+
+struct Comparison<'a> {
+    used: &'a LoadedRules,
+    candidate: &'a LoadedRules,
+    places: BTreeMap<String, Place>,
+}
+
+impl Comparison<'_> {
+    fn note(&mut self, place: &str, about: &Json, more: Json) {
+        let mut sample = about.clone();
+        if let (Json::Object(sample), Json::Object(more)) = (&mut sample, more) {
+            sample.extend(more);
+        }
+        self.places.insert(place.chars().take(LONGEST_PLACE).collect(), Place { count: 1, sample });
+    }
+
+    fn decided(&mut self, before: Option<&Revision>, revision: &Revision, events: Option<&[String]>) {
+        let decided = &revision.provenance;
+        let shown = Shown::of(self.used, &decided.action, before.is_none(), &decided.input).about(Some(revision));
+        let about = about(&decided.action, decided.context.role, revision.updated_at, &shown);
+        let action = &decided.action;
+        match replay(self.candidate, before, revision, events) {
+            Replayed::Same => {}
+            Replayed::Differs(differences) => {
+                for found in differences {
+                    let [used, came] = [&found.stored, &found.came].map(|value| planned(self.used, &found.path, value));
+                    self.note(&format!("{action} {}", found.path), &about, json!({ "used": used, "candidate": came }));
+                }
+            }
+            Replayed::Refused(violations) => {
+                let reasons = shown.reasons(self.candidate, &violations);
+                for code in codes(&violations) {
+                    self.note(&format!("{action} refused {code}"), &about, json!({ "candidate": reasons }));
+                }
+            }
+            Replayed::Silent(fault) => self.silent(action, &about, &fault),
+        }
+    }
+
+    fn refused(&mut self, refused: &Refused) {
+        let Refused { before, action, request, role, at, violations, .. } = refused;
+        let Ok(input) = flatten(request) else { return };
+        let shown = Shown::of(self.used, action, before.is_none(), &input).about(before.as_deref());
+        let about = about(action, *role, *at, &shown);
+        let reasons = shown.reasons(self.used, violations);
+        let context = &self.candidate.context(*at, *role);
+        let asked = Asked { action, request, input: &input, context, before: before.as_deref() };
+        match judge(self.candidate, &asked) {
+            Ok(Ok(_)) => self.note(&format!("{action} accepted"), &about, json!({ "used": reasons })),
+            Ok(Err(others)) => {
+                let both = json!({ "used": reasons, "candidate": shown.reasons(self.candidate, &others) });
+                let (was, came) = (codes(violations), codes(&others));
+                for code in came.iter().filter(|code| !was.contains(code)) {
+                    self.note(&format!("{action} refused {code}"), &about, both.clone());
+                }
+                for code in was.iter().filter(|code| !came.contains(code)) {
+                    self.note(&format!("{action} not refused {code}"), &about, both.clone());
+                }
+            }
+            Err(fault) => self.silent(action, &about, &fault),
+        }
+    }
+
+    fn presented(&mut self, appointment: &Appointment) {
+        let Ok(was) = self.used.rules().present(&[appointment]) else { return };
+        match self.candidate.rules().present(&[appointment]) {
+            Ok(came) => {
+                let [was, came] = [leaves(&was), leaves(&came)];
+                for (path, was, came) in different(&was, &came) {
+                    let [was, came] = [was, came].map(|value| presented(self.used, path, &value));
+                    self.note(&format!("present {path}"), &json!({}), json!({ "used": was, "candidate": came }));
+                }
+            }
+            Err(fault) => self.silent("present", &json!({}), &fault),
+        }
+    }
+
+    /// What a mail says is between the country and its people: only where it differs is told.
+    fn told(&mut self, event: &str, appointment: &Appointment) {
+        let notices = |rules: &LoadedRules| rules.rules().notices(event, appointment).and_then(check_notices);
+        let Ok(was) = notices(self.used) else { return };
+        match notices(self.candidate) {
+            Ok(came) => {
+                let [was, came] = [mails(&was), mails(&came)];
+                for (path, ..) in different(&was, &came) {
+                    self.note(&format!("notices {event} {path}"), &json!({}), json!({}));
+                }
+            }
+            Err(fault) => self.silent(&format!("notices {event}"), &json!({}), &fault),
+        }
+    }
+
+    fn silent(&mut self, call: &str, about: &Json, fault: &Fault) {
+        self.note(&format!("{call} unanswered {}", fault.kind()), about, json!({ "candidate": fault.to_string() }));
+    }
+}
+
+fn about(action: &str, role: Role, at: Timestamp, shown: &Shown<'_>) -> Json {
+    json!({ "action": action, "role": role, "at": at, "input": shown.input() })
+}
+
+fn codes(violations: &[Violation]) -> Vec<&str> {
+    let mut codes: Vec<&str> = violations.iter().map(|violation| violation.code.as_str()).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    codes
+}
+
+type Leaves = BTreeMap<String, Json>;
+
+fn leaves(presented: &[Vec<Field>]) -> Leaves {
+    presented.iter().flatten().map(|field| (field.path.clone(), json!(field.value))).collect()
+}
+
+fn mails(notices: &[Notice]) -> Leaves {
+    let members = |(index, notice): (usize, &Notice)| {
+        let Notice { to, locale, subject, text, html, invite } = notice.clone();
+        let members = [
+            ("to", json!(to)),
+            ("locale", json!(locale)),
+            ("subject", json!(subject)),
+            ("text", json!(text)),
+            ("html", json!(html)),
+            ("invite", json!(invite)),
+        ];
+        members.map(|(name, value)| (format!("/{index}/{name}"), value))
+    };
+    notices.iter().enumerate().flat_map(members).collect()
+}
+
+fn different<'a>(was: &'a Leaves, came: &'a Leaves) -> Vec<(&'a str, Json, Json)> {
+    let mut paths: Vec<&String> = was.keys().chain(came.keys()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let at = |leaves: &Leaves, path: &String| leaves.get(path).cloned().unwrap_or_default();
+    let both = paths.into_iter().map(|path| (path.as_str(), at(was, path), at(came, path)));
+    both.filter(|(_, was, came)| was != came).collect()
+}

@@ -1,0 +1,484 @@
+//! The registry in a bucket, under an optional prefix: the same keys as in a folder. S3 writes an object whole or not at
+//! all, and on condition; what takes several objects is put in order, so that the last one decides. Does not look into a
+//! component.
+//!
+//! - A version's manifest is written last, and the version exists when its manifest does. Who publishes the same bytes
+//!   again takes up what an interruption left.
+//! - The channel is asked for on condition that it has changed: an unchanged one costs a 304 and is not sent. Beside it stands
+//!   the digest of the component in use, so that a function that starts reads two objects, one after the other, not three.
+//! - Under `native/` lies what `precompile` made. It is read only by its own digest.
+//!
+//! A country's team may write its part of the bucket, so an object may be of any size: one that says that it is larger than
+//! its kind may be is not read, and no more than that is read of one that says nothing. What the SDK reads by itself,
+//! listings and errors, is bounded as well.
+//!
+//! An answer may be lost after S3 has done what it was asked. The SDK then asks again and hears that the condition does
+//! not hold; so whoever hears that looks whether what lies there is what it wrote.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextMut;
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::limits::Limits;
+use citas_core::ports::registry::{Artifact, Channel, Manifest, Natives, Readiness, Registry, RegistryError, digest};
+use futures::{StreamExt as _, stream};
+use http_body_util::Limited;
+use semver::Version;
+
+use crate::aws::failure::words;
+use citas_core::release::layout::{self, CASES, COMPONENT, MANIFEST, MAX_LISTED, SIGNATURE};
+
+/// The user metadata with the digest of a native object's bytes.
+const DIGEST: &str = "sha256";
+/// A channel's user metadata with the digest of the component in use, which else only the version's manifest says. Where it
+/// is missing, the manifest is read: of a component with limits of its own, or in a bucket that was filled by hand.
+const COMPONENT_DIGEST: &str = "component";
+/// How often something that never changes is written while others' writes of the same key are under way.
+const WRITES: u32 = 5;
+/// How long until the next of them.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How many countries' channels are asked for at once.
+const AT_ONCE: usize = 16;
+/// Maximum wait for a channel while countries are listed. A country whose channel takes longer is listed, too.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes a second of the slowest line that a component may come or go over.
+const SLOWEST: u64 = 100_000;
+/// How long reading may take where the client has no timeouts.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum size of an answer that the SDK reads by itself, in bytes. A page of a listing has up to 1,000 keys of up to 1,024
+/// bytes, which XML may make five times as long.
+const MAX_ANSWER_BYTES: usize = 8 << 20;
+
+/// Published rules in a bucket.
+#[derive(Debug)]
+pub struct S3Registry {
+    client: Client,
+    bucket: String,
+    prefix: String,
+    /// The channels as last read.
+    channels: Mutex<HashMap<CountryCode, Read>>,
+}
+
+/// A channel as it was read.
+#[derive(Clone, Debug)]
+struct Read {
+    tag: String,
+    channel: Channel,
+    component: Option<String>,
+}
+
+/// What lies under a key.
+enum Found {
+    Nothing,
+    /// Still what the caller has.
+    Unchanged,
+    Object(Object),
+}
+
+struct Object {
+    tag: String,
+    metadata: HashMap<String, String>,
+    bytes: Vec<u8>,
+}
+
+/// Under which condition an object is written.
+#[derive(Clone, Copy)]
+enum If<'a> {
+    Absent,
+    Unchanged(&'a str),
+    Always,
+}
+
+impl S3Registry {
+    /// The registry in `bucket`, under `prefix`; an empty one is none. Its client is a copy of this one that bounds answers.
+    #[must_use]
+    pub fn new(client: &Client, bucket: &str, prefix: &str) -> Self {
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let client = Client::from_conf(client.config().to_builder().interceptor(LimitAnswers).build());
+        Self { client, bucket: bucket.to_owned(), prefix, channels: Mutex::default() }
+    }
+
+    /// The version whose manifest lies under this key of the bucket.
+    #[must_use]
+    pub fn version_of(&self, key: &str) -> Option<(CountryCode, Version)> {
+        let (country, version) = key.strip_prefix(&self.prefix)?.split_once("/versions/")?;
+        let version = version.strip_suffix(MANIFEST)?.strip_suffix('/')?;
+        Some((country.parse().ok()?, version.parse().ok()?))
+    }
+
+    /// The channel as it is now.
+    async fn channel_now(&self, country: CountryCode) -> Result<Option<Read>, RegistryError> {
+        let key = layout::channel(country);
+        let known = self.channels().get(&country).cloned();
+        let found = self.get(&key, known.as_ref().map(|known| known.tag.as_str())).await?;
+        let now = match found {
+            Found::Nothing => None,
+            Found::Unchanged => return Ok(known),
+            Found::Object(Object { tag, mut metadata, bytes }) => Some(Read {
+                tag,
+                channel: layout::parse_channel(&key, &bytes)?,
+                component: metadata.remove(COMPONENT_DIGEST),
+            }),
+        };
+        match &now {
+            Some(now) => drop(self.channels().insert(country, now.clone())),
+            None => drop(self.channels().remove(&country)),
+        }
+        Ok(now)
+    }
+
+    fn channels(&self) -> MutexGuard<'_, HashMap<CountryCode, Read>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn is_whole(&self, country: CountryCode, version: &Version) -> Result<bool, RegistryError> {
+        let manifest = self.get(&layout::file(country, version, MANIFEST), None).await?;
+        Ok(matches!(manifest, Found::Object(_)))
+    }
+
+    /// One of a version's files.
+    async fn file(&self, country: CountryCode, version: &Version, name: &str) -> Result<Vec<u8>, RegistryError> {
+        let key = layout::file(country, version, name);
+        match self.get(&key, None).await? {
+            Found::Object(object) => Ok(object.bytes),
+            _ => Err(layout::missing(&key)),
+        }
+    }
+
+    /// The text under a key.
+    async fn words(&self, key: &str) -> Result<Option<String>, RegistryError> {
+        match self.get(key, None).await? {
+            Found::Object(object) => Ok(Some(String::from_utf8_lossy(&object.bytes).into_owned())),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether these bytes lie under the key, by this write or by one before it.
+    async fn write_once(&self, key: &str, bytes: &[u8]) -> Result<bool, RegistryError> {
+        for _ in 0..WRITES {
+            if self.put(key, bytes.to_vec(), If::Absent, None).await? {
+                return Ok(true);
+            }
+            if let Found::Object(there) = self.get(key, None).await? {
+                return Ok(there.bytes == bytes);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(contended(key))
+    }
+
+    /// Whether it was written; not when the condition does not hold, or another write of the key is under way.
+    async fn put(
+        &self,
+        key: &str,
+        bytes: Vec<u8>,
+        condition: If<'_>,
+        metadata: Option<(&str, String)>,
+    ) -> Result<bool, RegistryError> {
+        let patient = aws_sdk_s3::Config::builder().timeout_config(self.patience(bytes.len()));
+        let request = self.client.put_object().bucket(&self.bucket).key(self.whole(key));
+        let request = match condition {
+            If::Absent => request.if_none_match("*"),
+            If::Unchanged(tag) => request.if_match(tag),
+            If::Always => request,
+        };
+        let request = match metadata {
+            Some((name, value)) => request.metadata(name, value),
+            None => request,
+        };
+        match request.body(ByteStream::from(bytes)).customize().config_override(patient).send().await {
+            Ok(_) => Ok(true),
+            // What was to be replaced may be gone, too.
+            Err(error) if [409, 412].contains(&status(&error)) || is_absence(&error) => Ok(false),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// What lies under a key, unless it still has the entity tag `known`.
+    async fn get(&self, key: &str, known: Option<&str>) -> Result<Found, RegistryError> {
+        let request = self.client.get_object().bucket(&self.bucket).key(self.whole(key));
+        match request.set_if_none_match(known.map(str::to_owned)).send().await {
+            Ok(answer) => self.read(key, answer).await.map(Found::Object),
+            Err(error) if status(&error) == 304 => Ok(Found::Unchanged),
+            Err(error) if is_absence(&error) => Ok(Found::Nothing),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    /// The SDK's own timeouts end where an answer's body begins.
+    async fn read(&self, key: &str, mut answer: GetObjectOutput) -> Result<Object, RegistryError> {
+        let limit = usize::try_from(layout::max_bytes(key)).expect("a file's limit fits in memory");
+        let too_large = || RegistryError::TooLarge { key: key.to_owned(), limit: layout::max_bytes(key) };
+        let length = answer.content_length().map_or(Ok(0), usize::try_from).unwrap_or(usize::MAX);
+        if length > limit {
+            return Err(too_large());
+        }
+        let broken = |how: &str| RegistryError::Unavailable(format!("S3 {how} in the middle of `{key}`"));
+        // The SDK's own `to_vec` goes byte by byte, which takes two milliseconds for native code.
+        let mut bytes = Vec::with_capacity(length);
+        let body = async {
+            while let Some(chunk) = answer.body.try_next().await.map_err(|_| broken("ended the connection"))? {
+                if bytes.len() + chunk.len() > limit {
+                    return Err(too_large());
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            Ok(())
+        };
+        let patience = self.patience(length).operation_attempt_timeout().unwrap_or(PATIENCE);
+        tokio::time::timeout(patience, body).await.map_err(|_| broken("stopped sending"))??;
+        let metadata = answer.metadata.unwrap_or_default();
+        Ok(Object { tag: answer.e_tag.unwrap_or_default(), metadata, bytes })
+    }
+
+    /// The client's timeouts, which are for small requests, and what so many bytes take on a slow line.
+    fn patience(&self, bytes: usize) -> TimeoutConfig {
+        let under_way = Duration::from_secs(u64::try_from(bytes).unwrap_or(u64::MAX) / SLOWEST);
+        let small = self.client.config().timeout_config();
+        let longer = |of: fn(&TimeoutConfig) -> Option<Duration>| Some(small.and_then(of)? + under_way);
+        let mut timeouts = TimeoutConfig::builder();
+        timeouts.set_operation_attempt_timeout(longer(TimeoutConfig::operation_attempt_timeout));
+        timeouts.set_operation_timeout(longer(TimeoutConfig::operation_timeout));
+        timeouts.build()
+    }
+
+    /// What is below a folder, without the folder's name: all keys, or with a delimiter the next folders alone.
+    /// Everything that is listed counts, whether or not it is returned.
+    async fn below(&self, folder: &str, delimiter: Option<&str>) -> Result<Vec<String>, RegistryError> {
+        let too_many = || RegistryError::TooMany { key: folder.to_owned(), limit: MAX_LISTED };
+        let folder = self.whole(folder);
+        let listing = self.client.list_objects_v2().bucket(&self.bucket).prefix(&folder);
+        let mut pages = listing.set_delimiter(delimiter.map(str::to_owned)).into_paginator().send();
+        let (mut names, mut listed) = (Vec::new(), 0);
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| unavailable(&error))?;
+            // An empty page is one, too.
+            listed += (page.contents().len() + page.common_prefixes().len()).max(1);
+            if listed > MAX_LISTED {
+                return Err(too_many());
+            }
+            let keys = page.contents().iter().filter_map(|object| object.key());
+            let folders = page.common_prefixes().iter().filter_map(|below| below.prefix());
+            let below = if delimiter.is_some() { folders.collect() } else { keys.collect::<Vec<_>>() };
+            names.extend(below.into_iter().filter_map(|name| name.strip_prefix(&folder)).map(str::to_owned));
+        }
+        Ok(names)
+    }
+
+    fn whole(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+}
+
+#[async_trait]
+impl Registry for S3Registry {
+    async fn countries(&self) -> Result<Vec<CountryCode>, RegistryError> {
+        let folders = self.below("", Some("/")).await?;
+        let named = folders.iter().filter_map(|folder| folder.strip_suffix('/')?.parse().ok());
+        let with_channel = stream::iter(named.collect::<Vec<CountryCode>>())
+            // Whoever asks for a channel that cannot be read learns why; the other countries are none the worse for it.
+            .map(async |country| {
+                let channel = tokio::time::timeout(LISTING_TIMEOUT, self.channel(country)).await;
+                let is_absent = matches!(channel, Ok(Ok(None)));
+                (!is_absent).then_some(country)
+            })
+            .buffer_unordered(AT_ONCE);
+        let mut countries: Vec<_> = with_channel.filter_map(async |country| country).collect().await;
+        countries.sort();
+        Ok(countries)
+    }
+
+    async fn channel(&self, country: CountryCode) -> Result<Option<Channel>, RegistryError> {
+        Ok(self.channel_now(country).await?.map(|now| now.channel))
+    }
+
+    async fn set_channel(
+        &self,
+        country: CountryCode,
+        expected: Option<&Channel>,
+        new: &Channel,
+    ) -> Result<(), RegistryError> {
+        let bytes = layout::channel_bytes(country, new)?;
+        let Manifest { digest, limits, .. } = self.manifest(country, &new.current).await?;
+        let before = self.channel_now(country).await?;
+        if before.as_ref().map(|before| &before.channel) != expected {
+            return Err(RegistryError::Conflict(country));
+        }
+        let condition = before.as_ref().map_or(If::Absent, |before| If::Unchanged(&before.tag));
+        let metadata = limits.are_standard().then_some((COMPONENT_DIGEST, digest));
+        if self.put(&layout::channel(country), bytes, condition, metadata).await? {
+            return Ok(());
+        }
+        let is_ours = self.channel(country).await?.as_ref() == Some(new);
+        if is_ours { Ok(()) } else { Err(RegistryError::Conflict(country)) }
+    }
+
+    async fn versions(&self, country: CountryCode) -> Result<Vec<Version>, RegistryError> {
+        let keys = self.below(&format!("{}/", layout::versions(country)), None).await?;
+        let whole = keys.iter().filter_map(|key| key.strip_suffix(MANIFEST)?.strip_suffix('/')?.parse().ok());
+        let mut versions: Vec<Version> = whole.collect();
+        versions.sort();
+        Ok(versions)
+    }
+
+    async fn publish(&self, artifact: &Artifact) -> Result<(), RegistryError> {
+        layout::check(artifact)?;
+        let Manifest { country, ref version, .. } = artifact.manifest;
+        let exists = || RegistryError::Exists { country, version: version.clone() };
+        if self.is_whole(country, version).await? {
+            return Err(exists());
+        }
+        let manifest = artifact.manifest.bytes();
+        let signature = artifact.signature.as_ref().map(|signature| (SIGNATURE, signature.as_bytes()));
+        // The last of them makes it a version.
+        let files = [(COMPONENT, &artifact.component[..]), (CASES, artifact.cases.as_bytes())].into_iter();
+        for (name, bytes) in files.chain(signature).chain([(MANIFEST, &manifest[..])]) {
+            if !self.write_once(&layout::file(country, version, name), bytes).await? {
+                return Err(exists());
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch(&self, country: CountryCode, version: &Version) -> Result<Artifact, RegistryError> {
+        let Found::Object(manifest) = self.get(&layout::file(country, version, MANIFEST), None).await? else {
+            return Err(RegistryError::Absent { country, version: version.clone() });
+        };
+        let file = |name| self.file(country, version, name);
+        let signature_key = layout::file(country, version, SIGNATURE);
+        let signature = self.get(&signature_key, None);
+        let (component, cases, signature) = futures::try_join!(file(COMPONENT), file(CASES), signature)?;
+        let signature = match signature {
+            Found::Object(object) => Some(object.bytes),
+            _ => None,
+        };
+        layout::artifact(country, version, &manifest.bytes, component, cases, signature)
+    }
+
+    /// In a bucket whose versions are compiled, a version is ready once it is.
+    async fn readiness(&self, country: CountryCode, version: &Version) -> Result<Readiness, RegistryError> {
+        let manifest = self.manifest(country, version).await?;
+        let engines = self.below(layout::NATIVE, Some("/")).await?;
+        let mut readiness = if engines.is_empty() { Readiness::Ready } else { Readiness::NotCompiled };
+        for engine in engines.iter().map(|engine| engine.trim_end_matches('/')) {
+            if !self.below(&layout::native(engine, &manifest.digest), None).await?.is_empty() {
+                return Ok(Readiness::Ready);
+            }
+            if let Some(why) = self.words(&layout::refused(engine, &manifest)).await? {
+                readiness = Readiness::Refused(why);
+            }
+        }
+        Ok(readiness)
+    }
+
+    async fn manifest(&self, country: CountryCode, version: &Version) -> Result<Manifest, RegistryError> {
+        let key = layout::file(country, version, MANIFEST);
+        match self.get(&key, None).await? {
+            Found::Object(object) => layout::manifest(country, version, &object.bytes),
+            _ => Err(RegistryError::Absent { country, version: version.clone() }),
+        }
+    }
+
+    /// The channel says it of the version in use.
+    async fn component(&self, country: CountryCode, version: &Version) -> Result<(String, Limits), RegistryError> {
+        let known = self.channels().get(&country).filter(|known| known.channel.current == *version).cloned();
+        if let Some(digest) = known.and_then(|known| known.component) {
+            return Ok((digest, Limits::default()));
+        }
+        let Manifest { digest, limits, .. } = self.manifest(country, version).await?;
+        Ok((digest, limits))
+    }
+}
+
+#[async_trait]
+impl Natives for S3Registry {
+    async fn native(&self, engine: &str, component: &str) -> Result<Option<Vec<u8>>, RegistryError> {
+        let key = layout::native(engine, component);
+        let Found::Object(Object { mut metadata, bytes, .. }) = self.get(&key, None).await? else {
+            return Ok(None);
+        };
+        let promised = metadata.remove(DIGEST);
+        let found = digest(&bytes);
+        if promised.as_ref() == Some(&found) {
+            return Ok(Some(bytes));
+        }
+        let promised = promised.as_deref().unwrap_or("none");
+        let cause = format!("its digest is {found} and was {promised} when it was written: it is damaged or altered");
+        Err(RegistryError::Unreadable { key, cause })
+    }
+
+    async fn put_native(&self, engine: &str, component: &str, code: &[u8]) -> Result<(), RegistryError> {
+        let key = layout::native(engine, component);
+        layout::check_size(&key, code)?;
+        let metadata = Some((DIGEST, digest(code)));
+        if self.put(&key, code.to_vec(), If::Always, metadata).await? { Ok(()) } else { Err(contended(&key)) }
+    }
+
+    async fn refused(&self, engine: &str, version: &Manifest) -> Result<Option<String>, RegistryError> {
+        self.words(&layout::refused(engine, version)).await
+    }
+
+    async fn put_refused(&self, engine: &str, version: &Manifest, why: &str) -> Result<(), RegistryError> {
+        let key = layout::refused(engine, version);
+        if self.put(&key, why.as_bytes().to_vec(), If::Always, None).await? { Ok(()) } else { Err(contended(&key)) }
+    }
+}
+
+/// Bounds what the SDK reads by itself. What is read of an object is counted by [`S3Registry::read`].
+#[derive(Debug)]
+struct LimitAnswers;
+
+impl Intercept for LimitAnswers {
+    fn name(&self) -> &'static str {
+        "LimitAnswers"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        operation: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let is_object = operation.load::<Metadata>().is_some_and(|operation| operation.name() == "GetObject");
+        let answer = context.response_mut();
+        if !(is_object && answer.status().is_success()) {
+            let body = Limited::new(answer.take_body(), MAX_ANSWER_BYTES);
+            *answer.body_mut() = SdkBody::from_body_1_x(body);
+        }
+        Ok(())
+    }
+}
+
+/// The status of S3's answer; 0 where it gave none.
+fn status<E>(error: &SdkError<E, HttpResponse>) -> u16 {
+    error.raw_response().map_or(0, |answer| answer.status().as_u16())
+}
+
+/// Whether there is nothing under the key. Where there is no bucket, that is another matter.
+fn is_absence<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.code() == Some("NoSuchKey")
+}
+
+fn contended(key: &str) -> RegistryError {
+    RegistryError::Unavailable(format!("others are writing `{key}`; try again"))
+}
+
+fn unavailable<E: ProvideErrorMetadata + std::error::Error + 'static>(
+    error: &SdkError<E, HttpResponse>,
+) -> RegistryError {
+    RegistryError::Unavailable(format!("S3 {}", words(error)))
+}

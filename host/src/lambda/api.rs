@@ -1,0 +1,134 @@
+//! The function `api`: the same router as everywhere, behind API Gateway, which has checked the token and says what is in
+//! it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use citas_core::booking::Booking;
+use citas_core::model::access::{BadToken, Claims, TokenVerifier};
+use citas_core::release::on_demand::OnDemand;
+use lambda_http::Adapter;
+use lambda_http::request::RequestContext;
+use lambda_runtime::Runtime;
+
+use super::setup::{Rules, RulesSettings, Starting};
+use super::{Ended, Started, answer, to_its_end};
+use crate::api::{self, Api, Description, Limits, Readiness};
+use crate::system::{SystemClock, UuidIds};
+
+/// A request is answered by then, which is before the function's own time and API Gateway's 30 seconds are over: what takes
+/// longer is told so.
+const LONGEST_REQUEST: Duration = Duration::from_secs(25);
+
+/// Runs it.
+#[must_use]
+pub fn main() -> ExitCode {
+    to_its_end(run())
+}
+
+async fn run() -> Ended {
+    let engine = Starting::new();
+    let Started { settings, aws, metrics } = Started::<RulesSettings>::new().await?;
+    let rules = Rules::new(&settings, &aws, engine, false)?;
+    let trying = rules.trying();
+    let Rules { catalogue, on_demand, ledger, .. } = rules;
+    let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
+    let api = Api {
+        booking: Booking::new(catalogue.clone(), ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION")).trying(trying),
+        catalogue: catalogue.clone(),
+        ready: Readiness::new(catalogue, ledger),
+        tokens: Arc::new(Gateway),
+        jwks: None,
+        // API Gateway throttles.
+        limits: Limits::per_second(0),
+        longest_request: LONGEST_REQUEST,
+        description: Description::default(),
+        // They are in the log.
+        metrics: Box::new(String::new),
+    };
+    let router = api::router_with(api, |routes| {
+        routes.layer(middleware::from_fn_with_state(Arc::new(on_demand), with_rules)).layer(middleware::from_fn(known))
+    });
+    answer(Runtime::new(Adapter::from(router)), metrics).await
+}
+
+/// Has the rules that a request needs.
+async fn with_rules(State(on_demand): State<Arc<OnDemand>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    match path.strip_prefix("/v1/").and_then(|rest| rest.split('/').next()).map(str::parse) {
+        Some(Ok(country)) => on_demand.ask(country).await,
+        _ if path == "/v1/countries" || path == "/openapi.json" || path == "/readyz" => on_demand.ask_all().await,
+        _ => {}
+    }
+    next.run(request).await
+}
+
+/// Tells the API what API Gateway's authorizer found in the token.
+async fn known(mut request: Request, next: Next) -> Response {
+    if let Some(RequestContext::ApiGatewayV2(context)) = request.extensions().get()
+        && let Some(jwt) = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref())
+        && let Some(claims) = claims(&jwt.claims)
+    {
+        request.extensions_mut().insert(claims);
+    }
+    next.run(request).await
+}
+
+/// What a Cognito access token says, as API Gateway writes it: each claim a text, a list as `[a b]`.
+fn claims(said: &HashMap<String, String>) -> Option<Claims> {
+    if said.get("token_use").is_none_or(|used| used != "access") {
+        return None;
+    }
+    let words = |name: &str| -> BTreeSet<String> {
+        let text = said.get(name).map_or("", |text| text.trim_matches(['[', ']']));
+        text.split_whitespace().map(str::to_owned).collect()
+    };
+    let subject = said.get("sub").filter(|subject| !subject.is_empty())?.clone();
+    Some(Claims { subject, groups: words("cognito:groups"), scopes: words("scope") })
+}
+
+/// Takes no token by itself: whom API Gateway has not checked, nobody has.
+struct Gateway;
+
+#[async_trait]
+impl TokenVerifier for Gateway {
+    async fn verify(&self, _: &str) -> Result<Claims, BadToken> {
+        Err(BadToken("this takes the access tokens of the user pool, which API Gateway checks"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(claims: &[(&str, &str)]) -> HashMap<String, String> {
+        claims.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn an_access_token_says_who_which_groups_and_which_scopes() {
+        let access = [
+            ("sub", "ana"),
+            ("token_use", "access"),
+            ("cognito:groups", "[pe:staff platform]"),
+            ("scope", "appointments/read appointments/write"),
+        ];
+        let found = claims(&said(&access)).unwrap();
+        assert_eq!(found.subject, "ana");
+        assert_eq!(found.groups, ["pe:staff", "platform"].map(str::to_owned).into());
+        assert_eq!(found.scopes, ["appointments/read", "appointments/write"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn an_identity_token_or_one_of_nobody_is_none() {
+        assert_eq!(claims(&said(&[("sub", "ana"), ("token_use", "id")])), None);
+        assert_eq!(claims(&said(&[("sub", ""), ("token_use", "access")])), None);
+        assert_eq!(claims(&said(&[("token_use", "access")])), None);
+    }
+}

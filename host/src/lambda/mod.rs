@@ -1,0 +1,103 @@
+//! The platform as Lambda functions: each puts AWS's adapters behind the ports, once for the life of its instance.
+//!
+//! - [`api`]: the HTTP API behind API Gateway
+//! - [`relay`]: a table's stream to the topic
+//! - [`notifier`]: the queue to mail
+//! - [`trial`]: a table's stream to what is found of versions on trial
+//! - [`precompile`]: published components to native code
+
+pub mod api;
+pub mod notifier;
+#[cfg(feature = "compiler")]
+pub mod precompile;
+pub mod relay;
+mod setup;
+pub mod trial;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use aws_config::SdkConfig;
+use clap::{Args, Parser};
+use lambda_runtime::layers::TracingLayer;
+use lambda_runtime::{LambdaInvocation, Runtime, Service};
+use metrics_cloudwatch_embedded::lambda::MetricsLayer;
+use metrics_cloudwatch_embedded::{Builder, Collector};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::JsonFields;
+
+use crate::aws::clients;
+use crate::aws::registry::S3Registry;
+use crate::config::{RegistryPlace, refuse_unknown_settings};
+use crate::json_lines::JsonLines;
+
+/// CloudWatch's namespace of all metrics.
+const NAMESPACE: &str = "Citas";
+
+/// What a function may end with; Lambda then starts another instance.
+type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// What every function has when it starts.
+struct Started<Settings> {
+    settings: Settings,
+    aws: SdkConfig,
+    metrics: &'static Collector,
+}
+
+/// A function's own settings, and those that all have.
+#[derive(Parser)]
+struct Environment<Settings: Args> {
+    #[command(flatten)]
+    own: Settings,
+    /// What is logged: `info`, `citas=debug`, …
+    #[arg(long, env = "CITAS_LOG", default_value = "info")]
+    log: String,
+}
+
+impl<Settings: Args> Started<Settings> {
+    /// Reads the settings from the environment and starts the log.
+    async fn new() -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        refuse_unknown_settings()?;
+        let Environment { own: settings, log } = Environment::<Settings>::try_parse_from(["citas"])?;
+        let filter = EnvFilter::try_new(log)?;
+        // Lambda adds the time.
+        let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+        log.fmt_fields(JsonFields::new()).event_format(JsonLines::default()).init();
+        let metrics = Builder::new()
+            .cloudwatch_namespace(NAMESPACE)
+            .with_lambda_request_id("requestId")
+            .with_lambda_xray_trace_id("traceId")
+            .init()?;
+        Ok(Self { settings, aws: clients::configuration().load().await, metrics })
+    }
+}
+
+/// Answers invocations for as long as the instance lives: each with its request id and trace id in every line of the log,
+/// and its metrics in the embedded metric format when it is over.
+async fn answer<S>(runtime: Runtime<S>, metrics: &'static Collector) -> Ended
+where
+    S: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
+{
+    runtime.layer(TracingLayer::new()).layer(MetricsLayer::new(metrics)).run().await
+}
+
+/// Published rules, which functions have in a bucket.
+fn registry(place: &RegistryPlace, aws: &SdkConfig) -> Result<S3Registry, &'static str> {
+    let RegistryPlace::Bucket { bucket, prefix } = place else {
+        return Err("`CITAS_REGISTRY` names a bucket: s3://…");
+    };
+    Ok(S3Registry::new(&aws_sdk_s3::Client::new(aws), bucket, prefix))
+}
+
+/// Runs a function, and says why it could not start or go on.
+#[tokio::main(flavor = "current_thread")]
+async fn to_its_end(run: impl Future<Output = Ended>) -> ExitCode {
+    match run.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without standard error there is nowhere to say it.
+            let _ = writeln!(std::io::stderr(), "citas: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The function `notifier`: from the queue to mail.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use aws_lambda_events::event::sqs::SqsEvent;
+use citas_core::notify::notifier::Notifier;
+use clap::Args;
+use lambda_runtime::{LambdaEvent, Runtime, service_fn};
+use lettre::message::Mailbox;
+
+use super::setup::{Rules, RulesSettings, Starting};
+use super::{Ended, Started, answer, to_its_end};
+use crate::aws::queue;
+use crate::aws::ses::SesMailer;
+use crate::system::SystemClock;
+
+#[derive(Args)]
+struct Settings {
+    #[command(flatten)]
+    rules: RulesSettings,
+    /// The sender of every mail
+    #[arg(env = "CITAS_MAIL_FROM")]
+    mail_from: Mailbox,
+    /// The configuration set that mail goes out with
+    #[arg(env = "CITAS_CONFIGURATION_SET")]
+    configuration_set: String,
+}
+
+/// Runs it.
+#[must_use]
+pub fn main() -> ExitCode {
+    to_its_end(run())
+}
+
+async fn run() -> Ended {
+    let engine = Starting::new();
+    let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
+    let rules = Rules::new(&settings.rules, &aws, engine, false)?;
+    let trying = rules.trying();
+    let Rules { catalogue, on_demand, ledger, .. } = rules;
+    let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));
+    let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from, Arc::new(SystemClock)).trying(trying);
+    let on_demand = &on_demand;
+    let handler = service_fn(move |event: LambdaEvent<SqsEvent>| async move {
+        let deadline = event.context.deadline().try_into()?;
+        Ok::<_, lambda_runtime::Error>(queue::notify(on_demand, notifier, &event.payload, &SystemClock, deadline).await)
+    });
+    answer(Runtime::new(handler), metrics).await
+}

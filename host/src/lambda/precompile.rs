@@ -1,0 +1,160 @@
+//! The function `precompile`: from a published component to native code. An upload starts it; invoked with `{}`, it sees to
+//! every version that is in use or was before, as after a change of the engine.
+
+use std::process::ExitCode;
+
+use citas_core::model::appointment::CountryCode;
+use citas_core::ports::registry::{Registry as _, RegistryError};
+use citas_core::release::precompile::{NotCompiled, precompile};
+use citas_core::release::trust::{NotTrust, Trust};
+use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
+use lambda_runtime::{LambdaEvent, Runtime, service_fn};
+use semver::Version;
+use serde::Deserialize;
+use url::form_urlencoded;
+
+use super::{Ended, Started, answer, registry, to_its_end};
+use crate::aws::registry::S3Registry;
+use crate::config::RegistryPlace;
+use crate::system::SystemClock;
+use crate::wasm::judge::{ChildJudge, VERB, judge_main};
+
+#[derive(Args)]
+struct Settings {
+    /// Where published rules lie: `s3://bucket` or `s3://bucket/prefix`
+    #[arg(env = "CITAS_REGISTRY", value_parser = PathBufValueParser::new().try_map(RegistryPlace::try_from))]
+    registry: RegistryPlace,
+    /// Who may sign for which country: the lines of a trust file, with `;` for each end of one. None: nothing need be signed
+    #[arg(env = "CITAS_TRUSTED_KEYS", default_value = "")]
+    trusted_keys: String,
+}
+
+/// What starts it: S3's notification of uploads, of which nothing but the keys matters; or none.
+#[derive(Deserialize)]
+struct Uploads {
+    #[serde(default, rename = "Records")]
+    records: Vec<Upload>,
+}
+
+#[derive(Deserialize)]
+struct Upload {
+    s3: Place,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    object: Object,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    key: String,
+}
+
+impl Upload {
+    /// The object's key, which S3 writes as a form would.
+    fn key(&self) -> String {
+        form_urlencoded::parse(self.s3.object.key.as_bytes()).map(|(key, _)| key).collect()
+    }
+}
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs it.
+#[must_use]
+pub fn main() -> ExitCode {
+    // The process that judges is this program as well.
+    if std::env::args().nth(1).as_deref() == Some(VERB) {
+        return judge_main();
+    }
+    to_its_end(run())
+}
+
+async fn run() -> Ended {
+    let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
+    let registry = &registry(&settings.registry, &aws)?;
+    let judge = &ChildJudge::this_program()?.portable();
+    let trust = &trust(&settings.trusted_keys)?;
+    let handler = service_fn(move |event: LambdaEvent<Uploads>| async move {
+        let uploads = event.payload.records;
+        let (versions, unread) = if uploads.is_empty() {
+            in_use(registry).await?
+        } else {
+            (uploads.iter().filter_map(|upload| registry.version_of(&upload.key())).collect(), None)
+        };
+        compile_all(registry, judge, trust.as_ref(), &versions).await?;
+        unread.map_or(Ok(()), |error| Err(Failed::from(error)))
+    });
+    answer(Runtime::new(handler), metrics).await
+}
+
+fn trust(keys: &str) -> Result<Option<Trust>, NotTrust> {
+    if keys.is_empty() {
+        tracing::warn!(
+            "no keys are trusted, so nothing need be signed: whoever can write the registry makes the rules"
+        );
+        return Ok(None);
+    }
+    keys.replace(';', "\n").parse().map(Some)
+}
+
+/// The version in use in each country, the one that a rollback goes to, and the one on trial. A country whose channel
+/// cannot be read is left out and told of, so that the others' versions are compiled first.
+async fn in_use(registry: &S3Registry) -> Result<(Vec<(CountryCode, Version)>, Option<RegistryError>), RegistryError> {
+    let (mut versions, mut unread) = (Vec::new(), None);
+    for country in registry.countries().await? {
+        let channel = match registry.channel(country).await {
+            Ok(Some(channel)) => channel,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::error!(%country, %error, "the channel cannot be read, so nothing of it is compiled");
+                unread = unread.or(Some(error));
+                continue;
+            }
+        };
+        let on_trial = channel.candidate.map(|candidate| candidate.version);
+        let named = [Some(channel.current), channel.previous, on_trial].into_iter().flatten();
+        versions.extend(named.map(|version| (country, version)));
+    }
+    Ok((versions, unread))
+}
+
+/// A refusal is the country team's to read and is not tried again. What may pass is, once every version had its turn.
+async fn compile_all(
+    registry: &S3Registry,
+    judge: &ChildJudge,
+    trust: Option<&Trust>,
+    versions: &[(CountryCode, Version)],
+) -> Result<(), NotCompiled> {
+    let mut first = Ok(());
+    for (country, version) in versions {
+        match precompile(registry, registry, judge, &SystemClock, trust, (*country, version)).await {
+            Ok(()) => {}
+            Err(NotCompiled::Refused(refusal)) => {
+                metrics::counter!("citas_rules_swaps_total", "country" => country.to_string(), "outcome" => "refused")
+                    .increment(1);
+                tracing::warn!(%country, %version, why = %refusal, "refused: it cannot come into force");
+            }
+            Err(passing) => {
+                tracing::error!(%country, %version, error = %passing, "not compiled; it is tried again");
+                first = first.and(Err(passing));
+            }
+        }
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_as_s3_writes_it() {
+        let event =
+            r#"{ "Records": [{ "s3": { "object": { "key": "pe/versions/1.0.0%2Bbuild.5/manifest.json" } } }] }"#;
+        let uploads: Uploads = serde_json::from_str(event).unwrap();
+        assert_eq!(uploads.records[0].key(), "pe/versions/1.0.0+build.5/manifest.json");
+        assert!(serde_json::from_str::<Uploads>("{}").unwrap().records.is_empty());
+    }
+}

@@ -1,0 +1,29 @@
+//! The function `trial`: from a table's stream to what is found of versions on trial.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use aws_lambda_events::event::dynamodb;
+use lambda_runtime::{LambdaEvent, Runtime, service_fn};
+
+use super::setup::{Rules, RulesSettings, Starting};
+use super::{Ended, Started, answer, to_its_end};
+use crate::aws::trial::Trier;
+use crate::system::SystemClock;
+
+/// Runs it.
+#[must_use]
+pub fn main() -> ExitCode {
+    to_its_end(run())
+}
+
+async fn run() -> Ended {
+    let engine = Starting::new();
+    let Started { settings, aws, metrics } = Started::<RulesSettings>::new().await?;
+    let Rules { catalogue, on_demand, registry, ledger } = Rules::new(&settings, &aws, engine, true)?;
+    let trier = &Trier { registry, catalogue, on_demand, ledger, clock: Arc::new(SystemClock) };
+    let handler = service_fn(move |event: LambdaEvent<dynamodb::Event>| async move {
+        trier.try_out(&event.payload).await.map_err(lambda_runtime::Error::from)
+    });
+    answer(Runtime::new(handler), metrics).await
+}

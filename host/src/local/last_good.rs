@@ -1,0 +1,80 @@
+//! What last came into force on this host: a small registry of its own, with one version a country, in a folder beside its
+//! data. Written as a registry is, so that a crash leaves the version before or this one.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use async_trait::async_trait;
+use citas_core::model::appointment::CountryCode;
+use citas_core::ports::last_good::LastGood;
+use citas_core::ports::registry::{Artifact, Channel, Manifest, Registry as _, RegistryError};
+
+use super::registry::{Files, FolderRegistry, unavailable};
+use citas_core::release::layout;
+
+/// The last good versions in a folder, which nobody else writes.
+#[derive(Clone, Debug)]
+pub struct LastGoodFolder(FolderRegistry);
+
+impl LastGoodFolder {
+    /// Keeps them in `folder`, which need not exist before there is one.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self(FolderRegistry::private(folder))
+    }
+}
+
+#[async_trait]
+impl LastGood for LastGoodFolder {
+    async fn countries(&self) -> Result<Vec<CountryCode>, RegistryError> {
+        self.0.countries().await
+    }
+
+    async fn remember(&self, channel: &Channel, artifact: &Artifact) -> Result<(), RegistryError> {
+        let (channel, artifact) = (channel.clone(), artifact.clone());
+        self.0.run(Some(artifact.manifest.country), move |files| remember(files, &channel, &artifact)).await
+    }
+
+    async fn recall(&self, country: CountryCode) -> Result<Option<(Channel, Artifact)>, RegistryError> {
+        let Some(channel) = self.0.channel(country).await? else { return Ok(None) };
+        let artifact = self.0.fetch(country, &channel.current).await?;
+        Ok(Some((channel, artifact)))
+    }
+}
+
+/// The version first, then the channel that names it, and only then away with the others. A start that finds everything
+/// as it is writes nothing.
+fn remember(files: &Files, channel: &Channel, artifact: &Artifact) -> Result<(), RegistryError> {
+    let Manifest { country, ref version, .. } = artifact.manifest;
+    if files.fetch(country, version).ok().as_ref() != Some(artifact) {
+        // It is damaged, or of the registry that was followed before this one.
+        remove(&files.path(&layout::version(country, version)))?;
+        files.publish(artifact)?;
+    }
+    let kept = files.channel(country);
+    if kept.is_err() {
+        // Something that no file can replace, perhaps.
+        remove(&files.path(&layout::channel(country)))?;
+    }
+    if kept.ok().flatten().as_ref() != Some(channel) {
+        files.write_channel(country, channel)?;
+    }
+    for other in files.versions(country)?.iter().filter(|other| *other != version) {
+        remove(&files.path(&layout::version(country, other)))?;
+    }
+    Ok(())
+}
+
+/// Removes whatever is there.
+fn remove(path: &Path) -> Result<(), RegistryError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(unavailable(&error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,168 @@
+//! The ledger and its outbox in SQLite: one file a country, one thread that writes it, a few connections that read it.
+//! One process has a folder at a time.
+//!
+//! - [`schema`]: the tables, and opening a file
+//! - [`writer`]: one transaction for all that waits
+//! - [`change`]: what a change does in it
+//! - [`reads`]: what is asked
+//! - [`revision_cache`]: what was read lately
+//! - [`ledger`]: the ports
+//! - [`read_only`]: what another process may read
+
+mod change;
+mod ledger;
+mod read_only;
+mod reads;
+mod revision_cache;
+mod schema;
+mod writer;
+
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use citas_core::model::appointment::CountryCode;
+use citas_core::ports::ledger::Unavailable;
+use tokio::sync::{Notify, OnceCell};
+
+pub use self::read_only::LedgerBeside;
+use crate::files::{self, Access};
+use reads::Readers;
+use revision_cache::Latest;
+use writer::Writer;
+
+/// Maximum number of files that the ledger has open for each country.
+pub const FILES_PER_COUNTRY: usize = reads::MAX_FILES;
+
+/// Every country's ledger: `<folder>/<country>.db`, each opened when it is first used.
+///
+/// Dropping it waits for what is being written.
+pub struct SqliteLedger {
+    folder: PathBuf,
+    countries: Mutex<HashMap<CountryCode, Arc<Country>>>,
+    latest: Arc<Latest>,
+    /// Unlocked when the process ends, however it ends, or when the last writer has finished.
+    lock: Arc<File>,
+}
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Each country has one writer.
+    #[error("the data in {} is in use by another citas; stop that one, or name another folder with --data", .0.display())]
+    InUse(PathBuf),
+    /// The system says no.
+    #[error("the data folder {} cannot be used", folder.display())]
+    Io {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// One country's file once it is opened, and who waits for its outbox.
+#[derive(Default)]
+struct Country {
+    changed: Arc<Notify>,
+    opened: OnceCell<Opened>,
+}
+
+/// The writer is closed after the readers: the last connection moves SQLite's log into the file, which a reader cannot do.
+struct Opened {
+    readers: Readers,
+    writer: Writer,
+    _lock: Arc<File>,
+}
+
+impl SqliteLedger {
+    /// Takes the folder, which is made if it is absent.
+    ///
+    /// # Errors
+    /// When another process has it, or the system does not let us write there.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let io = |cause| OpenError::Io { folder: folder.to_owned(), cause };
+        files::make_data_folder(folder).map_err(io)?;
+        let lock = files::open_or_create(&folder.join("lock"), Access::Private).map_err(io)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => OpenError::InUse(folder.to_owned()),
+            TryLockError::Error(cause) => io(cause),
+        })?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            countries: Mutex::default(),
+            latest: Arc::default(),
+            lock: Arc::new(lock),
+        })
+    }
+
+    /// Closes connections that nobody has used for a while.
+    pub fn close_idle_readers(&self) {
+        let countries: Vec<_> = {
+            let countries = self.countries.lock().unwrap_or_else(PoisonError::into_inner);
+            countries.values().cloned().collect()
+        };
+        for opened in countries.iter().filter_map(|country| country.opened.get()) {
+            opened.readers.close_idle();
+        }
+    }
+
+    fn country(&self, code: CountryCode) -> Arc<Country> {
+        let mut countries = self.countries.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(countries.entry(code).or_default())
+    }
+
+    /// The country, its file opened. What does not open is tried again with the next use.
+    async fn opened(&self, code: CountryCode) -> Result<Arc<Country>, Unavailable> {
+        let country = self.country(code);
+        country.opened.get_or_try_init(|| self.open_file(code, Arc::clone(&country.changed))).await?;
+        Ok(country)
+    }
+
+    /// Opens a file, on a thread where that may take its time.
+    async fn open_file(&self, code: CountryCode, changed: Arc<Notify>) -> Result<Opened, Unavailable> {
+        let file = file_of(&self.folder, code);
+        let (lock, latest) = (Arc::clone(&self.lock), Arc::clone(&self.latest));
+        let opened = tokio::task::spawn_blocking(move || {
+            // SQLite would make it as the umask has it; its log files take their modes from it.
+            files::open_or_create(&file, Access::Private).map_err(|error| error.to_string())?;
+            let connection = schema::open_writer(&file).map_err(|error| error.to_string())?;
+            let writer = Writer::start(code, connection, changed, latest).map_err(|error| error.to_string())?;
+            Ok(Opened { writer, readers: Readers::new(file), _lock: lock })
+        });
+        let unavailable = |cause: String| Unavailable { country: code, cause };
+        opened.await.map_err(|stopped| unavailable(stopped.to_string()))?.map_err(unavailable)
+    }
+}
+
+fn file_of(folder: &Path, country: CountryCode) -> PathBuf {
+    folder.join(format!("{country}.db"))
+}
+
+fn unavailable(country: CountryCode, cause: &dyn std::error::Error) -> Unavailable {
+    Unavailable { country, cause: cause.to_string() }
+}
+
+impl Country {
+    fn opened(&self) -> &Opened {
+        self.opened.get().expect("SqliteLedger::opened gives it out opened")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_data_folder_is_for_its_owner_alone() {
+        let here = tempfile::tempdir().unwrap();
+        let data = here.path().join("data");
+        let _ledger = SqliteLedger::open(&data).unwrap();
+        assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+}

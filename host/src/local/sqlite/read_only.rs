@@ -1,0 +1,75 @@
+//! A country's file read by another process than the one that writes it. Makes no file and takes no writer's lock.
+
+use std::path::Path;
+
+use citas_core::model::appointment::{CountryCode, Revision};
+use citas_core::ports::ledger::{Page, Query, Unavailable};
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use super::{file_of, reads, schema, unavailable};
+
+/// One country's appointments, to be read while a host may be running on the same folder.
+pub struct LedgerBeside {
+    country: CountryCode,
+    connection: Connection,
+}
+
+impl LedgerBeside {
+    /// Opens the country's file; none where there is no such file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or was written by a newer Citas.
+    pub fn open(folder: &Path, country: CountryCode) -> Result<Option<Self>, Unavailable> {
+        let file = file_of(folder, country);
+        if !file.exists() {
+            return Ok(None);
+        }
+        let connection = schema::open_beside(&file).map_err(|error| unavailable(country, &error))?;
+        Ok(Some(Self { country, connection }))
+    }
+
+    /// The latest revision.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn appointment(&self, id: Uuid) -> Result<Option<Revision>, Unavailable> {
+        self.told(reads::appointment(&self.connection, id).map(|found| found.map(|(revision, _)| revision)))
+    }
+
+    /// One revision as it was.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn revision(&self, id: Uuid, number: u32) -> Result<Option<Revision>, Unavailable> {
+        self.told(reads::revision(&self.connection, id, number))
+    }
+
+    /// Some appointments.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn page(&self, query: &Query) -> Result<Page, Unavailable> {
+        self.told(reads::page(&self.connection, query))
+    }
+
+    fn told<T>(&self, answer: rusqlite::Result<T>) -> Result<T, Unavailable> {
+        answer.map_err(|error| unavailable(self.country, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_a_newer_citas_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let country = "pe".parse().unwrap();
+        let writer = schema::open_writer(&file_of(folder.path(), country)).unwrap();
+        assert!(LedgerBeside::open(folder.path(), country).unwrap().is_some());
+        writer.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
+        let Err(refused) = LedgerBeside::open(folder.path(), country) else { panic!("it is read") };
+        assert!(refused.to_string().contains("newer Citas"), "{refused}");
+    }
+}

@@ -1,0 +1,131 @@
+//! The latest revisions of the appointments that were read lately: to find one in the file and read its JSON takes longer
+//! than all the rest of a GET. One process has the file, and its writer makes this forget what it changes before anybody
+//! is told of the change, so nobody who was told reads what was there before.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use citas_core::model::appointment::{CountryCode, Revision};
+use quick_cache::Weighter;
+use quick_cache::unsync::Cache;
+use uuid::Uuid;
+
+/// Memory for them, in bytes of JSON: some 10,000 appointments.
+const MEMORY: u64 = 16 << 20;
+
+/// Bytes of a usual one, by which the cache sets its tables up.
+const USUAL: u64 = 1_600;
+
+type Key = (CountryCode, Uuid);
+
+pub(super) struct Latest(Mutex<Known>);
+
+struct Known {
+    read: Cache<Key, Read, Bytes>,
+    /// How often something has changed.
+    changes: u64,
+}
+
+struct Read {
+    revision: Arc<Revision>,
+    bytes: usize,
+}
+
+struct Bytes;
+
+impl Weighter<Key, Read> for Bytes {
+    fn weight(&self, _: &Key, read: &Read) -> u64 {
+        u64::try_from(read.bytes).unwrap_or(u64::MAX)
+    }
+}
+
+/// Before something is read: what is read after it may be remembered, unless something changes meanwhile.
+#[derive(Clone, Copy)]
+pub(super) struct Mark(u64);
+
+impl Default for Latest {
+    fn default() -> Self {
+        let items = usize::try_from(MEMORY / USUAL).expect("a small number");
+        Self(Mutex::new(Known { read: Cache::with_weighter(items, MEMORY, Bytes), changes: 0 }))
+    }
+}
+
+impl Latest {
+    /// What was read of an appointment; else where reading it starts.
+    pub(super) fn known(&self, country: CountryCode, id: Uuid) -> Result<Arc<Revision>, Mark> {
+        let known = self.lock();
+        known.read.get(&(country, id)).map(|read| Arc::clone(&read.revision)).ok_or(Mark(known.changes))
+    }
+
+    /// Remembers what was read, from a JSON of so many bytes.
+    pub(super) fn remember(&self, revision: &Arc<Revision>, bytes: usize, since: Mark) {
+        let mut known = self.lock();
+        if known.changes == since.0 {
+            let key = (revision.country, revision.appointment.id);
+            known.read.insert(key, Read { revision: Arc::clone(revision), bytes });
+        }
+    }
+
+    /// Forgets appointments that have changed, or may have.
+    pub(super) fn forget(&self, country: CountryCode, ids: impl IntoIterator<Item = Uuid>) {
+        let mut known = self.lock();
+        known.changes += 1;
+        for id in ids {
+            known.read.remove(&(country, id));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use citas_core::model::time::Clock as _;
+    use serde_json::json;
+
+    use super::*;
+    use crate::system::SystemClock;
+
+    fn revision(number: u32) -> Arc<Revision> {
+        let now = SystemClock.now();
+        let revision = json!({
+            "country": "pe",
+            "appointment": { "id": Uuid::nil(), "phase": "booked", "revision": number, "attributes": [] },
+            "claims": [], "owner": "ana", "patient": "p", "createdAt": now, "updatedAt": now,
+            "provenance": {
+                "action": "book", "input": [], "context": { "now": 0, "clocks": [], "role": "patient" },
+                "rules": { "version": "1.0.0", "digest": "" }, "contract": "1.0.0", "host": "0.1.0",
+                "subject": "ana", "requestId": "1"
+            }
+        });
+        Arc::new(serde_json::from_value(revision).unwrap())
+    }
+
+    fn pe() -> CountryCode {
+        "pe".parse().unwrap()
+    }
+
+    fn number(latest: &Latest) -> Option<u32> {
+        latest.known(pe(), Uuid::nil()).ok().map(|revision| revision.appointment.revision)
+    }
+
+    #[test]
+    fn what_was_read_is_known_until_it_changes() {
+        let latest = Latest::default();
+        let mark = latest.known(pe(), Uuid::nil()).unwrap_err();
+        latest.remember(&revision(1), 100, mark);
+        assert_eq!(number(&latest), Some(1));
+        latest.forget(pe(), [Uuid::nil()]);
+        assert_eq!(number(&latest), None);
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_remembered_after_it() {
+        let latest = Latest::default();
+        let mark = latest.known(pe(), Uuid::nil()).unwrap_err();
+        latest.forget(pe(), [Uuid::nil()]);
+        latest.remember(&revision(1), 100, mark);
+        assert_eq!(number(&latest), None);
+    }
+}

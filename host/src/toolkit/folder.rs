@@ -1,0 +1,204 @@
+//! A country's folder as its team keeps it: what its `rules.toml` says, its component built, its golden cases read. Knows
+//! nothing of what the component or the cases say.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use citas_core::model::appointment::CountryCode;
+use citas_core::model::limits::Limits;
+use serde::Deserialize;
+
+use super::build::{BuildError, JAVASCRIPT, PYTHON, Rust};
+use crate::files;
+
+/// Maximum size of a `rules.toml`, in bytes.
+const MAX_MANIFEST_BYTES: u64 = 64 << 10;
+
+/// Maximum size of one golden case, in bytes. All of them together are published as one file, which has a limit too.
+const MAX_CASE_BYTES: u64 = 1 << 20;
+
+/// `rules.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    country: CountryCode,
+    /// The cargo package of a country in Rust.
+    package: Option<String>,
+    language: Language,
+    #[serde(default)]
+    limits: Limits,
+}
+
+/// The languages that a country's sources are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// The fastest, with a kit for all that countries share.
+    Rust,
+    /// JavaScript or TypeScript.
+    Js,
+    /// Python.
+    Python,
+}
+
+/// A folder with a `rules.toml`.
+#[derive(Debug)]
+pub struct CountryFolder {
+    path: PathBuf,
+    manifest: Manifest,
+}
+
+/// Why a folder is no country's.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// There is no `rules.toml` that can be read.
+    #[error("{} cannot be read", .0.display())]
+    Unreadable(PathBuf, #[source] io::Error),
+    /// Its `rules.toml` is wrong.
+    #[error("{} is wrong: {cause}", .path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        cause: Box<toml::de::Error>,
+    },
+}
+
+/// Why golden cases cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CasesError {
+    /// The folder or a file in it.
+    #[error("{} cannot be read", .0.display())]
+    Unreadable(PathBuf, #[source] io::Error),
+    /// Not JSON, or without a name.
+    #[error("{}:{}: {cause}", .path.display(), .cause.line())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        cause: serde_json::Error,
+    },
+    /// Two cases with one name.
+    #[error("{}:{line}: there is a case named `{name}` in {} already", .path.display(), .first.display())]
+    SameName {
+        /// The later file.
+        path: PathBuf,
+        /// The line of its name.
+        line: usize,
+        /// The name.
+        name: String,
+        /// The earlier file.
+        first: PathBuf,
+    },
+}
+
+impl CountryFolder {
+    /// Reads the folder's `rules.toml`.
+    ///
+    /// # Errors
+    /// When there is none, or it says too little or too much.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        Ok(Self { path: path.to_owned(), manifest: manifest(&path.join("rules.toml"))? })
+    }
+
+    /// The country whose rules these are.
+    #[must_use]
+    pub fn country(&self) -> CountryCode {
+        self.manifest.country
+    }
+
+    /// What its component may use, where that is not the standard.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.manifest.limits
+    }
+
+    /// Builds the component, of a country in Rust with these features of its cargo package. Takes as long as the compiler
+    /// does; builds in one workspace wait for one another, but not for a cargo that builds the host.
+    ///
+    /// # Errors
+    /// When a tool is missing or the country's code is wrong; the compiler's words are in the error.
+    pub fn build(&self, features: &[&str]) -> Result<Vec<u8>, BuildError> {
+        let (folder, Manifest { country, package, language, .. }) = (&self.path, &self.manifest);
+        match language {
+            Language::Rust => {
+                let package = package.clone().unwrap_or_else(|| format!("citas-{country}"));
+                Rust { folder, package }.build(features)
+            }
+            Language::Js => JAVASCRIPT.build(folder),
+            Language::Python => PYTHON.build(folder),
+        }
+    }
+
+    /// The golden cases in its `cases/`; none where there is no such folder.
+    ///
+    /// # Errors
+    /// See [`cases_in`].
+    pub fn cases(&self) -> Result<String, CasesError> {
+        let folder = self.path.join("cases");
+        if folder.exists() { cases_in(&folder) } else { Ok("[]".into()) }
+    }
+}
+
+/// The limits that a `rules.toml` declares.
+///
+/// # Errors
+/// When it cannot be read, or says too little or too much.
+pub fn limits_in(file: &Path) -> Result<Limits, FolderError> {
+    Ok(manifest(file)?.limits)
+}
+
+fn manifest(file: &Path) -> Result<Manifest, FolderError> {
+    let text =
+        files::read_text(file, MAX_MANIFEST_BYTES).map_err(|cause| FolderError::Unreadable(file.to_owned(), cause))?;
+    let wrong = |cause| FolderError::Manifest { path: file.to_owned(), cause: Box::new(cause) };
+    let manifest: Manifest = toml::from_str(&text).map_err(wrong)?;
+    if manifest.package.is_some() && manifest.language != Language::Rust {
+        return Err(wrong(serde::de::Error::custom("only a country in Rust has a `package`")));
+    }
+    Ok(manifest)
+}
+
+/// The golden cases in a folder, one JSON array in the order of the files' names.
+///
+/// # Errors
+/// When there is no such folder, a file is no JSON object with a `name`, or two have the same.
+pub fn cases_in(folder: &Path) -> Result<String, CasesError> {
+    let mut first_with: HashMap<String, PathBuf> = HashMap::new();
+    let mut cases = Vec::new();
+    for path in case_files(folder)? {
+        let case =
+            files::read_text(&path, MAX_CASE_BYTES).map_err(|cause| CasesError::Unreadable(path.clone(), cause))?;
+        let name = case_name(&case).map_err(|cause| CasesError::Malformed { path: path.clone(), cause })?;
+        if let Some(first) = first_with.get(&name) {
+            let (line, first) = (line_of_name(&case), first.clone());
+            return Err(CasesError::SameName { path, line, name, first });
+        }
+        first_with.insert(name, path);
+        cases.push(case.trim().to_owned());
+    }
+    Ok(format!("[{}]", cases.join(",\n")))
+}
+
+fn case_files(folder: &Path) -> Result<Vec<PathBuf>, CasesError> {
+    let unreadable = |cause| CasesError::Unreadable(folder.to_owned(), cause);
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unreadable)?;
+    let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    Ok(files)
+}
+
+fn case_name(case: &str) -> Result<String, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    serde_json::from_str(case).map(|Named { name }| name)
+}
+
+/// From 1, as editors count.
+fn line_of_name(case: &str) -> usize {
+    case.lines().position(|line| line.contains("\"name\"")).map_or(1, |before| before + 1)
+}

@@ -1,0 +1,10 @@
+//! Tools of a country's team: build a country's folder into a component, read its cases and limits, begin a new country.
+//! Knows no registry and no ledger.
+
+mod build;
+mod folder;
+mod new_country;
+
+pub use build::BuildError;
+pub use folder::{CasesError, CountryFolder, FolderError, Language, cases_in, limits_in};
+pub use new_country::{NotBegun, begin};

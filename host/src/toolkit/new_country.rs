@@ -1,0 +1,156 @@
+//! Begins a country: a folder of sources that builds, passes its own cases and books, for its team to make its own. Writes
+//! files; builds nothing.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use citas_core::model::appointment::CountryCode;
+use toml_edit::DocumentMut;
+
+use super::folder::Language;
+
+type Files = &'static [(&'static str, &'static str)];
+
+/// In every language. The schemas go beside the sources.
+const SCHEMAS: Files = &[
+    ("request.json", include_str!("template/schema/request.json")),
+    ("appointment.json", include_str!("template/schema/appointment.json")),
+    ("cancel.json", include_str!("template/schema/cancel.json")),
+];
+
+/// In every language.
+const CASES: Files = &[
+    ("booking.json", include_str!("template/cases/booking.json")),
+    ("holiday.json", include_str!("template/cases/holiday.json")),
+    ("cancel.json", include_str!("template/cases/cancel.json")),
+    ("cancel-too-late.json", include_str!("template/cases/cancel-too-late.json")),
+];
+
+impl Language {
+    /// What else a folder begins with. Rust files and manifests have names here that neither cargo nor rustfmt takes for
+    /// their own.
+    fn files(self) -> Files {
+        match self {
+            Self::Rust => &[
+                ("rules.toml", include_str!("template/rust/rules.toml")),
+                ("Cargo.toml", include_str!("template/rust/Cargo.toml.txt")),
+                ("src/lib.rs", include_str!("template/rust/lib.rs.txt")),
+            ],
+            Self::Js => &[
+                ("rules.toml", include_str!("template/js/rules.toml")),
+                ("package.json", include_str!("template/js/package.json")),
+                ("src/rules.js", include_str!("template/js/rules.js")),
+                ("src/facts.js", include_str!("template/js/facts.js")),
+            ],
+            Self::Python => &[
+                ("rules.toml", include_str!("template/python/rules.toml")),
+                ("pyproject.toml", include_str!("template/python/pyproject.toml")),
+                ("rules.py", include_str!("template/python/rules.py")),
+                ("facts.py", include_str!("template/python/facts.py")),
+            ],
+        }
+    }
+
+    fn schemas(self) -> &'static str {
+        match self {
+            Self::Rust | Self::Js => "src/schema",
+            Self::Python => "schema",
+        }
+    }
+
+    /// Where what is the country's own begins.
+    #[must_use]
+    pub fn first_page(self) -> &'static str {
+        match self {
+            Self::Rust => "src/lib.rs",
+            Self::Js => "src/rules.js",
+            Self::Python => "rules.py",
+        }
+    }
+}
+
+/// Why there is no new country.
+#[derive(Debug, thiserror::Error)]
+pub enum NotBegun {
+    /// It is there already.
+    #[error("{} is there already, and nothing in it is touched", .0.display())]
+    Exists(PathBuf),
+    /// Nobody knows such a zone.
+    #[error("there is no zone `{0}` in the IANA time zone database")]
+    Zone(String),
+    /// It would not compile.
+    #[error("{} has no kit/: name the folder `countries` of Citas's sources with --countries", .0.display())]
+    NoKit(PathBuf),
+    /// The workspace cannot take another member.
+    #[error("{} cannot list a new member: {cause}", .manifest.display())]
+    Workspace {
+        /// The workspace's manifest.
+        manifest: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// The disk does not do it.
+    #[error("{} cannot be written", .0.display())]
+    Unwritten(PathBuf, #[source] io::Error),
+}
+
+/// Makes the folder `<countries>/<country>`. One in Rust is listed in the workspace that `countries` is in.
+///
+/// # Errors
+/// When it is there already, or cannot be made.
+pub fn begin(countries: &Path, country: CountryCode, language: Language, zone: &str) -> Result<PathBuf, NotBegun> {
+    if jiff::tz::TimeZone::get(zone).is_err() {
+        return Err(NotBegun::Zone(zone.into()));
+    }
+    let rust = language == Language::Rust;
+    if rust && !countries.join("kit/Cargo.toml").is_file() {
+        return Err(NotBegun::NoKit(countries.to_owned()));
+    }
+    let folder = countries.join(country.as_str());
+    fs::create_dir(&folder).map_err(|cause| match cause.kind() {
+        ErrorKind::AlreadyExists => NotBegun::Exists(folder.clone()),
+        _ => NotBegun::Unwritten(folder.clone(), cause),
+    })?;
+    let listed = || if rust { list(countries, country) } else { Ok(()) };
+    filled(&folder, country, language, zone).and_then(|()| listed()).inspect_err(|_| {
+        // Half a country would keep the workspace from building.
+        let _ = fs::remove_dir_all(&folder);
+    })?;
+    Ok(folder)
+}
+
+fn filled(folder: &Path, country: CountryCode, language: Language, zone: &str) -> Result<(), NotBegun> {
+    let all = [("", language.files()), (language.schemas(), SCHEMAS), ("cases", CASES)];
+    for (within, files) in all {
+        for (name, text) in files {
+            let text = text.replace("{{code}}", country.as_str()).replace("{{zone}}", zone);
+            write(&folder.join(within).join(name), &text)?;
+        }
+    }
+    Ok(())
+}
+
+/// As `cargo new` does.
+fn list(countries: &Path, country: CountryCode) -> Result<(), NotBegun> {
+    let unwritten = |cause| NotBegun::Unwritten(countries.to_owned(), cause);
+    let countries = countries.canonicalize().map_err(unwritten)?;
+    let Some(root) = countries.ancestors().skip(1).find(|root| root.join("Cargo.toml").is_file()) else {
+        return Ok(());
+    };
+    let manifest = root.join("Cargo.toml");
+    let wrong = |cause: String| NotBegun::Workspace { manifest: manifest.clone(), cause };
+    let text = fs::read_to_string(&manifest).map_err(|cause| wrong(cause.to_string()))?;
+    let mut document: DocumentMut = text.parse().map_err(|cause: toml_edit::TomlError| wrong(cause.to_string()))?;
+    let members = document.get_mut("workspace").and_then(|workspace| workspace.get_mut("members"));
+    let members = members.and_then(|members| members.as_array_mut());
+    let members = members.ok_or_else(|| wrong("it has no list `members` in [workspace]".into()))?;
+    let within = countries.strip_prefix(root).expect("an ancestor").join(country.as_str());
+    members.push(within.display().to_string());
+    write(&manifest, &document.to_string())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), NotBegun> {
+    let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, text));
+    written.map_err(|cause| NotBegun::Unwritten(path.to_owned(), cause))
+}

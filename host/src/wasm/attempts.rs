@@ -1,0 +1,119 @@
+//! Counts on disk how often judging a package was begun and did not end, so that one that takes the machine down is not
+//! tried for ever, while one or two power cuts do not count against it. A file stands while an attempt is under way.
+//!
+//! ```text
+//! <data>/attempts/<package's digest>      how many attempts were begun
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use citas_core::ports::rules::Refusal;
+
+use crate::files::{Access, Durability, make_folder, replace};
+
+/// After so many attempts that did not end, a package is refused.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// The attempts that are under way or never ended.
+pub(super) struct Attempts {
+    folder: PathBuf,
+}
+
+/// An attempt that is under way. Its file goes when it ends, which is also when it is given up in good order.
+pub(super) struct Attempt {
+    file: Option<PathBuf>,
+    /// Number of earlier attempts that did not end.
+    before: u32,
+}
+
+impl Attempts {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// Begins an attempt, on disk before this returns.
+    pub(super) fn begin(&self, package: &str) -> Result<Attempt, Refusal> {
+        let file = self.folder.join(package);
+        let attempts = begun(&file);
+        if attempts >= MAX_ATTEMPTS {
+            return Err(Refusal::NeverEnded { attempts, file: file.display().to_string() });
+        }
+        if let Err(error) = make_folder(&self.folder, Access::Private).and_then(|()| write(&file, attempts + 1)) {
+            tracing::warn!(file = %file.display(), %error, "an attempt to judge rules is not counted");
+        }
+        Ok(Attempt { file: Some(file), before: attempts })
+    }
+}
+
+fn write(file: &Path, attempts: u32) -> io::Result<()> {
+    replace(file, attempts.to_string().as_bytes(), Access::Private, Durability::Synced)
+}
+
+/// Returns how many attempts were begun. An empty file, left by a power cut, counts as one attempt.
+fn begun(file: &Path) -> u32 {
+    fs::read_to_string(file).map_or(0, |text| text.trim().parse().unwrap_or(1))
+}
+
+impl Attempt {
+    /// Leaves the attempt counted: it failed in a way that says nothing of the package.
+    pub(super) fn leave(mut self) {
+        self.file = None;
+    }
+
+    /// Takes the attempt back, because the host did not make it: those before it stay counted.
+    pub(super) fn take_back(mut self) -> io::Result<()> {
+        match self.file.take_if(|_| self.before > 0) {
+            Some(file) => write(&file, self.before),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        // What cannot be removed counts against the package, which then says how to remove it.
+        self.file.as_ref().map(fs::remove_file);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_refused_after_three_attempts_that_did_not_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let attempts = Attempts::new(&folder.path().join("attempts"));
+        for _ in 0..MAX_ATTEMPTS {
+            // As when the power is cut.
+            std::mem::forget(attempts.begin("sha256:ab").unwrap());
+        }
+        let refused = attempts.begin("sha256:ab").err().unwrap().to_string();
+        assert!(refused.contains("3 attempts") && refused.contains("attempts/sha256:ab"), "{refused}");
+        assert!(attempts.begin("sha256:cd").is_ok(), "another one is not concerned");
+        fs::remove_file(folder.path().join("attempts/sha256:ab")).unwrap();
+        assert!(attempts.begin("sha256:ab").is_ok(), "it is tried again");
+    }
+
+    #[test]
+    fn an_attempt_that_ends_is_forgotten_and_one_that_a_power_cut_ended_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let attempts = Attempts::new(folder.path());
+        let file = folder.path().join("sha256:ab");
+        for _ in 0..10 {
+            drop(attempts.begin("sha256:ab").unwrap());
+            assert!(!file.exists());
+        }
+        attempts.begin("sha256:ab").unwrap().leave();
+        assert_eq!(begun(&file), 1);
+        attempts.begin("sha256:ab").unwrap().take_back().unwrap();
+        assert_eq!(begun(&file), 1, "what the host did not begin counts for nothing");
+        fs::write(&file, "").unwrap();
+        assert_eq!(begun(&file), 1);
+        drop(attempts.begin("sha256:ab").unwrap());
+        attempts.begin("sha256:ab").unwrap().take_back().unwrap();
+        assert!(!file.exists());
+    }
+}

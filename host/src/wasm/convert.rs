@@ -1,0 +1,194 @@
+//! Between the contract's types and the core's. The only place that knows both.
+//!
+//! What goes in always can; what comes out is checked where the contract's types allow more than the core's.
+
+use citas_core::model::appointment as core;
+use citas_core::ports::rules::{self as port, Fault};
+use jiff::civil::DateTime;
+
+use super::wit;
+
+/// What a leaf takes beside its texts, in bytes: what the engine counts for an answer's leaves too.
+const LEAF: usize = size_of::<wit::Field>();
+
+/// How much host memory leaves take, in bytes.
+pub(super) fn weight(fields: &[core::Field]) -> usize {
+    fields.iter().map(|field| LEAF + field.path.len() + text_length(&field.value)).sum()
+}
+
+fn text_length(value: &core::Value) -> usize {
+    match value {
+        core::Value::Text(text) | core::Value::Decimal(text) => text.len(),
+        core::Value::Texts(texts) => texts.iter().map(|text| size_of::<String>() + text.len()).sum(),
+        core::Value::Integer(_) | core::Value::Flag(_) => 0,
+    }
+}
+
+pub(super) fn context(context: &port::Context) -> wit::Context {
+    wit::Context {
+        now: context.now,
+        clocks: context.clocks.iter().map(zone_clock).collect(),
+        role: context.role.as_str().to_owned(),
+    }
+}
+
+fn zone_clock(clock: &port::ZoneClock) -> wit::ZoneClock {
+    let shift = |shift: &port::Shift| wit::Shift { at: shift.at, offset_minutes: shift.offset_minutes };
+    wit::ZoneClock { zone: clock.zone.clone(), now: civil(clock.now), shifts: clock.shifts.iter().map(shift).collect() }
+}
+
+fn civil(time: DateTime) -> wit::Civil {
+    wit::Civil {
+        year: time.year(),
+        month: time.month().unsigned_abs(),
+        day: time.day().unsigned_abs(),
+        hour: time.hour().unsigned_abs(),
+        minute: time.minute().unsigned_abs(),
+    }
+}
+
+pub(super) fn slot(slot: &core::Slot) -> wit::Slot {
+    wit::Slot { start: civil(slot.start), minutes: slot.minutes, zone: slot.zone.clone() }
+}
+
+pub(super) fn fields(fields: &[core::Field]) -> Vec<wit::Field> {
+    fields.iter().map(|field| wit::Field { path: field.path.clone(), value: value(&field.value) }).collect()
+}
+
+fn value(value: &core::Value) -> wit::Value {
+    match value {
+        core::Value::Text(text) => wit::Value::Text(text.clone()),
+        core::Value::Integer(number) => wit::Value::Integer(*number),
+        core::Value::Decimal(number) => wit::Value::Decimal(number.clone()),
+        core::Value::Flag(flag) => wit::Value::Flag(*flag),
+        core::Value::Texts(texts) => wit::Value::Texts(texts.clone()),
+    }
+}
+
+pub(super) fn appointment(appointment: &core::Appointment) -> wit::Appointment {
+    wit::Appointment {
+        id: appointment.id.to_string(),
+        phase: phase(appointment.phase),
+        slot: appointment.slot.as_ref().map(slot),
+        revision: appointment.revision,
+        attributes: fields(&appointment.attributes),
+    }
+}
+
+fn phase(phase: core::Phase) -> wit::Phase {
+    match phase {
+        core::Phase::Requested => wit::Phase::Requested,
+        core::Phase::Pending => wit::Phase::Pending,
+        core::Phase::Booked => wit::Phase::Booked,
+        core::Phase::Arrived => wit::Phase::Arrived,
+        core::Phase::Fulfilled => wit::Phase::Fulfilled,
+        core::Phase::Cancelled => wit::Phase::Cancelled,
+        core::Phase::NoShow => wit::Phase::NoShow,
+    }
+}
+
+pub(super) fn verdict_of(verdict: Result<wit::Plan, Vec<wit::Violation>>) -> Result<port::Verdict, Fault> {
+    match verdict {
+        Ok(plan) => plan_of(plan).map(Ok),
+        Err(violations) => Ok(Err(violations.into_iter().map(violation_of).collect())),
+    }
+}
+
+fn plan_of(plan: wit::Plan) -> Result<port::Plan, Fault> {
+    Ok(port::Plan {
+        phase: phase_of(plan.phase),
+        slot: plan.slot.map(slot_of).transpose()?,
+        claims: plan.claims,
+        patient: plan.patient,
+        doctor: plan.doctor,
+        hospital: plan.hospital,
+        attributes: fields_of(plan.attributes)?,
+        events: plan.events,
+    })
+}
+
+fn violation_of(violation: wit::Violation) -> port::Violation {
+    port::Violation { path: violation.path, code: violation.code, params: violation.params }
+}
+
+fn slot_of(slot: wit::Slot) -> Result<core::Slot, Fault> {
+    Ok(core::Slot { start: time_of(slot.start)?, minutes: slot.minutes, zone: slot.zone })
+}
+
+fn time_of(civil: wit::Civil) -> Result<DateTime, Fault> {
+    // A number too large for an `i8` is no month, day, hour or minute either.
+    let small = |number: u8| i8::try_from(number).unwrap_or(i8::MAX);
+    let wit::Civil { year, month, day, hour, minute } = civil;
+    DateTime::new(year, small(month), small(day), small(hour), small(minute), 0, 0).map_err(|_| {
+        Fault::BadAnswer(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02} is no date and time"))
+    })
+}
+
+fn phase_of(phase: wit::Phase) -> core::Phase {
+    match phase {
+        wit::Phase::Requested => core::Phase::Requested,
+        wit::Phase::Pending => core::Phase::Pending,
+        wit::Phase::Booked => core::Phase::Booked,
+        wit::Phase::Arrived => core::Phase::Arrived,
+        wit::Phase::Fulfilled => core::Phase::Fulfilled,
+        wit::Phase::Cancelled => core::Phase::Cancelled,
+        wit::Phase::NoShow => core::Phase::NoShow,
+    }
+}
+
+/// The deepest place in a document that an answer may name: what is nested deeper than that could not be written or
+/// dropped without running out of stack.
+const DEEPEST: usize = 32;
+
+pub(super) fn fields_of(fields: Vec<wit::Field>) -> Result<Vec<core::Field>, Fault> {
+    fields.into_iter().map(field_of).collect()
+}
+
+fn field_of(field: wit::Field) -> Result<core::Field, Fault> {
+    if field.path.bytes().filter(|byte| *byte == b'/').count() > DEEPEST {
+        return Err(Fault::BadAnswer(format!("a path more than {DEEPEST} levels deep")));
+    }
+    Ok(core::Field { path: field.path, value: value_of(field.value) })
+}
+
+fn value_of(value: wit::Value) -> core::Value {
+    match value {
+        wit::Value::Text(text) => core::Value::Text(text),
+        wit::Value::Integer(number) => core::Value::Integer(number),
+        wit::Value::Decimal(number) => core::Value::Decimal(number),
+        wit::Value::Flag(flag) => core::Value::Flag(flag),
+        wit::Value::Texts(texts) => core::Value::Texts(texts),
+    }
+}
+
+pub(super) fn offer_of(offer: wit::Offer) -> Result<port::Offer, Fault> {
+    Ok(port::Offer { slot: slot_of(offer.slot)?, claims: offer.claims })
+}
+
+pub(super) fn notice_of(notice: wit::Notice) -> port::Notice {
+    let wit::Notice { to, locale, subject, text, html, invite } = notice;
+    port::Notice { to, locale, subject, text, html, invite }
+}
+
+pub(super) fn descriptor_of(descriptor: wit::Descriptor) -> port::Descriptor {
+    port::Descriptor {
+        country: descriptor.country,
+        version: descriptor.version,
+        zones: descriptor.zones,
+        locales: descriptor.locales,
+        request_schema: descriptor.request_schema,
+        appointment_schema: descriptor.appointment_schema,
+        actions: descriptor.actions.into_iter().map(action_of).collect(),
+        messages: descriptor.messages.into_iter().map(message_of).collect(),
+    }
+}
+
+fn action_of(action: wit::Action) -> port::Action {
+    let wit::Action { name, roles, input_schema } = action;
+    port::Action { name, roles, input_schema }
+}
+
+fn message_of(message: wit::Message) -> port::Message {
+    let wit::Message { code, locale, text } = message;
+    port::Message { code, locale, text }
+}

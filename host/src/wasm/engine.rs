@@ -1,0 +1,282 @@
+//! Turns a component's bytes into rules that can be called, or says why they will not do.
+
+use std::sync::Arc;
+use std::thread;
+
+use citas_core::model::limits::Limits;
+use citas_core::ports::rules::{self as port, Refusal, Rules};
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::component::WasmRules;
+use super::limits::{Bounds, CEILING, FEW_SLOTS, KEPT_RESIDENT_BYTES, POOL_SLOTS, STACK_BYTES, TICK};
+use super::meter::Meter;
+use super::native;
+#[cfg(feature = "compiler")]
+use super::static_bounds;
+
+/// The eight bytes that every component starts with.
+const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// The eight bytes that every core module starts with.
+const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
+
+/// Why rules cannot be run on this machine at all.
+#[derive(Debug, thiserror::Error)]
+pub enum NoEngine {
+    /// The processor or the operating system lacks something.
+    #[error("wasmtime does not run here: {0}")]
+    Unsupported(String),
+    /// No thread for the clock that stops overlong calls.
+    #[error("there is no thread for the clock that stops overlong calls")]
+    Ticker(#[from] std::io::Error),
+}
+
+/// Loads components, and bounds what they may use. One for a process.
+#[derive(Clone)]
+pub struct WasmEngine {
+    engine: Engine,
+    name: String,
+    meter: Option<Arc<Meter>>,
+}
+
+impl WasmEngine {
+    /// An engine for this machine, with its clock running; the clock stops when the last component is gone.
+    ///
+    /// # Errors
+    /// When this machine cannot run WebAssembly.
+    pub fn new() -> Result<Self, NoEngine> {
+        Self::with(&settings(), POOL_SLOTS)
+    }
+
+    /// The same for a process that has one request at a time, and is to start soon.
+    ///
+    /// # Errors
+    /// When this machine cannot run WebAssembly.
+    pub fn small() -> Result<Self, NoEngine> {
+        Self::with(&settings(), FEW_SLOTS)
+    }
+
+    /// The same, whose code runs on every machine of its kind.
+    ///
+    /// # Errors
+    /// When this machine cannot run WebAssembly.
+    #[cfg(feature = "compiler")]
+    pub fn portable() -> Result<Self, NoEngine> {
+        let mut settings = settings();
+        native::portable(&mut settings).map_err(|cause| NoEngine::Unsupported(first_line(&cause)))?;
+        Self::with(&settings, POOL_SLOTS)
+    }
+
+    /// Returns an engine for a process that judges one component: it sets nothing aside, so that its memory can be limited. Its code
+    /// is what every other engine makes.
+    ///
+    /// # Errors
+    /// When this machine cannot run WebAssembly.
+    #[cfg(feature = "compiler")]
+    pub(super) fn for_judging(portable: bool) -> Result<Self, NoEngine> {
+        let unsupported = |cause| NoEngine::Unsupported(first_line(&cause));
+        let mut settings = settings();
+        if portable {
+            native::portable(&mut settings).map_err(unsupported)?;
+        }
+        Self::of(Engine::new(&settings).map_err(unsupported)?)
+    }
+
+    /// The same, that notes what each call takes.
+    ///
+    /// # Errors
+    /// When this machine cannot run WebAssembly.
+    pub fn metered(meter: Arc<Meter>) -> Result<Self, NoEngine> {
+        Ok(Self { meter: Some(meter), ..Self::new()? })
+    }
+
+    fn with(settings: &Config, slots: u32) -> Result<Self, NoEngine> {
+        let engine = pooled(settings.clone(), slots).or_else(|_| on_demand(settings));
+        Self::of(engine.map_err(|cause| NoEngine::Unsupported(first_line(&cause)))?)
+    }
+
+    fn of(engine: Engine) -> Result<Self, NoEngine> {
+        let clock = engine.weak();
+        thread::Builder::new().name("rules-clock".into()).spawn(move || tick(&clock))?;
+        Ok(Self { engine, name: native::name(), meter: None })
+    }
+
+    #[cfg(any(test, feature = "compiler"))]
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What was compiled, ready to be called, if it is one of ours.
+    pub(super) fn ready(&self, component: &Component, bounds: Bounds) -> Result<Arc<dyn Rules>, Refusal> {
+        refuse_imports(&self.engine, component)?;
+        Ok(Arc::new(WasmRules::link(&self.engine, component, bounds, self.meter.clone())?))
+    }
+}
+
+impl port::Engine for WasmEngine {
+    fn load(&self, bytes: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
+        let bounds = bounds_of(bytes, limits)?;
+        self.ready(&compiled(&self.engine, bytes)?, bounds)
+    }
+
+    fn load_native(&self, code: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
+        let bounds = Bounds::of(limits)?;
+        let component = native::load(&self.engine, code)?;
+        Ok(Arc::new(WasmRules::link(&self.engine, &component, bounds, self.meter.clone())?))
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+#[cfg(feature = "compiler")]
+impl WasmEngine {
+    /// Compiles a component in this process, to native code that this engine, and every engine of the same name, can load.
+    ///
+    /// # Errors
+    /// Why the component will not do.
+    pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>, Refusal> {
+        self.component(component)?.serialize().map_err(|cause| Refusal::NotAComponent(first_line(&cause)))
+    }
+
+    pub(super) fn component(&self, bytes: &[u8]) -> Result<Component, Refusal> {
+        compiled(&self.engine, bytes)
+    }
+}
+
+/// Refuses bytes that are no component, or a component that is over a bound, before it is compiled.
+#[cfg(feature = "compiler")]
+fn compiled(engine: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
+    look_at_header(bytes)?;
+    static_bounds::census(bytes)?;
+    Component::new(engine, bytes).map_err(|cause| Refusal::NotAComponent(first_line(&cause)))
+}
+
+#[cfg(not(feature = "compiler"))]
+fn compiled(_: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
+    look_at_header(bytes)?;
+    Err(Refusal::NoCompiler)
+}
+
+/// Advances the epoch until nothing is left that could be interrupted.
+fn tick(engine: &EngineWeak) {
+    while let Some(engine) = engine.upgrade() {
+        engine.increment_epoch();
+        drop(engine);
+        thread::sleep(TICK);
+    }
+}
+
+/// With slots for memories and tables set aside, each as large as the ceiling: what nobody touches is address space alone.
+/// Where the address space is limited (`ulimit -v`, some sandboxes)
+/// there is no room for them.
+fn pooled(mut config: Config, slots: u32) -> wasmtime::Result<Engine> {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots)
+        .total_memories(slots)
+        .total_tables(slots)
+        .total_gc_heaps(0)
+        .max_unused_warm_slots(slots)
+        .max_memory_size(most(CEILING.memory))
+        .table_elements(most(CEILING.table))
+        .linear_memory_keep_resident(KEPT_RESIDENT_BYTES)
+        .table_keep_resident(KEPT_RESIDENT_BYTES)
+        .pagemap_scan(Enabled::Auto);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
+
+fn most(ceiling: u64) -> usize {
+    usize::try_from(ceiling).expect("a ceiling is far below what this machine can address")
+}
+
+fn on_demand(config: &Config) -> wasmtime::Result<Engine> {
+    tracing::warn!("no address space for a pool of instances; each call maps its own memory, and takes longer");
+    Engine::new(config)
+}
+
+/// Everything that decides what a component computes and when it is stopped, the same on every machine.
+///
+/// Compiled code compares each address with the size of the memory, where wasmtime by itself would let the processor trap
+/// on pages without access. Those pages would have to be locked and unlocked again with every call, because every call
+/// grows its memory, and the kernel does that for one thread of a process at a time: it took a third of a call.
+///
+/// Nobody reads a backtrace through a guest's frames, so what one needs is neither made nor kept in memory.
+///
+/// Every part of WebAssembly that no country needs is refused: garbage collection with all references but those to
+/// functions, exceptions, 64-bit memories, pages of other sizes. Threads and stack switching are not in this build at all.
+/// Reference types stay on, because compilers number their tables as that proposal does.
+fn settings() -> Config {
+    let mut config = Config::new();
+    config
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_BYTES)
+        .memory_init_cow(true)
+        .signals_based_traps(false)
+        .memory_guard_size(0)
+        .memory_reservation(CEILING.memory)
+        .relaxed_simd_deterministic(true)
+        .gc_support(false)
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .wasm_memory64(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false)
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false);
+    #[cfg(feature = "compiler")]
+    config.cranelift_nan_canonicalization(true).native_unwind_info(false);
+    config
+}
+
+/// What a component of these limits may use, if it is itself within them.
+pub(super) fn bounds_of(component: &[u8], limits: &Limits) -> Result<Bounds, Refusal> {
+    let bounds = Bounds::of(limits)?;
+    let (size, limit) = (component.len() as u64, bounds.component);
+    if size > limit { Err(Refusal::TooLarge { size, limit }) } else { Ok(bounds) }
+}
+
+fn look_at_header(bytes: &[u8]) -> Result<(), Refusal> {
+    if bytes.starts_with(b"\x7fELF") {
+        return Err(Refusal::Precompiled);
+    }
+    if bytes.starts_with(MODULE_HEADER) {
+        return Err(Refusal::NotAComponent("it is a core module; `citas rules build` makes a component of it".into()));
+    }
+    if !bytes.starts_with(COMPONENT_HEADER) {
+        return Err(Refusal::NotAComponent("it does not start as a WebAssembly file does".into()));
+    }
+    Ok(())
+}
+
+fn refuse_imports(engine: &Engine, component: &Component) -> Result<(), Refusal> {
+    for (name, import) in component.component_type().imports(engine) {
+        if let Some(item) = more_than_types(engine, &import.ty) {
+            return Err(Refusal::Imports(format!("{name}{item}")));
+        }
+    }
+    Ok(())
+}
+
+/// What an import asks for beyond the names of types: itself (an empty suffix), or something within it.
+fn more_than_types(engine: &Engine, import: &ComponentItem) -> Option<String> {
+    match import {
+        ComponentItem::Type(_) => None,
+        ComponentItem::ComponentInstance(instance) => instance.exports(engine).find_map(|(name, item)| {
+            let within = more_than_types(engine, &item.ty)?;
+            Some(format!("#{name}{within}"))
+        }),
+        _ => Some(String::new()),
+    }
+}
+
+/// What went wrong at the bottom, without the engine's context and backtrace.
+pub(super) fn first_line(error: &wasmtime::Error) -> String {
+    error.root_cause().to_string().lines().next().unwrap_or_default().to_owned()
+}

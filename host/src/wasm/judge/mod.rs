@@ -1,0 +1,398 @@
+//! Judges packages in a process of its own each, which has limits of memory and time and dies alone. The process is this
+//! program once more, under a verb that no help shows: `citas judge`.
+//!
+//! A stranger's component is compiled, described and run on its golden cases there, and nowhere else. The host reads back
+//! the native code, and loads it only if it has the digest that the process reported.
+
+mod protocol;
+mod worker;
+
+use std::fmt;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use citas_core::ports::registry::digest;
+use citas_core::ports::rules::Refusal;
+use citas_core::release::admission::{NotAdmitted, RulesPackage};
+use citas_core::release::precompile::{Judge, Judged};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+
+use self::protocol::{Accepted, MAX_TEXT, Report, Request, frame, read_frame};
+pub use self::worker::main as judge_main;
+use super::engine::bounds_of;
+use super::native;
+
+/// The verb that starts the process.
+pub const VERB: &str = "judge";
+
+/// The exit status of a process that failed itself. A panic's is 101.
+const FAILED: u8 = 70;
+
+/// Memory and processor time that a component gets whatever its size, and for each of its bytes. Countries as `citas rules
+/// new` begins them take half of it: in Rust (0.1 MB) 143 MiB and 0.4 s, in JavaScript (1.7 MB) 333 MiB and 6.6 s, in Python
+/// (18.9 MB) 1,061 MiB and 36.6 s. `citas rules check` says what a component takes.
+const BASE_MEMORY: u64 = 512 << 20;
+const MEMORY_PER_BYTE: u64 = 96;
+/// The most memory that any gets. The kernel ends this process before the host where a machine has less.
+const MAX_MEMORY: u64 = 2304 << 20;
+const BASE_CPU_SECONDS: u64 = 10;
+const CPU_SECONDS_PER_MIB: u64 = 4;
+
+/// The allocator of the process takes its memory in pieces of this size, as it needs them, and not a GiB at once.
+const ALLOCATOR: [(&str, &str); 2] = [("MIMALLOC_ARENA_RESERVE", "32MiB"), ("MIMALLOC_ARENA_EAGER_COMMIT", "0")];
+
+/// Native code: components in Rust, JavaScript and Python make 3.7, 5.3 and 2.7 bytes of each byte.
+const BASE_CODE: u64 = 4 << 20;
+const CODE_PER_BYTE: u64 = 6;
+/// The most native code of any component. It is below what a registry keeps of one.
+const MAX_CODE: u64 = 128 << 20;
+
+/// Wall-clock limit, extended while it gets less than four fifths of a core.
+const WALL_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Longest that it may run on a machine that has hardly any time for it.
+const STARVED_TIMEOUT: Duration = Duration::from_mins(8);
+
+/// Interval at which the processor time of a process beyond [`WALL_TIMEOUT`] is checked.
+const STARVED_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Maximum bytes of the process's standard error that are read.
+const MAX_ERRORS: u64 = 8 << 10;
+
+/// Limits of the process for one component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Writable memory of its own, in bytes.
+    pub memory: u64,
+    /// Processor time of all its threads.
+    pub cpu_seconds: u64,
+    /// Native code, in bytes.
+    pub code: u64,
+}
+
+impl Budget {
+    /// Returns what a component of this size may use.
+    #[must_use]
+    pub fn of(component_bytes: u64) -> Self {
+        Self {
+            memory: (BASE_MEMORY + component_bytes * MEMORY_PER_BYTE).min(MAX_MEMORY),
+            cpu_seconds: BASE_CPU_SECONDS + component_bytes * CPU_SECONDS_PER_MIB / (1 << 20),
+            code: (BASE_CODE + component_bytes * CODE_PER_BYTE).min(MAX_CODE),
+        }
+    }
+
+    fn out_of_memory(&self) -> Refusal {
+        Refusal::TooCostly(format!("{} MiB of memory", self.memory >> 20))
+    }
+
+    fn out_of_cpu(&self) -> Refusal {
+        Refusal::TooCostly(format!("{} s of processor time", self.cpu_seconds))
+    }
+}
+
+/// Resources that the process used.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processor time of all its threads.
+    pub cpu_seconds: f64,
+    /// The most memory that it had, in bytes.
+    pub memory: u64,
+    /// Its limits.
+    pub budget: Budget,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cpu_seconds, memory, budget } = self;
+        let (used, limit) = (memory >> 20, budget.memory >> 20);
+        write!(out, "{cpu_seconds:.1} of {} s of processor time, {used} of {limit} MiB of memory", budget.cpu_seconds)
+    }
+}
+
+/// A package that the process accepted.
+pub struct Judgement {
+    /// The country that its descriptor names.
+    pub country: String,
+    /// The version that its descriptor names.
+    pub version: String,
+    /// Its native code; empty where that was there already.
+    pub code: Vec<u8>,
+    /// Resources that judging took.
+    pub usage: Usage,
+}
+
+/// Why a package was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAccepted {
+    /// It will not do.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The process did not end as it should, which may or may not be the package's doing.
+    #[error("{0}")]
+    Failed(String),
+    /// The host could not start the process, or somebody stopped it. The package has no part in it.
+    #[error("{0}")]
+    Interrupted(String),
+}
+
+impl From<NotAccepted> for NotAdmitted {
+    fn from(cause: NotAccepted) -> Self {
+        match cause {
+            NotAccepted::Refused(refusal) => Self::Refused(refusal),
+            NotAccepted::Failed(why) | NotAccepted::Interrupted(why) => Self::Unjudged(why),
+        }
+    }
+}
+
+/// Judges packages in child processes.
+#[derive(Clone, Debug)]
+pub struct ChildJudge {
+    program: PathBuf,
+    portable: bool,
+    name: String,
+}
+
+impl ChildJudge {
+    /// Starts `program`, which is this one or another build of the same version, with the verb [`VERB`].
+    #[must_use]
+    pub fn new(program: &Path) -> Self {
+        Self { program: program.to_owned(), portable: false, name: native::name() }
+    }
+
+    /// Starts the program that runs, also where its file was replaced meanwhile.
+    ///
+    /// # Errors
+    /// When the system does not say which one it is.
+    pub fn this_program() -> io::Result<Self> {
+        let running = Path::new("/proc/self/exe");
+        if running.exists() { Ok(Self::new(running)) } else { Ok(Self::new(&std::env::current_exe()?)) }
+    }
+
+    /// Makes code that runs on every machine of this kind.
+    #[must_use]
+    pub fn portable(self) -> Self {
+        Self { portable: true, ..self }
+    }
+
+    /// Judges a package. Where its native code is given, it is not compiled again.
+    ///
+    /// # Errors
+    /// Why it is refused, or was not judged.
+    pub async fn judge_package(
+        &self,
+        package: &RulesPackage,
+        native: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Result<Judgement, NotAccepted> {
+        let RulesPackage { component, limits, cases } = package;
+        bounds_of(component, limits)?;
+        let given = native.unwrap_or(component);
+        let budget = Budget::of(component.len() as u64);
+        let request = Request {
+            budget,
+            portable: self.portable,
+            digest: digest(component),
+            limits: *limits,
+            now,
+            is_native: native.is_some(),
+            component_bytes: given.len() as u64,
+            cases_bytes: cases.len() as u64,
+        };
+        let not_run = |error: io::Error| NotAccepted::Interrupted(error.to_string());
+        let request = frame(&request).map_err(not_run)?;
+        self.run(&[&request, given, cases.as_bytes()], budget).await.map_err(not_run)?.judgement(budget)
+    }
+
+    async fn run(&self, input: &[&[u8]], budget: Budget) -> io::Result<Ran> {
+        let mut command = Command::new(&self.program);
+        command.arg0("citas").arg(VERB).env_clear().envs(ALLOCATOR).kill_on_drop(true);
+        // What a terminal sends to the host is not for it.
+        command.process_group(0);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let started = Instant::now();
+        let id = child.id();
+        tokio::select! {
+            ran = talk(&mut child, input, budget) => ran,
+            () = overtime(id, started) => {
+                let cpu_time = cpu_time(id);
+                child.kill().await?;
+                Ok(Ran::Overtime { took: started.elapsed(), cpu_time })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Judge for ChildJudge {
+    fn engine_name(&self) -> &str {
+        &self.name
+    }
+
+    async fn judge(&self, package: RulesPackage, now: Timestamp) -> Result<Judged, NotAdmitted> {
+        let Judgement { country, version, code, .. } = self.judge_package(&package, None, now).await?;
+        Ok(Judged { country, version, code })
+    }
+}
+
+/// End of a process.
+enum Ran {
+    Ended { status: ExitStatus, output: Vec<u8>, errors: String },
+    Overtime { took: Duration, cpu_time: Option<Duration> },
+}
+
+/// Gives the process its input and reads what it says until it ends. Standard input stays open until then.
+async fn talk(child: &mut Child, input: &[&[u8]], budget: Budget) -> io::Result<Ran> {
+    let pipe = || io::Error::other("a pipe that was asked for is missing");
+    let mut stdin = child.stdin.take().ok_or_else(pipe)?;
+    let stdout = child.stdout.take().ok_or_else(pipe)?;
+    let stderr = child.stderr.take().ok_or_else(pipe)?;
+    let give = async {
+        for part in input {
+            // A process that ends before it has read everything says by its status why.
+            if stdin.write_all(part).await.is_err() {
+                return;
+            }
+        }
+    };
+    let read = async {
+        let mut output = Vec::new();
+        let longest = u64::from(MAX_TEXT) + 4 + budget.code;
+        stdout.take(longest).read_to_end(&mut output).await.map(|_| output)
+    };
+    let complain = async {
+        let (mut errors, mut stderr) = (Vec::new(), stderr.take(MAX_ERRORS));
+        stderr.read_to_end(&mut errors).await?;
+        tokio::io::copy(stderr.get_mut(), &mut tokio::io::sink()).await?;
+        Ok::<_, io::Error>(String::from_utf8_lossy(&errors).into_owned())
+    };
+    let ((), output, errors) = tokio::join!(give, read, complain);
+    let status = child.wait().await?;
+    drop(stdin);
+    Ok(Ran::Ended { status, output: output?, errors: errors? })
+}
+
+/// Resolves when the process exceeds its wall-clock limit.
+async fn overtime(id: Option<u32>, started: Instant) {
+    tokio::time::sleep(WALL_TIMEOUT).await;
+    while started.elapsed() < STARVED_TIMEOUT && cpu_time(id).is_some_and(|used| used < started.elapsed() * 4 / 5) {
+        tokio::time::sleep(STARVED_INTERVAL).await;
+    }
+}
+
+/// The processor time of a running process, where the system says it.
+fn cpu_time(id: Option<u32>) -> Option<Duration> {
+    /// Linux counts it so on every machine.
+    const TICKS_PER_SECOND: u64 = 100;
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", id?)).ok()?;
+    // The program's name, in brackets, may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+    let sum = ticks.next()?.ok()? + ticks.next()?.ok()?;
+    Some(Duration::from_millis(sum * 1000 / TICKS_PER_SECOND))
+}
+
+impl Ran {
+    fn judgement(self, budget: Budget) -> Result<Judgement, NotAccepted> {
+        match self {
+            Self::Overtime { took, cpu_time } => Err(stopped(took, cpu_time, budget)),
+            Self::Ended { status, output, .. } if status.success() => reported(output),
+            Self::Ended { status, errors, .. } => Err(unfinished(status, &errors, budget)),
+        }
+    }
+}
+
+/// Why a process was stopped that ran too long. One that did not get its processor time may have waited for a busy machine,
+/// or for nothing: another attempt tells.
+fn stopped(took: Duration, cpu_time: Option<Duration>, budget: Budget) -> NotAccepted {
+    let took = took.as_secs();
+    match cpu_time {
+        Some(used) if used.as_secs() >= budget.cpu_seconds => budget.out_of_cpu().into(),
+        Some(used) => {
+            let (used, budget) = (used.as_secs(), budget.cpu_seconds);
+            NotAccepted::Failed(format!("it was not done after {took} s, with {used} of {budget} s of processor time"))
+        }
+        None => NotAccepted::Failed(format!("it was not done after {took} s")),
+    }
+}
+
+fn reported(mut output: Vec<u8>) -> Result<Judgement, NotAccepted> {
+    let broken = |cause: &dyn fmt::Display| NotAccepted::Failed(format!("the process that judges it said {cause}"));
+    let mut rest = &output[..];
+    let Report { verdict, usage } = read_frame(&mut rest).map_err(|error| broken(&error))?;
+    let Accepted { country, version, code_bytes, code_digest } = verdict.map_err(Refusal::Reported)?;
+    if rest.len() as u64 != code_bytes {
+        return Err(broken(&format_args!("{code_bytes} bytes of native code and sent {}", rest.len())));
+    }
+    let header = output.len() - rest.len();
+    // What is as large as the code is moved and not copied.
+    output.drain(..header);
+    let code = output;
+    if digest(&code) != code_digest {
+        return Err(broken(&"another digest than its code has"));
+    }
+    Ok(Judgement { country, version, code, usage })
+}
+
+/// Why a process ended without a report. Only what the limits and the component make of it is the component's fault.
+fn unfinished(status: ExitStatus, errors: &str, budget: Budget) -> NotAccepted {
+    const INTERRUPTED: [i32; 3] = [1, 2, 15];
+    const ABORTED: i32 = 6;
+    const KILLED: i32 = 9;
+    const OUT_OF_CPU: i32 = 24;
+    let words = errors.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    match status.signal() {
+        // The kernel does it when the machine or its group has no more memory, which others may have taken.
+        Some(KILLED) => NotAccepted::Failed("the process that judges it was killed (signal 9)".into()),
+        Some(OUT_OF_CPU) => budget.out_of_cpu().into(),
+        Some(ABORTED) if errors.contains("memory allocation of") => budget.out_of_memory().into(),
+        Some(signal) if INTERRUPTED.contains(&signal) => NotAccepted::Interrupted("it was interrupted".into()),
+        Some(signal) => Refusal::Crashed(format!("signal {signal} {words}").trim().to_owned()).into(),
+        None => {
+            tracing::error!(%status, errors, "the process that judges rules failed, which is a bug of Citas");
+            NotAccepted::Failed(format!("the process that judges it failed ({status}): {words}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended_by(signal: i32, errors: &str) -> NotAccepted {
+        unfinished(ExitStatus::from_raw(signal), errors, Budget::of(1 << 20))
+    }
+
+    #[test]
+    fn only_what_the_limits_and_the_component_cause_is_a_refusal() {
+        for signal in [6, 11, 24] {
+            assert!(matches!(ended_by(signal, ""), NotAccepted::Refused(_)), "signal {signal}");
+        }
+        let no_memory = ended_by(6, "memory allocation of 9 bytes failed");
+        assert!(matches!(no_memory, NotAccepted::Refused(Refusal::TooCostly(_))));
+        assert!(matches!(ended_by(9, ""), NotAccepted::Failed(_)), "others may have taken the memory");
+        assert!(matches!(ended_by(15, ""), NotAccepted::Interrupted(_)));
+    }
+
+    #[test]
+    fn a_process_that_got_too_little_processor_time_is_not_refused() {
+        let budget = Budget::of(1 << 20);
+        let after = |used| stopped(WALL_TIMEOUT, used, budget);
+        let starved = after(Some(Duration::from_secs(budget.cpu_seconds - 1)));
+        assert!(matches!(starved, NotAccepted::Failed(_)), "{starved}");
+        assert!(matches!(after(None), NotAccepted::Failed(_)));
+        assert!(matches!(after(Some(Duration::from_secs(budget.cpu_seconds))), NotAccepted::Refused(_)));
+    }
+
+    #[test]
+    fn no_component_may_have_more_native_code_than_a_registry_keeps() {
+        assert_eq!(Budget::of(citas_core::model::limits::MAX_COMPONENT_BYTES).code, MAX_CODE);
+        const { assert!(MAX_CODE <= 8 * citas_core::model::limits::MAX_COMPONENT_BYTES) };
+    }
+}
