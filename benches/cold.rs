@@ -11,7 +11,7 @@ use citas::system::SystemClock;
 use citas::wasm::WasmEngine;
 use citas::wasm::judge::ChildJudge;
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::{Natives as _, Registry as _, digest};
+use citas_core::ports::registry::{NativeCodeStore as _, Registry as _, digest};
 use citas_core::ports::rules::Engine as _;
 use citas_core::release::precompile::precompile;
 use citas_core::rules::loaded::LoadedRules;

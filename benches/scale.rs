@@ -124,7 +124,7 @@ fn by_turns(
 
 /// Through the ledger itself, as many at once as it commits together.
 fn fill(data: &Data, count: usize, rules: &LoadedRules) -> Vec<Uuid> {
-    const AT_ONCE: usize = 2_000;
+    const MAX_CONCURRENCY: usize = 2_000;
     let pattern = pattern(rules);
     let ledger = SqliteLedger::open(data.path()).expect("a data folder");
     let commit = async |number| {
@@ -133,7 +133,7 @@ fn fill(data: &Data, count: usize, rules: &LoadedRules) -> Vec<Uuid> {
         ledger.commit(Change { revision, take, release: Vec::new(), receipt: None, events: Vec::new() }).await?;
         Ok::<_, citas_core::ports::ledger::CommitError>(id)
     };
-    let commits = stream::iter((0..count).map(commit)).buffer_unordered(AT_ONCE);
+    let commits = stream::iter((0..count).map(commit)).buffer_unordered(MAX_CONCURRENCY);
     block_on(commits.try_collect()).expect("commits")
 }
 

@@ -12,14 +12,14 @@ use citas::system::{SystemClock, UuidIds};
 use citas_core::booking::Booking;
 use citas_core::model::limits::Limits;
 use citas_core::model::time::Clock as _;
-use citas_core::ports::registry::{Canary, Candidate, ChannelVerb, Note, Registry as _};
+use citas_core::ports::registry::{Canary, Candidate, ChangeNote, ChannelVerb, Registry as _};
 use citas_core::release::catalogue::Catalogue;
 use citas_core::release::follow::Following;
 use citas_core::release::on_demand::OnDemand;
 use citas_core::release::swap::Swapper;
 use citas_core::rules::loaded::LoadedRules;
-use citas_core::trial::shadow::Trying;
-use citas_core::trial::tally::{Found, OnTrial, Tally, Trials as _};
+use citas_core::trial::shadow::TrialRecorder;
+use citas_core::trial::tally::{OnTrial, Tally, TrialReport, Trials as _};
 use futures::future::join_all;
 use serde_json::json;
 
@@ -57,7 +57,7 @@ async fn a_canary_that_cannot_be_counted_books_all_the_same() {
             })
         });
         let ledger = Arc::new(tables.ledger_over(&faults));
-        let trying = Trying::new(ledger.clone(), catalogue.clone());
+        let trying = TrialRecorder::new(ledger.clone(), catalogue.clone());
         let booking = Booking::new(catalogue, ledger, Arc::new(SystemClock), Arc::new(UuidIds), "test").trying(trying);
         booking.book(&ana(), pe(), requests::pe(7), None).await.unwrap_or_else(|error| panic!("{why}: {error}"));
         assert!(asked.load(was_asked), "{why}");
@@ -83,11 +83,11 @@ async fn exceeded(tables: &Tables) -> Bucket {
         registry.publish(&artifact(pe(), number, b"component")).await.unwrap();
     }
     let first = channel("1.0.0", None, 1);
-    let note = Note { at: SystemClock.now(), by: "ana".into(), why: "a test".into() };
+    let note = ChangeNote { at: SystemClock.now(), by: "ana".into(), why: "a test".into() };
     let trying = first.try_out(version("1.1.0"), Some(ALL_PATIENTS), note).unwrap();
     registry.set_channel(pe(), None, &first).await.unwrap();
     registry.set_channel(pe(), Some(&first), &trying).await.unwrap();
-    let found = Found { canary: Tally { decided: 2, refused: 1, unanswered: 0 }, ..Found::default() };
+    let found = TrialReport { canary: Tally { decided: 2, refused: 1, unanswered: 0 }, ..TrialReport::default() };
     tables.ledger().add(pe(), trying.candidate.unwrap().trial, &found).await.unwrap();
     bucket
 }

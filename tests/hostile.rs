@@ -45,13 +45,13 @@ fn package(component: &[u8], cases: &str) -> RulesPackage {
     RulesPackage { component: component.to_vec(), limits: Limits::default(), cases: cases.into() }
 }
 
-fn judged(judge: &ChildJudge, package: &RulesPackage) -> Result<Vec<u8>, NotAccepted> {
+fn judge_code(judge: &ChildJudge, package: &RulesPackage) -> Result<Vec<u8>, NotAccepted> {
     let judged = Runtime::new().unwrap().block_on(judge.judge_package(package, None, Timestamp::now()));
     judged.map(|judgement| judgement.code)
 }
 
 fn refusal(hostile: &Hostile) -> String {
-    match judged(&judge(), &package(&hostile.component, &hostile.cases)) {
+    match judge_code(&judge(), &package(&hostile.component, &hostile.cases)) {
         Err(NotAccepted::Refused(refusal)) => refusal.to_string(),
         Err(unjudged) => panic!("{}: {unjudged}", hostile.name),
         Ok(_) => panic!("{} is accepted", hostile.name),
@@ -73,8 +73,8 @@ fn every_hostile_artefact_is_refused_in_words() {
 #[test]
 fn code_from_the_process_is_that_of_the_pooled_engine() {
     let package = package(chaos(), "[]");
-    assert_eq!(judged(&judge(), &package).unwrap(), engine().compile(chaos()).unwrap());
-    let portable = judged(&judge().portable(), &package).unwrap();
+    assert_eq!(judge_code(&judge(), &package).unwrap(), engine().compile(chaos()).unwrap());
+    let portable = judge_code(&judge().portable(), &package).unwrap();
     assert_eq!(portable, WasmEngine::portable().unwrap().compile(chaos()).unwrap());
     assert!(engine().load_native(&portable, &Limits::default()).is_ok());
 }
@@ -83,10 +83,10 @@ fn code_from_the_process_is_that_of_the_pooled_engine() {
 fn a_program_that_fails_or_is_not_there_is_no_fault_of_the_component() {
     let package = package(chaos(), "[]");
     for program in ["/bin/false", "/bin/true"] {
-        let failed = judged(&ChildJudge::new(Path::new(program)), &package).unwrap_err();
+        let failed = judge_code(&ChildJudge::new(Path::new(program)), &package).unwrap_err();
         assert!(matches!(failed, NotAccepted::Failed(_)), "{program}: {failed}");
     }
-    let not_run = judged(&ChildJudge::new(Path::new("/nowhere/citas")), &package).unwrap_err();
+    let not_run = judge_code(&ChildJudge::new(Path::new("/nowhere/citas")), &package).unwrap_err();
     assert!(matches!(not_run, NotAccepted::Interrupted(_)), "{not_run}");
 }
 

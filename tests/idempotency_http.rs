@@ -13,7 +13,7 @@ fn book(client: &Client, request: &Value, key: &str) -> Answer {
 }
 
 /// What a client goes by.
-fn told(answer: &Answer) -> (u16, &str, &str, Value) {
+fn essence(answer: &Answer) -> (u16, &str, &str, Value) {
     (answer.status, answer.header("etag"), answer.header("location"), answer.json())
 }
 
@@ -22,11 +22,11 @@ fn a_repeated_booking_gets_the_answer_of_the_first() {
     let host = Host::of(&["pe"]);
     let ana = host.patient("ana");
     let first = book(&ana, &pe(1), "k-1").expect(201);
-    assert_eq!(told(&book(&ana, &pe(1), "k-1")), told(&first));
-    assert_eq!(told(&book(&ana, &pe(1), "\"k-1\"")), told(&first), "quotes are the draft's spelling");
+    assert_eq!(essence(&book(&ana, &pe(1), "k-1")), essence(&first));
+    assert_eq!(essence(&book(&ana, &pe(1), "\"k-1\"")), essence(&first), "quotes are the draft's spelling");
     let place = first.header("location").to_owned();
     ana.post(&format!("{place}/cancel"), &json!({})).expect(200);
-    assert_eq!(told(&book(&ana, &pe(1), "k-1")), told(&first), "also after it has changed");
+    assert_eq!(essence(&book(&ana, &pe(1), "k-1")), essence(&first), "also after it has changed");
     assert_eq!(ana.get("/v1/pe/appointments").json()["items"].as_array().unwrap().len(), 1);
 }
 
@@ -38,7 +38,7 @@ fn a_repeated_action_gets_the_answer_of_the_first() {
     let place = format!("/v1/pe/appointments/{}", booked["id"].as_str().unwrap());
     let cancel = || ana.request("POST", &format!("{place}/cancel")).key("k-1").json(&json!({})).send();
     let first = cancel().expect(200);
-    assert_eq!(told(&cancel()), told(&first));
+    assert_eq!(essence(&cancel()), essence(&first));
     assert_eq!(ana.get(&place).json()["revision"], 2);
 }
 
@@ -95,7 +95,7 @@ fn a_key_is_remembered_over_a_restart() {
     };
     let host = Host::in_folder(&["pe"], data.path());
     let ana = host.patient("ana");
-    assert_eq!(told(&book(&ana, &pe(1), "k-1")), told(&first));
+    assert_eq!(essence(&book(&ana, &pe(1), "k-1")), essence(&first));
     book(&ana, &pe(2), "k-1").expect_problem(422, "key-reused");
     ana.book("pe", &pe(1)).expect_problem(409, "slot-taken");
 }

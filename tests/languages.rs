@@ -11,7 +11,7 @@ use citas::local::registry::FolderRegistry;
 use citas_core::model::appointment::{Appointment, Phase};
 use citas_core::model::json::flatten;
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::{Artifact, Channel, Manifest, Note, Registry as _, digest};
+use citas_core::ports::registry::{Artifact, ChangeNote, Channel, Manifest, Registry as _, digest};
 use citas_core::ports::rules::{CONTRACT, Plan, Role, Verdict};
 use citas_core::release::admission::RulesPackage;
 use citas_core::rules::cases;
@@ -60,7 +60,7 @@ async fn put_into_use(registry: &FolderRegistry, begun: &Begun) {
     let artifact =
         Artifact { manifest, component: begun.component.clone(), cases: begun.cases.clone(), signature: None };
     registry.publish(&artifact).await.unwrap();
-    let note = Note { at: Timestamp::now(), by: "a test".into(), why: "to see".into() };
+    let note = ChangeNote { at: Timestamp::now(), by: "a test".into(), why: "to see".into() };
     let channel = Channel::first(version, note);
     registry.set_channel(begun.country, None, &channel).await.unwrap();
 }

@@ -81,7 +81,7 @@ impl Place {
         block_on(registry.set_channel(country, before.as_ref(), &next)).unwrap();
     }
 
-    fn told(&self, process: &Process) -> Value {
+    fn status_of(&self, process: &Process) -> Value {
         let platform = process.client(&token(self.data.path(), &["--group", "platform"]));
         platform.get("/v1/xx/rules").expect(200).json()
     }
@@ -123,7 +123,7 @@ fn a_host_starts_with_the_last_good_version_whatever_has_become_of_the_registry(
         let started = Instant::now();
         let process = place.serve();
         assert!(started.elapsed() < SERVES_WITHIN, "{what}: it took {:?}", started.elapsed());
-        let told = place.told(&process);
+        let told = place.status_of(&process);
         assert_eq!(told["rules"]["version"], "1.0.0", "{what}: {told}");
         let said = told["refused"]["why"].as_str().unwrap_or_else(|| panic!("{what}: {told}"));
         assert!(said.contains(why), "{what}: {said}");
@@ -153,7 +153,7 @@ fn once_the_registry_is_back_its_word_is_taken() {
     let away = place.registry.path().join("away");
     fs::rename(place.registry(), &away).unwrap();
     let process = place.serve();
-    assert!(!place.told(&process)["refused"].is_null());
+    assert!(!place.status_of(&process)["refused"].is_null());
     fs::rename(&away, place.registry()).unwrap();
     let platform = process.client(&token(place.data.path(), &["--group", "platform"]));
     time_until(&platform, "xx", LONG, |told| told["refused"].is_null());
@@ -172,7 +172,7 @@ fn a_version_that_was_refused_is_never_the_last_good_one() {
             remove(&place.registry());
         }
         let process = place.serve();
-        let told = place.told(&process);
+        let told = place.status_of(&process);
         assert_eq!(told["rules"]["version"], "1.0.0", "{told}");
         let refused = if gone { "the registry's version" } else { "version 1.1.0" };
         assert_eq!(told["refused"]["what"], refused, "{told}");
@@ -217,7 +217,7 @@ fn a_registry_that_is_slow_cut_off_half_written_or_gone_costs_no_request() {
             let mut slow = fs::File::create(&component).unwrap();
             slow.write_all(first).unwrap();
             said("half copied");
-            assert_eq!(place.told(&process)["rules"]["version"], "1.0.0");
+            assert_eq!(place.status_of(&process)["rules"]["version"], "1.0.0");
             slow.write_all(rest).unwrap();
             drop(slow);
             time_until(&platform, "xx", LONG, |told| told["rules"]["version"] == "1.1.0" && told["refused"].is_null());
@@ -310,7 +310,7 @@ fn what_is_kept_is_judged_once_more() {
     let component = place.data.path().join("last-good/xx/versions/1.0.0/rules.wasm");
     cut_short(&component);
     let process = place.serve();
-    let told = place.told(&process);
+    let told = place.status_of(&process);
     assert!(told["rules"].is_null(), "{told}");
     assert_eq!(told["refused"]["what"], json!("the last good version"), "{told}");
     drop(process);
@@ -318,6 +318,6 @@ fn what_is_kept_is_judged_once_more() {
     let data = place.data.path().to_str().unwrap();
     publish(&place.registry(), &["xx"]);
     let process = place.serve();
-    assert_eq!(place.told(&process)["rules"]["version"], "1.0.0");
+    assert_eq!(place.status_of(&process)["rules"]["version"], "1.0.0");
     run(&["rules", "status", "xx", "--data", data, "--registry", place.registry().to_str().unwrap()]).expect(0);
 }

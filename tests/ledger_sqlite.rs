@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use citas::local::sqlite::{FILES_PER_COUNTRY, LedgerBeside, OpenError, SqliteLedger};
+use citas::local::sqlite::{FILES_PER_COUNTRY, OpenError, ReadOnlyLedger, SqliteLedger};
 use citas_core::model::appointment::{Field, Revision, Value};
 use citas_core::model::event::Event;
 use citas_core::ports::ledger::{Attempts, Ledger, Outbox, Pending, Query};
@@ -123,7 +123,7 @@ async fn a_file_of_the_first_schema_is_read_beside_and_migrated_where_it_is_open
     let file = folder.path().join("pe.db");
     let event = Event::new(id(7), "booked", &booked(1));
     write_version_1(&file, &event);
-    let beside = LedgerBeside::open(folder.path(), pe()).unwrap().unwrap();
+    let beside = ReadOnlyLedger::open(folder.path(), pe()).unwrap().unwrap();
     assert_eq!(beside.appointment(id(1)).unwrap(), Some(booked(1)));
     assert_eq!(schema_version(&file), 1, "whoever only reads changes nothing");
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use citas_core::model::appointment::CountryCode;
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::{Artifact, Channel, Manifest, Note, Registry, RegistryError, digest, written};
+use citas_core::ports::registry::{Artifact, ChangeNote, Channel, Manifest, Registry, RegistryError, digest, written};
 use futures::future::join_all;
 use semver::Version;
 
@@ -275,7 +275,7 @@ pub async fn a_channel_that_is_too_large_is_not_written(registry: Arc<dyn Regist
     publish(&*registry, pe(), &["1.0.0"]).await;
     let first = channel("1.0.0", None, 1);
     registry.set_channel(pe(), None, &first).await.unwrap();
-    let note = Note { at: now(), by: "ana".into(), why: "x".repeat(1 << 20) };
+    let note = ChangeNote { at: now(), by: "ana".into(), why: "x".repeat(1 << 20) };
     let refused = registry.set_channel(pe(), Some(&first), &first.pin(note).unwrap()).await.unwrap_err();
     assert!(matches!(refused, RegistryError::TooLarge { .. }), "{refused}");
     assert_eq!(registry.channel(pe()).await.unwrap(), Some(first));

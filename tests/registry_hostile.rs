@@ -17,7 +17,7 @@ use crate::support::components::{chaos_with, folder};
 use crate::support::eventually::eventually;
 use crate::support::hostile::{HOSTILE, Hostile, pipe, remove};
 use crate::support::http::Client;
-use crate::support::process::{Process, Told, publish, run, token, told};
+use crate::support::process::{Finished, Process, publish, run, run_command, token};
 use crate::support::requests::xx;
 
 /// In which a host takes up what has changed: it looks every 250 ms, and the tests share the machine.
@@ -205,9 +205,9 @@ fn files_that_a_command_names_are_regular_ones_of_a_size() {
 }
 
 /// Runs a command that the system kills if it does not end.
-fn within_a_minute(arguments: &[&str]) -> Told {
+fn within_a_minute(arguments: &[&str]) -> Finished {
     let mut command = Command::new("timeout");
-    told(command.args(["60", env!("CARGO_BIN_EXE_citas")]).args(arguments))
+    run_command(command.args(["60", env!("CARGO_BIN_EXE_citas")]).args(arguments))
 }
 
 /// With a umask that lets everybody read.
@@ -251,15 +251,15 @@ fn used_after(first: &[&str]) -> TempDir {
         Process::spawn(&mut with_open_umask(&first)).kill();
     } else {
         // A verb that has nothing to read says so.
-        let _ = told(&mut with_open_umask(&first));
+        let _ = run_command(&mut with_open_umask(&first));
     }
     if data.exists() {
         assert_eq!(open_to_others(&data), [""; 0], "after {first:?}");
     }
     if first != publishing {
-        told(&mut with_open_umask(&publishing)).expect(0);
+        run_command(&mut with_open_umask(&publishing)).expect(0);
     }
-    told(&mut with_open_umask(&["rules", "promote", "xx", "1.0.0", "--why", "a test", "--data", at])).expect(0);
+    run_command(&mut with_open_umask(&["rules", "promote", "xx", "1.0.0", "--why", "a test", "--data", at])).expect(0);
     let serve = ["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--data", at];
     let process = Process::spawn(&mut with_open_umask(&serve));
     process.client(&token(&data, &[])).booked("xx", &xx(1));
@@ -298,7 +298,7 @@ fn a_registry_elsewhere_has_the_modes_of_the_umask_and_an_open_data_folder_is_no
     let cases = folder("xx").join("cases");
     let [at, shared, xx_wasm, cases] = [&data, &registry, &xx_wasm, &cases].map(|path| path.to_str().unwrap());
     let publishing = ["rules", "publish", xx_wasm, "--cases", cases, "--data", at, "--registry", shared];
-    told(&mut with_open_umask(&publishing)).expect(0);
+    run_command(&mut with_open_umask(&publishing)).expect(0);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     for open in ["", "xx", "xx/versions", "xx/versions/1.0.0"] {
         assert_eq!(mode(&registry.join(open)), 0o755, "{open}");

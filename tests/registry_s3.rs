@@ -13,7 +13,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryPartition;
 use citas::aws::registry::S3Registry;
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::{Artifact, Natives as _, Registry, RegistryError};
+use citas_core::ports::registry::{Artifact, NativeCodeStore as _, Registry, RegistryError};
 use futures::{StreamExt as _, stream};
 
 use crate::registry_contract::{

@@ -64,7 +64,7 @@ fn on_cases(verb: &str, cases: &TempDir, more: &[&str]) -> Vec<String> {
     options.into_iter().chain(more.iter().map(ToString::to_string)).collect()
 }
 
-fn told(arguments: &[String], status: i32) -> String {
+fn output_of(arguments: &[String], status: i32) -> String {
     run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).expect(status).out
 }
 
@@ -141,7 +141,7 @@ fn a_check_names_the_contract_and_the_lowest_host_and_needs_no_registry() {
 #[test]
 fn a_failing_case_is_shown_as_a_diff_of_expected_and_actual() {
     let cases = expecting(&json!({ "phase": "booked", "doctor": "99999", "slot": { "minutes": 30 } }));
-    let words = told(&on_cases("test", &cases, &[]), 1);
+    let words = output_of(&on_cases("test", &cases, &[]), 1);
     assert!(words.contains("plan.doctor: expected \"99999\"; came \"45678\""), "{words}");
     for line in [
         "--- expected",
@@ -154,7 +154,7 @@ fn a_failing_case_is_shown_as_a_diff_of_expected_and_actual() {
     }
     assert!(!words.contains("claims"), "what a case leaves free is no difference: {words}");
 
-    let json: Value = serde_json::from_str(&told(&on_cases("test", &cases, &["--json"]), 1)).unwrap();
+    let json: Value = serde_json::from_str(&output_of(&on_cases("test", &cases, &["--json"]), 1)).unwrap();
     assert_eq!(json["failed"][0]["expected"]["plan"]["doctor"], "99999");
     assert_eq!(json["failed"][0]["actual"]["plan"]["doctor"], "45678");
 }
@@ -162,21 +162,21 @@ fn a_failing_case_is_shown_as_a_diff_of_expected_and_actual() {
 #[test]
 fn the_fuel_of_each_case_and_the_headroom_are_printed() {
     let cases = expecting(&json!({ "phase": "booked" }));
-    let words = told(&on_cases("test", &cases, &[]), 0);
+    let words = output_of(&on_cases("test", &cases, &[]), 0);
     let line = words.lines().find(|line| line.starts_with("ok      a plain request is booked (fuel ")).unwrap();
     let used: u64 = line.split_once("(fuel ").unwrap().1.split_once(',').unwrap().0.parse().unwrap();
     assert!((1_000..1_000_000).contains(&used), "{line}");
     assert!(line.ends_with(" %)") && line.contains("headroom 9"), "{line}");
-    let json: Value = serde_json::from_str(&told(&on_cases("test", &cases, &["--json"]), 0)).unwrap();
+    let json: Value = serde_json::from_str(&output_of(&on_cases("test", &cases, &["--json"]), 0)).unwrap();
     assert_eq!((&json["fuel"][0]["used"], &json["fuelLimit"]), (&json!(used), &json!(10_000_000)), "{json}");
 }
 
 #[test]
 fn a_bench_prints_what_a_call_takes() {
     let cases = expecting(&json!({ "phase": "booked" }));
-    let words = told(&on_cases("bench", &cases, &[]), 0);
+    let words = output_of(&on_cases("bench", &cases, &[]), 0);
     assert!(words.contains(" bytes, loaded in ") && words.contains("µs"), "{words}");
-    let json: Value = serde_json::from_str(&told(&on_cases("bench", &cases, &["--json"]), 0)).unwrap();
+    let json: Value = serde_json::from_str(&output_of(&on_cases("bench", &cases, &["--json"]), 0)).unwrap();
     assert_eq!(json["bytes"], chaos().len());
     let book = &json["calls"][0];
     assert_eq!(book["function"], "book");

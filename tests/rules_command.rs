@@ -17,7 +17,7 @@ fn rules(data: &Path, arguments: &[&str]) -> Output {
     command.arg("rules").args(arguments).env("CITAS_DATA", data).current_dir(data).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn text_of(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -58,7 +58,7 @@ async fn promoting_what_is_in_use_changes_nothing() {
     let before = channel(data.path()).await;
     let again = rules(data.path(), &["promote", "pe", "1.1.0", "--why", "a test"]);
     assert_eq!(again.status.code(), Some(0));
-    assert!(said(&again).contains("is in use already"), "{}", said(&again));
+    assert!(text_of(&again).contains("is in use already"), "{}", text_of(&again));
     assert_eq!(channel(data.path()).await, before, "a rollback still leads to 1.0.0");
 }
 
@@ -71,22 +71,22 @@ async fn a_second_rollback_does_not_bring_back_what_the_first_removed() {
     assert_eq!(rules(data.path(), &["rollback", "pe", "--why", "a test"]).status.code(), Some(0));
     let again = rules(data.path(), &["rollback", "pe", "--why", "a test"]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(said(&again).contains("citas rules promote"), "{}", said(&again));
+    assert!(text_of(&again).contains("citas rules promote"), "{}", text_of(&again));
     assert_eq!(channel(data.path()).await.unwrap().current.to_string(), "1.0.0");
 }
 
 #[tokio::test]
 async fn the_status_says_why_the_host_refused_a_version() {
     let data = published(&["1.0.0"]).await;
-    let promoted = said(&rules(data.path(), &["promote", "pe", "1.0.0", "--why", "a test"]));
+    let promoted = text_of(&rules(data.path(), &["promote", "pe", "1.0.0", "--why", "a test"]));
     assert!(promoted.contains("is to be in use"), "{promoted}");
-    let alone = said(&rules(data.path(), &["status"]));
+    let alone = text_of(&rules(data.path(), &["status"]));
     assert!(alone.contains("no host runs on"), "{alone}");
 
     let host = r#"{ "pe": { "inForce": null, "refused": {
         "what": "version 1.0.0", "why": "it imports a function", "at": "2026-11-24T15:00:00Z" } } }"#;
     std::fs::write(data.path().join("rules-status.json"), host).unwrap();
-    let status = said(&rules(data.path(), &["status"]));
+    let status = text_of(&rules(data.path(), &["status"]));
     assert!(status.contains("refused version 1.0.0") && status.contains("it imports a function"), "{status}");
     let json: Value = serde_json::from_slice(&rules(data.path(), &["status", "--json"]).stdout).unwrap();
     assert_eq!(json[0]["host"]["refused"]["why"], "it imports a function");
@@ -104,8 +104,8 @@ fn what_is_not_there_is_misuse() {
         &["test", "some.wasm", "--cases", "absent", "--json"],
     ] {
         let output = rules(data.path(), arguments);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
-        assert!(said(&output).contains("there is no absent"), "{}", said(&output));
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text_of(&output));
+        assert!(text_of(&output).contains("there is no absent"), "{}", text_of(&output));
     }
 }
 
@@ -115,7 +115,7 @@ fn a_version_without_golden_cases_is_not_published() {
     std::fs::write(data.path().join("some.wasm"), "").unwrap();
     let output = rules(data.path(), &["publish", "some.wasm"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("golden case") && said(&output).contains("--cases"), "{}", said(&output));
+    assert!(text_of(&output).contains("golden case") && text_of(&output).contains("--cases"), "{}", text_of(&output));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_no_is_in_json_for_whoever_asked_for_json() {
     std::fs::write(data.path().join("cases/a.json"), case).unwrap();
     for verb in ["check", "test", "publish"] {
         let output = rules(data.path(), &[verb, "some.wasm", "--cases", "cases", "--json"]);
-        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(answer["good"], false);
         assert!(!answer["why"].as_str().unwrap().is_empty());
@@ -153,9 +153,9 @@ async fn the_history_says_who_did_what_and_why_the_last_first() {
             ["promote", "1.0.0", "ana", "a holiday"],
         ]
     );
-    let status = said(&rules(data.path(), &["status", "pe"]));
+    let status = text_of(&rules(data.path(), &["status", "pe"]));
     assert!(status.contains("by luis: it was another day"), "{status}");
-    let words = said(&rules(data.path(), &["history", "pe"]));
+    let words = text_of(&rules(data.path(), &["history", "pe"]));
     assert!(words.lines().next().unwrap().contains("by luis: it was another day"), "{words}");
 }
 
@@ -172,11 +172,11 @@ async fn what_is_pinned_changes_once_it_is_released() {
     for arguments in [&["promote", "pe", "1.0.0", "--why", "a test"][..], &["rollback", "pe", "--why", "a test"]] {
         let refused = rules(data.path(), arguments);
         assert_eq!(refused.status.code(), Some(1));
-        let told = said(&refused);
+        let told = text_of(&refused);
         assert!(told.contains("by ana (election day)") && told.contains("pin pe --release"), "{told}");
         assert_eq!(channel(data.path()).await, pinned);
     }
-    assert!(said(&rules(data.path(), &["status", "pe"])).contains("pinned"));
+    assert!(text_of(&rules(data.path(), &["status", "pe"])).contains("pinned"));
     assert_eq!(code(&["pin", "pe", "--release", "--why", "it is over"]), Some(0));
     assert_eq!(code(&["rollback", "pe", "--why", "a test"]), Some(0));
     assert_eq!(channel(data.path()).await.unwrap().current.to_string(), "1.0.0");

@@ -15,16 +15,16 @@ use crate::ledger_dynamo::Tables;
 use crate::support::components::{chaos_with, component};
 use crate::support::host::Host;
 use crate::support::http::{Client, with};
-use crate::support::process::{Told, citas, publish, run};
+use crate::support::process::{Finished, citas, publish, run};
 use crate::support::requests::{day, pe, xx};
 use crate::support::workspace::{Workspace, with_holiday};
 
 /// One of `citas rules`, on the data folder of a host that is running.
-fn rules(host: &Host, arguments: &[&str]) -> Told {
+fn rules(host: &Host, arguments: &[&str]) -> Finished {
     run(&[&["rules"], arguments, &["--data", host.data().to_str().unwrap()]].concat())
 }
 
-fn json_of(told: &Told) -> Value {
+fn json_of(told: &Finished) -> Value {
     serde_json::from_str(&told.out).unwrap_or_else(|error| panic!("{error}: {}{}", told.out, told.err))
 }
 

@@ -13,7 +13,7 @@ use crate::registry_contract::{artifact, with_cases};
 use crate::support::components::{chaos, chaos_with};
 use crate::support::eventually::eventually;
 use crate::support::http::{Client, with};
-use crate::support::process::{Process, Told, run, token};
+use crate::support::process::{Process, Finished, run, token};
 use crate::support::requests::xx;
 use crate::swap::under_load;
 
@@ -41,7 +41,7 @@ impl Trial {
         Self { data, process }
     }
 
-    fn rules(&self, arguments: &[&str]) -> Told {
+    fn rules(&self, arguments: &[&str]) -> Finished {
         rules_in(&self.data, arguments)
     }
 
@@ -92,7 +92,7 @@ fn serve(data: &TempDir) -> Process {
     Process::start(&["serve", "--listen", "127.0.0.1:0", "--data", folder, "--rate-limit", "0", "--log", "warn"])
 }
 
-fn rules_in(data: &TempDir, arguments: &[&str]) -> Told {
+fn rules_in(data: &TempDir, arguments: &[&str]) -> Finished {
     run(&[&["rules"], arguments, &["--data", data.path().to_str().unwrap()]].concat())
 }
 

@@ -11,7 +11,9 @@ use citas::wasm::WasmEngine;
 use citas::wasm::limits::CEILING;
 use citas_core::model::limits::Limits;
 use citas_core::model::time::Clock as _;
-use citas_core::ports::registry::{Artifact, Channel, Manifest, Natives, Note, Registry, RegistryError, digest};
+use citas_core::ports::registry::{
+    Artifact, ChangeNote, Channel, Manifest, NativeCodeStore, Registry, RegistryError, digest,
+};
 use citas_core::release::catalogue::Catalogue;
 use citas_core::release::follow::{Followers, Following};
 use citas_core::release::precompile::{Judge as _, precompile};
@@ -23,7 +25,7 @@ use crate::registry_contract::{artifact, version};
 use crate::support::appointments::pe;
 use crate::support::components::{admission, chaos_with, component, folder, judge};
 use crate::support::ministack::{aws, unique};
-use crate::support::process::{Told, run};
+use crate::support::process::{Finished, run};
 
 /// Peru's team, Chile's team, and somebody.
 struct Keys {
@@ -64,7 +66,7 @@ async fn published(keys: &Keys) -> Artifact {
     FolderRegistry::new(&registry).fetch(pe(), &version("1.0.0")).await.unwrap()
 }
 
-fn publish(registry: &Path, rules: &Path, key: Option<&Path>) -> Told {
+fn publish(registry: &Path, rules: &Path, key: Option<&Path>) -> Finished {
     let cases = folder("pe").join("cases");
     let [registry, rules, cases] = [registry, rules, &cases].map(|path| path.to_str().unwrap());
     let mut arguments = vec!["rules", "publish", rules, "--cases", cases, "--registry", registry];
@@ -138,7 +140,7 @@ const ALTERED: [(Alter, Option<&str>); 14] = [
 
 async fn promoted(registry: &dyn Registry, artifact: &Artifact) {
     registry.publish(artifact).await.unwrap();
-    let note = Note { at: SystemClock.now(), by: "a test".into(), why: "to see".into() };
+    let note = ChangeNote { at: SystemClock.now(), by: "a test".into(), why: "to see".into() };
     let channel = Channel::first(artifact.manifest.version.clone(), note);
     registry.set_channel(pe(), None, &channel).await.unwrap();
 }

@@ -46,7 +46,7 @@ impl Platform {
             tokens: Arc::new(issuer),
             jwks: None,
             limits: Limits::per_second(0),
-            longest_request: LIMIT,
+            request_timeout: LIMIT,
             description: Description::default(),
             metrics: Box::new(String::new),
         });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use citas::local::trials::FileTrials;
-use citas_core::trial::tally::{Found, Place, Tally, Trials};
+use citas_core::trial::tally::{DiffBucket, Tally, TrialReport, Trials};
 use futures::future::join_all;
 use serde_json::json;
 use tempfile::TempDir;
@@ -11,17 +11,17 @@ use tempfile::TempDir;
 use crate::ledger_dynamo::Tables;
 use crate::support::appointments::{cl, pe};
 
-fn found(place: &str, sample: u64) -> Found {
-    let place = (place.to_owned(), Place { count: 1, sample: json!({ "at": sample }) });
-    Found { compared: 2, differed: 1, canary: Tally::default(), places: [place].into() }
+fn found(place: &str, sample: u64) -> TrialReport {
+    let place = (place.to_owned(), DiffBucket { count: 1, sample: json!({ "at": sample }) });
+    TrialReport { compared: 2, differed: 1, canary: Tally::default(), places: [place].into() }
 }
 
-fn decided(decided: u64, refused: u64, unanswered: u64) -> Found {
-    Found { canary: Tally { decided, refused, unanswered }, ..Found::default() }
+fn decided(decided: u64, refused: u64, unanswered: u64) -> TrialReport {
+    TrialReport { canary: Tally { decided, refused, unanswered }, ..TrialReport::default() }
 }
 
 async fn what_is_added_adds_up(trials: Arc<dyn Trials>) {
-    assert_eq!(trials.found(pe(), 7).await.unwrap(), Found::default());
+    assert_eq!(trials.found(pe(), 7).await.unwrap(), TrialReport::default());
     assert_eq!(trials.add(pe(), 7, &decided(3, 2, 1)).await.unwrap(), Tally { decided: 3, refused: 2, unanswered: 1 });
     let sum = trials.add(pe(), 7, &decided(1, 0, 0)).await.unwrap();
     assert_eq!(sum, Tally { decided: 4, refused: 2, unanswered: 1 });
@@ -31,14 +31,14 @@ async fn what_is_added_adds_up(trials: Arc<dyn Trials>) {
     let all = trials.found(pe(), 7).await.unwrap();
     assert_eq!((all.compared, all.differed, all.canary), (6, 3, sum));
     let [phase, holiday] = ["book /phase", "book refused pe.date.holiday"].map(|place| all.places[place].clone());
-    assert_eq!(phase, Place { count: 2, sample: json!({ "at": 3 }) });
-    assert_eq!(holiday, Place { count: 1, sample: json!({ "at": 2 }) });
+    assert_eq!(phase, DiffBucket { count: 2, sample: json!({ "at": 3 }) });
+    assert_eq!(holiday, DiffBucket { count: 1, sample: json!({ "at": 2 }) });
 }
 
 async fn trials_are_apart(trials: Arc<dyn Trials>) {
     trials.add(pe(), 1, &decided(1, 0, 0)).await.unwrap();
     for (country, trial) in [(pe(), 10), (cl(), 1)] {
-        assert_eq!(trials.found(country, trial).await.unwrap(), Found::default());
+        assert_eq!(trials.found(country, trial).await.unwrap(), TrialReport::default());
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use citas_core::model::appointment::CountryCode;
 use citas_core::model::time::Clock;
 use citas_core::ports::registry::Candidate;
-use citas_core::release::catalogue::{Catalogue, Entry};
+use citas_core::release::catalogue::{Catalogue, Entry, RefusedVersion};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -33,17 +33,17 @@ pub type Status = BTreeMap<CountryCode, CountryStatus>;
 #[serde(rename_all = "camelCase")]
 pub struct CountryStatus {
     /// None when no version has come into force yet.
-    pub in_force: Option<InForce>,
+    pub in_force: Option<InForceStatus>,
     /// The last that did not; none once a later one did.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedVersion>,
     /// The version on trial beside them.
     #[serde(default)]
-    pub on_trial: Option<OnTrial>,
+    pub on_trial: Option<TrialStatus>,
 }
 
 /// A version on trial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OnTrial {
+pub struct TrialStatus {
     /// Its digest.
     pub digest: String,
     /// What it is on trial for.
@@ -52,7 +52,7 @@ pub struct OnTrial {
 
 /// The rules in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InForce {
+pub struct InForceStatus {
     /// Their version.
     pub version: String,
     /// The component's.
@@ -61,38 +61,18 @@ pub struct InForce {
     pub since: Option<Timestamp>,
 }
 
-/// Rules that did not come into force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
-    /// A version, or the sources' folder.
-    pub what: String,
-    /// In plain words.
-    pub why: String,
-    /// When it was tried.
-    pub at: Timestamp,
-    /// Whether it was to be on trial, and not in use.
-    #[serde(default, rename = "onTrial")]
-    pub on_trial: bool,
-}
-
 impl CountryStatus {
     fn of(entry: &Entry) -> Self {
-        let in_force = entry.rules.as_ref().map(|rules| InForce {
+        let in_force = entry.rules.as_ref().map(|rules| InForceStatus {
             version: rules.id.version.clone(),
             digest: rules.id.digest.clone(),
             since: entry.since,
         });
-        let refused = entry.refused.clone().map(|refused| Refused {
-            what: refused.what,
-            why: refused.why,
-            at: refused.at,
-            on_trial: refused.on_trial,
-        });
         let on_trial = entry
             .candidate
             .as_ref()
-            .map(|candidate| OnTrial { digest: candidate.rules.id.digest.clone(), terms: candidate.terms.clone() });
-        Self { in_force, refused, on_trial }
+            .map(|candidate| TrialStatus { digest: candidate.rules.id.digest.clone(), terms: candidate.terms.clone() });
+        Self { in_force, refused: entry.refused.clone(), on_trial }
     }
 }
 
@@ -156,7 +136,6 @@ fn write(folder: &Path, status: &Status) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use citas_core::release::catalogue::Refused;
 
     use super::*;
     use crate::system::SystemClock;
@@ -184,7 +163,7 @@ mod tests {
         let why = || "it imports a function".to_owned();
         catalogue.refuse(
             pe,
-            &Refused { at: Timestamp::UNIX_EPOCH, what: "version 2.0.0".into(), why: why(), on_trial: false },
+            &RefusedVersion { at: Timestamp::UNIX_EPOCH, what: "version 2.0.0".into(), why: why(), on_trial: false },
         );
         file.keep(&catalogue, &SystemClock).unwrap();
         let status = read(data.path(), &SystemClock).unwrap().unwrap();

@@ -21,7 +21,7 @@ use citas_core::release::catalogue::Catalogue;
 use citas_core::release::follow::{Followers, Following};
 use citas_core::release::swap::Swapper;
 use citas_core::release::trust::{Trust, TrustSource};
-use citas_core::trial::shadow::Trying;
+use citas_core::trial::shadow::TrialRecorder;
 use citas_core::trial::tally::take_back;
 use ipnet::IpNet;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, timeout_at};
 
-use crate::api::{self, Api, Description, LONGEST_REQUEST, Limits, Readiness};
+use crate::api::{self, Api, Description, Limits, REQUEST_TIMEOUT, Readiness};
 use crate::background::{Background, Ended};
 use crate::config::{HostOptions, RegistryPlace};
 use crate::files;
@@ -169,7 +169,7 @@ impl Platform {
         let trials = Arc::new(FileTrials::new(&data));
         let notifier =
             Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone(), clock.clone())
-                .trying(Trying::new(trials.clone(), catalogue.clone()));
+                .trying(TrialRecorder::new(trials.clone(), catalogue.clone()));
         let place = options.folders.registry();
         Ok(Self {
             swapper: Arc::new(Swapper::new(admission, catalogue.clone(), clock.clone())),
@@ -214,7 +214,7 @@ impl Platform {
         background.start("relaying events", self.relays(metrics.clone(), stopping));
         let status = keep_status(StatusFile::new(&self.data), self.catalogue.clone(), self.clock.clone());
         background.start("keeping the status file", status);
-        let (trying, shadow) = Trying::new(self.trials.clone(), self.catalogue.clone()).with_shadow();
+        let (trying, shadow) = TrialRecorder::new(self.trials.clone(), self.catalogue.clone()).with_shadow();
         let (all_compared, comparing) = oneshot::channel();
         background.start("comparing candidates", async move {
             // It ends when no request can come any more.
@@ -231,7 +231,7 @@ impl Platform {
             tokens: identity.tokens,
             jwks: identity.jwks,
             limits: Limits::per_second(rate_limit),
-            longest_request: LONGEST_REQUEST,
+            request_timeout: REQUEST_TIMEOUT,
             description: Description::default(),
             metrics: Box::new(move || metrics.render()),
         };
@@ -302,7 +302,7 @@ impl Platform {
         relays(self.catalogue.clone(), relay, metrics, stop)
     }
 
-    fn booking(&self, trying: Trying) -> Booking {
+    fn booking(&self, trying: TrialRecorder) -> Booking {
         let (clock, ids) = (self.clock.clone(), Arc::new(UuidIds));
         Booking::new(self.catalogue.clone(), self.ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION")).trying(trying)
     }

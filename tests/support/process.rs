@@ -24,25 +24,25 @@ pub fn citas(arguments: &[&str]) -> Command {
 }
 
 /// What a command line answered.
-pub struct Told {
+pub struct Finished {
     pub status: i32,
     pub out: String,
     pub err: String,
 }
 
 /// Runs a command line to its end.
-pub fn run(arguments: &[&str]) -> Told {
-    told(&mut citas(arguments))
+pub fn run(arguments: &[&str]) -> Finished {
+    run_command(&mut citas(arguments))
 }
 
 /// The same for one that is put together.
-pub fn told(command: &mut Command) -> Told {
+pub fn run_command(command: &mut Command) -> Finished {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Told { status: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
+    Finished { status: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
 }
 
-impl Told {
+impl Finished {
     #[track_caller]
     pub fn expect(self, status: i32) -> Self {
         assert_eq!(self.status, status, "{}{}", self.out, self.err);

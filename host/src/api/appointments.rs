@@ -46,7 +46,7 @@ pub async fn book(
     let view = view.map_err(api.problem(country, &headers))?;
     let location = format!("/v1/{country}/appointments/{}", view.revision.appointment.id);
     let location = HeaderValue::from_str(&location).expect("letters, digits, hyphens and slashes");
-    Ok((StatusCode::CREATED, [(LOCATION, location)], shown(&view)).into_response())
+    Ok((StatusCode::CREATED, [(LOCATION, location)], appointment_response(&view)).into_response())
 }
 
 /// `POST …/appointments/{id}/{action}`
@@ -60,7 +60,7 @@ pub async fn act(
     let (if_match, key) = (if_match(&headers)?, idempotency_key(&headers)?);
     let request = ActionRequest { id, action: &action, input, if_match, key };
     let view = api.booking.act(&caller, country, request).await.map_err(api.problem(country, &headers))?;
-    Ok(shown(&view))
+    Ok(appointment_response(&view))
 }
 
 /// `GET …/appointments/{id}`
@@ -74,7 +74,7 @@ pub async fn get(
     if has_seen(&headers, &tag(&view))? {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag(&view)), (CACHE_CONTROL, PRIVATE)]).into_response());
     }
-    Ok(shown(&view))
+    Ok(appointment_response(&view))
 }
 
 /// The query of a history, as it stands in the URL.
@@ -232,7 +232,7 @@ fn etag(view: &View) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{}\"", tag(view))).expect("digits and hexadecimal digits in quotes")
 }
 
-fn shown(view: &View) -> Response {
+fn appointment_response(view: &View) -> Response {
     ([(ETAG, etag(view)), (CACHE_CONTROL, PRIVATE)], Json(representation(view))).into_response()
 }
 

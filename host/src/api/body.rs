@@ -21,7 +21,7 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest Idempotency-Key.
-const LONGEST_KEY: usize = 255;
+const MAX_KEY_CHARS: usize = 255;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -72,10 +72,10 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
     let bare = !key.starts_with(['"', ' ']) && !key.ends_with(['"', ' ']);
     let plain = key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    if (1..=LONGEST_KEY).contains(&key.len()) && bare && plain {
+    if (1..=MAX_KEY_CHARS).contains(&key.len()) && bare && plain {
         return Ok(Some(key));
     }
-    Err(Problem::malformed(format!("an Idempotency-Key has 1 to {LONGEST_KEY} visible ASCII characters")))
+    Err(Problem::malformed(format!("an Idempotency-Key has 1 to {MAX_KEY_CHARS} visible ASCII characters")))
 }
 
 /// What a conditional header names (RFC 9110, section 13.1).

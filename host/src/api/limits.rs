@@ -24,7 +24,7 @@ const STATE: HeaderName = HeaderName::from_static("ratelimit");
 const FORGET_INTERVAL: u64 = 10_000;
 
 /// A request is answered by then, its body's way here included.
-pub const LONGEST_REQUEST: Duration = Duration::from_secs(30);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Gives up a request that takes longer than `limit`: nearly always one whose body does not come. The rest of it is not
 /// waited for.

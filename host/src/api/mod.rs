@@ -35,7 +35,7 @@ use serde_json::{Value, json};
 use swagger_ui_dist::{ApiDefinition, OpenApiSource};
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use limits::{LONGEST_REQUEST, Limits};
+pub use limits::{Limits, REQUEST_TIMEOUT};
 pub use openapi::Description;
 use problem::Problem;
 pub use ready::Readiness;
@@ -55,7 +55,7 @@ pub struct Api {
     /// How much one caller may ask for.
     pub limits: Limits,
     /// How long one request may take, its body's way here included.
-    pub longest_request: Duration,
+    pub request_timeout: Duration,
     /// `openapi.json` as last composed.
     pub description: Description,
     /// The metrics as Prometheus reads them.
@@ -131,7 +131,7 @@ fn with_answers(routes: Router<Arc<Api>>, api: &Arc<Api>) -> Router {
 fn common(api: &Api, routes: Router) -> Router {
     routes
         .layer(CatchPanicLayer::custom(|_| Problem::crashed().into_response()))
-        .layer(middleware::from_fn_with_state(api.longest_request, limits::in_time))
+        .layer(middleware::from_fn_with_state(api.request_timeout, limits::in_time))
         .layer(middleware::from_fn_with_state(api.catalogue.clone(), observe::observe))
 }
 

@@ -19,7 +19,7 @@ use super::problem;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest id that is taken from a client.
-const LONGEST_ID: usize = 64;
+const MAX_REQUEST_ID_CHARS: usize = 64;
 
 /// In metrics and the log, where a request is in no country that the host knows. CloudWatch takes no empty label.
 const NO_COUNTRY: &str = "none";
@@ -32,7 +32,7 @@ impl RequestId {
     fn of(request: &Request) -> Self {
         let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
         let plain = |id: &&str| {
-            (1..=LONGEST_ID).contains(&id.len())
+            (1..=MAX_REQUEST_ID_CHARS).contains(&id.len())
                 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         };
         Self(given.filter(plain).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
@@ -45,7 +45,7 @@ pub async fn observe(State(catalogue): State<Arc<Catalogue>>, mut request: Reque
     let started = Instant::now();
     let id = RequestId::of(&request);
     let path = request.uri().path().to_owned();
-    let method = known(request.method());
+    let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     request.extensions_mut().insert(id.clone());
     let (country, rules) = country(&catalogue, &route, &path);
@@ -77,7 +77,7 @@ pub async fn observe(State(catalogue): State<Arc<Catalogue>>, mut request: Reque
 }
 
 /// The method, where it is one that something here takes: a label that a client can make up would fill the metrics.
-fn known(method: &Method) -> &'static str {
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

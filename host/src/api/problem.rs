@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use citas_core::booking::{BookingError, FreeSlot, No};
+use citas_core::booking::{BookingError, FreeSlot, Rejection};
 use citas_core::model::access::{BadToken, Forbidden};
 use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Map, Value, json};
@@ -142,8 +142,12 @@ impl Problem {
                 Self::new(Kind::NotFound, detail)
             }
             BookingError::Forbidden(forbidden) => forbidden.into(),
-            BookingError::Violations(no) => Self::new(Kind::RulesViolated, detail).told(&no, accept_language),
-            BookingError::NotAllowedNow(no) => Self::new(Kind::NotAllowedNow, detail).told(&no, accept_language),
+            BookingError::Violations(no) => {
+                Self::new(Kind::RulesViolated, detail).with_violations(&no, accept_language)
+            }
+            BookingError::NotAllowedNow(no) => {
+                Self::new(Kind::NotAllowedNow, detail).with_violations(&no, accept_language)
+            }
             BookingError::SlotTaken { claim, free } => {
                 let free = free.iter().map(free_slot).collect::<Vec<_>>();
                 let problem = Self::new(Kind::SlotTaken, detail).member("freeSlots", free.into());
@@ -165,7 +169,7 @@ impl Problem {
     }
 
     /// Each violation with its message; `Content-Language` says in which language.
-    fn told(self, No { violations, rules }: &No, accept_language: &str) -> Self {
+    fn with_violations(self, Rejection { violations, rules }: &Rejection, accept_language: &str) -> Self {
         let locale = rules.messages.negotiate(accept_language);
         let violations: Vec<Value> = violations
             .iter()

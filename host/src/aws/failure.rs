@@ -7,9 +7,12 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-/// One line for a log or an operator, to follow the service's name: `S3 ` and this.
-pub(crate) fn words<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E, HttpResponse>) -> String {
-    match error {
+/// Describes a failed call in one line, which begins with the name of the service.
+pub(crate) fn error_text<E: ProvideErrorMetadata + Error + 'static>(
+    service: &str,
+    error: &SdkError<E, HttpResponse>,
+) -> String {
+    let failure = match error {
         SdkError::ConstructionFailure(_) => format!("was not asked: {}", causes(error)),
         SdkError::TimeoutError(_) => "does not answer in time".into(),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => "does not answer in time".into(),
@@ -22,7 +25,8 @@ pub(crate) fn words<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<
             (status, None) => format!("answers {status}"),
         },
         _ => "gives an answer that cannot be read".into(),
-    }
+    };
+    format!("{service} {failure}")
 }
 
 /// What caused it. What it says of itself is told better above.

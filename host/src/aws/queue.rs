@@ -30,7 +30,7 @@ pub async fn notify(
             answer.add_failure(message.message_id.clone().unwrap_or_default());
             continue;
         }
-        let outcome = match told(rules, notifier, message).await {
+        let outcome = match notify_one(rules, notifier, message).await {
             Ok(()) => "notified",
             Err(error) => {
                 tracing::warn!(message_id = message.message_id, error, "a message is to be given again");
@@ -43,7 +43,7 @@ pub async fn notify(
     answer
 }
 
-async fn told(rules: &OnDemand, notifier: &Notifier, message: &SqsMessage) -> Result<(), String> {
+async fn notify_one(rules: &OnDemand, notifier: &Notifier, message: &SqsMessage) -> Result<(), String> {
     let body = message.body.as_deref().unwrap_or_default();
     let event: Event = serde_json::from_str(body).map_err(|error| format!("it is no event: {error}"))?;
     rules.ask(event.country).await;

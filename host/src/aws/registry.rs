@@ -34,12 +34,14 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use citas_core::model::appointment::CountryCode;
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::{Artifact, Channel, Manifest, Natives, Readiness, Registry, RegistryError, digest};
+use citas_core::ports::registry::{
+    Artifact, Channel, Manifest, NativeCodeStore, Readiness, Registry, RegistryError, digest,
+};
 use futures::{StreamExt as _, stream};
 use http_body_util::Limited;
 use semver::Version;
 
-use crate::aws::failure::words;
+use crate::aws::failure::error_text;
 use citas_core::release::layout::{self, CASES, COMPONENT, MANIFEST, MAX_LISTED, SIGNATURE};
 
 /// The user metadata with the digest of a native object's bytes.
@@ -52,13 +54,13 @@ const WRITES: u32 = 5;
 /// How long until the next of them.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many countries' channels are asked for at once.
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENCY: usize = 16;
 /// Maximum wait for a channel while countries are listed. A country whose channel takes longer is listed, too.
 const LISTING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes a second of the slowest line that a component may come or go over.
 const SLOWEST: u64 = 100_000;
 /// How long reading may take where the client has no timeouts.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum size of an answer that the SDK reads by itself, in bytes. A page of a listing has up to 1,000 keys of up to 1,024
 /// bytes, which XML may make five times as long.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
@@ -160,7 +162,7 @@ impl S3Registry {
     }
 
     /// The text under a key.
-    async fn words(&self, key: &str) -> Result<Option<String>, RegistryError> {
+    async fn read_text(&self, key: &str) -> Result<Option<String>, RegistryError> {
         match self.get(key, None).await? {
             Found::Object(object) => Ok(Some(String::from_utf8_lossy(&object.bytes).into_owned())),
             _ => Ok(None),
@@ -239,7 +241,7 @@ impl S3Registry {
             }
             Ok(())
         };
-        let patience = self.patience(length).operation_attempt_timeout().unwrap_or(PATIENCE);
+        let patience = self.patience(length).operation_attempt_timeout().unwrap_or(ATTEMPT_TIMEOUT);
         tokio::time::timeout(patience, body).await.map_err(|_| broken("stopped sending"))??;
         let metadata = answer.metadata.unwrap_or_default();
         Ok(Object { tag: answer.e_tag.unwrap_or_default(), metadata, bytes })
@@ -296,7 +298,7 @@ impl Registry for S3Registry {
                 let is_absent = matches!(channel, Ok(Ok(None)));
                 (!is_absent).then_some(country)
             })
-            .buffer_unordered(AT_ONCE);
+            .buffer_unordered(MAX_CONCURRENCY);
         let mut countries: Vec<_> = with_channel.filter_map(async |country| country).collect().await;
         countries.sort();
         Ok(countries)
@@ -378,7 +380,7 @@ impl Registry for S3Registry {
             if !self.below(&layout::native(engine, &manifest.digest), None).await?.is_empty() {
                 return Ok(Readiness::Ready);
             }
-            if let Some(why) = self.words(&layout::refused(engine, &manifest)).await? {
+            if let Some(why) = self.read_text(&layout::refused(engine, &manifest)).await? {
                 readiness = Readiness::Refused(why);
             }
         }
@@ -405,7 +407,7 @@ impl Registry for S3Registry {
 }
 
 #[async_trait]
-impl Natives for S3Registry {
+impl NativeCodeStore for S3Registry {
     async fn native(&self, engine: &str, component: &str) -> Result<Option<Vec<u8>>, RegistryError> {
         let key = layout::native(engine, component);
         let Found::Object(Object { mut metadata, bytes, .. }) = self.get(&key, None).await? else {
@@ -429,7 +431,7 @@ impl Natives for S3Registry {
     }
 
     async fn refused(&self, engine: &str, version: &Manifest) -> Result<Option<String>, RegistryError> {
-        self.words(&layout::refused(engine, version)).await
+        self.read_text(&layout::refused(engine, version)).await
     }
 
     async fn put_refused(&self, engine: &str, version: &Manifest, why: &str) -> Result<(), RegistryError> {
@@ -480,5 +482,5 @@ fn contended(key: &str) -> RegistryError {
 fn unavailable<E: ProvideErrorMetadata + std::error::Error + 'static>(
     error: &SdkError<E, HttpResponse>,
 ) -> RegistryError {
-    RegistryError::Unavailable(format!("S3 {}", words(error)))
+    RegistryError::Unavailable(error_text("S3", error))
 }

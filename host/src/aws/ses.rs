@@ -17,7 +17,7 @@ use aws_sdk_sesv2::primitives::Blob;
 use aws_sdk_sesv2::types::{Destination, EmailContent, MessageTag, RawMessage};
 use citas_core::ports::mailer::{Mail, MailError, Mailer};
 
-use crate::aws::failure::words;
+use crate::aws::failure::error_text;
 
 /// The message tag with the mail's id, and the header with it.
 const TAG: &str = "mail";
@@ -73,7 +73,7 @@ fn plain(id: &str) -> String {
 
 /// What is about this mail is for good. Everything else is about us, our account, SES or the network, and may pass.
 fn verdict(error: &SdkError<SendEmailError>, from: &str) -> MailError {
-    let text = format!("SES {}", words(error));
+    let text = error_text("SES", error);
     match error.as_service_error() {
         Some(SendEmailError::BadRequestException(_)) => MailError::Refused(text),
         Some(SendEmailError::MessageRejected(no)) if !is_about(no.message(), from) => MailError::Refused(text),

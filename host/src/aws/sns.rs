@@ -11,7 +11,7 @@ use citas_core::model::event::Event;
 use citas_core::ports::publisher::{NotPublished, Publisher};
 use futures::future::join_all;
 
-use crate::aws::failure::words;
+use crate::aws::failure::error_text;
 
 /// How many messages SNS takes at once.
 const MOST: usize = 10;
@@ -45,7 +45,7 @@ impl SnsPublisher {
         match request.set_publish_batch_request_entries(Some(entries.collect())).send().await {
             Ok(answer) => (0..batch.len()).map(|number| outcome(&answer, &number.to_string())).collect(),
             Err(error) => {
-                let words = format!("SNS {}", words(&error));
+                let words = error_text("SNS", &error);
                 batch.iter().map(|_| Err(NotPublished(words.clone()))).collect()
             }
         }

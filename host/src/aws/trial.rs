@@ -33,7 +33,7 @@ pub struct Trier {
 }
 
 /// What a record of the stream says.
-enum Said {
+enum StreamRecord {
     Call(Call),
     /// A canary decided.
     Decided(CountryCode),
@@ -47,9 +47,9 @@ impl Trier {
     pub async fn try_out(&self, stream: &Stream) -> Result<(), NotTakenBack> {
         let (mut calls, mut decided) = (Vec::new(), BTreeSet::new());
         for record in &stream.records {
-            match said(record) {
-                Ok(Said::Call(call)) => calls.push(call),
-                Ok(Said::Decided(country)) => drop(decided.insert(country)),
+            match parse_record(record) {
+                Ok(StreamRecord::Call(call)) => calls.push(call),
+                Ok(StreamRecord::Decided(country)) => drop(decided.insert(country)),
                 Err(error) => {
                     tracing::error!(record = record.event_id, error, "a record of the stream is none of ours");
                 }
@@ -97,21 +97,21 @@ impl Trier {
     }
 }
 
-fn said(record: &EventRecord) -> Result<Said, String> {
+fn parse_record(record: &EventRecord) -> Result<StreamRecord, String> {
     let item = &record.change.new_image;
     let text = |name: &str| match item.inner().get(name) {
         Some(serde_dynamo::AttributeValue::S(text)) => Ok(text.as_str()),
         _ => Err(format!("it has no attribute `{name}`")),
     };
     match text("kind")? {
-        "canary" => Ok(Said::Decided(text("country")?.parse().map_err(|_| "its country is none".to_owned())?)),
+        "canary" => Ok(StreamRecord::Decided(text("country")?.parse().map_err(|_| "its country is none".to_owned())?)),
         "event" => {
             let event = dynamo::event(text("event")?).map_err(|error| error.to_string())?;
-            Ok(Said::Call(Call::Told(Box::new(event))))
+            Ok(StreamRecord::Call(Call::Told(Box::new(event))))
         }
         "revision" => {
             let revision = dynamo::revision(item.clone().into()).map_err(|error| error.to_string())?;
-            Ok(Said::Call(Call::Decided { before: None, revision: Arc::new(revision), events: None }))
+            Ok(StreamRecord::Call(Call::Decided { before: None, revision: Arc::new(revision), events: None }))
         }
         other => Err(format!("its kind is `{other}`")),
     }

@@ -28,7 +28,7 @@ use crate::toolkit::CountryFolder;
 use crate::wiring::{Identity, Platform, record_metrics};
 
 /// How long the sources must be at rest before they are built: editors write a file in several steps.
-const REST: Duration = Duration::from_millis(150);
+const DEBOUNCE: Duration = Duration::from_millis(150);
 
 #[derive(Args)]
 pub struct Options {
@@ -148,7 +148,7 @@ fn watch(sources: &Path, changes: mpsc::UnboundedSender<PathBuf>) -> notify::Res
 async fn rebuild(swapper: Arc<Swapper>, sources: PathBuf, mut changed: mpsc::UnboundedReceiver<PathBuf>) {
     while let Some(first) = changed.recv().await {
         let mut paths = BTreeSet::from([first]);
-        while let Ok(Some(path)) = tokio::time::timeout(REST, changed.recv()).await {
+        while let Ok(Some(path)) = tokio::time::timeout(DEBOUNCE, changed.recv()).await {
             paths.insert(path);
         }
         match concerned(&sources, &paths) {

@@ -19,7 +19,7 @@ use super::Misuse;
 const LONGEST: u64 = 16 * 1024;
 
 /// How long a browser may take over it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where somebody signs in, and to what.
 pub struct Pool<'a> {
@@ -80,7 +80,7 @@ fn code(listener: &TcpListener, path: &str, state: &str) -> Result<Authorization
 
 /// What a browser asks for; none when it asks for nothing that can be read.
 fn request(browser: &TcpStream) -> Option<Url> {
-    browser.set_read_timeout(Some(PATIENCE)).ok()?;
+    browser.set_read_timeout(Some(READ_TIMEOUT)).ok()?;
     let mut lines = BufReader::new(browser.take(LONGEST)).lines().map_while(Result::ok);
     let first = lines.next()?;
     // A browser whose header is not read to its end takes the answer for a broken connection.

@@ -24,7 +24,7 @@ use crate::system::{SystemClock, UuidIds};
 
 /// A request is answered by then, which is before the function's own time and API Gateway's 30 seconds are over: what takes
 /// longer is told so.
-const LONGEST_REQUEST: Duration = Duration::from_secs(25);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Runs it.
 #[must_use]
@@ -47,13 +47,15 @@ async fn run() -> Ended {
         jwks: None,
         // API Gateway throttles.
         limits: Limits::per_second(0),
-        longest_request: LONGEST_REQUEST,
+        request_timeout: REQUEST_TIMEOUT,
         description: Description::default(),
         // They are in the log.
         metrics: Box::new(String::new),
     };
     let router = api::router_with(api, |routes| {
-        routes.layer(middleware::from_fn_with_state(Arc::new(on_demand), with_rules)).layer(middleware::from_fn(known))
+        routes
+            .layer(middleware::from_fn_with_state(Arc::new(on_demand), with_rules))
+            .layer(middleware::from_fn(limit_methods))
     });
     answer(Runtime::new(Adapter::from(router)), metrics).await
 }
@@ -70,7 +72,7 @@ async fn with_rules(State(on_demand): State<Arc<OnDemand>>, request: Request, ne
 }
 
 /// Tells the API what API Gateway's authorizer found in the token.
-async fn known(mut request: Request, next: Next) -> Response {
+async fn limit_methods(mut request: Request, next: Next) -> Response {
     if let Some(RequestContext::ApiGatewayV2(context)) = request.extensions().get()
         && let Some(jwt) = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref())
         && let Some(claims) = claims(&jwt.claims)
@@ -107,7 +109,7 @@ impl TokenVerifier for Gateway {
 mod tests {
     use super::*;
 
-    fn said(claims: &[(&str, &str)]) -> HashMap<String, String> {
+    fn claim_map(claims: &[(&str, &str)]) -> HashMap<String, String> {
         claims.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
@@ -119,7 +121,7 @@ mod tests {
             ("cognito:groups", "[pe:staff platform]"),
             ("scope", "appointments/read appointments/write"),
         ];
-        let found = claims(&said(&access)).unwrap();
+        let found = claims(&claim_map(&access)).unwrap();
         assert_eq!(found.subject, "ana");
         assert_eq!(found.groups, ["pe:staff", "platform"].map(str::to_owned).into());
         assert_eq!(found.scopes, ["appointments/read", "appointments/write"].map(str::to_owned).into());
@@ -127,8 +129,8 @@ mod tests {
 
     #[test]
     fn an_identity_token_or_one_of_nobody_is_none() {
-        assert_eq!(claims(&said(&[("sub", "ana"), ("token_use", "id")])), None);
-        assert_eq!(claims(&said(&[("sub", ""), ("token_use", "access")])), None);
-        assert_eq!(claims(&said(&[("token_use", "access")])), None);
+        assert_eq!(claims(&claim_map(&[("sub", "ana"), ("token_use", "id")])), None);
+        assert_eq!(claims(&claim_map(&[("sub", ""), ("token_use", "access")])), None);
+        assert_eq!(claims(&claim_map(&[("token_use", "access")])), None);
     }
 }

@@ -11,7 +11,7 @@ use citas_core::release::catalogue::Catalogue;
 use citas_core::release::follow::Following;
 use citas_core::release::on_demand::OnDemand;
 use citas_core::release::swap::Swapper;
-use citas_core::trial::shadow::Trying;
+use citas_core::trial::shadow::TrialRecorder;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
 
@@ -80,7 +80,7 @@ impl Rules {
     }
 
     /// Counts what canaries decide; what is stored is compared by the function `trial`.
-    pub(super) fn trying(&self) -> Trying {
-        Trying::new(self.ledger.clone(), self.catalogue.clone())
+    pub(super) fn trying(&self) -> TrialRecorder {
+        TrialRecorder::new(self.ledger.clone(), self.catalogue.clone())
     }
 }

@@ -103,23 +103,23 @@ impl Source {
     /// The key for a signature. An unknown one is asked for; of requests that come meanwhile,
     /// a bounded number waits for the one fetch.
     async fn key(self: &Arc<Self>, kid: &str, algorithm: Algorithm) -> Option<DecodingKey> {
-        if let Some(key) = self.known(kid, algorithm) {
+        if let Some(key) = self.cached_key(kid, algorithm) {
             self.refresh();
             return Some(key);
         }
         // A crowd with unknown keys would hold its connections for as long as the issuer takes.
         let _place = self.waiting.try_acquire().ok()?;
         let begun = self.begun.lock().await;
-        if let Some(key) = self.known(kid, algorithm) {
+        if let Some(key) = self.cached_key(kid, algorithm) {
             return Some(key);
         }
         if self.since(&begun) >= self.pace.at_most {
             self.fetch(begun).await;
         }
-        self.known(kid, algorithm)
+        self.cached_key(kid, algorithm)
     }
 
-    fn known(&self, kid: &str, algorithm: Algorithm) -> Option<DecodingKey> {
+    fn cached_key(&self, kid: &str, algorithm: Algorithm) -> Option<DecodingKey> {
         let keys = self.keys.load();
         let mut named = keys.keys.iter().filter(|jwk| jwk.common.key_id.as_deref() == Some(kid));
         DecodingKey::from_jwk(named.find(|jwk| signs_with(jwk, algorithm))?).ok()

@@ -12,14 +12,14 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use url::Url;
 
 /// How long one mail may take: five minutes for a single reply, as RFC 5321 has it, would hold up all that waits behind.
-const PATIENCE: Duration = Duration::from_secs(30);
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Hands each mail to one SMTP server, on a connection of its own.
 #[derive(Clone, Debug)]
 pub struct SmtpMailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     server: String,
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// Why a text names no SMTP server. The text itself is never said: it may hold a password.
@@ -52,7 +52,7 @@ impl SmtpMailer {
             return Err(NotAServer::InTheClear(server));
         }
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|error| malformed(&error))?.build();
-        Ok(Self { transport, server, patience: PATIENCE })
+        Ok(Self { transport, server, timeout: SEND_TIMEOUT })
     }
 
     /// The server's host and port, without user and password.
@@ -97,7 +97,7 @@ impl SmtpMailer {
     /// without end.
     async fn within<T>(&self, conversation: impl Future<Output = T>) -> Result<T, MailError> {
         let late = |_| MailError::Unavailable("the SMTP server does not answer in time".into());
-        tokio::time::timeout(self.patience, conversation).await.map_err(late)
+        tokio::time::timeout(self.timeout, conversation).await.map_err(late)
     }
 
     async fn greets(&self) -> bool {
@@ -113,7 +113,7 @@ fn envelope(mail: &Mail) -> Result<Envelope, MailError> {
 }
 
 /// What went wrong, without the server's own words: they repeat the patient's address.
-fn said(error: &smtp::Error) -> String {
+fn error_text(error: &smtp::Error) -> String {
     match error.status() {
         Some(code) => format!("the SMTP server answers {code}"),
         None if error.is_timeout() => "the SMTP server does not answer in time".into(),
@@ -125,7 +125,7 @@ fn said(error: &smtp::Error) -> String {
 /// A 5yz reply is for good, but for 53z (RFC 4954): that is about our password, not about this mail.
 fn verdict(error: &smtp::Error) -> MailError {
     let ours = error.status().is_some_and(|code| code.category == Category::Unspecified3);
-    let text = said(error);
+    let text = error_text(error);
     if error.is_permanent() && !ours { MailError::Refused(text) } else { MailError::Unavailable(text) }
 }
 
@@ -142,7 +142,7 @@ mod tests {
     async fn a_server_that_says_nothing_is_not_waited_for() {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut mailer = SmtpMailer::new(&format!("smtp://{}", silent.local_addr().unwrap())).unwrap();
-        mailer.patience = Duration::from_millis(50);
+        mailer.timeout = Duration::from_millis(50);
         assert!(matches!(mailer.send(&mail()).await, Err(MailError::Unavailable(_))));
     }
 

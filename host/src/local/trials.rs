@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use citas_core::model::appointment::CountryCode;
 use citas_core::ports::ledger::Unavailable;
-use citas_core::trial::tally::{Found, Tally, Trials};
+use citas_core::trial::tally::{Tally, TrialReport, Trials};
 
 use crate::files::{self, Access, Durability};
 
@@ -23,7 +23,7 @@ pub struct FileTrials {
 
 #[derive(Default)]
 struct Known {
-    found: BTreeMap<Trial, Found>,
+    found: BTreeMap<Trial, TrialReport>,
     /// Those that the files do not have yet.
     changed: BTreeSet<Trial>,
 }
@@ -31,7 +31,7 @@ struct Known {
 type Trial = (CountryCode, u64);
 
 impl Known {
-    fn next(&mut self) -> Option<(Trial, Found)> {
+    fn next(&mut self) -> Option<(Trial, TrialReport)> {
         let trial = self.changed.pop_first()?;
         Some((trial, self.found[&trial].clone()))
     }
@@ -49,24 +49,24 @@ impl FileTrials {
     /// # Errors
     /// When a file cannot be written; it is tried again the next time.
     pub fn keep(&self) -> io::Result<()> {
-        while let Some((trial, found)) = self.known().next() {
+        while let Some((trial, found)) = self.lock().next() {
             if let Err(error) = self.write(trial, &found) {
-                self.known().changed.insert(trial);
+                self.lock().changed.insert(trial);
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    fn write(&self, trial: Trial, found: &Found) -> io::Result<()> {
+    fn write(&self, trial: Trial, found: &TrialReport) -> io::Result<()> {
         files::make_data_folder(&self.folder)?;
         files::replace(&self.file(trial), &serde_json::to_vec_pretty(found)?, Access::Private, Durability::Unsynced)
     }
 
-    fn read(&self, trial: Trial) -> io::Result<Found> {
+    fn read(&self, trial: Trial) -> io::Result<TrialReport> {
         match files::read(&self.file(trial), MAX_BYTES) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::default()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(TrialReport::default()),
             Err(error) => Err(error),
         }
     }
@@ -75,7 +75,7 @@ impl FileTrials {
         self.folder.join(format!("{country}-{number}.json"))
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,13 +83,13 @@ impl FileTrials {
 #[async_trait]
 impl Trials for FileTrials {
     /// A file that cannot be read is begun anew: a canary that nobody counts could not be taken back.
-    async fn add(&self, country: CountryCode, trial: u64, found: &Found) -> Result<Tally, Unavailable> {
+    async fn add(&self, country: CountryCode, trial: u64, found: &TrialReport) -> Result<Tally, Unavailable> {
         let trial = (country, trial);
-        let mut known = self.known();
+        let mut known = self.lock();
         let sum = known.found.entry(trial).or_insert_with(|| {
             self.read(trial).unwrap_or_else(|error| {
                 tracing::warn!(%country, %error, "what a trial has found cannot be read; it begins anew");
-                Found::default()
+                TrialReport::default()
             })
         });
         sum.add(found);
@@ -98,8 +98,8 @@ impl Trials for FileTrials {
         Ok(tally)
     }
 
-    async fn found(&self, country: CountryCode, trial: u64) -> Result<Found, Unavailable> {
-        if let Some(found) = self.known().found.get(&(country, trial)) {
+    async fn found(&self, country: CountryCode, trial: u64) -> Result<TrialReport, Unavailable> {
+        if let Some(found) = self.lock().found.get(&(country, trial)) {
             return Ok(found.clone());
         }
         self.read((country, trial)).map_err(|error| Unavailable {

@@ -1,7 +1,7 @@
 //! Keeps the native code of accepted components in a folder of this machine, so that a host that starts again has each
 //! country in milliseconds. Beside the code stands which packages were accepted with it: a component with other golden
 //! cases or limits is judged again, from the code that is there. A file is used or made anew, never trusted by its name;
-//! whatever is wrong with the folder costs time and nothing else. Publishes nothing: see `Natives` for code that other
+//! whatever is wrong with the folder costs time and nothing else. Publishes nothing: see `NativeCodeStore` for code that other
 //! hosts load.
 //!
 //! ```text

@@ -183,9 +183,9 @@ pub(super) fn descriptor_of(descriptor: wit::Descriptor) -> port::Descriptor {
     }
 }
 
-fn action_of(action: wit::Action) -> port::Action {
+fn action_of(action: wit::Action) -> port::ActionDescriptor {
     let wit::Action { name, roles, input_schema } = action;
-    port::Action { name, roles, input_schema }
+    port::ActionDescriptor { name, roles, input_schema }
 }
 
 fn message_of(message: wit::Message) -> port::Message {

@@ -42,7 +42,7 @@ pub(super) fn portable(config: &mut wasmtime::Config) -> wasmtime::Result<()> {
 pub(super) fn load(engine: &Engine, code: &[u8]) -> Result<Component, Refusal> {
     // SAFETY: wasmtime runs what it is given here as it is, so these bytes must be what Citas's own compiler made. They come
     // from one of three places.
-    // - `Natives`, by the caller's contract (`Engine::load_native`): only Citas's own compiler can write its prefix, and it
+    // - `NativeCodeStore`, by the caller's contract (`Engine::load_native`): only Citas's own compiler can write its prefix, and it
     //   gives back the bytes that were put, by their digest.
     // - A process that judges (`judge.rs`): this program itself, which this process has started, and whose answer comes over
     //   a pipe that nobody else has. It gives the SHA-256 of the code, which is checked over the bytes that came. A component

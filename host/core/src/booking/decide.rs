@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::{Booking, BookingError, No};
+use super::{Booking, BookingError, Rejection};
 use crate::booking::presentation::{View, show};
 use crate::model::access::{Caller, Forbidden};
 use crate::model::appointment::{Appointment, Field, Provenance, Revision, Slot};
@@ -211,17 +211,18 @@ fn call(rules: &InForce, request: &RuleRequest, before: Option<&Arc<Revision>>, 
             let events = change.events.iter().map(|event| event.name().to_owned()).collect();
             Some(Call::Decided { before, revision: view.revision.clone(), events: Some(events) })
         }
-        Err(BookingError::Violations(No { violations, .. }) | BookingError::NotAllowedNow(No { violations, .. })) => {
-            Some(Call::Refused(Refused {
-                country: rules.used.country,
-                before,
-                action: request.action.clone(),
-                request: request.input.clone(),
-                role: request.role,
-                at: request.now,
-                violations: violations.clone(),
-            }))
-        }
+        Err(
+            BookingError::Violations(Rejection { violations, .. })
+            | BookingError::NotAllowedNow(Rejection { violations, .. }),
+        ) => Some(Call::Refused(Refused {
+            country: rules.used.country,
+            before,
+            action: request.action.clone(),
+            request: request.input.clone(),
+            role: request.role,
+            at: request.now,
+            violations: violations.clone(),
+        })),
         Err(_) => None,
     }
 }
@@ -267,6 +268,6 @@ fn refuse(rules: &Arc<LoadedRules>, violations: Vec<Violation>) -> Result<(), Bo
 
 fn refusal(rules: &Arc<LoadedRules>, violations: Vec<Violation>) -> BookingError {
     let not_now = violations.iter().any(|violation| violation.code.ends_with(NOT_ALLOWED_NOW));
-    let no = No { violations, rules: rules.clone() };
+    let no = Rejection { violations, rules: rules.clone() };
     if not_now { BookingError::NotAllowedNow(no) } else { BookingError::Violations(no) }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use self::decide::{Decider, Prepared, RuleRequest};
 use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
-use crate::booking::presentation::{View, Views, show_page};
+use crate::booking::presentation::{PresentationCache, View, show_page};
 use crate::model::access::{Caller, Forbidden, Scope};
 use crate::model::appointment::{Appointment, CountryCode, Revision, Slot};
 use crate::model::time::{Clock, Ids};
@@ -22,7 +22,7 @@ use crate::ports::ledger::{CommitError, Ledger, Page, Position, Query, Unavailab
 use crate::ports::rules::{Fault, Role, Violation};
 use crate::release::catalogue::{Catalogue, InForce};
 use crate::rules::loaded::{LoadedRules, MAX_PAGE_CALLS};
-use crate::trial::shadow::{Routed, Trying};
+use crate::trial::shadow::{Routed, TrialRecorder};
 
 /// How often an action without `If-Match` is judged anew because somebody else was faster.
 const MAX_ATTEMPTS: usize = 5;
@@ -47,10 +47,10 @@ pub enum BookingError {
     Forbidden(#[from] Forbidden),
     /// Schema or rules say no.
     #[error("the rules say no")]
-    Violations(No),
+    Violations(Rejection),
     /// The action is not possible in this phase.
     #[error("this cannot be done to the appointment as it stands")]
-    NotAllowedNow(No),
+    NotAllowedNow(Rejection),
     /// Somebody else has it.
     #[error("somebody else has {}", .claim.as_deref().unwrap_or("that time"))]
     SlotTaken {
@@ -96,7 +96,7 @@ impl From<Fault> for BookingError {
 
 /// Why rules say no, and which rules these are: it is in their words that a client is told.
 #[derive(Debug)]
-pub struct No {
+pub struct Rejection {
     /// All that speaks against it.
     pub violations: Vec<Violation>,
     /// Whose no it is.
@@ -132,9 +132,9 @@ pub struct Booking {
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
     decider: Arc<Decider>,
-    trying: Option<Trying>,
+    trying: Option<TrialRecorder>,
     keys: KeysInUse,
-    views: Arc<Views>,
+    views: Arc<PresentationCache>,
 }
 
 impl Booking {
@@ -152,7 +152,7 @@ impl Booking {
 
     /// Tries candidates on what is asked.
     #[must_use]
-    pub fn trying(self, trying: Trying) -> Self {
+    pub fn trying(self, trying: TrialRecorder) -> Self {
         Self { trying: Some(trying), ..self }
     }
 

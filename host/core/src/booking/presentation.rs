@@ -36,7 +36,7 @@ pub struct View {
 type Key = (u64, Uuid, u32);
 
 /// What was shown lately.
-pub(crate) struct Views(Cache<Key, Fields, Bytes>);
+pub(crate) struct PresentationCache(Cache<Key, Fields, Bytes>);
 
 #[derive(Clone)]
 struct Bytes;
@@ -48,14 +48,14 @@ impl Weighter<Key, Fields> for Bytes {
     }
 }
 
-impl Default for Views {
+impl Default for PresentationCache {
     fn default() -> Self {
         let items = usize::try_from(MEMORY / USUAL).expect("a small number");
         Self(Cache::with_weighter(items, MEMORY, Bytes))
     }
 }
 
-impl Views {
+impl PresentationCache {
     /// The view of a stored revision, if these rules showed it lately.
     pub fn get(&self, rules: &LoadedRules, revision: &Arc<Revision>) -> Option<View> {
         let fields = self.0.get(&key(rules, revision))?;

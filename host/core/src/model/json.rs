@@ -77,7 +77,7 @@ impl<'de> Visitor<'de> for Strict {
 
 /// The most that a document's leaves may take, paths included, in bytes. A short document can have long paths: each
 /// leaf repeats those of all that it stands in.
-const MOST_LEAVES: usize = 64 * 1024;
+const MAX_LEAVES: usize = 64 * 1024;
 
 /// A document with more leaves than the rules can be given.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,7 +92,7 @@ pub struct TooManyLeaves {
 /// # Errors
 /// When they take more than 64 KiB.
 pub fn flatten(document: &Json) -> Result<Vec<Field>, TooManyLeaves> {
-    let mut leaves = Leaves { fields: Vec::new(), left: MOST_LEAVES };
+    let mut leaves = Leaves { fields: Vec::new(), left: MAX_LEAVES };
     leaves.collect(String::new(), document)?;
     Ok(leaves.fields)
 }
@@ -122,7 +122,7 @@ impl Leaves {
             Json::String(text) => Value::Text(text.clone()),
             Json::Number(number) => number.as_i64().map_or_else(|| Value::Decimal(number.to_string()), Value::Integer),
         };
-        let over = TooManyLeaves { limit: MOST_LEAVES };
+        let over = TooManyLeaves { limit: MAX_LEAVES };
         self.left = self.left.checked_sub(path.len() + size(&value)).ok_or(over)?;
         self.fields.push(Field { path, value });
         Ok(())
@@ -228,7 +228,7 @@ mod tests {
     fn a_short_document_with_long_paths_is_too_much() {
         let items: Vec<u32> = (0..1_000).collect();
         let refused = flatten(&json!({ ("k".repeat(1_000)): items }));
-        assert_eq!(refused, Err(TooManyLeaves { limit: MOST_LEAVES }));
+        assert_eq!(refused, Err(TooManyLeaves { limit: MAX_LEAVES }));
     }
 
     #[test]

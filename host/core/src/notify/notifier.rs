@@ -14,7 +14,7 @@ use crate::ports::mailer::{MailError, Mailer};
 use crate::ports::rules::{Fault, Notice};
 use crate::release::catalogue::Catalogue;
 use crate::rules::loaded::LoadedRules;
-use crate::trial::shadow::{Routed, Trying};
+use crate::trial::shadow::{Routed, TrialRecorder};
 
 /// Why an event's notices are still to go out.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub struct Notifier {
     mailer: Arc<dyn Mailer>,
     from: Mailbox,
     clock: Arc<dyn Clock>,
-    trying: Option<Trying>,
+    trying: Option<TrialRecorder>,
     /// What has gone out and is not remembered in the ledger yet: if that fails, trying again sends nothing twice.
     sent: Mutex<HashSet<(Uuid, usize)>>,
 }
@@ -59,7 +59,7 @@ impl Notifier {
 
     /// Counts where a canary gives no answer.
     #[must_use]
-    pub fn trying(self, trying: Trying) -> Self {
+    pub fn trying(self, trying: TrialRecorder) -> Self {
         Self { trying: Some(trying), ..self }
     }
 

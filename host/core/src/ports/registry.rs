@@ -98,13 +98,13 @@ pub struct Channel {
     pub candidate: Option<Candidate>,
     /// The latest changes, the last one last. It is in the same file, so that one conditional write makes both true.
     #[serde(default)]
-    pub history: Vec<Change>,
+    pub history: Vec<ChannelChange>,
 }
 
 /// What one change made of a channel, and whose it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Change {
+pub struct ChannelChange {
     /// The channel's sequence after it.
     pub sequence: u64,
     /// What was done.
@@ -187,7 +187,7 @@ const REMEMBERED_CHANGES: usize = 50;
 
 /// Author, time and reason of a change to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct ChangeNote {
     /// When.
     pub at: Timestamp,
     /// Name of the author.
@@ -206,7 +206,7 @@ pub struct SequenceSpent(u64);
 impl Channel {
     /// Returns a country's first channel.
     #[must_use]
-    pub fn first(version: Version, note: Note) -> Self {
+    pub fn first(version: Version, note: ChangeNote) -> Self {
         let mut channel = Self {
             current: version.clone(),
             previous: None,
@@ -224,7 +224,7 @@ impl Channel {
     ///
     /// # Errors
     /// When the sequence cannot rise any further.
-    pub fn promote(&self, version: Version, note: Note) -> Result<Self, SequenceSpent> {
+    pub fn promote(&self, version: Version, note: ChangeNote) -> Result<Self, SequenceSpent> {
         let mut channel = self.next(note.at)?;
         channel.previous = Some(std::mem::replace(&mut channel.current, version.clone()));
         (channel.pinned, channel.candidate) = (false, None);
@@ -237,7 +237,7 @@ impl Channel {
     ///
     /// # Errors
     /// When the sequence cannot rise any further.
-    pub fn rollback(&self, note: Note) -> Result<Option<Self>, SequenceSpent> {
+    pub fn rollback(&self, note: ChangeNote) -> Result<Option<Self>, SequenceSpent> {
         let Some(version) = self.previous.clone() else { return Ok(None) };
         let mut channel = self.next(note.at)?;
         (channel.current, channel.previous) = (version.clone(), None);
@@ -250,7 +250,7 @@ impl Channel {
     ///
     /// # Errors
     /// When the sequence cannot rise any further.
-    pub fn pin(&self, note: Note) -> Result<Self, SequenceSpent> {
+    pub fn pin(&self, note: ChangeNote) -> Result<Self, SequenceSpent> {
         let mut channel = self.next(note.at)?;
         channel.pinned = true;
         channel.record(ChannelVerb::Pin, self.current.clone(), None, note);
@@ -261,7 +261,7 @@ impl Channel {
     ///
     /// # Errors
     /// When the sequence cannot rise any further.
-    pub fn unpin(&self, note: Note) -> Result<Self, SequenceSpent> {
+    pub fn unpin(&self, note: ChangeNote) -> Result<Self, SequenceSpent> {
         let mut channel = self.next(note.at)?;
         channel.pinned = false;
         channel.record(ChannelVerb::Unpin, self.current.clone(), None, note);
@@ -272,7 +272,7 @@ impl Channel {
     ///
     /// # Errors
     /// When the sequence cannot rise any further.
-    pub fn try_out(&self, version: Version, canary: Option<Canary>, note: Note) -> Result<Self, SequenceSpent> {
+    pub fn try_out(&self, version: Version, canary: Option<Canary>, note: ChangeNote) -> Result<Self, SequenceSpent> {
         let mut channel = self.next(note.at)?;
         let running = self.candidate.as_ref().filter(|candidate| candidate.version == version);
         let trial = running.map_or(channel.sequence, |candidate| candidate.trial);
@@ -286,7 +286,7 @@ impl Channel {
     ///
     /// # Errors
     /// When the sequence cannot rise any further.
-    pub fn withdraw(&self, note: Note) -> Result<Option<Self>, SequenceSpent> {
+    pub fn withdraw(&self, note: ChangeNote) -> Result<Option<Self>, SequenceSpent> {
         let Some(Candidate { version, trial, .. }) = self.candidate.clone() else { return Ok(None) };
         let mut channel = self.next(note.at)?;
         channel.candidate = None;
@@ -296,7 +296,7 @@ impl Channel {
 
     /// The last change of a kind.
     #[must_use]
-    pub fn last(&self, of: impl Fn(ChannelVerb) -> bool) -> Option<&Change> {
+    pub fn last(&self, of: impl Fn(ChannelVerb) -> bool) -> Option<&ChannelChange> {
         self.history.iter().rev().find(|change| of(change.verb))
     }
 
@@ -312,8 +312,14 @@ impl Channel {
         Ok(Self { sequence, changed_at: at, ..self.clone() })
     }
 
-    fn record(&mut self, verb: ChannelVerb, version: Version, trial: Option<u64>, Note { at, by, why }: Note) {
-        self.history.push(Change { sequence: self.sequence, verb, version, trial, at, by, why });
+    fn record(
+        &mut self,
+        verb: ChannelVerb,
+        version: Version,
+        trial: Option<u64>,
+        ChangeNote { at, by, why }: ChangeNote,
+    ) {
+        self.history.push(ChannelChange { sequence: self.sequence, verb, version, trial, at, by, why });
         self.history.drain(..self.history.len().saturating_sub(REMEMBERED_CHANGES));
     }
 }
@@ -439,7 +445,7 @@ pub trait Registry: Send + Sync {
 ///
 /// An adapter MUST give back the very bytes that were put, or nothing: they are run as they are.
 #[async_trait]
-pub trait Natives: Send + Sync {
+pub trait NativeCodeStore: Send + Sync {
     /// What `engine` made of the component of that digest, if it has.
     async fn native(&self, engine: &str, digest: &str) -> Result<Option<Vec<u8>>, RegistryError>;
 
@@ -457,8 +463,8 @@ pub trait Natives: Send + Sync {
 mod tests {
     use super::*;
 
-    fn note() -> Note {
-        Note { at: Timestamp::UNIX_EPOCH, by: "ana".into(), why: "a test".into() }
+    fn note() -> ChangeNote {
+        ChangeNote { at: Timestamp::UNIX_EPOCH, by: "ana".into(), why: "a test".into() }
     }
 
     fn version(text: &str) -> Version {

@@ -152,7 +152,7 @@ pub struct Notice {
 
 /// Something that may be done to an appointment after it is booked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Action {
+pub struct ActionDescriptor {
     /// Its place in the API.
     pub name: String,
     /// The contract's words of the roles that may ask for it.
@@ -188,7 +188,7 @@ pub struct Descriptor {
     /// JSON Schema 2020-12 of an appointment as clients see it.
     pub appointment_schema: String,
     /// What may be done after booking.
-    pub actions: Vec<Action>,
+    pub actions: Vec<ActionDescriptor>,
     /// The codes in words.
     pub messages: Vec<Message>,
 }
@@ -385,7 +385,7 @@ pub trait Engine: Send + Sync {
     /// A [`Refusal`] that says why in plain words.
     fn load(&self, component: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal>;
 
-    /// Makes native code ready to be called. It is run as it is: only what [`Natives`](crate::ports::registry::Natives) gave under
+    /// Makes native code ready to be called. It is run as it is: only what [`NativeCodeStore`](crate::ports::registry::NativeCodeStore) gave under
     /// this engine's name may be given.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::model::appointment::CountryCode;
 use crate::rules::executor::Executor;
@@ -13,15 +14,17 @@ use crate::rules::loaded::LoadedRules;
 use crate::trial::tally::OnTrial;
 
 /// Why the last version that was to come into force did not.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    /// When it was tried.
-    pub at: Timestamp,
-    /// What was tried: a version, or the sources' folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedVersion {
+    /// A version, or the sources' folder.
     pub what: String,
     /// In plain words.
     pub why: String,
+    /// When it was tried.
+    pub at: Timestamp,
     /// Whether it was to be on trial, and not in use.
+    #[serde(default)]
     pub on_trial: bool,
 }
 
@@ -37,7 +40,7 @@ pub struct Entry {
     /// The version on trial beside them.
     pub candidate: Option<Arc<OnTrial>>,
     /// The last version that did not; none once a later one did.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedVersion>,
 }
 
 /// What decides in a country. A request ends on what it began with.
@@ -118,8 +121,8 @@ impl Catalogue {
     }
 
     /// Remembers why a version did not come into force. What was in force stays so.
-    pub fn refuse(&self, country: CountryCode, refused: &Refused) {
-        let Refused { what, why, .. } = refused;
+    pub fn refuse(&self, country: CountryCode, refused: &RefusedVersion) {
+        let RefusedVersion { what, why, .. } = refused;
         tracing::warn!(%country, what, why, "kept the last good rules");
         Self::count(country, "refused");
         self.update(country, |entry| entry.refused = Some(refused.clone()));

@@ -14,17 +14,17 @@ use crate::ports::registry::Registry;
 use crate::release::follow::{Follower, Following, READ_TIMEOUT, within};
 
 /// How soon a first look that failed is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// After so many intervals without a request, the next one waits for its look: rules that were taken back an hour ago are
 /// not to decide once more.
-const ASLEEP: u32 = 10;
+const INTERVALS_UNTIL_STALE: u32 = 10;
 
 /// How long it waits at most.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many countries are looked for at once.
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENCY: usize = 16;
 
 /// The countries that were asked for.
 pub struct OnDemand {
@@ -78,14 +78,14 @@ impl OnDemand {
             Due::LookAndWait => {
                 let look = tokio::spawn(watched.look());
                 // What is not over by then goes on beside the request.
-                let _ = tokio::time::timeout(PATIENCE, look).await;
+                let _ = tokio::time::timeout(LOOK_TIMEOUT, look).await;
             }
         }
     }
 
     /// The same for every country that the registry has.
     pub async fn ask_all(&self) {
-        stream::iter(self.all().await).for_each_concurrent(AT_ONCE, |country| self.ask(country)).await;
+        stream::iter(self.all().await).for_each_concurrent(MAX_CONCURRENCY, |country| self.ask(country)).await;
     }
 
     /// The registry's countries, as of an interval ago or later, where it answers.
@@ -113,10 +113,10 @@ impl Watched {
         let mut looked = self.looked();
         match *looked {
             Looked::Never => Due::LookFirst,
-            Looked::Failed(at) if at.elapsed() >= AGAIN.min(interval) => Due::LookFirst,
+            Looked::Failed(at) if at.elapsed() >= RETRY_DELAY.min(interval) => Due::LookFirst,
             Looked::At(at) if at.elapsed() >= interval => {
                 *looked = Looked::At(Instant::now());
-                if at.elapsed() >= interval * ASLEEP { Due::LookAndWait } else { Due::LookBeside }
+                if at.elapsed() >= interval * INTERVALS_UNTIL_STALE { Due::LookAndWait } else { Due::LookBeside }
             }
             Looked::Failed(_) | Looked::At(_) => Due::Nothing,
         }

@@ -7,7 +7,7 @@ use semver::Version;
 
 use crate::model::appointment::CountryCode;
 use crate::model::time::Clock;
-use crate::ports::registry::{Natives, Registry, RegistryError};
+use crate::ports::registry::{NativeCodeStore, Registry, RegistryError};
 use crate::ports::rules::Refusal;
 use crate::release::admission::{NotAdmitted, RulesPackage};
 use crate::release::follow::{verify, whole};
@@ -57,7 +57,7 @@ pub enum NotCompiled {
 /// See [`NotCompiled`].
 pub async fn precompile(
     registry: &dyn Registry,
-    natives: &dyn Natives,
+    natives: &dyn NativeCodeStore,
     judge: &dyn Judge,
     clock: &dyn Clock,
     trust: Option<&Trust>,

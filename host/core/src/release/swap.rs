@@ -11,7 +11,7 @@ use crate::model::time::Clock;
 use crate::ports::registry::Candidate;
 use crate::ports::rules::{Engine, Refusal};
 use crate::release::admission::{Admission, NotAdmitted, RulesPackage};
-use crate::release::catalogue::{Catalogue, Refused};
+use crate::release::catalogue::{Catalogue, RefusedVersion};
 use crate::rules::loaded::LoadedRules;
 use crate::trial::tally::OnTrial;
 
@@ -177,7 +177,7 @@ impl Swapper {
     /// What did not come into force last, and why, unless something did since.
     pub(crate) fn refused(&self, country: CountryCode) -> Option<(String, String)> {
         let refused = self.catalogue.entry(country)?.refused.filter(|refused| !refused.on_trial);
-        let Refused { what, why, .. } = refused?;
+        let RefusedVersion { what, why, .. } = refused?;
         Some((what, why))
     }
 
@@ -192,7 +192,7 @@ impl Swapper {
     }
 
     fn note(&self, country: CountryCode, what: String, why: &str, on_trial: bool) {
-        let refused = Refused { at: self.clock.now(), what, why: why.to_owned(), on_trial };
+        let refused = RefusedVersion { at: self.clock.now(), what, why: why.to_owned(), on_trial };
         self.catalogue.refuse(country, &refused);
     }
 }

@@ -239,19 +239,20 @@ fn check(rules: &LoadedRules, case: &Case) -> Result<(), Failure> {
         }
         Case { book: None, act: None, offers: Some(asked), notices: None, present: None, .. } => {
             let context = rules.context(case.now, case.role);
-            let found = rules.rules().offers(&context, &leaves(&asked.place)?, &asked.openings).map_err(said)?;
+            let found =
+                rules.rules().offers(&context, &leaves(&asked.place)?, &asked.openings).map_err(fault_message)?;
             let found: Vec<Json> = found.unwrap_or_default().iter().map(offer_json).collect();
             let expected = case.expect.offers.clone().unwrap_or_default();
             compared("offers", &expected, &Json::from(found))
         }
         Case { book: None, act: None, offers: None, notices: Some(asked), present: None, .. } => {
             let current = current(rules, &asked.current, case.role)?;
-            let found = rules.rules().notices(&asked.event, &current).and_then(check_notices).map_err(said)?;
+            let found = rules.rules().notices(&asked.event, &current).and_then(check_notices).map_err(fault_message)?;
             notices(case.expect.notices.as_deref().unwrap_or_default(), &found)
         }
         Case { book: None, act: None, offers: None, notices: None, present: Some(asked), .. } => {
             let current = current(rules, &asked.current, case.role)?;
-            let found = rules.rules().present(&[&current]).map_err(said)?.pop().unwrap_or_default();
+            let found = rules.rules().present(&[&current]).map_err(fault_message)?.pop().unwrap_or_default();
             let expected = Json::from(case.expect.present.clone().unwrap_or_default());
             compared("present", &expected, &nest(&found).into())
         }
@@ -260,26 +261,27 @@ fn check(rules: &LoadedRules, case: &Case) -> Result<(), Failure> {
 }
 
 fn book(rules: &LoadedRules, request: &Json, now: Timestamp, role: Role) -> Result<Verdict, String> {
-    let violations = rules.check_request(request).map_err(said)?;
+    let violations = rules.check_request(request).map_err(fault_message)?;
     if !violations.is_empty() {
         return Ok(Err(violations));
     }
-    let verdict = rules.judge_booking(&rules.context(now, role), &leaves(request)?).map_err(said)?;
-    rules.placed(verdict).map_err(said)
+    let verdict = rules.judge_booking(&rules.context(now, role), &leaves(request)?).map_err(fault_message)?;
+    rules.placed(verdict).map_err(fault_message)
 }
 
 fn act(rules: &LoadedRules, asked: &Act, now: Timestamp, role: Role) -> Result<Verdict, String> {
     let Some(action) = rules.actions.get(&asked.action) else {
         return Err(format!("there is no action `{}`", asked.action));
     };
-    let violations = action.check(&asked.input).map_err(said)?;
+    let violations = action.check(&asked.input).map_err(fault_message)?;
     if !violations.is_empty() {
         return Ok(Err(violations));
     }
     let current = current(rules, &asked.current, role)?;
     let context = rules.context(now, role);
-    let verdict = rules.judge_action(&context, &current, &asked.action, &leaves(&asked.input)?).map_err(said)?;
-    rules.placed(verdict).map_err(said)
+    let verdict =
+        rules.judge_action(&context, &current, &asked.action, &leaves(&asked.input)?).map_err(fault_message)?;
+    rules.placed(verdict).map_err(fault_message)
 }
 
 fn current(rules: &LoadedRules, current: &Current, role: Role) -> Result<Appointment, String> {
@@ -288,7 +290,7 @@ fn current(rules: &LoadedRules, current: &Current, role: Role) -> Result<Appoint
         Current { booked: None, acted: Some(asked), at } => (act(rules, asked, *at, role)?, 2),
         _ => return Err("`current` has exactly one of booked, acted".into()),
     };
-    let plan = verdict.map_err(|violations| format!("the rules refuse its `current`: {}", told(&violations)))?;
+    let plan = verdict.map_err(|violations| format!("the rules refuse its `current`: {}", list_codes(&violations)))?;
     Ok(appointment(plan, revision))
 }
 
@@ -301,11 +303,11 @@ fn leaves(document: &Json) -> Result<Vec<Field>, String> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
-fn said(fault: Fault) -> String {
+fn fault_message(fault: Fault) -> String {
     fault.to_string()
 }
 
-fn told(violations: &[Violation]) -> String {
+fn list_codes(violations: &[Violation]) -> String {
     let told = violations.iter().map(|violation| format!("{} at `{}`", violation.code, violation.path));
     told.collect::<Vec<_>>().join(", ")
 }
@@ -318,7 +320,7 @@ fn verdict(expect: &Expect, verdict: Verdict) -> Result<(), Failure> {
                 return Ok(());
             }
             let listed: Vec<String> = expected.iter().map(|said| format!("{} at `{}`", said.code, said.path)).collect();
-            let why = format!("expected {}; came {}", listed.join(", "), told(&violations));
+            let why = format!("expected {}; came {}", listed.join(", "), list_codes(&violations));
             Err(failure(why, json!({ "violations": expected }), json!({ "violations": found })))
         }
         (Expect { plan: Some(expected), .. }, Ok(plan)) => {
@@ -330,7 +332,7 @@ fn verdict(expect: &Expect, verdict: Verdict) -> Result<(), Failure> {
             json!({ "plan": plan_json(&plan) }),
         )),
         (_, Err(violations)) => Err(failure(
-            format!("expected a plan; came {}", told(&violations)),
+            format!("expected a plan; came {}", list_codes(&violations)),
             json!({ "plan": expect.plan }),
             json!({ "violations": codes(&violations) }),
         )),

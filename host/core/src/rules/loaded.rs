@@ -20,7 +20,7 @@ use crate::ports::rules::{
     Context, Descriptor, Engine, Fault, Notice, Offer, Plan, Refusal, Role, Rules, Verdict, Violation,
 };
 use crate::rules::messages::Messages;
-use crate::rules::plan_check::{check_notices, check_offers, is_slug, judged};
+use crate::rules::plan_check::{check_notices, check_offers, check_verdict, is_slug};
 use crate::rules::schema;
 
 /// Members of an appointment that the host adds; a country's own may not be named so.
@@ -178,7 +178,7 @@ impl LoadedRules {
     /// # Errors
     /// When there is no answer.
     pub fn judge_booking(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault> {
-        judged(self.rules.book(context, request)?)
+        check_verdict(self.rules.book(context, request)?)
     }
 
     /// `act`, outside anybody's turn.
@@ -192,7 +192,7 @@ impl LoadedRules {
         action: &str,
         input: &[Field],
     ) -> Result<Verdict, Fault> {
-        judged(self.rules.act(context, current, action, input)?)
+        check_verdict(self.rules.act(context, current, action, input)?)
     }
 
     /// The host's own word on a plan: its time exists.
@@ -369,7 +369,7 @@ fn zones(names: &[String]) -> Result<Vec<Zone>, Refusal> {
 }
 
 fn actions(
-    actions: &[crate::ports::rules::Action],
+    actions: &[crate::ports::rules::ActionDescriptor],
     schemas: &mut schema::Budget,
 ) -> Result<BTreeMap<String, Action>, Refusal> {
     if actions.len() > MAX_ACTIONS {
@@ -379,7 +379,10 @@ fn actions(
     actions.iter().map(|described| action(described, schemas)).collect()
 }
 
-fn action(action: &crate::ports::rules::Action, schemas: &mut schema::Budget) -> Result<(String, Action), Refusal> {
+fn action(
+    action: &crate::ports::rules::ActionDescriptor,
+    schemas: &mut schema::Budget,
+) -> Result<(String, Action), Refusal> {
     let name = &action.name;
     if !is_slug(name) || name == "history" {
         let cause = "an action's name is a place in the API: lower-case letters and hyphens, and not `history`";

@@ -121,7 +121,7 @@ fn locale(tag: &str) -> Result<LanguageIdentifier, Refusal> {
 }
 
 /// Most languages of an `Accept-Language` that are looked at.
-const MOST_LANGUAGES: usize = 20;
+const MAX_LANGUAGE_RANGES: usize = 20;
 
 /// The languages of an `Accept-Language`, the most wanted first. What is no language range or has no weight between 0
 /// and 1 is passed over. (The crates that read this header sort by the weight as it comes; `q=nan` makes them panic.)
@@ -132,7 +132,7 @@ fn wanted(accept_language: &str) -> Vec<LanguageIdentifier> {
         let tag = tag.trim().parse::<LanguageIdentifier>().ok()?;
         (weight > 0.0 && weight <= 1.0).then_some((weight, tag))
     };
-    let ranges = accept_language.split(',').take(MOST_LANGUAGES);
+    let ranges = accept_language.split(',').take(MAX_LANGUAGE_RANGES);
     let mut wanted: Vec<(f32, LanguageIdentifier)> = ranges.filter_map(weighted).collect();
     wanted.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     wanted.into_iter().map(|(_, tag)| tag).collect()
@@ -173,7 +173,7 @@ mod tests {
         .unwrap()
     }
 
-    fn said(code: &str, locale: &str) -> String {
+    fn translate(code: &str, locale: &str) -> String {
         let violation =
             Violation { path: String::new(), code: code.into(), params: vec![("date".into(), "2026-12-25".into())] };
         messages().text(&violation, locale)
@@ -202,16 +202,16 @@ mod tests {
 
     #[test]
     fn a_text_comes_with_its_params_and_falls_back_to_the_default_locale() {
-        assert_eq!(said("pe.date.holiday", "en"), "2026-12-25 is a holiday");
-        assert_eq!(said("pe.date.holiday", "es-PE"), "2026-12-25 es feriado");
-        assert_eq!(said("pe.only.spanish", "en"), "solo en español");
+        assert_eq!(translate("pe.date.holiday", "en"), "2026-12-25 is a holiday");
+        assert_eq!(translate("pe.date.holiday", "es-PE"), "2026-12-25 es feriado");
+        assert_eq!(translate("pe.only.spanish", "en"), "solo en español");
     }
 
     #[test]
     fn the_hosts_codes_have_words_of_their_own() {
-        assert_eq!(said("time.nonexistent", "en"), "at that place the clocks skip this time");
-        assert_eq!(said("schema.dependentRequired", "es-PE"), "no cumple el esquema");
-        assert_eq!(said("pe.unheard-of", "en"), "is not allowed (pe.unheard-of)");
+        assert_eq!(translate("time.nonexistent", "en"), "at that place the clocks skip this time");
+        assert_eq!(translate("schema.dependentRequired", "es-PE"), "no cumple el esquema");
+        assert_eq!(translate("pe.unheard-of", "en"), "is not allowed (pe.unheard-of)");
     }
 
     #[test]

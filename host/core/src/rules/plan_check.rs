@@ -19,7 +19,7 @@ const MAX_SUBJECT: usize = 998;
 const MAX_PART: usize = 64 << 10;
 
 /// A verdict that can be acted upon. Who is not live holds nothing.
-pub(crate) fn judged(verdict: Verdict) -> Result<Verdict, Fault> {
+pub(crate) fn check_verdict(verdict: Verdict) -> Result<Verdict, Fault> {
     let Ok(mut plan) = verdict else { return Ok(verdict) };
     if let Some(objection) = objection(&plan) {
         return Err(Fault::BadAnswer(objection));
@@ -194,19 +194,19 @@ mod tests {
     fn refused(change: impl FnOnce(&mut Plan)) -> String {
         let mut plan = plan();
         change(&mut plan);
-        let Err(Fault::BadAnswer(why)) = judged(Ok(plan)) else { panic!("it was taken") };
+        let Err(Fault::BadAnswer(why)) = check_verdict(Ok(plan)) else { panic!("it was taken") };
         why
     }
 
     #[test]
     fn a_plan_that_can_be_kept_is_taken_as_it_is() {
-        assert_eq!(judged(Ok(plan())), Ok(Ok(plan())));
+        assert_eq!(check_verdict(Ok(plan())), Ok(Ok(plan())));
     }
 
     #[test]
     fn what_is_not_live_holds_nothing() {
         let cancelled = Plan { phase: Phase::Cancelled, ..plan() };
-        let Ok(Ok(taken)) = judged(Ok(cancelled)) else { panic!("it is refused") };
+        let Ok(Ok(taken)) = check_verdict(Ok(cancelled)) else { panic!("it is refused") };
         assert!(taken.claims.is_empty());
     }
 

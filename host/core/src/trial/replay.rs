@@ -38,7 +38,7 @@ pub struct Difference {
 }
 
 /// A request as rules meet it, and what it is about: the appointment as it was before, or none for a booking.
-pub(crate) struct Asked<'a> {
+pub(crate) struct StoredCall<'a> {
     pub action: &'a str,
     pub request: &'a Json,
     pub input: &'a [Field],
@@ -57,7 +57,8 @@ pub fn replay(
 ) -> Replayed {
     let decided = &revision.provenance;
     let (request, context) = (Json::Object(nest(&decided.input)), context(rules, revision));
-    let asked = Asked { action: &decided.action, request: &request, input: &decided.input, context: &context, before };
+    let asked =
+        StoredCall { action: &decided.action, request: &request, input: &decided.input, context: &context, before };
     match judge(rules, &asked) {
         Err(fault) => Replayed::Silent(fault),
         Ok(Err(violations)) => Replayed::Refused(violations),
@@ -73,8 +74,8 @@ pub fn replay(
 }
 
 /// The checks of a request, in the order in which a host makes them.
-pub(crate) fn judge(rules: &LoadedRules, asked: &Asked<'_>) -> Result<Verdict, Fault> {
-    let Asked { action: name, request, input, context, before } = *asked;
+pub(crate) fn judge(rules: &LoadedRules, asked: &StoredCall<'_>) -> Result<Verdict, Fault> {
+    let StoredCall { action: name, request, input, context, before } = *asked;
     let Some(before) = before else {
         let violations = rules.check_request(request)?;
         if !violations.is_empty() {
@@ -147,7 +148,7 @@ mod tests {
 
     use super::*;
     use crate::model::appointment::{Appointment, Value};
-    use crate::ports::rules::{Action, Descriptor, Notice, Offer, Role, Rules};
+    use crate::ports::rules::{ActionDescriptor, Descriptor, Notice, Offer, Role, Rules};
 
     /// Rules that plan what is stored, and keep what they were told of the world.
     #[derive(Default)]
@@ -155,7 +156,7 @@ mod tests {
 
     impl Rules for Agreeing {
         fn describe(&self) -> Result<Descriptor, Fault> {
-            let action = |name: &str, role: &str| Action {
+            let action = |name: &str, role: &str| ActionDescriptor {
                 name: name.into(),
                 roles: vec![role.into()],
                 input_schema: r#"{ "required": ["reason"] }"#.into(),
@@ -190,7 +191,7 @@ mod tests {
     }
 
     /// What comes of a decision with this input, and what rules of that digest were told of the world.
-    fn judged(revision: &Revision, before: Option<&Revision>, digest: &str) -> (Replayed, Vec<Context>) {
+    fn replay_with(revision: &Revision, before: Option<&Revision>, digest: &str) -> (Replayed, Vec<Context>) {
         let agreeing = Arc::new(Agreeing::default());
         let rules = LoadedRules::of(agreeing.clone(), digest.into()).unwrap();
         let replayed = replay(&rules, before, revision, None);
@@ -212,10 +213,10 @@ mod tests {
         revision.provenance.input = vec![field("/day", "x")];
         revision.provenance.context.role = Role::Staff;
         let own = revision.provenance.rules.digest.clone();
-        let (same, told) = judged(&revision, None, &own);
+        let (same, told) = replay_with(&revision, None, &own);
         assert_eq!((same, told), (Replayed::Same, vec![revision.provenance.context.clone()]), "the very context");
 
-        let (same, told) = judged(&revision, None, "sha256:01");
+        let (same, told) = replay_with(&revision, None, "sha256:01");
         let [context] = told.as_slice() else { panic!("{told:?}") };
         assert_eq!((same, context.now, context.role), (Replayed::Same, revision.updated_at.as_second(), Role::Staff));
         assert_eq!(context.clocks[0].zone, "America/Lima", "other rules have their own zones");
@@ -224,7 +225,9 @@ mod tests {
     #[test]
     fn what_the_host_would_turn_away_is_refused_and_the_rules_are_not_asked() {
         let codes = |revision: &Revision, before: Option<&Revision>| {
-            let (Replayed::Refused(violations), told) = judged(revision, before, "sha256:01") else { panic!("taken") };
+            let (Replayed::Refused(violations), told) = replay_with(revision, before, "sha256:01") else {
+                panic!("taken")
+            };
             assert_eq!(told, []);
             violations.into_iter().map(|violation| violation.code).collect::<Vec<_>>()
         };
@@ -233,7 +236,10 @@ mod tests {
         assert_eq!(codes(&acted("cancel", &[]), Some(&before)), ["schema.required"]);
         assert_eq!(codes(&acted("arrive", &[field("/reason", "x")]), Some(&before)), ["action.role"]);
         assert_eq!(codes(&acted("reschedule", &[]), Some(&before)), ["action.unknown"]);
-        assert_eq!(judged(&acted("cancel", &[field("/reason", "x")]), Some(&before), "sha256:01").0, Replayed::Same);
+        assert_eq!(
+            replay_with(&acted("cancel", &[field("/reason", "x")]), Some(&before), "sha256:01").0,
+            Replayed::Same
+        );
     }
 
     fn stored() -> Revision {

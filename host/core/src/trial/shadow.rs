@@ -22,17 +22,17 @@ use crate::release::catalogue::{Catalogue, InForce};
 use crate::rules::loaded::LoadedRules;
 use crate::rules::plan_check::check_notices;
 use crate::trial::redaction::{Shown, planned, presented};
-use crate::trial::replay::{Asked, Replayed, judge, replay};
-use crate::trial::tally::{Found, OnTrial, Place, Tally, Trials};
+use crate::trial::replay::{Replayed, StoredCall, judge, replay};
+use crate::trial::tally::{DiffBucket, OnTrial, Tally, TrialReport, Trials};
 
 /// Calls of a country that wait to be compared. Those that come while so many wait are missed: a shadow holds nobody up.
-const WAITING: usize = 1024;
+const QUEUE_LENGTH: usize = 1024;
 
 /// How long a request waits for its canary's decision to be counted.
-const COUNTED_WITHIN: Duration = Duration::from_millis(500);
+const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Longest name of a place, in characters: rules make up its end.
-const LONGEST_PLACE: usize = 200;
+const MAX_BUCKET_CHARS: usize = 200;
 
 /// A call as the rules in use answered it.
 pub enum Call {
@@ -83,14 +83,14 @@ impl Call {
 
 /// How a host tries candidates on what it is asked.
 #[derive(Clone)]
-pub struct Trying {
+pub struct TrialRecorder {
     trials: Arc<dyn Trials>,
     catalogue: Arc<Catalogue>,
     /// Where calls wait to be compared; none where somebody else compares what is stored.
     shadow: Option<Sender<Call>>,
 }
 
-impl Trying {
+impl TrialRecorder {
     /// Counts what canaries decide; compares nothing.
     pub fn new(trials: Arc<dyn Trials>, catalogue: Arc<Catalogue>) -> Self {
         Self { trials, catalogue, shadow: None }
@@ -98,7 +98,7 @@ impl Trying {
 
     /// The same, and a shadow to be polled beside the requests for as long as they come.
     pub fn with_shadow(self) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (sender, receiver) = channel(WAITING);
+        let (sender, receiver) = channel(QUEUE_LENGTH);
         let shadow = shadow(receiver, self.catalogue.clone(), self.trials.clone());
         (Self { shadow: Some(sender), ..self }, shadow)
     }
@@ -129,8 +129,8 @@ impl Trying {
         };
         metrics::counter!("citas_rules_canary_total", "country" => country.to_string(), "outcome" => outcome)
             .increment(1);
-        let (trial, found) = (candidate.terms.trial, Found { canary: tally, ..Found::default() });
-        match timeout(COUNTED_WITHIN, self.trials.add(country, trial, &found)).await {
+        let (trial, found) = (candidate.terms.trial, TrialReport { canary: tally, ..TrialReport::default() });
+        match timeout(FLUSH_INTERVAL, self.trials.add(country, trial, &found)).await {
             Ok(Ok(sum)) => {
                 if candidate.terms.canary.is_some_and(|canary| sum.exceeds(&canary).is_some()) {
                     candidate.stop();
@@ -178,7 +178,7 @@ impl<Call> Routed<Call> {
 
 impl<T> Answer<T> {
     /// Returns the answer, after a canary's fault is counted against it.
-    pub async fn settle(self, rules: &InForce, trying: Option<&Trying>) -> Result<T, Fault> {
+    pub async fn settle(self, rules: &InForce, trying: Option<&TrialRecorder>) -> Result<T, Fault> {
         if let (Some(fault), Some(trying), Some(canary)) = (&self.canary_fault, trying, &rules.candidate) {
             trying.count_fault(rules.used.country, canary, fault).await;
         }
@@ -193,7 +193,7 @@ async fn shadow(mut calls: Receiver<Call>, catalogue: Arc<Catalogue>, trials: Ar
     while let Some(call) = calls.recv().await {
         let country = call.country();
         let queue = queues.entry(country).or_insert_with(|| {
-            let (queue, waiting) = channel(WAITING);
+            let (queue, waiting) = channel(QUEUE_LENGTH);
             countries.spawn(shadow_country(waiting, catalogue.clone(), trials.clone()));
             queue
         });
@@ -225,8 +225,8 @@ fn count_missed(country: CountryCode) {
 
 /// What is found of calls, by country and trial; nothing of those whose country tries no version.
 #[must_use]
-pub fn compare_all(catalogue: &Catalogue, calls: &[Call]) -> BTreeMap<(CountryCode, u64), Found> {
-    let mut all: BTreeMap<_, Found> = BTreeMap::new();
+pub fn compare_all(catalogue: &Catalogue, calls: &[Call]) -> BTreeMap<(CountryCode, u64), TrialReport> {
+    let mut all: BTreeMap<_, TrialReport> = BTreeMap::new();
     for call in calls {
         let country = call.country();
         let Some(InForce { used, candidate: Some(candidate) }) =
@@ -244,7 +244,7 @@ pub fn compare_all(catalogue: &Catalogue, calls: &[Call]) -> BTreeMap<(CountryCo
 }
 
 /// What is found of one call; nothing of one that the candidate itself decided.
-fn compare(used: &LoadedRules, candidate: &LoadedRules, call: &Call) -> Option<Found> {
+fn compare(used: &LoadedRules, candidate: &LoadedRules, call: &Call) -> Option<TrialReport> {
     let mut comparison = Comparison { used, candidate, places: BTreeMap::new() };
     match call {
         Call::Decided { revision, .. } if revision.provenance.rules.digest == candidate.id.digest => return None,
@@ -252,21 +252,21 @@ fn compare(used: &LoadedRules, candidate: &LoadedRules, call: &Call) -> Option<F
             comparison.decided(before.as_deref(), revision, events.as_deref());
             comparison.presented(&revision.appointment);
             for event in events.iter().flatten() {
-                comparison.told(event, &revision.appointment);
+                comparison.compare_notices(event, &revision.appointment);
             }
         }
         Call::Told(event) if event.data.provenance.rules.digest == candidate.id.digest => return None,
         Call::Refused(refused) => comparison.refused(refused),
-        Call::Told(event) => comparison.told(event.name(), &event.data.appointment),
+        Call::Told(event) => comparison.compare_notices(event.name(), &event.data.appointment),
     }
     let places = comparison.places;
-    Some(Found { compared: 1, differed: u64::from(!places.is_empty()), places, ..Found::default() })
+    Some(TrialReport { compared: 1, differed: u64::from(!places.is_empty()), places, ..TrialReport::default() })
 }
 
 struct Comparison<'a> {
     used: &'a LoadedRules,
     candidate: &'a LoadedRules,
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, DiffBucket>,
 }
 
 impl Comparison<'_> {
@@ -275,7 +275,7 @@ impl Comparison<'_> {
         if let (Json::Object(sample), Json::Object(more)) = (&mut sample, more) {
             sample.extend(more);
         }
-        self.places.insert(place.chars().take(LONGEST_PLACE).collect(), Place { count: 1, sample });
+        self.places.insert(place.chars().take(MAX_BUCKET_CHARS).collect(), DiffBucket { count: 1, sample });
     }
 
     fn decided(&mut self, before: Option<&Revision>, revision: &Revision, events: Option<&[String]>) {
@@ -308,7 +308,7 @@ impl Comparison<'_> {
         let about = about(action, *role, *at, &shown);
         let reasons = shown.reasons(self.used, violations);
         let context = &self.candidate.context(*at, *role);
-        let asked = Asked { action, request, input: &input, context, before: before.as_deref() };
+        let asked = StoredCall { action, request, input: &input, context, before: before.as_deref() };
         match judge(self.candidate, &asked) {
             Ok(Ok(_)) => self.note(&format!("{action} accepted"), &about, json!({ "used": reasons })),
             Ok(Err(others)) => {
@@ -340,7 +340,7 @@ impl Comparison<'_> {
     }
 
     /// What a mail says is between the country and its people: only where it differs is told.
-    fn told(&mut self, event: &str, appointment: &Appointment) {
+    fn compare_notices(&mut self, event: &str, appointment: &Appointment) {
         let notices = |rules: &LoadedRules| rules.rules().notices(event, appointment).and_then(check_notices);
         let Ok(was) = notices(self.used) else { return };
         match notices(self.candidate) {

@@ -16,11 +16,11 @@ use sha2::{Digest as _, Sha256};
 use crate::model::appointment::CountryCode;
 use crate::model::time::Clock;
 use crate::ports::ledger::Unavailable;
-use crate::ports::registry::{Canary, Candidate, Note, Registry, RegistryError, SequenceSpent};
+use crate::ports::registry::{Canary, Candidate, ChangeNote, Registry, RegistryError, SequenceSpent};
 use crate::rules::loaded::LoadedRules;
 
 /// So many decisions a share is a share of at least: of one decision, one refusal would be all of them.
-const FEWEST: u64 = 100;
+const MIN_DECISIONS: u64 = 100;
 
 /// How often a channel is read anew because somebody else was faster to change it.
 const ATTEMPTS: u32 = 3;
@@ -30,7 +30,7 @@ const BY: &str = "citas";
 
 /// How many places of difference are kept of what is added together; others count among those that differ, and are not told
 /// apart.
-const MOST_PLACES: usize = 100;
+const MAX_BUCKETS: usize = 100;
 
 /// A candidate, loaded.
 pub struct OnTrial {
@@ -95,7 +95,7 @@ impl Tally {
     #[must_use]
     pub fn exceeds(&self, canary: &Canary) -> Option<String> {
         let Self { decided, refused, unanswered } = *self;
-        let allowed = u128::from(canary.margin) * u128::from(decided.max(FEWEST));
+        let allowed = u128::from(canary.margin) * u128::from(decided.max(MIN_DECISIONS));
         let (count, what) = [
             (unanswered, "got no answer where the version in use gives one"),
             (refused, "were refused where the version in use would have accepted"),
@@ -103,7 +103,7 @@ impl Tally {
         .into_iter()
         .find(|(count, _)| u128::from(*count) * 100 > allowed)?;
         Some(format!(
-            "{count} of its {decided} decisions {what}; the margin is {} %, of at least {FEWEST} decisions",
+            "{count} of its {decided} decisions {what}; the margin is {} %, of at least {MIN_DECISIONS} decisions",
             canary.margin
         ))
     }
@@ -112,7 +112,7 @@ impl Tally {
 /// What a trial has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Found {
+pub struct TrialReport {
     /// Calls that both versions answered.
     pub compared: u64,
     /// Of these, those that differed.
@@ -120,26 +120,26 @@ pub struct Found {
     /// The canary's decisions.
     pub canary: Tally,
     /// What differed, by place: `book /slot/minutes`, `cancel refused pe.date.past`, …
-    pub places: BTreeMap<String, Place>,
+    pub places: BTreeMap<String, DiffBucket>,
 }
 
 /// What is known of one place where answers differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct DiffBucket {
     /// How many calls differed there.
     pub count: u64,
     /// One of them, with nothing personal in it.
     pub sample: Json,
 }
 
-impl Found {
+impl TrialReport {
     /// Both together. Of two samples the later one stays.
     pub fn add(&mut self, later: &Self) {
         self.compared = self.compared.saturating_add(later.compared);
         self.differed = self.differed.saturating_add(later.differed);
         self.canary += later.canary;
-        for (name, Place { count, sample }) in &later.places {
-            if self.places.len() < MOST_PLACES || self.places.contains_key(name) {
+        for (name, DiffBucket { count, sample }) in &later.places {
+            if self.places.len() < MAX_BUCKETS || self.places.contains_key(name) {
                 let place = self.places.entry(name.clone()).or_default();
                 place.count = place.count.saturating_add(*count);
                 place.sample.clone_from(sample);
@@ -156,7 +156,7 @@ impl Found {
 #[async_trait]
 pub trait Trials: Send + Sync {
     /// Adds what was found; gives the canary's decisions so far.
-    async fn add(&self, country: CountryCode, trial: u64, found: &Found) -> Result<Tally, Unavailable>;
+    async fn add(&self, country: CountryCode, trial: u64, found: &TrialReport) -> Result<Tally, Unavailable>;
 
     /// What the canary's decisions came to.
     async fn tally(&self, country: CountryCode, trial: u64) -> Result<Tally, Unavailable> {
@@ -164,7 +164,7 @@ pub trait Trials: Send + Sync {
     }
 
     /// All that was found; nothing of a trial of which nothing is known.
-    async fn found(&self, country: CountryCode, trial: u64) -> Result<Found, Unavailable>;
+    async fn found(&self, country: CountryCode, trial: u64) -> Result<TrialReport, Unavailable>;
 }
 
 /// Takes a canary back if it exceeds its margin, over all hosts that add to these trials. Whether it did.
@@ -184,7 +184,7 @@ pub async fn take_back(
         let Some(Candidate { version, trial, canary: Some(canary) }) = &channel.candidate else { return Ok(false) };
         let Some(why) = trials.tally(country, *trial).await?.exceeds(canary) else { return Ok(false) };
         tracing::warn!(%country, %version, why, "taking the canary back");
-        let note = Note { at: clock.now(), by: BY.into(), why };
+        let note = ChangeNote { at: clock.now(), by: BY.into(), why };
         let Some(without) = channel.withdraw(note)? else { return Ok(false) };
         match registry.set_channel(country, Some(&channel), &without).await {
             // Somebody else may have taken it back at the same moment.
@@ -242,9 +242,9 @@ mod tests {
     #[test]
     fn a_sum_stays_at_the_largest_number() {
         let most = Tally { decided: u64::MAX, refused: u64::MAX, unanswered: u64::MAX };
-        let place = Place { count: u64::MAX, sample: Json::Null };
+        let place = DiffBucket { count: u64::MAX, sample: Json::Null };
         let places = [("book".to_owned(), place)].into();
-        let found = Found { compared: u64::MAX, differed: u64::MAX, canary: most, places };
+        let found = TrialReport { compared: u64::MAX, differed: u64::MAX, canary: most, places };
         let mut sum = found.clone();
         sum.add(&found);
         assert_eq!(sum, found);
@@ -252,18 +252,18 @@ mod tests {
 
     #[test]
     fn places_beyond_the_most_count_and_are_not_told_apart() {
-        let found = |name: String| Found {
+        let found = |name: String| TrialReport {
             compared: 1,
             differed: 1,
-            places: [(name, Place { count: 1, sample: Json::Null })].into(),
-            ..Found::default()
+            places: [(name, DiffBucket { count: 1, sample: Json::Null })].into(),
+            ..TrialReport::default()
         };
-        let mut all = Found::default();
-        for number in 0..MOST_PLACES + 5 {
+        let mut all = TrialReport::default();
+        for number in 0..MAX_BUCKETS + 5 {
             all.add(&found(format!("book /{number}")));
         }
         all.add(&found("book /0".into()));
-        assert_eq!((all.places.len(), all.places["book /0"].count), (MOST_PLACES, 2));
-        assert_eq!(all.differed, u64::try_from(MOST_PLACES).unwrap() + 6);
+        assert_eq!((all.places.len(), all.places["book /0"].count), (MAX_BUCKETS, 2));
+        assert_eq!(all.differed, u64::try_from(MAX_BUCKETS).unwrap() + 6);
     }
 }

@@ -14,8 +14,9 @@ use uuid::Uuid;
 
 use super::change::Transaction;
 use super::item::{self, Item, text};
-use super::{DynamoLedger, pages, said, unavailable};
+use super::{DynamoLedger, pages, unavailable};
 use crate::aws::clients::ATTEMPTS;
+use crate::aws::failure::error_text;
 
 /// How long until keys that a busy table has left out are asked for again; twice as long each time.
 const BUSY: Duration = Duration::from_millis(50);
@@ -24,7 +25,7 @@ impl DynamoLedger {
     /// One item, as it is now.
     pub(super) async fn item(&self, country: CountryCode, key: Item) -> Result<Option<Item>, Unavailable> {
         let request = self.client.get_item().table_name(self.table(country)).set_key(Some(key)).consistent_read(true);
-        Ok(request.send().await.map_err(|error| unavailable(country, said(&error)))?.item)
+        Ok(request.send().await.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?.item)
     }
 
     async fn stored(&self, country: CountryCode, key: Item) -> Result<Option<Revision>, Unavailable> {
@@ -78,7 +79,7 @@ impl Ledger for DynamoLedger {
             let Err(error) = request.send().await else { return Ok(()) };
             match transaction.refusal(&error) {
                 Some(refusal) => Err(refusal),
-                None => self.found_out(&change, unavailable(country, said(&error))).await,
+                None => self.found_out(&change, unavailable(country, error_text("DynamoDB", &error))).await,
             }
         };
         deadline::without(stored).await
@@ -114,7 +115,7 @@ impl Ledger for DynamoLedger {
         while revisions.len() < limit
             && let Some(item) = found.next().await
         {
-            let item = item.map_err(|error| unavailable(country, said(&error)))?;
+            let item = item.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?;
             revisions.push(item::revision(item).map_err(|error| unavailable(country, error))?);
         }
         Ok(revisions)
@@ -144,7 +145,7 @@ impl Ledger for DynamoLedger {
             let keys = KeysAndAttributes::builder().set_keys(Some(asked)).consistent_read(true);
             let keys = keys.projection_expression("pk").build().expect("keys are given");
             let answer = self.client.batch_get_item().request_items(&table, keys).send().await;
-            let answer = answer.map_err(|error| unavailable(country, said(&error)))?;
+            let answer = answer.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?;
             let found = answer.responses.unwrap_or_default().remove(&table).unwrap_or_default();
             taken.extend(found.iter().filter_map(item::claim_of).map(str::to_owned));
             let mut left: HashMap<_, _> = answer.unprocessed_keys.unwrap_or_default();
@@ -164,7 +165,7 @@ impl Ledger for DynamoLedger {
     async fn mark_notified(&self, country: CountryCode, id: Uuid, now: Timestamp) -> Result<(), Unavailable> {
         let item = item::notice(id, now);
         let request = self.client.put_item().table_name(self.table(country)).set_item(Some(item));
-        request.send().await.map_err(|error| unavailable(country, said(&error)))?;
+        request.send().await.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?;
         Ok(())
     }
 

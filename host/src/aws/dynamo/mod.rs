@@ -27,16 +27,11 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use citas_core::model::appointment::CountryCode;
 use citas_core::model::time::Clock;
 use citas_core::ports::ledger::Unavailable;
 
 pub use item::{event, revision};
-
-use crate::aws::failure::words;
 
 /// Every country's ledger: the table `<prefix><country>`.
 pub struct DynamoLedger {
@@ -60,11 +55,6 @@ impl DynamoLedger {
 
 fn unavailable(country: CountryCode, cause: impl fmt::Display) -> Unavailable {
     Unavailable { country, cause: cause.to_string() }
-}
-
-/// What went wrong with a request, for the log.
-fn said<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E, HttpResponse>) -> String {
-    format!("DynamoDB {}", words(error))
 }
 
 /// Something lies in a table that this adapter does not write.

@@ -9,7 +9,7 @@ use citas_core::ports::ledger::{Page, Position, Query};
 use futures::future::try_join_all;
 
 use super::item::{self, Item, text};
-use super::said;
+use crate::aws::failure::error_text;
 
 /// Most items that one request looks at when some of them may be left out.
 const LOOKED_AT: i32 = 300;
@@ -103,7 +103,8 @@ impl Stretch<'_> {
             return Ok(looked);
         }
         for _ in 0..REQUESTS {
-            let page = self.request(client, table, next).send().await.map_err(|error| said(&error))?;
+            let page =
+                self.request(client, table, next).send().await.map_err(|error| error_text("DynamoDB", &error))?;
             looked.items.extend(page.items.unwrap_or_default());
             next = page.last_evaluated_key;
             if next.is_none() || looked.items.len() >= self.limit {

@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use citas_core::model::appointment::CountryCode;
 use citas_core::ports::ledger::Unavailable;
-use citas_core::trial::tally::{Found, Place, Tally, Trials};
+use citas_core::trial::tally::{DiffBucket, Tally, TrialReport, Trials};
 use jiff::SignedDuration;
 use serde_json::Value as Json;
 
 use super::item::{self, Item, number, text};
-use super::{DynamoLedger, Unreadable, said, unavailable};
+use super::{DynamoLedger, Unreadable, unavailable};
+use crate::aws::failure::error_text;
 
 /// How long what a trial found is kept after the last was added.
 const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -54,16 +55,16 @@ impl DynamoLedger {
                 .expression_attribute_names("#sample", "sample")
                 .expression_attribute_values(":sample", text(sample.to_string()));
         }
-        let answer = request.send().await.map_err(|error| unavailable(country, said(&error)))?;
+        let answer = request.send().await.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?;
         Ok(answer.attributes.unwrap_or_default())
     }
 }
 
 #[async_trait]
 impl Trials for DynamoLedger {
-    async fn add(&self, country: CountryCode, trial: u64, found: &Found) -> Result<Tally, Unavailable> {
-        let Found { compared, differed, canary, places } = found;
-        for (name, Place { count, sample }) in places {
+    async fn add(&self, country: CountryCode, trial: u64, found: &TrialReport) -> Result<Tally, Unavailable> {
+        let TrialReport { compared, differed, canary, places } = found;
+        for (name, DiffBucket { count, sample }) in places {
             let key = item::place_key(trial, name);
             self.add_to(country, key, "place", &[("count", *count)], Some(sample)).await?;
         }
@@ -82,7 +83,7 @@ impl Trials for DynamoLedger {
         Ok(tally(&self.item(country, item::canary_key(trial)).await?.unwrap_or_default()))
     }
 
-    async fn found(&self, country: CountryCode, trial: u64) -> Result<Found, Unavailable> {
+    async fn found(&self, country: CountryCode, trial: u64) -> Result<TrialReport, Unavailable> {
         let query = self
             .client
             .query()
@@ -91,21 +92,21 @@ impl Trials for DynamoLedger {
             .key_condition_expression("pk = :pk")
             .expression_attribute_values(":pk", text(item::trial(trial)));
         let mut items = query.into_paginator().items().send();
-        let mut found = Found::default();
+        let mut found = TrialReport::default();
         while let Some(item) = items.next().await {
-            let item = item.map_err(|error| unavailable(country, said(&error)))?;
+            let item = item.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?;
             gather(&mut found, &item).map_err(|error| unavailable(country, error))?;
         }
         Ok(found)
     }
 }
 
-fn gather(found: &mut Found, item: &Item) -> Result<(), Unreadable> {
+fn gather(found: &mut TrialReport, item: &Item) -> Result<(), Unreadable> {
     let sort = item.get("sk").and_then(|sort| sort.as_s().ok()).map_or("", String::as_str);
     if let Some(name) = item::place_of(sort) {
         let sample = item.get("sample").and_then(|sample| sample.as_s().ok()).map_or("null", String::as_str);
         let sample = serde_json::from_str(sample).map_err(|error| Unreadable(error.to_string()))?;
-        found.places.insert(name.to_owned(), Place { count: sum(item, "count"), sample });
+        found.places.insert(name.to_owned(), DiffBucket { count: sum(item, "count"), sample });
     }
     found.compared = found.compared.saturating_add(sum(item, "compared"));
     found.differed = found.differed.saturating_add(sum(item, "differed"));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use citas_core::model::appointment::CountryCode;
 use citas_core::model::time::Clock as _;
-use citas_core::ports::registry::{Channel, ChannelVerb, Note, Readiness, Registry, RegistryError};
+use citas_core::ports::registry::{ChangeNote, Channel, ChannelVerb, Readiness, Registry, RegistryError};
 use semver::Version;
 use serde_json::json;
 
@@ -108,7 +108,7 @@ pub(super) fn refuse_pinned(country: CountryCode, before: Option<&Channel>) -> R
 }
 
 /// When, by whom and why something is done to a channel.
-pub(super) fn note(Reason { why, by }: Reason) -> Result<Note, Misuse> {
+pub(super) fn note(Reason { why, by }: Reason) -> Result<ChangeNote, Misuse> {
     if why.trim().is_empty() {
         return Err(Misuse("--why is empty; say why, for whoever reads the history".into()));
     }
@@ -118,7 +118,7 @@ pub(super) fn note(Reason { why, by }: Reason) -> Result<Note, Misuse> {
             return Err(Misuse(format!("{what} has {} bytes; it may have {limit}", text.len())));
         }
     }
-    Ok(Note { at: SystemClock.now(), by, why })
+    Ok(ChangeNote { at: SystemClock.now(), by, why })
 }
 
 async fn put_into_use(

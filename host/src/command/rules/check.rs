@@ -72,7 +72,7 @@ fn offered(rules: &LoadedRules, bounds: Bounds, bytes: usize, judging: &(String,
 /// What clients will notice, or why nobody can say.
 fn noticed(compared: &Result<Option<Compared>, Box<dyn Error>>) -> (String, Value) {
     match compared {
-        Ok(Some(compared)) => (format!("\n{}", compared.words()), compared.json()),
+        Ok(Some(compared)) => (format!("\n{}", compared.to_text()), compared.json()),
         Ok(None) => ("\ncompared with nothing: no version is published".into(), Value::Null),
         Err(cause) => (format!("\ncompared with nothing: {}", chain(cause.as_ref())), Value::Null),
     }

@@ -5,7 +5,7 @@ use std::error::Error;
 
 use citas_core::ports::registry::{Registry, RegistryError};
 use citas_core::rules::cases;
-use citas_core::rules::compare::{self, Change, TooLow};
+use citas_core::rules::compare::{self, Difference, TooLow};
 use citas_core::rules::loaded::LoadedRules;
 use semver::Version;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use super::{complain, load};
 /// How a version differs from the one that clients know.
 pub(super) struct Compared {
     with: Version,
-    changes: Vec<Change>,
+    changes: Vec<Difference>,
     /// Why its number does not do.
     pub too_low: Option<TooLow>,
 }
@@ -26,7 +26,7 @@ pub(super) async fn compared(
     rules: &LoadedRules,
     cases: &str,
 ) -> Result<Option<Compared>, Box<dyn Error>> {
-    let Some(with) = known(registry, rules).await? else { return Ok(None) };
+    let Some(with) = published_version(registry, rules).await? else { return Ok(None) };
     let artifact = registry.fetch(rules.country, &with).await?;
     let mut changes = Vec::new();
     if artifact.manifest.digest != rules.id.digest {
@@ -62,7 +62,7 @@ pub(super) async fn refuse_too_low(
     }
 }
 
-async fn known(registry: &dyn Registry, rules: &LoadedRules) -> Result<Option<Version>, RegistryError> {
+async fn published_version(registry: &dyn Registry, rules: &LoadedRules) -> Result<Option<Version>, RegistryError> {
     if let Some(channel) = registry.channel(rules.country).await? {
         return Ok(Some(channel.current));
     }
@@ -83,11 +83,11 @@ impl Compared {
     }
 
     /// A line for each change.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         if self.changes.is_empty() {
             return format!("compared with {}: clients will notice nothing", self.with);
         }
-        let line = |change: &Change| {
+        let line = |change: &Difference| {
             let kind = if change.breaking { "breaking" } else { "noticed " };
             format!("\n    {kind}  {}", change.words)
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use citas_core::model::appointment::CountryCode;
-use citas_core::trial::tally::{Found, Tally, Trials};
+use citas_core::trial::tally::{Tally, TrialReport, Trials};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ pub(super) async fn diff(options: &Options) -> Outcome {
     let value = json!({
         "country": country, "trial": trial, "version": version, "over": over, "refused": refused, "found": found,
     });
-    let mut lines = words(options, trial, version.map(ToString::to_string), over, &found);
+    let mut lines = report_lines(options, trial, version.map(ToString::to_string), over, &found);
     lines.extend(refused.as_ref().map(|why| format!("the host refused it, so nothing is compared: {why}")));
     registry.report.say(&lines.join("\n"), &value);
     let same = found.compared + found.canary.decided > 0
@@ -67,8 +67,14 @@ fn refused(options: &Options) -> Option<String> {
     host.remove(&options.country)?.refused.filter(|refused| refused.on_trial).map(|refused| refused.why)
 }
 
-fn words(options: &Options, trial: u64, version: Option<String>, over: bool, found: &Found) -> Vec<String> {
-    let Found { compared, differed, canary, places } = found;
+fn report_lines(
+    options: &Options,
+    trial: u64,
+    version: Option<String>,
+    over: bool,
+    found: &TrialReport,
+) -> Vec<String> {
+    let TrialReport { compared, differed, canary, places } = found;
     let version = version.map_or_else(String::new, |version| format!(" {version}"));
     let mut lines = vec![format!(
         "{}{version}, trial {trial}{}: {compared} calls compared, {differed} differ",

@@ -1,7 +1,7 @@
 //! `citas rules history`: who changed which version is in use, when and why.
 
 use citas_core::model::appointment::CountryCode;
-use citas_core::ports::registry::Change;
+use citas_core::ports::registry::ChannelChange;
 use serde_json::json;
 
 use super::{Answer, InRegistry, Outcome};
@@ -16,6 +16,6 @@ pub(super) async fn history(country: CountryCode, registry: &InRegistry) -> Outc
     Ok(Answer::Done)
 }
 
-fn line(Change { sequence, verb, version, at, by, why, .. }: &Change) -> String {
+fn line(ChannelChange { sequence, verb, version, at, by, why, .. }: &ChannelChange) -> String {
     format!("{sequence:>4}  {at}  {:8}  {version}  by {by}: {why}", verb.as_str())
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::replay::{reasons, words};
+use super::replay::{join_reasons, reasons};
 use super::stored::{Stored, Tables};
 use super::{Answer, Outcome, Report, Source, load};
 use crate::system::SystemClock;
@@ -109,7 +109,7 @@ impl Impact {
             Replayed::Refused(violations) => {
                 let reasons = reasons(rules, revision, &violations);
                 self.refused += 1;
-                self.lines.push(format!("refused  {id}  {start}  {}", words(&reasons)));
+                self.lines.push(format!("refused  {id}  {start}  {}", join_reasons(&reasons)));
                 self.fallen.push(about(json!({ "violations": reasons })));
             }
             Replayed::Silent(fault) => {

@@ -54,7 +54,7 @@ pub(super) async fn replay(options: &Options) -> Outcome {
     let rules = load(&component, &limits)?;
     let replayed = judge_again(&rules, ledger.before(&revision).await?.as_deref(), &revision, None);
     let same = replayed == Replayed::Same;
-    let (words, value) = (told(&rules, &revision, &replayed), report(&rules, &revision, &replayed));
+    let (words, value) = (to_text(&rules, &revision, &replayed), report(&rules, &revision, &replayed));
     options.registry.report.say(&words, &value);
     Ok(if same { Answer::Done } else { Answer::No })
 }
@@ -112,16 +112,16 @@ async fn published(registry: &dyn Registry, revision: &Revision) -> Result<(Vec<
 
 /// Violations in the country's first language.
 pub(super) fn reasons(rules: &LoadedRules, revision: &Revision, violations: &[Violation]) -> Vec<Value> {
-    shown(rules, revision).reasons(rules, violations)
+    redacted(rules, revision).reasons(rules, violations)
 }
 
-fn shown<'a>(rules: &'a LoadedRules, revision: &'a Revision) -> Shown<'a> {
+fn redacted<'a>(rules: &'a LoadedRules, revision: &'a Revision) -> Shown<'a> {
     let decided = &revision.provenance;
     Shown::of(rules, &decided.action, revision.appointment.revision == 1, &decided.input).about(Some(revision))
 }
 
 /// The same as one line.
-pub(super) fn words(reasons: &[Value]) -> String {
+pub(super) fn join_reasons(reasons: &[Value]) -> String {
     let word = |reason: &Value, member: &str| reason[member].as_str().unwrap_or_default().to_owned();
     let reason = |reason: &Value| format!("{}: {}", word(reason, "code"), word(reason, "message"));
     reasons.iter().map(reason).collect::<Vec<_>>().join("; ")
@@ -146,12 +146,12 @@ fn report(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> Valu
         "same": *replayed == Replayed::Same, "country": revision.country, "id": revision.appointment.id,
         "revision": revision.appointment.revision, "action": decided.action, "at": revision.updated_at,
         "role": decided.context.role, "rules": decided.rules, "contract": decided.contract, "host": decided.host,
-        "input": shown(rules, revision).input(), "phase": revision.appointment.phase, "slot": revision.appointment.slot,
+        "input": redacted(rules, revision).input(), "phase": revision.appointment.phase, "slot": revision.appointment.slot,
         "differences": differences, "violations": violations, "fault": fault,
     })
 }
 
-fn told(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> String {
+fn to_text(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> String {
     let (appointment, decided) = (&revision.appointment, &revision.provenance);
     let mut lines = vec![format!(
         "{} {} revision {}: `{}` at {} by the role {}, under {} {}",
@@ -164,7 +164,7 @@ fn told(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> String
         decided.rules.version,
         decided.rules.digest,
     )];
-    let members = shown(rules, revision).input();
+    let members = redacted(rules, revision).input();
     lines.extend(members.iter().map(|(name, value)| format!("    {name}: {value}")));
     lines.push(match replayed {
         Replayed::Same => {
@@ -173,7 +173,9 @@ fn told(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> String
             format!("the same decision again: {}{slot}", appointment.phase.as_str())
         }
         Replayed::Differs(differences) => format!("another decision: {}", differing(rules, differences)),
-        Replayed::Refused(violations) => format!("now refused: {}", words(&reasons(rules, revision, violations))),
+        Replayed::Refused(violations) => {
+            format!("now refused: {}", join_reasons(&reasons(rules, revision, violations)))
+        }
         Replayed::Silent(fault) => format!("no answer: {fault}"),
     });
     lines.join("\n")

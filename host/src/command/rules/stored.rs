@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::Misuse;
 #[cfg(feature = "aws")]
 use crate::aws::{clients, dynamo::DynamoLedger};
-use crate::local::sqlite::LedgerBeside;
+use crate::local::sqlite::ReadOnlyLedger;
 #[cfg(feature = "aws")]
 use crate::system::SystemClock;
 
@@ -30,7 +30,7 @@ pub(super) struct Tables {
 
 /// The appointments of one country.
 pub(super) enum Stored {
-    Folder(LedgerBeside),
+    Folder(ReadOnlyLedger),
     #[cfg(feature = "aws")]
     Tables(DynamoLedger, CountryCode),
 }
@@ -55,7 +55,7 @@ impl Tables {
             let data = data.display();
             Misuse(format!("{data} has no appointments of {country}; name the data folder of its host with --data"))
         };
-        Ok(Stored::Folder(LedgerBeside::open(data, country)?.ok_or_else(absent)?))
+        Ok(Stored::Folder(ReadOnlyLedger::open(data, country)?.ok_or_else(absent)?))
     }
 }
 

@@ -67,7 +67,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Arc<Revision>>, Unavailable> {
-        let since = match self.latest.known(country, id) {
+        let since = match self.latest.get(country, id) {
             Ok(revision) => return Ok(Some(revision)),
             Err(mark) => mark,
         };

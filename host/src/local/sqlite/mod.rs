@@ -27,10 +27,10 @@ use citas_core::model::appointment::CountryCode;
 use citas_core::ports::ledger::Unavailable;
 use tokio::sync::{Notify, OnceCell};
 
-pub use self::read_only::LedgerBeside;
+pub use self::read_only::ReadOnlyLedger;
 use crate::files::{self, Access};
 use reads::Readers;
-use revision_cache::Latest;
+use revision_cache::RevisionCache;
 use writer::Writer;
 
 /// Maximum number of files that the ledger has open for each country.
@@ -42,7 +42,7 @@ pub const FILES_PER_COUNTRY: usize = reads::MAX_FILES;
 pub struct SqliteLedger {
     folder: PathBuf,
     countries: Mutex<HashMap<CountryCode, Arc<Country>>>,
-    latest: Arc<Latest>,
+    latest: Arc<RevisionCache>,
     /// Unlocked when the process ends, however it ends, or when the last writer has finished.
     lock: Arc<File>,
 }

@@ -10,12 +10,12 @@ use uuid::Uuid;
 use super::{file_of, reads, schema, unavailable};
 
 /// One country's appointments, to be read while a host may be running on the same folder.
-pub struct LedgerBeside {
+pub struct ReadOnlyLedger {
     country: CountryCode,
     connection: Connection,
 }
 
-impl LedgerBeside {
+impl ReadOnlyLedger {
     /// Opens the country's file; none where there is no such file.
     ///
     /// # Errors
@@ -34,7 +34,7 @@ impl LedgerBeside {
     /// # Errors
     /// When the file cannot be read.
     pub fn appointment(&self, id: Uuid) -> Result<Option<Revision>, Unavailable> {
-        self.told(reads::appointment(&self.connection, id).map(|found| found.map(|(revision, _)| revision)))
+        self.answer(reads::appointment(&self.connection, id).map(|found| found.map(|(revision, _)| revision)))
     }
 
     /// One revision as it was.
@@ -42,7 +42,7 @@ impl LedgerBeside {
     /// # Errors
     /// When the file cannot be read.
     pub fn revision(&self, id: Uuid, number: u32) -> Result<Option<Revision>, Unavailable> {
-        self.told(reads::revision(&self.connection, id, number))
+        self.answer(reads::revision(&self.connection, id, number))
     }
 
     /// Some appointments.
@@ -50,10 +50,10 @@ impl LedgerBeside {
     /// # Errors
     /// When the file cannot be read.
     pub fn page(&self, query: &Query) -> Result<Page, Unavailable> {
-        self.told(reads::page(&self.connection, query))
+        self.answer(reads::page(&self.connection, query))
     }
 
-    fn told<T>(&self, answer: rusqlite::Result<T>) -> Result<T, Unavailable> {
+    fn answer<T>(&self, answer: rusqlite::Result<T>) -> Result<T, Unavailable> {
         answer.map_err(|error| unavailable(self.country, &error))
     }
 }
@@ -67,9 +67,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let country = "pe".parse().unwrap();
         let writer = schema::open_writer(&file_of(folder.path(), country)).unwrap();
-        assert!(LedgerBeside::open(folder.path(), country).unwrap().is_some());
+        assert!(ReadOnlyLedger::open(folder.path(), country).unwrap().is_some());
         writer.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
-        let Err(refused) = LedgerBeside::open(folder.path(), country) else { panic!("it is read") };
+        let Err(refused) = ReadOnlyLedger::open(folder.path(), country) else { panic!("it is read") };
         assert!(refused.to_string().contains("newer Citas"), "{refused}");
     }
 }

@@ -17,7 +17,7 @@ const USUAL: u64 = 1_600;
 
 type Key = (CountryCode, Uuid);
 
-pub(super) struct Latest(Mutex<Known>);
+pub(super) struct RevisionCache(Mutex<Known>);
 
 struct Known {
     read: Cache<Key, Read, Bytes>,
@@ -42,16 +42,16 @@ impl Weighter<Key, Read> for Bytes {
 #[derive(Clone, Copy)]
 pub(super) struct Mark(u64);
 
-impl Default for Latest {
+impl Default for RevisionCache {
     fn default() -> Self {
         let items = usize::try_from(MEMORY / USUAL).expect("a small number");
         Self(Mutex::new(Known { read: Cache::with_weighter(items, MEMORY, Bytes), changes: 0 }))
     }
 }
 
-impl Latest {
+impl RevisionCache {
     /// What was read of an appointment; else where reading it starts.
-    pub(super) fn known(&self, country: CountryCode, id: Uuid) -> Result<Arc<Revision>, Mark> {
+    pub(super) fn get(&self, country: CountryCode, id: Uuid) -> Result<Arc<Revision>, Mark> {
         let known = self.lock();
         known.read.get(&(country, id)).map(|read| Arc::clone(&read.revision)).ok_or(Mark(known.changes))
     }
@@ -106,14 +106,14 @@ mod tests {
         "pe".parse().unwrap()
     }
 
-    fn number(latest: &Latest) -> Option<u32> {
-        latest.known(pe(), Uuid::nil()).ok().map(|revision| revision.appointment.revision)
+    fn number(latest: &RevisionCache) -> Option<u32> {
+        latest.get(pe(), Uuid::nil()).ok().map(|revision| revision.appointment.revision)
     }
 
     #[test]
     fn what_was_read_is_known_until_it_changes() {
-        let latest = Latest::default();
-        let mark = latest.known(pe(), Uuid::nil()).unwrap_err();
+        let latest = RevisionCache::default();
+        let mark = latest.get(pe(), Uuid::nil()).unwrap_err();
         latest.remember(&revision(1), 100, mark);
         assert_eq!(number(&latest), Some(1));
         latest.forget(pe(), [Uuid::nil()]);
@@ -122,8 +122,8 @@ mod tests {
 
     #[test]
     fn what_was_read_before_a_change_is_not_remembered_after_it() {
-        let latest = Latest::default();
-        let mark = latest.known(pe(), Uuid::nil()).unwrap_err();
+        let latest = RevisionCache::default();
+        let mark = latest.get(pe(), Uuid::nil()).unwrap_err();
         latest.forget(pe(), [Uuid::nil()]);
         latest.remember(&revision(1), 100, mark);
         assert_eq!(number(&latest), None);

@@ -13,14 +13,14 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::change::{Prepared, Refusal};
-use super::revision_cache::Latest;
+use super::revision_cache::RevisionCache;
 use super::schema;
 
 /// Most writes in one transaction: what one of them waits for the others is bounded.
 const BATCH: usize = 1_000;
 
 /// Most writes that wait; whoever comes later waits to be let in.
-const WAITING: usize = 4 * BATCH;
+const QUEUE_LENGTH: usize = 4 * BATCH;
 
 /// In nanoseconds.
 const HOUR: i64 = 60 * 60 * 1_000_000_000;
@@ -73,9 +73,9 @@ impl Writer {
         country: CountryCode,
         connection: Connection,
         changed: Arc<Notify>,
-        latest: Arc<Latest>,
+        latest: Arc<RevisionCache>,
     ) -> std::io::Result<Self> {
-        let (writes, waiting) = mpsc::channel(WAITING);
+        let (writes, waiting) = mpsc::channel(QUEUE_LENGTH);
         let work = Work { country, connection, changed, latest };
         let thread = std::thread::Builder::new().name(format!("ledger-{country}")).spawn(move || work.run(waiting))?;
         Ok(Self { country, writes: Some(writes), thread: Some(thread) })
@@ -105,7 +105,7 @@ struct Work {
     country: CountryCode,
     connection: Connection,
     changed: Arc<Notify>,
-    latest: Arc<Latest>,
+    latest: Arc<RevisionCache>,
 }
 
 impl Work {
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn all_that_waits_is_one_transaction() {
         let folder = tempfile::tempdir().unwrap();
-        let (writes, waiting) = mpsc::channel(WAITING);
+        let (writes, waiting) = mpsc::channel(QUEUE_LENGTH);
         let answers: Vec<_> = (0..50)
             .map(|number| {
                 let (answer, answered) = oneshot::channel();

@@ -18,7 +18,9 @@ use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 use crate::model::appointment::CountryCode;
 use crate::ports::last_good::LastGood;
-use crate::ports::registry::{Artifact, Candidate, Channel, Manifest, Natives, Registry, RegistryError, digest};
+use crate::ports::registry::{
+    Artifact, Candidate, Channel, Manifest, NativeCodeStore, Registry, RegistryError, digest,
+};
 use crate::ports::rules::Refusal;
 use crate::release::admission::{NotAdmitted, RulesPackage};
 use crate::release::swap::{NativeCode, Swapper, promised};
@@ -125,7 +127,7 @@ pub struct Following {
     registry: Arc<dyn Registry>,
     swapper: Arc<Swapper>,
     /// Where the native code is, for a host that compiles nothing itself.
-    natives: Option<Arc<dyn Natives>>,
+    natives: Option<Arc<dyn NativeCodeStore>>,
     /// Who may sign; none where whoever can write the registry is trusted.
     trust: Option<TrustSource>,
     last_good: Option<Arc<dyn LastGood>>,
@@ -182,7 +184,7 @@ impl Retry {
 
 impl Following {
     /// Follows `registry`, and takes native code where that is to be had.
-    pub fn new(registry: Arc<dyn Registry>, swapper: Arc<Swapper>, natives: Option<Arc<dyn Natives>>) -> Self {
+    pub fn new(registry: Arc<dyn Registry>, swapper: Arc<Swapper>, natives: Option<Arc<dyn NativeCodeStore>>) -> Self {
         Self {
             registry,
             swapper,
@@ -629,7 +631,7 @@ impl Follower {
 
     /// The version in use; where that cannot be had and nothing is in force, as in a host that has just started, the one
     /// before it.
-    async fn take_native(&self, natives: &dyn Natives, channel: &Channel) -> Result<(), NotTaken> {
+    async fn take_native(&self, natives: &dyn NativeCodeStore, channel: &Channel) -> Result<(), NotTaken> {
         let taken = self.native(natives, &channel.current).await;
         if let Some(previous) = &channel.previous
             && taken.is_err()
@@ -641,14 +643,14 @@ impl Follower {
         taken
     }
 
-    async fn native(&self, natives: &dyn Natives, version: &Version) -> Result<(), NotTaken> {
+    async fn native(&self, natives: &dyn NativeCodeStore, version: &Version) -> Result<(), NotTaken> {
         let native = self.native_code(natives, version).await?;
         let what = format!("version {version}");
         Ok(self.following.swapper.swap_native(self.country, &version.to_string(), &what, &native)?)
     }
 
     /// A version's native code.
-    async fn native_code(&self, natives: &dyn Natives, version: &Version) -> Result<NativeCode, RegistryError> {
+    async fn native_code(&self, natives: &dyn NativeCodeStore, version: &Version) -> Result<NativeCode, RegistryError> {
         let (digest, limits) = self.read(self.following.registry.component(self.country, version)).await?;
         let engine = self.following.swapper.engine().name();
         if let Some(code) = self.read_version(natives.native(engine, &digest)).await? {

@@ -5,10 +5,10 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::model::limits::Limits;
-use crate::ports::registry::Note;
+use crate::ports::registry::ChangeNote;
 use crate::ports::rules::{Engine, Rules};
 use crate::release::admission::Admission;
-use crate::release::catalogue::{Catalogue, Refused};
+use crate::release::catalogue::{Catalogue, RefusedVersion};
 use crate::rules::loaded::LoadedRules;
 use crate::testing::{Described, ManualClock};
 
@@ -25,7 +25,7 @@ struct Shelf {
 
 impl Shelf {
     fn put(&self, country: CountryCode, current: &str, sequence: u64) {
-        let note = Note { at: Timestamp::UNIX_EPOCH, by: "ana".into(), why: "a test".into() };
+        let note = ChangeNote { at: Timestamp::UNIX_EPOCH, by: "ana".into(), why: "a test".into() };
         let channel = Channel { sequence, ..Channel::first(version(current), note) };
         self.channels.lock().unwrap().insert(country, channel);
     }
@@ -128,7 +128,7 @@ impl Host {
     }
 }
 
-fn refused(catalogue: &Catalogue, country: CountryCode) -> Option<Refused> {
+fn refused(catalogue: &Catalogue, country: CountryCode) -> Option<RefusedVersion> {
     catalogue.entry(country).and_then(|entry| entry.refused)
 }
 

@@ -13,14 +13,14 @@ use crate::rules::loaded::{Action, LoadedRules};
 
 /// One thing that clients will notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct Difference {
     /// In plain words.
     pub words: String,
     /// Whether a client that did well with the version before may fail.
     pub breaking: bool,
 }
 
-impl Change {
+impl Difference {
     fn new(breaking: bool, words: String) -> Self {
         Self { words, breaking }
     }
@@ -51,7 +51,7 @@ pub enum TooLow {
 
 /// Everything that clients will notice, apart from events.
 #[must_use]
-pub fn changes(before: &LoadedRules, now: &LoadedRules) -> Vec<Change> {
+pub fn changes(before: &LoadedRules, now: &LoadedRules) -> Vec<Difference> {
     let mut changes = compare("the request", Reader::Rules, &before.request_schema, &now.request_schema);
     let appointment = compare("the appointment", Reader::Clients, &before.appointment_schema, &now.appointment_schema);
     changes.extend(appointment);
@@ -67,7 +67,7 @@ pub fn changes(before: &LoadedRules, now: &LoadedRules) -> Vec<Change> {
 /// What subscribers will notice: the events that each version's golden cases lead to, see [`crate::rules::cases::events`]. None is
 /// breaking, for a case that is gone takes its events with it.
 #[must_use]
-pub fn events(before: &BTreeSet<String>, now: &BTreeSet<String>) -> Vec<Change> {
+pub fn events(before: &BTreeSet<String>, now: &BTreeSet<String>) -> Vec<Difference> {
     let [before, now] = [before, now].map(|events| events.iter().map(String::as_str).collect());
     listed("event", false, &before, &now)
 }
@@ -77,7 +77,7 @@ pub fn events(before: &BTreeSet<String>, now: &BTreeSet<String>) -> Vec<Change> 
 ///
 /// # Errors
 /// When it does not.
-pub fn version_says_so(before: &Version, now: &Version, changes: &[Change]) -> Result<(), TooLow> {
+pub fn version_says_so(before: &Version, now: &Version, changes: &[Difference]) -> Result<(), TooLow> {
     let (before, now) = (before.clone(), now.clone());
     let needed = next_major(&before);
     let breaking = changes.iter().any(|change| change.breaking);
@@ -98,7 +98,7 @@ fn next_major(version: &Version) -> Version {
     }
 }
 
-fn actions(before: &LoadedRules, now: &LoadedRules) -> Vec<Change> {
+fn actions(before: &LoadedRules, now: &LoadedRules) -> Vec<Difference> {
     let name = |(name, _): (&'_ String, &'_ Action)| name.clone();
     let [old, new]: [BTreeSet<String>; 2] =
         [&before.actions, &now.actions].map(|actions| actions.iter().map(name).collect());
@@ -109,12 +109,12 @@ fn actions(before: &LoadedRules, now: &LoadedRules) -> Vec<Change> {
         changes.extend(
             old.roles
                 .difference(&new.roles)
-                .map(|role| Change::new(true, format!("the action `{name}` is no longer for the role `{role}`"))),
+                .map(|role| Difference::new(true, format!("the action `{name}` is no longer for the role `{role}`"))),
         );
         changes.extend(
             new.roles
                 .difference(&old.roles)
-                .map(|role| Change::new(false, format!("the action `{name}` is for the role `{role}` too"))),
+                .map(|role| Difference::new(false, format!("the action `{name}` is for the role `{role}` too"))),
         );
         changes.extend(compare(&format!("the input of `{name}`"), Reader::Rules, &old.schema, &new.schema));
     }
@@ -122,19 +122,19 @@ fn actions(before: &LoadedRules, now: &LoadedRules) -> Vec<Change> {
 }
 
 /// What is gone and what is new in a list of names.
-fn listed(what: &str, breaks: bool, before: &BTreeSet<&str>, now: &BTreeSet<&str>) -> Vec<Change> {
-    let gone = before.difference(now).map(|name| Change::new(breaks, format!("the {what} `{name}` is gone")));
-    let new = now.difference(before).map(|name| Change::new(false, format!("the {what} `{name}` is new")));
+fn listed(what: &str, breaks: bool, before: &BTreeSet<&str>, now: &BTreeSet<&str>) -> Vec<Difference> {
+    let gone = before.difference(now).map(|name| Difference::new(breaks, format!("the {what} `{name}` is gone")));
+    let new = now.difference(before).map(|name| Difference::new(false, format!("the {what} `{name}` is new")));
     gone.chain(new).collect()
 }
 
-fn default_locale(before: &LoadedRules, now: &LoadedRules) -> Option<Change> {
+fn default_locale(before: &LoadedRules, now: &LoadedRules) -> Option<Difference> {
     let (old, new) = (before.descriptor.locales.first()?, now.descriptor.locales.first()?);
-    (old != new).then(|| Change::new(false, format!("the default locale is `{new}`; it was `{old}`")))
+    (old != new).then(|| Difference::new(false, format!("the default locale is `{new}`; it was `{old}`")))
 }
 
 /// Codes in both whose text is another in some locale.
-fn texts(before: &LoadedRules, now: &LoadedRules) -> Vec<Change> {
+fn texts(before: &LoadedRules, now: &LoadedRules) -> Vec<Difference> {
     let changed: BTreeSet<&str> = now
         .descriptor
         .messages
@@ -145,7 +145,7 @@ fn texts(before: &LoadedRules, now: &LoadedRules) -> Vec<Change> {
         })
         .map(|message| message.code.as_str())
         .collect();
-    changed.into_iter().map(|code| Change::new(false, format!("the code `{code}` has another text"))).collect()
+    changed.into_iter().map(|code| Difference::new(false, format!("the code `{code}` has another text"))).collect()
 }
 
 fn codes(rules: &LoadedRules) -> BTreeSet<&str> {
@@ -165,7 +165,7 @@ mod tests {
     use crate::testing::Described;
 
     fn descriptor() -> Descriptor {
-        let action = |name: &str, roles: &[&str]| rules::Action {
+        let action = |name: &str, roles: &[&str]| rules::ActionDescriptor {
             name: name.into(),
             roles: roles.iter().map(ToString::to_string).collect(),
             input_schema: r#"{ "properties": { "reason": { "maxLength": 500 } } }"#.into(),
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    fn told(change: impl FnOnce(&mut Descriptor)) -> Vec<(String, bool)> {
+    fn differences(change: impl FnOnce(&mut Descriptor)) -> Vec<(String, bool)> {
         let mut changed = descriptor();
         change(&mut changed);
         let [before, now] = [descriptor(), changed]
@@ -193,12 +193,12 @@ mod tests {
 
     #[track_caller]
     fn tells(words: &str, breaking: bool, change: impl FnOnce(&mut Descriptor)) {
-        assert_eq!(told(change), [(words.to_owned(), breaking)]);
+        assert_eq!(differences(change), [(words.to_owned(), breaking)]);
     }
 
     #[test]
     fn the_same_face_is_no_change() {
-        assert_eq!(told(|now| now.version = "1.0.1".into()), []);
+        assert_eq!(differences(|now| now.version = "1.0.1".into()), []);
     }
 
     #[test]
@@ -249,19 +249,19 @@ mod tests {
 
     #[test]
     fn a_breaking_change_needs_a_new_major_version_and_any_other_a_higher_one() {
-        let judged = |before: &str, now: &str, breaking: bool| {
-            let changes = [Change::new(breaking, "the zone `Etc/UTC` is gone".into())];
+        let check_version = |before: &str, now: &str, breaking: bool| {
+            let changes = [Difference::new(breaking, "the zone `Etc/UTC` is gone".into())];
             version_says_so(&before.parse().unwrap(), &now.parse().unwrap(), &changes).map_err(|low| low.to_string())
         };
         for (before, now) in [("1.4.2", "2.0.0"), ("0.1.3", "0.2.0"), ("0.1.3", "1.0.0"), ("1.0.0", "2.0.0-rc.1")] {
-            assert_eq!(judged(before, now, true), Ok(()), "{before} {now}");
+            assert_eq!(check_version(before, now, true), Ok(()), "{before} {now}");
         }
         for (before, now) in [("1.4.2", "1.5.0"), ("0.1.3", "0.1.4"), ("2.0.0", "1.0.0")] {
-            let why = judged(before, now, true).unwrap_err();
+            let why = check_version(before, now, true).unwrap_err();
             assert!(why.contains("needs a new major version"), "{why}");
         }
-        assert_eq!(judged("1.0.0", "1.0.1", false), Ok(()));
-        assert!(judged("1.0.0", "1.0.0", false).unwrap_err().contains("raise the version"));
+        assert_eq!(check_version("1.0.0", "1.0.1", false), Ok(()));
+        assert!(check_version("1.0.0", "1.0.0", false).unwrap_err().contains("raise the version"));
         let [before, now] = ["1.1.0", "1.0.0"].map(|version| version.parse().unwrap());
         assert_eq!(version_says_so(&before, &now, &[]), Ok(()), "what nobody notices needs no number of its own here");
     }

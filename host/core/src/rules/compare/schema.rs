@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json};
 
-use super::Change;
+use super::Difference;
 use crate::model::json::escape;
 use crate::rules::schema::{counts, map_subschemas, target};
 
@@ -70,7 +70,7 @@ enum Lets {
 }
 
 /// What changed in `what` for clients.
-pub(super) fn compare(what: &str, reader: Reader, before: &Json, now: &Json) -> Vec<Change> {
+pub(super) fn compare(what: &str, reader: Reader, before: &Json, now: &Json) -> Vec<Difference> {
     let [old, new] = [before, now].map(|schema| expanded(schema, schema));
     let mut comparison = Comparison { what, reader, changes: Vec::new() };
     comparison.walk("", &old, &new);
@@ -80,7 +80,7 @@ pub(super) fn compare(what: &str, reader: Reader, before: &Json, now: &Json) -> 
 struct Comparison<'a> {
     what: &'a str,
     reader: Reader,
-    changes: Vec<Change>,
+    changes: Vec<Difference>,
 }
 
 impl Comparison<'_> {
@@ -97,7 +97,7 @@ impl Comparison<'_> {
 
     fn note(&mut self, path: &str, breaking: bool, words: &str) {
         let place = if path.is_empty() { "the whole" } else { &format!("`{path}`") };
-        self.changes.push(Change::new(breaking, format!("{}: {place} {words}", self.what)));
+        self.changes.push(Difference::new(breaking, format!("{}: {place} {words}", self.what)));
     }
 
     /// The values that `enum` or `const` allow.
@@ -346,10 +346,10 @@ mod tests {
     use super::*;
 
     fn request(before: &Json, now: &Json) -> Vec<(String, bool)> {
-        told(Reader::Rules, before, now)
+        differences(Reader::Rules, before, now)
     }
 
-    fn told(reader: Reader, before: &Json, now: &Json) -> Vec<(String, bool)> {
+    fn differences(reader: Reader, before: &Json, now: &Json) -> Vec<(String, bool)> {
         let changes = compare("it", reader, before, now);
         changes.into_iter().map(|change| (change.words, change.breaking)).collect()
     }
@@ -373,15 +373,15 @@ mod tests {
         assert_eq!(request(&before, &required), one("`/b~1c` is new and required", true));
         assert_eq!(request(&now, &required), one("`/b~1c` is required now", true));
         assert_eq!(request(&required, &now), one("`/b~1c` may be left out now", false));
-        assert_eq!(told(Reader::Clients, &before, &required), one("`/b~1c` is new", false));
-        assert_eq!(told(Reader::Clients, &required, &now), one("`/b~1c` may be missing now", true));
+        assert_eq!(differences(Reader::Clients, &before, &required), one("`/b~1c` is new", false));
+        assert_eq!(differences(Reader::Clients, &required, &now), one("`/b~1c` may be missing now", true));
     }
 
     #[test]
     fn a_member_that_is_gone_breaks_where_unknown_members_are_refused_and_where_clients_read_it() {
         let (before, now) = (json!({ "properties": { "a": {} } }), json!({}));
         assert_eq!(request(&before, &now), one("`/a` is gone; who sends it is not refused", false));
-        assert_eq!(told(Reader::Clients, &before, &now), one("`/a` is gone", true));
+        assert_eq!(differences(Reader::Clients, &before, &now), one("`/a` is gone", true));
         let closed = json!({ "additionalProperties": false });
         let closing = json!({ "properties": { "a": {} }, "additionalProperties": false });
         assert_eq!(request(&closing, &closed), one("`/a` is gone; who sends it is refused", true));
@@ -413,7 +413,7 @@ mod tests {
 
     #[test]
     fn who_reads_is_broken_by_another_type_but_not_by_another_format() {
-        let read = |before: &Json, now: &Json| told(Reader::Clients, &of(before), &of(now))[0].1;
+        let read = |before: &Json, now: &Json| differences(Reader::Clients, &of(before), &of(now))[0].1;
         assert!(read(&json!({ "type": "string" }), &json!({ "type": "integer" })));
         assert!(read(&json!({ "type": "string" }), &json!({ "type": ["string", "null"] })));
         assert!(!read(&json!({ "type": ["string", "null"] }), &json!({ "type": "string" })));

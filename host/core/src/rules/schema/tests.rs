@@ -10,7 +10,7 @@ use serde_json::{Map, json};
 
 use super::cost::Cost;
 use super::*;
-use crate::ports::rules::{Action, Descriptor};
+use crate::ports::rules::{ActionDescriptor, Descriptor};
 use crate::rules::loaded::LoadedRules;
 use crate::testing::Described;
 
@@ -907,7 +907,8 @@ fn a_refusal_names_the_place_and_what_to_change() {
 #[test]
 fn a_country_is_refused_for_what_any_of_its_schemas_would_take() {
     let loaded = |request: &Json, appointment: &Json, actions: usize, input: &Json| {
-        let action = |number| Action { name: format!("a{number}"), roles: vec![], input_schema: input.to_string() };
+        let action =
+            |number| ActionDescriptor { name: format!("a{number}"), roles: vec![], input_schema: input.to_string() };
         let rules = Described(Descriptor {
             country: "pe".into(),
             version: "1.0.0".into(),
