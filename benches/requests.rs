@@ -2,9 +2,9 @@
 
 use citas::system::SystemClock;
 use citas_core::model::appointment::Field;
+use citas_core::model::context::Role;
 use citas_core::model::json::flatten;
-use citas_core::model::time::Clock as _;
-use citas_core::ports::rules::Role;
+use citas_core::ports::clock::Clock as _;
 use citas_core::rules::loaded::LoadedRules;
 use jiff::ToSpan as _;
 use serde_json::Value;

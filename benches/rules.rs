@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use citas_core::model::appointment::{Appointment, Field, Value};
-use citas_core::model::time::Clock as _;
-use citas_core::ports::rules::{Context, Fault, Role};
+use citas_core::model::context::{Context, Role};
+use citas_core::ports::clock::Clock as _;
+use citas_core::ports::rules::Fault;
 use citas_core::rules::loaded::LoadedRules;
 use citas_kit::AppointmentRules;
 use jiff::civil::DateTime;
@@ -70,7 +71,7 @@ fn present_all(rules: &LoadedRules, page: &[&Appointment]) -> Result<(), Fault> 
 }
 
 fn native_context(context: &Context) -> citas_kit::Context {
-    let clock = |clock: &citas_core::ports::rules::ZoneClock| citas_kit::ZoneClock {
+    let clock = |clock: &citas_core::model::context::ZoneClock| citas_kit::ZoneClock {
         zone: clock.zone.clone(),
         now: native_civil(clock.now),
         shifts: clock

@@ -6,9 +6,10 @@ use citas::local::sqlite::SqliteLedger;
 use citas::system::{SystemClock, UuidIds};
 use citas_core::model::appointment::{Appointment, Provenance, Revision, Value};
 
-use citas_core::model::time::{Clock as _, Ids as _};
+use citas_core::model::context::Role;
+use citas_core::ports::clock::{Clock as _, Ids as _};
 use citas_core::ports::ledger::{Change, Ledger as _};
-use citas_core::ports::rules::{CONTRACT, Role};
+use citas_core::ports::rules::CONTRACT;
 use citas_core::rules::loaded::LoadedRules;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::ToSpan as _;

@@ -6,8 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use citas_core::model::appointment::{Appointment, Field, Phase, Slot, Value};
+use citas_core::model::context::{Context, Role};
 use citas_core::model::limits::Limits;
-use citas_core::ports::rules::{Context, Engine, Fault, Plan, Refusal, Role, Rules};
+use citas_core::model::plan::Plan;
+use citas_core::ports::rules::{Engine, Fault, Refusal, Rules};
 use jiff::civil::date;
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use citas_core::model::limits::Limits;
-use citas_core::release::admission::RulesPackage;
+use citas_core::model::manifest::RulesPackage;
 use serde_json::{Value, json};
 
 use crate::support::components::{chaos_with, component};

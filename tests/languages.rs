@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use citas::local::registry::FolderRegistry;
 use citas_core::model::appointment::{Appointment, Phase};
+use citas_core::model::channel::{ChangeNote, Channel};
+use citas_core::model::context::Role;
 use citas_core::model::json::flatten;
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::{Artifact, ChangeNote, Channel, Manifest, Registry as _, digest};
-use citas_core::ports::rules::{CONTRACT, Plan, Role, Verdict};
-use citas_core::release::admission::RulesPackage;
+use citas_core::model::manifest::RulesPackage;
+use citas_core::model::manifest::{Artifact, Manifest, digest};
+use citas_core::model::plan::{Plan, Verdict};
+use citas_core::ports::registry::Registry as _;
+use citas_core::ports::rules::CONTRACT;
 use citas_core::rules::cases;
 use citas_core::rules::loaded::LoadedRules;
 use jiff::{Timestamp, ToSpan as _};

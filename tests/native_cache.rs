@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::digest;
-use citas_core::release::admission::{Admission, NotAdmitted, RulesPackage};
+use citas_core::model::manifest::RulesPackage;
+use citas_core::model::manifest::digest;
+use citas_core::release::admission::{Admission, NotAdmitted};
 use citas_core::rules::loaded::LoadedRules;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;

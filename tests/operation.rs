@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use citas_core::model::channel::Candidate;
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::Candidate;
+use citas_core::release::routing::OnTrial;
 use citas_core::rules::loaded::LoadedRules;
-use citas_core::trial::tally::OnTrial;
 use serde_json::{Value, json};
 
 use crate::support::components::{SharedEngine, chaos_with};

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use citas_core::model::appointment::CountryCode;
+use citas_core::model::channel::{ChangeNote, Channel};
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::{Artifact, ChangeNote, Channel, Manifest, Registry, RegistryError, digest, written};
+use citas_core::model::manifest::{Artifact, Manifest, digest, written};
+use citas_core::ports::registry::{Registry, RegistryError};
 use futures::future::join_all;
 use semver::Version;
 

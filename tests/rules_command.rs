@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use citas::local::registry::FolderRegistry;
+use citas_core::model::channel::Channel;
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::{Artifact, Channel, Manifest, Registry as _};
+use citas_core::model::manifest::{Artifact, Manifest};
+use citas_core::ports::registry::Registry as _;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -32,8 +34,8 @@ async fn published(versions: &[&str]) -> tempfile::TempDir {
         let manifest = Manifest {
             country: "pe".parse().unwrap(),
             version: version.parse().unwrap(),
-            digest: citas_core::ports::registry::digest(b"rules"),
-            cases_digest: citas_core::ports::registry::digest(b"[]"),
+            digest: citas_core::model::manifest::digest(b"rules"),
+            cases_digest: citas_core::model::manifest::digest(b"[]"),
             contract: citas_core::ports::rules::CONTRACT.into(),
             source: None,
             published_at: Timestamp::UNIX_EPOCH,

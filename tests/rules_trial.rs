@@ -13,7 +13,7 @@ use crate::registry_contract::{artifact, with_cases};
 use crate::support::components::{chaos, chaos_with};
 use crate::support::eventually::eventually;
 use crate::support::http::{Client, with};
-use crate::support::process::{Process, Finished, run, token};
+use crate::support::process::{Finished, Process, run, token};
 use crate::support::requests::xx;
 use crate::swap::under_load;
 

@@ -9,11 +9,12 @@ use citas::local::registry::FolderRegistry;
 use citas::system::SystemClock;
 use citas::wasm::WasmEngine;
 use citas::wasm::limits::CEILING;
+use citas_core::model::channel::{ChangeNote, Channel};
 use citas_core::model::limits::Limits;
-use citas_core::model::time::Clock as _;
-use citas_core::ports::registry::{
-    Artifact, ChangeNote, Channel, Manifest, NativeCodeStore, Registry, RegistryError, digest,
-};
+use citas_core::model::manifest::{Artifact, Manifest, digest};
+use citas_core::ports::clock::Clock as _;
+use citas_core::ports::native_code::NativeCodeStore;
+use citas_core::ports::registry::{Registry, RegistryError};
 use citas_core::release::catalogue::Catalogue;
 use citas_core::release::follow::{Followers, Following};
 use citas_core::release::precompile::{Judge as _, precompile};

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use citas_core::model::appointment::CountryCode;
-use citas_core::model::time::Clock;
-use citas_core::ports::registry::Candidate;
+use citas_core::model::channel::Candidate;
+use citas_core::ports::clock::Clock;
 use citas_core::release::catalogue::{Catalogue, Entry, RefusedVersion};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

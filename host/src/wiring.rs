@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas_core::booking::Booking;
-use citas_core::model::access::TokenVerifier;
 use citas_core::model::appointment::CountryCode;
-use citas_core::model::time::Clock;
 use citas_core::notify::notifier::Notifier;
 use citas_core::notify::relay::{Relay, Stop};
+use citas_core::ports::clock::Clock;
 use citas_core::ports::mailer::Mailer;
 use citas_core::ports::registry::Registry;
+use citas_core::ports::tokens::TokenVerifier;
 use citas_core::release::admission::Admission;
 #[cfg(not(feature = "compiler"))]
 use citas_core::release::admission::InProcess;
@@ -22,7 +22,7 @@ use citas_core::release::follow::{Followers, Following};
 use citas_core::release::swap::Swapper;
 use citas_core::release::trust::{Trust, TrustSource};
 use citas_core::trial::shadow::TrialRecorder;
-use citas_core::trial::tally::take_back;
+use citas_core::trial::take_back::take_back;
 use ipnet::IpNet;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;

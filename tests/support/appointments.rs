@@ -3,8 +3,8 @@
 use citas_core::model::appointment::{
     Appointment, CountryCode, Field, Phase, Provenance, Revision, RulesId, Slot, Value,
 };
+use citas_core::model::context::{Context, Role, Shift, ZoneClock};
 use citas_core::ports::ledger::{Change, Receipt};
-use citas_core::ports::rules::{Context, Role, Shift, ZoneClock};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 

@@ -8,7 +8,7 @@ use citas::toolkit::CountryFolder;
 use citas::wasm::judge::ChildJudge;
 use citas::wasm::{ChildAdmission, WasmEngine};
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::digest;
+use citas_core::model::manifest::digest;
 use citas_core::ports::rules::{Engine, Refusal, Rules};
 use citas_core::release::admission::{Admission, InProcess};
 

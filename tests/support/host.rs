@@ -12,7 +12,7 @@ use citas::system::SystemClock;
 use citas::wiring::{Identity, Platform, record_metrics};
 use citas_core::model::access::{Claims, Scope};
 use citas_core::model::limits::Limits;
-use citas_core::model::time::Clock;
+use citas_core::ports::clock::Clock;
 use citas_core::rules::loaded::LoadedRules;
 use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusHandle;

@@ -7,8 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::model::appointment::{Appointment, Field, Phase, Provenance, Revision, RulesId, Slot};
-use crate::model::time::Clock;
-use crate::ports::rules::{CONTRACT, Context, Descriptor, Fault, Notice, Offer, Role, Rules, Verdict};
+use crate::model::context::{Context, Role};
+use crate::model::descriptor::Descriptor;
+use crate::model::plan::{Notice, Offer, Verdict};
+use crate::ports::clock::Clock;
+use crate::ports::rules::{CONTRACT, Fault, Rules};
 
 /// A clock that stands still until a test moves it.
 pub struct ManualClock {

@@ -33,10 +33,11 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use citas_core::model::appointment::CountryCode;
+use citas_core::model::channel::Channel;
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::{
-    Artifact, Channel, Manifest, NativeCodeStore, Readiness, Registry, RegistryError, digest,
-};
+use citas_core::model::manifest::{Artifact, Manifest, digest};
+use citas_core::ports::native_code::NativeCodeStore;
+use citas_core::ports::registry::{Readiness, Registry, RegistryError};
 use futures::{StreamExt as _, stream};
 use http_body_util::Limited;
 use semver::Version;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use aws_lambda_events::event::dynamodb::{Event as Stream, EventRecord};
 use citas_core::model::appointment::CountryCode;
-use citas_core::model::time::Clock;
+use citas_core::ports::clock::Clock;
 use citas_core::ports::ledger::{Ledger as _, Unavailable};
 use citas_core::ports::registry::Registry;
+use citas_core::ports::trials::Trials as _;
 use citas_core::release::catalogue::Catalogue;
 use citas_core::release::on_demand::OnDemand;
 use citas_core::trial::shadow::{Call, compare_all};
-use citas_core::trial::tally::{NotTakenBack, Trials as _, take_back};
+use citas_core::trial::take_back::{NotTakenBack, take_back};
 
 use super::dynamo::{self, DynamoLedger};
 

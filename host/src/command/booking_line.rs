@@ -1,7 +1,7 @@
 //! A request that would be booked now: the country's own example, on the first day that its rules allow.
 
-use citas_core::model::time::Clock;
-use citas_core::ports::rules::Role;
+use citas_core::model::context::Role;
+use citas_core::ports::clock::Clock;
 use citas_core::rules::loaded::LoadedRules;
 use jiff::ToSpan as _;
 use jiff::civil::Date;

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use citas_core::model::access::{Claims, Scope};
 use citas_core::model::appointment::CountryCode;
-use citas_core::model::time::Clock as _;
-use citas_core::release::admission::{NotAdmitted, RulesPackage};
+use citas_core::model::manifest::RulesPackage;
+use citas_core::ports::clock::Clock as _;
+use citas_core::release::admission::NotAdmitted;
 use citas_core::release::swap::Swapper;
 use clap::Args;
 use notify::{EventKind, RecursiveMode, Watcher as _};

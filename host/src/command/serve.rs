@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use citas_core::model::time::Clock;
+use citas_core::ports::clock::Clock;
 use clap::Args;
 use ipnet::IpNet;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use citas_core::model::access::{Claims, Scope};
-use citas_core::model::time::Clock as _;
+use citas_core::ports::clock::Clock as _;
 use clap::Args;
 
 use super::{Answer, Outcome, say};

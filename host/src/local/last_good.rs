@@ -7,8 +7,10 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use citas_core::model::appointment::CountryCode;
+use citas_core::model::channel::Channel;
+use citas_core::model::manifest::{Artifact, Manifest};
 use citas_core::ports::last_good::LastGood;
-use citas_core::ports::registry::{Artifact, Channel, Manifest, Registry as _, RegistryError};
+use citas_core::ports::registry::{Registry as _, RegistryError};
 
 use super::registry::{Files, FolderRegistry, unavailable};
 use citas_core::release::layout;

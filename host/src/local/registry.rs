@@ -29,7 +29,9 @@ use async_trait::async_trait;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use citas_core::model::appointment::CountryCode;
-use citas_core::ports::registry::{Artifact, Channel, Manifest, Registry, RegistryError};
+use citas_core::model::channel::Channel;
+use citas_core::model::manifest::{Artifact, Manifest};
+use citas_core::ports::registry::{Registry, RegistryError};
 use semver::Version;
 use tokio::sync::{Semaphore, oneshot};
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use citas_core::model::access::Claims;
-use citas_core::model::time::Clock;
+use citas_core::ports::clock::Clock;
 use jiff::Timestamp;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;

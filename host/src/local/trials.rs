@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use citas_core::model::appointment::CountryCode;
 use citas_core::ports::ledger::Unavailable;
-use citas_core::trial::tally::{Tally, TrialReport, Trials};
+use citas_core::ports::trials::{Tally, TrialReport, Trials};
 
 use crate::files::{self, Access, Durability};
 

@@ -3,7 +3,10 @@
 //! What goes in always can; what comes out is checked where the contract's types allow more than the core's.
 
 use citas_core::model::appointment as core;
-use citas_core::ports::rules::{self as port, Fault};
+use citas_core::model::context::{Context, Shift, ZoneClock};
+use citas_core::model::descriptor::{ActionDescriptor, Descriptor, Message};
+use citas_core::model::plan::{Notice, Offer, Plan, Verdict, Violation};
+use citas_core::ports::rules::Fault;
 use jiff::civil::DateTime;
 
 use super::wit;
@@ -24,7 +27,7 @@ fn text_length(value: &core::Value) -> usize {
     }
 }
 
-pub(super) fn context(context: &port::Context) -> wit::Context {
+pub(super) fn context(context: &Context) -> wit::Context {
     wit::Context {
         now: context.now,
         clocks: context.clocks.iter().map(zone_clock).collect(),
@@ -32,8 +35,8 @@ pub(super) fn context(context: &port::Context) -> wit::Context {
     }
 }
 
-fn zone_clock(clock: &port::ZoneClock) -> wit::ZoneClock {
-    let shift = |shift: &port::Shift| wit::Shift { at: shift.at, offset_minutes: shift.offset_minutes };
+fn zone_clock(clock: &ZoneClock) -> wit::ZoneClock {
+    let shift = |shift: &Shift| wit::Shift { at: shift.at, offset_minutes: shift.offset_minutes };
     wit::ZoneClock { zone: clock.zone.clone(), now: civil(clock.now), shifts: clock.shifts.iter().map(shift).collect() }
 }
 
@@ -87,15 +90,15 @@ fn phase(phase: core::Phase) -> wit::Phase {
     }
 }
 
-pub(super) fn verdict_of(verdict: Result<wit::Plan, Vec<wit::Violation>>) -> Result<port::Verdict, Fault> {
+pub(super) fn verdict_of(verdict: Result<wit::Plan, Vec<wit::Violation>>) -> Result<Verdict, Fault> {
     match verdict {
         Ok(plan) => plan_of(plan).map(Ok),
         Err(violations) => Ok(Err(violations.into_iter().map(violation_of).collect())),
     }
 }
 
-fn plan_of(plan: wit::Plan) -> Result<port::Plan, Fault> {
-    Ok(port::Plan {
+fn plan_of(plan: wit::Plan) -> Result<Plan, Fault> {
+    Ok(Plan {
         phase: phase_of(plan.phase),
         slot: plan.slot.map(slot_of).transpose()?,
         claims: plan.claims,
@@ -107,8 +110,8 @@ fn plan_of(plan: wit::Plan) -> Result<port::Plan, Fault> {
     })
 }
 
-fn violation_of(violation: wit::Violation) -> port::Violation {
-    port::Violation { path: violation.path, code: violation.code, params: violation.params }
+fn violation_of(violation: wit::Violation) -> Violation {
+    Violation { path: violation.path, code: violation.code, params: violation.params }
 }
 
 fn slot_of(slot: wit::Slot) -> Result<core::Slot, Fault> {
@@ -161,17 +164,17 @@ fn value_of(value: wit::Value) -> core::Value {
     }
 }
 
-pub(super) fn offer_of(offer: wit::Offer) -> Result<port::Offer, Fault> {
-    Ok(port::Offer { slot: slot_of(offer.slot)?, claims: offer.claims })
+pub(super) fn offer_of(offer: wit::Offer) -> Result<Offer, Fault> {
+    Ok(Offer { slot: slot_of(offer.slot)?, claims: offer.claims })
 }
 
-pub(super) fn notice_of(notice: wit::Notice) -> port::Notice {
+pub(super) fn notice_of(notice: wit::Notice) -> Notice {
     let wit::Notice { to, locale, subject, text, html, invite } = notice;
-    port::Notice { to, locale, subject, text, html, invite }
+    Notice { to, locale, subject, text, html, invite }
 }
 
-pub(super) fn descriptor_of(descriptor: wit::Descriptor) -> port::Descriptor {
-    port::Descriptor {
+pub(super) fn descriptor_of(descriptor: wit::Descriptor) -> Descriptor {
+    Descriptor {
         country: descriptor.country,
         version: descriptor.version,
         zones: descriptor.zones,
@@ -183,12 +186,12 @@ pub(super) fn descriptor_of(descriptor: wit::Descriptor) -> port::Descriptor {
     }
 }
 
-fn action_of(action: wit::Action) -> port::ActionDescriptor {
+fn action_of(action: wit::Action) -> ActionDescriptor {
     let wit::Action { name, roles, input_schema } = action;
-    port::ActionDescriptor { name, roles, input_schema }
+    ActionDescriptor { name, roles, input_schema }
 }
 
-fn message_of(message: wit::Message) -> port::Message {
+fn message_of(message: wit::Message) -> Message {
     let wit::Message { code, locale, text } = message;
-    port::Message { code, locale, text }
+    Message { code, locale, text }
 }

@@ -7,9 +7,9 @@ use jiff::ToSpan;
 
 use crate::booking::{BookingError, FreeSlot};
 use crate::model::appointment::{Revision, Slot};
+use crate::model::plan::Offer;
 use crate::model::time::Instant;
 use crate::ports::ledger::Ledger;
-use crate::ports::rules::Offer;
 use crate::rules::executor::Executor;
 use crate::rules::loaded::LoadedRules;
 

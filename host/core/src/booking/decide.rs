@@ -10,15 +10,19 @@ use super::{Booking, BookingError, Rejection};
 use crate::booking::presentation::{View, show};
 use crate::model::access::{Caller, Forbidden};
 use crate::model::appointment::{Appointment, Field, Provenance, Revision, Slot};
+use crate::model::context::{Context, Role};
 use crate::model::event::Event;
 use crate::model::json::{TooManyLeaves, flatten};
-use crate::model::time::{Ids, Instant};
+use crate::model::plan::{Plan, Violation};
+use crate::model::time::Instant;
+use crate::ports::clock::Ids;
 use crate::ports::ledger::Change;
-use crate::ports::rules::{CONTRACT, Context, Fault, Plan, Role, Violation};
-use crate::release::catalogue::InForce;
+use crate::ports::rules::{CONTRACT, Fault};
+use crate::ports::trials::Tally;
+use crate::release::routing::InForce;
+use crate::release::routing::OnTrial;
 use crate::rules::loaded::{Action, LoadedRules};
 use crate::trial::shadow::{Call, Refused};
-use crate::trial::tally::{OnTrial, Tally};
 
 /// Largest revision, in bytes of JSON: an event with one fits a message of SNS (256 KiB), and an item of DynamoDB (400 KB).
 const MAX_REVISION_BYTES: usize = 240 << 10;

@@ -17,10 +17,13 @@ use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
 use crate::booking::presentation::{PresentationCache, View, show_page};
 use crate::model::access::{Caller, Forbidden, Scope};
 use crate::model::appointment::{Appointment, CountryCode, Revision, Slot};
-use crate::model::time::{Clock, Ids};
+use crate::model::context::Role;
+use crate::model::plan::Violation;
+use crate::ports::clock::{Clock, Ids};
 use crate::ports::ledger::{CommitError, Ledger, Page, Position, Query, Unavailable};
-use crate::ports::rules::{Fault, Role, Violation};
-use crate::release::catalogue::{Catalogue, InForce};
+use crate::ports::rules::Fault;
+use crate::release::catalogue::Catalogue;
+use crate::release::routing::InForce;
 use crate::rules::loaded::{LoadedRules, MAX_PAGE_CALLS};
 use crate::trial::shadow::{Routed, TrialRecorder};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::appointment::{CountryCode, Revision};
-use crate::ports::rules::Role;
+use crate::model::context::Role;
 
 /// What a token may be used for (OAuth 2.0 scopes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,22 +97,4 @@ pub struct Claims {
     pub groups: BTreeSet<String>,
     /// What the token may be used for.
     pub scopes: BTreeSet<String>,
-}
-
-/// The token is none, or not one of ours, or no longer good. The reason is for the client, and gives nothing away.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct BadToken(pub &'static str);
-
-/// Checks bearer tokens.
-///
-/// An adapter MUST check the signature against keys that the issuer publishes, the issuer, the audience and the
-/// validity period, and MUST take no algorithm from the token that the key is not for.
-#[async_trait::async_trait]
-pub trait TokenVerifier: Send + Sync {
-    /// What a token says, if it is good.
-    ///
-    /// # Errors
-    /// When it is not.
-    async fn verify(&self, token: &str) -> Result<Claims, BadToken>;
 }

@@ -34,7 +34,7 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use crate::ports::registry::Manifest;
+    use crate::model::manifest::Manifest;
 
     /// What is signed is these bytes, so they stay as they were before a manifest could have limits.
     #[test]

@@ -2,7 +2,12 @@
 
 pub mod access;
 pub mod appointment;
+pub mod channel;
+pub mod context;
+pub mod descriptor;
 pub mod event;
 pub mod json;
 pub mod limits;
+pub mod manifest;
+pub mod plan;
 pub mod time;

@@ -1,32 +1,14 @@
 //! Time and ids come from outside; what a zone's clocks show is worked out here, from the tz database.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
-use uuid::Uuid;
 
 use crate::model::appointment::Slot;
-use crate::ports::rules::{Shift, ZoneClock};
+use crate::model::context::{Shift, ZoneClock};
 
 /// How far ahead a zone's shifts are given to the rules.
 const HORIZON_SECONDS: i64 = 400 * 24 * 60 * 60;
-
-/// Tells the time, and how long something takes.
-pub trait Clock: Send + Sync {
-    /// The current time, as the wall clock has it. It may be set, so no duration is measured with it.
-    fn now(&self) -> Timestamp;
-
-    /// Time since a fixed moment of this process. It never goes back, whatever is done to the wall clock.
-    fn monotonic(&self) -> Duration;
-}
-
-/// Makes ids.
-pub trait Ids: Send + Sync {
-    /// An id that nobody has, or can guess.
-    fn next(&self) -> Uuid;
-}
 
 /// A zone that the rules name, found in the tz database.
 #[derive(Clone, Debug)]

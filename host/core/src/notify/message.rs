@@ -10,8 +10,8 @@ use lettre::{Address, Message};
 
 use crate::model::appointment::Revision;
 use crate::model::event::Event;
+use crate::model::plan::Notice;
 use crate::ports::mailer::{Mail, MailError};
-use crate::ports::rules::Notice;
 
 /// The mail for one of an event's notices, the `index`th.
 ///

@@ -7,11 +7,12 @@ use lettre::message::Mailbox;
 use uuid::Uuid;
 
 use crate::model::event::Event;
-use crate::model::time::Clock;
+use crate::model::plan::Notice;
 use crate::notify::message;
+use crate::ports::clock::Clock;
 use crate::ports::ledger::{Ledger, Unavailable};
 use crate::ports::mailer::{MailError, Mailer};
-use crate::ports::rules::{Fault, Notice};
+use crate::ports::rules::Fault;
 use crate::release::catalogue::Catalogue;
 use crate::rules::loaded::LoadedRules;
 use crate::trial::shadow::{Routed, TrialRecorder};

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::model::appointment::CountryCode;
 use crate::model::event::Event;
-use crate::model::time::Clock;
+use crate::ports::clock::Clock;
 use crate::ports::ledger::{Attempts, Outbox, Pending, Unavailable};
 use crate::ports::publisher::Publisher;
 

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 
 use crate::model::appointment::CountryCode;
-use crate::ports::registry::{Artifact, Channel, RegistryError};
+use crate::model::channel::Channel;
+use crate::model::manifest::Artifact;
+use crate::ports::registry::RegistryError;
 
 /// Keeps the last good version of each country.
 ///

@@ -4,194 +4,17 @@
 
 use std::sync::Arc;
 
-use jiff::civil::DateTime;
-use serde::{Deserialize, Serialize};
-
-use crate::model::appointment::{Appointment, Field, Phase, Slot};
+use crate::model::appointment::{Appointment, Field, Slot};
+use crate::model::context::Context;
+use crate::model::descriptor::Descriptor;
 use crate::model::limits::Limits;
+use crate::model::plan::{Notice, Offer, Verdict};
 
 /// Version of the contract that this host speaks.
 pub const CONTRACT: &str = "1.0.0";
 
 /// The first version of this host that spoke [`CONTRACT`]: no lower one runs rules that keep it.
 pub const LOWEST_HOST: &str = "0.1.0";
-
-/// Most claims that one plan may make: a reschedule's old and new ones fit one transaction of DynamoDB.
-pub const MAX_CLAIMS: usize = 40;
-
-/// Most events of one plan. With the claims of a reschedule they fit one transaction of every ledger.
-pub const MAX_EVENTS: usize = 10;
-
-/// Longest claim, and longest key of a patient, a doctor or a hospital, in bytes: what every ledger's indexes take.
-pub const MAX_KEY_BYTES: usize = 512;
-
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Sees and changes what the same subject booked.
-    Patient,
-    /// Works for the country.
-    Staff,
-    /// Runs the platform.
-    Platform,
-}
-
-impl Role {
-    /// The contract's word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Patient => "patient",
-            Self::Staff => "staff",
-            Self::Platform => "platform",
-        }
-    }
-}
-
-/// From `at` on, the zone's clocks stand this far from UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Shift {
-    /// Unix seconds.
-    pub at: i64,
-    /// East of Greenwich is positive.
-    pub offset_minutes: i16,
-}
-
-/// What local-time arithmetic needs of a zone over the booking horizon.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ZoneClock {
-    /// IANA name.
-    pub zone: String,
-    /// What its clocks show.
-    pub now: DateTime,
-    /// In order; the first is in force now.
-    pub shifts: Vec<Shift>,
-}
-
-/// The circumstances of a call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Context {
-    /// Unix seconds.
-    pub now: i64,
-    /// One for each zone that the descriptor lists.
-    pub clocks: Vec<ZoneClock>,
-    /// Who asks.
-    pub role: Role,
-}
-
-/// Why the country, or the request's schema, says no.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Violation {
-    /// JSON Pointer to the offending part; empty when it is the whole.
-    pub path: String,
-    /// Dotted and stable: `pe.dni.check-digit`, `schema.required`.
-    pub code: String,
-    /// Values for the placeholders of the code's message.
-    pub params: Vec<(String, String)>,
-}
-
-impl Violation {
-    /// At that place the clocks skip that time.
-    #[must_use]
-    pub fn nonexistent_time() -> Self {
-        Self { path: String::new(), code: "time.nonexistent".into(), params: Vec::new() }
-    }
-}
-
-/// What the host is to make true, whole or not at all.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Where the appointment will stand.
-    pub phase: Phase,
-    /// When it will be.
-    pub slot: Option<Slot>,
-    /// What no two live appointments may hold at once.
-    pub claims: Vec<String>,
-    /// The country's key for the patient.
-    pub patient: String,
-    /// The country's key for the doctor.
-    pub doctor: Option<String>,
-    /// The country's key for the hospital.
-    pub hospital: Option<String>,
-    /// The country's own attributes.
-    pub attributes: Vec<Field>,
-    /// Names of the events to publish once it is stored.
-    pub events: Vec<String>,
-}
-
-/// A plan, or every reason against one.
-pub type Verdict = Result<Plan, Vec<Violation>>;
-
-/// An opening that the country allows, with the claims that booking it would make.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offer {
-    /// The opening.
-    pub slot: Slot,
-    /// What booking it would claim.
-    pub claims: Vec<String>,
-}
-
-/// One mail that an event calls for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notice {
-    /// Mail address.
-    pub to: String,
-    /// BCP 47.
-    pub locale: String,
-    /// The subject line.
-    pub subject: String,
-    /// The text part.
-    pub text: String,
-    /// The HTML part.
-    pub html: Option<String>,
-    /// Whether a calendar invitation goes with it.
-    pub invite: bool,
-}
-
-/// Something that may be done to an appointment after it is booked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActionDescriptor {
-    /// Its place in the API.
-    pub name: String,
-    /// The contract's words of the roles that may ask for it.
-    pub roles: Vec<String>,
-    /// JSON Schema 2020-12 of its input.
-    pub input_schema: String,
-}
-
-/// The text of one code in one language.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// The violation's code.
-    pub code: String,
-    /// BCP 47.
-    pub locale: String,
-    /// With `{name}` for each param.
-    pub text: String,
-}
-
-/// What a country says of itself. Constant for a given component.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Descriptor {
-    /// ISO 3166-1 alpha-2, lower case.
-    pub country: String,
-    /// Semantic version.
-    pub version: String,
-    /// IANA names, the commonest first.
-    pub zones: Vec<String>,
-    /// BCP 47, the default first.
-    pub locales: Vec<String>,
-    /// JSON Schema 2020-12 of a booking request.
-    pub request_schema: String,
-    /// JSON Schema 2020-12 of an appointment as clients see it.
-    pub appointment_schema: String,
-    /// What may be done after booking.
-    pub actions: Vec<ActionDescriptor>,
-    /// The codes in words.
-    pub messages: Vec<Message>,
-}
 
 /// Why a call gave no answer. Each is the country's 503, never the host's crash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -385,7 +208,7 @@ pub trait Engine: Send + Sync {
     /// A [`Refusal`] that says why in plain words.
     fn load(&self, component: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal>;
 
-    /// Makes native code ready to be called. It is run as it is: only what [`NativeCodeStore`](crate::ports::registry::NativeCodeStore) gave under
+    /// Makes native code ready to be called. It is run as it is: only what [`NativeCodeStore`](crate::ports::native_code::NativeCodeStore) gave under
     /// this engine's name may be given.
     ///
     /// # Errors

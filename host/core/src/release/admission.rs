@@ -6,49 +6,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde_json::json;
 use uuid::Uuid;
 
 use crate::model::appointment::Appointment;
+use crate::model::context::Role;
 use crate::model::json::flatten;
-use crate::model::limits::Limits;
-use crate::ports::registry::{Artifact, digest};
-use crate::ports::rules::{Engine, Plan, Refusal, Role};
+use crate::model::manifest::RulesPackage;
+use crate::model::plan::Plan;
+use crate::ports::rules::{Engine, Refusal};
 use crate::rules::cases;
 use crate::rules::loaded::LoadedRules;
 use crate::rules::plan_check::check_notices;
-
-/// A component, its limits and its golden cases: what is judged together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RulesPackage {
-    /// The portable component.
-    pub component: Vec<u8>,
-    /// The limits that it declares.
-    pub limits: Limits,
-    /// `cases.json`: an array of golden cases.
-    pub cases: String,
-}
-
-impl RulesPackage {
-    /// Returns the digest of everything that the judgement depends on. A package with this digest is judged once.
-    #[must_use]
-    pub fn digest(&self) -> String {
-        let Self { component, limits, cases } = self;
-        package_digest(&digest(component), &digest(cases.as_bytes()), limits)
-    }
-}
-
-/// Returns the digest of a package whose parts have these digests.
-pub(crate) fn package_digest(component: &str, cases: &str, limits: &Limits) -> String {
-    let parts = json!({ "component": component, "cases": cases, "limits": limits });
-    digest(parts.to_string().as_bytes())
-}
-
-impl From<Artifact> for RulesPackage {
-    fn from(Artifact { component, manifest, cases, .. }: Artifact) -> Self {
-        Self { component, limits: manifest.limits, cases }
-    }
-}
 
 /// Why a package is not admitted.
 #[derive(Debug, thiserror::Error)]

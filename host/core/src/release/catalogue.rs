@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::appointment::CountryCode;
+use crate::release::routing::{InForce, OnTrial};
 use crate::rules::executor::Executor;
 use crate::rules::loaded::LoadedRules;
-use crate::trial::tally::OnTrial;
 
 /// Why the last version that was to come into force did not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,29 +41,6 @@ pub struct Entry {
     pub candidate: Option<Arc<OnTrial>>,
     /// The last version that did not; none once a later one did.
     pub refused: Option<RefusedVersion>,
-}
-
-/// What decides in a country. A request ends on what it began with.
-#[derive(Clone)]
-pub struct InForce {
-    /// The rules in use.
-    pub used: Arc<LoadedRules>,
-    /// The version on trial beside them.
-    pub candidate: Option<Arc<OnTrial>>,
-}
-
-impl InForce {
-    /// The version on trial, where it decides for this patient.
-    #[must_use]
-    pub fn canary_of(&self, patient: &str) -> Option<&OnTrial> {
-        self.candidate.as_deref().filter(|candidate| candidate.meets(patient))
-    }
-
-    /// The version that decides for this patient.
-    #[must_use]
-    pub fn of(&self, patient: &str) -> &Arc<LoadedRules> {
-        self.canary_of(patient).map_or(&self.used, |candidate| &candidate.rules)
-    }
 }
 
 impl Entry {

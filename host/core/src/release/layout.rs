@@ -2,8 +2,10 @@
 //! S3. Reads and writes nothing.
 
 use crate::model::appointment::CountryCode;
+use crate::model::channel::Channel;
 use crate::model::limits::MAX_COMPONENT_BYTES;
-use crate::ports::registry::{Artifact, Channel, Manifest, RegistryError, written};
+use crate::model::manifest::{Artifact, Manifest, written};
+use crate::ports::registry::RegistryError;
 use semver::Version;
 use serde::de::DeserializeOwned;
 

@@ -7,5 +7,6 @@ pub mod follow;
 pub mod layout;
 pub mod on_demand;
 pub mod precompile;
+pub mod routing;
 pub mod swap;
 pub mod trust;

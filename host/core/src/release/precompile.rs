@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use semver::Version;
 
 use crate::model::appointment::CountryCode;
-use crate::model::time::Clock;
-use crate::ports::registry::{NativeCodeStore, Registry, RegistryError};
+use crate::model::manifest::RulesPackage;
+use crate::ports::clock::Clock;
+use crate::ports::native_code::NativeCodeStore;
+use crate::ports::registry::{Registry, RegistryError};
 use crate::ports::rules::Refusal;
-use crate::release::admission::{NotAdmitted, RulesPackage};
+use crate::release::admission::NotAdmitted;
 use crate::release::follow::{verify, whole};
 use crate::release::swap::promised;
 use crate::release::trust::Trust;

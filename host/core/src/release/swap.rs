@@ -6,14 +6,15 @@ use std::sync::Arc;
 use semver::Version;
 
 use crate::model::appointment::CountryCode;
+use crate::model::channel::Candidate;
 use crate::model::limits::Limits;
-use crate::model::time::Clock;
-use crate::ports::registry::Candidate;
+use crate::model::manifest::RulesPackage;
+use crate::ports::clock::Clock;
 use crate::ports::rules::{Engine, Refusal};
-use crate::release::admission::{Admission, NotAdmitted, RulesPackage};
+use crate::release::admission::{Admission, NotAdmitted};
 use crate::release::catalogue::{Catalogue, RefusedVersion};
+use crate::release::routing::OnTrial;
 use crate::rules::loaded::LoadedRules;
-use crate::trial::tally::OnTrial;
 
 /// What was made of a component that was judged before, and what its manifest says.
 pub struct NativeCode {

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use minisign_verify::{Error, PublicKey, Signature};
 
 use crate::model::appointment::CountryCode;
-use crate::ports::registry::Artifact;
+use crate::model::manifest::Artifact;
 use crate::ports::rules::Refusal;
 
 /// Every key that may sign, and for what.

@@ -9,8 +9,10 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use crate::model::appointment::{Appointment, Field, Slot};
+use crate::model::context::Role;
 use crate::model::json::{flatten, nest};
-use crate::ports::rules::{Fault, Notice, Offer, Plan, Role, Verdict, Violation};
+use crate::model::plan::{Notice, Offer, Plan, Verdict, Violation};
+use crate::ports::rules::Fault;
 use crate::rules::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
 use crate::rules::plan_check::check_notices;
 

@@ -12,13 +12,14 @@ use serde_json::Value as Json;
 
 use crate::booking::presentation::Fields;
 use crate::model::appointment::{Appointment, CountryCode, Field, RulesId, Slot};
+use crate::model::context::{Context, Role};
+use crate::model::descriptor::Descriptor;
 use crate::model::json;
 use crate::model::limits::Limits;
+use crate::model::manifest::digest;
+use crate::model::plan::{Notice, Offer, Plan, Verdict, Violation};
 use crate::model::time::{self, Zone};
-use crate::ports::registry::digest;
-use crate::ports::rules::{
-    Context, Descriptor, Engine, Fault, Notice, Offer, Plan, Refusal, Role, Rules, Verdict, Violation,
-};
+use crate::ports::rules::{Engine, Fault, Refusal, Rules};
 use crate::rules::messages::Messages;
 use crate::rules::plan_check::{check_notices, check_offers, check_verdict, is_slug};
 use crate::rules::schema;
@@ -369,7 +370,7 @@ fn zones(names: &[String]) -> Result<Vec<Zone>, Refusal> {
 }
 
 fn actions(
-    actions: &[crate::ports::rules::ActionDescriptor],
+    actions: &[crate::model::descriptor::ActionDescriptor],
     schemas: &mut schema::Budget,
 ) -> Result<BTreeMap<String, Action>, Refusal> {
     if actions.len() > MAX_ACTIONS {
@@ -380,7 +381,7 @@ fn actions(
 }
 
 fn action(
-    action: &crate::ports::rules::ActionDescriptor,
+    action: &crate::model::descriptor::ActionDescriptor,
     schemas: &mut schema::Budget,
 ) -> Result<(String, Action), Refusal> {
     let name = &action.name;

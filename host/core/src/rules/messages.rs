@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use fluent_langneg::{LanguageIdentifier, NegotiationStrategy, negotiate_languages};
 
-use crate::ports::rules::{Descriptor, Refusal, Violation};
+use crate::model::descriptor::Descriptor;
+use crate::model::plan::Violation;
+use crate::ports::rules::Refusal;
 
 /// The host's own codes: code, English, Spanish. `schema` alone is for every keyword that has no line of its own.
 const HOST: [(&str, &str, &str); 20] = [
@@ -148,7 +150,7 @@ fn host_text(code: &str, locale: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::rules::Message;
+    use crate::model::descriptor::Message;
 
     fn messages() -> Messages {
         let message = |code: &str, locale: &str, text: &str| Message {

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 
 use crate::model::appointment::Slot;
-use crate::ports::rules::{Fault, MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Plan, Verdict};
+use crate::model::plan::{MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Plan, Verdict};
+use crate::ports::rules::Fault;
 
 /// Maximum number of notices for one event.
 pub(crate) const MAX_NOTICES: usize = 10;

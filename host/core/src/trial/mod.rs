@@ -4,4 +4,4 @@
 pub mod redaction;
 pub mod replay;
 pub mod shadow;
-pub mod tally;
+pub mod take_back;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::model::appointment::{Field, Revision, Value as Leaf};
 use crate::model::json::nest;
-use crate::ports::rules::Violation;
+use crate::model::plan::Violation;
 use crate::rules::loaded::LoadedRules;
 use crate::rules::schema::is_personal;
 

@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value as Json, json};
 
 use crate::model::appointment::{Field, Phase, Revision, Slot};
+use crate::model::context::Context;
 use crate::model::json::nest;
-use crate::ports::rules::{Context, Fault, Plan, Verdict, Violation};
+use crate::model::plan::{Plan, Verdict, Violation};
+use crate::ports::rules::Fault;
 use crate::rules::loaded::LoadedRules;
 
 /// What came of judging a decision again.
@@ -148,7 +150,10 @@ mod tests {
 
     use super::*;
     use crate::model::appointment::{Appointment, Value};
-    use crate::ports::rules::{ActionDescriptor, Descriptor, Notice, Offer, Role, Rules};
+    use crate::model::context::Role;
+    use crate::model::descriptor::{ActionDescriptor, Descriptor};
+    use crate::model::plan::{Notice, Offer};
+    use crate::ports::rules::Rules;
 
     /// Rules that plan what is stored, and keep what they were told of the world.
     #[derive(Default)]

@@ -15,15 +15,19 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::model::appointment::{Appointment, CountryCode, Field, Revision};
+use crate::model::context::Role;
 use crate::model::event::Event;
 use crate::model::json::flatten;
-use crate::ports::rules::{Fault, Notice, Role, Violation};
-use crate::release::catalogue::{Catalogue, InForce};
+use crate::model::plan::{Notice, Violation};
+use crate::ports::rules::Fault;
+use crate::ports::trials::{DiffBucket, Tally, TrialReport, Trials};
+use crate::release::catalogue::Catalogue;
+use crate::release::routing::InForce;
+use crate::release::routing::OnTrial;
 use crate::rules::loaded::LoadedRules;
 use crate::rules::plan_check::check_notices;
 use crate::trial::redaction::{Shown, planned, presented};
 use crate::trial::replay::{Replayed, StoredCall, judge, replay};
-use crate::trial::tally::{DiffBucket, OnTrial, Tally, TrialReport, Trials};
 
 /// Calls of a country that wait to be compared. Those that come while so many wait are missed: a shadow holds nobody up.
 const QUEUE_LENGTH: usize = 1024;

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use citas_core::model::appointment::CountryCode;
-use citas_core::model::time::Clock as _;
-use citas_core::ports::registry::{ChangeNote, Channel, ChannelVerb, Readiness, Registry, RegistryError};
+use citas_core::model::channel::{ChangeNote, Channel, ChannelVerb};
+use citas_core::ports::clock::Clock as _;
+use citas_core::ports::registry::{Readiness, Registry, RegistryError};
 use semver::Version;
 use serde_json::json;
 

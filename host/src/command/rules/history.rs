@@ -1,7 +1,7 @@
 //! `citas rules history`: who changed which version is in use, when and why.
 
 use citas_core::model::appointment::CountryCode;
-use citas_core::ports::registry::ChannelChange;
+use citas_core::model::channel::ChannelChange;
 use serde_json::json;
 
 use super::{Answer, InRegistry, Outcome};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use citas_core::model::appointment::CountryCode;
-use citas_core::ports::registry::Manifest;
+use citas_core::model::manifest::Manifest;
 use minisign::{KeyPair, SecretKeyBox};
 use serde_json::json;
 

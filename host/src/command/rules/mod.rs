@@ -24,13 +24,13 @@ use std::sync::Arc;
 
 use citas_core::model::appointment::CountryCode;
 use citas_core::model::limits::{Limits, MAX_COMPONENT_BYTES};
-use citas_core::model::time::Clock as _;
+use citas_core::model::manifest::RulesPackage;
+#[cfg(feature = "compiler")]
+use citas_core::model::manifest::digest;
+use citas_core::ports::clock::Clock as _;
 use citas_core::ports::registry::Registry;
 #[cfg(feature = "compiler")]
-use citas_core::ports::registry::digest;
-#[cfg(feature = "compiler")]
 use citas_core::ports::rules::Engine as _;
-use citas_core::release::admission::RulesPackage;
 #[cfg(not(feature = "compiler"))]
 use citas_core::release::admission::admit;
 use citas_core::rules::loaded::LoadedRules;

@@ -1,10 +1,11 @@
 //! `citas rules publish`: a version into the registry.
 
 use citas_core::model::appointment::CountryCode;
-use citas_core::model::time::Clock as _;
-use citas_core::ports::registry::{Artifact, Manifest, Registry, digest};
+use citas_core::model::manifest::RulesPackage;
+use citas_core::model::manifest::{Artifact, Manifest, digest};
+use citas_core::ports::clock::Clock as _;
+use citas_core::ports::registry::Registry;
 use citas_core::ports::rules::CONTRACT;
-use citas_core::release::admission::RulesPackage;
 use citas_core::rules::cases;
 use semver::Version;
 use serde_json::json;

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use citas_core::model::appointment::CountryCode;
+use citas_core::model::channel::{Canary, Candidate, Channel, ChannelVerb};
 use citas_core::model::limits::Limits;
-use citas_core::ports::registry::{Canary, Candidate, Channel, ChannelVerb, Registry, RegistryError};
+use citas_core::ports::registry::{Registry, RegistryError};
 use semver::Version;
 use serde_json::{Value, json};
 

@@ -1,7 +1,8 @@
 //! `citas rules shadow`, `canary` and `withdraw`: a version on trial beside the one in use. Each is one conditional write.
 
 use citas_core::model::appointment::CountryCode;
-use citas_core::ports::registry::{Canary, Candidate, Channel, Registry, RegistryError};
+use citas_core::model::channel::{Canary, Candidate, Channel};
+use citas_core::ports::registry::{Registry, RegistryError};
 use clap::Args;
 use semver::Version;
 use serde_json::json;

@@ -81,7 +81,7 @@ impl RevisionCache {
 
 #[cfg(test)]
 mod tests {
-    use citas_core::model::time::Clock as _;
+    use citas_core::ports::clock::Clock as _;
     use serde_json::json;
 
     use super::*;

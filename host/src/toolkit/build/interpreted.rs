@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use citas_core::ports::registry::digest;
+use citas_core::model::manifest::digest;
 
 use super::{BuildError, output, text};
 

@@ -15,9 +15,10 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use citas_core::ports::registry::digest;
+use citas_core::model::manifest::RulesPackage;
+use citas_core::model::manifest::digest;
 use citas_core::ports::rules::Refusal;
-use citas_core::release::admission::{NotAdmitted, RulesPackage};
+use citas_core::release::admission::NotAdmitted;
 use citas_core::release::precompile::{Judge, Judged};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

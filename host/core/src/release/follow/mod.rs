@@ -17,12 +17,14 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 use crate::model::appointment::CountryCode;
+use crate::model::channel::{Candidate, Channel};
+use crate::model::manifest::RulesPackage;
+use crate::model::manifest::{Artifact, Manifest, digest};
 use crate::ports::last_good::LastGood;
-use crate::ports::registry::{
-    Artifact, Candidate, Channel, Manifest, NativeCodeStore, Registry, RegistryError, digest,
-};
+use crate::ports::native_code::NativeCodeStore;
+use crate::ports::registry::{Registry, RegistryError};
 use crate::ports::rules::Refusal;
-use crate::release::admission::{NotAdmitted, RulesPackage};
+use crate::release::admission::NotAdmitted;
 use crate::release::swap::{NativeCode, Swapper, promised};
 use crate::release::trust::{Trust, TrustSource};
 

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::*;
+use crate::model::channel::ChangeNote;
 use crate::model::limits::Limits;
-use crate::ports::registry::ChangeNote;
 use crate::ports::rules::{Engine, Rules};
 use crate::release::admission::Admission;
 use crate::release::catalogue::{Catalogue, RefusedVersion};

@@ -161,11 +161,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::ports::rules::{self, Descriptor, Message};
+    use crate::model::descriptor::{ActionDescriptor, Descriptor, Message};
     use crate::testing::Described;
 
     fn descriptor() -> Descriptor {
-        let action = |name: &str, roles: &[&str]| rules::ActionDescriptor {
+        let action = |name: &str, roles: &[&str]| ActionDescriptor {
             name: name.into(),
             roles: roles.iter().map(ToString::to_string).collect(),
             input_schema: r#"{ "properties": { "reason": { "maxLength": 500 } } }"#.into(),

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value as Json;
 
-use crate::ports::rules::{Refusal, Violation};
+use crate::model::plan::Violation;
+use crate::ports::rules::Refusal;
 use compiled::compiled;
 use cost::{Cause, MAX_SIZE, Walk};
 use texts::{Checks, MAX_PATTERNS_SIZE, Patterns};

@@ -10,7 +10,7 @@ use serde_json::{Map, json};
 
 use super::cost::Cost;
 use super::*;
-use crate::ports::rules::{ActionDescriptor, Descriptor};
+use crate::model::descriptor::{ActionDescriptor, Descriptor};
 use crate::rules::loaded::LoadedRules;
 use crate::testing::Described;
 

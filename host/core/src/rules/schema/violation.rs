@@ -5,7 +5,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value as Json;
 
 use crate::model::json::escape;
-use crate::ports::rules::Violation;
+use crate::model::plan::Violation;
 
 /// Maximum length of a list of values in a violation, in bytes. A country's `enum` may have thousands.
 const MAX_EXPECTED: usize = 1_000;

@@ -1,0 +1,96 @@
+//! Takes a canary back that refuses too much or gives no answer too often, over all hosts that count its decisions.
+
+use crate::model::appointment::CountryCode;
+use crate::model::channel::{Canary, Candidate, ChangeNote, SequenceSpent};
+use crate::ports::clock::Clock;
+use crate::ports::ledger::Unavailable;
+use crate::ports::registry::{Registry, RegistryError};
+use crate::ports::trials::{Tally, Trials};
+
+/// So many decisions a share is a share of at least: of one decision, one refusal would be all of them.
+const MIN_DECISIONS: u64 = 100;
+
+/// How often a channel is read anew because somebody else was faster to change it.
+const ATTEMPTS: u32 = 3;
+
+/// Who takes a canary back by itself, in the channel's history.
+const BY: &str = "citas";
+
+impl Tally {
+    /// Why a canary is to be taken back; none while it is within its margin.
+    #[must_use]
+    pub fn exceeds(&self, canary: &Canary) -> Option<String> {
+        let Self { decided, refused, unanswered } = *self;
+        let allowed = u128::from(canary.margin) * u128::from(decided.max(MIN_DECISIONS));
+        let (count, what) = [
+            (unanswered, "got no answer where the version in use gives one"),
+            (refused, "were refused where the version in use would have accepted"),
+        ]
+        .into_iter()
+        .find(|(count, _)| u128::from(*count) * 100 > allowed)?;
+        Some(format!(
+            "{count} of its {decided} decisions {what}; the margin is {} %, of at least {MIN_DECISIONS} decisions",
+            canary.margin
+        ))
+    }
+}
+
+/// Takes a canary back if it exceeds its margin, over all hosts that add to these trials. Whether it did.
+///
+/// # Errors
+/// When what was found cannot be read, the registry cannot be read or written, or somebody else changed the channel
+/// meanwhile.
+pub async fn take_back(
+    registry: &dyn Registry,
+    trials: &dyn Trials,
+    clock: &dyn Clock,
+    country: CountryCode,
+) -> Result<bool, NotTakenBack> {
+    let mut attempt = 1;
+    loop {
+        let Some(channel) = registry.channel(country).await? else { return Ok(false) };
+        let Some(Candidate { version, trial, canary: Some(canary) }) = &channel.candidate else { return Ok(false) };
+        let Some(why) = trials.tally(country, *trial).await?.exceeds(canary) else { return Ok(false) };
+        tracing::warn!(%country, %version, why, "taking the canary back");
+        let note = ChangeNote { at: clock.now(), by: BY.into(), why };
+        let Some(without) = channel.withdraw(note)? else { return Ok(false) };
+        match registry.set_channel(country, Some(&channel), &without).await {
+            // Somebody else may have taken it back at the same moment.
+            Err(RegistryError::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
+            done => return Ok(done.map(|()| true)?),
+        }
+    }
+}
+
+/// Why a canary that is to be taken back was not.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTakenBack {
+    /// What was found cannot be read.
+    #[error(transparent)]
+    Trials(#[from] Unavailable),
+    /// The registry was not changed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The channel cannot change any more.
+    #[error(transparent)]
+    Channel(#[from] SequenceSpent),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exceeds(margin: u8, decided: u64, refused: u64, unanswered: u64) -> bool {
+        Tally { decided, refused, unanswered }.exceeds(&Canary { share: 5, margin }).is_some()
+    }
+
+    #[test]
+    fn a_margin_is_a_share_of_at_least_a_hundred_decisions() {
+        assert!(!exceeds(0, 1000, 0, 0));
+        assert!(exceeds(0, 1, 1, 0) && exceeds(0, 1, 0, 1));
+        assert!(!exceeds(2, 3, 2, 0) && exceeds(2, 3, 3, 0), "two of a hundred, though there are but three");
+        assert!(!exceeds(2, 1000, 20, 20) && exceeds(2, 1000, 21, 0) && exceeds(2, 1000, 0, 21));
+        assert!(!exceeds(100, 50, 50, 50));
+        assert!(exceeds(100, 1, u64::MAX, 0) && !exceeds(u8::MAX, u64::MAX, u64::MAX, u64::MAX));
+    }
+}
