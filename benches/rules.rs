@@ -48,7 +48,7 @@ fn country<Native: AppointmentRules>(report: &mut Report, name: &str, component:
     }
     report.figure(format!("{name}: book, natively"), spread(&mut natively));
 
-    let plan = rules.judge_booking(&context, &request).expect("an answer").expect("a plan");
+    let plan = rules.rules().book(&context, &request).expect("an answer").expect("a plan");
     let appointment =
         Appointment { id: Uuid::nil(), phase: plan.phase, slot: plan.slot, revision: 1, attributes: plan.attributes };
     let mut one: Vec<_> = (0..CALLS).map(|_| time_answer(|| rules.rules().present(&[&appointment]))).collect();

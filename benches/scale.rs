@@ -142,7 +142,7 @@ fn fill(data: &Data, count: usize, rules: &LoadedRules) -> Vec<Uuid> {
 fn pattern(rules: &LoadedRules) -> Revision {
     let now = SystemClock.now();
     let (context, input) = (rules.context(now, Role::Patient), leaves(&example(rules)));
-    let plan = rules.judge_booking(&context, &input).expect("an answer").expect("a plan");
+    let plan = rules.rules().book(&context, &input).expect("an answer").expect("a plan");
     Revision {
         country: pe(),
         appointment: Appointment {

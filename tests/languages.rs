@@ -161,7 +161,7 @@ fn decisions(rules: &LoadedRules) -> Vec<(String, Verdict)> {
         for date in dates {
             for time in ["07:30", "08:00", "09:10", "12:30", "13:00", "13:30", "17:30", "18:00"] {
                 let request = with(&request(), json!({ "date": date, "time": time }));
-                let verdict = rules.judge_booking(&context, &flatten(&request).unwrap()).unwrap();
+                let verdict = rules.rules().book(&context, &flatten(&request).unwrap()).unwrap();
                 let asked = format!("{date} {time} at {now}");
                 if let Ok(plan) = &verdict {
                     all.extend(cancellations(rules, now, plan).map(|verdict| (format!("cancel {asked}"), verdict)));
@@ -191,7 +191,7 @@ fn cancellations(rules: &LoadedRules, now: Timestamp, plan: &Plan) -> impl Itera
         let (slot, attributes) = (Some(slot.clone()), plan.attributes.clone());
         let current = Appointment { id: Uuid::nil(), phase, slot, revision: 1, attributes };
         let context = rules.context((start - hours.hours()).max(now), role);
-        rules.judge_action(&context, &current, "cancel", &input).unwrap()
+        rules.rules().act(&context, &current, "cancel", &input).unwrap()
     })
 }
 

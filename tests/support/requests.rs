@@ -67,7 +67,7 @@ fn find_working_days(country: &str) -> Vec<Date> {
     let allowed = |day: &Date| {
         let mut request = rules.request_schema["examples"][0].clone();
         request["date"] = day.to_string().into();
-        rules.judge_booking(&context, &flatten(&request).unwrap()).unwrap().is_ok()
+        rules.rules().book(&context, &flatten(&request).unwrap()).unwrap().is_ok()
     };
     let week = |day: &Date| !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday);
     (3..89).map(|ahead| today.checked_add(ahead.days()).unwrap()).filter(week).filter(allowed).collect()

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use citas_core::booking::{BookingError, FreeSlot, Rejection};
+use citas_core::booking::error::{BookingError, FreeSlot, Rejection};
 use citas_core::model::access::Forbidden;
 use citas_core::ports::tokens::BadToken;
 use citas_core::rules::loaded::LoadedRules;

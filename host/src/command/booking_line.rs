@@ -2,6 +2,7 @@
 
 use citas_core::model::context::Role;
 use citas_core::ports::clock::Clock;
+use citas_core::rules::decision::{DecisionRequest, decide};
 use citas_core::rules::loaded::LoadedRules;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
@@ -18,9 +19,8 @@ pub fn example(rules: &LoadedRules, clock: &dyn Clock) -> Option<Value> {
     let days = (2..DAYS).filter_map(|ahead| today.checked_add(ahead.days()).ok());
     let mut requests = days.map(|day| on(example, day));
     requests.find(|request| {
-        let leaves = citas_core::model::json::flatten(request).unwrap_or_default();
-        rules.check_request(request).is_ok_and(|violations| violations.is_empty())
-            && matches!(rules.judge_booking(&context, &leaves), Ok(Ok(_)))
+        let request = DecisionRequest { context: &context, document: request, action: None };
+        matches!(decide(rules, &request), Ok(Ok(_)))
     })
 }
 

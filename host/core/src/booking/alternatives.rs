@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use jiff::ToSpan;
 
-use crate::booking::{BookingError, FreeSlot};
+use crate::booking::error::{BookingError, FreeSlot};
 use crate::model::appointment::{Revision, Slot};
 use crate::model::plan::Offer;
-use crate::model::time::Instant;
 use crate::ports::ledger::Ledger;
 use crate::rules::executor::Executor;
 use crate::rules::loaded::LoadedRules;
@@ -46,11 +45,11 @@ pub(crate) async fn near(
     let free = |offer: &Offer| !offer.claims.iter().any(|claim| taken.contains(claim));
     let mut slots = Vec::new();
     for offer in offers.into_iter().filter(free) {
-        if let Instant::At(starts_at) = rules.start(&offer.slot)? {
+        if let Some(starts_at) = rules.start(&offer.slot)? {
             slots.push(FreeSlot { slot: offer.slot, starts_at });
         }
     }
-    let Instant::At(asked_for) = rules.start(&slot)? else { return Ok(Vec::new()) };
+    let Some(asked_for) = rules.start(&slot)? else { return Ok(Vec::new()) };
     slots.sort_by_key(|free| free.starts_at.duration_since(asked_for).abs());
     slots.truncate(NAMED);
     Ok(slots)

@@ -5,30 +5,26 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value as Json;
+use uuid::Uuid;
 
-use super::{Booking, BookingError, Rejection};
+use crate::booking::error::{BookingError, Rejection};
 use crate::booking::presentation::{View, show};
-use crate::model::access::{Caller, Forbidden};
-use crate::model::appointment::{Appointment, Field, Provenance, Revision, Slot};
-use crate::model::context::{Context, Role};
+use crate::model::access::Caller;
+use crate::model::appointment::{Appointment, CountryCode, Provenance, Revision};
+use crate::model::context::Role;
 use crate::model::event::Event;
-use crate::model::json::{TooManyLeaves, flatten};
-use crate::model::plan::{Plan, Violation};
-use crate::model::time::Instant;
 use crate::ports::clock::Ids;
 use crate::ports::ledger::Change;
 use crate::ports::rules::{CONTRACT, Fault};
 use crate::ports::trials::Tally;
-use crate::release::routing::InForce;
-use crate::release::routing::OnTrial;
-use crate::rules::loaded::{Action, LoadedRules};
-use crate::trial::shadow::{Call, Refused};
+use crate::release::catalogue::Catalogue;
+use crate::release::routing::{InForce, OnTrial};
+use crate::rules::decision::{DecisionRequest, Planned, check_input, evaluate};
+use crate::rules::loaded::LoadedRules;
+use crate::trial::shadow::{Call, Refused, TrialRecorder};
 
 /// Largest revision, in bytes of JSON: an event with one fits a message of SNS (256 KiB), and an item of DynamoDB (400 KB).
 const MAX_REVISION_BYTES: usize = 240 << 10;
-
-/// A code that ends so means: not in this phase.
-const NOT_ALLOWED_NOW: &str = ".not-allowed-now";
 
 /// One request to change something, whichever rules decide.
 pub(super) struct RuleRequest {
@@ -51,39 +47,26 @@ pub(super) struct Prepared {
 
 type Decided = Result<Prepared, BookingError>;
 
-/// Makes decisions: all that can be done of a request on the thread of its call.
+/// Makes decisions.
+#[derive(Clone)]
 pub(super) struct Decider {
+    pub catalogue: Arc<Catalogue>,
+    /// Tries candidates on what is asked; none where nothing is tried.
+    pub trying: Option<TrialRecorder>,
     pub ids: Arc<dyn Ids>,
     pub host_version: &'static str,
 }
 
-impl LoadedRules {
-    /// An action that this role may ask for.
-    pub(super) fn allow(&self, name: &str, role: Role) -> Result<&Action, BookingError> {
-        let action = self.actions.get(name).ok_or_else(|| BookingError::UnknownAction(name.to_owned()))?;
-        if action.roles.contains(role.as_str()) {
-            Ok(action)
-        } else {
-            Err(Forbidden(format!("`{name}` is not for the role {}", role.as_str())).into())
-        }
-    }
-}
-
-impl Booking {
+impl Decider {
     /// Returns the decision of the rules in use or, for a patient who meets it, of the version on trial. Everything from
     /// the schema to the view is one call of the executor, so that a request waits for its turn once.
-    pub(super) async fn decide(
-        &self,
-        rules: &InForce,
-        request: &Arc<RuleRequest>,
-        before: Option<&Arc<Revision>>,
-    ) -> Decided {
-        let (decider, shared) = (self.decider.clone(), (rules.clone(), request.clone(), before.cloned()));
-        let is_trying = self.trying.is_some();
+    pub async fn decide(&self, rules: &InForce, request: &Arc<RuleRequest>, before: Option<&Arc<Revision>>) -> Decided {
+        let (decider, shared) = (self.clone(), (rules.clone(), request.clone(), before.cloned()));
         let decide = move || {
             let (rules, request, before) = &shared;
             let used = decider.prepare(&rules.used, request, before.as_ref());
-            let canary = rules.candidate.as_ref().filter(|candidate| is_trying && candidate.terms.canary.is_some());
+            let canary = rules.candidate.as_ref().filter(|candidate| candidate.terms.canary.is_some());
+            let canary = canary.filter(|_| decider.trying.is_some());
             let tried = canary.and_then(|canary| decider.prepare_canary(canary, request, before.as_ref(), &used));
             (used, tried)
         };
@@ -99,9 +82,7 @@ impl Booking {
         // A fault of the canary leaves the decision to the version in use.
         if matches!(tried, Err(BookingError::RulesUnavailable(_))) { used } else { tried }
     }
-}
 
-impl Decider {
     /// Returns the canary's decision; none where it does not decide for this patient.
     fn prepare_canary(
         &self,
@@ -126,8 +107,10 @@ impl Decider {
     /// Decides by these rules. Whatever they may still fail at is done here, before anything is stored: a 503 means that
     /// nothing is.
     fn prepare(&self, rules: &Arc<LoadedRules>, request: &RuleRequest, before: Option<&Arc<Revision>>) -> Decided {
-        let (input, context, plan) = plan(rules, request, before)?;
-        let revision = self.revision(rules, request, before.map(|before| &**before), &plan, (input, context))?;
+        let (provenance, planned) = self.plan(rules, request, before)?;
+        let revision =
+            revision(self.ids.next(), rules.country, request, before.map(|before| &**before), &planned, provenance);
+        let plan = planned.plan;
         let held: HashSet<&String> = before.into_iter().flat_map(|before| &before.claims).collect();
         let kept: HashSet<&String> = plan.claims.iter().collect();
         let change = Change {
@@ -142,69 +125,67 @@ impl Decider {
         Ok(Prepared { rules: rules.clone(), change, view })
     }
 
-    fn revision(
+    /// Asks the rules, and returns their plan with all that is needed to explain it.
+    fn plan(
         &self,
         rules: &Arc<LoadedRules>,
         request: &RuleRequest,
-        before: Option<&Revision>,
-        plan: &Plan,
-        (input, context): (Vec<Field>, Context),
-    ) -> Result<Revision, BookingError> {
-        Ok(Revision {
-            country: rules.country,
-            appointment: Appointment {
-                id: before.map_or_else(|| self.ids.next(), |before| before.appointment.id),
-                phase: plan.phase,
-                slot: plan.slot.clone(),
-                revision: before.map_or(1, |before| before.appointment.revision.saturating_add(1)),
-                attributes: plan.attributes.clone(),
-            },
-            starts_at: starts_at(rules, plan.slot.as_ref())?,
-            claims: plan.claims.clone(),
-            owner: before.map_or_else(|| request.caller.subject.clone(), |before| before.owner.clone()),
-            patient: plan.patient.clone(),
-            doctor: plan.doctor.clone(),
-            hospital: plan.hospital.clone(),
-            created_at: before.map_or(request.now, |before| before.created_at),
-            updated_at: request.now,
-            provenance: Provenance {
-                action: request.action.clone(),
-                input,
-                context,
-                rules: rules.id.clone(),
-                contract: CONTRACT.to_owned(),
-                host: self.host_version.to_owned(),
-                subject: request.caller.subject.clone(),
-                request_id: request.caller.request_id.clone(),
-            },
-        })
+        before: Option<&Arc<Revision>>,
+    ) -> Result<(Provenance, Planned), BookingError> {
+        let context = rules.context(request.now, request.role);
+        let action = before.map(|before| (request.action.as_str(), &before.appointment));
+        let asked = DecisionRequest { context: &context, document: &request.input, action };
+        let input = check_input(rules, &asked).map_err(|cause| BookingError::not_decided(rules, cause))?;
+        if let (Some((_, current)), Some(seen)) = (action, &request.if_match)
+            && !seen.contains(&current.revision)
+        {
+            return Err(BookingError::Stale { current: current.revision });
+        }
+        let function = if action.is_some() { "act" } else { "book" };
+        let decision = rules.call(function, || evaluate(rules, &asked, &input))?;
+        let planned = decision.map_err(|violations| BookingError::refused(rules, violations))?;
+        let provenance = Provenance {
+            action: request.action.clone(),
+            input,
+            context,
+            rules: rules.id.clone(),
+            contract: CONTRACT.to_owned(),
+            host: self.host_version.to_owned(),
+            subject: request.caller.subject.clone(),
+            request_id: request.caller.request_id.clone(),
+        };
+        Ok((provenance, planned))
     }
 }
 
-/// What the rules say, with what they were given.
-fn plan(
-    rules: &Arc<LoadedRules>,
+/// Returns the revision that a plan makes. `id` is that of a new appointment.
+fn revision(
+    id: Uuid,
+    country: CountryCode,
     request: &RuleRequest,
-    before: Option<&Arc<Revision>>,
-) -> Result<(Vec<Field>, Context, Plan), BookingError> {
-    let context = rules.context(request.now, request.role);
-    let Some(before) = before else {
-        refuse(rules, rules.check_request(&request.input)?)?;
-        let input = leaves(&request.input)?;
-        let plan = rules.book(&context, &input)?;
-        let plan = plan.map_err(|violations| refusal(rules, violations))?;
-        return Ok((input, context, plan));
-    };
-    let action = rules.allow(&request.action, request.role)?;
-    refuse(rules, action.check(&request.input)?)?;
-    let input = leaves(&request.input)?;
-    let at = before.appointment.revision;
-    if request.if_match.as_ref().is_some_and(|seen| !seen.contains(&at)) {
-        return Err(BookingError::Stale { current: at });
+    before: Option<&Revision>,
+    Planned { plan, starts_at }: &Planned,
+    provenance: Provenance,
+) -> Revision {
+    Revision {
+        country,
+        appointment: Appointment {
+            id: before.map_or(id, |before| before.appointment.id),
+            phase: plan.phase,
+            slot: plan.slot.clone(),
+            revision: before.map_or(1, |before| before.appointment.revision.saturating_add(1)),
+            attributes: plan.attributes.clone(),
+        },
+        starts_at: *starts_at,
+        claims: plan.claims.clone(),
+        owner: before.map_or_else(|| request.caller.subject.clone(), |before| before.owner.clone()),
+        patient: plan.patient.clone(),
+        doctor: plan.doctor.clone(),
+        hospital: plan.hospital.clone(),
+        created_at: before.map_or(request.now, |before| before.created_at),
+        updated_at: request.now,
+        provenance,
     }
-    let plan = rules.act(&context, &before.appointment, &request.action, &input)?;
-    let plan = plan.map_err(|violations| refusal(rules, violations))?;
-    Ok((input, context, plan))
 }
 
 /// What a shadow is to be asked, and what the rules in use answered; none where that was no answer of theirs.
@@ -246,32 +227,8 @@ fn tally(used: &Decided, tried: &Decided) -> Option<Tally> {
     Some(tally)
 }
 
-/// When the slot is.
-fn starts_at(rules: &Arc<LoadedRules>, slot: Option<&Slot>) -> Result<Option<Timestamp>, BookingError> {
-    let Some(slot) = slot else { return Ok(None) };
-    match rules.start(slot)? {
-        Instant::At(instant) => Ok(Some(instant)),
-        Instant::Nonexistent => Err(refusal(rules, vec![Violation::nonexistent_time()])),
-    }
-}
-
-/// What the rules see of a document.
-fn leaves(document: &Json) -> Result<Vec<Field>, BookingError> {
-    flatten(document).map_err(|TooManyLeaves { limit }| BookingError::TooLarge { limit })
-}
-
 /// What is stored is published and mailed about later: what no topic or table could carry is refused before that.
 fn fits(revision: &Revision) -> Result<(), BookingError> {
     let size = serde_json::to_vec(revision).map_or(usize::MAX, |json| json.len());
     if size > MAX_REVISION_BYTES { Err(BookingError::TooLarge { limit: MAX_REVISION_BYTES }) } else { Ok(()) }
-}
-
-fn refuse(rules: &Arc<LoadedRules>, violations: Vec<Violation>) -> Result<(), BookingError> {
-    if violations.is_empty() { Ok(()) } else { Err(refusal(rules, violations)) }
-}
-
-fn refusal(rules: &Arc<LoadedRules>, violations: Vec<Violation>) -> BookingError {
-    let not_now = violations.iter().any(|violation| violation.code.ends_with(NOT_ALLOWED_NOW));
-    let no = Rejection { violations, rules: rules.clone() };
-    if not_now { BookingError::NotAllowedNow(no) } else { BookingError::Violations(no) }
 }

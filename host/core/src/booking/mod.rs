@@ -2,25 +2,25 @@
 
 mod alternatives;
 mod decide;
+pub mod error;
 mod idempotency;
 pub mod presentation;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
 use self::decide::{Decider, Prepared, RuleRequest};
+use self::error::{BookingError, FreeSlot};
 use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
 use crate::booking::presentation::{PresentationCache, View, show_page};
-use crate::model::access::{Caller, Forbidden, Scope};
-use crate::model::appointment::{Appointment, CountryCode, Revision, Slot};
+use crate::model::access::{Caller, Scope};
+use crate::model::appointment::{Appointment, CountryCode, Revision};
 use crate::model::context::Role;
-use crate::model::plan::Violation;
 use crate::ports::clock::{Clock, Ids};
-use crate::ports::ledger::{CommitError, Ledger, Page, Position, Query, Unavailable};
+use crate::ports::ledger::{CommitError, Ledger, Page, Position, Query};
 use crate::ports::rules::Fault;
 use crate::release::catalogue::Catalogue;
 use crate::release::routing::InForce;
@@ -32,88 +32,6 @@ const MAX_ATTEMPTS: usize = 5;
 
 /// How many of a caller's appointments to come are looked through for one that stands in the way.
 const MAX_OWN_SCANNED: usize = 100;
-
-/// Why a booking or an action did not come about: one variant for each different answer.
-#[derive(Debug, thiserror::Error)]
-pub enum BookingError {
-    /// Nothing is known of that country.
-    #[error("there is no country `{0}` here")]
-    UnknownCountry(CountryCode),
-    /// Unknown, or somebody else's.
-    #[error("there is no such appointment")]
-    UnknownAppointment,
-    /// The country has no action of that name.
-    #[error("there is no action `{0}` here")]
-    UnknownAction(String),
-    /// The token is good, and not for this.
-    #[error(transparent)]
-    Forbidden(#[from] Forbidden),
-    /// Schema or rules say no.
-    #[error("the rules say no")]
-    Violations(Rejection),
-    /// The action is not possible in this phase.
-    #[error("this cannot be done to the appointment as it stands")]
-    NotAllowedNow(Rejection),
-    /// Somebody else has it.
-    #[error("somebody else has {}", .claim.as_deref().unwrap_or("that time"))]
-    SlotTaken {
-        /// What is taken, where the caller may know it.
-        claim: Option<String>,
-        /// Free slots near the one asked for, the nearest first.
-        free: Vec<FreeSlot>,
-    },
-    /// The appointment is not at the revision that the caller saw.
-    #[error("the appointment has changed since; it is at revision {current}")]
-    Stale {
-        /// Where it is now.
-        current: u32,
-    },
-    /// The same key is at work right now.
-    #[error("a request with this Idempotency-Key is at work right now")]
-    InProgress,
-    /// The key came with another request before.
-    #[error("this Idempotency-Key came with another request before")]
-    KeyReused,
-    /// It is more than the rules can be given.
-    #[error("the request is more than can be dealt with: it, or what comes of it, has more than {limit} bytes")]
-    TooLarge {
-        /// In bytes.
-        limit: usize,
-    },
-    /// The country's rules gave no answer.
-    #[error("the rules gave no answer")]
-    RulesUnavailable(#[source] Option<Fault>),
-    /// The ledger gave no answer.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-}
-
-impl From<Fault> for BookingError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::InputTooLarge { limit } => Self::TooLarge { limit },
-            fault => Self::RulesUnavailable(Some(fault)),
-        }
-    }
-}
-
-/// Why rules say no, and which rules these are: it is in their words that a client is told.
-#[derive(Debug)]
-pub struct Rejection {
-    /// All that speaks against it.
-    pub violations: Vec<Violation>,
-    /// Whose no it is.
-    pub rules: Arc<LoadedRules>,
-}
-
-/// A slot that can be booked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FreeSlot {
-    /// As the clocks there show it.
-    pub slot: Slot,
-    /// When it starts.
-    pub starts_at: Timestamp,
-}
 
 /// What a caller asks of an appointment.
 pub struct ActionRequest<'a> {
@@ -134,8 +52,7 @@ pub struct Booking {
     catalogue: Arc<Catalogue>,
     ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
-    decider: Arc<Decider>,
-    trying: Option<TrialRecorder>,
+    decider: Decider,
     keys: KeysInUse,
     views: Arc<PresentationCache>,
 }
@@ -149,14 +66,15 @@ impl Booking {
         ids: Arc<dyn Ids>,
         host_version: &'static str,
     ) -> Self {
-        let decider = Arc::new(Decider { ids, host_version });
-        Self { catalogue, ledger, clock, decider, trying: None, keys: KeysInUse::default(), views: Arc::default() }
+        let decider = Decider { catalogue: catalogue.clone(), trying: None, ids, host_version };
+        Self { catalogue, ledger, clock, decider, keys: KeysInUse::default(), views: Arc::default() }
     }
 
     /// Tries candidates on what is asked.
     #[must_use]
-    pub fn trying(self, trying: TrialRecorder) -> Self {
-        Self { trying: Some(trying), ..self }
+    pub fn trying(mut self, trying: TrialRecorder) -> Self {
+        self.decider.trying = Some(trying);
+        self
     }
 
     /// Books an appointment.
@@ -177,7 +95,7 @@ impl Booking {
         }
         let (caller, action, now) = (caller.clone(), "book".to_owned(), self.clock.now());
         let request = Arc::new(RuleRequest { caller, action, input: request, role, if_match: None, now });
-        let prepared = self.decide(&rules, &request, None).await?;
+        let prepared = self.decider.decide(&rules, &request, None).await?;
         match self.store(&rules, &request, key.as_ref(), None, prepared).await {
             Err(BookingError::Stale { .. }) => Err(BookingError::InProgress),
             stored => stored,
@@ -198,7 +116,8 @@ impl Booking {
         let ActionRequest { id, action, input, if_match, key } = request;
         let mut current = self.visible(caller, country, role, id).await?;
         // Which of the two decides is seen later: a version that has an action no more refuses it.
-        rules.used.allow(action, role).or_else(|_| rules.of(&current.patient).allow(action, role))?;
+        let allowed = rules.used.allow(action, role).or_else(|_| rules.of(&current.patient).allow(action, role));
+        allowed.map_err(|cause| BookingError::not_decided(&rules.used, cause))?;
         let key = self.use_key(caller, country, &format!("{id}/{action}"), &input, key)?;
         if let Some(earlier) = self.earlier(&rules, key.as_ref()).await? {
             return Ok(earlier);
@@ -206,7 +125,7 @@ impl Booking {
         let (asker, action, now) = (caller.clone(), action.to_owned(), self.clock.now());
         let request = Arc::new(RuleRequest { caller: asker, action, input, role, if_match, now });
         for _ in 0..MAX_ATTEMPTS {
-            let prepared = self.decide(&rules, &request, Some(&current)).await?;
+            let prepared = self.decider.decide(&rules, &request, Some(&current)).await?;
             match self.store(&rules, &request, key.as_ref(), Some(&current), prepared).await {
                 Err(BookingError::Stale { .. }) => current = self.visible(caller, country, role, id).await?,
                 stored => return stored,
@@ -279,7 +198,7 @@ impl Booking {
         let (views, shown) = (self.views.clone(), revision.clone());
         let routed = Routed::new(rules, &revision.patient, move |rules: &LoadedRules| views.show(rules, &shown));
         let answer = self.catalogue.executor().run(rules.used.country, move || routed.call()).await?;
-        answer.settle(rules, self.trying.as_ref()).await
+        answer.settle(rules, self.decider.trying.as_ref()).await
     }
 
     /// Shows stored appointments in order, each as its patient's version does; fewer than there are where the calls of a
@@ -303,7 +222,7 @@ impl Booking {
             };
             let routed = Routed::new(rules, &patient, show);
             let answer = self.catalogue.executor().run(rules.used.country, move || routed.call()).await?;
-            let (views, left) = answer.settle(rules, self.trying.as_ref()).await?;
+            let (views, left) = answer.settle(rules, self.decider.trying.as_ref()).await?;
             budget = left;
             shown.extend(views.into_iter().map(|view| (place(&view.revision), view)));
         }

@@ -5,21 +5,17 @@ use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use crate::model::appointment::{Appointment, Revision};
 use crate::ports::rules::Fault;
-use crate::rules::loaded::LoadedRules;
+use crate::rules::loaded::{Fields, LoadedRules};
 
 /// Memory for what is remembered, in bytes of JSON: some 50,000 appointments.
 const MEMORY: u64 = 16 << 20;
 
 /// Bytes of one appointment, by which the cache sets its tables up.
 const USUAL: u64 = 320;
-
-/// The country's part of an appointment.
-pub type Fields = Arc<Map<String, Json>>;
 
 /// An appointment as its country shows it.
 #[derive(Clone, Debug)]

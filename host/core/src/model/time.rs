@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
-use crate::model::appointment::Slot;
 use crate::model::context::{Shift, ZoneClock};
 
 /// How far ahead a zone's shifts are given to the rules.
@@ -15,15 +14,6 @@ const HORIZON_SECONDS: i64 = 400 * 24 * 60 * 60;
 pub struct Zone {
     name: String,
     tz: TimeZone,
-}
-
-/// When a civil time is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Instant {
-    /// Once, or twice and this is the earlier.
-    At(Timestamp),
-    /// Never: the clocks skip it.
-    Nonexistent,
 }
 
 impl Zone {
@@ -46,14 +36,11 @@ impl Zone {
         self.tz.to_datetime(at)
     }
 
-    /// When its clocks show `civil`.
+    /// Returns the instant at which its clocks show `civil`: the earlier of two, or none where they skip that time.
     #[must_use]
-    pub fn instant(&self, civil: DateTime) -> Instant {
+    pub fn instant(&self, civil: DateTime) -> Option<Timestamp> {
         let found = self.tz.to_ambiguous_timestamp(civil);
-        if matches!(found.offset(), AmbiguousOffset::Gap { .. }) {
-            return Instant::Nonexistent;
-        }
-        found.earlier().map_or(Instant::Nonexistent, Instant::At)
+        if matches!(found.offset(), AmbiguousOffset::Gap { .. }) { None } else { found.earlier().ok() }
     }
 
     /// What the rules are told of it at an instant.
@@ -70,12 +57,6 @@ impl Zone {
         shifts.extend(coming.map(|next| shift(next.timestamp().as_second(), next.offset())));
         ZoneClock { zone: self.name.clone(), now: self.civil(now), shifts }
     }
-
-    /// When a slot in this zone starts.
-    #[must_use]
-    pub fn start(&self, slot: &Slot) -> Instant {
-        self.instant(slot.start)
-    }
 }
 
 #[cfg(test)]
@@ -89,13 +70,13 @@ mod tests {
     #[test]
     fn a_midnight_that_the_clocks_skip_is_nonexistent() {
         let gap = "2026-09-06T00:30".parse().unwrap();
-        assert_eq!(santiago().instant(gap), Instant::Nonexistent);
+        assert_eq!(santiago().instant(gap), None);
     }
 
     #[test]
     fn an_hour_that_occurs_twice_is_the_earlier() {
         let fold = "2026-04-04T23:30".parse().unwrap();
-        assert_eq!(santiago().instant(fold), Instant::At("2026-04-05T02:30:00Z".parse().unwrap()));
+        assert_eq!(santiago().instant(fold), Some("2026-04-05T02:30:00Z".parse().unwrap()));
     }
 
     #[test]

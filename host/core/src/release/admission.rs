@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use crate::model::appointment::Appointment;
 use crate::model::context::Role;
-use crate::model::json::flatten;
 use crate::model::manifest::RulesPackage;
 use crate::model::plan::Plan;
 use crate::ports::rules::{Engine, Refusal};
 use crate::rules::cases;
+use crate::rules::decision::{DecisionRequest, Planned, decide};
 use crate::rules::loaded::LoadedRules;
 use crate::rules::plan_check::check_notices;
 
@@ -104,11 +104,8 @@ fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
     let context = rules.context(now, Role::Patient);
     for example in rules.request_schema["examples"].as_array().into_iter().flatten() {
         let failed = |cause: &dyn Display| Refusal::Example { example: example.to_string(), cause: cause.to_string() };
-        if let Some(said) = rules.check_request(example).map_err(|fault| failed(&fault))?.first() {
-            return Err(failed(&format!("its own schema says {} at `{}`", said.code, said.path)));
-        }
-        let leaves = flatten(example).map_err(|error| failed(&error))?;
-        let Ok(plan) = rules.judge_booking(&context, &leaves).map_err(|fault| failed(&fault))? else { continue };
+        let request = DecisionRequest { context: &context, document: example, action: None };
+        let Ok(Planned { plan, .. }) = decide(rules, &request).map_err(|cause| failed(&cause))? else { continue };
         let Plan { phase, slot, attributes, events, .. } = plan;
         let appointment = Appointment { id: Uuid::nil(), phase, slot, revision: 1, attributes };
         rules.rules().present(&[&appointment]).map_err(|fault| failed(&fault))?;

@@ -11,8 +11,9 @@ use uuid::Uuid;
 use crate::model::appointment::{Appointment, Field, Slot};
 use crate::model::context::Role;
 use crate::model::json::{flatten, nest};
-use crate::model::plan::{Notice, Offer, Plan, Verdict, Violation};
+use crate::model::plan::{Notice, Offer, Plan, Violation};
 use crate::ports::rules::Fault;
+use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, decide};
 use crate::rules::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
 use crate::rules::plan_check::check_notices;
 
@@ -151,7 +152,7 @@ pub fn events(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
         Case { act: Some(asked), .. } => act(rules, asked, case.now, case.role).ok()?.ok(),
         _ => None,
     };
-    cases.iter().filter_map(plan).flat_map(|plan| plan.events).collect()
+    cases.iter().filter_map(plan).flat_map(|planned: Planned| planned.plan.events).collect()
 }
 
 /// Result of presenting a full page of the largest appointment that the cases lead to.
@@ -212,7 +213,7 @@ impl Case {
     /// The appointments that it is about or that come of it.
     fn appointments(&self, rules: &LoadedRules) -> Vec<Appointment> {
         let Self { now, role, book: request, act: asked, notices, present, .. } = self;
-        let made = |verdict: Result<Verdict, String>| Some(appointment(verdict.ok()?.ok()?, 1));
+        let made = |decision: Result<Decision, String>| Some(appointment(decision.ok()?.ok()?.plan, 1));
         let booked = request.as_ref().and_then(|request| made(book(rules, request, *now, *role)));
         let acted = asked.as_ref().and_then(|asked| made(act(rules, asked, *now, *role)));
         let about = [
@@ -262,38 +263,32 @@ fn check(rules: &LoadedRules, case: &Case) -> Result<(), Failure> {
     }
 }
 
-fn book(rules: &LoadedRules, request: &Json, now: Timestamp, role: Role) -> Result<Verdict, String> {
-    let violations = rules.check_request(request).map_err(fault_message)?;
-    if !violations.is_empty() {
-        return Ok(Err(violations));
-    }
-    let verdict = rules.judge_booking(&rules.context(now, role), &leaves(request)?).map_err(fault_message)?;
-    rules.placed(verdict).map_err(fault_message)
+fn book(rules: &LoadedRules, request: &Json, now: Timestamp, role: Role) -> Result<Decision, String> {
+    decided(rules, &DecisionRequest { context: &rules.context(now, role), document: request, action: None })
 }
 
-fn act(rules: &LoadedRules, asked: &Act, now: Timestamp, role: Role) -> Result<Verdict, String> {
-    let Some(action) = rules.actions.get(&asked.action) else {
-        return Err(format!("there is no action `{}`", asked.action));
-    };
-    let violations = action.check(&asked.input).map_err(fault_message)?;
-    if !violations.is_empty() {
-        return Ok(Err(violations));
-    }
+fn act(rules: &LoadedRules, asked: &Act, now: Timestamp, role: Role) -> Result<Decision, String> {
     let current = current(rules, &asked.current, role)?;
-    let context = rules.context(now, role);
-    let verdict =
-        rules.judge_action(&context, &current, &asked.action, &leaves(&asked.input)?).map_err(fault_message)?;
-    rules.placed(verdict).map_err(fault_message)
+    let action = Some((asked.action.as_str(), &current));
+    decided(rules, &DecisionRequest { context: &rules.context(now, role), document: &asked.input, action })
+}
+
+fn decided(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Decision, String> {
+    match decide(rules, request) {
+        Err(NotDecided::Schema(violations)) => Ok(Err(violations)),
+        decision => decision.map_err(|cause| cause.to_string()),
+    }
 }
 
 fn current(rules: &LoadedRules, current: &Current, role: Role) -> Result<Appointment, String> {
-    let (verdict, revision) = match current {
+    let (decision, revision) = match current {
         Current { booked: Some(request), acted: None, at } => (book(rules, request, *at, role)?, 1),
         Current { booked: None, acted: Some(asked), at } => (act(rules, asked, *at, role)?, 2),
         _ => return Err("`current` has exactly one of booked, acted".into()),
     };
-    let plan = verdict.map_err(|violations| format!("the rules refuse its `current`: {}", list_codes(&violations)))?;
-    Ok(appointment(plan, revision))
+    let planned =
+        decision.map_err(|violations| format!("the rules refuse its `current`: {}", list_codes(&violations)))?;
+    Ok(appointment(planned.plan, revision))
 }
 
 fn appointment(Plan { phase, slot, attributes, .. }: Plan, revision: u32) -> Appointment {
@@ -314,8 +309,8 @@ fn list_codes(violations: &[Violation]) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-fn verdict(expect: &Expect, verdict: Verdict) -> Result<(), Failure> {
-    match (expect, verdict) {
+fn verdict(expect: &Expect, decision: Decision) -> Result<(), Failure> {
+    match (expect, decision.map(|planned| planned.plan)) {
         (Expect { violations: Some(expected), .. }, Err(violations)) => {
             let found = codes(&violations);
             if *expected == found {

@@ -8,20 +8,19 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jsonschema::Validator;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
-use crate::booking::presentation::Fields;
 use crate::model::appointment::{Appointment, CountryCode, Field, RulesId, Slot};
 use crate::model::context::{Context, Role};
-use crate::model::descriptor::Descriptor;
+use crate::model::descriptor::{ActionDescriptor, Descriptor};
 use crate::model::json;
 use crate::model::limits::Limits;
 use crate::model::manifest::digest;
-use crate::model::plan::{Notice, Offer, Plan, Verdict, Violation};
-use crate::model::time::{self, Zone};
+use crate::model::plan::{Notice, Offer, Violation};
+use crate::model::time::Zone;
 use crate::ports::rules::{Engine, Fault, Refusal, Rules};
 use crate::rules::messages::Messages;
-use crate::rules::plan_check::{check_notices, check_offers, check_verdict, is_slug};
+use crate::rules::plan_check::{check_notices, check_offers, is_slug};
 use crate::rules::schema;
 
 /// Members of an appointment that the host adds; a country's own may not be named so.
@@ -36,6 +35,9 @@ pub const MAX_PAGE_CALLS: usize = 10;
 
 /// Maximum number of actions. Each is a path of the OpenAPI document, and every booking links to all of them.
 const MAX_ACTIONS: usize = 50;
+
+/// The country's part of an appointment, as clients see it.
+pub type Fields = Arc<Map<String, Json>>;
 
 /// How many versions this process has loaded.
 static LOADED: AtomicU64 = AtomicU64::new(0);
@@ -156,14 +158,14 @@ impl LoadedRules {
         Context { now: now.as_second(), clocks: self.zones.iter().map(|zone| zone.clock(now)).collect(), role }
     }
 
-    /// When a slot starts; `None` in the result when the clocks of its zone skip that time.
+    /// Returns the start of a slot, or none when the clocks of its zone skip that time.
     ///
     /// # Errors
     /// When the zone is none of those that the rules list.
-    pub fn start(&self, slot: &Slot) -> Result<time::Instant, Fault> {
+    pub fn start(&self, slot: &Slot) -> Result<Option<Timestamp>, Fault> {
         let zone = self.zones.iter().find(|zone| zone.name() == slot.zone);
         let unlisted = || Fault::BadAnswer(format!("a slot in `{}`, which the descriptor does not list", slot.zone));
-        zone.map(|zone| zone.start(slot)).ok_or_else(unlisted)
+        zone.map(|zone| zone.instant(slot.start)).ok_or_else(unlisted)
     }
 
     /// What the schema says against a booking request.
@@ -174,66 +176,10 @@ impl LoadedRules {
         check(&self.request, "request-schema", &self.request_schema, request)
     }
 
-    /// `book`, outside anybody's turn: for checks and golden cases.
-    ///
-    /// # Errors
-    /// When there is no answer.
-    pub fn judge_booking(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault> {
-        check_verdict(self.rules.book(context, request)?)
-    }
-
-    /// `act`, outside anybody's turn.
-    ///
-    /// # Errors
-    /// When there is no answer.
-    pub fn judge_action(
-        &self,
-        context: &Context,
-        current: &Appointment,
-        action: &str,
-        input: &[Field],
-    ) -> Result<Verdict, Fault> {
-        check_verdict(self.rules.act(context, current, action, input)?)
-    }
-
-    /// The host's own word on a plan: its time exists.
-    ///
-    /// # Errors
-    /// When the slot is in a zone that the rules do not list.
-    pub fn placed(&self, verdict: Verdict) -> Result<Verdict, Fault> {
-        let Ok(Plan { slot: Some(slot), .. }) = &verdict else { return Ok(verdict) };
-        match self.start(slot)? {
-            time::Instant::At(_) => Ok(verdict),
-            time::Instant::Nonexistent => Ok(Err(vec![Violation::nonexistent_time()])),
-        }
-    }
-
     /// The component itself, for calls outside anybody's turn.
     #[must_use]
     pub fn rules(&self) -> &dyn Rules {
         self.rules.as_ref()
-    }
-
-    /// May this be booked, and as what?
-    ///
-    /// # Errors
-    /// When there is no answer.
-    pub fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault> {
-        self.call("book", || self.judge_booking(context, request))
-    }
-
-    /// May this be done to it, and what does it become?
-    ///
-    /// # Errors
-    /// When there is no answer.
-    pub fn act(
-        &self,
-        context: &Context,
-        current: &Appointment,
-        action: &str,
-        input: &[Field],
-    ) -> Result<Verdict, Fault> {
-        self.call("act", || self.judge_action(context, current, action, input))
     }
 
     /// Presents one appointment: the country's part, as clients see it, without anything that is the host's to say.
@@ -325,7 +271,7 @@ impl LoadedRules {
     }
 
     /// Runs a call and counts what came of it.
-    fn call<T>(&self, function: &'static str, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    pub(crate) fn call<T>(&self, function: &'static str, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
         let started = Instant::now();
         let answer = run();
         let took = started.elapsed();
@@ -369,10 +315,7 @@ fn zones(names: &[String]) -> Result<Vec<Zone>, Refusal> {
     names.iter().map(zone).collect()
 }
 
-fn actions(
-    actions: &[crate::model::descriptor::ActionDescriptor],
-    schemas: &mut schema::Budget,
-) -> Result<BTreeMap<String, Action>, Refusal> {
+fn actions(actions: &[ActionDescriptor], schemas: &mut schema::Budget) -> Result<BTreeMap<String, Action>, Refusal> {
     if actions.len() > MAX_ACTIONS {
         let cause = format!("a country has at most {MAX_ACTIONS}");
         return Err(Refusal::bad_descriptor("actions", &actions.len().to_string(), cause));
@@ -380,10 +323,7 @@ fn actions(
     actions.iter().map(|described| action(described, schemas)).collect()
 }
 
-fn action(
-    action: &crate::model::descriptor::ActionDescriptor,
-    schemas: &mut schema::Budget,
-) -> Result<(String, Action), Refusal> {
+fn action(action: &ActionDescriptor, schemas: &mut schema::Budget) -> Result<(String, Action), Refusal> {
     let name = &action.name;
     if !is_slug(name) || name == "history" {
         let cause = "an action's name is a place in the API: lower-case letters and hyphens, and not `history`";
@@ -438,6 +378,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::model::plan::Verdict;
     use crate::testing::{Described, revision};
 
     /// Presents at most so many appointments in one call, and never the one with the nil id.

@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod compare;
+pub mod decision;
 pub mod executor;
 pub mod loaded;
 pub mod messages;

@@ -10,9 +10,10 @@ use serde_json::{Value as Json, json};
 
 use crate::model::appointment::{Field, Phase, Revision, Slot};
 use crate::model::context::Context;
-use crate::model::json::nest;
-use crate::model::plan::{Plan, Verdict, Violation};
+use crate::model::json::{TooManyLeaves, nest};
+use crate::model::plan::{Plan, Violation};
 use crate::ports::rules::Fault;
+use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, check_input, evaluate};
 use crate::rules::loaded::LoadedRules;
 
 /// What came of judging a decision again.
@@ -39,15 +40,6 @@ pub struct Difference {
     pub came: Json,
 }
 
-/// A request as rules meet it, and what it is about: the appointment as it was before, or none for a booking.
-pub(crate) struct StoredCall<'a> {
-    pub action: &'a str,
-    pub request: &'a Json,
-    pub input: &'a [Field],
-    pub context: &'a Context,
-    pub before: Option<&'a Revision>,
-}
-
 /// Judges again what made `revision` of `before`, the revision before it; a first revision has none. The names of the
 /// plan's events are compared where they are known: no revision keeps them.
 #[must_use]
@@ -59,12 +51,12 @@ pub fn replay(
 ) -> Replayed {
     let decided = &revision.provenance;
     let (request, context) = (Json::Object(nest(&decided.input)), context(rules, revision));
-    let asked =
-        StoredCall { action: &decided.action, request: &request, input: &decided.input, context: &context, before };
-    match judge(rules, &asked) {
+    let action = before.map(|before| (decided.action.as_str(), &before.appointment));
+    let request = DecisionRequest { context: &context, document: &request, action };
+    match judge(rules, &request, &decided.input) {
         Err(fault) => Replayed::Silent(fault),
         Ok(Err(violations)) => Replayed::Refused(violations),
-        Ok(Ok(plan)) => {
+        Ok(Ok(Planned { plan, .. })) => {
             let mut differences = differences(revision, &plan);
             if let Some(events) = events.filter(|events| *events != plan.events) {
                 let (stored, came) = (json!(events), json!(plan.events));
@@ -75,30 +67,21 @@ pub fn replay(
     }
 }
 
-/// The checks of a request, in the order in which a host makes them.
-pub(crate) fn judge(rules: &LoadedRules, asked: &StoredCall<'_>) -> Result<Verdict, Fault> {
-    let StoredCall { action: name, request, input, context, before } = *asked;
-    let Some(before) = before else {
-        let violations = rules.check_request(request)?;
-        if !violations.is_empty() {
-            return Ok(Err(violations));
-        }
-        return rules.placed(rules.judge_booking(context, input)?);
-    };
-    let not_for = |code: &str| {
-        let params = [("action", name), ("role", context.role.as_str())];
+/// Decides on a request whose leaves are known. A request that a host turns away without asking the rules is refused.
+pub(crate) fn judge(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &[Field]) -> Result<Decision, Fault> {
+    let refuse = |code: &str, action: &str| {
+        let params = [("action", action), ("role", request.context.role.as_str())];
         let params = params.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Ok(Err(vec![Violation { path: String::new(), code: code.into(), params }]))
     };
-    let Some(action) = rules.actions.get(name) else { return not_for("action.unknown") };
-    if !action.roles.contains(context.role.as_str()) {
-        return not_for("action.role");
+    match check_input(rules, request) {
+        Ok(_) => evaluate(rules, request, input),
+        Err(NotDecided::Schema(violations)) => Ok(Err(violations)),
+        Err(NotDecided::UnknownAction(action)) => refuse("action.unknown", &action),
+        Err(NotDecided::WrongRole { action, .. }) => refuse("action.role", &action),
+        Err(NotDecided::TooLarge(TooManyLeaves { limit })) => Err(Fault::InputTooLarge { limit }),
+        Err(NotDecided::Fault(fault)) => Err(fault),
     }
-    let violations = action.check(request)?;
-    if !violations.is_empty() {
-        return Ok(Err(violations));
-    }
-    rules.placed(rules.judge_action(context, &before.appointment, name, input)?)
 }
 
 /// What was told of the world; to other rules the clocks of the zones that they list, as they stood then.
@@ -152,7 +135,7 @@ mod tests {
     use crate::model::appointment::{Appointment, Value};
     use crate::model::context::Role;
     use crate::model::descriptor::{ActionDescriptor, Descriptor};
-    use crate::model::plan::{Notice, Offer};
+    use crate::model::plan::{Notice, Offer, Verdict};
     use crate::ports::rules::Rules;
 
     /// Rules that plan what is stored, and keep what they were told of the world.

@@ -22,12 +22,12 @@ use crate::model::plan::{Notice, Violation};
 use crate::ports::rules::Fault;
 use crate::ports::trials::{DiffBucket, Tally, TrialReport, Trials};
 use crate::release::catalogue::Catalogue;
-use crate::release::routing::InForce;
-use crate::release::routing::OnTrial;
+use crate::release::routing::{InForce, OnTrial};
+use crate::rules::decision::DecisionRequest;
 use crate::rules::loaded::LoadedRules;
 use crate::rules::plan_check::check_notices;
 use crate::trial::redaction::{Shown, planned, presented};
-use crate::trial::replay::{Replayed, StoredCall, judge, replay};
+use crate::trial::replay::{Replayed, judge, replay};
 
 /// Calls of a country that wait to be compared. Those that come while so many wait are missed: a shadow holds nobody up.
 const QUEUE_LENGTH: usize = 1024;
@@ -312,8 +312,9 @@ impl Comparison<'_> {
         let about = about(action, *role, *at, &shown);
         let reasons = shown.reasons(self.used, violations);
         let context = &self.candidate.context(*at, *role);
-        let asked = StoredCall { action, request, input: &input, context, before: before.as_deref() };
-        match judge(self.candidate, &asked) {
+        let action_on = before.as_deref().map(|before| (action.as_str(), &before.appointment));
+        let asked = DecisionRequest { context, document: request, action: action_on };
+        match judge(self.candidate, &asked, &input) {
             Ok(Ok(_)) => self.note(&format!("{action} accepted"), &about, json!({ "used": reasons })),
             Ok(Err(others)) => {
                 let both = json!({ "used": reasons, "candidate": shown.reasons(self.candidate, &others) });

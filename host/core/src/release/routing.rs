@@ -1,0 +1,88 @@
+//! Which version decides for a patient: the version in use, or the canary for a share of the patients.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::model::channel::Candidate;
+use crate::rules::loaded::LoadedRules;
+
+/// What decides in a country. A request ends on what it began with.
+#[derive(Clone)]
+pub struct InForce {
+    /// The rules in use.
+    pub used: Arc<LoadedRules>,
+    /// The version on trial beside them.
+    pub candidate: Option<Arc<OnTrial>>,
+}
+
+impl InForce {
+    /// The version on trial, where it decides for this patient.
+    #[must_use]
+    pub fn canary_of(&self, patient: &str) -> Option<&OnTrial> {
+        self.candidate.as_deref().filter(|candidate| candidate.meets(patient))
+    }
+
+    /// The version that decides for this patient.
+    #[must_use]
+    pub fn of(&self, patient: &str) -> &Arc<LoadedRules> {
+        self.canary_of(patient).map_or(&self.used, |candidate| &candidate.rules)
+    }
+}
+
+/// A candidate, loaded.
+pub struct OnTrial {
+    /// Its rules.
+    pub rules: Arc<LoadedRules>,
+    /// What it is on trial for.
+    pub terms: Candidate,
+    /// Whether it decides no more here.
+    stopped: AtomicBool,
+}
+
+impl OnTrial {
+    /// On trial from now on.
+    #[must_use]
+    pub fn new(rules: Arc<LoadedRules>, terms: Candidate) -> Self {
+        Self { rules, terms, stopped: AtomicBool::new(false) }
+    }
+
+    /// Has it decide no more in this process, whatever the channel says until it says otherwise.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it decides for this patient. The share depends on patient and version alone: a patient meets one version
+    /// wherever and however often they ask, and a larger share has all those that a smaller one had.
+    #[must_use]
+    pub fn meets(&self, patient: &str) -> bool {
+        let Some(canary) = self.terms.canary.filter(|_| !self.stopped.load(Ordering::Relaxed)) else { return false };
+        place(&self.rules.id.version, patient) < u64::from(canary.share) * 100
+    }
+}
+
+/// A patient's place among 10,000.
+fn place(version: &str, patient: &str) -> u64 {
+    let digest = Sha256::digest([version, "\n", patient].concat());
+    let first: [u8; 8] = digest[..8].try_into().expect("a digest has 32 bytes");
+    u64::from_be_bytes(first) % 10_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_has_about_as_many_patients_as_it_says_and_a_larger_one_has_them_too() {
+        let within =
+            |share: u64| (0..10_000).filter(move |number| place("1.1.0", &format!("dni:{number}")) < share * 100);
+        let fifth: Vec<u32> = within(20).collect();
+        assert!((1_800..2_200).contains(&fifth.len()), "{}", fifth.len());
+        assert_eq!(within(100).count(), 10_000);
+        let third: Vec<u32> = within(33).collect();
+        assert!(fifth.iter().all(|number| third.contains(number)));
+        let other = |number: &&u32| place("1.2.0", &format!("dni:{number}")) < 2_000;
+        assert!(fifth.iter().filter(other).count() < fifth.len() / 2, "another version has other patients");
+    }
+}

@@ -1,0 +1,117 @@
+//! The decision pipeline: action and role, schema, leaves, rules, plan check, local time. Bookings, replays, shadows, golden
+//! cases and examples all go through it, so what passes as a golden case is what a booking comes to.
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use crate::model::appointment::{Appointment, Field};
+use crate::model::context::{Context, Role};
+use crate::model::json::{TooManyLeaves, flatten};
+use crate::model::plan::{Plan, Violation};
+use crate::ports::rules::Fault;
+use crate::rules::loaded::{Action, LoadedRules};
+use crate::rules::plan_check::check_verdict;
+
+/// A request that the rules are to decide on.
+#[derive(Clone, Copy)]
+pub struct DecisionRequest<'a> {
+    /// The circumstances of the decision.
+    pub context: &'a Context,
+    /// The booking request, or the action's input.
+    pub document: &'a Json,
+    /// The action and the appointment that it changes; none for a booking.
+    pub action: Option<(&'a str, &'a Appointment)>,
+}
+
+/// A plan that passed every check of the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// Start of its slot; none where it has no date.
+    pub starts_at: Option<Timestamp>,
+}
+
+/// A plan, or every reason against one.
+pub type Decision = Result<Planned, Vec<Violation>>;
+
+/// A reason to answer a request without asking the rules.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDecided {
+    /// The country has no action of that name.
+    #[error("there is no action `{0}` here")]
+    UnknownAction(String),
+    /// The action is for other roles.
+    #[error("`{action}` is not for the role {}", .role.as_str())]
+    WrongRole {
+        /// Name of the action.
+        action: String,
+        /// Role of the caller.
+        role: Role,
+    },
+    /// The document does not fit the schema.
+    #[error("the schema refuses {}", .0.iter().map(|violation| format!("`{}`: {}", violation.path, violation.code)).collect::<Vec<_>>().join(", "))]
+    Schema(Vec<Violation>),
+    /// The document has more leaves than the rules are given.
+    #[error(transparent)]
+    TooLarge(#[from] TooManyLeaves),
+    /// The rules gave no answer.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl LoadedRules {
+    /// Returns the action of that name if the role may ask for it.
+    ///
+    /// # Errors
+    /// When there is no such action, or it is for other roles.
+    pub fn allow(&self, name: &str, role: Role) -> Result<&Action, NotDecided> {
+        let action = self.actions.get(name).ok_or_else(|| NotDecided::UnknownAction(name.to_owned()))?;
+        if action.roles.contains(role.as_str()) {
+            return Ok(action);
+        }
+        Err(NotDecided::WrongRole { action: name.to_owned(), role })
+    }
+}
+
+/// Decides on a request.
+///
+/// # Errors
+/// When the rules are not asked, or give no answer.
+pub fn decide(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Decision, NotDecided> {
+    let input = check_input(rules, request)?;
+    Ok(evaluate(rules, request, &input)?)
+}
+
+/// Checks a request before the rules see it, and returns its leaves.
+///
+/// # Errors
+/// When the rules are not to be asked.
+pub fn check_input(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Vec<Field>, NotDecided> {
+    let violations = match request.action {
+        None => rules.check_request(request.document)?,
+        Some((action, _)) => rules.allow(action, request.context.role)?.check(request.document)?,
+    };
+    if violations.is_empty() { Ok(flatten(request.document)?) } else { Err(NotDecided::Schema(violations)) }
+}
+
+/// Asks the rules, and holds their plan to the contract: within its bounds, at a time that exists.
+///
+/// # Errors
+/// When there is no answer, or it breaks the contract.
+pub fn evaluate(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &[Field]) -> Result<Decision, Fault> {
+    let DecisionRequest { context, action, .. } = *request;
+    let verdict = match action {
+        None => rules.rules().book(context, input),
+        Some((name, current)) => rules.rules().act(context, current, name, input),
+    };
+    let plan = match check_verdict(verdict?)? {
+        Ok(plan) => plan,
+        Err(violations) => return Ok(Err(violations)),
+    };
+    let Some(slot) = &plan.slot else { return Ok(Ok(Planned { plan, starts_at: None })) };
+    match rules.start(slot)? {
+        None => Ok(Err(vec![Violation::nonexistent_time()])),
+        starts_at => Ok(Ok(Planned { plan, starts_at })),
+    }
+}
