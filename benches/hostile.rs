@@ -3,14 +3,14 @@
 #[path = "../tests/chaos/hostile.rs"]
 mod artefacts;
 
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use citas_core::limits::Limits;
 use serde_json::Value;
-use tokio::time::sleep;
 
 use crate::load::Connection;
-use crate::platform::{Data, Server, chaos, loaded, peru};
+use crate::platform::{Data, Server, block_on, chaos, loaded, peru};
 use crate::report::{Report, spread};
 use crate::requests::{booking, example, get, post};
 
@@ -32,39 +32,34 @@ pub fn measure(report: &mut Report) {
     let citas = Server::citas(&data);
     let example = example(&loaded(peru()));
     let chaos = chaos(&[]);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (mut quiet, mut busy, mut slowest) = (Vec::new(), Vec::new(), (Duration::ZERO, ""));
-    runtime.block_on(async {
-        let mut peru = Connection::open(citas.address).await;
-        let mut book = async |number: usize| {
-            let request = post("/v1/pe/appointments", &token, &booking(&example, number));
-            let started = Instant::now();
-            let status = peru.ask(&request).await;
-            assert_eq!(status, 201, "{}", String::from_utf8_lossy(peru.body()));
-            let took = started.elapsed();
-            sleep(PAUSE).await;
-            took
-        };
-        for number in 0..QUIET {
-            quiet.push(book(number).await);
-        }
-        let mut operator = Connection::open(citas.address).await;
-        let codes = ('a'..='z').map(|letter| format!("z{letter}"));
-        for (country, hostile) in codes.zip(artefacts::all(&chaos)) {
-            data.put_in_use(&country, &hostile.component, Limits::default(), hostile.cases);
-            let (question, started) = (get(&format!("/v1/{country}/rules"), &platform), Instant::now());
-            loop {
-                busy.push(book(QUIET + busy.len()).await);
-                let known = operator.ask(&question).await == 200;
-                let answer: Value = serde_json::from_slice(operator.body()).expect("JSON");
-                if known && answer["refused"]["why"].is_string() {
-                    break;
-                }
-                assert!(started.elapsed() < JUDGED_WITHIN, "{} is not refused: {answer}", hostile.name);
+    let mut peru = block_on(Connection::open(citas.address));
+    let mut book = |number: usize| {
+        let request = post("/v1/pe/appointments", &token, &booking(&example, number));
+        let started = Instant::now();
+        let status = block_on(peru.ask(&request));
+        assert_eq!(status, 201, "{}", String::from_utf8_lossy(peru.body()));
+        let took = started.elapsed();
+        sleep(PAUSE);
+        took
+    };
+    quiet.extend((0..QUIET).map(&mut book));
+    let mut operator = block_on(Connection::open(citas.address));
+    let codes = ('a'..='z').map(|letter| format!("z{letter}"));
+    for (country, hostile) in codes.zip(artefacts::all(&chaos)) {
+        data.put_in_use(&country, &hostile.component, Limits::default(), hostile.cases);
+        let (question, started) = (get(&format!("/v1/{country}/rules"), &platform), Instant::now());
+        loop {
+            busy.push(book(QUIET + busy.len()));
+            let known = block_on(operator.ask(&question)) == 200;
+            let answer: Value = serde_json::from_slice(operator.body()).expect("JSON");
+            if known && answer["refused"]["why"].is_string() {
+                break;
             }
-            slowest = slowest.max((started.elapsed(), hostile.name));
+            assert!(started.elapsed() < JUDGED_WITHIN, "{} is not refused: {answer}", hostile.name);
         }
-    });
+        slowest = slowest.max((started.elapsed(), hostile.name));
+    }
     report.figure("POST in Peru, a client that pauses", spread(&mut quiet));
     let measured = spread(&mut busy);
     let p99 = busy[busy.len() * 99 / 100];

@@ -112,7 +112,7 @@ impl Data {
         let claims = Claims {
             subject: "ana".into(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-            scopes: [Scope::Read, Scope::Write].map(|scope| scope.as_str().to_owned()).into(),
+            scopes: Scope::ALL.map(|scope| scope.as_str().to_owned()).into(),
         };
         let issuer = LocalIssuer::open(self.path(), Arc::new(SystemClock)).expect("a key");
         issuer.token(&claims, SystemClock.now()).expect("a token")
