@@ -10,6 +10,7 @@ mod crowd;
 mod gets;
 mod hello;
 mod hello_lambda;
+mod hostile;
 mod lambda;
 mod load;
 mod platform;
@@ -33,12 +34,13 @@ use report::Report;
 type Part = (&'static str, fn(&mut Report));
 
 /// The parts, in the order in which they run: memory first, before the others have used some.
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("countries", countries::measure),
     ("rules", rules::measure),
     ("gets", gets::measure),
     ("posts", posts::measure),
     ("crowd", crowd::measure),
+    ("hostile", hostile::measure),
     ("scale", scale::measure),
     ("swap", swap::measure),
     ("start", start::measure),

@@ -98,19 +98,24 @@ impl Data {
 
     /// Publishes version 1.0.0 of another country, without cases and with all the fuel that there is, and puts it into use.
     pub fn with_country(self, country: &str, component: &[u8]) -> Self {
-        let (registry, country) = (self.registry(), country.parse().expect("a country"));
         let limits = Limits { fuel: Some(CEILING.fuel), ..Limits::default() };
-        publish_country(&registry, country, component, limits, "1.0.0", "[]".into());
-        promote_country(&registry, country, "1.0.0", 1);
+        self.put_in_use(country, component, limits, "[]".into());
         self
     }
 
-    /// A token for the patient `ana`, or for Peru's staff.
-    pub fn token(&self, staff: bool) -> String {
+    /// Publishes version 1.0.0 of another country and puts it into use.
+    pub fn put_in_use(&self, country: &str, component: &[u8], limits: Limits, cases: String) {
+        let (registry, country) = (self.registry(), country.parse().expect("a country"));
+        publish_country(&registry, country, component, limits, "1.0.0", cases);
+        promote_country(&registry, country, "1.0.0", 1);
+    }
+
+    /// A token for `ana`, who is a patient unless she is in a group.
+    pub fn token(&self, groups: &[&str]) -> String {
         let claims = Claims {
             subject: "ana".into(),
-            groups: staff.then(|| "pe:staff".to_owned()).into_iter().collect(),
-            scopes: [Scope::Read, Scope::Write].map(|scope| scope.as_str().to_owned()).into(),
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            scopes: Scope::ALL.map(|scope| scope.as_str().to_owned()).into(),
         };
         let issuer = LocalIssuer::open(self.path(), Arc::new(SystemClock)).expect("a key");
         issuer.token(&claims, SystemClock.now()).expect("a token")

@@ -81,7 +81,7 @@ impl Filled {
         let started = Instant::now();
         let ids = fill(&data, count, rules);
         let took = started.elapsed();
-        Self { token: data.token(true), ids, took, server: Server::citas(&data), _data: data }
+        Self { token: data.token(&["pe:staff"]), ids, took, server: Server::citas(&data), _data: data }
     }
 
     fn one(&self, turn: usize) -> Vec<u8> {

@@ -22,12 +22,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use self::artefacts::{Hostile, additions, all, endless_cases, hostile, module_of};
+use self::artefacts::{Hostile, all, endless_cases, hostile, module_of, with_module};
 use crate::registry_contract::{artifact, channel, with_cases};
 use crate::support::components::{chaos, chaos_with, child_admission, component, engine, folder, judge};
 use crate::support::eventually::eventually;
 use crate::support::http::Client;
-use crate::support::process::{Process, publish, publish_file, run, token};
+use crate::support::memory_group::MemoryGroup;
+use crate::support::process::{Process, citas, publish, publish_file, run, token};
 use crate::support::requests::{pe, xx};
 use crate::swap::time_until;
 
@@ -36,6 +37,9 @@ const JUDGED_WITHIN: Duration = Duration::from_mins(9);
 
 /// The most memory of the host's process while strangers' versions are judged.
 const MAX_HOST_MEMORY: u64 = 1 << 30;
+
+/// Memory of a small machine.
+const SMALL_MACHINE: u64 = 2 << 30;
 
 /// Peru's bookings at p99. On a machine of its own a host promises 100 ms; other tests use this one too. Without limits a
 /// single artefact takes 14 s.
@@ -133,8 +137,18 @@ impl Place {
     }
 
     fn serve(&self) -> Process {
+        self.serve_within(None)
+    }
+
+    /// Starts the host on a machine with as much memory as the group has.
+    fn serve_within(&self, memory: Option<&MemoryGroup>) -> Process {
         let data = self.data.path().to_str().unwrap();
-        Process::start(&["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--log", "warn", "--data", data])
+        let command = ["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--log", "warn", "--data", data];
+        let mut command = citas(&command);
+        if let Some(memory) = memory {
+            command = memory.confine(&command);
+        }
+        Process::spawn(&mut command)
     }
 
     /// Puts a stranger's version into use, which `citas rules publish` would refuse.
@@ -195,7 +209,8 @@ fn peak_memory(process: &Process) -> u64 {
 #[test]
 fn a_host_survives_every_hostile_artefact_answers_peru_meanwhile_and_starts_again_with_all_of_them() {
     let place = Place::new();
-    let process = place.serve();
+    let memory = MemoryGroup::new(SMALL_MACHINE);
+    let process = place.serve_within(memory.as_ref());
     let (platform, ana) = (place.platform(&process), process.client(&token(place.data.path(), &[])));
     let ((), quiet) = p99_while(&ana, 0, || ());
     let codes: Vec<String> = ('a'..='z').map(|letter| format!("z{letter}")).collect();
@@ -213,7 +228,7 @@ fn a_host_survives_every_hostile_artefact_answers_peru_meanwhile_and_starts_agai
     drop(process);
 
     let started = Instant::now();
-    let process = place.serve();
+    let process = place.serve_within(memory.as_ref());
     println!("served again after {:?}", started.elapsed());
     let (platform, ana) = (place.platform(&process), process.client(&token(place.data.path(), &[])));
     ana.booked("pe", &pe(800_000));
@@ -222,6 +237,24 @@ fn a_host_survives_every_hostile_artefact_answers_peru_meanwhile_and_starts_agai
     }
     ana.booked("pe", &pe(800_001));
     assert!(peak_memory(&process) < MAX_HOST_MEMORY, "{} bytes", peak_memory(&process));
+}
+
+/// The limit of the process that judges is above what this machine has.
+#[test]
+fn a_machine_without_enough_memory_ends_the_process_that_judges_and_never_the_host() {
+    let Some(memory) = MemoryGroup::new(256 << 20) else {
+        println!("this machine permits no memory cgroup");
+        return;
+    };
+    let place = Place::new();
+    let mut process = place.serve_within(Some(&memory));
+    let (platform, ana) = (place.platform(&process), process.client(&token(place.data.path(), &[])));
+    let greedy = all(chaos()).into_iter().find(|hostile| hostile.name == "loops that change many locals").unwrap();
+    place.promote("zz", &greedy.component, &greedy.cases);
+    eventually("it is given up", JUDGED_WITHIN, || refused(&platform, "zz").contains("3 attempts").then_some(()));
+    assert!(memory.killed() >= 3, "{}", memory.killed());
+    ana.booked("pe", &pe(1));
+    assert!(process.ended().is_none());
 }
 
 #[test]
@@ -247,8 +280,7 @@ fn a_country_is_promoted_and_rolled_back_while_others_are_judged() {
     change(&["promote", "xx", "1.1.0"], "1.1.0");
     change(&["rollback", "xx"], "1.0.0");
 
-    let slow = module_of(&vec![additions(200_000); 2]);
-    let slow = [chaos(), &[1][..], &leb128(slow.len()), &slow].concat();
+    let slow = with_module(chaos(), &module_of(&vec![additions(200_000); 2]));
     for (country, cases) in [("za", 20_000), ("zb", 20_001), ("zc", 20_002)] {
         place.promote(country, &slow, &endless_cases(cases));
     }
@@ -260,12 +292,8 @@ fn a_country_is_promoted_and_rolled_back_while_others_are_judged() {
     process.client(&token(place.data.path(), &[])).booked("xx", &xx(1));
 }
 
-fn leb128(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
-        value >>= 7;
-    }
-    bytes.push(u8::try_from(value).unwrap());
-    bytes
+/// A function of so many additions, which is more work than its size says.
+fn additions(count: usize) -> Vec<u8> {
+    let addition = [0x20, 0, 0x42, 3, 0x7c, 0x21, 0];
+    [&[1, 1, 0x7e][..], &addition.repeat(count), &[0x0b]].concat()
 }

@@ -63,7 +63,7 @@ pub fn hostile(name: &'static str, component: Vec<u8>, why: &'static [&'static s
 }
 
 /// A component and a core module after it, which nothing instantiates.
-fn with_module(component: &[u8], module: &[u8]) -> Vec<u8> {
+pub fn with_module(component: &[u8], module: &[u8]) -> Vec<u8> {
     [component, &section(1, module)].concat()
 }
 
@@ -163,12 +163,6 @@ fn locals(functions: usize, locals: usize) -> Vec<u8> {
 
 fn long_function(bytes: usize) -> Vec<u8> {
     module_of(&[[vec![0], vec![0x01; bytes], vec![0x0b]].concat()])
-}
-
-/// A function of so many additions, which is more work than its size says.
-pub fn additions(count: usize) -> Vec<u8> {
-    let addition = [0x20, 0, 0x42, 3, 0x7c, 0x21, 0];
-    [&[1, 1, 0x7e][..], &addition.repeat(count), &[0x0b]].concat()
 }
 
 fn types(count: usize) -> Vec<u8> {

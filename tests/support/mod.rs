@@ -10,6 +10,7 @@ pub mod hostile;
 pub mod http;
 pub mod languages;
 pub mod mail;
+pub mod memory_group;
 pub mod ministack;
 pub mod process;
 pub mod requests;
