@@ -6,7 +6,7 @@ mod artefacts;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use citas_core::limits::Limits;
+use citas_core::model::limits::Limits;
 use serde_json::Value;
 
 use crate::load::Connection;
@@ -53,7 +53,8 @@ pub fn measure(report: &mut Report) {
             busy.push(book(QUIET + busy.len()));
             let known = block_on(operator.ask(&question)) == 200;
             let answer: Value = serde_json::from_slice(operator.body()).expect("JSON");
-            if known && answer["refused"]["why"].is_string() {
+            if let Some(why) = answer["refused"]["why"].as_str().filter(|_| known) {
+                assert!(hostile.why.iter().any(|part| why.contains(part)), "{}: {why}", hostile.name);
                 break;
             }
             assert!(started.elapsed() < JUDGED_WITHIN, "{} is not refused: {answer}", hostile.name);
