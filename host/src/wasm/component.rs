@@ -13,7 +13,7 @@ use wasmtime::component::{
 };
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap};
 
-use super::engine::first_line;
+use super::error::first_line;
 use super::limits::{ANSWER_BYTES, Bounds, INPUT_BYTES, Limiter, OverLimit, TICKS};
 use super::meter::{Meter, Metered};
 use super::{convert, wit};

@@ -10,6 +10,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::component::WasmRules;
+use super::error::first_line;
 use super::limits::{Bounds, CEILING, FEW_SLOTS, KEPT_RESIDENT_BYTES, POOL_SLOTS, STACK_BYTES, TICK};
 use super::meter::Meter;
 use super::native;
@@ -274,9 +275,4 @@ fn more_than_types(engine: &Engine, import: &ComponentItem) -> Option<String> {
         }),
         _ => Some(String::new()),
     }
-}
-
-/// What went wrong at the bottom, without the engine's context and backtrace.
-pub(super) fn first_line(error: &wasmtime::Error) -> String {
-    error.root_cause().to_string().lines().next().unwrap_or_default().to_owned()
 }

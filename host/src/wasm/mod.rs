@@ -14,6 +14,7 @@ mod cache;
 mod component;
 mod convert;
 mod engine;
+mod error;
 #[cfg(feature = "compiler")]
 pub mod judge;
 pub mod limits;

@@ -5,7 +5,7 @@ use citas_core::ports::rules::Refusal;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::engine::first_line;
+use super::error::first_line;
 
 /// The wasmtime that makes the code and loads it.
 const VERSION: &str = "48.0.8";

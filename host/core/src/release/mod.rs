@@ -10,3 +10,4 @@ pub mod precompile;
 pub mod routing;
 pub mod swap;
 pub mod trust;
+mod verify;

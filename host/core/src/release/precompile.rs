@@ -12,9 +12,8 @@ use crate::ports::native_code::NativeCodeStore;
 use crate::ports::registry::{Registry, RegistryError};
 use crate::ports::rules::Refusal;
 use crate::release::admission::NotAdmitted;
-use crate::release::follow::{verify, whole};
-use crate::release::swap::promised;
 use crate::release::trust::Trust;
+use crate::release::verify::{check_digests, check_name, check_origin};
 
 /// A package that was judged and accepted.
 pub struct Judged {
@@ -66,8 +65,8 @@ pub async fn precompile(
     (country, version): (CountryCode, &Version),
 ) -> Result<(), NotCompiled> {
     let artifact = registry.fetch(country, version).await?;
-    whole(&artifact)?;
-    verify(&artifact, country, version, trust)?;
+    check_digests(&artifact)?;
+    check_origin(&artifact, country, version, trust)?;
     let (engine, manifest) = (judge.engine_name(), artifact.manifest.clone());
     let digest = &manifest.digest;
     if let Some(why) = natives.refused(engine, &manifest).await? {
@@ -95,7 +94,7 @@ async fn judge_version(
     (country, version): (CountryCode, &Version),
 ) -> Result<Vec<u8>, NotAdmitted> {
     let judged = judge.judge(package, now).await?;
-    promised("country", &judged.country, country.as_str())?;
-    promised("version", &judged.version, &version.to_string())?;
+    check_name("country", &judged.country, country.as_str())?;
+    check_name("version", &judged.version, &version.to_string())?;
     Ok(judged.code)
 }

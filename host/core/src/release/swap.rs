@@ -14,6 +14,7 @@ use crate::ports::rules::{Engine, Refusal};
 use crate::release::admission::{Admission, NotAdmitted};
 use crate::release::catalogue::{Catalogue, RefusedVersion};
 use crate::release::routing::OnTrial;
+use crate::release::verify::check_identity;
 use crate::rules::loaded::LoadedRules;
 
 /// What was made of a component that was judged before, and what its manifest says.
@@ -145,7 +146,8 @@ impl Swapper {
         admitted: Result<LoadedRules, Refusal>,
     ) -> Result<(), Refusal> {
         let version = &terms.version;
-        let rules = as_promised(country, Some(&version.to_string()), admitted)
+        let rules = admitted
+            .and_then(|rules| check_identity(&rules, country, Some(&version.to_string())).map(|()| rules))
             .inspect_err(|refusal| self.refuse_candidate(country, version, &refusal.to_string()))?;
         self.catalogue.try_out(country, Some(OnTrial::new(Arc::new(rules), terms.clone())));
         Ok(())
@@ -163,7 +165,8 @@ impl Swapper {
         what: &str,
         admitted: Result<LoadedRules, Refusal>,
     ) -> Result<(), Refusal> {
-        let rules = as_promised(country, version, admitted)
+        let rules = admitted
+            .and_then(|rules| check_identity(&rules, country, version).map(|()| rules))
             .inspect_err(|refusal| self.refuse(country, what, &refusal.to_string()))?;
         self.catalogue.install(rules, self.clock.now());
         Ok(())
@@ -196,24 +199,4 @@ impl Swapper {
         let refused = RefusedVersion { at: self.clock.now(), what, why: why.to_owned(), on_trial };
         self.catalogue.refuse(country, &refused);
     }
-}
-
-/// Rules that say of themselves what they were asked for as.
-fn as_promised(
-    country: CountryCode,
-    version: Option<&str>,
-    admitted: Result<LoadedRules, Refusal>,
-) -> Result<LoadedRules, Refusal> {
-    let rules = admitted?;
-    promised("country", rules.country.as_str(), country.as_str())?;
-    promised("version", &rules.id.version, version.unwrap_or(&rules.id.version))?;
-    Ok(rules)
-}
-
-/// Whether something is what it was asked for as.
-pub(crate) fn promised(what: &'static str, found: &str, promised: &str) -> Result<(), Refusal> {
-    if found == promised {
-        return Ok(());
-    }
-    Err(Refusal::NotAsPromised { what, found: found.into(), promised: promised.into() })
 }

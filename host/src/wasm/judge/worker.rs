@@ -17,7 +17,8 @@ use wasmtime::component::Component;
 
 use super::protocol::{Accepted, Report, Request, frame, read_bytes, read_frame, write_all};
 use super::{Budget, FAILED, Usage};
-use crate::wasm::engine::{WasmEngine, first_line};
+use crate::wasm::engine::WasmEngine;
+use crate::wasm::error::first_line;
 use crate::wasm::limits::{Bounds, CEILING};
 use crate::wasm::native;
 

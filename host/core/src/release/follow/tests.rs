@@ -1,14 +1,23 @@
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use semver::Version;
+use tokio::time::timeout;
 
+use super::following::MAX_CONCURRENT_JUDGEMENTS;
+use super::outcome::NotInForce;
+use super::retry::RETRY_INTERVAL;
 use super::*;
-use crate::model::channel::ChangeNote;
+use crate::model::channel::{ChangeNote, Channel};
 use crate::model::limits::Limits;
-use crate::ports::rules::{Engine, Rules};
-use crate::release::admission::Admission;
+use crate::model::manifest::{Artifact, Manifest, RulesPackage, digest};
+use crate::ports::registry::Registry;
+use crate::ports::rules::{Engine, Refusal, Rules};
+use crate::release::admission::{Admission, NotAdmitted};
 use crate::release::catalogue::{Catalogue, RefusedVersion};
+use crate::release::swap::Swapper;
 use crate::rules::loaded::LoadedRules;
 use crate::testing::{Described, ManualClock};
 

@@ -1,30 +1,16 @@
 //! What clients will notice of a new version of a country's rules, in plain words, and whether its number says so. Compares
 //! what two versions say of themselves; what they decide is the golden cases' business.
 
+mod difference;
 mod schema;
 
 use std::collections::BTreeSet;
 
 use semver::Version;
-use serde::Serialize;
 
+pub use self::difference::Difference;
 use self::schema::{Reader, compare};
 use crate::rules::loaded::{Action, LoadedRules};
-
-/// One thing that clients will notice.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// In plain words.
-    pub words: String,
-    /// Whether a client that did well with the version before may fail.
-    pub breaking: bool,
-}
-
-impl Difference {
-    fn new(breaking: bool, words: String) -> Self {
-        Self { words, breaking }
-    }
-}
 
 /// Why a version's number does not do for what it changes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json};
 
-use super::Difference;
+use super::difference::Difference;
 use crate::model::json::escape;
 use crate::rules::schema::{counts, map_subschemas, target};
 

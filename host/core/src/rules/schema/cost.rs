@@ -8,7 +8,13 @@ use serde_json::{Map, Value as Json};
 
 use super::keywords::{self, counts, target};
 use super::texts::{Patterns, count, max_length};
-use super::{MAX_DOCUMENT_TEXT, MAX_VALUES};
+
+/// Maximum number of values in a document, containers and the members of each included. The rules can be given about 1,200
+/// leaves, which is what fits [`MAX_DOCUMENT_TEXT`] at 56 bytes each.
+pub(super) const MAX_VALUES: usize = 2_000;
+
+/// Maximum text of a document, keys included, in bytes: as much as a request's body.
+pub(super) const MAX_DOCUMENT_TEXT: usize = 64 << 10;
 
 /// Maximum size of a country's schemas together, in members and items that count, with every reference followed.
 pub(super) const MAX_SIZE: usize = 10_000;

@@ -21,7 +21,7 @@ use serde_json::Value as Json;
 use crate::model::plan::Violation;
 use crate::ports::rules::Refusal;
 use compiled::compiled;
-use cost::{Cause, MAX_SIZE, Walk};
+use cost::{Cause, MAX_DOCUMENT_TEXT, MAX_SIZE, MAX_VALUES, Walk};
 use texts::{Checks, MAX_PATTERNS_SIZE, Patterns};
 
 pub use keywords::map_subschemas;
@@ -30,13 +30,6 @@ pub use personal::{is_personal, named_members};
 
 /// Maximum number of violations that a document is answered with.
 const MAX_VIOLATIONS: usize = 50;
-
-/// Maximum number of values in a document, containers and the members of each included. The rules can be given about 1,200
-/// leaves, which is what fits [`MAX_DOCUMENT_TEXT`] at 56 bytes each.
-const MAX_VALUES: usize = 2_000;
-
-/// Maximum text of a document, keys included, in bytes: as much as a request's body.
-const MAX_DOCUMENT_TEXT: usize = 64 << 10;
 
 /// Maximum size of the cache of a pattern in `patternProperties`, in bytes. One that has as few states as
 /// [`texts::MAX_TABLE_SIZE`] allows never fills it, and others are too slow to be accepted.

@@ -1,0 +1,55 @@
+//! Checks that a version is what it claims to be: whole, signed by somebody who may sign, of its country and version.
+
+use semver::Version;
+
+use crate::model::appointment::CountryCode;
+use crate::model::manifest::{Artifact, Manifest, digest};
+use crate::ports::registry::RegistryError;
+use crate::ports::rules::Refusal;
+use crate::release::trust::Trust;
+use crate::rules::loaded::LoadedRules;
+
+/// Checks that the files have the digests of their manifest. Files that do not may still be on their way here, or be
+/// mended, so this is no refusal: they are read again.
+pub(crate) fn check_digests(artifact: &Artifact) -> Result<(), RegistryError> {
+    let Manifest { country, version, digest: component, cases_digest: cases, .. } = &artifact.manifest;
+    let files = [("rules.wasm", component, &artifact.component[..]), ("cases.json", cases, artifact.cases.as_bytes())];
+    for (name, promised, bytes) in files {
+        let found = digest(bytes);
+        if found != *promised {
+            let key = format!("{country}/versions/{version}/{name}");
+            let cause = format!(
+                "the digest is {found} where the manifest says {promised}: it is damaged, altered or half copied"
+            );
+            return Err(RegistryError::Unreadable { key, cause });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a version is of this country and this number, and signed by somebody who may sign for it.
+pub(crate) fn check_origin(
+    artifact: &Artifact,
+    country: CountryCode,
+    version: &Version,
+    trust: Option<&Trust>,
+) -> Result<(), Refusal> {
+    let manifest = &artifact.manifest;
+    check_name("country", country.as_str(), manifest.country.as_str())?;
+    check_name("version", &version.to_string(), &manifest.version.to_string())?;
+    trust.map_or(Ok(()), |trust| trust.check(artifact))
+}
+
+/// Checks that the descriptor's country, and its version where one is given, are the ones that were published.
+pub(crate) fn check_identity(rules: &LoadedRules, country: CountryCode, version: Option<&str>) -> Result<(), Refusal> {
+    check_name("country", rules.country.as_str(), country.as_str())?;
+    check_name("version", &rules.id.version, version.unwrap_or(&rules.id.version))
+}
+
+/// Checks that a name in a file is the published one.
+pub(crate) fn check_name(what: &'static str, found: &str, promised: &str) -> Result<(), Refusal> {
+    if found == promised {
+        return Ok(());
+    }
+    Err(Refusal::NotAsPromised { what, found: found.into(), promised: promised.into() })
+}
