@@ -769,7 +769,8 @@ fn the_largest_country_is_compiled_in_little_time_and_memory() {
         return compile_the_largest();
     }
     // In a process of its own, whose memory is its own and bounded.
-    let test = "schema::tests::the_largest_country_is_compiled_in_little_time_and_memory";
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let test = format!("{module}::the_largest_country_is_compiled_in_little_time_and_memory");
     let child = std::process::Command::new("sh")
         .args(["-c", "ulimit -v 4000000; exec \"$0\" --exact \"$1\" --nocapture"])
         .arg(std::env::current_exe().unwrap())
