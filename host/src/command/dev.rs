@@ -14,7 +14,7 @@ use citas_core::model::appointment::CountryCode;
 use citas_core::model::manifest::RulesPackage;
 use citas_core::ports::clock::Clock as _;
 use citas_core::release::admission::NotAdmitted;
-use citas_core::release::swap::Swapper;
+use citas_core::release::swap::{Swapper, Target};
 use clap::Args;
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
@@ -97,19 +97,19 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
     log::note(&format!("Building {} …", folder.display()));
     let built = tokio::task::spawn_blocking(move || built(&folder)).await;
     let refused = match built {
-        Ok(Ok((country, package))) => match swapper.swap(country, None, &what, package).await {
+        Ok(Ok((country, package))) => match swapper.swap(country, Target::named(&what), &Arc::new(package)).await {
             Ok(()) => return,
             Err(NotAdmitted::Refused(refusal)) => refusal.to_string(),
             Err(unjudged) => {
                 let why = unjudged.to_string();
-                swapper.refuse(country, &what, &why);
+                swapper.refuse(country, Target::named(&what), &why);
                 why
             }
         },
         Ok(Err((country, error))) => {
             let error = chain(error.as_ref());
             if let Some(country) = country {
-                swapper.refuse(country, &what, &error);
+                swapper.refuse(country, Target::named(&what), &error);
             }
             error
         }

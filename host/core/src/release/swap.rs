@@ -27,6 +27,35 @@ pub struct NativeCode {
     pub limits: Limits,
 }
 
+/// The place of a version.
+#[derive(Clone, Copy)]
+pub enum Target<'a> {
+    /// In force.
+    Use {
+        /// Its number, where it was published.
+        version: Option<&'a Version>,
+        /// Its name for the platform team.
+        what: &'a str,
+    },
+    /// On trial beside the version in force.
+    Trial(&'a Candidate),
+}
+
+impl<'a> Target<'a> {
+    /// In force, as something that was not published.
+    #[must_use]
+    pub fn named(what: &'a str) -> Self {
+        Self::Use { version: None, what }
+    }
+
+    fn version(self) -> Option<&'a Version> {
+        match self {
+            Self::Use { version, .. } => version,
+            Self::Trial(terms) => Some(&terms.version),
+        }
+    }
+}
+
 /// Puts what is admitted into force or on trial.
 pub struct Swapper {
     admission: Arc<dyn Admission>,
@@ -45,85 +74,45 @@ impl Swapper {
         self.admission.engine()
     }
 
-    /// Puts a package into force, if it is admitted; `what` names it where the platform team looks. It must say that it is
-    /// of that country, and of that version where one was promised.
+    /// Judges a package and puts it where it is to go.
     ///
     /// # Errors
-    /// Why it is not in force. A refusal is noted; that it could not be judged is for the caller to note.
+    /// Why it is not there. A refusal is recorded; that it could not be judged is for the caller to record.
     pub async fn swap(
         &self,
         country: CountryCode,
-        version: Option<&str>,
-        what: &str,
-        package: RulesPackage,
+        target: Target<'_>,
+        package: &Arc<RulesPackage>,
     ) -> Result<(), NotAdmitted> {
-        match self.admission.admit(&Arc::new(package), self.clock.now()).await {
-            Ok(rules) => Ok(self.install(country, version, what, Ok(rules))?),
-            Err(NotAdmitted::Refused(refusal)) => Ok(self.install(country, version, what, Err(refusal))?),
+        match self.admission.admit(package, self.clock.now()).await {
+            Ok(rules) => Ok(self.install(country, target, Ok(rules))?),
+            Err(NotAdmitted::Refused(refusal)) => Ok(self.install(country, target, Err(refusal))?),
             Err(unjudged) => Err(unjudged),
         }
     }
 
-    /// Puts a package into force without judging it, if it was accepted before; none where it was not.
+    /// Puts a package where it is to go without judging it, if it was accepted before; none where it was not.
     pub(crate) async fn swap_accepted(
         &self,
         country: CountryCode,
-        version: &str,
-        what: &str,
+        target: Target<'_>,
         package: &Arc<RulesPackage>,
     ) -> Option<Result<(), Refusal>> {
         let rules = self.admission.recall(package).await?;
-        Some(self.install(country, Some(version), what, Ok(rules)))
+        Some(self.install(country, target, Ok(rules)))
     }
 
-    /// The same for native code, whose component was judged before it was compiled.
+    /// Puts native code where it is to go, whose component was judged before it was compiled.
     ///
     /// # Errors
     /// Why it will not do.
-    pub fn swap_native(
+    pub(crate) fn swap_native(
         &self,
         country: CountryCode,
-        version: &str,
-        what: &str,
-        native: &NativeCode,
+        target: Target<'_>,
+        NativeCode { code, digest, limits }: &NativeCode,
     ) -> Result<(), Refusal> {
-        self.install(country, Some(version), what, self.native(native))
-    }
-
-    /// Puts a package on trial, if it is admitted.
-    ///
-    /// # Errors
-    /// Why it is not on trial. A refusal is noted; that it could not be judged is for the caller to note.
-    pub async fn try_out(
-        &self,
-        country: CountryCode,
-        terms: &Candidate,
-        package: Arc<RulesPackage>,
-    ) -> Result<(), NotAdmitted> {
-        match self.admission.admit(&package, self.clock.now()).await {
-            Ok(rules) => Ok(self.put_on_trial(country, terms, Ok(rules))?),
-            Err(NotAdmitted::Refused(refusal)) => Ok(self.put_on_trial(country, terms, Err(refusal))?),
-            Err(unjudged) => Err(unjudged),
-        }
-    }
-
-    /// Puts a package on trial without judging it, if it was accepted before; none where it was not.
-    pub(crate) async fn try_out_accepted(
-        &self,
-        country: CountryCode,
-        terms: &Candidate,
-        package: &Arc<RulesPackage>,
-    ) -> Option<Result<(), Refusal>> {
-        let rules = self.admission.recall(package).await?;
-        Some(self.put_on_trial(country, terms, Ok(rules)))
-    }
-
-    /// The same for native code.
-    ///
-    /// # Errors
-    /// Why it will not do.
-    pub fn try_out_native(&self, country: CountryCode, terms: &Candidate, native: &NativeCode) -> Result<(), Refusal> {
-        self.put_on_trial(country, terms, self.native(native))
+        self.install(country, target, LoadedRules::native(self.engine(), code, limits, digest.clone()))
     }
 
     /// Has the trial go on under other terms. Whether there is one.
@@ -139,36 +128,22 @@ impl Swapper {
         self.catalogue.try_out(country, None);
     }
 
-    fn put_on_trial(
-        &self,
-        country: CountryCode,
-        terms: &Candidate,
-        admitted: Result<LoadedRules, Refusal>,
-    ) -> Result<(), Refusal> {
-        let version = &terms.version;
-        let rules = admitted
-            .and_then(|rules| check_identity(&rules, country, Some(&version.to_string())).map(|()| rules))
-            .inspect_err(|refusal| self.refuse_candidate(country, version, &refusal.to_string()))?;
-        self.catalogue.try_out(country, Some(OnTrial::new(Arc::new(rules), terms.clone())));
-        Ok(())
-    }
-
-    fn native(&self, NativeCode { code, digest, limits }: &NativeCode) -> Result<LoadedRules, Refusal> {
-        LoadedRules::native(self.engine(), code, limits, digest.clone())
-    }
-
-    /// Puts rules into force that are what they were promised to be; notes a refusal where the platform team looks.
+    /// Puts rules where they are to go, if they are the published ones. Records a refusal.
     fn install(
         &self,
         country: CountryCode,
-        version: Option<&str>,
-        what: &str,
+        target: Target<'_>,
         admitted: Result<LoadedRules, Refusal>,
     ) -> Result<(), Refusal> {
         let rules = admitted
-            .and_then(|rules| check_identity(&rules, country, version).map(|()| rules))
-            .inspect_err(|refusal| self.refuse(country, what, &refusal.to_string()))?;
-        self.catalogue.install(rules, self.clock.now());
+            .and_then(|rules| check_identity(&rules, country, target.version()).map(|()| rules))
+            .inspect_err(|refusal| self.refuse(country, target, &refusal.to_string()))?;
+        match target {
+            Target::Use { .. } => self.catalogue.install(rules, self.clock.now()),
+            Target::Trial(terms) => {
+                self.catalogue.try_out(country, Some(OnTrial::new(Arc::new(rules), terms.clone())));
+            }
+        }
         Ok(())
     }
 
@@ -185,18 +160,12 @@ impl Swapper {
         Some((what, why))
     }
 
-    /// Remembers that something did not come into force.
-    pub fn refuse(&self, country: CountryCode, what: &str, why: &str) {
-        self.note(country, what.to_owned(), why, false);
-    }
-
-    /// Remembers that a version did not come on trial.
-    pub(crate) fn refuse_candidate(&self, country: CountryCode, version: &Version, why: &str) {
-        self.note(country, format!("the candidate {version}"), why, true);
-    }
-
-    fn note(&self, country: CountryCode, what: String, why: &str, on_trial: bool) {
-        let refused = RefusedVersion { at: self.clock.now(), what, why: why.to_owned(), on_trial };
-        self.catalogue.refuse(country, &refused);
+    /// Records why something is not where it was to go.
+    pub fn refuse(&self, country: CountryCode, target: Target<'_>, why: &str) {
+        let (what, on_trial) = match target {
+            Target::Use { what, .. } => (what.to_owned(), false),
+            Target::Trial(terms) => (format!("the candidate {}", terms.version), true),
+        };
+        self.catalogue.refuse(country, &RefusedVersion { at: self.clock.now(), what, why: why.to_owned(), on_trial });
     }
 }

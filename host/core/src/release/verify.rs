@@ -41,9 +41,13 @@ pub(crate) fn check_origin(
 }
 
 /// Checks that the descriptor's country, and its version where one is given, are the ones that were published.
-pub(crate) fn check_identity(rules: &LoadedRules, country: CountryCode, version: Option<&str>) -> Result<(), Refusal> {
+pub(crate) fn check_identity(
+    rules: &LoadedRules,
+    country: CountryCode,
+    version: Option<&Version>,
+) -> Result<(), Refusal> {
     check_name("country", rules.country.as_str(), country.as_str())?;
-    check_name("version", &rules.id.version, version.unwrap_or(&rules.id.version))
+    version.map_or(Ok(()), |version| check_name("version", &rules.id.version, &version.to_string()))
 }
 
 /// Checks that a name in a file is the published one.

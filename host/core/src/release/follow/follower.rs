@@ -20,7 +20,7 @@ use crate::model::manifest::{Artifact, RulesPackage};
 use crate::ports::native_code::NativeCodeStore;
 use crate::ports::registry::RegistryError;
 use crate::ports::rules::Refusal;
-use crate::release::swap::NativeCode;
+use crate::release::swap::{NativeCode, Target};
 use crate::release::verify::{check_digests, check_origin};
 
 /// Longest wait for a version: 32 MB come over a line of 100 kB a second.
@@ -163,10 +163,15 @@ impl Follower {
     async fn accepted(&mut self) -> Result<Option<Version>, NotTaken> {
         let following = self.following.clone();
         let Some(channel) = self.read(following.registry.channel(self.country)).await? else { return Ok(None) };
-        let artifact = self.fetch(&channel.current).await?;
-        let artifact = self.verify(&channel.current, artifact).await?;
-        let version = channel.current.clone();
-        if let Some(taken) = self.take_accepted(&channel, &artifact).await {
+        let (version, what) = (channel.current.clone(), format!("version {}", channel.current));
+        let target = Target::Use { version: Some(&version), what: &what };
+        let artifact = self.fetch(&version).await?;
+        let artifact = self.verify(&version, target, artifact).await?;
+        let package = Arc::new(RulesPackage::from(artifact.clone()));
+        if let Some(taken) = following.swapper.swap_accepted(self.country, target, &package).await {
+            if taken.is_ok() {
+                self.remember(&channel, &artifact).await;
+            }
             self.seen = Some(channel);
             taken?;
         }
@@ -254,7 +259,7 @@ impl Follower {
                 Err(NotTaken::Waiting) => return,
                 Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => {
                     if self.untried.as_ref() != Some(&why) {
-                        following.swapper.refuse_candidate(self.country, &candidate.version, &why);
+                        following.swapper.refuse(self.country, Target::Trial(&candidate), &why);
                         self.untried = Some(why);
                     }
                     return;
@@ -267,51 +272,46 @@ impl Follower {
 
     async fn try_out(&mut self, candidate: &Candidate) -> Result<(), NotTaken> {
         let following = self.following.clone();
+        let target = Target::Trial(candidate);
         if let Some(natives) = &following.natives {
-            let native = self.native_code(natives.as_ref(), &candidate.version).await?;
-            return Ok(following.swapper.try_out_native(self.country, candidate, &native)?);
+            return self.take_native(natives.as_ref(), &candidate.version, target).await;
         }
-        let turn = self.awaited_turn(&candidate.version)?;
-        let artifact = self.fetch_in_turn(&candidate.version, turn.is_some()).await?;
-        let artifact = match self.authentic(&candidate.version, artifact).await? {
-            Ok(artifact) => artifact,
-            Err(refusal) => {
-                following.swapper.refuse_candidate(self.country, &candidate.version, &refusal.to_string());
-                return Err(NotTaken::Refused);
-            }
-        };
-        let package = Arc::new(RulesPackage::from(artifact));
-        if let Some(tried) = following.swapper.try_out_accepted(self.country, candidate, &package).await {
-            return Ok(tried?);
-        }
-        let _turn = self.turn(turn, &candidate.version)?;
-        Ok(following.swapper.try_out(self.country, candidate, package).await?)
+        self.take_component(&candidate.version, target).await.map(drop)
     }
 
     /// Puts the version in use into force, by its native code where the host compiles nothing itself.
     async fn take(&mut self, channel: &Channel) -> Result<(), NotTaken> {
-        let following = self.following.clone();
+        let (following, what) = (self.following.clone(), format!("version {}", channel.current));
+        let target = Target::Use { version: Some(&channel.current), what: &what };
         if let Some(natives) = &following.natives {
-            return self.take_native(natives.as_ref(), channel).await;
+            return self.take_native_or_previous(natives.as_ref(), channel, target).await;
         }
         Retry::postponed(self.retry.as_ref(), &channel.current)?;
-        let taken = self.take_component(channel).await;
+        let taken = match self.take_component(&channel.current, target).await {
+            Ok(artifact) => {
+                self.remember(channel, &artifact).await;
+                Ok(())
+            }
+            Err(cause) => Err(cause),
+        };
         self.retry = Retry::after(self.retry.take(), &channel.current, &taken);
         taken
     }
 
-    async fn take_component(&mut self, channel: &Channel) -> Result<(), NotTaken> {
-        let turn = self.awaited_turn(&channel.current)?;
-        let artifact = self.fetch_in_turn(&channel.current, turn.is_some()).await?;
-        let artifact = self.verify(&channel.current, artifact).await?;
-        if let Some(taken) = self.take_accepted(channel, &artifact).await {
-            return taken;
+    /// Puts a version where it is to go, and returns it. A version that was not accepted before is judged in its turn.
+    async fn take_component(&mut self, version: &Version, target: Target<'_>) -> Result<Artifact, NotTaken> {
+        let turn = self.awaited_turn(version)?;
+        let artifact = self.fetch_in_turn(version, turn.is_some()).await?;
+        let artifact = self.verify(version, target, artifact).await?;
+        let (following, package) = (self.following.clone(), Arc::new(RulesPackage::from(artifact.clone())));
+        if let Some(taken) = following.swapper.swap_accepted(self.country, target, &package).await {
+            taken?;
+            return Ok(artifact);
         }
         // While others are judged, this one is not kept in memory.
-        let _turn = self.turn(turn, &channel.current)?;
-        self.judge(&channel.current, &format!("version {}", channel.current), artifact.clone()).await?;
-        self.remember(channel, &artifact).await;
-        Ok(())
+        let _turn = self.turn(turn, version)?;
+        following.swapper.swap(self.country, target, &package).await?;
+        Ok(artifact)
     }
 
     /// Returns the turn to judge this version if it waits for one; none if it does not wait yet.
@@ -352,17 +352,6 @@ impl Follower {
         within(TURN_FETCH_TIMEOUT, self.following.registry.fetch(self.country, version)).await
     }
 
-    /// Puts a version into force that was accepted before; none where it was not.
-    async fn take_accepted(&mut self, channel: &Channel, artifact: &Artifact) -> Option<Result<(), NotTaken>> {
-        let (version, what) = (channel.current.to_string(), format!("version {}", channel.current));
-        let package = Arc::new(RulesPackage::from(artifact.clone()));
-        let taken = self.following.swapper.swap_accepted(self.country, &version, &what, &package).await?;
-        if taken.is_ok() {
-            self.remember(channel, artifact).await;
-        }
-        Some(taken.map_err(Into::into))
-    }
-
     /// Keeps what came into force, for a start without the registry.
     async fn remember(&mut self, channel: &Channel, artifact: &Artifact) {
         self.started_with = None;
@@ -400,44 +389,38 @@ impl Follower {
     }
 
     async fn recall_version(&mut self, version: &Version, what: &str, artifact: Artifact, judge: bool) -> bool {
-        let artifact = match self.authentic(version, artifact).await {
-            Ok(Ok(artifact)) => artifact,
-            Ok(Err(refusal)) => {
-                self.refuse(what, &refusal.to_string());
-                return false;
-            }
+        let target = Target::Use { version: Some(version), what };
+        match self.take_recalled(version, target, artifact, judge).await {
+            Ok(is_in_force) => is_in_force,
+            Err(NotTaken::Refused | NotTaken::Waiting) => false,
             Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => {
-                self.refuse("the last good version", &why);
-                return false;
+                self.refuse(what, &why);
+                false
             }
-            Err(NotTaken::Refused | NotTaken::Waiting) => return false,
-        };
-        let package = Arc::new(RulesPackage::from(artifact.clone()));
-        let accepted = self.following.swapper.swap_accepted(self.country, &version.to_string(), what, &package).await;
-        match accepted {
-            Some(taken) => taken.is_ok(),
-            None if judge => match self.judge(version, what, artifact).await {
-                Ok(()) => true,
-                Err(NotTaken::Refused | NotTaken::Waiting) => false,
-                Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => {
-                    self.refuse(what, &why);
-                    false
-                }
-            },
-            None => false,
         }
     }
 
-    /// Has a version judged and puts it into force.
-    async fn judge(&self, version: &Version, what: &str, artifact: Artifact) -> Result<(), NotTaken> {
+    async fn take_recalled(
+        &self,
+        version: &Version,
+        target: Target<'_>,
+        artifact: Artifact,
+        judge: bool,
+    ) -> Result<bool, NotTaken> {
+        let package = Arc::new(RulesPackage::from(self.verify(version, target, artifact).await?));
         let swapper = &self.following.swapper;
-        Ok(swapper.swap(self.country, Some(&version.to_string()), what, artifact.into()).await?)
+        match swapper.swap_accepted(self.country, target, &package).await {
+            Some(taken) => taken?,
+            None if judge => swapper.swap(self.country, target, &package).await?,
+            None => return Ok(false),
+        }
+        Ok(true)
     }
 
-    /// Notes a version that is not what was published, or not by somebody who may.
-    async fn verify(&self, version: &Version, artifact: Artifact) -> Result<Artifact, NotTaken> {
+    /// Returns what was fetched, if it is what was published, and records a refusal.
+    async fn verify(&self, version: &Version, target: Target<'_>, artifact: Artifact) -> Result<Artifact, NotTaken> {
         self.authentic(version, artifact).await?.map_err(|refusal| {
-            self.refuse(&format!("version {version}"), &refusal.to_string());
+            self.following.swapper.refuse(self.country, target, &self.with_start(&refusal.to_string()));
             NotTaken::Refused
         })
     }
@@ -454,24 +437,36 @@ impl Follower {
         checked.await.unwrap_or_else(|_| Err(NotTaken::Unjudged(HOST_FAILED.into())))
     }
 
-    /// The version in use; where that cannot be had and nothing is in force, as in a host that has just started, the one
-    /// before it.
-    async fn take_native(&self, natives: &dyn NativeCodeStore, channel: &Channel) -> Result<(), NotTaken> {
-        let taken = self.native(natives, &channel.current).await;
-        if let Some(previous) = &channel.previous
-            && taken.is_err()
-            && !self.following.swapper.is_in_force(self.country, None)
-            && let Err(NotTaken::Later(error) | NotTaken::Unjudged(error)) = self.native(natives, previous).await
-        {
-            tracing::warn!(country = %self.country, version = %previous, error, "the version before cannot be had either");
+    /// Puts the version in use into force; where it cannot be had and nothing is in force, as in a host that has just
+    /// started, the one before it.
+    async fn take_native_or_previous(
+        &self,
+        natives: &dyn NativeCodeStore,
+        channel: &Channel,
+        target: Target<'_>,
+    ) -> Result<(), NotTaken> {
+        let taken = self.take_native(natives, &channel.current, target).await;
+        let Some(version) = &channel.previous else { return taken };
+        if taken.is_err() && !self.following.swapper.is_in_force(self.country, None) {
+            let what = format!("version {version}");
+            let target = Target::Use { version: Some(version), what: &what };
+            if let Err(NotTaken::Later(error) | NotTaken::Unjudged(error)) =
+                self.take_native(natives, version, target).await
+            {
+                tracing::warn!(country = %self.country, %version, error, "the version before cannot be had either");
+            }
         }
         taken
     }
 
-    async fn native(&self, natives: &dyn NativeCodeStore, version: &Version) -> Result<(), NotTaken> {
+    async fn take_native(
+        &self,
+        natives: &dyn NativeCodeStore,
+        version: &Version,
+        target: Target<'_>,
+    ) -> Result<(), NotTaken> {
         let native = self.native_code(natives, version).await?;
-        let what = format!("version {version}");
-        Ok(self.following.swapper.swap_native(self.country, &version.to_string(), &what, &native)?)
+        Ok(self.following.swapper.swap_native(self.country, target, &native)?)
     }
 
     /// A version's native code.
@@ -530,11 +525,12 @@ impl Follower {
     }
 
     fn refuse(&self, what: &str, why: &str) {
-        let why = match &self.started_with {
-            Some(started_with) => format!("{why}; started with {started_with}"),
-            None => why.to_owned(),
-        };
-        self.following.swapper.refuse(self.country, what, &why);
+        self.following.swapper.refuse(self.country, Target::named(what), &self.with_start(why));
+    }
+
+    /// Adds to a reason which version the host started with instead.
+    fn with_start(&self, why: &str) -> String {
+        self.started_with.as_ref().map_or_else(|| why.to_owned(), |version| format!("{why}; started with {version}"))
     }
 }
 

@@ -26,6 +26,7 @@ use self::reads::start_within;
 pub(crate) use self::reads::{READ_TIMEOUT, within};
 use crate::model::appointment::CountryCode;
 use crate::ports::registry::RegistryError;
+use crate::release::swap::Target;
 
 /// Time until the next look at a country after one that panicked.
 const PANIC_RETRY_INTERVAL: Duration = Duration::from_secs(30);
@@ -124,7 +125,7 @@ impl Followers {
             // What a panic says may hold anything.
             let swapper = &self.following.swapper;
             swapper.end_trial(country);
-            swapper.refuse(country, "the registry's version", HOST_FAILED);
+            swapper.refuse(country, Target::named("the registry's version"), HOST_FAILED);
             self.panicked.insert(country, Instant::now() + PANIC_RETRY_INTERVAL);
             Follower::new(self.following.clone(), country)
         };
