@@ -1,6 +1,6 @@
 //! What the unit tests of this crate share.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use crate::model::appointment::{Appointment, Field, Phase, Provenance, Revision, RulesId, Slot};
 use crate::model::context::{Context, Role};
-use crate::model::descriptor::Descriptor;
-use crate::model::plan::{Notice, Offer, Verdict};
+use crate::model::descriptor::{ActionDescriptor, Descriptor};
+use crate::model::plan::{Notice, Offer, Plan, Verdict};
 use crate::ports::clock::Clock;
 use crate::ports::rules::{CONTRACT, Fault, Rules};
+use crate::rules::loaded::LoadedRules;
 
 /// A clock that stands still until a test moves it.
 pub struct ManualClock {
@@ -85,6 +86,76 @@ impl Rules for Described {
     fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
         Err(Fault::Busy)
     }
+}
+
+/// Rules with one verdict for every request, which keep the contexts of the calls that they got.
+pub struct Deciding {
+    pub descriptor: Descriptor,
+    pub verdict: Result<Verdict, Fault>,
+    pub calls: Mutex<Vec<Context>>,
+}
+
+impl Deciding {
+    /// Rules that want a `day` of a booking, and a `reason` of `cancel`, which is for patients, and of `arrive`, which is
+    /// for staff.
+    pub fn new(verdict: Result<Verdict, Fault>) -> Self {
+        let action = |name: &str, role: &str| ActionDescriptor {
+            name: name.into(),
+            roles: vec![role.into()],
+            input_schema: r#"{ "required": ["reason"] }"#.into(),
+        };
+        let descriptor = Descriptor {
+            request_schema: r#"{ "required": ["day"] }"#.into(),
+            actions: vec![action("cancel", "patient"), action("arrive", "staff")],
+            ..Described::default().0
+        };
+        Self { descriptor, verdict, calls: Mutex::default() }
+    }
+
+    /// Loads rules with this verdict.
+    pub fn load(verdict: Result<Verdict, Fault>) -> (Arc<Self>, Arc<LoadedRules>) {
+        Self::new(verdict).loaded()
+    }
+
+    /// Loads these rules.
+    pub fn loaded(self) -> (Arc<Self>, Arc<LoadedRules>) {
+        let rules = Arc::new(self);
+        let loaded = LoadedRules::of(rules.clone(), format!("sha256:{}", rules.descriptor.version)).unwrap();
+        (rules, Arc::new(loaded))
+    }
+
+    pub fn calls(&self) -> Vec<Context> {
+        self.calls.lock().unwrap().clone()
+    }
+}
+
+impl Rules for Deciding {
+    fn describe(&self) -> Result<Descriptor, Fault> {
+        Ok(self.descriptor.clone())
+    }
+    fn book(&self, context: &Context, _: &[Field]) -> Result<Verdict, Fault> {
+        self.calls.lock().unwrap().push(context.clone());
+        self.verdict.clone()
+    }
+    fn act(&self, context: &Context, _: &Appointment, _: &str, input: &[Field]) -> Result<Verdict, Fault> {
+        self.book(context, input)
+    }
+    fn present(&self, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
+        Ok(appointments.iter().map(|appointment| appointment.attributes.clone()).collect())
+    }
+    fn offers(&self, _: &Context, _: &[Field], _: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
+        Ok(None)
+    }
+    fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
+        Ok(vec![])
+    }
+}
+
+/// The plan of an appointment as it is stored.
+pub fn plan(stored: Revision) -> Plan {
+    let Revision { appointment, claims, patient, doctor, hospital, .. } = stored;
+    let (phase, slot, attributes) = (appointment.phase, appointment.slot, appointment.attributes);
+    Plan { phase, slot, claims, patient, doctor, hospital, attributes, events: vec!["booked".into()] }
 }
 
 /// A Peruvian appointment as first booked.

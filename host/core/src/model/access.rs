@@ -98,3 +98,54 @@ pub struct Claims {
     /// What the token may be used for.
     pub scopes: BTreeSet<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::testing::revision;
+
+    fn caller(subject: &str, groups: &[&str]) -> Caller {
+        Caller {
+            subject: subject.into(),
+            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            scopes: [Scope::Read.as_str().to_owned()].into(),
+            request_id: "r-1".into(),
+        }
+    }
+
+    fn role(groups: &[&str]) -> Result<Role, Forbidden> {
+        caller("ana", groups).role("pe".parse().unwrap())
+    }
+
+    #[test]
+    fn groups_make_the_role_and_a_caller_without_any_is_a_patient() {
+        assert_eq!(role(&[]), Ok(Role::Patient));
+        assert_eq!(role(&["pe:staff"]), Ok(Role::Staff));
+        assert_eq!(role(&["cl:staff", "pe:staff"]), Ok(Role::Staff));
+        assert_eq!(role(&["cl:staff", "platform"]), Ok(Role::Platform));
+        assert_eq!(role(&["pe:nurses"]), Ok(Role::Patient));
+    }
+
+    #[test]
+    fn staff_of_another_country_have_no_role() {
+        let words = role(&["cl:staff"]).unwrap_err().to_string();
+        assert!(words.contains("another country than `pe`"), "{words}");
+    }
+
+    #[test]
+    fn a_patient_sees_what_the_same_subject_booked() {
+        let booked = revision(Uuid::nil());
+        assert!(caller("ana", &[]).sees(Role::Patient, &booked));
+        assert!(!caller("luis", &[]).sees(Role::Patient, &booked));
+        assert!(caller("luis", &[]).sees(Role::Staff, &booked));
+    }
+
+    #[test]
+    fn a_token_is_for_the_scopes_in_it() {
+        assert_eq!(caller("ana", &[]).needs(Scope::Read), Ok(()));
+        let words = caller("ana", &[]).needs(Scope::Write).unwrap_err().to_string();
+        assert!(words.contains("appointments/write"), "{words}");
+    }
+}

@@ -115,3 +115,87 @@ pub fn evaluate(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &[Fie
         starts_at => Ok(Ok(Planned { plan, starts_at })),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::plan::Verdict;
+    use crate::ports::clock::Clock as _;
+    use crate::testing::{Deciding, ManualClock, plan, revision};
+
+    /// Decides on a document by rules with this verdict. Returns the decision and the number of calls to the rules.
+    fn decided(
+        verdict: Result<Verdict, Fault>,
+        role: Role,
+        document: &Json,
+        action: Option<&str>,
+    ) -> (Result<Decision, NotDecided>, usize) {
+        let (rules, loaded) = Deciding::load(verdict);
+        let context = loaded.context(ManualClock::default().now(), role);
+        let current = revision(Uuid::nil()).appointment;
+        let action = action.map(|action| (action, &current));
+        let decision = decide(&loaded, &DecisionRequest { context: &context, document, action });
+        (decision, rules.calls().len())
+    }
+
+    fn booked() -> Result<Verdict, Fault> {
+        Ok(Ok(plan(revision(Uuid::nil()))))
+    }
+
+    #[test]
+    fn a_plan_has_the_instant_of_its_slot() {
+        let (decision, calls) = decided(booked(), Role::Patient, &json!({ "day": "x" }), None);
+        let planned = decision.unwrap().unwrap();
+        assert_eq!((planned.starts_at, calls), (Some("2026-12-01T14:30:00Z".parse().unwrap()), 1));
+    }
+
+    #[test]
+    fn the_rules_are_not_asked_about_a_document_that_does_not_fit_its_schema() {
+        for action in [None, Some("cancel")] {
+            let (decision, calls) = decided(booked(), Role::Patient, &json!({}), action);
+            let Err(NotDecided::Schema(violations)) = decision else { panic!("{decision:?}") };
+            assert_eq!((violations[0].code.as_str(), calls), ("schema.required", 0));
+        }
+    }
+
+    #[test]
+    fn the_rules_are_not_asked_for_an_unknown_action_or_by_a_role_that_may_not() {
+        let input = json!({ "reason": "x" });
+        let (unknown, calls) = decided(booked(), Role::Patient, &input, Some("fly"));
+        assert!(matches!(&unknown, Err(NotDecided::UnknownAction(action)) if action == "fly"), "{unknown:?}");
+        assert_eq!(calls, 0);
+        let (forbidden, calls) = decided(booked(), Role::Patient, &input, Some("arrive"));
+        assert_eq!(forbidden.unwrap_err().to_string(), "`arrive` is not for the role patient");
+        assert_eq!(calls, 0);
+        assert!(decided(booked(), Role::Staff, &input, Some("arrive")).0.unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_time_that_the_clocks_skip_is_a_violation_and_a_zone_that_is_not_listed_a_fault() {
+        let at = |start: &str, zone: &str| {
+            let mut plan = plan(revision(Uuid::nil()));
+            let slot = plan.slot.as_mut().unwrap();
+            (slot.start, slot.zone) = (start.parse().unwrap(), zone.into());
+            let mut rules = Deciding::new(Ok(Ok(plan)));
+            rules.descriptor.zones = vec!["America/Santiago".into()];
+            let (_, loaded) = rules.loaded();
+            let context = loaded.context(ManualClock::default().now(), Role::Patient);
+            decide(&loaded, &DecisionRequest { context: &context, document: &json!({ "day": "x" }), action: None })
+        };
+        let skipped = at("2026-09-06T00:30", "America/Santiago").unwrap();
+        assert_eq!(skipped.unwrap_err(), [Violation::nonexistent_time()]);
+        assert!(at("2026-09-06T01:30", "America/Santiago").unwrap().is_ok());
+        assert!(matches!(at("2026-09-06T01:30", "America/Lima"), Err(NotDecided::Fault(Fault::BadAnswer(_)))));
+    }
+
+    #[test]
+    fn a_plan_outside_the_contract_is_a_fault() {
+        let mut plan = plan(revision(Uuid::nil()));
+        plan.patient = String::new();
+        let (decision, _) = decided(Ok(Ok(plan)), Role::Patient, &json!({ "day": "x" }), None);
+        assert!(matches!(decision, Err(NotDecided::Fault(Fault::BadAnswer(_)))), "{decision:?}");
+    }
+}

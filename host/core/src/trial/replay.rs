@@ -127,64 +127,20 @@ fn keys(members: &mut BTreeMap<String, Json>, patient: &str, doctor: Option<&Str
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::appointment::{Appointment, Value};
+    use crate::model::appointment::Value;
     use crate::model::context::Role;
-    use crate::model::descriptor::{ActionDescriptor, Descriptor};
-    use crate::model::plan::{Notice, Offer, Verdict};
-    use crate::ports::rules::Rules;
-
-    /// Rules that plan what is stored, and keep what they were told of the world.
-    #[derive(Default)]
-    struct Agreeing(Mutex<Vec<Context>>);
-
-    impl Rules for Agreeing {
-        fn describe(&self) -> Result<Descriptor, Fault> {
-            let action = |name: &str, role: &str| ActionDescriptor {
-                name: name.into(),
-                roles: vec![role.into()],
-                input_schema: r#"{ "required": ["reason"] }"#.into(),
-            };
-            Ok(Descriptor {
-                country: "pe".into(),
-                version: "1.0.0".into(),
-                zones: vec!["America/Lima".into()],
-                locales: vec!["en".into()],
-                request_schema: r#"{ "required": ["day"] }"#.into(),
-                appointment_schema: "{}".into(),
-                actions: vec![action("cancel", "patient"), action("arrive", "staff")],
-                messages: vec![],
-            })
-        }
-        fn book(&self, context: &Context, _: &[Field]) -> Result<Verdict, Fault> {
-            self.0.lock().unwrap().push(context.clone());
-            Ok(Ok(plan()))
-        }
-        fn act(&self, context: &Context, _: &Appointment, _: &str, input: &[Field]) -> Result<Verdict, Fault> {
-            self.book(context, input)
-        }
-        fn present(&self, _: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
-            Ok(vec![])
-        }
-        fn offers(&self, _: &Context, _: &[Field], _: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
-            Ok(None)
-        }
-        fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
-            Ok(vec![])
-        }
-    }
+    use crate::testing::Deciding;
 
     /// What comes of a decision with this input, and what rules of that digest were told of the world.
     fn replay_with(revision: &Revision, before: Option<&Revision>, digest: &str) -> (Replayed, Vec<Context>) {
-        let agreeing = Arc::new(Agreeing::default());
+        let agreeing = Arc::new(Deciding::new(Ok(Ok(plan()))));
         let rules = LoadedRules::of(agreeing.clone(), digest.into()).unwrap();
-        let replayed = replay(&rules, before, revision, None);
-        let told = agreeing.0.lock().unwrap().clone();
-        (replayed, told)
+        (replay(&rules, before, revision, None), agreeing.calls())
     }
 
     fn acted(action: &str, input: &[Field]) -> Revision {
@@ -241,11 +197,8 @@ mod tests {
         Field { path: path.into(), value: Value::Text(text.into()) }
     }
 
-    /// The plan that `stored` came of.
     fn plan() -> Plan {
-        let Revision { appointment, claims, patient, doctor, hospital, .. } = stored();
-        let (phase, slot, attributes) = (appointment.phase, appointment.slot, appointment.attributes);
-        Plan { phase, slot, claims, patient, doctor, hospital, attributes, events: vec!["booked".into()] }
+        crate::testing::plan(stored())
     }
 
     fn differing(change: impl FnOnce(&mut Plan)) -> Vec<String> {
