@@ -5,6 +5,8 @@ mod decide;
 pub mod error;
 mod idempotency;
 pub mod presentation;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

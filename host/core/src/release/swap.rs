@@ -169,3 +169,119 @@ impl Swapper {
         self.catalogue.refuse(country, &RefusedVersion { at: self.clock.now(), what, why: why.to_owned(), on_trial });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::testing::{Deciding, Described, ManualClock};
+
+    /// Admits the component `good` as version 1.0.0 of Peru, has accepted it before, and refuses every other.
+    struct Gate;
+
+    fn good() -> LoadedRules {
+        LoadedRules::of(Arc::new(Described::default()), "sha256:00".into()).unwrap()
+    }
+
+    #[async_trait]
+    impl Admission for Gate {
+        fn engine(&self) -> &dyn Engine {
+            unreachable!("nothing is compiled here")
+        }
+        async fn recall(&self, package: &Arc<RulesPackage>) -> Option<LoadedRules> {
+            (package.component == b"good").then(good)
+        }
+        async fn admit(&self, package: &Arc<RulesPackage>, _: Timestamp) -> Result<LoadedRules, NotAdmitted> {
+            match &package.component[..] {
+                b"good" => Ok(good()),
+                b"unjudged" => Err(NotAdmitted::Unjudged("the machine is busy".into())),
+                _ => Err(Refusal::Precompiled.into()),
+            }
+        }
+    }
+
+    fn pe() -> CountryCode {
+        "pe".parse().unwrap()
+    }
+
+    fn package(component: &str) -> Arc<RulesPackage> {
+        Arc::new(RulesPackage { component: component.into(), limits: Limits::default(), cases: "[]".into() })
+    }
+
+    fn swapper() -> (Swapper, Arc<Catalogue>) {
+        let catalogue = Arc::new(Catalogue::default());
+        (Swapper::new(Arc::new(Gate), catalogue.clone(), Arc::new(ManualClock::default())), catalogue)
+    }
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_refused_version_leaves_what_is_in_force_and_is_recorded() {
+        let (swapper, catalogue) = swapper();
+        swapper.swap(pe(), Target::named("the first"), &package("good")).await.unwrap();
+        let refused = swapper.swap(pe(), Target::named("the second"), &package("bad")).await;
+        assert!(matches!(refused, Err(NotAdmitted::Refused(Refusal::Precompiled))));
+        let entry = catalogue.entry(pe()).unwrap();
+        assert_eq!(entry.rules.unwrap().id.version, "1.0.0");
+        let RefusedVersion { what, on_trial, .. } = entry.refused.unwrap();
+        assert_eq!((what.as_str(), on_trial), ("the second", false));
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_judged_is_left_to_the_caller_to_record() {
+        let (swapper, catalogue) = swapper();
+        let unjudged = swapper.swap(pe(), Target::named("it"), &package("unjudged")).await;
+        assert!(matches!(unjudged, Err(NotAdmitted::Unjudged(_))));
+        assert!(catalogue.entry(pe()).is_none());
+    }
+
+    #[tokio::test]
+    async fn rules_of_another_version_or_country_are_refused() {
+        let (swapper, catalogue) = swapper();
+        let (first, second) = (version("1.0.0"), version("2.0.0"));
+        let target = Target::Use { version: Some(&second), what: "version 2.0.0" };
+        let refused = swapper.swap(pe(), target, &package("good")).await.unwrap_err().to_string();
+        assert!(refused.contains("the version is `1.0.0` where the manifest says `2.0.0`"), "{refused}");
+        let cl = "cl".parse().unwrap();
+        let refused = swapper.swap(cl, Target::named("it"), &package("good")).await.unwrap_err().to_string();
+        assert!(refused.contains("the country is `pe` where the manifest says `cl`"), "{refused}");
+        let target = Target::Use { version: Some(&first), what: "version 1.0.0" };
+        assert!(swapper.swap_accepted(pe(), target, &package("good")).await.unwrap().is_ok());
+        assert!(swapper.swap_accepted(pe(), target, &package("bad")).await.is_none());
+        assert_eq!(catalogue.rules(pe()).unwrap().id.version, "1.0.0");
+    }
+
+    #[tokio::test]
+    async fn a_candidate_comes_on_trial_and_nothing_else_changes() {
+        let (swapper, catalogue) = swapper();
+        catalogue.install(good(), Timestamp::UNIX_EPOCH);
+        let terms = Candidate { version: version("1.0.0"), trial: 7, canary: None };
+        swapper.swap(pe(), Target::Trial(&terms), &package("good")).await.unwrap();
+        let entry = catalogue.entry(pe()).unwrap();
+        assert_eq!((entry.candidate.unwrap().terms.trial, entry.swaps), (7, 1));
+        let refused = Candidate { version: version("3.0.0"), ..terms };
+        swapper.swap(pe(), Target::Trial(&refused), &package("bad")).await.unwrap_err();
+        let refused = catalogue.entry(pe()).unwrap().refused.unwrap();
+        assert_eq!((refused.what.as_str(), refused.on_trial), ("the candidate 3.0.0", true));
+        swapper.end_trial(pe());
+        assert!(catalogue.entry(pe()).unwrap().candidate.is_none());
+    }
+
+    #[test]
+    fn other_terms_go_on_with_the_rules_on_trial() {
+        let (swapper, catalogue) = swapper();
+        let terms = Candidate { version: version("1.0.0"), trial: 7, canary: None };
+        assert!(!swapper.keep_trying(pe(), &terms), "nothing is on trial");
+        let (_, rules) = Deciding::new(Err(crate::ports::rules::Fault::Busy)).loaded();
+        catalogue.try_out(pe(), Some(OnTrial::new(rules.clone(), terms.clone())));
+        let canary = Some(crate::model::channel::Canary { share: 5, margin: 5 });
+        assert!(swapper.keep_trying(pe(), &Candidate { canary, ..terms.clone() }));
+        let tried = catalogue.entry(pe()).unwrap().candidate.unwrap();
+        assert!(Arc::ptr_eq(&tried.rules, &rules) && tried.terms.canary == canary);
+        assert!(!swapper.keep_trying(pe(), &Candidate { version: version("1.1.0"), ..terms }));
+    }
+}
