@@ -11,14 +11,7 @@ use crate::patient;
 /// May this be done to it, and what does it become?
 pub fn act(context: &Context, current: &Appointment, action: &str, input: &[Field]) -> Result<Plan, Vec<Violation>> {
     let change = Change { country: COUNTRY, action, context, current };
-    let act = match action {
-        "cancel" => cancel,
-        "reschedule" => reschedule,
-        "no-show" => no_show,
-        _ => return Err(change.unknown().into()),
-    };
-    change.still_open()?;
-    act(&change, Fields::new(input))
+    change.act(&[("cancel", cancel), ("reschedule", reschedule), ("no-show", no_show)], input)
 }
 
 fn cancel(change: &Change, input: Fields) -> Result<Plan, Vec<Violation>> {

@@ -18,34 +18,10 @@ mod samples;
 mod solstice;
 mod view;
 
-use citas_kit::{Appointment, AppointmentRules, Context, Descriptor, Field, Offer, Plan, Slot, SlotRules, Violation};
-
 /// Chile's rules; stateless, for a component or for native callers.
 #[derive(Clone, Copy, Debug)]
 pub struct Chile;
 
-impl AppointmentRules for Chile {
-    fn describe() -> Descriptor {
-        descriptor::descriptor()
-    }
-
-    fn book(context: Context, request: Vec<Field>) -> Result<Plan, Vec<Violation>> {
-        booking::book(&context, request)
-    }
-
-    fn act(context: Context, current: Appointment, action: String, input: Vec<Field>) -> Result<Plan, Vec<Violation>> {
-        changes::act(&context, &current, &action, &input)
-    }
-
-    fn present(appointments: Vec<Appointment>) -> Vec<Vec<Field>> {
-        appointments.into_iter().map(view::present).collect()
-    }
-}
-
-impl SlotRules for Chile {
-    fn offers(context: Context, place: Vec<Field>, openings: Vec<Slot>) -> Vec<Offer> {
-        offers::offers(&context, &place, &openings)
-    }
-}
+citas_kit::rules!(Chile: descriptor::descriptor, booking::book, changes::act, view::present, offers::offers);
 
 citas_kit::export!(Chile: appointments, slots);

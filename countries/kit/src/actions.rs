@@ -20,7 +20,22 @@ pub struct Change<'a> {
     pub current: &'a Appointment,
 }
 
+/// Does an action: checks the change and makes its plan.
+pub type Act = fn(&Change, Fields) -> Result<Plan, Vec<Violation>>;
+
 impl Change<'_> {
+    /// Does the action of that name to an appointment that still holds its time.
+    ///
+    /// # Errors
+    /// When the country has no such action, the appointment is over, or the action refuses.
+    pub fn act(&self, actions: &[(&str, Act)], input: &[Field]) -> Result<Plan, Vec<Violation>> {
+        let Some((_, act)) = actions.iter().find(|(name, _)| *name == self.action) else {
+            return Err(self.unknown().into());
+        };
+        self.still_open()?;
+        act(self, Fields::new(input))
+    }
+
     /// The country has no such action.
     #[must_use]
     pub fn unknown(&self) -> Violation {

@@ -63,6 +63,61 @@ pub use bindings::appointments::exports::citas::rules::appointment_rules::{
 pub use bindings::notices::exports::citas::rules::notice_rules::{Guest as NoticeRules, Notice};
 pub use bindings::slots::exports::citas::rules::slot_rules::{Guest as SlotRules, Offer};
 
+/// Implements the contract for a country by the functions that its modules have, in this order: the descriptor, booking,
+/// actions, presentation, offers.
+#[macro_export]
+macro_rules! rules {
+    ($country:ident: $describe:path, $book:path, $act:path, $present:path, $offers:path) => {
+        impl $crate::AppointmentRules for $country {
+            fn describe() -> $crate::Descriptor {
+                $describe()
+            }
+
+            fn book(
+                context: $crate::Context,
+                request: Vec<$crate::Field>,
+            ) -> Result<$crate::Plan, Vec<$crate::Violation>> {
+                $book(&context, request)
+            }
+
+            fn act(
+                context: $crate::Context,
+                current: $crate::Appointment,
+                action: String,
+                input: Vec<$crate::Field>,
+            ) -> Result<$crate::Plan, Vec<$crate::Violation>> {
+                $act(&context, &current, &action, &input)
+            }
+
+            fn present(appointments: Vec<$crate::Appointment>) -> Vec<Vec<$crate::Field>> {
+                appointments.into_iter().map($present).collect()
+            }
+        }
+
+        impl $crate::SlotRules for $country {
+            fn offers(
+                context: $crate::Context,
+                place: Vec<$crate::Field>,
+                openings: Vec<$crate::Slot>,
+            ) -> Vec<$crate::Offer> {
+                $offers(&context, &place, &openings)
+            }
+        }
+    };
+}
+
+/// Lists the actions that every country lets be done, with the JSON Schemas in `schema/` beside the calling file.
+#[macro_export]
+macro_rules! standard_actions {
+    () => {
+        $crate::Action::standard(
+            include_str!("schema/cancel.json"),
+            include_str!("schema/reschedule.json"),
+            include_str!("schema/no-show.json"),
+        )
+    };
+}
+
 /// Makes a component of a country: exports the interfaces named, and no others. Only for WebAssembly: natively the
 /// symbols of two countries would collide in one program.
 #[macro_export]

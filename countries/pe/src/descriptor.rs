@@ -1,7 +1,7 @@
 //! What the host needs to know of these rules before it calls them.
 
+use citas_kit::Descriptor;
 use citas_kit::messages::catalogue;
-use citas_kit::{Action, Descriptor};
 
 use crate::house::{COUNTRY, ZONE};
 use crate::messages::{LOCALES, WORDS};
@@ -15,11 +15,7 @@ pub fn descriptor() -> Descriptor {
         locales: LOCALES.map(String::from).into(),
         request_schema: include_str!("schema/request.json").into(),
         appointment_schema: include_str!("schema/appointment.json").into(),
-        actions: Action::standard(
-            include_str!("schema/cancel.json"),
-            include_str!("schema/reschedule.json"),
-            include_str!("schema/no-show.json"),
-        ),
+        actions: citas_kit::standard_actions!(),
         messages: catalogue(&LOCALES, WORDS),
     }
 }

@@ -15,38 +15,13 @@ mod patient;
 mod samples;
 mod view;
 
-use citas_kit::{
-    Appointment, AppointmentRules, Context, Descriptor, Field, Notice, NoticeRules, Offer, Plan, Slot, SlotRules,
-    Violation,
-};
+use citas_kit::{Appointment, Notice, NoticeRules};
 
 /// Peru's rules; stateless, for a component or for native callers.
 #[derive(Clone, Copy, Debug)]
 pub struct Peru;
 
-impl AppointmentRules for Peru {
-    fn describe() -> Descriptor {
-        descriptor::descriptor()
-    }
-
-    fn book(context: Context, request: Vec<Field>) -> Result<Plan, Vec<Violation>> {
-        booking::book(&context, request)
-    }
-
-    fn act(context: Context, current: Appointment, action: String, input: Vec<Field>) -> Result<Plan, Vec<Violation>> {
-        changes::act(&context, &current, &action, &input)
-    }
-
-    fn present(appointments: Vec<Appointment>) -> Vec<Vec<Field>> {
-        appointments.into_iter().map(view::present).collect()
-    }
-}
-
-impl SlotRules for Peru {
-    fn offers(context: Context, place: Vec<Field>, openings: Vec<Slot>) -> Vec<Offer> {
-        offers::offers(&context, &place, &openings)
-    }
-}
+citas_kit::rules!(Peru: descriptor::descriptor, booking::book, changes::act, view::present, offers::offers);
 
 impl NoticeRules for Peru {
     fn notices(event: String, current: Appointment) -> Vec<Notice> {

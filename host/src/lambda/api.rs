@@ -56,7 +56,7 @@ async fn run() -> Ended {
     let router = api::router_with(api, |routes| {
         routes
             .layer(middleware::from_fn_with_state(Arc::new(on_demand), with_rules))
-            .layer(middleware::from_fn(limit_methods))
+            .layer(middleware::from_fn(pass_claims))
     });
     answer(Runtime::new(Adapter::from(router)), metrics).await
 }
@@ -73,7 +73,7 @@ async fn with_rules(State(on_demand): State<Arc<OnDemand>>, request: Request, ne
 }
 
 /// Tells the API what API Gateway's authorizer found in the token.
-async fn limit_methods(mut request: Request, next: Next) -> Response {
+async fn pass_claims(mut request: Request, next: Next) -> Response {
     if let Some(RequestContext::ApiGatewayV2(context)) = request.extensions().get()
         && let Some(jwt) = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref())
         && let Some(claims) = claims(&jwt.claims)

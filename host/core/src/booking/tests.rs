@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::*;
 use crate::model::channel::{Canary, Candidate};
-use crate::model::plan::{Verdict, Violation};
+use crate::model::event::Event;
+use crate::model::plan::{Plan, Verdict, Violation};
 use crate::ports::ledger::{Change, Receipt, Unavailable};
 use crate::ports::trials::{Tally, TrialReport, Trials};
 use crate::release::routing::OnTrial;
@@ -95,8 +96,8 @@ fn ana() -> Caller {
     Caller { subject: "ana".into(), groups: [].into(), scopes, request_id: "r-1".into() }
 }
 
-fn booked() -> Verdict {
-    Ok(plan(revision(Uuid::nil())))
+fn booked() -> Plan {
+    plan(revision(Uuid::nil()))
 }
 
 fn refused() -> Verdict {
@@ -152,7 +153,7 @@ impl Desk {
 
 #[tokio::test]
 async fn a_booking_stores_the_plan_with_all_that_explains_it() {
-    let desk = Desk::new(Deciding::new(Ok(booked())), OneAppointment::default());
+    let desk = Desk::new(Deciding::new(Ok(Ok(booked()))), OneAppointment::default());
     let view = desk.book().await.unwrap();
     let [change] = &desk.changes()[..] else { panic!("one change is stored") };
     let Revision { appointment, owner, starts_at, provenance, .. } = &change.revision;
@@ -160,7 +161,7 @@ async fn a_booking_stores_the_plan_with_all_that_explains_it() {
     assert_eq!(*starts_at, Some("2026-12-01T14:30:00Z".parse().unwrap()));
     assert_eq!((provenance.action.as_str(), &provenance.context), ("book", &desk.rules.calls()[0]));
     assert_eq!(change.take, change.revision.claims);
-    assert_eq!(change.events.iter().map(|event| event.name()).collect::<Vec<_>>(), ["booked"]);
+    assert_eq!(change.events.iter().map(Event::name).collect::<Vec<_>>(), ["booked"]);
     assert_eq!((&*view.revision, view.shown_by.as_str()), (&change.revision, "sha256:00"));
 }
 
@@ -181,7 +182,7 @@ async fn a_change_takes_only_the_claims_that_are_new_and_releases_those_that_go(
 #[tokio::test]
 async fn an_action_on_a_revision_that_the_caller_has_not_seen_is_stale_and_the_rules_are_not_asked() {
     let stored = || OneAppointment { stored: Some(revision(Uuid::nil())), ..OneAppointment::default() };
-    let desk = Desk::new(Deciding::new(Ok(booked())), stored());
+    let desk = Desk::new(Deciding::new(Ok(Ok(booked()))), stored());
     assert!(matches!(desk.cancel(Some(vec![2])).await, Err(BookingError::Stale { current: 1 })));
     assert_eq!(desk.rules.calls(), []);
     assert!(desk.cancel(Some(vec![2, 1])).await.is_ok());
@@ -190,8 +191,10 @@ async fn an_action_on_a_revision_that_the_caller_has_not_seen_is_stale_and_the_r
 #[tokio::test]
 async fn an_appointment_of_somebody_else_is_unknown() {
     let stored = Revision { owner: "luis".into(), ..revision(Uuid::nil()) };
-    let desk =
-        Desk::new(Deciding::new(Ok(booked())), OneAppointment { stored: Some(stored), ..OneAppointment::default() });
+    let desk = Desk::new(
+        Deciding::new(Ok(Ok(booked()))),
+        OneAppointment { stored: Some(stored), ..OneAppointment::default() },
+    );
     assert!(matches!(desk.cancel(None).await, Err(BookingError::UnknownAppointment)));
     let found = desk.booking.get(&ana(), pe(), Uuid::nil()).await;
     assert!(matches!(found, Err(BookingError::UnknownAppointment)));
@@ -215,17 +218,19 @@ async fn the_claim_of_a_patient_is_named_only_to_whoever_booked_what_holds_it() 
 
 #[tokio::test]
 async fn a_canary_decides_for_the_patients_whom_it_meets_and_its_decisions_are_counted() {
-    let (desk, counted) = Desk::new(Deciding::new(Ok(booked())), OneAppointment::default()).with_canary(Ok(refused()));
+    let (desk, counted) =
+        Desk::new(Deciding::new(Ok(Ok(booked()))), OneAppointment::default()).with_canary(Ok(refused()));
     assert!(matches!(desk.book().await, Err(BookingError::Violations(_))));
     assert_eq!(*counted.0.lock().unwrap(), Tally { decided: 1, refused: 1, unanswered: 0 });
-    let (desk, counted) = Desk::new(Deciding::new(Ok(refused())), OneAppointment::default()).with_canary(Ok(booked()));
+    let (desk, counted) =
+        Desk::new(Deciding::new(Ok(refused())), OneAppointment::default()).with_canary(Ok(Ok(booked())));
     assert_eq!(desk.book().await.unwrap().revision.provenance.rules.version, "1.1.0");
     assert_eq!(*counted.0.lock().unwrap(), Tally { decided: 1, refused: 0, unanswered: 0 });
 }
 
 #[tokio::test]
 async fn a_canary_that_gives_no_answer_leaves_the_decision_to_the_rules_in_use() {
-    let (desk, counted) = Desk::new(Deciding::new(Ok(booked())), OneAppointment::default())
+    let (desk, counted) = Desk::new(Deciding::new(Ok(Ok(booked()))), OneAppointment::default())
         .with_canary(Err(Fault::Trapped("it panicked".into())));
     assert_eq!(desk.book().await.unwrap().revision.provenance.rules.version, "1.0.0");
     assert_eq!(*counted.0.lock().unwrap(), Tally { decided: 1, refused: 0, unanswered: 1 });
