@@ -1,5 +1,5 @@
-//! Brings a version into force: have it judged, check that it is what it was promised to be, then one atomic store. Any
-//! failure keeps what is in force and says why.
+//! Brings a version into force: has it judged, checks its identity, and replaces the rules in one atomic store. After a
+//! failure the rules in force stay, and the reason is recorded.
 
 use std::sync::Arc;
 
@@ -17,17 +17,17 @@ use crate::release::routing::OnTrial;
 use crate::release::verify::check_identity;
 use crate::rules::loaded::LoadedRules;
 
-/// What was made of a component that was judged before, and what its manifest says.
+/// Native code of a component that was judged before, with data of its manifest.
 pub struct NativeCode {
-    /// The code.
+    /// Compiled code.
     pub code: Vec<u8>,
-    /// The component's.
+    /// Digest of the component.
     pub digest: String,
-    /// The component's.
+    /// Limits that the component declares.
     pub limits: Limits,
 }
 
-/// Puts what is admitted into force or on trial.
+/// Puts admitted rules into force or on trial.
 pub struct Swapper {
     admission: Arc<dyn Admission>,
     catalogue: Arc<Catalogue>,
@@ -35,7 +35,7 @@ pub struct Swapper {
 }
 
 impl Swapper {
-    /// Puts into `catalogue` what `admission` admits.
+    /// Puts rules that `admission` admits into `catalogue`.
     pub fn new(admission: Arc<dyn Admission>, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) -> Self {
         Self { admission, catalogue, clock }
     }
@@ -45,11 +45,12 @@ impl Swapper {
         self.admission.engine()
     }
 
-    /// Puts a package into force, if it is admitted; `what` names it where the platform team looks. It must say that it is
-    /// of that country, and of that version where one was promised.
+    /// Puts a package into force if it is admitted. `what` is its name for the platform team. The descriptor must name
+    /// the given country, and the given version if there is one.
     ///
     /// # Errors
-    /// Why it is not in force. A refusal is noted; that it could not be judged is for the caller to note.
+    /// Returns the reason why it is not in force. A refusal is recorded here; the caller records that a package could
+    /// not be judged.
     pub async fn swap(
         &self,
         country: CountryCode,
@@ -64,7 +65,7 @@ impl Swapper {
         }
     }
 
-    /// Puts a package into force without judging it, if it was accepted before; none where it was not.
+    /// Puts a package into force without judging it if it was accepted before; returns none if it was not.
     pub(crate) async fn swap_accepted(
         &self,
         country: CountryCode,
@@ -76,10 +77,10 @@ impl Swapper {
         Some(self.install(country, Some(version), what, Ok(rules)))
     }
 
-    /// The same for native code, whose component was judged before it was compiled.
+    /// Puts native code into force. Its component was judged before it was compiled.
     ///
     /// # Errors
-    /// Why it will not do.
+    /// Returns the reason of the refusal.
     pub fn swap_native(
         &self,
         country: CountryCode,
@@ -90,10 +91,11 @@ impl Swapper {
         self.install(country, Some(version), what, self.native(native))
     }
 
-    /// Puts a package on trial, if it is admitted.
+    /// Puts a package on trial if it is admitted.
     ///
     /// # Errors
-    /// Why it is not on trial. A refusal is noted; that it could not be judged is for the caller to note.
+    /// Returns the reason why it is not on trial. A refusal is recorded here; the caller records that a package could
+    /// not be judged.
     pub async fn try_out(
         &self,
         country: CountryCode,
@@ -107,7 +109,7 @@ impl Swapper {
         }
     }
 
-    /// Puts a package on trial without judging it, if it was accepted before; none where it was not.
+    /// Puts a package on trial without judging it if it was accepted before; returns none if it was not.
     pub(crate) async fn try_out_accepted(
         &self,
         country: CountryCode,
@@ -118,15 +120,15 @@ impl Swapper {
         Some(self.put_on_trial(country, terms, Ok(rules)))
     }
 
-    /// The same for native code.
+    /// Puts native code on trial. Its component was judged before it was compiled.
     ///
     /// # Errors
-    /// Why it will not do.
+    /// Returns the reason of the refusal.
     pub fn try_out_native(&self, country: CountryCode, terms: &Candidate, native: &NativeCode) -> Result<(), Refusal> {
         self.put_on_trial(country, terms, self.native(native))
     }
 
-    /// Has the trial go on under other terms. Whether there is one.
+    /// Continues the trial of a version under new terms. Returns false if this version is not on trial.
     pub(crate) fn keep_trying(&self, country: CountryCode, terms: &Candidate) -> bool {
         let tried = self.catalogue.entry(country).and_then(|entry| entry.candidate);
         let Some(tried) = tried.filter(|tried| tried.terms.version == terms.version) else { return false };
@@ -157,7 +159,8 @@ impl Swapper {
         LoadedRules::native(self.engine(), code, limits, digest.clone())
     }
 
-    /// Puts rules into force that are what they were promised to be; notes a refusal where the platform team looks.
+    /// Puts rules into force if their country and version are the published ones. Records a refusal for the platform
+    /// team.
     fn install(
         &self,
         country: CountryCode,
@@ -172,25 +175,25 @@ impl Swapper {
         Ok(())
     }
 
-    /// Whether a country has rules; of that version, where one is asked for.
+    /// Returns true if the country has rules in force, of the given version if there is one.
     pub(crate) fn is_in_force(&self, country: CountryCode, version: Option<&Version>) -> bool {
         let rules = self.catalogue.rules(country);
         rules.is_some_and(|rules| version.is_none_or(|version| version.to_string() == rules.id.version))
     }
 
-    /// What did not come into force last, and why, unless something did since.
+    /// Returns the last version that did not come into force, and the reason; none if a later one did.
     pub(crate) fn refused(&self, country: CountryCode) -> Option<(String, String)> {
         let refused = self.catalogue.entry(country)?.refused.filter(|refused| !refused.on_trial);
         let RefusedVersion { what, why, .. } = refused?;
         Some((what, why))
     }
 
-    /// Remembers that something did not come into force.
+    /// Records that a version did not come into force.
     pub fn refuse(&self, country: CountryCode, what: &str, why: &str) {
         self.note(country, what.to_owned(), why, false);
     }
 
-    /// Remembers that a version did not come on trial.
+    /// Records that a version did not come on trial.
     pub(crate) fn refuse_candidate(&self, country: CountryCode, version: &Version, why: &str) {
         self.note(country, format!("the candidate {version}"), why, true);
     }
