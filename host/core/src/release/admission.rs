@@ -1,5 +1,6 @@
-//! The port that judges versions of rules which this host has not accepted before. To judge one is to compile a stranger's
-//! code and to run it, so an adapter for a host that serves does it where nothing else can be hurt.
+//! Defines the port that judges versions of rules which this host has not accepted before. Judging a version compiles
+//! and runs code of strangers, so the adapter of a host that serves requests does it where it cannot hurt anything
+//! else.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -18,38 +19,39 @@ use crate::rules::decision::{DecisionRequest, Planned, decide};
 use crate::rules::loaded::LoadedRules;
 use crate::rules::plan_check::check_notices;
 
-/// Why a package is not admitted.
+/// Reasons why a package is not admitted.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAdmitted {
-    /// It will not do, now or later.
+    /// The package is refused, now and later.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// It was not judged. That is no fault of the package, and another attempt may succeed.
+    /// The package could not be judged. The package is not at fault, and another attempt may succeed.
     #[error("it could not be judged: {0}")]
     Unjudged(String),
 }
 
 /// Judges packages and loads them.
 ///
-/// An adapter MUST load what it recalls without judging it again, and MUST NOT recall a package that it did not accept.
+/// An adapter MUST load a recalled package without judging it again, and MUST NOT recall a package that it did not
+/// accept.
 #[async_trait]
 pub trait Admission: Send + Sync {
-    /// Returns the engine that runs what is admitted.
+    /// Returns the engine that runs the admitted rules.
     fn engine(&self) -> &dyn Engine;
 
-    /// Loads a package that was accepted before; none where it was not.
+    /// Loads a package that was accepted before; returns none if it was not.
     async fn recall(&self, package: &Arc<RulesPackage>) -> Option<LoadedRules>;
 
     /// Judges a package and loads it.
     async fn admit(&self, package: &Arc<RulesPackage>, now: Timestamp) -> Result<LoadedRules, NotAdmitted>;
 }
 
-/// Judges in this process: for a build that compiles nothing, and for tests. A component that takes too much memory takes
-/// the process with it.
+/// Judges packages in this process: for a build that compiles nothing, and for tests. A component that takes too much
+/// memory ends the process.
 pub struct InProcess<E>(Arc<E>);
 
 impl<E: Engine> InProcess<E> {
-    /// Judges with this engine.
+    /// Judges packages with this engine.
     pub fn new(engine: E) -> Self {
         Self(Arc::new(engine))
     }
@@ -68,7 +70,7 @@ impl<E: Engine + 'static> Admission for InProcess<E> {
     async fn admit(&self, package: &Arc<RulesPackage>, now: Timestamp) -> Result<LoadedRules, NotAdmitted> {
         let (engine, package) = (self.0.clone(), package.clone());
         let admitted = tokio::task::spawn_blocking(move || admit(&*engine, &package, now)).await;
-        // A panic's message may hold anything.
+        // The panic's message may contain anything, so it is left out.
         admitted
             .map_err(|_| NotAdmitted::Unjudged("the host failed, which is a bug of Citas".into()))?
             .map_err(Into::into)
@@ -78,7 +80,7 @@ impl<E: Engine + 'static> Admission for InProcess<E> {
 /// Loads a component, tries the examples of its request schema, and runs its golden cases.
 ///
 /// # Errors
-/// Why it will not do, in plain words.
+/// Returns an error that says in plain words why the package is refused.
 pub fn admit(engine: &dyn Engine, package: &RulesPackage, now: Timestamp) -> Result<LoadedRules, Refusal> {
     let rules = LoadedRules::load(engine, &package.component, &package.limits)?;
     try_out(&rules, &package.cases, now)?;
@@ -88,7 +90,7 @@ pub fn admit(engine: &dyn Engine, package: &RulesPackage, now: Timestamp) -> Res
 /// Tries the examples of the rules' request schema and runs their golden cases.
 ///
 /// # Errors
-/// Why the rules will not do, in plain words.
+/// Returns an error that says in plain words why the rules are refused.
 pub fn try_out(rules: &LoadedRules, cases: &str, now: Timestamp) -> Result<(), Refusal> {
     try_examples(rules, now)?;
     let cases = cases::read(cases).map_err(|error| Refusal::Cases(vec![format!("they cannot be read: {error}")]))?;
@@ -99,7 +101,8 @@ pub fn try_out(rules: &LoadedRules, cases: &str, now: Timestamp) -> Result<(), R
     if failures.is_empty() { Ok(()) } else { Err(Refusal::Cases(failures)) }
 }
 
-/// Each example fits its schema, gets an answer (whichever), and what comes of it can be shown and mailed.
+/// Checks that each example fits the schema and gets a decision, accepted or refused, and that an accepted one can be
+/// presented and has valid notices.
 fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
     let context = rules.context(now, Role::Patient);
     for example in rules.request_schema["examples"].as_array().into_iter().flatten() {

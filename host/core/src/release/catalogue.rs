@@ -1,5 +1,5 @@
-//! Which rules are in force, and the threads that run them. A request takes what is there when it comes and ends on it; a
-//! swap is one atomic store.
+//! Holds the rules in force in each country, and the threads that run them. A request keeps the rules that are in force
+//! when it arrives; a swap is one atomic store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,45 +13,46 @@ use crate::release::routing::{InForce, OnTrial};
 use crate::rules::executor::Executor;
 use crate::rules::loaded::LoadedRules;
 
-/// Why the last version that was to come into force did not.
+/// Last version that did not come into force or on trial, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusedVersion {
-    /// A version, or the sources' folder.
+    /// Name of the version, or of the folder of its sources.
     pub what: String,
-    /// In plain words.
+    /// Reason in plain words.
     pub why: String,
-    /// When it was tried.
+    /// Time of the attempt.
     pub at: Timestamp,
-    /// Whether it was to be on trial, and not in use.
+    /// True for a candidate, false for a version that was to be in use.
     #[serde(default)]
     pub on_trial: bool,
 }
 
-/// A country as this host sees it.
+/// State of a country on this host.
 #[derive(Clone, Default)]
 pub struct Entry {
-    /// The rules in force; none when no version has come into force yet.
+    /// Rules in force; none if no version has come into force yet.
     pub rules: Option<Arc<LoadedRules>>,
-    /// Since when they are.
+    /// Time at which the rules came into force.
     pub since: Option<Timestamp>,
-    /// How many versions have come into force in this process.
+    /// Number of versions that have come into force in this process.
     pub swaps: u64,
-    /// The version on trial beside them.
+    /// Candidate beside the rules in force.
     pub candidate: Option<Arc<OnTrial>>,
-    /// The last version that did not; none once a later one did.
+    /// Last version that did not come into force or on trial. Cleared when a version comes into force; that of a
+    /// candidate also when a trial begins or ends.
     pub refused: Option<RefusedVersion>,
 }
 
 impl Entry {
-    /// What decides here; none when no version has come into force yet.
+    /// Returns the versions that decide in the country; none if no version has come into force yet.
     #[must_use]
     pub fn in_force(&self) -> Option<InForce> {
         Some(InForce { used: self.rules.clone()?, candidate: self.candidate.clone() })
     }
 }
 
-/// Every country that this host knows.
+/// All countries that this host knows.
 #[derive(Default)]
 pub struct Catalogue {
     entries: ArcSwap<BTreeMap<CountryCode, Entry>>,
@@ -59,25 +60,25 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// The threads on which rules are called.
+    /// Returns the threads that run calls to rules.
     #[must_use]
     pub fn executor(&self) -> &Executor {
         &self.executor
     }
 
-    /// All countries, in the order of their codes.
+    /// Returns all countries, ordered by code.
     #[must_use]
     pub fn all(&self) -> Arc<BTreeMap<CountryCode, Entry>> {
         self.entries.load_full()
     }
 
-    /// One country; none when the host has never heard of it.
+    /// Returns a country; none if the host does not know it.
     #[must_use]
     pub fn entry(&self, country: CountryCode) -> Option<Entry> {
         self.entries.load().get(&country).cloned()
     }
 
-    /// The rules in force in a country.
+    /// Returns the rules in force in a country.
     #[must_use]
     pub fn rules(&self, country: CountryCode) -> Option<Arc<LoadedRules>> {
         self.entries.load().get(&country)?.rules.clone()
@@ -97,7 +98,7 @@ impl Catalogue {
         });
     }
 
-    /// Remembers why a version did not come into force. What was in force stays so.
+    /// Records why a version did not come into force or on trial. The rules in force do not change.
     pub fn refuse(&self, country: CountryCode, refused: &RefusedVersion) {
         let RefusedVersion { what, why, .. } = refused;
         tracing::warn!(%country, what, why, "kept the last good rules");

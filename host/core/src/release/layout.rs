@@ -1,5 +1,5 @@
-//! What lies where in a registry, by the architecture's decision 8: the same names and the same content, in a folder as in
-//! S3. Reads and writes nothing.
+//! Defines the names and the maximum sizes of a registry's files (decision 8 of the architecture). Names and content
+//! are the same in a folder and in S3. Reads and writes nothing.
 
 use crate::model::appointment::CountryCode;
 use crate::model::channel::Channel;
@@ -20,33 +20,34 @@ pub const CASES: &str = "cases.json";
 /// File name of the signature over a manifest.
 pub const SIGNATURE: &str = "manifest.json.minisig";
 
-/// Maximum size of `channel.json`, in bytes. It remembers fifty changes, of which the command makes none larger than 5 KB.
+/// Maximum size of `channel.json`, in bytes. A channel keeps fifty changes, and the command writes no change larger
+/// than 5 KB.
 const MAX_CHANNEL_BYTES: u64 = 1 << 20;
 
-/// Maximum size of `manifest.json`, in bytes. One has about 500.
+/// Maximum size of `manifest.json`, in bytes. A usual manifest has about 500.
 const MAX_MANIFEST_BYTES: u64 = 64 << 10;
 
-/// Maximum size of `manifest.json.minisig`, in bytes: minisign's own limit of a comment is 8 KB, and there are two.
+/// Maximum size of `manifest.json.minisig`, in bytes. The file has two comments, and minisign limits each to 8 KB.
 const MAX_SIGNATURE_BYTES: u64 = 32 << 10;
 
-/// Maximum size of `cases.json`, in bytes. Chile's 101 cases have 65 KB. Parsed JSON takes many times the memory of its
-/// text, so this is not more.
+/// Maximum size of `cases.json`, in bytes. Chile's 101 cases have 65 KB. The limit is not higher because parsed JSON
+/// takes many times the memory of its text.
 const MAX_CASES_BYTES: u64 = 4 << 20;
 
 /// Maximum size of native code, in bytes: eight times that of a component.
 const MAX_NATIVE_BYTES: u64 = 8 * MAX_COMPONENT_BYTES;
 
-/// Maximum number of entries of a folder, or of objects below a key, that are listed: 10,000 versions in a bucket, of up to
-/// five objects each.
+/// Maximum number of listed entries of a folder, or of objects below a key: 10,000 versions in a bucket, of up to five
+/// objects each.
 pub const MAX_LISTED: usize = 50_000;
 
-/// Maximum length of a version in a channel or a manifest, in bytes. It is in paths, log lines and answers.
+/// Maximum length of a version in a channel or a manifest, in bytes. Versions occur in paths, log lines and responses.
 const MAX_VERSION_BYTES: usize = 128;
 
-/// Maximum length of a cause, in bytes: parsers repeat what they do not understand.
+/// Maximum length of a cause, in bytes. Parsers repeat input that they do not understand.
 const MAX_CAUSE_BYTES: usize = 500;
 
-/// Maximum size of the file under a key, in bytes.
+/// Returns the maximum size of the file under a key, in bytes.
 #[must_use]
 pub fn max_bytes(key: &str) -> u64 {
     match key.rsplit('/').next().unwrap_or(key) {
@@ -59,50 +60,50 @@ pub fn max_bytes(key: &str) -> u64 {
     }
 }
 
-/// Which version of a country is in use.
+/// Returns the key of a country's channel.
 #[must_use]
 pub fn channel(country: CountryCode) -> String {
     format!("{country}/{CHANNEL}")
 }
 
-/// Where a country's versions lie.
+/// Returns the key of the folder of a country's versions.
 #[must_use]
 pub fn versions(country: CountryCode) -> String {
     format!("{country}/versions")
 }
 
-/// Where a version's files lie.
+/// Returns the key of the folder of a version's files.
 #[must_use]
 pub fn version(country: CountryCode, version: &Version) -> String {
     format!("{}/{version}", versions(country))
 }
 
-/// One of a version's files.
+/// Returns the key of one of a version's files.
 #[must_use]
 pub fn file(country: CountryCode, of: &Version, name: &str) -> String {
     format!("{}/{name}", version(country, of))
 }
 
-/// Where native code lies.
+/// Prefix of the keys of native code.
 pub const NATIVE: &str = "native/";
 
-/// What a component was compiled to, for one engine.
+/// Returns the key of a component's native code for one engine.
 #[must_use]
 pub fn native(engine: &str, component: &str) -> String {
     format!("{NATIVE}{engine}/{component}.cwasm")
 }
 
-/// Why a version was refused when it was to be compiled for one engine.
+/// Returns the key of the reason why a version was refused when it was compiled for one engine.
 #[must_use]
 pub fn refused(engine: &str, of: &Manifest) -> String {
     let Manifest { country, version, .. } = of;
     format!("{NATIVE}{engine}/{country}-{version}-{}.refused", of.package_digest())
 }
 
-/// A version's manifest.
+/// Parses a version's manifest.
 ///
 /// # Errors
-/// When it is about another version.
+/// Returns an error if it cannot be parsed or is about another version.
 pub fn manifest(country: CountryCode, of: &Version, bytes: &[u8]) -> Result<Manifest, RegistryError> {
     let key = file(country, of, MANIFEST);
     let manifest: Manifest = parse(&key, bytes)?;
@@ -113,10 +114,10 @@ pub fn manifest(country: CountryCode, of: &Version, bytes: &[u8]) -> Result<Mani
     Err(RegistryError::Unreadable { key, cause })
 }
 
-/// A version's files, made one.
+/// Assembles a version from its files.
 ///
 /// # Errors
-/// When one of them is not what it has to be.
+/// Returns an error if the manifest is invalid or about another version, or if a text is not UTF-8.
 pub fn artifact(
     country: CountryCode,
     of: &Version,
@@ -131,10 +132,10 @@ pub fn artifact(
     Ok(Artifact { manifest, component, cases: text(CASES, cases)?, signature })
 }
 
-/// Checks that a version can be read again once it is written.
+/// Checks that a version can be read again after it is written.
 ///
 /// # Errors
-/// When a file of it is larger than its kind may be, or its version is too long.
+/// Returns an error if one of its files exceeds the maximum size, or if its version is too long.
 pub fn check(artifact: &Artifact) -> Result<(), RegistryError> {
     let Manifest { country, ref version, .. } = artifact.manifest;
     let key = |name| file(country, version, name);
@@ -145,10 +146,10 @@ pub fn check(artifact: &Artifact) -> Result<(), RegistryError> {
     check_size(&key(SIGNATURE), artifact.signature.as_deref().unwrap_or_default().as_bytes())
 }
 
-/// Checks that a file under this key can be read again once it is written.
+/// Checks that a file under this key can be read again after it is written.
 ///
 /// # Errors
-/// When it is larger than its kind may be.
+/// Returns an error if the content exceeds the maximum size of such a file.
 pub fn check_size(key: &str, content: &[u8]) -> Result<(), RegistryError> {
     let limit = max_bytes(key);
     if u64::try_from(content.len()).is_ok_and(|length| length <= limit) {
@@ -166,10 +167,10 @@ fn check_version(key: &str, version: &Version) -> Result<(), RegistryError> {
     Err(RegistryError::Unreadable { key: key.to_owned(), cause })
 }
 
-/// The bytes of a `channel.json`.
+/// Returns the bytes of a `channel.json`.
 ///
 /// # Errors
-/// When they are more than are read again.
+/// Returns an error if they exceed the maximum size of such a file.
 pub fn channel_bytes(country: CountryCode, new: &Channel) -> Result<Vec<u8>, RegistryError> {
     let bytes = written(new);
     check_size(&channel(country), &bytes)?;
@@ -179,7 +180,7 @@ pub fn channel_bytes(country: CountryCode, new: &Channel) -> Result<Vec<u8>, Reg
 /// Parses a `channel.json`.
 ///
 /// # Errors
-/// When it is not one.
+/// Returns an error if it cannot be parsed, or if one of its versions is too long.
 pub fn parse_channel(key: &str, bytes: &[u8]) -> Result<Channel, RegistryError> {
     let channel: Channel = parse(key, bytes)?;
     let candidate = channel.candidate.as_ref().map(|candidate| &candidate.version);
@@ -188,12 +189,11 @@ pub fn parse_channel(key: &str, bytes: &[u8]) -> Result<Channel, RegistryError> 
     Ok(channel)
 }
 
-/// As it was written.
 fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RegistryError> {
     serde_json::from_slice(bytes).map_err(|error| unreadable(key, &error))
 }
 
-/// What lies under `key` is of no use.
+/// Returns the error of an unusable file under `key`. A long cause is cut.
 #[must_use]
 pub fn unreadable(key: &str, cause: &dyn std::error::Error) -> RegistryError {
     let mut cause = cause.to_string();
@@ -204,7 +204,7 @@ pub fn unreadable(key: &str, cause: &dyn std::error::Error) -> RegistryError {
     RegistryError::Unreadable { key: key.to_owned(), cause }
 }
 
-/// Nothing lies under `key`, and something has to.
+/// Returns the error of a missing file under `key`.
 #[must_use]
 pub fn missing(key: &str) -> RegistryError {
     RegistryError::Unreadable { key: key.to_owned(), cause: "it is not there".into() }

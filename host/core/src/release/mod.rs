@@ -1,5 +1,5 @@
-//! The way of a version into force: read it from the registry, verify it, have it judged, swap it in. [`catalogue`] holds what
-//! is in force. Nothing here decides on an appointment.
+//! Brings versions into force: reads a version from the registry, verifies it, has it judged, and swaps it in.
+//! [`catalogue`] holds the versions in force. Nothing here decides on an appointment.
 
 pub mod admission;
 pub mod catalogue;

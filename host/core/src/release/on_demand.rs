@@ -1,5 +1,5 @@
-//! Follows the channels of the countries that somebody asks for, for a host that sleeps between requests: a country is
-//! looked for when it is first asked for, and later looked at beside a request, once in an interval.
+//! Follows the channels of the requested countries, for a host that sleeps between requests. The first request for a
+//! country waits for a look at its channel. Later looks run beside a request, at most once in an interval.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,26 +13,26 @@ use crate::model::appointment::CountryCode;
 use crate::ports::registry::Registry;
 use crate::release::follow::{Follower, Following, READ_TIMEOUT, within};
 
-/// How soon a first look that failed is tried again.
+/// Delay of a retry after a first look that failed.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// After so many intervals without a request, the next one waits for its look: rules that were taken back an hour ago are
-/// not to decide once more.
+/// Number of intervals without a request after which the next request waits for its look. Rules that were rolled back
+/// an hour ago must not decide once more.
 const INTERVALS_UNTIL_STALE: u32 = 10;
 
-/// How long it waits at most.
+/// Maximum wait of a request for a look after a long sleep.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many countries are looked for at once.
+/// Maximum number of countries that are looked at concurrently.
 const MAX_CONCURRENCY: usize = 16;
 
-/// The countries that were asked for.
+/// Followers of the requested countries.
 pub struct OnDemand {
     registry: Arc<dyn Registry>,
     following: Arc<Following>,
     interval: Duration,
     countries: Mutex<BTreeMap<CountryCode, Arc<Watched>>>,
-    /// The countries that the registry had, and when that was.
+    /// Countries of the registry, with the time of the listing.
     listed: Turn<Option<(Instant, Vec<CountryCode>)>>,
 }
 
@@ -41,7 +41,7 @@ struct Watched {
     looked: Mutex<Looked>,
 }
 
-/// What came of the last look, and when it was.
+/// Outcome and time of the last look.
 #[derive(Clone, Copy)]
 enum Looked {
     Never,
@@ -49,26 +49,26 @@ enum Looked {
     At(Instant),
 }
 
-/// What a request has to do about a country's rules.
+/// Action that a request has to take for the rules of its country.
 enum Due {
     Nothing,
-    /// Nothing can be in force before that is over.
+    /// Look and wait: no rules can be in force before that look is over.
     LookFirst,
     LookBeside,
-    /// The same, and wait for it a little.
+    /// Look, and wait for the look for a limited time.
     LookAndWait,
 }
 
 impl OnDemand {
-    /// Looks at a country at most once in an `interval`, each with a follower of its own.
+    /// Looks at each country at most once in an `interval`, with a separate follower.
     #[must_use]
     pub fn new(registry: Arc<dyn Registry>, following: Following, interval: Duration) -> Self {
         let following = Arc::new(following);
         Self { registry, following, interval, countries: Mutex::default(), listed: Turn::default() }
     }
 
-    /// Sees to it that a country's rules are in force, if it has any, and not much older than the interval. Waits for the
-    /// first look alone, and after a long sleep a little.
+    /// Ensures that a country's rules, if it has any, are in force and not much older than the interval. Waits only for
+    /// the first look, and after a long sleep for a limited time.
     pub async fn ask(&self, country: CountryCode) {
         let watched = self.watched(country);
         match watched.due(self.interval) {
@@ -77,18 +77,18 @@ impl OnDemand {
             Due::LookBeside => drop(tokio::spawn(watched.look())),
             Due::LookAndWait => {
                 let look = tokio::spawn(watched.look());
-                // What is not over by then goes on beside the request.
+                // An unfinished look goes on beside the request.
                 let _ = tokio::time::timeout(LOOK_TIMEOUT, look).await;
             }
         }
     }
 
-    /// The same for every country that the registry has.
+    /// Ensures that the rules of every country of the registry are in force and not much older than the interval.
     pub async fn ask_all(&self) {
         stream::iter(self.all().await).for_each_concurrent(MAX_CONCURRENCY, |country| self.ask(country)).await;
     }
 
-    /// The registry's countries, as of an interval ago or later, where it answers.
+    /// Returns the countries of the registry. The list is less than an interval old if the registry is readable.
     async fn all(&self) -> Vec<CountryCode> {
         let mut listed = self.listed.lock().await;
         if listed.as_ref().is_none_or(|(at, _)| at.elapsed() >= self.interval) {
@@ -122,7 +122,7 @@ impl Watched {
         }
     }
 
-    /// Whoever has waited while somebody else looked has nothing more to do.
+    /// Looks, unless another request has looked while this one waited.
     async fn look_first(&self, interval: Duration) {
         let mut follower = self.follower.lock().await;
         if matches!(self.due(interval), Due::LookFirst) {

@@ -1,5 +1,5 @@
-//! Has a published version judged and keeps its native code for hosts that compile nothing themselves: what they find under
-//! `native/` has passed everything that a host which compiles would ask of it.
+//! Has published versions judged and stores their native code for hosts that do not compile. Code under `native/` has
+//! passed every check that a compiling host would make.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -17,42 +17,43 @@ use crate::release::verify::{check_digests, check_name, check_origin};
 
 /// A package that was judged and accepted.
 pub struct Judged {
-    /// The country that its descriptor names.
+    /// Country in the package's descriptor.
     pub country: String,
-    /// The version that its descriptor names.
+    /// Version in the package's descriptor.
     pub version: String,
-    /// Its native code.
+    /// Native code of the package's component.
     pub code: Vec<u8>,
 }
 
 /// Judges packages and compiles them for other hosts.
 ///
-/// An adapter MUST judge where a component that takes too much memory or time, or crashes the compiler, hurts nothing else.
+/// An adapter MUST judge in a place where a component that takes too much memory or time, or crashes the compiler,
+/// hurts nothing else.
 #[async_trait]
 pub trait Judge: Send + Sync {
-    /// Names the engine that loads the code, and every engine of that name can.
+    /// Returns the name of the engine. Every engine of that name can load the code.
     fn engine_name(&self) -> &str;
 
     /// Judges a package and compiles it.
     async fn judge(&self, package: RulesPackage, now: Timestamp) -> Result<Judged, NotAdmitted>;
 }
 
-/// Why there is no native code of a version.
+/// Reasons why a version has no native code.
 #[derive(Debug, thiserror::Error)]
 pub enum NotCompiled {
-    /// It will not do.
+    /// The version is refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// It was not judged, and may be later.
+    /// The version could not be judged. A later attempt may succeed.
     #[error("it could not be judged: {0}")]
     Unjudged(String),
-    /// The registry could not be read or written, and may be later.
+    /// The registry could not be read or written. A later attempt may succeed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
 }
 
-/// Fetches and verifies a version, has it judged, and keeps its native code. A version that is judged and refused is
-/// recorded as that, and not judged again.
+/// Fetches and verifies a version, has it judged, and stores its native code. The refusal of a judged version is
+/// recorded, so that it is not judged again.
 ///
 /// # Errors
 /// See [`NotCompiled`].
@@ -86,7 +87,7 @@ pub async fn precompile(
     }
 }
 
-/// Judges a version and checks that it is what it was published as. Returns its native code.
+/// Judges a version and checks that its descriptor has the published country and version. Returns its native code.
 async fn judge_version(
     judge: &dyn Judge,
     package: RulesPackage,

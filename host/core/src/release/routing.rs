@@ -1,4 +1,4 @@
-//! Which version decides for a patient: the version in use, or the canary for a share of the patients.
+//! Routes patients to the version that decides for them: the version in use, or the canary for a share of the patients.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,53 +8,53 @@ use sha2::{Digest as _, Sha256};
 use crate::model::channel::Candidate;
 use crate::rules::loaded::LoadedRules;
 
-/// What decides in a country. A request ends on what it began with.
+/// Versions that decide in a country. A request keeps them until it ends.
 #[derive(Clone)]
 pub struct InForce {
-    /// The rules in use.
+    /// Rules in use.
     pub used: Arc<LoadedRules>,
-    /// The version on trial beside them.
+    /// Candidate beside the rules in use.
     pub candidate: Option<Arc<OnTrial>>,
 }
 
 impl InForce {
-    /// The version on trial, where it decides for this patient.
+    /// Returns the candidate if it decides for this patient.
     #[must_use]
     pub fn canary_of(&self, patient: &str) -> Option<&OnTrial> {
         self.candidate.as_deref().filter(|candidate| candidate.meets(patient))
     }
 
-    /// The version that decides for this patient.
+    /// Returns the version that decides for this patient.
     #[must_use]
     pub fn of(&self, patient: &str) -> &Arc<LoadedRules> {
         self.canary_of(patient).map_or(&self.used, |candidate| &candidate.rules)
     }
 }
 
-/// A candidate, loaded.
+/// A loaded candidate.
 pub struct OnTrial {
-    /// Its rules.
+    /// Rules of the candidate.
     pub rules: Arc<LoadedRules>,
-    /// What it is on trial for.
+    /// Terms of the trial.
     pub terms: Candidate,
-    /// Whether it decides no more here.
+    /// True if the candidate no longer decides in this process.
     stopped: AtomicBool,
 }
 
 impl OnTrial {
-    /// On trial from now on.
+    /// Starts a trial under these terms.
     #[must_use]
     pub fn new(rules: Arc<LoadedRules>, terms: Candidate) -> Self {
         Self { rules, terms, stopped: AtomicBool::new(false) }
     }
 
-    /// Has it decide no more in this process, whatever the channel says until it says otherwise.
+    /// Stops the candidate from deciding in this process until the channel changes its terms.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it decides for this patient. The share depends on patient and version alone: a patient meets one version
-    /// wherever and however often they ask, and a larger share has all those that a smaller one had.
+    /// Returns true if the candidate decides for this patient. The share depends only on the patient and the version: a
+    /// patient always meets the same version, and a larger share contains all patients of a smaller one.
     #[must_use]
     pub fn meets(&self, patient: &str) -> bool {
         let Some(canary) = self.terms.canary.filter(|_| !self.stopped.load(Ordering::Relaxed)) else { return false };
@@ -62,7 +62,7 @@ impl OnTrial {
     }
 }
 
-/// A patient's place among 10,000.
+/// Returns a patient's place among 10,000.
 fn place(version: &str, patient: &str) -> u64 {
     let digest = Sha256::digest([version, "\n", patient].concat());
     let first: [u8; 8] = digest[..8].try_into().expect("a digest has 32 bytes");

@@ -1,5 +1,5 @@
-//! Brings a version into force: have it judged, check that it is what it was promised to be, then one atomic store. Any
-//! failure keeps what is in force and says why.
+//! Brings a version into force: has it judged, checks its identity, and replaces the rules in one atomic store. After a
+//! failure the rules in force stay, and the reason is recorded.
 
 use std::sync::Arc;
 
@@ -17,24 +17,24 @@ use crate::release::routing::OnTrial;
 use crate::release::verify::check_identity;
 use crate::rules::loaded::LoadedRules;
 
-/// What was made of a component that was judged before, and what its manifest says.
+/// Native code of a component that was judged before, with data of its manifest.
 pub struct NativeCode {
-    /// The code.
+    /// Compiled code.
     pub code: Vec<u8>,
-    /// The component's.
+    /// Digest of the component.
     pub digest: String,
-    /// The component's.
+    /// Limits that the component declares.
     pub limits: Limits,
 }
 
-/// The place of a version.
+/// A place for a version: in force, or on trial.
 #[derive(Clone, Copy)]
 pub enum Target<'a> {
     /// In force.
     Use {
-        /// Its number, where it was published.
+        /// Published version; none for rules that were not published.
         version: Option<&'a Version>,
-        /// Its name for the platform team.
+        /// Name in messages to the platform team.
         what: &'a str,
     },
     /// On trial beside the version in force.
@@ -42,7 +42,7 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// In force, as something that was not published.
+    /// Targets rules that were not published, under this name.
     #[must_use]
     pub fn named(what: &'a str) -> Self {
         Self::Use { version: None, what }
@@ -56,7 +56,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Puts what is admitted into force or on trial.
+/// Puts admitted rules into force or on trial.
 pub struct Swapper {
     admission: Arc<dyn Admission>,
     catalogue: Arc<Catalogue>,
@@ -64,7 +64,7 @@ pub struct Swapper {
 }
 
 impl Swapper {
-    /// Puts into `catalogue` what `admission` admits.
+    /// Puts rules that `admission` admits into `catalogue`.
     pub fn new(admission: Arc<dyn Admission>, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) -> Self {
         Self { admission, catalogue, clock }
     }
@@ -74,10 +74,12 @@ impl Swapper {
         self.admission.engine()
     }
 
-    /// Judges a package and puts it where it is to go.
+    /// Judges a package and puts it into its target. The descriptor must name the given country, and the published version
+    /// if there is one.
     ///
     /// # Errors
-    /// Why it is not there. A refusal is recorded; that it could not be judged is for the caller to record.
+    /// Returns the reason why it is not there. A refusal is recorded here; the caller records that a package could not be
+    /// judged.
     pub async fn swap(
         &self,
         country: CountryCode,
@@ -91,7 +93,7 @@ impl Swapper {
         }
     }
 
-    /// Puts a package where it is to go without judging it, if it was accepted before; none where it was not.
+    /// Puts a package into its target without judging it if it was accepted before; returns none if it was not.
     pub(crate) async fn swap_accepted(
         &self,
         country: CountryCode,
@@ -102,10 +104,10 @@ impl Swapper {
         Some(self.install(country, target, Ok(rules)))
     }
 
-    /// Puts native code where it is to go, whose component was judged before it was compiled.
+    /// Puts native code into its target. Its component was judged before it was compiled.
     ///
     /// # Errors
-    /// Why it will not do.
+    /// Returns the reason of the refusal.
     pub(crate) fn swap_native(
         &self,
         country: CountryCode,
@@ -115,7 +117,7 @@ impl Swapper {
         self.install(country, target, LoadedRules::native(self.engine(), code, limits, digest.clone()))
     }
 
-    /// Has the trial go on under other terms. Whether there is one.
+    /// Continues the trial of a version under new terms. Returns false if this version is not on trial.
     pub(crate) fn keep_trying(&self, country: CountryCode, terms: &Candidate) -> bool {
         let tried = self.catalogue.entry(country).and_then(|entry| entry.candidate);
         let Some(tried) = tried.filter(|tried| tried.terms.version == terms.version) else { return false };
@@ -128,7 +130,8 @@ impl Swapper {
         self.catalogue.try_out(country, None);
     }
 
-    /// Puts rules where they are to go, if they are the published ones. Records a refusal.
+    /// Puts rules into their target if their country and version are the published ones. Records a refusal for the
+    /// platform team.
     fn install(
         &self,
         country: CountryCode,
@@ -147,20 +150,20 @@ impl Swapper {
         Ok(())
     }
 
-    /// Whether a country has rules; of that version, where one is asked for.
+    /// Returns true if the country has rules in force, of the given version if there is one.
     pub(crate) fn is_in_force(&self, country: CountryCode, version: Option<&Version>) -> bool {
         let rules = self.catalogue.rules(country);
         rules.is_some_and(|rules| version.is_none_or(|version| version.to_string() == rules.id.version))
     }
 
-    /// What did not come into force last, and why, unless something did since.
+    /// Returns the last version that did not come into force, and the reason; none if a later one did.
     pub(crate) fn refused(&self, country: CountryCode) -> Option<(String, String)> {
         let refused = self.catalogue.entry(country)?.refused.filter(|refused| !refused.on_trial);
         let RefusedVersion { what, why, .. } = refused?;
         Some((what, why))
     }
 
-    /// Records why something is not where it was to go.
+    /// Records why a version is not in its target.
     pub fn refuse(&self, country: CountryCode, target: Target<'_>, why: &str) {
         let (what, on_trial) = match target {
             Target::Use { what, .. } => (what.to_owned(), false),

@@ -1,11 +1,12 @@
-//! Whose signature counts for which country. Signatures are minisign's (Ed25519 over `BLAKE2b`), of a version's manifest, which
-//! names the digests of all else. Reads no file: whoever has the trust file gives its text.
+//! Decides whose signatures are trusted for a country. Signatures are made by minisign (Ed25519 over `BLAKE2b`) over a
+//! version's manifest, which contains the digests of the other files. Reads no file: the caller passes the text of the
+//! trust file.
 //!
 //! ```text
-//! # countries   public key, as `citas rules keygen` and `minisign -G` print it           whatever else helps to find the owner
-//! pe            RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3                  Lima, rules@salud.example
+//! # countries   public key, as `citas rules keygen` and `minisign -G` print it   remarks that help to find the owner
+//! pe            RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3         Lima, rules@salud.example
 //! pe,cl         RWS…
-//! *             RWT…                                                                      the platform team
+//! *             RWT…                                                             the platform team
 //! ```
 
 use std::str::FromStr;
@@ -16,7 +17,7 @@ use crate::model::appointment::CountryCode;
 use crate::model::manifest::Artifact;
 use crate::ports::rules::Refusal;
 
-/// Every key that may sign, and for what.
+/// Keys that may sign, with the countries of each.
 pub struct Trust(Vec<Trusted>);
 
 struct Trusted {
@@ -29,10 +30,11 @@ enum Scope {
     Countries(Vec<CountryCode>),
 }
 
-/// Where the trust file is read anew for every version that is to be judged: a new team's key needs no restart.
+/// Function that reads the trust file. It is called for every version before it is judged, so that the key of a new
+/// team needs no restart.
 pub type TrustSource = Box<dyn Fn() -> Result<Trust, String> + Send + Sync>;
 
-/// A line of a trust file that cannot be meant.
+/// An invalid line of a trust file.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {cause}; a line has countries (`pe`, `pe,cl` or `*`), a space and a minisign public key")]
 pub struct NotTrust {
@@ -66,10 +68,10 @@ fn trusted(line: &str) -> Result<Trusted, String> {
 }
 
 impl Trust {
-    /// Whether somebody who may sign for its country signed what the manifest says.
+    /// Checks that the manifest is signed with a key that is trusted for its country.
     ///
     /// # Errors
-    /// Why not.
+    /// Returns the reason of the refusal.
     pub fn check(&self, artifact: &Artifact) -> Result<(), Refusal> {
         let signature = artifact.signature.as_deref().ok_or(Refusal::Unsigned)?;
         let signature = Signature::decode(signature).map_err(|error| Refusal::NotASignature(error.to_string()))?;

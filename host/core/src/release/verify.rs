@@ -1,4 +1,5 @@
-//! Checks that a version is what it claims to be: whole, signed by somebody who may sign, of its country and version.
+//! Verifies a version: its files are complete, a trusted key has signed it, and it is of the expected country and
+//! version.
 
 use semver::Version;
 
@@ -9,8 +10,8 @@ use crate::ports::rules::Refusal;
 use crate::release::trust::Trust;
 use crate::rules::loaded::LoadedRules;
 
-/// Checks that the files have the digests of their manifest. Files that do not may still be on their way here, or be
-/// mended, so this is no refusal: they are read again.
+/// Checks that the files have the digests of their manifest. Files with other digests may still be incomplete, or be
+/// repaired later. The error is therefore not a refusal, and the files are read again.
 pub(crate) fn check_digests(artifact: &Artifact) -> Result<(), RegistryError> {
     let Manifest { country, version, digest: component, cases_digest: cases, .. } = &artifact.manifest;
     let files = [("rules.wasm", component, &artifact.component[..]), ("cases.json", cases, artifact.cases.as_bytes())];
@@ -27,7 +28,8 @@ pub(crate) fn check_digests(artifact: &Artifact) -> Result<(), RegistryError> {
     Ok(())
 }
 
-/// Checks that a version is of this country and this number, and signed by somebody who may sign for it.
+/// Checks that an artifact is of this country and version, and that it is signed with a key that is trusted for the
+/// country.
 pub(crate) fn check_origin(
     artifact: &Artifact,
     country: CountryCode,

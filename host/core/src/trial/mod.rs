@@ -1,5 +1,5 @@
-//! A candidate version beside the version in use. A canary decides for some patients, a shadow for nobody, a replay for
-//! nobody and about the past.
+//! Tries a candidate version beside the version in use. A canary decides for some patients. A shadow decides for no
+//! patient. A replay evaluates decisions of the past again.
 
 pub mod redaction;
 pub mod replay;

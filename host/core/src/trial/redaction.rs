@@ -1,4 +1,4 @@
-//! What may be shown of a request to people whom it does not concern: its personal data is replaced.
+//! Masks personal data in requests, so that people who are not concerned by a request may see the rest.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -8,10 +8,10 @@ use crate::model::plan::Violation;
 use crate::rules::loaded::LoadedRules;
 use crate::rules::schema::is_personal;
 
-/// Stands where something personal would.
+/// Text that replaces personal data.
 const MASK: &str = "…";
 
-/// What was asked, as the schema that it was asked under allows it to be shown.
+/// A request whose personal data is masked, according to its schema.
 pub struct Shown<'a> {
     rules: &'a LoadedRules,
     schema: Option<&'a Json>,
@@ -20,20 +20,21 @@ pub struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// A booking's request where `is_first`, else an action's input. What no schema of these rules describes is not shown.
+    /// Returns a booking's request if `is_first`, otherwise an action's input. Members that no schema of these rules
+    /// describes are masked.
     #[must_use]
     pub fn of(rules: &'a LoadedRules, action: &str, is_first: bool, input: &'a [Field]) -> Self {
         let action = rules.actions.get(action).map(|action| &action.schema);
         Self { rules, schema: if is_first { Some(&rules.request_schema) } else { action }, input, about: None }
     }
 
-    /// The same, where reasons may also repeat what is stored of the appointment.
+    /// Also masks the personal data of this stored appointment in reasons.
     #[must_use]
     pub fn about(self, appointment: Option<&'a Revision>) -> Self {
         Self { about: appointment, ..self }
     }
 
-    /// The input as it came, without what is personal.
+    /// Returns the input with personal data masked.
     #[must_use]
     pub fn input(&self) -> Map<String, Json> {
         let mut input = self.input.to_vec();
@@ -43,8 +44,8 @@ impl<'a> Shown<'a> {
         nest(&input)
     }
 
-    /// Violations in the first language of the rules that found them: `pointer`, `code`, `message`. A param that repeats
-    /// something personal of the input or of the appointment is masked.
+    /// Returns violations as `pointer`, `code` and `message`, in the first language of the rules that found them. A
+    /// param that repeats personal data of the input or of the appointment is masked.
     #[must_use]
     pub fn reasons(&self, rules: &LoadedRules, violations: &[Violation]) -> Vec<Json> {
         let personal = self.personal();
@@ -75,8 +76,9 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// A value at a pointer into a plan (`/phase`, `/slot/…`, `/attributes/…`), masked unless it is known to name nobody: keys
-/// and claims do, and attributes may where the appointment's schema does not say otherwise.
+/// Returns a value at a pointer into a plan (`/phase`, `/slot/…`, `/attributes/…`), masked unless it is known to
+/// identify nobody. Keys and claims identify people. Attributes may do so too, unless the appointment's schema
+/// describes them as not personal.
 #[must_use]
 pub fn planned(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
     let is_plain = matches!(pointer, "/phase" | "/events") || pointer.starts_with("/slot/");
@@ -87,14 +89,15 @@ pub fn planned(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
     }
 }
 
-/// A value at a pointer into an appointment as clients see it, the same.
+/// Returns a value at a pointer into an appointment as clients see it, masked if it is personal.
 #[must_use]
 pub fn presented(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
     let is_shown = value.is_null() || !is_personal(&rules.appointment_schema, pointer);
     if is_shown { value.clone() } else { MASK.into() }
 }
 
-/// What a reason could repeat. A number of one digit names nobody, and would hide too much.
+/// Returns the texts that a reason could repeat. A number of one digit identifies nobody, and masking it would hide too
+/// much.
 fn texts(leaf: &Leaf) -> Vec<String> {
     match leaf {
         Leaf::Text(text) | Leaf::Decimal(text) => vec![text.clone()],

@@ -1,8 +1,9 @@
-//! Judges a stored revision's decision again: with the rules that made it, or with a candidate. Reads and stores nothing.
+//! Evaluates the decision of a stored revision again, with the rules that made it or with a candidate. Reads and stores
+//! nothing.
 //!
-//! The decision is judged as of then: the input, the role and the clock are those that its provenance keeps. So what
-//! comes of it depends on the rules alone, and of a candidate it tells whether the appointment would stand, had these
-//! rules been in force when it was last changed.
+//! The decision is evaluated as of the time when it was made: input, role and clock come from its provenance. The
+//! outcome therefore depends only on the rules. For a candidate it shows whether the appointment would stand if these
+//! rules had been in force when it was last changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,32 +17,32 @@ use crate::ports::rules::Fault;
 use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, check_input, evaluate};
 use crate::rules::loaded::LoadedRules;
 
-/// What came of judging a decision again.
+/// Outcome of a repeated decision.
 #[derive(Debug, PartialEq)]
 pub enum Replayed {
-    /// What is stored.
+    /// The plan is the stored one.
     Same,
-    /// A plan, but another one.
+    /// The plan differs from the stored one.
     Differs(Vec<Difference>),
-    /// A no.
+    /// The rules refuse.
     Refused(Vec<Violation>),
-    /// No answer.
+    /// The rules give no result.
     Silent(Fault),
 }
 
-/// One value that is stored otherwise than the rules would have it.
+/// One stored value that differs from the repeated plan.
 #[derive(Debug, PartialEq)]
 pub struct Difference {
-    /// JSON Pointer into phase, slot, claims, keys and attributes.
+    /// JSON Pointer into phase, slot, claims, keys, attributes and events.
     pub path: String,
-    /// What is stored; null for nothing.
+    /// Stored value; null if there is none.
     pub stored: Json,
-    /// What came; null for nothing.
+    /// Value of the repeated plan; null if there is none.
     pub came: Json,
 }
 
-/// Judges again what made `revision` of `before`, the revision before it; a first revision has none. The names of the
-/// plan's events are compared where they are known: no revision keeps them.
+/// Evaluates the decision that made `revision` again. `before` is the preceding revision; a first revision has none.
+/// The names of the plan's events are compared if `events` is given, because revisions do not store them.
 #[must_use]
 pub fn replay(
     rules: &LoadedRules,
@@ -67,7 +68,8 @@ pub fn replay(
     }
 }
 
-/// Decides on a request whose leaves are known. A request that a host turns away without asking the rules is refused.
+/// Evaluates a decision on a request whose leaves are known. A request that the host would turn away without calling
+/// the rules is refused.
 pub(crate) fn judge(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &[Field]) -> Result<Decision, Fault> {
     let refuse = |code: &str, action: &str| {
         let params = [("action", action), ("role", request.context.role.as_str())];
@@ -84,7 +86,8 @@ pub(crate) fn judge(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &
     }
 }
 
-/// What was told of the world; to other rules the clocks of the zones that they list, as they stood then.
+/// Returns the context of the decision. Rules other than those that made it get the clocks of their own zones at that
+/// time.
 fn context(rules: &LoadedRules, revision: &Revision) -> Context {
     let decided = &revision.provenance;
     if rules.id.digest == decided.rules.digest {
@@ -107,7 +110,8 @@ fn differences(stored: &Revision, plan: &Plan) -> Vec<Difference> {
     both.filter(|difference| difference.stored != difference.came).collect()
 }
 
-/// By JSON Pointer. Claims are a set: in which order they are named makes no difference.
+/// Returns the members of a plan or an appointment by JSON Pointer. Claims are a set, so that their order makes no
+/// difference.
 fn members(phase: Phase, slot: Option<&Slot>, claims: &[String], attributes: &[Field]) -> BTreeMap<String, Json> {
     let claims: BTreeSet<&String> = claims.iter().collect();
     let mut members = BTreeMap::from([("/phase".into(), json!(phase)), ("/claims".into(), json!(claims))]);
@@ -136,7 +140,7 @@ mod tests {
     use crate::model::context::Role;
     use crate::testing::Deciding;
 
-    /// What comes of a decision with this input, and what rules of that digest were told of the world.
+    /// Replays a decision with rules of that digest. Returns the outcome and the contexts that the rules received.
     fn replay_with(revision: &Revision, before: Option<&Revision>, digest: &str) -> (Replayed, Vec<Context>) {
         let agreeing = Arc::new(Deciding::new(Ok(Ok(plan()))));
         let rules = LoadedRules::of(agreeing.clone(), digest.into()).unwrap();

@@ -1,7 +1,7 @@
-//! Compares a candidate's answers with those of the rules in use, off the request's path, on what they were given.
+//! Compares a candidate's results with those of the rules in use on the same calls, outside the path of the request.
 //!
-//! A decision is judged by the clock and in the role of the request; of one that is stored, both versions show the
-//! appointment as clients see it and write the mails of its events. Every leaf is compared by itself.
+//! A decision is evaluated with the clock and the role of the request. For a stored decision, both versions also
+//! present the appointment and write the mails of its events. Every leaf is compared separately.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,52 +29,53 @@ use crate::rules::plan_check::check_notices;
 use crate::trial::redaction::{Shown, planned, presented};
 use crate::trial::replay::{Replayed, judge, replay};
 
-/// Calls of a country that wait to be compared. Those that come while so many wait are missed: a shadow holds nobody up.
+/// Maximum number of calls of a country that wait to be compared. Further calls are skipped: a shadow delays no
+/// request.
 const QUEUE_LENGTH: usize = 1024;
 
-/// How long a request waits for its canary's decision to be counted.
+/// Maximum wait of a request until its canary's decision is counted.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Longest name of a place, in characters: rules make up its end.
+/// Maximum length of a bucket's name, in characters. The rules choose the end of the name.
 const MAX_BUCKET_CHARS: usize = 200;
 
-/// A call as the rules in use answered it.
+/// A call with the result of the rules in use.
 pub enum Call {
-    /// A decision that is stored, unless somebody was in its way.
+    /// A plan. It is stored, unless another claim was in the way.
     Decided {
-        /// The appointment before it; none for a booking.
+        /// Preceding revision; none for a booking.
         before: Option<Arc<Revision>>,
-        /// What the decision made of it.
+        /// Revision that the decision made.
         revision: Arc<Revision>,
-        /// The names of its events, where they are known: no revision keeps them.
+        /// Names of the plan's events, if they are known. Revisions do not store them.
         events: Option<Vec<String>>,
     },
     /// A refusal.
     Refused(Refused),
-    /// An event, of which people were told.
+    /// A stored event, whose notices are compared.
     Told(Box<Event>),
 }
 
-/// What was asked, and why not.
+/// A refused request.
 pub struct Refused {
-    /// Whose rules.
+    /// Country of the rules.
     pub country: CountryCode,
-    /// The appointment; none for a booking.
+    /// Stored revision; none for a booking.
     pub before: Option<Arc<Revision>>,
-    /// `book`, or the action's name.
+    /// `book`, or the name of the action.
     pub action: String,
-    /// As it came.
+    /// Body of the request.
     pub request: Json,
-    /// Whose it was.
+    /// Role of the caller.
     pub role: Role,
-    /// When.
+    /// Time of the request.
     pub at: Timestamp,
-    /// Why not.
+    /// Reasons of the refusal.
     pub violations: Vec<Violation>,
 }
 
 impl Call {
-    /// Whose rules were called.
+    /// Returns the country whose rules were called.
     #[must_use]
     pub fn country(&self) -> CountryCode {
         match self {
@@ -85,29 +86,30 @@ impl Call {
     }
 }
 
-/// How a host tries candidates on what it is asked.
+/// Counts the decisions of canaries and compares calls with candidates.
 #[derive(Clone)]
 pub struct TrialRecorder {
     trials: Arc<dyn Trials>,
     catalogue: Arc<Catalogue>,
-    /// Where calls wait to be compared; none where somebody else compares what is stored.
+    /// Queue of calls to compare; none if another process compares the stored decisions.
     shadow: Option<Sender<Call>>,
 }
 
 impl TrialRecorder {
-    /// Counts what canaries decide; compares nothing.
+    /// Counts the decisions of canaries and compares nothing.
     pub fn new(trials: Arc<dyn Trials>, catalogue: Arc<Catalogue>) -> Self {
         Self { trials, catalogue, shadow: None }
     }
 
-    /// The same, and a shadow to be polled beside the requests for as long as they come.
+    /// Adds a shadow. The returned future compares calls and must be polled beside the requests, for as long as they
+    /// come.
     pub fn with_shadow(self) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = channel(QUEUE_LENGTH);
         let shadow = shadow(receiver, self.catalogue.clone(), self.trials.clone());
         (Self { shadow: Some(sender), ..self }, shadow)
     }
 
-    /// Has a call compared, when there is time.
+    /// Queues a call for comparison. Skips it if the queue is full.
     pub(crate) fn observe(&self, call: Call) {
         let Some(shadow) = &self.shadow else { return };
         let country = call.country();
@@ -116,15 +118,15 @@ impl TrialRecorder {
         }
     }
 
-    /// Counts that a canary gave no answer. One that did not get its turn is no matter.
+    /// Counts that a canary gave no result. A call that did not get its turn is not counted.
     async fn count_fault(&self, country: CountryCode, candidate: &OnTrial, fault: &Fault) {
         if !matches!(fault, Fault::Busy) {
             self.count(country, candidate, Tally { decided: 1, refused: 0, unanswered: 1 }).await;
         }
     }
 
-    /// Counts a canary's decision. One that exceeds its margin decides no more here; whoever may write the registry takes it
-    /// back everywhere.
+    /// Counts a canary's decision. A canary that exceeds its margin stops deciding in this process. A process that may
+    /// write to the registry takes it back everywhere.
     pub(crate) async fn count(&self, country: CountryCode, candidate: &OnTrial, tally: Tally) {
         let outcome = match tally {
             Tally { unanswered: 1.., .. } => "unanswered",
@@ -146,7 +148,7 @@ impl TrialRecorder {
     }
 }
 
-/// A call to the version that a patient meets. If a canary gives no answer, the version in use does.
+/// A call to the version that a patient meets. The version in use takes over if a canary gives no result.
 pub(crate) struct Routed<Call> {
     used: Arc<LoadedRules>,
     canary: Option<Arc<OnTrial>>,
@@ -181,7 +183,7 @@ impl<Call> Routed<Call> {
 }
 
 impl<T> Answer<T> {
-    /// Returns the answer, after a canary's fault is counted against it.
+    /// Returns the result, after a canary's fault is counted against it.
     pub async fn settle(self, rules: &InForce, trying: Option<&TrialRecorder>) -> Result<T, Fault> {
         if let (Some(fault), Some(trying), Some(canary)) = (&self.canary_fault, trying, &rules.candidate) {
             trying.count_fault(rules.used.country, canary, fault).await;
@@ -190,8 +192,8 @@ impl<T> Answer<T> {
     }
 }
 
-/// Compares what comes, for as long as something may come. Each country has a queue of its own, so that one whose rules are
-/// slow keeps no other from being compared.
+/// Compares incoming calls until the channel closes. Each country has a separate queue, so that slow rules of one
+/// country do not delay the others.
 async fn shadow(mut calls: Receiver<Call>, catalogue: Arc<Catalogue>, trials: Arc<dyn Trials>) {
     let (mut queues, mut countries) = (BTreeMap::new(), JoinSet::new());
     while let Some(call) = calls.recv().await {
@@ -227,7 +229,7 @@ fn count_missed(country: CountryCode) {
     metrics::counter!("citas_rules_shadow_total", "country" => country.to_string(), "outcome" => "missed").increment(1);
 }
 
-/// What is found of calls, by country and trial; nothing of those whose country tries no version.
+/// Compares calls and returns the reports by country and trial. Skips calls of countries without a candidate.
 #[must_use]
 pub fn compare_all(catalogue: &Catalogue, calls: &[Call]) -> BTreeMap<(CountryCode, u64), TrialReport> {
     let mut all: BTreeMap<_, TrialReport> = BTreeMap::new();
@@ -247,7 +249,7 @@ pub fn compare_all(catalogue: &Catalogue, calls: &[Call]) -> BTreeMap<(CountryCo
     all
 }
 
-/// What is found of one call; nothing of one that the candidate itself decided.
+/// Compares one call; returns none if the candidate itself decided it.
 fn compare(used: &LoadedRules, candidate: &LoadedRules, call: &Call) -> Option<TrialReport> {
     let mut comparison = Comparison { used, candidate, places: BTreeMap::new() };
     match call {
@@ -344,7 +346,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// What a mail says is between the country and its people: only where it differs is told.
+    /// Compares the mails of both versions. The content of a mail is between the country and its people, so only the
+    /// places of differences are recorded.
     fn compare_notices(&mut self, event: &str, appointment: &Appointment) {
         let notices = |rules: &LoadedRules| rules.rules().notices(event, appointment).and_then(check_notices);
         let Ok(was) = notices(self.used) else { return };

@@ -1,4 +1,4 @@
-//! Takes a canary back that refuses too much or gives no answer too often, over all hosts that count its decisions.
+//! Takes back a canary that refuses too much or gives no result too often, over all hosts that count its decisions.
 
 use crate::model::appointment::CountryCode;
 use crate::model::channel::{Canary, Candidate, ChangeNote, SequenceSpent};
@@ -7,17 +7,17 @@ use crate::ports::ledger::Unavailable;
 use crate::ports::registry::{Registry, RegistryError};
 use crate::ports::trials::{Tally, Trials};
 
-/// So many decisions a share is a share of at least: of one decision, one refusal would be all of them.
+/// Minimum denominator when the margin is applied. As a share of one decision, a single refusal would be 100 %.
 const MIN_DECISIONS: u64 = 100;
 
-/// How often a channel is read anew because somebody else was faster to change it.
+/// Maximum number of attempts to change a channel that others change at the same time.
 const ATTEMPTS: u32 = 3;
 
-/// Who takes a canary back by itself, in the channel's history.
+/// Author of automatic changes in the channel's history.
 const BY: &str = "citas";
 
 impl Tally {
-    /// Why a canary is to be taken back; none while it is within its margin.
+    /// Returns the reason to take the canary back; none while it is within its margin.
     #[must_use]
     pub fn exceeds(&self, canary: &Canary) -> Option<String> {
         let Self { decided, refused, unanswered } = *self;
@@ -35,11 +35,12 @@ impl Tally {
     }
 }
 
-/// Takes a canary back if it exceeds its margin, over all hosts that add to these trials. Whether it did.
+/// Takes a canary back if it exceeds its margin over all hosts that add to this trial. Returns true if it was taken
+/// back.
 ///
 /// # Errors
-/// When what was found cannot be read, the registry cannot be read or written, or somebody else changed the channel
-/// meanwhile.
+/// Returns an error if the tally cannot be read, the registry cannot be read or written, the channel's sequence cannot
+/// rise further, or others keep changing the channel meanwhile.
 pub async fn take_back(
     registry: &dyn Registry,
     trials: &dyn Trials,
@@ -55,20 +56,20 @@ pub async fn take_back(
         let note = ChangeNote { at: clock.now(), by: BY.into(), why };
         let Some(without) = channel.withdraw(note)? else { return Ok(false) };
         match registry.set_channel(country, Some(&channel), &without).await {
-            // Somebody else may have taken it back at the same moment.
+            // Another host may have taken it back at the same moment.
             Err(RegistryError::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
             done => return Ok(done.map(|()| true)?),
         }
     }
 }
 
-/// Why a canary that is to be taken back was not.
+/// Reasons why a canary that exceeds its margin was not taken back.
 #[derive(Debug, thiserror::Error)]
 pub enum NotTakenBack {
-    /// What was found cannot be read.
+    /// The tally cannot be read.
     #[error(transparent)]
     Trials(#[from] Unavailable),
-    /// The registry was not changed.
+    /// The registry cannot be read or written, or another change came first.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// The channel cannot change any more.

@@ -23,26 +23,27 @@ use crate::ports::rules::Refusal;
 use crate::release::swap::{NativeCode, Target};
 use crate::release::verify::{check_digests, check_origin};
 
-/// Longest wait for a version: 32 MB come over a line of 100 kB a second.
+/// Maximum wait for a version. A line of 100 kB a second transfers 32 MB in this time.
 const FETCH_TIMEOUT: Duration = Duration::from_mins(6);
 
-/// Longest wait of a host that starts until each country has rules in force. What is judged longer goes on beside the
+/// Maximum wait of a starting host until each country has rules in force. Judging that takes longer goes on beside the
 /// requests. A version in Rust is judged in half a second, and most starts judge nothing.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest wait for a version that was read before and has its turn to be judged. The others wait meanwhile.
+/// Maximum wait for a version that was fetched before and whose turn to be judged has come. The other versions wait
+/// meanwhile.
 const TURN_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why a look or a check panicked.
+/// Reason that is reported after a panic in a look or a check.
 pub(super) const HOST_FAILED: &str = "the host failed, which is a bug of Citas";
 
-/// A place among those that wait to judge, which becomes the permit.
+/// A place in the queue for judging, which resolves to the permit.
 type Turn = MaybeDone<BoxFuture<'static, Result<OwnedSemaphorePermit, AcquireError>>>;
 
-/// A version that waits for its turn to be judged. It keeps its place from one look to the next.
+/// A version that waits for its turn to be judged. It keeps its place in the queue from one look to the next.
 struct WaitingVersion {
     version: Version,
-    /// Locked by nobody: it makes the future one that threads may share.
+    /// Never locked: the mutex only lets threads share the future.
     turn: Mutex<Turn>,
 }
 
@@ -50,32 +51,33 @@ struct WaitingVersion {
 pub struct Follower {
     following: Arc<Following>,
     country: CountryCode,
-    /// The channel as last acted upon, whether its version came into force or was refused.
+    /// Last channel that was acted upon, whether its version came into force or was refused.
     seen: Option<Channel>,
-    /// Whether the channel is an old copy of one that was seen before.
+    /// True if the channel is an old copy of one that was seen before.
     is_old_copy: bool,
-    /// The version on trial and its terms, as last acted upon.
+    /// Candidate and its terms, as last acted upon.
     tried: Option<Candidate>,
-    /// Why a version on trial could not be had at the last look.
+    /// Reason why the candidate could not be loaded at the last look.
     untried: Option<String>,
-    /// Why the country's files could not be read, or its version not judged, at the last look. It is noted once and tried
-    /// again at every look.
+    /// Reason why the country's files could not be read, or its version could not be judged, at the last look. A reason
+    /// is recorded once, and later looks try again.
     unread: Option<String>,
-    /// When to try the version in use again that could not be judged, and the version on trial.
+    /// Next attempt at the version in use, if it could not be judged.
     pub(super) retry: Option<Retry>,
+    /// Next attempt at the candidate, if it could not be judged.
     trial_retry: Option<Retry>,
-    /// The version that waits to be judged.
+    /// Version that waits to be judged.
     waiting: Option<WaitingVersion>,
-    /// Whether a version began to wait, or still does, in this look.
+    /// True if a version began or continued to wait during this look.
     is_waiting: bool,
-    /// Whether the host starts, which waits less for the registry.
+    /// True while the host starts: it then waits less for the registry.
     is_start: bool,
-    /// The last good version that the host started with, while no other has come into force.
+    /// Last good version that the host started with; none once another version has come into force.
     started_with: Option<String>,
 }
 
 impl Follower {
-    /// Follows one country of what is followed.
+    /// Follows one country with the shared settings.
     #[must_use]
     pub fn new(following: Arc<Following>, country: CountryCode) -> Self {
         Self {
@@ -95,8 +97,7 @@ impl Follower {
         }
     }
 
-    /// Brings into force or on trial what has changed since the last look. Returns whether everything that was to be read
-    /// could be read, and judged.
+    /// Brings changes since the last look into force or on trial. Returns true if everything could be read and judged.
     pub async fn look(&mut self) -> bool {
         self.is_waiting = false;
         let followed = self.follow().await;
@@ -106,9 +107,10 @@ impl Follower {
         self.note(followed)
     }
 
-    /// The first look of a host that starts. A version that was accepted before comes into force at once. Where the
-    /// registry has none, the last good version does, and the registry's is judged at the next look. Where there is no last
-    /// good version either, the registry's is judged now. `unlisted` says why the registry's countries could not be listed.
+    /// Performs the first look of a starting host. A registry's version that this host accepted before comes into force
+    /// at once. Otherwise an accepted last good version does, and the registry's version is judged at the next look.
+    /// Without either, the registry's version is judged now; if that brings nothing into force, the last good version
+    /// is judged. `unlisted` is the reason why the registry's countries could not be listed.
     pub(super) async fn start(&mut self, unlisted: Option<String>) {
         self.is_start = true;
         let not_in_force = match unlisted {
@@ -145,7 +147,8 @@ impl Follower {
         self.following.swapper.is_in_force(self.country, None)
     }
 
-    /// Puts the registry's version into force, if it was accepted before. Returns why it is not.
+    /// Puts the registry's version into force if this host accepted it before. Returns the reason that holds if it is
+    /// not in force.
     pub(super) async fn start_from_registry(&mut self) -> NotInForce {
         match self.accepted().await {
             Ok(Some(version)) => NotInForce::Unjudged(version),
@@ -159,7 +162,8 @@ impl Follower {
         }
     }
 
-    /// Returns the version of the registry's channel, if there is one. It is in force if it was accepted before.
+    /// Returns the version of the registry's channel; none if there is no channel. Puts the version into force if this
+    /// host accepted it before.
     async fn accepted(&mut self) -> Result<Option<Version>, NotTaken> {
         let following = self.following.clone();
         let Some(channel) = self.read(following.registry.channel(self.country)).await? else { return Ok(None) };
@@ -178,7 +182,7 @@ impl Follower {
         Ok(Some(version))
     }
 
-    /// A change of version, if there is one.
+    /// Acts on changes of the channel.
     async fn follow(&mut self) -> Result<(), NotTaken> {
         let following = self.following.clone();
         let Some(channel) = self.read(following.registry.channel(self.country)).await? else { return Ok(()) };
@@ -186,15 +190,15 @@ impl Follower {
             return Ok(());
         }
         let candidate = channel.candidate.clone().filter(|candidate| following.shadows || candidate.canary.is_some());
-        // Whatever cannot be had, what is no longer on trial decides no more. Only the version that is promoted goes on until
-        // it is in force: its patients meet no other in between.
+        // A candidate that the channel no longer names stops deciding, even if the new version cannot be loaded. Only a
+        // promoted candidate continues until it is in force, so that its patients meet no other version in between.
         let is_promoted = self.tried.as_ref().is_some_and(|tried| tried.version == channel.current);
         if !is_promoted {
             self.end_other_trial(candidate.as_ref());
         }
         let taken = if self.is_news(&channel) { self.take(&channel).await } else { Ok(()) };
         self.end_other_trial(candidate.as_ref());
-        // A refusal is noted where the platform team looks; this channel is done with either way.
+        // A refusal is already recorded for the platform team. The channel is done with in either case.
         match taken {
             Ok(()) | Err(NotTaken::Refused) => {}
             Err(later) => return Err(later),
@@ -212,8 +216,8 @@ impl Follower {
         seen.current != channel.current || seen != channel && !is_in_force()
     }
 
-    /// Whether a channel is older than one that was seen before; one that is brings nothing into force and nothing on trial,
-    /// and what is written after it is newer than it.
+    /// Returns true if the channel's sequence is not above the last one seen, so that it is an old copy. An old copy
+    /// brings nothing into force or on trial, and later channels are compared with it.
     fn notice_old_copy(&mut self, channel: &Channel) -> bool {
         let Some(seen) = &self.seen else { return false };
         if seen == channel {
@@ -231,7 +235,7 @@ impl Follower {
         self.is_old_copy
     }
 
-    /// Ends the trial of a version that is not the one to be tried.
+    /// Ends the trial of any version other than the given candidate.
     fn end_other_trial(&mut self, candidate: Option<&Candidate>) {
         let Some(tried) = &self.tried else { return };
         if candidate.is_none_or(|candidate| candidate.version != tried.version) {
@@ -241,8 +245,8 @@ impl Follower {
         }
     }
 
-    /// A version that comes on trial, or other terms that it is on. One that cannot be had is noted once and tried again at
-    /// every look; for the version in use it makes no difference.
+    /// Puts a candidate on trial, or changes the terms of its trial. A failure to load it is recorded once and retried
+    /// at later looks; it does not affect the version in use.
     async fn follow_trial(&mut self, candidate: Candidate) {
         if self.tried.as_ref() == Some(&candidate) {
             return;
@@ -279,7 +283,7 @@ impl Follower {
         self.take_component(&candidate.version, target).await.map(drop)
     }
 
-    /// Puts the version in use into force, by its native code where the host compiles nothing itself.
+    /// Puts the channel's current version into force, from native code if the host does not compile.
     async fn take(&mut self, channel: &Channel) -> Result<(), NotTaken> {
         let (following, what) = (self.following.clone(), format!("version {}", channel.current));
         let target = Target::Use { version: Some(&channel.current), what: &what };
@@ -298,7 +302,7 @@ impl Follower {
         taken
     }
 
-    /// Puts a version where it is to go, and returns it. A version that was not accepted before is judged in its turn.
+    /// Puts a version into its target and returns it. A version that was not accepted before is judged in its turn.
     async fn take_component(&mut self, version: &Version, target: Target<'_>) -> Result<Artifact, NotTaken> {
         let turn = self.awaited_turn(version)?;
         let artifact = self.fetch_in_turn(version, turn.is_some()).await?;
@@ -308,19 +312,20 @@ impl Follower {
             taken?;
             return Ok(artifact);
         }
-        // While others are judged, this one is not kept in memory.
+        // A version that has to wait for others is not kept in memory.
         let _turn = self.turn(turn, version)?;
         following.swapper.swap(self.country, target, &package).await?;
         Ok(artifact)
     }
 
-    /// Returns the turn to judge this version if it waits for one; none if it does not wait yet.
+    /// Returns the turn to judge this version, if it already waits for one; none if it does not wait yet.
     fn awaited_turn(&mut self, version: &Version) -> Result<Option<OwnedSemaphorePermit>, NotTaken> {
         let waits = self.waiting.as_ref().is_some_and(|waiting| waiting.version == *version);
         if waits { self.turn(None, version).map(Some) } else { Ok(None) }
     }
 
-    /// Returns the turn to judge this version. A look does not wait for it: the channel may name another version meanwhile.
+    /// Returns the turn to judge this version. A look does not block on it, because the channel may name another
+    /// version meanwhile.
     fn turn(
         &mut self,
         turn: Option<OwnedSemaphorePermit>,
@@ -344,7 +349,7 @@ impl Follower {
         Ok(turn.expect("it is never closed"))
     }
 
-    /// Reads a version; sooner if others wait for the turn that it has.
+    /// Fetches a version. The deadline is shorter if the version holds a turn that others wait for.
     async fn fetch_in_turn(&self, version: &Version, has_turn: bool) -> Result<Artifact, RegistryError> {
         if !has_turn {
             return self.fetch(version).await;
@@ -352,7 +357,7 @@ impl Follower {
         within(TURN_FETCH_TIMEOUT, self.following.registry.fetch(self.country, version)).await
     }
 
-    /// Keeps what came into force, for a start without the registry.
+    /// Saves the version that came into force, for a start without the registry.
     async fn remember(&mut self, channel: &Channel, artifact: &Artifact) {
         self.started_with = None;
         let Some(last_good) = &self.following.last_good else { return };
@@ -362,8 +367,8 @@ impl Follower {
         }
     }
 
-    /// Puts the last good version into force and notes why it was needed. Returns whether it is in force. One that was not
-    /// accepted before is judged only if `judge` says so.
+    /// Puts the last good version into force and records why it was needed. Returns true if it is in force. A version
+    /// that was not accepted before is judged only if `judge` is true.
     async fn recall(&mut self, not_in_force: &NotInForce, judge: bool) -> bool {
         let following = self.following.clone();
         let Some(last_good) = &following.last_good else { return false };
@@ -375,7 +380,7 @@ impl Follower {
             }
         };
         let Some((channel, artifact)) = recalled else { return false };
-        // Installing it forgets why it had to be.
+        // Installing the version clears the recorded reason.
         let refused = following.swapper.refused(self.country);
         let version = &channel.current;
         let what = format!("the last good version {version}");
@@ -417,7 +422,7 @@ impl Follower {
         Ok(true)
     }
 
-    /// Returns what was fetched, if it is what was published, and records a refusal.
+    /// Returns the artifact if it is authentic. Records the refusal if it is not.
     async fn verify(&self, version: &Version, target: Target<'_>, artifact: Artifact) -> Result<Artifact, NotTaken> {
         self.authentic(version, artifact).await?.map_err(|refusal| {
             self.following.swapper.refuse(self.country, target, &self.with_start(&refusal.to_string()));
@@ -425,8 +430,8 @@ impl Follower {
         })
     }
 
-    /// Returns what was fetched, if it is what was published, and by somebody who may. Digests of 36 MB take a thread's time,
-    /// so a thread that may block makes them.
+    /// Returns the fetched artifact if it matches its digests and is the published version, signed by a trusted key.
+    /// Hashing 36 MB takes long, so it runs on a blocking thread.
     async fn authentic(&self, version: &Version, artifact: Artifact) -> Result<Result<Artifact, Refusal>, NotTaken> {
         let (following, country, version) = (self.following.clone(), self.country, version.clone());
         let checked = tokio::task::spawn_blocking(move || {
@@ -437,8 +442,8 @@ impl Follower {
         checked.await.unwrap_or_else(|_| Err(NotTaken::Unjudged(HOST_FAILED.into())))
     }
 
-    /// Puts the version in use into force; where it cannot be had and nothing is in force, as in a host that has just
-    /// started, the one before it.
+    /// Puts the current version into its target from native code. If that fails and no rules are in force, as in a host
+    /// that has just started, tries the previous version.
     async fn take_native_or_previous(
         &self,
         natives: &dyn NativeCodeStore,
@@ -469,7 +474,7 @@ impl Follower {
         Ok(self.following.swapper.swap_native(self.country, target, &native)?)
     }
 
-    /// A version's native code.
+    /// Reads the native code of a version.
     async fn native_code(&self, natives: &dyn NativeCodeStore, version: &Version) -> Result<NativeCode, RegistryError> {
         let (digest, limits) = self.read(self.following.registry.component(self.country, version)).await?;
         let engine = self.following.swapper.engine().name();
@@ -489,12 +494,12 @@ impl Follower {
         self.read_version(self.following.registry.fetch(self.country, version)).await
     }
 
-    /// Reads something small.
+    /// Reads a small file, such as a channel or a manifest.
     async fn read<T>(&self, read: impl Future<Output = Result<T, RegistryError>>) -> Result<T, RegistryError> {
         self.within(READ_TIMEOUT, read).await
     }
 
-    /// Reads a version, component included.
+    /// Reads a version, including its component.
     async fn read_version<T>(&self, read: impl Future<Output = Result<T, RegistryError>>) -> Result<T, RegistryError> {
         self.within(FETCH_TIMEOUT, read).await
     }
@@ -507,7 +512,8 @@ impl Follower {
         if self.is_start { start_within(read).await } else { within(longest, read).await }
     }
 
-    /// Notes why something could not be read, when that is another reason than at the last look.
+    /// Records why something could not be read, unless the reason is the same as at the last look. Returns true if the
+    /// look is complete.
     fn note(&mut self, followed: Result<(), NotTaken>) -> bool {
         let why = match followed {
             Ok(()) | Err(NotTaken::Refused) => {
@@ -528,13 +534,13 @@ impl Follower {
         self.following.swapper.refuse(self.country, Target::named(what), &self.with_start(why));
     }
 
-    /// Adds to a reason which version the host started with instead.
+    /// Appends to a reason the version that the host started with instead.
     fn with_start(&self, why: &str) -> String {
         self.started_with.as_ref().map_or_else(|| why.to_owned(), |version| format!("{why}; started with {version}"))
     }
 }
 
-/// Nothing is judged before it is known whom to trust.
+/// Returns the error of an unreadable trust file. No version is judged without the trusted keys.
 fn untrusted(cause: String) -> RegistryError {
     RegistryError::Unreadable { key: "the trust file".into(), cause }
 }

@@ -1,4 +1,4 @@
-//! Settings and ports that the followers of all countries share, and the turns that they take.
+//! Holds the settings, ports and turns that the followers of all countries share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,33 +12,33 @@ use crate::ports::registry::Registry;
 use crate::release::swap::Swapper;
 use crate::release::trust::TrustSource;
 
-/// Versions that are read at once, over all countries: each is in memory as a whole.
+/// Maximum number of versions that are read at once, over all countries. Each is held in memory as a whole.
 const MAX_CONCURRENT_READS: usize = 4;
 
-/// Longest wait of a read for its turn. After that it goes on without one, so that reads which hang delay the others
-/// only once.
+/// Maximum wait of a read for its turn. After that it proceeds without one, so that hanging reads delay the others only
+/// once.
 const READ_TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Versions that are judged at once.
+/// Maximum number of versions that are judged at once.
 pub(super) const MAX_CONCURRENT_JUDGEMENTS: usize = 2;
 
 /// Settings and ports that all followers share.
 pub struct Following {
     pub(super) registry: Arc<dyn Registry>,
     pub(super) swapper: Arc<Swapper>,
-    /// Where the native code is, for a host that compiles nothing itself.
+    /// Store of native code, for a host that does not compile.
     pub(super) natives: Option<Arc<dyn NativeCodeStore>>,
-    /// Who may sign; none where whoever can write the registry is trusted.
+    /// Source of the keys that may sign; none if everybody who can write to the registry is trusted.
     pub(super) trust: Option<TrustSource>,
     pub(super) last_good: Option<Arc<dyn LastGood>>,
-    /// Whether versions are tried that decide for nobody.
+    /// True if this host loads candidates that decide for no patient.
     pub(super) shadows: bool,
     reads: Semaphore,
     pub(super) judgements: Arc<Semaphore>,
 }
 
 impl Following {
-    /// Follows `registry`, and takes native code where that is to be had.
+    /// Follows `registry`. Loads native code if `natives` is given.
     pub fn new(registry: Arc<dyn Registry>, swapper: Arc<Swapper>, natives: Option<Arc<dyn NativeCodeStore>>) -> Self {
         Self {
             registry,
@@ -52,25 +52,26 @@ impl Following {
         }
     }
 
-    /// Tries versions only that decide for somebody: nothing is compared here.
+    /// Loads only candidates that decide for some patients. For hosts that compare nothing.
     #[must_use]
     pub fn without_shadows(self) -> Self {
         Self { shadows: false, ..self }
     }
 
-    /// Takes signed versions alone. Native code needs no look at signatures: whoever made it has had one.
+    /// Accepts only versions with a trusted signature, if `trust` is given. Native code is not checked, because its
+    /// producer has checked the signature.
     #[must_use]
     pub fn trusting(self, trust: Option<TrustSource>) -> Self {
         Self { trust, ..self }
     }
 
-    /// Keeps there what comes into force, and starts from there where the registry gives nothing.
+    /// Saves each version that comes into force in `last_good`, and starts from there if the registry provides none.
     #[must_use]
     pub fn with_last_good(self, last_good: Arc<dyn LastGood>) -> Self {
         Self { last_good: Some(last_good), ..self }
     }
 
-    /// Returns a turn to read a version, or none after waiting long enough for one.
+    /// Returns a turn to read a version; none if the wait for it is too long.
     pub(super) async fn read_turn(&self) -> Option<SemaphorePermit<'_>> {
         timeout(READ_TURN_TIMEOUT, self.reads.acquire()).await.ok()?.ok()
     }

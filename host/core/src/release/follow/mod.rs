@@ -1,8 +1,8 @@
-//! Follows a registry's channels, each country by itself: fetches what has changed, checks that it is what it is said to be,
-//! and gives it to be swapped. Remembers what came into force, for a start without the registry.
+//! Follows the channels of a registry, each country separately: fetches changed versions, verifies them, and passes
+//! them on to be swapped. Saves the versions that came into force, for a start without the registry.
 //!
-//! Nothing that one country's files or versions do keeps another country waiting: each look at a country is a task of its
-//! own, and every read of the registry has a deadline.
+//! The files and versions of one country do not delay another country: each look at a country is a separate task, and
+//! every read of the registry has a deadline.
 
 mod follower;
 mod following;
@@ -28,25 +28,26 @@ use crate::model::appointment::CountryCode;
 use crate::ports::registry::RegistryError;
 use crate::release::swap::Target;
 
-/// Time until the next look at a country after one that panicked.
+/// Time until the next look at a country after a look that panicked.
 const PANIC_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Follows every country of a registry, each with a follower of its own.
+/// Follows every country of a registry, each with a separate follower.
 pub struct Followers {
     following: Arc<Following>,
-    /// The countries that were heard of; none while a look at one is under way.
+    /// Known countries; without a follower while a look at the country is under way.
     countries: BTreeMap<CountryCode, Option<Follower>>,
     looks: JoinSet<Follower>,
-    /// Which country each look is at.
+    /// Country of each look under way.
     looked_at: HashMap<Id, CountryCode>,
-    /// The countries whose last look panicked, and when the next is.
+    /// Countries whose last look panicked, with the time of their next look.
     panicked: BTreeMap<CountryCode, Instant>,
-    /// Why the countries could not be listed last: logged once, tried again at every look.
+    /// Reason why the countries could not be listed at the last attempt. A reason is logged once, and every look tries
+    /// again.
     unlisted: Option<String>,
 }
 
 impl Followers {
-    /// Follows nothing yet.
+    /// Creates followers without any country yet.
     #[must_use]
     pub fn new(following: Following) -> Self {
         let following = Arc::new(following);
@@ -54,8 +55,8 @@ impl Followers {
         Self { following, countries, looks: JoinSet::new(), looked_at, panicked, unlisted: None }
     }
 
-    /// The first look of a host that starts, at all countries at once. Returns when each has rules in force or has none to
-    /// have, and after [`START_TIMEOUT`] at the latest; what is not done by then goes on.
+    /// Performs the first look of a starting host, at all countries at once. Returns when each country has rules in
+    /// force or has no version to load, at the latest after [`START_TIMEOUT`]. Unfinished looks go on.
     pub async fn start(&mut self) {
         let end = Instant::now() + START_TIMEOUT;
         let listed = start_within(self.following.registry.countries()).await;
@@ -75,7 +76,7 @@ impl Followers {
         }
     }
 
-    /// Looks at every country once, and waits for it.
+    /// Looks at every country once and waits for all looks.
     pub async fn look(&mut self) {
         self.begin_looks().await;
         while let Some(look) = self.looks.join_next_with_id().await {
@@ -83,8 +84,8 @@ impl Followers {
         }
     }
 
-    /// Looks at every country once in an interval. A country whose last look is not over is left out; the others do not wait
-    /// for it. Never returns.
+    /// Looks at every country once in an interval. Skips a country whose last look is not over, so that the others do
+    /// not wait for it. Never returns.
     pub async fn run(mut self, interval: Duration) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,15 +115,15 @@ impl Followers {
         }
     }
 
-    /// Takes back the follower of a look. One that panicked is lost, and the country gets another after a while: what is in
-    /// force stays so, and the other countries do not notice.
+    /// Takes back the follower of a finished look. A follower that panicked is lost: after a while the country gets a
+    /// new one. The rules in force do not change, and other countries are not affected.
     fn end(&mut self, look: Result<(Id, Follower), JoinError>) {
         let id = look.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let country = self.looked_at.remove(&id).expect("each look is noted when it begins");
         let follower = if let Ok((_, follower)) = look {
             follower
         } else {
-            // What a panic says may hold anything.
+            // The panic's message may contain anything, so it is left out.
             let swapper = &self.following.swapper;
             swapper.end_trial(country);
             swapper.refuse(country, Target::named("the registry's version"), HOST_FAILED);
@@ -132,7 +133,7 @@ impl Followers {
         self.countries.insert(country, Some(follower));
     }
 
-    /// Adds the countries that are new; returns why they could not be listed.
+    /// Adds new countries. Returns the reason why the countries could not be listed.
     fn listed(&mut self, listed: Result<Vec<CountryCode>, RegistryError>) -> Option<String> {
         match listed {
             Ok(countries) => {

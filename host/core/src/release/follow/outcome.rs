@@ -6,15 +6,16 @@ use crate::ports::registry::RegistryError;
 use crate::ports::rules::Refusal;
 use crate::release::admission::NotAdmitted;
 
-/// Why a version is not in force or on trial.
+/// Reasons why a version is not in force or on trial.
 pub(super) enum NotTaken {
-    /// It will not do, which is noted where the platform team looks.
+    /// The version is refused. The refusal is recorded for the platform team.
     Refused,
-    /// It could not be had this time.
+    /// The version could not be read this time.
     Later(String),
-    /// It could not be judged, or is damaged. To find that out takes much work, so the next attempt may have to wait.
+    /// The version could not be judged, or is damaged. Finding that out takes much work, so the next attempt may be
+    /// delayed.
     Unjudged(String),
-    /// Other versions are judged first. There is nothing to note.
+    /// Other versions are judged first. There is nothing to record.
     Waiting,
 }
 
@@ -39,18 +40,18 @@ impl From<Refusal> for NotTaken {
     }
 }
 
-/// Why the registry's version is not in force at a start.
+/// Reasons why the registry's version is not in force when a host starts.
 pub(super) enum NotInForce {
-    /// This host has not accepted it before.
+    /// This host has not accepted the version before.
     Unjudged(Version),
-    /// It is not what was published, or not by somebody who may; that is noted.
+    /// The version is not the published one, or is not signed by a trusted key. The refusal is recorded.
     Refused,
-    /// It could not be had.
+    /// The version could not be read.
     Unread(String),
 }
 
 impl NotInForce {
-    /// Returns what is not in force, and why.
+    /// Returns the name of the version that is not in force, and the reason.
     pub(super) fn words(&self) -> (String, String) {
         let unknown_version = || "the registry's version".to_owned();
         match self {

@@ -1,4 +1,4 @@
-//! Deadlines of the registry's reads.
+//! Deadlines for reads of the registry.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use tokio::time::timeout;
 
 use crate::ports::registry::RegistryError;
 
-/// Longest wait for a listing, a channel or a manifest.
+/// Maximum wait for a listing, a channel or a manifest.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum wait for each read during startup.
 const START_READ_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads from the registry, at most for so long.
+/// Reads from the registry within a deadline.
 pub(crate) async fn within<T>(
     longest: Duration,
     read: impl Future<Output = Result<T, RegistryError>>,

@@ -1,4 +1,4 @@
-//! The time of the next attempt at a version that could not be judged, or is damaged.
+//! Schedules attempts at a version that could not be judged or is damaged.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use super::outcome::NotTaken;
 
-/// Time until a version is tried again that could not be judged or is damaged: at the next look, then after this, and each
-/// time doubled while the reason stays.
+/// Delay of the second retry of a version that could not be judged or is damaged. The first retry is at the next look.
+/// Later delays double while the reason stays the same.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The longest of these times.
+/// Maximum delay of a retry.
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A version that could not be judged or is damaged.
+/// Next attempt at a version that could not be judged or is damaged.
 pub(super) struct Retry {
     pub(super) version: Version,
     why: String,
@@ -23,7 +23,7 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    /// Returns why this version failed, if it is not time to try it again.
+    /// Returns an error with the reason of the last failure if it is too early to retry this version.
     pub(super) fn postponed(retry: Option<&Self>, version: &Version) -> Result<(), NotTaken> {
         match retry {
             Some(retry) if retry.version == *version && Instant::now() < retry.at => {
@@ -33,7 +33,7 @@ impl Retry {
         }
     }
 
-    /// Returns when to try again, if an attempt failed.
+    /// Returns the next attempt at this version; none if it was accepted or refused.
     pub(super) fn after(before: Option<Self>, version: &Version, taken: &Result<(), NotTaken>) -> Option<Self> {
         match taken {
             Err(NotTaken::Unjudged(why)) => {
@@ -42,7 +42,7 @@ impl Retry {
                 let interval = same.map_or(Duration::ZERO, doubled);
                 Some(Self { version: version.clone(), why: why.clone(), interval, at: Instant::now() + interval })
             }
-            // What could not be read this time says nothing new.
+            // Neither a failed read nor a wait changes the next attempt.
             Err(NotTaken::Later(_) | NotTaken::Waiting) => before,
             Ok(()) | Err(NotTaken::Refused) => None,
         }

@@ -21,12 +21,12 @@ use crate::release::swap::Swapper;
 use crate::rules::loaded::LoadedRules;
 use crate::testing::{Described, ManualClock};
 
-/// A registry whose components are their versions' names.
+/// A registry in which each component is the text of its version.
 #[derive(Default)]
 struct Shelf {
     channels: Mutex<BTreeMap<CountryCode, Channel>>,
     damaged: Option<Version>,
-    /// Asking for this country's channel panics.
+    /// Country whose channel panics when it is read.
     panics: Option<CountryCode>,
     channel_reads: Mutex<Vec<CountryCode>>,
     fetches: AtomicUsize,
@@ -85,7 +85,7 @@ impl Registry for Shelf {
     }
 }
 
-/// Loads nothing.
+/// An engine that loads nothing.
 struct NoEngine;
 
 impl Engine for NoEngine {
@@ -100,7 +100,7 @@ impl Engine for NoEngine {
     }
 }
 
-/// Has accepted 1.0.0 before, which is Peru's, and refuses everything else.
+/// An admission that has accepted version 1.0.0 of Peru before, and refuses every other package.
 #[derive(Default)]
 struct Picky {
     judged: AtomicUsize,

@@ -1,9 +1,9 @@
-//! Runs the calls to rules on threads of their own, with fair turns across countries. Knows nothing of what a call does.
+//! Runs calls to rules on dedicated threads, with fair turns across countries. Knows nothing of the content of a call.
 //!
-//! Guest code is synchronous and a country's team decides how long it takes, so it must not run on the threads that serve
-//! connections. A host has a few places for calls. Countries take turns: whichever has used the least time so far comes
-//! first, and a call that runs for long gives up its place when another country waits for one. It goes on beside the
-//! others, on its own thread. What cannot be served soon is refused at once.
+//! Guest code is synchronous, and a country's team decides how long it takes. It must therefore not run on the threads
+//! that serve connections. A host has a few places for calls, and countries take turns: the country that has used the
+//! least time so far comes first. A long call gives up its place when another country waits for one, and goes on beside
+//! the others, on its own thread. A call that cannot start soon is refused at once.
 
 mod turns;
 
@@ -22,39 +22,39 @@ use self::turns::{Outcome, Turns};
 use crate::model::appointment::CountryCode;
 use crate::ports::rules::Fault;
 
-/// Niceness of a thread whose call goes on beside the others. What connections, the ledger and short calls need of a core
-/// comes first then; with nothing else to do the call has all of it.
+/// Niceness of a thread whose call goes on beside the others. Connections, the ledger and short calls come first on a
+/// core; without other work the call has the whole core.
 const BESIDE_NICENESS: i32 = 10;
 
-/// Wait before the system is asked for a thread again.
+/// Delay before the host asks the system for a thread again.
 const RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// Returns whether the caller still waited for it, and so whether it did anything.
+/// A queued call. It runs only if its caller still waits, and returns true if it ran.
 type Job = Box<dyn FnOnce() -> bool + Send>;
 
-/// The threads that run calls. They end when this is dropped and the calls under way are over.
+/// Threads that run calls. They end after the executor is dropped and their current calls are over.
 pub struct Executor(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
     /// Wakes a thread when a call may start.
     startable: Condvar,
-    /// Wakes the supervisor when a country waits for another one's place.
+    /// Wakes the supervisor when a country waits for the place of another country.
     contended: Condvar,
     started: Instant,
 }
 
 struct State {
     turns: Turns<Job>,
-    /// The threads that run calls, by the calls' tickets.
+    /// Threads that run calls, by the calls' tickets.
     threads: BTreeMap<u64, Pid>,
-    /// When the supervisor looks again; none while it waits to be woken.
+    /// Time of the supervisor's next look; none while it waits to be woken.
     next_look: Option<Duration>,
     is_stopping: bool,
 }
 
 impl Default for Executor {
-    /// Leaves one core to connections and to the ledger.
+    /// Leaves one core to connections and the ledger.
     fn default() -> Self {
         Self::new(thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)))
     }
@@ -64,7 +64,7 @@ impl Executor {
     /// Runs at most `places` calls at once, besides those that have given up their place.
     ///
     /// # Panics
-    /// When the system gives no thread.
+    /// Panics if the system does not create a thread.
     #[must_use]
     pub fn new(places: usize) -> Self {
         let state = State { turns: Turns::new(places), threads: BTreeMap::new(), next_look: None, is_stopping: false };
@@ -83,7 +83,7 @@ impl Executor {
     /// Runs a country's call when its turn comes.
     ///
     /// # Errors
-    /// [`Fault::Busy`], at once, when its turn would come too late for anybody who waits for an answer.
+    /// Returns [`Fault::Busy`] at once if the turn would come too late for a waiting client.
     pub async fn run<T: Send + 'static>(
         &self,
         country: CountryCode,
@@ -92,7 +92,7 @@ impl Executor {
         self.submit(country, true, call).await
     }
 
-    /// Runs a country's call when its turn comes, however late that is: for work that nobody waits for.
+    /// Runs a country's call when its turn comes, however late that is. For work that no client waits for.
     pub async fn run_eventually<T: Send + 'static>(
         &self,
         country: CountryCode,
@@ -116,7 +116,7 @@ impl Executor {
             metrics::histogram!("citas_rules_wait_seconds", "country" => country.to_string())
                 .record(enqueued.elapsed());
             let result = span.in_scope(|| panic::catch_unwind(AssertUnwindSafe(call)));
-            // A caller that has gone away needs no answer.
+            // The caller may have gone away.
             let _ = answer.send(result);
             true
         });
@@ -148,7 +148,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Wakes whoever can do something about a call that waits.
+    /// Wakes the thread or the supervisor that can act on a waiting call.
     fn wake(&self, state: &mut State) {
         if state.turns.has_free_place() {
             self.startable.notify_one();
@@ -160,7 +160,8 @@ impl Shared {
         }
     }
 
-    /// Runs one call after the other. Ends after a call that has given up its place, since another thread has that now.
+    /// Runs calls one after the other. Ends after a call that has given up its place, because another thread has the
+    /// place.
     fn work(self: Arc<Self>) {
         let thread = rustix::thread::gettid();
         let mut state = self.lock();
@@ -183,13 +184,13 @@ impl Shared {
         }
     }
 
-    /// Takes their places from calls that run for long while another country waits.
+    /// Takes the places of long calls while another country waits.
     fn supervise(self: Arc<Self>) {
         let mut state = self.lock();
         while !state.is_stopping {
             let now = self.now();
             let next = match state.turns.next_overdue() {
-                // The thread comes first: a place that no thread serves would be lost.
+                // The new thread is started first: without it the place would be lost.
                 Some(at) if at <= now => match spawn("rules", &self, Self::work) {
                     Ok(()) => {
                         let beside = state.turns.set_beside(now);
@@ -225,7 +226,8 @@ impl Shared {
     }
 }
 
-/// Lets every other thread of the host go first. The thread ends after its call, so this need not be undone.
+/// Lowers the priority of a thread, so that the other threads of the host go first. The thread ends after its call, so
+/// nothing has to be restored.
 fn lower_priority(thread: Pid) {
     if let Err(error) = rustix::process::setpriority_process(Some(thread), BESIDE_NICENESS) {
         tracing::debug!(%error, "a call that goes on beside the others keeps its priority");

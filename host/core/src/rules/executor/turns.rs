@@ -1,54 +1,56 @@
-//! Decides which country's call runs next. Knows no threads and no clock: times are given, as time since a fixed moment.
+//! Decides which country's call runs next. Knows no threads and no clock: callers pass the time since a fixed moment.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::appointment::CountryCode;
 
-/// Time after which a call gives up its place when another country waits for one. Calls take 20 µs to 2 ms; one that has
-/// taken this long may take 100 ms.
+/// Time after which a call gives up its place when another country waits for one. Calls take 20 µs to 2 ms; a call that
+/// has taken this long may take 100 ms.
 const MAX_IN_PLACE: Duration = Duration::from_millis(5);
 
-/// Calls of one country that may go on beside those that have a place. More would let a country take all cores.
+/// Maximum number of calls of one country that go on beside those with a place. With more, a country could take all
+/// cores.
 const MAX_BESIDE: usize = 2;
 
-/// Maximum expected wait for a turn. A client that would wait longer is better told at once to come again.
+/// Maximum expected wait for a turn. A client that would wait longer is better refused at once, to retry later.
 const MAX_WAIT: Duration = Duration::from_millis(250);
 
-/// Urgent calls of a country after which one that nobody waits for has its turn, so that mail goes out under load too.
+/// Maximum number of urgent calls of a country before one of its background calls has a turn, so that mail goes out
+/// under load too.
 const MAX_URGENT_STREAK: u32 = 4;
 
-/// Time that a country's call is expected to take before any has been measured.
+/// Expected time of a country's call before any call is measured.
 const INITIAL_COST: Duration = Duration::from_millis(1);
 
-/// Weight of a call that took less than expected: 1 / this.
+/// Inverse weight of a call that took less than expected.
 const SMOOTHING: u32 = 8;
 
-/// The calls that wait and those that run.
+/// Waiting and running calls.
 pub(super) struct Turns<Job> {
     accounts: BTreeMap<CountryCode, Account<Job>>,
     running: BTreeMap<u64, Running>,
     places: usize,
     taken: usize,
     next_ticket: u64,
-    /// The time that the country had used whose call started last. A country that comes back after a pause is put
-    /// level with it, so that nobody saves up turns.
+    /// Highest time used by a country at the start of one of its calls. A country that comes back after a pause is
+    /// raised to this level, so that it does not save up turns.
     level: Duration,
 }
 
-/// One country's calls.
+/// Calls of one country.
 struct Account<Job> {
     /// Calls that a client waits for.
     urgent: VecDeque<Waiting<Job>>,
-    /// Calls that nobody waits for.
+    /// Calls that no client waits for.
     background: VecDeque<Job>,
-    /// Urgent calls that have started since the last other one.
+    /// Urgent calls that have started since the last background call.
     streak: u32,
     running: usize,
     beside: usize,
-    /// Time of the threads that its calls have used.
+    /// Thread time used by the country's calls.
     used: Duration,
-    /// Time that a call is expected to take.
+    /// Expected time of a call.
     cost: Duration,
 }
 
@@ -60,21 +62,21 @@ struct Waiting<Job> {
 struct Running {
     country: CountryCode,
     since: Duration,
-    /// Part of its country's `used`.
+    /// Part of the country's `used` for this call.
     charged: Duration,
     is_beside: bool,
 }
 
-/// The call's turn would come too late.
+/// Error of a call whose turn would come too late.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooLate;
 
-/// Whether a call that is over had its place to the end.
+/// State of a finished call's place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Its thread can take the next call.
+    /// The call kept its place, and its thread can take the next call.
     InPlace,
-    /// Another thread has its place.
+    /// Another thread has the place.
     Beside,
 }
 
@@ -98,8 +100,8 @@ impl<Job> Account<Job> {
         self.is_waiting() && (self.beside == 0 || self.running < MAX_BESIDE)
     }
 
-    /// Learns from what a call took. One call at most doubles the expectation: the first of a process, or one that had to
-    /// wait for a core, says little of the next.
+    /// Adjusts the expected time to a call. One call at most doubles it: the first call of a process, or a call that
+    /// had to wait for a core, says little about the next.
     fn learn(&mut self, took: Duration) {
         self.cost = if took > self.cost {
             took.min(self.cost * 2)
@@ -132,7 +134,7 @@ impl<Job> Turns<Job> {
         }
     }
 
-    /// Lets a call wait for its turn. One that is urgent is refused when that would take too long.
+    /// Queues a call for its turn. Refuses an urgent call that would wait too long.
     pub(super) fn enqueue(
         &mut self,
         country: CountryCode,
@@ -155,8 +157,8 @@ impl<Job> Turns<Job> {
         Ok(())
     }
 
-    /// Time until an urgent call that comes now would start: that of those before it, as far as other countries leave room. It is
-    /// no less than what the first of them has waited already.
+    /// Returns the expected wait of an urgent call that arrives now: the time of the urgent calls before it, given the
+    /// places that other countries leave. The result is at least the time that the first of them has already waited.
     fn expected_wait(&self, country: CountryCode, now: Duration) -> Duration {
         let Some(account) = self.accounts.get(&country) else { return Duration::ZERO };
         let others = self.accounts.iter().filter(|(code, other)| **code != country && other.is_active()).count();
@@ -166,7 +168,7 @@ impl<Job> Turns<Job> {
         expected.max(waited)
     }
 
-    /// Starts the first call of the country that has used the least; none where no call may start.
+    /// Starts the next call of the country that has used the least time; returns none if no call may start.
     pub(super) fn start(&mut self, now: Duration) -> Option<(u64, Job)> {
         if !self.has_free_place() {
             return None;
@@ -185,7 +187,7 @@ impl<Job> Turns<Job> {
         Some((self.next_ticket, job))
     }
 
-    /// Charges countries for what their calls have taken so far beyond what was expected of them.
+    /// Charges countries for the time that their running calls have taken beyond the expectation.
     fn charge_running(&mut self, now: Duration) {
         for running in self.running.values_mut() {
             let over = now.saturating_sub(running.since).saturating_sub(running.charged);
@@ -194,7 +196,8 @@ impl<Job> Turns<Job> {
         }
     }
 
-    /// Ends a call that was started, and charges its country for it. One that did nothing says nothing of what calls take.
+    /// Finishes a started call and charges its country for the time. A call that did not run does not change the
+    /// expectation.
     pub(super) fn finish(&mut self, ticket: u64, did_run: bool, now: Duration) -> Outcome {
         let Running { country, since, charged, is_beside } = self.running.remove(&ticket).expect("it was started");
         let account = self.accounts.get_mut(&country).expect("it has a call that runs");
@@ -217,12 +220,13 @@ impl<Job> Turns<Job> {
         self.taken < self.places
     }
 
-    /// When the next call is to give up its place; none while no country waits for another one's.
+    /// Returns the time when the next call has to give up its place; none if no country waits for the place of another
+    /// country.
     pub(super) fn next_overdue(&self) -> Option<Duration> {
         self.longest_contended().map(|(_, running)| running.since + MAX_IN_PLACE)
     }
 
-    /// Takes its place from the call that has been running longest, if it is overdue. Returns which one that is.
+    /// Takes the place of the longest running contended call, if it is overdue. Returns the ticket of that call.
     pub(super) fn set_beside(&mut self, now: Duration) -> Option<u64> {
         let (ticket, running) = self.longest_contended()?;
         if running.since + MAX_IN_PLACE > now {
@@ -235,7 +239,7 @@ impl<Job> Turns<Job> {
         Some(ticket)
     }
 
-    /// The call that has been running longest of those that have a place for which another country waits.
+    /// Returns the longest running call whose place another country waits for.
     fn longest_contended(&self) -> Option<(u64, &Running)> {
         if self.has_free_place() {
             return None;
@@ -287,7 +291,7 @@ mod tests {
             self.turns.start(self.now)
         }
 
-        /// Runs the next call for `took`, and says whose it was.
+        /// Runs the next call for `took`. Returns its country.
         fn run(&mut self, took: impl Fn(&str) -> Duration) -> &'static str {
             let (ticket, code) = self.start().unwrap();
             self.now += took(code);

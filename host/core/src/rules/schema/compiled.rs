@@ -1,21 +1,23 @@
-//! The copy of a schema that the validator is given. It says the same, but has only what counts, references that every
-//! resolver reads alike, and bounds that hold before what they bound is looked at.
+//! Makes the copy of a schema that the validator compiles. The copy has only the keywords that count, references that
+//! every resolver reads alike, and bounds that are checked before the values that they bound. It accepts the same
+//! documents, except for texts longer than [`MAX_LENGTH`] with a `pattern` or a `format` and no `maxLength`.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::keywords::{counts, map_subschemas, target};
 use super::texts::MAX_LENGTH;
 
-/// Keywords that look at the items of a list. The validator would look at all of them where there are more than `maxItems`.
+/// Keywords that look at the items of a list. The validator would look at all items even if there are more than
+/// `maxItems`.
 const OF_ITEMS: [&str; 6] = ["contains", "items", "maxContains", "minContains", "prefixItems", "uniqueItems"];
 
-/// The copy of a schema that was measured.
+/// Returns the copy of a measured schema.
 pub(super) fn compiled(schema: &Json) -> Json {
     let mut copy = Copier { references: Vec::new() };
     let mut whole = copy.schema(schema);
     let mut targets = Map::new();
     while let Some(reference) = copy.references.get(targets.len()).copied() {
-        // Where it leads nowhere, the schema was not measured: nothing fits it.
+        // A reference without a target was not measured: no document fits it.
         let copied = target(schema, reference).map_or(Json::Bool(false), |target| copy.schema(target));
         targets.insert(targets.len().to_string(), copied);
     }
@@ -26,7 +28,7 @@ pub(super) fn compiled(schema: &Json) -> Json {
 }
 
 struct Copier<'a> {
-    /// Each reference once; its target is a definition by its number.
+    /// Each reference once. Its index names the definition of its target.
     references: Vec<&'a str>,
 }
 
@@ -61,7 +63,7 @@ fn bound_texts(members: &mut Map<String, Json>) {
     }
 }
 
-/// Looks at the items of a list only where there are no more than `maxItems`.
+/// Makes the validator look at the items of a list only if there are at most `maxItems`.
 fn bound_items(members: &mut Map<String, Json>) {
     let Some(max_items) = members.get("maxItems").cloned() else { return };
     let of_items: Map<String, Json> =

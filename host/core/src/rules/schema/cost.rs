@@ -1,6 +1,6 @@
-//! Bounds the cost of a schema: how large it is with every reference followed, and how long checking a document against it can
-//! take at most, whatever the document holds. Counts as the validator works: it checks whether a document fits, and where
-//! it does not, collects all errors.
+//! Bounds the cost of a schema: its size with every reference followed, and the maximum work of checking any document
+//! against it. Counts in the way of the validator, which first checks whether a document fits and collects all errors
+//! if it does not.
 
 use std::ops::Add;
 
@@ -9,14 +9,14 @@ use serde_json::{Map, Value as Json};
 use super::keywords::{self, counts, target};
 use super::texts::{Patterns, count, max_length};
 
-/// Maximum number of values in a document, containers and the members of each included. The rules can be given about 1,200
-/// leaves, which is what fits [`MAX_DOCUMENT_TEXT`] at 56 bytes each.
+/// Maximum number of values in a document, including containers and their members. The rules can be given about 1,200
+/// leaves, the number that fits into [`MAX_DOCUMENT_TEXT`] at 56 bytes each.
 pub(super) const MAX_VALUES: usize = 2_000;
 
-/// Maximum text of a document, keys included, in bytes: as much as a request's body.
+/// Maximum text of a document, including keys, in bytes. Equals the maximum size of a request's body.
 pub(super) const MAX_DOCUMENT_TEXT: usize = 64 << 10;
 
-/// Maximum size of a country's schemas together, in members and items that count, with every reference followed.
+/// Maximum size of all schemas of a country together, in members and items that count, with every reference followed.
 pub(super) const MAX_SIZE: usize = 10_000;
 
 /// Bytes of text that count as one item.
@@ -31,7 +31,7 @@ pub(super) const MAX_STEPS: u64 = 5_000_000;
 /// Steps of checking one keyword against one value.
 const CHECK: u64 = 20;
 
-/// Steps of reporting that one keyword does not hold of one value.
+/// Steps of reporting that one value violates one keyword.
 const ERROR: u64 = 500;
 
 /// Steps of naming a member in an error.
@@ -40,35 +40,36 @@ const NAME: u64 = 150;
 /// Steps of copying one value of an `enum`, a `const` or a `not` into an error.
 const COPY: u64 = 50;
 
-/// Steps of a `multipleOf` that is no whole number: it calculates with fractions of any length.
+/// Steps of a `multipleOf` with a divisor that is not a whole number. The validator calculates with fractions of any
+/// length.
 const FRACTION: u64 = 50_000;
 
-/// Steps of a `multipleOf` that is one.
+/// Steps of a `multipleOf` with a whole divisor.
 const DIVISION: u64 = 250;
 
-/// Steps of comparing with one of the values of an `enum` or a `const`.
+/// Steps of comparing a value with one value of an `enum` or a `const`.
 const COMPARE: u64 = 5;
 
-/// Bytes of a text that are compared, counted or copied in one step.
+/// Bytes of text that are compared, counted or copied in one step.
 const BYTES: u64 = 4;
 
 /// Steps of a format for each byte of a text.
 const FORMAT: u64 = 5;
 
-/// Steps of the format `regex`, which looks up the names of groups in lists.
+/// Steps of the format `regex` for each byte of a text. The validator looks up the names of groups in lists.
 const FORMAT_REGEX: u64 = 25;
 
-/// Maximum steps of something, by what a document holds. A document has at most [`MAX_VALUES`] values and
+/// Maximum number of steps, depending on the content of the document. A document has at most [`MAX_VALUES`] values and
 /// [`MAX_DOCUMENT_TEXT`] bytes of text.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Steps {
-    /// For the document itself.
+    /// Steps for the document itself.
     once: u64,
-    /// For each value within the one that is checked.
+    /// Steps for each value within the checked one.
     value: u64,
-    /// For all texts, were each as long as it may be.
+    /// Steps for all texts together, each at its maximum length.
     texts: u64,
-    /// For each byte of text. The lower of both holds.
+    /// Steps for each byte of text. The lower of `texts` and this bound counts.
     byte: u64,
 }
 
@@ -77,20 +78,21 @@ impl Steps {
         Self { once, ..Self::default() }
     }
 
-    /// All steps for a document of so many values and bytes of text.
+    /// Returns the steps for a document with this number of values and bytes of text.
     fn total(self, values: usize, text: usize) -> u64 {
         let texts = self.texts.min(self.byte.saturating_mul(text as u64));
         self.once.saturating_add(self.value.saturating_mul(values as u64)).saturating_add(texts)
     }
 
-    /// Steps of both, where they share a document: each value and text is in one of them.
+    /// Adds the steps of two schemas that divide a document between them. Each value and each byte of text belongs to
+    /// one of them, so only the higher cost per value and per byte counts.
     fn beside(self, other: Self) -> Self {
         let (value, byte) = (self.value.max(other.value), self.byte.max(other.byte));
         Self { value, byte, ..self + other }
     }
 
-    /// Steps for each child of a value, of which there are at most `max`. Where that is unknown, a value of the document is
-    /// either such a child, or within one.
+    /// Returns the steps for all children of a value, at most `max` of them. Without a bound below [`MAX_VALUES`],
+    /// every value of the document counts as a child or as part of one.
     fn each(self, max: Option<u64>) -> Self {
         let most = MAX_VALUES as u64;
         match max.filter(|max| *max < most) {
@@ -121,19 +123,19 @@ impl Add for Steps {
 /// Cost of a schema.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cost {
-    /// Finding out whether a document fits.
+    /// Steps of checking whether a document fits.
     check: Steps,
-    /// Collecting the errors of one that does not.
+    /// Steps of collecting the errors of a document that does not fit.
     errors: Steps,
 }
 
 impl Cost {
-    /// Of a keyword that is checked at once, and fails at once.
+    /// Returns the cost of a keyword with one check and at most one error. Collecting its errors repeats the check.
     fn of(check: Steps, error: u64) -> Self {
         Self { check, errors: check + Steps::once(error) }
     }
 
-    /// All steps for the largest document.
+    /// Returns the steps for the largest document.
     pub(super) fn total(self) -> u64 {
         self.steps(MAX_VALUES, MAX_DOCUMENT_TEXT)
     }
@@ -148,12 +150,13 @@ impl Cost {
         self.steps(values, text) / CHECK
     }
 
-    /// Returns the cost where the validator only checks whether a value fits, which may be an error in itself.
+    /// Returns the cost if the validator only checks whether a value fits, and may report the result as one error.
     fn check_only(self, error: u64) -> Self {
         Self::of(self.check, error)
     }
 
-    /// The validator asks which fits, perhaps asks the others, and collects the errors of all where none or several do.
+    /// Returns the cost of `anyOf` or `oneOf`. The validator checks which branch fits, may check the others, and
+    /// collects the errors of all branches if none or several fit.
     fn chosen(self) -> Self {
         Self { check: self.check, errors: self.check + self.check + self.errors + Steps::once(ERROR) }
     }
@@ -175,7 +178,7 @@ impl Add for Cost {
     }
 }
 
-/// Why a schema is refused.
+/// Reason why a schema is refused.
 #[derive(Debug)]
 pub(super) struct Cause {
     /// JSON Pointer of the place in the schema.
@@ -191,7 +194,7 @@ pub(super) struct Walk<'a> {
     pub(super) size: usize,
     /// Maximum size.
     max_size: usize,
-    /// The schemas that are being walked by reference.
+    /// Targets of the references that are being followed.
     followed: Vec<*const Json>,
 }
 
@@ -284,14 +287,14 @@ impl<'a> Walk<'a> {
             "then" | "else" => self.one(value, place)?,
             "if" => self.one(value, place)?.check_only(0),
             "not" => {
-                // The validator keeps a copy, and gives one to each error.
+                // The validator keeps a copy of the value, and puts another one into each error.
                 let (copied, _) = extent(value);
                 self.count(copied, place)?;
                 self.one(value, place)?.check_only(ERROR + COPY * copied as u64)
             }
             "items" => self.one(value, place)?.each(max_items()),
             "contains" => self.one(value, place)?.each(max_items()).check_only(ERROR),
-            // One error names all that are not wanted.
+            // One error names all unexpected members.
             "additionalProperties" if value == false => {
                 self.one(value, place)?;
                 Cost::of(Steps::once(CHECK), NAME).each(None) + Cost::of(Steps::once(0), ERROR)
@@ -347,7 +350,7 @@ impl<'a> Walk<'a> {
                 let Some(max) = beside.get("maxItems").and_then(count) else {
                     return place.refuse("it compares all items with one another: set `maxItems` beside it");
                 };
-                // Two lists are compared by as many values as the shorter one has.
+                // Two lists are compared value by value, up to the length of the shorter one.
                 Cost::of(Steps { once: CHECK, value: CHECK * max / 2, ..Steps::default() }, ERROR)
                     + text(1, BYTES, u64::MAX)
             }
@@ -404,7 +407,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Steps for a text: `work` for every `bytes` of it, of which it reads at most `reads`.
+/// Returns the cost of reading a text: `work` steps for every `bytes` bytes, of which at most `reads` are read.
 fn text(work: u64, bytes: u64, reads: u64) -> Cost {
     let reads = reads.min(MAX_DOCUMENT_TEXT as u64);
     let texts = work.saturating_mul(reads).div_ceil(bytes);

@@ -1,16 +1,16 @@
-//! The keywords of JSON Schema 2020-12 that count here, and which of them hold schemas. All else in a schema is data or
-//! annotation, whatever it looks like: a `$ref` within `const` or `examples` is not a reference.
+//! Lists the keywords of JSON Schema 2020-12 that count here, and the shapes in which they hold schemas. Everything
+//! else in a schema is data or annotation: a `$ref` within `const` or `examples` is not a reference.
 
 use serde_json::{Map, Value as Json};
 
 /// Shape in which a keyword holds schemas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
-    /// It is one.
+    /// The value is a schema.
     One,
-    /// It lists them.
+    /// The value is a list of schemas.
     List,
-    /// It names them.
+    /// The value is an object of schemas by name.
     Named,
 }
 
@@ -24,7 +24,7 @@ pub(super) fn holds(keyword: &str) -> Option<Holds> {
     })
 }
 
-/// Whether documents are checked against this keyword, which holds no schemas.
+/// Returns true if documents are checked against this keyword and it holds no schemas.
 fn is_assertion(keyword: &str) -> bool {
     matches!(
         keyword,
@@ -52,13 +52,13 @@ fn is_assertion(keyword: &str) -> bool {
     )
 }
 
-/// Whether a keyword changes which documents fit.
+/// Returns true if a keyword affects which documents fit.
 pub(crate) fn counts(keyword: &str) -> bool {
     keyword == "$ref" || holds(keyword).is_some() || is_assertion(keyword)
 }
 
-/// Why a schema may not have this keyword; none where it may. The validator would look references up in another place
-/// than [`target`] does, or evaluate subschemas again at every level.
+/// Returns the reason why a schema must not have this keyword; none if it may. The refused keywords would make the
+/// validator resolve references differently from [`target`], or evaluate subschemas again at every level.
 pub(super) fn refused(keyword: &str, at_root: bool) -> Option<String> {
     let instead = match keyword {
         "$comment" | "$defs" | "$ref" => return None,
@@ -75,8 +75,8 @@ pub(super) fn refused(keyword: &str, at_root: bool) -> Option<String> {
     Some(format!("`{keyword}` is not supported here; {instead}"))
 }
 
-/// The schema that a reference leads to, where it leads to one within `root`. Names with escapes (`~`, `%`) lead nowhere:
-/// resolvers differ in how they read them.
+/// Returns the target of a reference; none if it is not a schema within `root`. A reference with escapes (`~`, `%`) has
+/// no target, because resolvers differ in reading them.
 pub(crate) fn target<'a>(root: &'a Json, reference: &str) -> Option<&'a Json> {
     let pointer = reference.strip_prefix('#')?;
     if pointer.is_empty() {
@@ -100,7 +100,7 @@ pub(crate) fn target<'a>(root: &'a Json, reference: &str) -> Option<&'a Json> {
     Some(schema)
 }
 
-/// A keyword's value with `change` made to each schema that it holds. Anything else stays as it is.
+/// Returns a keyword's value after `change` is applied to each schema in it. Other values are returned unchanged.
 pub fn map_subschemas<'a>(keyword: &str, value: &'a Json, mut change: impl FnMut(&'a Json) -> Json) -> Json {
     match (holds(keyword), value) {
         (Some(Holds::One), schema) => change(schema),

@@ -1,8 +1,11 @@
-//! JSON Schema 2020-12: a country's schemas, which are code that runs in the host, outside every budget of fuel. They are
-//! bounded when they are loaded, so that compiling one and checking any document against it ends in a known time.
+//! Loads a country's schemas (JSON Schema 2020-12) and checks documents against them. Knows nothing of appointments or
+//! of guest code.
 //!
-//! The measured schema is the compiled one: [`validator`] gives the validator a copy with only those keywords that the measuring
-//! walk has followed, and with references of ours.
+//! Schemas are code that runs in the host, outside every fuel limit. They are bounded on loading, so that compiling a
+//! schema and checking any document against it end in a known time.
+//!
+//! The measured schema is the compiled one: [`validator`] compiles a copy that has only the keywords that the measuring
+//! walk has followed, and references that this module writes.
 
 mod compiled;
 mod cost;
@@ -28,11 +31,11 @@ pub use keywords::map_subschemas;
 pub(crate) use keywords::{counts, target};
 pub use personal::{is_personal, named_members};
 
-/// Maximum number of violations that a document is answered with.
+/// Maximum number of violations that are reported for a document.
 const MAX_VIOLATIONS: usize = 50;
 
-/// Maximum size of the cache of a pattern in `patternProperties`, in bytes. One that has as few states as
-/// [`texts::MAX_TABLE_SIZE`] allows never fills it, and others are too slow to be accepted.
+/// Maximum size of the cache of a pattern in `patternProperties`, in bytes. A pattern with no more states than
+/// [`texts::MAX_TABLE_SIZE`] allows never fills it, and other patterns are too slow to be accepted.
 const MAX_CACHE_SIZE: usize = 256 << 10;
 
 /// Remaining budget of a country's schemas. All of them stay in memory, and a host compiles them when it starts.
@@ -48,10 +51,10 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Reads the schema that a descriptor gives as text, and takes what it needs from the budget.
+    /// Parses a schema of a descriptor and takes its size from the budget.
     ///
     /// # Errors
-    /// When it is not JSON, not an object, or goes beyond a bound: the error names the place.
+    /// Returns an error that names the place if the text is not JSON, not an object, or exceeds a bound.
     pub fn document(&mut self, what: &str, text: &str) -> Result<Json, Refusal> {
         let refused = |at: &str, cause: &str| Refusal::bad_descriptor(what, at, cause);
         let schema: Json =
@@ -76,7 +79,7 @@ fn is_supported(draft: &Json) -> bool {
 /// Compiles a schema that [`Budget::document`] has read.
 ///
 /// # Errors
-/// When it is no valid JSON Schema 2020-12.
+/// Returns an error if it is not a valid JSON Schema 2020-12.
 pub fn validator(what: &str, schema: &Json) -> Result<Validator, Refusal> {
     let refused = |error: jsonschema::ValidationError<'_>| {
         Refusal::bad_descriptor(what, error.instance_path().as_str(), error.to_string())
@@ -91,14 +94,15 @@ fn options() -> jsonschema::ValidationOptions<'static> {
     jsonschema::draft202012::options()
         .with_keyword("pattern", move |beside, pattern, _| checks.pattern(beside, pattern))
         .with_keyword("format", move |beside, format, _| formats.format(beside, format))
-        // Those of `patternProperties`, which were measured. The cache is kept for every pattern and thread.
+        // Applies to the patterns of `patternProperties`, which are measured already. The validator keeps a cache for
+        // each pattern and thread.
         .with_pattern_options(PatternOptions::regex().dfa_size_limit(MAX_CACHE_SIZE))
 }
 
-/// Checks a document against a schema. Gives at most 50 violations, none when it fits.
+/// Checks a document against a schema. Returns at most 50 violations, none if the document fits.
 ///
-/// The errors are collected only where it does not fit, and then by the validator's own walk, which does not stop at the
-/// 50th: what it can take is bounded by the schema's cost and the document's size.
+/// Errors are collected only if the document does not fit. The validator's own walk collects them and does not stop at
+/// the 50th: the schema's cost and the document's size bound its time.
 #[must_use]
 pub fn violations(validator: &Validator, document: &Json) -> Vec<Violation> {
     if let Some(violation) = too_large(document) {
@@ -114,7 +118,7 @@ pub fn violations(validator: &Validator, document: &Json) -> Vec<Violation> {
         .collect()
 }
 
-/// The violation of a document that has more values or text than schemas are measured for.
+/// Returns the violation of a document that has more values or text than the measurement of schemas assumes.
 fn too_large(document: &Json) -> Option<Violation> {
     let (values, text) = cost::extent(document);
     let over = |code: &str, limit: usize| Violation {

@@ -1,4 +1,4 @@
-//! Which members of a document a schema marks as personal.
+//! Finds the members of a document that a schema marks as personal.
 
 use std::collections::HashSet;
 
@@ -6,11 +6,11 @@ use serde_json::Value as Json;
 
 use super::keywords::target;
 
-/// Marks what identifies a person.
+/// Keyword that marks data that identifies a person.
 const PERSONAL: &str = "x-personal";
 
-/// Whether a schema marks the leaf at this JSON Pointer, or what it stands in, as personal. A leaf of which it says
-/// nothing counts as such: nobody has said that it may be shown.
+/// Returns true if a schema marks the leaf at this JSON Pointer, or a value that contains it, as personal. A leaf that
+/// the schema does not describe counts as personal, because nothing says that it may be shown.
 #[must_use]
 pub fn is_personal(schema: &Json, pointer: &str) -> bool {
     let marked = |parts: &[&Json]| parts.iter().any(|part| part[PERSONAL] == true);
@@ -28,13 +28,14 @@ pub fn is_personal(schema: &Json, pointer: &str) -> bool {
     reached.is_empty() || marked(&reached) || marked(&items)
 }
 
-/// The members that a schema names in what it describes, conditions included.
+/// Returns the names of the members that a schema describes, including those in conditions.
 pub fn named_members(schema: &Json) -> impl Iterator<Item = &str> {
     let named = everywhere(schema, vec![schema]).into_iter().filter_map(|part| part["properties"].as_object());
     named.flat_map(|members| members.keys().map(String::as_str))
 }
 
-/// These parts of a schema, and those that speak of the same value, each once: many references may lead to one.
+/// Returns these parts of a schema and all parts that describe the same value. Each part is returned once, because many
+/// references may lead to the same part.
 fn everywhere<'a>(root: &'a Json, parts: Vec<&'a Json>) -> Vec<&'a Json> {
     let mut seen = HashSet::new();
     let mut left = parts;

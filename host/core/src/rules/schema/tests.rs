@@ -1,4 +1,5 @@
-//! Every bound of schemas: what is refused, and what the worst of what is accepted takes.
+//! Tests of every bound on schemas: which schemas are refused, and how much time and memory the most expensive accepted
+//! schemas take.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -91,7 +92,7 @@ fn a_schema_without_end_is_refused() {
     load(&shared).unwrap();
 }
 
-/// Forty levels that each refer to the next one twice: 2⁴⁰ checks of one value.
+/// Returns a schema of forty levels. Each level refers to the next one twice, which makes 2⁴⁰ checks of one value.
 fn growing(
     id: impl Fn(&mut Map<String, Json>),
     reference: impl Fn(usize) -> String,
@@ -128,13 +129,13 @@ fn what_grows_by_references_is_refused_in_every_disguise() {
         let schema = growing(none, plain, twice);
         assert!(refused(&schema).contains("with every reference followed"), "{schema}");
     }
-    // Its root is elsewhere for a resolver that heeds `$id`, and this one would find `{}` under each name.
+    // A resolver that honours `$id` takes the inner schema as the root. Any other resolver finds `{}` under each name.
     let inner = json!({ "$id": "https://example.com/other", "$ref": "#/$defs/0",
         "$defs": growing(none, plain, both)["$defs"] });
     let decoys: Map<String, Json> = (0..41).map(|at| (at.to_string(), json!({}))).collect();
     let elsewhere = json!({ "properties": { "a": inner }, "$defs": decoys });
     assert!(refused(&elsewhere).contains("`$id` is not supported here"));
-    // `{"a":1}`, seven bytes, would take gigabytes.
+    // Checking `{"a":1}`, seven bytes, would take gigabytes.
     let escaped = growing(none, |at| format!("#/%24defs/{at}"), both);
     assert!(refused(&escaped).contains("leads to no schema"));
     let escaped = growing(none, |at| format!("#/$defs/{at}").replace('d', "~0"), both);
@@ -171,7 +172,7 @@ fn what_moves_a_reference_is_refused_and_named() {
     ] {
         assert!(refused(&json!({ keyword: {} })).contains(instead), "{keyword}");
     }
-    // The root's `$id` and `$schema` change nothing of what is compiled.
+    // The root's `$id` and `$schema` do not change the compiled schema.
     let schema = json!({ "$id": "https://json-schema.org/draft/2020-12/schema", "$ref": "#/$defs/a",
         "$defs": { "a": { "type": "string" } } });
     load(&schema).unwrap();
@@ -199,7 +200,8 @@ fn large_patterns_are_refused_at_once_wherever_they_stand() {
     assert!(refused(&many).contains("the pattern takes more than 64 KiB"));
     let names: Map<String, Json> = (0..600).map(|at| (pattern(at), json!({}))).collect();
     assert!(refused(&json!({ "patternProperties": names })).contains("the pattern takes more than 64 KiB"));
-    // Each is small enough, and all of them are not; in another schema of the country as well.
+    // Each pattern is small enough, but all of them together are not, even if they are spread over two schemas of the
+    // country.
     let small = |at: usize| format!(r"^\p{{L}}+{at}$");
     let some = |from: usize| json!({ "allOf": (from..from + 40).map(|at| json!({ "pattern": small(at), "maxLength": 3 })).collect::<Vec<_>>() });
     let mut budget = Budget::default();
@@ -329,7 +331,7 @@ fn numbers_beyond_all_bounds_are_refused_or_bound_nothing() {
     }
 }
 
-/// Numbers that are the same in every run.
+/// A random number generator that returns the same numbers in every run.
 struct Random(u64);
 
 impl Random {
@@ -344,7 +346,8 @@ impl Random {
         words[self.below(words.len())]
     }
 
-    /// A schema of any keywords, whose references lead to later definitions, or to anything.
+    /// Returns a schema of random keywords. Each reference leads to one of six definitions, which may refer to each
+    /// other.
     fn schema(&mut self, depth: usize) -> Json {
         if depth == 0 {
             return [json!(true), json!(false), json!({}), json!({ "type": "string" })][self.below(4)].clone();
@@ -431,7 +434,7 @@ impl Random {
     }
 }
 
-/// A keyword that counts how often the validator looks at the schemas that have it.
+/// A keyword that counts the visits of the validator to the schemas that contain it.
 struct Visit(Arc<AtomicUsize>);
 
 impl<'i> jsonschema::Keyword<'i> for Visit {
@@ -478,7 +481,7 @@ fn what_is_counted_bounds_what_the_validator_builds_and_visits() {
             .unwrap_or_else(|error| panic!("{error}: {schema}"));
         let built = built.load(Ordering::Relaxed);
         assert!(built <= walk.size, "{built} schemas were built where {} were counted: {schema}", walk.size);
-        // The pieces that were compiled say of each document what the whole schema says, as another program reads it.
+        // The compiled copy accepts the same documents as the original schema in a plain validator.
         let plain = jsonschema::draft202012::options().should_validate_formats(true).build(&schema).unwrap();
         for _ in 0..8 {
             let document = random.document(4);
@@ -502,7 +505,7 @@ fn what_is_counted_bounds_what_the_validator_builds_and_visits() {
 fn a_reference_leads_where_the_validator_finds_it() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let names = ["a", "0", "00", "a~b", "a/b", "a%62", "$defs", "items", "é", " ", "A", "1"];
-    // Every schema has a number of its own.
+    // Each schema gets its own number.
     let mut number = 0;
     let mut tree = |random: &mut Random| {
         let mut leaf = || {
@@ -519,7 +522,7 @@ fn a_reference_leads_where_the_validator_finds_it() {
         let definitions: Map<String, Json> =
             ["a", "0", "é"].into_iter().map(|name| (name.to_owned(), tree(&mut random))).collect();
         let root = json!({ "$defs": definitions });
-        // Down some path, each token of it spelt in some way.
+        // Walks down a random path and spells each token in a random way.
         let (mut at, mut reference) = (&root, "#".to_owned());
         for _ in 0..2 + random.below(5) {
             let (token, below) = match at {
@@ -563,7 +566,7 @@ fn a_reference_leads_where_the_validator_finds_it() {
     assert!(led["compared"] > 50, "{led:?}");
 }
 
-/// A schema by its size, with the document that is worst for it.
+/// A name, a schema by its size, and the most expensive document for a schema of that size.
 type Family = (&'static str, fn(usize) -> Json, fn(usize) -> Json);
 
 fn list(value: Json, length: usize) -> Json {
@@ -576,7 +579,7 @@ fn numbered(member: impl Fn(usize) -> Json, length: usize) -> Json {
 
 const FULL: usize = MAX_VALUES - 1;
 
-/// Every keyword as the largest part of a schema.
+/// Families of schemas in which one keyword causes most of the cost.
 const FAMILIES: [Family; 26] = [
     (
         "items of too long a list",
@@ -729,7 +732,7 @@ const FAMILIES: [Family; 26] = [
     ),
 ];
 
-/// The largest schema of a family that is accepted.
+/// Returns the size of the largest accepted schema of a family.
 fn largest(schema: fn(usize) -> Json) -> usize {
     let (mut fits, mut beyond) = (0, 1);
     while load(&schema(beyond)).is_ok() {
@@ -742,7 +745,7 @@ fn largest(schema: fn(usize) -> Json) -> usize {
     fits
 }
 
-/// `cargo test -p citas-core --lib the_worst -- --nocapture` prints what each took.
+/// Prints the time of each family: `cargo test -p citas-core --lib the_worst -- --nocapture`.
 #[test]
 fn the_worst_of_what_is_accepted_takes_some_milliseconds() {
     for (name, schema, document) in FAMILIES {
@@ -768,7 +771,7 @@ fn the_largest_country_is_compiled_in_little_time_and_memory() {
     if std::env::var_os(CHILD).is_some() {
         return compile_the_largest();
     }
-    // In a process of its own, whose memory is its own and bounded.
+    // Runs in a separate process, whose memory is bounded and measured on its own.
     let (_, module) = module_path!().split_once("::").unwrap();
     let test = format!("{module}::the_largest_country_is_compiled_in_little_time_and_memory");
     let child = std::process::Command::new("sh")
@@ -865,7 +868,7 @@ fn the_deepest_schema_and_document_fit_a_small_stack() {
     deep.unwrap().join().unwrap();
 }
 
-/// `cargo test -p citas-core --lib with_room -- --nocapture` prints what each country takes.
+/// Prints the cost of each country's schemas: `cargo test -p citas-core --lib with_room -- --nocapture`.
 #[test]
 fn the_schemas_of_our_countries_are_accepted_with_room() {
     macro_rules! schemas {

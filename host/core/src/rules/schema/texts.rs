@@ -1,5 +1,6 @@
-//! `pattern` and `format`, which look at every byte of a text: they run only on a text that is no longer than the
-//! `maxLength` beside them, or [`MAX_LENGTH`] where there is none, and a pattern's size is bounded before it is compiled.
+//! Implements `pattern` and `format`, which look at every byte of a text. They run only on texts that are not longer
+//! than the `maxLength` beside them, or [`MAX_LENGTH`] if there is none. The size of a pattern is bounded before it is
+//! compiled.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,21 +14,24 @@ use regex_syntax::ast::{self, Ast};
 use regex_syntax::hir::{self, Hir, Look};
 use serde_json::{Map, Value as Json, json};
 
-/// The `maxLength`, in characters, of a text that has a `pattern` or a `format` and declares none.
+/// Default `maxLength` of a text that has a `pattern` or a `format`, in characters.
 pub(super) const MAX_LENGTH: u64 = 4_096;
 
-/// Maximum length of a pattern, in bytes. Translating it takes time in proportion to its square, and its classes take up
-/// to 10 µs a byte, before its size is known.
+/// Maximum length of a pattern, in bytes. Before the size of its automaton is known, translating the pattern takes time
+/// proportional to the square of its length, and its classes take up to 10 µs a byte.
 const MAX_PATTERN_BYTES: usize = 300;
 
-/// Maximum size of one pattern as an automaton, in bytes. A pattern of a code or a date has 500 to 2,000, `\p{L}+` 16,000.
+/// Maximum size of the automaton of one pattern, in bytes. A pattern for a code or a date takes 500 to 2,000, `\p{L}+`
+/// 16,000.
 const MAX_PATTERN_SIZE: usize = 64 << 10;
 
-/// Maximum size of a country's patterns, in bytes: those of all its schemas, each counted once a schema.
+/// Maximum size of all patterns of a country, in bytes. A pattern that occurs in several schemas counts once in each.
 pub(super) const MAX_PATTERNS_SIZE: usize = 1 << 20;
 
-/// Size of a pattern beside its automaton, in bytes: for what is around it, and for each byte of its text.
+/// Fixed size of a pattern besides its automaton, in bytes.
 const PATTERN_OVERHEAD: usize = 2 << 10;
+
+/// Size of a pattern besides its automaton for each byte of its text, in bytes.
 const TEXT_OVERHEAD: usize = 256;
 
 /// Maximum size of the table that makes a simple anchored pattern fast, in bytes.
@@ -44,23 +48,23 @@ const AUTOMATON_BYTES: u64 = 4;
 pub(super) struct Pattern {
     /// Steps for each byte of a text.
     pub(super) steps: u64,
-    /// The bytes of a text after which the answer is certain; none where it may have to read all of it.
+    /// Bytes of a text after which the result is certain; none if the whole text may have to be read.
     pub(super) reads: Option<u64>,
 }
 
-/// Measures patterns, within what is left for a country.
+/// Measures patterns within the remaining budget of a country.
 pub(super) struct Patterns<'a> {
     left: &'a mut usize,
     measured: HashMap<String, Pattern>,
 }
 
 impl<'a> Patterns<'a> {
-    /// At most `left` bytes of automata, from which what is measured is taken.
+    /// Measures patterns against a budget of `left` bytes, and subtracts their sizes from it.
     pub(super) fn within(left: &'a mut usize) -> Self {
         Self { left, measured: HashMap::new() }
     }
 
-    /// Measures a pattern. Building its automaton ends at the limit.
+    /// Measures a pattern. Building its automaton stops at the maximum size.
     pub(super) fn measure(&mut self, pattern: &str) -> Result<Pattern, String> {
         if let Some(measured) = self.measured.get(pattern) {
             return Ok(*measured);
@@ -77,19 +81,19 @@ impl<'a> Patterns<'a> {
     }
 }
 
-/// A compiled pattern. It needs memory in proportion to the pattern, and time in proportion to pattern and text, whatever
-/// they are. (The crate `regex` keeps a cache of megabytes for every pattern and thread.)
+/// A compiled pattern. It needs memory proportional to the pattern, and time proportional to the pattern and to the
+/// text, whatever they contain. (The crate `regex` keeps a cache of megabytes for every pattern and thread.)
 pub(super) struct Regex {
     engine: Engine,
-    /// In bytes.
+    /// Size of the automaton and the table, in bytes.
     size: usize,
     cost: Pattern,
 }
 
 enum Engine {
-    /// At each byte there is one way on.
+    /// A table with one next state for each byte.
     Table(Box<onepass::DFA>),
-    /// All ways are followed at once.
+    /// An automaton that follows all alternatives at once.
     Automaton(PikeVM),
 }
 
@@ -122,7 +126,7 @@ impl Regex {
     pub(super) fn is_match(&self, text: &str) -> bool {
         match &self.engine {
             Engine::Table(table) => {
-                // The pattern is anchored, so a match starts where the text does.
+                // The pattern is anchored, so a match starts at the start of the text.
                 let input = Input::new(text).anchored(Anchored::Yes).earliest(true);
                 table.try_search_slots(&mut table.create_cache(), &input, &mut []).is_ok_and(|found| found.is_some())
             }
@@ -131,7 +135,7 @@ impl Regex {
     }
 }
 
-/// Parses a pattern of ECMA 262, as far as it can be matched in one pass.
+/// Parses a pattern of ECMA 262. Refuses patterns that cannot be matched in one pass over the text.
 fn parse(pattern: &str) -> Result<Hir, String> {
     if pattern.len() > MAX_PATTERN_BYTES {
         return Err(format!("a pattern has at most {MAX_PATTERN_BYTES} bytes"));
@@ -140,7 +144,7 @@ fn parse(pattern: &str) -> Result<Hir, String> {
         .map_err(|()| "it is no regular expression of ECMA 262 that this host can run".to_owned())?;
     let syntax =
         ast::parse::Parser::new().parse(&translated).map_err(|error| format!("it cannot be run: {}", error.kind()))?;
-    // Folding the case of a large class takes a millisecond.
+    // Flags are refused because folding the case of a large class takes a millisecond.
     ast::visit(&syntax, NoFlags)?;
     hir::translate::Translator::new()
         .translate(&translated, &syntax)
@@ -167,10 +171,10 @@ impl ast::Visitor for NoFlags {
     }
 }
 
-/// `pattern` or `format` of one subschema.
+/// The `pattern` or `format` of one subschema.
 struct Limited {
     check: Check,
-    /// In characters.
+    /// Maximum length of a checked text, in characters.
     max_length: u64,
     /// Expected text, for the error.
     expected: String,
@@ -188,7 +192,7 @@ impl<'i> Keyword<'i> for Limited {
     }
 
     fn is_valid(&self, instance: &'i Json) -> bool {
-        // A longer text does not fit the `maxLength` either, which says so.
+        // A longer text also violates `maxLength`, which reports it.
         let Some(text) = instance.as_str().filter(|text| !is_longer(text, self.max_length)) else { return true };
         match &self.check {
             Check::Pattern(regex) => regex.is_match(text),
@@ -201,12 +205,12 @@ fn is_longer(text: &str, characters: u64) -> bool {
     text.len() as u64 > characters && text.chars().count() as u64 > characters
 }
 
-/// Makes the checks of one schema, each pattern and format once.
+/// Makes the checks of one schema. Each pattern and each format is compiled once.
 #[derive(Default)]
 pub(super) struct Checks(Mutex<HashMap<String, Check>>);
 
 impl Checks {
-    /// The keyword `pattern`.
+    /// Returns the check of the keyword `pattern`.
     pub(super) fn pattern(
         &self,
         beside: &Map<String, Json>,
@@ -215,7 +219,7 @@ impl Checks {
         self.limited("pattern", beside, pattern, |pattern| Ok(Check::Pattern(Regex::compile(pattern)?.into())))
     }
 
-    /// The keyword `format`.
+    /// Returns the check of the keyword `format`.
     pub(super) fn format(
         &self,
         beside: &Map<String, Json>,
@@ -249,12 +253,12 @@ impl Checks {
     }
 }
 
-/// The `maxLength` that holds beside these keywords, in characters.
+/// Returns the `maxLength` among these keywords, or its default, in characters.
 pub(super) fn max_length(beside: &Map<String, Json>) -> u64 {
     beside.get("maxLength").and_then(count).unwrap_or(MAX_LENGTH)
 }
 
-/// A keyword's value as a count. `3.0` is one too; what is beyond 2⁶⁴ bounds nothing.
+/// Returns a keyword's value as a count. `3.0` is a count too; values above 2⁶⁴ do not limit anything.
 pub(super) fn count(value: &Json) -> Option<u64> {
     #[expect(
         clippy::cast_possible_truncation,

@@ -1,4 +1,4 @@
-//! A validator's errors as violations.
+//! Turns the errors of a validator into violations.
 
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
@@ -10,7 +10,8 @@ use crate::model::plan::Violation;
 /// Maximum length of a list of values in a violation, in bytes. A country's `enum` may have thousands.
 const MAX_EXPECTED: usize = 1_000;
 
-/// One violation for each member that is missing or too much, at its own place and at most `limit`; else one for the error.
+/// Returns one violation for each missing or unexpected member, at the member's own path and at most `limit`. Any other
+/// error becomes one violation.
 pub(super) fn of(error: &ValidationError<'_>, limit: usize) -> Vec<Violation> {
     let path = error.instance_path().as_str();
     let member = |name: &str| (format!("{path}/{}", escape(name)), vec![("property".to_owned(), name.to_owned())]);
@@ -25,7 +26,7 @@ pub(super) fn of(error: &ValidationError<'_>, limit: usize) -> Vec<Violation> {
     places.into_iter().map(|(path, params)| Violation { path, code: code.clone(), params }).collect()
 }
 
-/// Returns what the schema expects instead.
+/// Returns the value that the schema expects instead.
 fn expected(kind: &ValidationErrorKind) -> Option<String> {
     use ValidationErrorKind as Kind;
     Some(match kind {
@@ -41,7 +42,7 @@ fn expected(kind: &ValidationErrorKind) -> Option<String> {
         | Kind::ExclusiveMinimum { limit } => limit.to_string(),
         Kind::Enum { options } => words(options),
         Kind::Constant { expected_value } => words(expected_value),
-        // `pattern` and `format` are keywords of ours.
+        // `pattern` and `format` are custom keywords.
         Kind::Custom { message, .. } => message.clone(),
         Kind::Type { kind: TypeKind::Single(kind) } => kind.to_string(),
         Kind::Type { kind: TypeKind::Multiple(kinds) } => {
@@ -51,7 +52,7 @@ fn expected(kind: &ValidationErrorKind) -> Option<String> {
     })
 }
 
-/// Values for people to read, cut where they are many.
+/// Formats values for people. A long list is cut.
 fn words(value: &Json) -> String {
     let mut text = String::new();
     list(value, &mut text);
