@@ -1,4 +1,5 @@
-//! Runs tasks beside the requests. Each task has a name, and none of them may end unnoticed.
+//! Runs tasks beside the requests. Each task has a name, and none of them may end unnoticed. Knows nothing of their
+//! work.
 
 use std::collections::HashMap;
 

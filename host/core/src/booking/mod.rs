@@ -1,5 +1,5 @@
 //! The use cases of appointments: book, act, get, list and history. Only rules decide, and only the ledger makes a
-//! decision permanent.
+//! decision permanent. Knows no HTTP and no database.
 
 mod alternatives;
 mod decide;

@@ -1,4 +1,5 @@
-//! Sends the notices of each event once. The rules choose recipients and texts, and the mailer delivers them.
+//! Sends the notices of each event once. The rules choose recipients and texts, and the mailer delivers them. Knows
+//! nothing of queues or SMTP.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
