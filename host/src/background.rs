@@ -1,17 +1,18 @@
-//! Work that goes on beside the requests: each task has a name, and none of them may end unnoticed.
+//! Runs tasks beside the requests. Each task has a name, and none of them may end unnoticed. Knows nothing of their
+//! work.
 
 use std::collections::HashMap;
 
 use tokio::task::{Id, JoinSet};
 
-/// Tasks that run for as long as this lives.
+/// Tasks that run as long as this value lives.
 #[derive(Default)]
 pub struct Background {
     tasks: JoinSet<()>,
     names: HashMap<Id, String>,
 }
 
-/// A task has ended that never should.
+/// A background task ended, which must not happen.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{name} has stopped, which only a bug can do; start the program again, and report it with the log around this line"
@@ -21,7 +22,7 @@ pub struct Ended {
 }
 
 impl Background {
-    /// Starts a task. Its name is what it does, as it stands in a sentence: `relaying events`.
+    /// Starts a task. Its name describes it and fits into a sentence: `relaying events`.
     pub fn start(&mut self, name: impl Into<String>, task: impl Future<Output = ()> + Send + 'static) {
         let id = self.tasks.spawn(task).id();
         self.names.insert(id, name.into());
@@ -32,13 +33,13 @@ impl Background {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Ends every task and waits until each has let go of what it had.
+    /// Aborts every task, and waits until each has released its resources.
     pub async fn abort(&mut self) {
         self.tasks.shutdown().await;
     }
 
-    /// Over when one of the tasks is, by a panic or otherwise. What a panic says stays out of it: that may be patients'
-    /// data.
+    /// Resolves when any task finishes or panics, and never without tasks. The panic message is left out because it may
+    /// contain patient data.
     pub async fn ended(&mut self) -> Ended {
         let Some(ended) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
         let id = ended.map_or_else(|panic| panic.id(), |(id, ())| id);

@@ -1,4 +1,5 @@
-//! Everything that can be set, from the command line or the environment: the one place where both are read.
+//! Parses the settings that commands share, from the command line and the environment. Refuses variables that Citas
+//! does not know.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
@@ -14,10 +15,10 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::local::smtp::SmtpMailer;
 
-/// Prefix of every variable of the environment that Citas reads.
+/// Prefix of every environment variable of Citas.
 const PREFIX: &str = "CITAS_";
 
-/// The variables that there are.
+/// Every variable that Citas knows.
 const KNOWN: [&str; 14] = [
     "CITAS_AUDIENCE",
     "CITAS_CONFIGURATION_SET",
@@ -35,30 +36,30 @@ const KNOWN: [&str; 14] = [
     "CITAS_TRUSTED_KEYS",
 ];
 
-/// A variable that is not there to be set.
+/// An environment variable that Citas does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("`{name}` is set in the environment, and Citas knows no such setting; it knows {}", KNOWN.join(", "))]
 pub struct UnknownSetting {
     name: String,
 }
 
-/// Refuses a `CITAS_…` that nothing would read: it is a slip of somebody's pen.
+/// Refuses an unknown `CITAS_…` variable, which is most likely a typing error.
 ///
 /// # Errors
-/// Names the first one.
+/// Errors when there is an unknown variable, and names the first one.
 pub fn refuse_unknown_settings() -> Result<(), UnknownSetting> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let mut unknown = names.filter(|name| name.starts_with(PREFIX) && !KNOWN.contains(&name.as_str()));
     unknown.next().map_or(Ok(()), |name| Err(UnknownSetting { name }))
 }
 
-/// Where things are, for every verb that needs them.
+/// Locations of the data and of the registry, for every command that needs them.
 #[derive(Args, Clone, Debug)]
 pub struct Folders {
-    /// Where appointments, mail and the issuer's key are kept
+    /// Folder for appointments, mail and the issuer's key
     #[arg(long, env = "CITAS_DATA", default_value = "data", value_name = "DIR")]
     pub data: PathBuf,
-    /// Where published rules lie: a folder, or a bucket [default: <data>/registry]
+    /// Folder or bucket with the registry of published rules [default: <data>/registry]
     #[arg(
         long,
         env = "CITAS_REGISTRY",
@@ -68,29 +69,29 @@ pub struct Folders {
     pub registry: Option<RegistryPlace>,
 }
 
-/// Where a registry lies.
+/// Location of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegistryPlace {
-    /// In a folder of this machine.
+    /// A folder of this machine.
     Folder(PathBuf),
-    /// In an S3 bucket, under a prefix that may be empty.
+    /// A prefix in an S3 bucket. The prefix may be empty.
     #[cfg(feature = "aws")]
     Bucket {
-        /// The bucket's name.
+        /// Name of the bucket.
         bucket: String,
-        /// Without a slash at either end.
+        /// Prefix, without a slash at either end.
         prefix: String,
     },
 }
 
-/// What begins with `s3:` and names no registry that can be used.
+/// Errors of a registry argument that begins with `s3:`.
 #[derive(Debug, thiserror::Error)]
 pub enum NotARegistry {
-    /// The adapters for AWS were left out.
+    /// This build has no adapters for AWS.
     #[cfg(not(feature = "aws"))]
     #[error("this build has no S3 registry; name a folder, or build Citas with `--features aws`")]
     NoS3,
-    /// No bucket, or no name that one could have.
+    /// The bucket is missing, or its name is invalid.
     #[cfg(feature = "aws")]
     #[error("a registry in S3 is given as s3://bucket or s3://bucket/prefix, with the bucket's name in lower case")]
     Malformed,
@@ -124,37 +125,37 @@ fn bucket(place: &str) -> Option<RegistryPlace> {
 }
 
 impl Folders {
-    /// Where published rules lie.
+    /// Returns the location of the registry.
     #[must_use]
     pub fn registry(&self) -> RegistryPlace {
         self.registry.clone().unwrap_or_else(|| RegistryPlace::Folder(self.data.join("registry")))
     }
 }
 
-/// What `dev` and `serve` have in common.
+/// Options of `dev` and `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct HostOptions {
-    /// Where things are.
+    /// Locations of the data and of the registry.
     #[command(flatten)]
     pub folders: Folders,
-    /// Take published rules only when they are signed with a key that this file names for their country
+    /// File with the keys that may sign each country's rules; without it, rules need no signature
     #[arg(long, env = "CITAS_TRUST", value_name = "FILE")]
     pub trust: Option<PathBuf>,
-    /// Mail goes to this server, `smtp://host:25` or `smtps://user:password@host`, and not into <data>/mail
+    /// SMTP server for mail, `smtp://host:25` or `smtps://user:password@host`; without it, mail goes into <data>/mail
     #[arg(long, env = "CITAS_SMTP", hide_env_values = true, value_name = "URL", value_parser = SmtpServer)]
     pub smtp: Option<SmtpMailer>,
-    /// The sender of every mail
+    /// Sender of every mail
     #[arg(long, env = "CITAS_MAIL_FROM", default_value = "Citas <citas@localhost.localdomain>")]
     pub mail_from: Mailbox,
-    /// Requests that one token's subject may make a second; 0 is no limit
+    /// Maximum number of requests per second for the subject of a token; 0 means no limit
     #[arg(long, default_value_t = 500, value_name = "REQUESTS")]
     pub rate_limit: u32,
-    /// What is logged: `info`, `citas=debug`, …
+    /// Log filter, for example `info` or `citas=debug`
     #[arg(long, env = "CITAS_LOG", default_value = "info", value_name = "FILTER", value_parser = log_filter)]
     pub log: String,
 }
 
-/// Reads `--smtp`. What clap says of a bad value repeats it, and here it may hold a password.
+/// Parses `--smtp`. clap's own error would repeat the invalid value, which may hold a password here.
 #[derive(Clone)]
 struct SmtpServer;
 
@@ -167,7 +168,7 @@ impl TypedValueParser for SmtpServer {
     }
 }
 
-/// Reads `--trusted-proxy`: a network, or one address.
+/// Parses `--trusted-proxy`: a network, or one address.
 pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
     text.parse::<IpNet>()
@@ -175,7 +176,7 @@ pub(crate) fn network(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "a proxy is an address or a network, such as 10.0.0.7 or 10.0.0.0/8".to_owned())
 }
 
-/// The text of a filter that the log takes.
+/// Returns the text if it is a valid log filter.
 fn log_filter(text: &str) -> Result<String, ParseError> {
     EnvFilter::try_new(text).map(|_| text.to_owned())
 }

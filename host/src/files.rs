@@ -1,8 +1,8 @@
-//! Reads and writes files. Reading takes regular files alone, up to a limit, and never waits for another program; writing
-//! puts a whole file in place or nothing. Knows nothing of what the files hold.
+//! Reads and writes files. Reading accepts regular files only, up to a limit, and never waits for another program.
+//! Writing puts a whole file in place or nothing. Knows nothing of the files' content.
 //!
-//! A path may lead to anything: a pipe that nobody writes, a device without an end, a file of 100 GB. So a file is opened
-//! without waiting, and what was opened is examined, rather than the path before it.
+//! A path may lead to anything: a pipe that nobody writes, a device without an end, a file of 100 GB. So a file is
+//! opened without waiting, and the opened file is examined, not the path.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -13,18 +13,18 @@ use std::time::SystemTime;
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
-/// Prefix of a file or folder that is not whole yet. Nothing that is read has such a name.
+/// Prefix of a file or folder that is not complete yet. No reader looks for such a name.
 pub const UNFINISHED: &str = ".new-";
 
-/// Permission bits of everybody but the owner.
+/// Permission bits of everybody except the owner.
 const OTHERS: u32 = 0o077;
 
-/// Access to a file that is written.
+/// Access to a written file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Its owner alone.
+    /// Access for the owner alone.
     Private,
-    /// As the umask says.
+    /// Access as the umask permits.
     Shared,
 }
 
@@ -44,19 +44,19 @@ impl Access {
     }
 }
 
-/// Whether a file outlives the loss of the machine's power once it is written.
+/// Durability of a written file when the machine loses power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// It does: writing waits for the disk.
+    /// The file survives: writing waits for the disk.
     Synced,
-    /// It may be lost, or be empty.
+    /// The file may be lost, or be empty.
     Unsynced,
 }
 
-/// Reads a regular file of at most `limit` bytes. A symbolic link is followed.
+/// Reads a regular file of at most `limit` bytes. Follows a symbolic link.
 ///
 /// # Errors
-/// When it cannot be read, is no regular file, or is larger ([`ErrorKind::FileTooLarge`]).
+/// Errors when the file cannot be read, is not a regular file, or is larger ([`ErrorKind::FileTooLarge`]).
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_opened(OpenOptions::new().read(true).custom_flags(no_wait()).open(path).map_err(explain_not_regular)?, limit)
 }
@@ -81,12 +81,12 @@ pub fn read_opened(file: File, limit: u64) -> io::Result<Vec<u8>> {
         return Err(too_large());
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).map_err(io::Error::other)?);
-    // It may have grown since, and a file of the system has no length.
+    // The file may have grown since, and a file of the system reports no length.
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|read| read <= limit) { Ok(bytes) } else { Err(too_large()) }
 }
 
-/// Flags for a file that is opened to be read: opening a pipe or a device does not wait for its other end.
+/// Returns the flags to open a file for reading. Opening a pipe or a device then does not wait for its other end.
 #[must_use]
 pub fn no_wait() -> i32 {
     flags(OFlags::NONBLOCK | OFlags::CLOEXEC)
@@ -115,19 +115,19 @@ fn require_regular(kind: fs::FileType) -> io::Result<()> {
     Err(io::Error::other(format!("it is a {kind}, not a regular file")))
 }
 
-/// Makes a folder and those above it that are absent. One that is there stays as it is.
+/// Creates a folder and its missing parents. Does not change an existing folder.
 ///
 /// # Errors
-/// When it cannot be made.
+/// Errors when the folder cannot be created.
 pub fn make_folder(folder: &Path, access: Access) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(access.folder()).create(folder)
 }
 
-/// Makes a folder for patients' data, which only its owner may enter. One that others can enter is used as it is, and the
-/// log says how to close it: whoever opened it may have meant to.
+/// Creates a folder for patients' data that only its owner can enter. An existing folder that others can enter is used
+/// as it is, because that may be intended; the log says how to close it.
 ///
 /// # Errors
-/// When it cannot be made.
+/// Errors when the folder cannot be created.
 pub fn make_data_folder(folder: &Path) -> io::Result<()> {
     make_folder(folder, Access::Private)?;
     if let Some(mode) = open_to_others(folder)? {
@@ -138,35 +138,35 @@ pub fn make_data_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder's mode, if it lets in others than its owner.
+/// Returns the folder's mode if users other than its owner have access.
 fn open_to_others(folder: &Path) -> io::Result<Option<u32>> {
     let mode = fs::metadata(folder)?.permissions().mode() & 0o777;
     Ok((mode & OTHERS != 0).then_some(mode))
 }
 
-/// Makes a folder beside others that are whole; it is removed when it is dropped.
+/// Creates a folder for unfinished work beside complete ones. It is removed when it is dropped.
 ///
 /// # Errors
-/// When it cannot be made.
+/// Errors when the folder cannot be created.
 pub fn unfinished_folder(parent: &Path, access: Access) -> io::Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED).permissions(Permissions::from_mode(access.folder())).tempdir_in(parent)
 }
 
-/// Puts a file in another's place, or where there was none. Readers see the one before or the whole of this one.
+/// Replaces a file, or creates it. Readers see the old file or the whole new one.
 ///
 /// # Errors
-/// When it cannot be written; then the one before is still there.
+/// Errors when the file cannot be written. The old file is then still there, unless only the sync of the folder failed.
 pub fn replace(path: &Path, content: &[u8], access: Access, durability: Durability) -> io::Result<()> {
     let (folder, unfinished) = unfinished_file(path, content, access, durability)?;
     unfinished.persist(path)?;
     if durability == Durability::Synced { sync_folder(&folder) } else { Ok(()) }
 }
 
-/// Puts a file where there is none, whole and on disk. Of several processes that do so at once, one succeeds.
+/// Creates a file that does not exist yet, whole and on disk. If several processes do so at once, one succeeds.
 ///
 /// # Errors
-/// When it cannot be written, or there is one already ([`ErrorKind::AlreadyExists`]).
+/// Errors when the file cannot be written, or exists already ([`ErrorKind::AlreadyExists`]).
 pub fn create(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
     let (folder, unfinished) = unfinished_file(path, content, access, Durability::Synced)?;
     unfinished.persist_noclobber(path)?;
@@ -193,48 +193,48 @@ fn unfinished_file(
     Ok((folder.to_owned(), unfinished))
 }
 
-/// Writes a file into a folder that nobody reads yet.
+/// Writes a new file into a folder that nobody reads yet.
 ///
 /// # Errors
-/// When it cannot be written, or is there already.
+/// Errors when the file cannot be written, or exists already.
 pub fn write_new(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(access.file()).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }
 
-/// Waits until a folder's entries are on disk: only then is a rename.
+/// Waits until a folder's entries are on disk. Only then a rename is durable.
 ///
 /// # Errors
-/// When the disk fails.
+/// Errors when the disk fails.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Opens a regular file to be locked, or to be written by a library, and makes an empty one where there is none. Leaves what
-/// it holds.
+/// Opens a regular file for a lock, or for a library that writes it. Creates an empty file if there is none, and does
+/// not change the content of an existing one.
 ///
 /// # Errors
-/// When it cannot be opened, or is no regular file.
+/// Errors when the file cannot be opened, or is not a regular file.
 pub fn open_or_create(path: &Path, access: Access) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(access.file()).custom_flags(no_wait());
     require_file(options.open(path).map_err(explain_not_regular)?)
 }
 
-/// Refuses what was opened and is no regular file.
+/// Returns the opened file if it is a regular one.
 ///
 /// # Errors
-/// When it is none.
+/// Errors when it is not a regular file.
 pub fn require_file(file: File) -> io::Result<File> {
     require_regular(file.metadata()?.file_type())?;
     Ok(file)
 }
 
-/// Sets when a regular file was last changed.
+/// Sets the modification time of a regular file.
 ///
 /// # Errors
-/// When there is no such file, or it cannot be changed.
+/// Errors when the file does not exist or cannot be changed.
 pub fn touch(path: &Path, at: SystemTime) -> io::Result<()> {
     let file = OpenOptions::new().append(true).custom_flags(no_wait()).open(path).map_err(explain_not_regular)?;
     require_file(file)?.set_modified(at)
@@ -250,7 +250,7 @@ mod tests {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
-    /// Opening a pipe the wrong way would wait for ever.
+    /// Runs `work` with a time limit, because opening a pipe the wrong way would wait forever.
     fn soon<T: Send + 'static>(path: &Path, work: impl FnOnce(&Path) -> T + Send + 'static) -> T {
         let (sender, done) = std::sync::mpsc::channel();
         let path = path.to_owned();

@@ -1,5 +1,5 @@
-//! A line of the log as JSON. Every line within a span has the span's fields beside its own, so that what a request led
-//! to is found by `request_id`. Where both have a field of one name, the line's own stands.
+//! Formats lines of the log as JSON. A line within a span also has the span's fields, so that `request_id` finds every
+//! line that a request caused. If both have a field of the same name, the line's own is kept.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-/// Formats lines as JSON; [`JsonFields`] must format the spans' fields.
+/// Formatter of lines as JSON. [`JsonFields`] must format the fields of the spans.
 pub struct JsonLines(Format<Json>);
 
 impl Default for JsonLines {
@@ -40,7 +40,7 @@ where
     }
 }
 
-/// Returns the fields of the spans around an event that the event does not have itself.
+/// Returns the fields of the enclosing spans that the event itself does not have.
 fn span_fields<S>(context: &FmtContext<'_, S, JsonFields>, event: &Event<'_>) -> Map<String, Value>
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,

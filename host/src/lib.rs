@@ -1,10 +1,10 @@
 //! The host: one program that runs the countries' rules and owns all data and I/O.
 //!
-//! Arrows go one way: [`command`] → [`wiring`] → the adapters ([`api`], [`wasm`], [`toolkit`], [`local`], `aws`) →
-//! `citas_core`. The adapters never import one another. Beside the wiring stand its tools, which know none of them: the
-//! HTTP server, background tasks, the log's format, the status file, and `files`, through which all read and write files.
+//! Dependencies go one way: [`command`] → [`wiring`] → the adapters ([`api`], [`wasm`], [`toolkit`], [`local`], `aws`)
+//! → `citas_core`. Adapters never import one another. Tools that know no adapter stand beside the wiring: the HTTP
+//! server, background tasks, the log format, the status file, and `files`, which reads and writes all files.
 
-// `println!` and `eprintln!` panic where nobody takes what they print.
+// `println!` and `eprintln!` panic if nobody reads their output.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod api;

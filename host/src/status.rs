@@ -1,5 +1,5 @@
-//! What the running host says of its rules, in a file of the data folder: `citas rules status` reads it, so that the
-//! platform team learns there why a version that it promoted is not in force. Decides nothing.
+//! Keeps the state of the running host's rules in a file of the data folder. `citas rules status` reads it, so that the
+//! platform team sees why a promoted version is not in force. Decides nothing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,27 +16,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{self, Access, Durability};
 
-/// Its name in the data folder.
+/// Name of the file in the data folder.
 const FILE: &str = "rules-status.json";
 
 /// Maximum size of the file, in bytes: 676 countries, each with a refusal of some KB.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// A host touches its file each second; one that has not done so for this long has ended.
+/// Maximum age of the file of a running host, which touches it each second. An older file belongs to a host that has
+/// ended.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// The rules of every country that a host knows.
+/// Status of the rules of every country that a host knows.
 pub type Status = BTreeMap<CountryCode, CountryStatus>;
 
-/// One country's.
+/// Status of one country's rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CountryStatus {
-    /// None when no version has come into force yet.
+    /// Rules in force; none if no version has come into force yet.
     pub in_force: Option<InForceStatus>,
-    /// The last that did not; none once a later one did.
+    /// Last version that did not come into force; none once a later one did.
     pub refused: Option<RefusedVersion>,
-    /// The version on trial beside them.
+    /// Version on trial beside the rules in force.
     #[serde(default)]
     pub on_trial: Option<TrialStatus>,
 }
@@ -44,20 +45,20 @@ pub struct CountryStatus {
 /// A version on trial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialStatus {
-    /// Its digest.
+    /// Digest of the component.
     pub digest: String,
-    /// What it is on trial for.
+    /// Terms of the trial.
     pub terms: Candidate,
 }
 
 /// The rules in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InForceStatus {
-    /// Their version.
+    /// Version of the rules.
     pub version: String,
-    /// The component's.
+    /// Digest of the component.
     pub digest: String,
-    /// When they came into force.
+    /// Time since which they are in force.
     pub since: Option<Timestamp>,
 }
 
@@ -76,23 +77,23 @@ impl CountryStatus {
     }
 }
 
-/// The file, as the host that owns the data folder keeps it.
+/// The status file, written by the host that owns the data folder.
 pub struct StatusFile {
     folder: PathBuf,
     written: Option<Status>,
 }
 
 impl StatusFile {
-    /// The file of a data folder; nothing is written yet.
+    /// Creates a handle for the file of a data folder. Writes nothing yet.
     #[must_use]
     pub fn new(data: &Path) -> Self {
         Self { folder: data.to_owned(), written: None }
     }
 
-    /// Writes what is in force where that has changed, and says that the host is alive.
+    /// Writes the status if it has changed, and touches the file to show that the host is alive.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// Errors when the file cannot be written or touched.
     pub fn keep(&mut self, catalogue: &Catalogue, clock: &dyn Clock) -> io::Result<()> {
         let status = catalogue.all().iter().map(|(country, entry)| (*country, CountryStatus::of(entry))).collect();
         if self.written.as_ref() != Some(&status) {
@@ -107,10 +108,10 @@ impl StatusFile {
     }
 }
 
-/// What the host on a data folder says; none when no host runs there.
+/// Reads the status of the host on a data folder; none if no host runs there.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// Errors when the file cannot be read.
 pub fn read(data: &Path, clock: &dyn Clock) -> io::Result<Option<Status>> {
     let path = data.join(FILE);
     let touched = match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
@@ -129,7 +130,8 @@ fn system(now: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + now.duration_since(Timestamp::UNIX_EPOCH).unsigned_abs()
 }
 
-/// A reader sees the whole of it, before or after. It need not outlive the machine, so the disk is not waited for.
+/// Replaces the file, so that a reader sees the whole old or the whole new one. The file need not survive a power loss,
+/// so this does not wait for the disk.
 fn write(folder: &Path, status: &Status) -> io::Result<()> {
     files::replace(&folder.join(FILE), &serde_json::to_vec_pretty(status)?, Access::Private, Durability::Unsynced)
 }

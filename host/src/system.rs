@@ -1,4 +1,4 @@
-//! The machine's clock and ids. The only place that asks what time it is.
+//! Adapters of the ports for time and ids. The core reads the wall clock only through this one.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use citas_core::ports::clock::{Clock, Ids};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// The machine's clock, to the millisecond: what is stored and shown is to be read by people.
+/// The machine's clock, to the millisecond, because people read the times that are stored and shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -23,9 +23,9 @@ impl Clock for SystemClock {
     }
 }
 
-/// UUIDs of version 7 (RFC 9562): new ones sort last, which keeps the ledger's index growing at one end. The 74 bits
-/// beside the millisecond are all random, so that nobody who knows one guesses the next; the usual counter
-/// ([`Uuid::now_v7`]) would tell it from its neighbour by one and 32 bits.
+/// Generator of UUIDs of version 7 (RFC 9562). New ones sort last, so the ledger's index grows at one end. All 74 bits
+/// beside the millisecond are random, so nobody can guess the next id from one. With the usual counter
+/// ([`Uuid::now_v7`]), neighbours would differ by one and 32 random bits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UuidIds;
 
@@ -39,7 +39,7 @@ impl Ids for UuidIds {
 mod tests {
     use super::*;
 
-    /// With a counter, ids of one millisecond differ by little in the bits after it.
+    /// With a counter, ids of one millisecond would differ little in these bits.
     #[test]
     fn an_id_does_not_tell_the_next() {
         let middle = |id: Uuid| u64::try_from(id.as_u128() >> 32 & 0x3fff_ffff).expect("30 bits");

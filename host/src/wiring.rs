@@ -1,4 +1,4 @@
-//! Puts the adapters behind the ports and keeps the whole running: the one place that knows them all.
+//! Puts the adapters behind the ports and runs the platform on one machine. Only this module knows all its adapters.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -49,30 +49,31 @@ use crate::wasm::ChildAdmission;
 use crate::wasm::judge::ChildJudge;
 use crate::wasm::{NoEngine, WasmEngine};
 
-/// How often a registry in a folder is looked at.
+/// Interval at which a registry in a folder is read.
 const FOLDER_INTERVAL: Duration = Duration::from_millis(250);
-/// How often one in a bucket is: each look is paid for.
+/// Interval at which a registry in a bucket is read. Each read costs money.
 #[cfg(feature = "aws")]
 const BUCKET_INTERVAL: Duration = Duration::from_secs(5);
-/// How often the relays and the metrics are looked after.
+/// Interval at which relays, metrics, the status file and trials are maintained.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// Maximum size of a trust file, in bytes. It has a line a key, and a key for each country.
+/// Maximum size of a trust file, in bytes. It has one line per key, and a key for each country.
 const MAX_TRUST_BYTES: u64 = 1 << 20;
-/// How long until what could not be written is tried again.
+/// Delay before a failed write or a failed take-back is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Time for mail, and for what trials still have to compare, once no more requests come.
+/// Maximum time for mail and for the comparisons of trials after the last request.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Part of the drain in which batches of mail begin. The last one has the rest of it to end.
+/// Time within the drain in which batches of mail may begin. The last batch has the rest of the drain to end.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of connections to health and metrics.
 const ADMIN_CONNECTIONS: usize = 64;
-/// Files that are open beside connections and ledgers: mail that is sent, the registry, those connections, the log.
+/// Number of files open beside connections and ledgers: mail being sent, the registry, connections to health and
+/// metrics, the log.
 const OTHER_FILES: usize = 128 + ADMIN_CONNECTIONS;
 /// Interval at which the ledgers' idle readers are closed.
 const READERS_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Why the platform does not start, or stops.
+/// Errors that keep the platform from starting, or stop it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data folder cannot be used.
@@ -81,38 +82,38 @@ pub enum StartError {
     /// This machine cannot run the rules.
     #[error(transparent)]
     Engine(#[from] NoEngine),
-    /// The system does not say which program this is, to start it again.
+    /// The system does not name this program, which judges rules in processes of its own.
     #[error("no process can be started to judge rules: {0}")]
     Judge(#[source] io::Error),
-    /// `--trust` names no trust file.
+    /// `--trust` names no trust file that can be used.
     #[error("{0}")]
     Trust(String),
-    /// The spool cannot be made.
+    /// The mail spool cannot be created.
     #[error("the mail spool cannot be made: {0}")]
     Spool(#[source] io::Error),
-    /// Somebody else records this process's metrics.
+    /// This process's metrics cannot be recorded, for example because another recorder is installed.
     #[error("the metrics cannot be recorded: {0}")]
     Metrics(#[from] BuildError),
-    /// Work beside the requests stopped.
+    /// A background task ended.
     #[error(transparent)]
     Ended(#[from] Ended),
 }
 
-/// Whose tokens are taken.
+/// The verifier of tokens, and the keys that it publishes.
 pub struct Identity {
-    /// Checks them.
+    /// Verifies the tokens.
     pub tokens: Arc<dyn TokenVerifier>,
-    /// The local issuer's keys, where it is the local one.
+    /// Keys of the local issuer; none if another issuer is trusted.
     pub jwks: Option<Value>,
 }
 
 /// Listeners of the platform, and the proxies that it trusts.
 pub struct Listeners {
-    /// For clients.
+    /// Listener for clients.
     pub public: TcpListener,
-    /// For health and metrics, which clients then cannot ask for.
+    /// Listener for health and metrics. With it, clients cannot request them.
     pub admin: Option<TcpListener>,
-    /// Networks of proxies, whose connections are not limited to half of all.
+    /// Networks of proxies. Their connections are not limited to half of all.
     pub trusted_proxies: Vec<IpNet>,
 }
 
@@ -122,15 +123,15 @@ impl From<TcpListener> for Listeners {
     }
 }
 
-/// Everything that runs on one machine, ready to be served.
+/// All parts of the platform on one machine, ready to serve.
 pub struct Platform {
-    /// The rules in force.
+    /// Rules in force.
     pub catalogue: Arc<Catalogue>,
-    /// Where appointments are.
+    /// Ledger of appointments.
     pub ledger: Arc<SqliteLedger>,
     /// Puts rules into force.
     pub swapper: Arc<Swapper>,
-    /// Where mail goes, in words.
+    /// Destination of mail, as text for the operator.
     pub mail: String,
     clock: Arc<dyn Clock>,
     data: PathBuf,
@@ -142,7 +143,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Opens the data folder and starts the rules engine. Nothing is served and no rules are in force yet.
+    /// Opens the data folder and starts the rules engine. Serves nothing, and puts no rules into force yet.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -150,7 +151,7 @@ impl Platform {
         Self::open_with(options, clock, admission(&options.folders.data)?).await
     }
 
-    /// Opens it with another way to admit rules.
+    /// Opens the platform with another way to admit rules.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -186,8 +187,8 @@ impl Platform {
         })
     }
 
-    /// Follows the registry from now on. When this returns, each country has rules in force or none to have, or the start
-    /// has waited long enough.
+    /// Follows the registry from now on. Returns when each country has rules in force or has none to load, and at the
+    /// latest after the time limit of the first look.
     pub async fn follow_registry(&self, background: &mut Background) {
         let last_good = Arc::new(LastGoodFolder::new(&self.data.join("last-good")));
         let following = Following::new(self.registry.clone(), self.swapper.clone(), None);
@@ -197,10 +198,10 @@ impl Platform {
         background.start("following the registry", followers.run(self.registry_interval));
     }
 
-    /// Serves until `shutdown` is over and the requests under way are answered; then finishes the mail that is under way.
+    /// Serves until `shutdown` resolves and the requests in progress are answered. Then finishes the mail in progress.
     ///
     /// # Errors
-    /// When a task of the background ends: without it, mail or new rules would be missing in silence.
+    /// Errors when a background task ends: without it, mail or new rules would be missing in silence.
     pub async fn serve(
         &self,
         listeners: Listeners,
@@ -217,7 +218,7 @@ impl Platform {
         let (trying, shadow) = TrialRecorder::new(self.trials.clone(), self.catalogue.clone()).with_shadow();
         let (all_compared, comparing) = oneshot::channel();
         background.start("comparing candidates", async move {
-            // It ends when no request can come any more.
+            // Ends when no more requests can come.
             shadow.await;
             let _ = all_compared.send(());
         });
@@ -246,8 +247,8 @@ impl Platform {
         Ok(())
     }
 
-    /// Lets the relays and the shadow finish, and keeps what trials have counted. What is left in the outbox goes out after
-    /// the next start.
+    /// Lets the relays and the shadow finish, and writes what trials have counted. Events that are left in the outbox
+    /// are published after the next start.
     async fn drain(
         &self,
         stop: &watch::Sender<Option<Duration>>,
@@ -262,14 +263,14 @@ impl Platform {
         if timeout_at(deadline, comparing).await.is_err() {
             tracing::warn!("stopped with calls that are not compared with a version on trial");
         }
-        // Nobody else writes the trials' files then. A task that hangs is not waited for.
+        // Stops all other writers of the trials' files. A task that hangs is not waited for.
         let _ = timeout_at(deadline, background.abort()).await;
         if let Err(error) = self.trials.keep() {
             tracing::warn!(%error, "what trials found last is not written");
         }
     }
 
-    /// Answers requests until `shutdown` resolves and those under way are answered. Health and metrics are there until
+    /// Serves until `shutdown` resolves and the requests in progress are answered. Health and metrics are served until
     /// then.
     async fn listen(&self, listeners: Listeners, api: Api, shutdown: impl Future<Output = ()>) {
         let Listeners { public, admin, trusted_proxies } = listeners;
@@ -283,7 +284,7 @@ impl Platform {
         }
     }
 
-    /// Returns how many connections there may be: what the limit of open files leaves beside the countries' own.
+    /// Raises the limit of open files. Returns the number of connections that it allows beside the countries' files.
     fn connections(&self) -> Arc<dyn Fn() -> usize + Send + Sync> {
         let files = OpenFiles::raise();
         let catalogue = self.catalogue.clone();
@@ -308,7 +309,7 @@ impl Platform {
     }
 }
 
-/// Judges what is new in processes of their own.
+/// Judges new packages in separate processes.
 #[cfg(feature = "compiler")]
 fn admission(data: &Path) -> Result<Arc<dyn Admission>, StartError> {
     let judge = ChildJudge::this_program().map_err(StartError::Judge)?;
@@ -328,7 +329,7 @@ fn interval(place: &RegistryPlace) -> Duration {
     }
 }
 
-/// The published rules at this place. Nothing is read yet.
+/// Returns the registry at this location. Does not read it yet.
 #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "clients of AWS look for credentials"))]
 pub async fn registry(place: RegistryPlace) -> Arc<dyn Registry> {
     match place {
@@ -341,7 +342,7 @@ pub async fn registry(place: RegistryPlace) -> Arc<dyn Registry> {
     }
 }
 
-/// The trust file, read whenever something is to be judged.
+/// Returns a source that reads the trust file each time something is judged.
 fn trust(file: PathBuf) -> TrustSource {
     Box::new(move || trusted(&file))
 }
@@ -352,7 +353,7 @@ fn trusted(file: &Path) -> Result<Trust, String> {
     text.parse().map_err(|cause| format!("{}: {cause}", file.display()))
 }
 
-/// Mail to an SMTP server where one is named, else into the data folder; and where that is, in words.
+/// Returns the SMTP server if one is configured, else the spool in the data folder; and the destination as text.
 fn mailer(options: &HostOptions) -> Result<(Arc<dyn Mailer>, String), StartError> {
     if let Some(mailer) = &options.smtp {
         return Ok((Arc::new(mailer.clone()), mailer.server().to_owned()));
@@ -368,7 +369,7 @@ fn every(interval: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// Says in the data folder what is in force, as it changes.
+/// Keeps the status file in the data folder up to date.
 async fn keep_status(mut file: StatusFile, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) {
     let mut ticks = every(UPKEEP_INTERVAL);
     loop {
@@ -388,7 +389,7 @@ async fn close_idle_readers(ledger: Arc<SqliteLedger>) {
     }
 }
 
-/// Keeps what trials find, and takes canaries back that exceed their margin.
+/// Writes what trials find, and takes back canaries that exceed their margin.
 async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc<dyn Registry>, clock: Arc<dyn Clock>) {
     let mut ticks = every(UPKEEP_INTERVAL);
     loop {
@@ -413,8 +414,8 @@ async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc
     }
 }
 
-/// Runs a relay for each country, from when the country is first heard of. Ends when one of them ends without being told to,
-/// or when all have stopped.
+/// Runs a relay for each country from the time the country is known. Returns when a relay ends without the signal to
+/// stop, or when all relays have stopped.
 async fn relays(
     catalogue: Arc<Catalogue>,
     relay: impl Fn(CountryCode) -> Relay + Send,
@@ -438,10 +439,10 @@ async fn relays(
     running.finished().await;
 }
 
-/// Records this process's metrics from now on: once for each process, whatever it serves.
+/// Records this process's metrics from now on. Must be called once for each process, whatever it serves.
 ///
 /// # Errors
-/// When something records them already.
+/// Errors when another recorder is installed.
 pub fn record_metrics() -> Result<PrometheusHandle, StartError> {
     const SECONDS: [f64; 12] =
         [0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0];

@@ -1,4 +1,4 @@
-//! Appointments over HTTP: book, look, list, act, history.
+//! The endpoints of appointments: book, act, get, list and history.
 
 use std::sync::Arc;
 
@@ -29,12 +29,12 @@ use super::identity::Identified;
 use super::paths::{AtAction, AtAppointment, InCountry};
 use super::problem::Problem;
 
-/// Length of a page when the client does not ask for one.
+/// Length of a page if the client requests none.
 pub const DEFAULT_PAGE: usize = 20;
 
 type Answer = Result<Response, Problem>;
 
-/// `POST …/appointments`
+/// Handles `POST …/appointments`.
 pub async fn book(
     State(api): State<Arc<Api>>,
     InCountry(country): InCountry,
@@ -50,7 +50,7 @@ pub async fn book(
     Ok((StatusCode::CREATED, [(LOCATION, location)], appointment_response(&view)).into_response())
 }
 
-/// `POST …/appointments/{id}/{action}`
+/// Handles `POST …/appointments/{id}/{action}`.
 pub async fn act(
     State(api): State<Arc<Api>>,
     AtAction(country, id, action): AtAction,
@@ -64,7 +64,7 @@ pub async fn act(
     Ok(appointment_response(&view))
 }
 
-/// `GET …/appointments/{id}`
+/// Handles `GET …/appointments/{id}`.
 pub async fn get(
     State(api): State<Arc<Api>>,
     AtAppointment(country, id): AtAppointment,
@@ -78,7 +78,7 @@ pub async fn get(
     Ok(appointment_response(&view))
 }
 
-/// The query of a history, as it stands in the URL.
+/// Query parameters of a history.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryQuery {
@@ -86,7 +86,7 @@ pub struct HistoryQuery {
     cursor: Option<String>,
 }
 
-/// `GET …/appointments/{id}/history`
+/// Handles `GET …/appointments/{id}/history`.
 pub async fn history(
     State(api): State<Arc<Api>>,
     AtAppointment(country, id): AtAppointment,
@@ -105,7 +105,7 @@ pub async fn history(
     paged(views.iter().map(entry).collect(), last.map(|last| encoded(&last)), &uri)
 }
 
-/// The query of a list, as it stands in the URL.
+/// Query parameters of a list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
@@ -119,7 +119,7 @@ pub struct ListQuery {
     cursor: Option<String>,
 }
 
-/// `GET …/appointments`
+/// Handles `GET …/appointments`.
 pub async fn list(
     State(api): State<Arc<Api>>,
     InCountry(country): InCountry,
@@ -142,7 +142,7 @@ struct Page<T> {
     next_cursor: Option<String>,
 }
 
-/// A page, and where the next one is.
+/// Returns a page, with a link to the next one if there is one.
 fn paged(items: Vec<impl Serialize>, next_cursor: Option<String>, uri: &Uri) -> Answer {
     let mut headers = HeaderMap::from_iter([(CACHE_CONTROL, PRIVATE)]);
     if let Some(cursor) = &next_cursor {
@@ -181,7 +181,7 @@ fn limit(text: Option<String>) -> Result<usize, Problem> {
     limit.filter(|limit| (1..=MAX_PAGE).contains(limit)).ok_or_else(refused)
 }
 
-/// Longest value of a filter, in characters.
+/// Maximum length of a filter's value, in characters.
 pub const MAX_FILTER_CHARS: usize = 128;
 
 fn filter(name: &str, value: Option<String>) -> Result<Option<String>, Problem> {
@@ -195,7 +195,7 @@ fn instant(name: &str, text: &str) -> Result<Timestamp, Problem> {
     text.parse().map_err(refused)
 }
 
-/// A page's end as clients get it: nothing to be read in it, nothing to be kept for it.
+/// Encodes the end of a page as an opaque cursor. The server stores nothing for it.
 fn encoded(end: &impl Serialize) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(json!(end).to_string())
 }
@@ -206,7 +206,7 @@ fn decoded<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
     end.ok_or_else(|| Problem::malformed("`cursor` is not one that this API gave"))
 }
 
-/// RFC 8288: the same query from the next item on.
+/// Returns the link to the next page (RFC 8288): the same query with another cursor.
 fn next_link(uri: &Uri, cursor: &str) -> Result<HeaderValue, Problem> {
     let query = uri.query().unwrap_or_default();
     let others = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "cursor");
@@ -216,10 +216,11 @@ fn next_link(uri: &Uri, cursor: &str) -> Result<HeaderValue, Problem> {
     HeaderValue::from_str(&link).map_err(|_| Problem::malformed("the query has characters that no URL has"))
 }
 
-/// Answers about people stay with the one who asked, and are checked before they are used again.
+/// `Cache-Control` of responses about people: only the client's own cache may keep them, and it must revalidate them.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
-/// The revision; and where other rules show it than decided it, which.
+/// Returns the entity tag without quotes: the revision, with the digest of the presenting rules if other rules decided
+/// it.
 fn tag(view: &View) -> String {
     let revision = view.revision.appointment.revision;
     if view.shown_by == view.revision.provenance.rules.digest {
@@ -237,7 +238,7 @@ fn appointment_response(view: &View) -> Response {
     ([(ETAG, etag(view)), (CACHE_CONTROL, PRIVATE)], Json(representation(view))).into_response()
 }
 
-/// The country's fields, and what the host adds: `HOST_MEMBERS`.
+/// An appointment as JSON: the country's fields, and the members that the host adds (`HOST_MEMBERS`).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Representation<'a> {
@@ -273,7 +274,7 @@ fn representation(view: &View) -> Representation<'_> {
     }
 }
 
-/// One line of a history: what, who, when, under which rules.
+/// Returns an entry of a history: the action, its time, the caller, the rules and the appointment.
 fn entry(view: &View) -> Value {
     let provenance = &view.revision.provenance;
     json!({
@@ -290,7 +291,7 @@ fn entry(view: &View) -> Value {
 }
 
 impl Api {
-    /// Turns what a use case says no with into a problem, in the client's language.
+    /// Returns a function that turns an error of a use case into a problem in the client's language.
     fn problem(&self, country: CountryCode, headers: &HeaderMap) -> impl FnOnce(BookingError) -> Problem {
         let rules = self.catalogue.rules(country);
         let language = accept_language(headers).to_owned();

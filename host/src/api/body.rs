@@ -1,4 +1,5 @@
-//! A request's JSON body, read with care, and the headers that steer a change.
+//! Reads a request's JSON body within limits of size and time, and parses the headers of conditional and repeated
+//! requests.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,19 +14,19 @@ use tokio::time::timeout;
 
 use super::problem::{Kind, Problem};
 
-/// Largest body that is read, in bytes: what may cross the border to the rules.
+/// Maximum size of a body, in bytes: the most that may cross the border to the rules.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Maximum time until a body is complete. A request under way holds its connection, so it is much less than a whole
-/// request has.
+/// Maximum time until a body is complete. A request in progress holds its connection, so this is much less than the
+/// time for a whole request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest Idempotency-Key.
+/// Maximum length of an Idempotency-Key, in characters.
 const MAX_KEY_CHARS: usize = 255;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// A JSON document without duplicate keys. No body at all is an empty object.
+/// A JSON document without duplicate keys. An empty body is an empty object.
 pub struct JsonBody(pub Value);
 
 impl<S: Sync> FromRequest<S> for JsonBody {
@@ -65,7 +66,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
 }
 
-/// The Idempotency-Key, with or without the quotes that its draft gives it.
+/// Returns the `Idempotency-Key`, with or without the quotes that its draft requires.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(header) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let text = header.to_str().unwrap_or_default();
@@ -78,16 +79,16 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     Err(Problem::malformed(format!("an Idempotency-Key has 1 to {MAX_KEY_CHARS} visible ASCII characters")))
 }
 
-/// What a conditional header names (RFC 9110, section 13.1).
+/// Value of a conditional header (RFC 9110, section 13.1).
 #[derive(Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// `*`: whatever there is.
+    /// `*`: any representation.
     Any,
-    /// These entity tags, each with whether it is a weak one.
+    /// Entity tags. The flag is true for a weak one.
     Tags(Vec<(bool, String)>),
 }
 
-/// Reads `If-Match` or `If-None-Match`; none where the request has no such header.
+/// Parses `If-Match` or `If-None-Match`; none if the request has no such header.
 pub fn condition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Condition>, Problem> {
     let mut tags = Vec::new();
     for header in headers.get_all(name) {
@@ -104,14 +105,15 @@ pub fn condition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Condit
     Ok(headers.contains_key(name).then_some(Condition::Tags(tags)))
 }
 
-/// RFC 9110, section 8.8.3.
+/// Parses an entity tag (RFC 9110, section 8.8.3).
 fn entity_tag(text: &str) -> Option<(bool, String)> {
     let weak = text.strip_prefix("W/");
     let opaque = weak.unwrap_or(text).strip_prefix('"')?.strip_suffix('"')?;
     (!opaque.contains('"')).then(|| (weak.is_some(), opaque.to_owned()))
 }
 
-/// The revisions that `If-Match` allows, whichever rules showed them; none when any will do. A weak tag never matches here.
+/// Returns the revisions that `If-Match` allows, whichever rules presented them; none if any will do. A weak tag never
+/// matches.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<Vec<u32>>, Problem> {
     let Some(Condition::Tags(tags)) = condition(headers, &IF_MATCH)? else { return Ok(None) };
     let strong = tags.into_iter().filter(|(weak, _)| !weak);
@@ -119,7 +121,7 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<Vec<u32>>, Problem> {
     Ok(Some(strong.filter_map(|(_, opaque)| revision(&opaque)).collect()))
 }
 
-/// Whether `If-None-Match` names what the client would get, compared weakly.
+/// True if `If-None-Match` names this tag, which the response would have. Tags are compared weakly.
 pub fn has_seen(headers: &HeaderMap, tag: &str) -> Result<bool, Problem> {
     Ok(match condition(headers, &IF_NONE_MATCH)? {
         None => false,
@@ -128,7 +130,7 @@ pub fn has_seen(headers: &HeaderMap, tag: &str) -> Result<bool, Problem> {
     })
 }
 
-/// `Accept-Language`, empty where there is none.
+/// Returns `Accept-Language`; empty if there is none.
 pub fn accept_language(headers: &HeaderMap) -> &str {
     headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Which countries there are, what can be booked there, and how their rules fare.
+//! The endpoints of countries: the list, the schemas and the state of the rules.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use super::identity::Identified;
 use super::paths::InCountry;
 use super::problem::{Kind, Problem};
 
-/// `GET /v1/countries`
+/// Handles `GET /v1/countries`.
 pub async fn list(State(api): State<Arc<Api>>) -> Json<Value> {
     let countries = api.catalogue.all();
     let loaded = countries.values().filter_map(|entry| entry.rules.as_deref());
@@ -33,7 +33,7 @@ fn summary(rules: &LoadedRules) -> Value {
     })
 }
 
-/// `GET /v1/{country}/schema`
+/// Handles `GET /v1/{country}/schema`.
 pub async fn schema(State(api): State<Arc<Api>>, InCountry(country): InCountry) -> Result<Json<Value>, Problem> {
     let rules = entry(&api, country)?.rules;
     let rules = rules.ok_or_else(|| Problem::new(Kind::RulesUnavailable, "no rules are in force"))?;
@@ -49,7 +49,7 @@ pub async fn schema(State(api): State<Arc<Api>>, InCountry(country): InCountry) 
     Ok(Json(document))
 }
 
-/// `GET /v1/{country}/rules`, for the platform team.
+/// Handles `GET /v1/{country}/rules`, for the platform team.
 pub async fn rules(
     State(api): State<Arc<Api>>,
     InCountry(country): InCountry,
@@ -76,7 +76,7 @@ pub async fn rules(
     })))
 }
 
-/// How the calls to one loaded version went.
+/// Returns the number of answered calls and of faults of one loaded version.
 fn calls(rules: &LoadedRules) -> Value {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     json!({ "answered": read(&rules.counters.answered), "faults": read(&rules.counters.faults) })

@@ -1,4 +1,4 @@
-//! From a bearer token (RFC 6750) to a caller.
+//! Turns a bearer token (RFC 6750) into a caller.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use super::Api;
 use super::observe::RequestId;
 use super::problem::{Kind, Problem};
 
-/// The one who asks, within what they may ask for. Where something in front of this has checked the token, it has left
-/// what the token says with the request.
+/// The authenticated caller of a request, within its rate limit. If a layer before the API has verified the token, it
+/// has put the claims into the request's extensions.
 pub struct Identified(pub Caller);
 
 impl FromRequestParts<Arc<Api>> for Identified {
@@ -31,7 +31,7 @@ impl FromRequestParts<Arc<Api>> for Identified {
     }
 }
 
-/// Without credentials the challenge names no error (RFC 6750, section 3.1).
+/// Returns the problem of a request without credentials. Its challenge names no error (RFC 6750, section 3.1).
 fn no_token() -> Problem {
     let challenge = HeaderValue::from_static(r#"Bearer realm="citas""#);
     Problem::new(Kind::Unauthenticated, "the request has no `Authorization: Bearer …`")

@@ -1,4 +1,4 @@
-//! How long one request may take, and how much one caller may ask for: a token bucket for each subject, and the headers that say so
+//! Limits the time of a request, and the rate of each subject with a token bucket. The headers report the rate limit
 //! (RFC 9110 `Retry-After`, draft-ietf-httpapi-ratelimit-headers `RateLimit`, `RateLimit-Policy`).
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -19,14 +19,14 @@ use super::problem::{Kind, Problem};
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Requests after which subjects are forgotten that have not asked for a while. Each request brings at most one new one,
-/// so that so many more are remembered than those that ask now.
+/// Number of requests after which idle subjects are forgotten. Each request adds at most one subject, so at most this
+/// many are remembered beside the active ones.
 const FORGET_INTERVAL: u64 = 10_000;
 
-/// A request is answered by then, its body's way here included.
+/// Maximum time for a request, including the arrival of its body.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Gives up a request that takes longer than `limit`: nearly always one whose body does not come. The rest of it is not
+/// Gives up a request that takes longer than `limit`. Its body has nearly always not arrived; the rest of it is not
 /// waited for.
 pub(super) async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     let late = || {
@@ -38,12 +38,12 @@ pub(super) async fn in_time(State(limit): State<Duration>, request: Request, nex
     deadline::within(limit, next.run(request)).await.unwrap_or_else(late)
 }
 
-/// A limit for each subject, or none at all.
+/// Rate limit of each subject, or no limit.
 pub struct Limits(Option<PerSubject>);
 
 struct PerSubject {
     per_second: NonZeroU32,
-    /// By hash: a subject may be as long as a header, and its bucket must not be.
+    /// Keys are hashes: a subject may be as long as a header, and its bucket must not be.
     buckets: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,
     clock: DefaultClock,
@@ -51,7 +51,7 @@ struct PerSubject {
 }
 
 impl Limits {
-    /// So many requests a second, and as many at once; 0 is no limit.
+    /// Limits each subject to `requests` per second, and as many at once; 0 means no limit.
     #[must_use]
     pub fn per_second(requests: u32) -> Self {
         Self(NonZeroU32::new(requests).map(|per_second| PerSubject {
@@ -63,7 +63,7 @@ impl Limits {
         }))
     }
 
-    /// Lets a subject's request in, or says when the next may come.
+    /// Admits a request of the subject, or returns a problem with the time of the next one.
     pub(super) fn admit(&self, subject: &str) -> Result<(), Problem> {
         let Some(limit) = &self.0 else { return Ok(()) };
         if limit.requests.fetch_add(1, Ordering::Relaxed) % FORGET_INTERVAL == FORGET_INTERVAL - 1 {

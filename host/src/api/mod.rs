@@ -1,12 +1,13 @@
-//! The HTTP API: from a request to a use case, and from its outcome to an answer. Knows no rules and no storage.
+//! The HTTP API: turns requests into calls of use cases, and their outcomes into responses. Knows no rules and no
+//! storage.
 //!
-//! - [`problem`]: every way to say no, and its status code
-//! - [`identity`]: from a bearer token to a caller
-//! - [`appointments`]: the country's appointments
-//! - [`countries`]: which countries there are, with which schema and rules
+//! - [`problem`]: every error response and its status code
+//! - [`identity`]: the caller of a request, from its bearer token
+//! - [`appointments`]: the endpoints of appointments
+//! - [`countries`]: the endpoints of countries, their schemas and rules
 //! - [`openapi`]: the API's description, composed from the rules in force
-//! - [`limits`]: how much one caller may ask for
-//! - [`ready`]: whether anything can be booked
+//! - [`limits`]: the time of a request and the rate of a caller
+//! - [`ready`]: whether any country can be booked
 //! - [`observe`]: request ids, metrics and the log
 
 mod appointments;
@@ -40,33 +41,33 @@ pub use openapi::Description;
 use problem::Problem;
 pub use ready::Readiness;
 
-/// What the API needs of the platform.
+/// Parts of the platform that the API uses.
 pub struct Api {
-    /// The rules in force.
+    /// Rules in force.
     pub catalogue: Arc<Catalogue>,
-    /// The use cases.
+    /// Use cases of appointments.
     pub booking: Booking,
-    /// Whether they can be booked.
+    /// Check of whether any country can be booked.
     pub ready: Readiness,
-    /// Who comes with which token.
+    /// Verifier of bearer tokens.
     pub tokens: Arc<dyn TokenVerifier>,
-    /// The keys of the local issuer (RFC 7517); none where another issuer is trusted.
+    /// Keys of the local issuer (RFC 7517); none if another issuer is trusted.
     pub jwks: Option<Value>,
-    /// How much one caller may ask for.
+    /// Rate limit of each caller.
     pub limits: Limits,
-    /// How long one request may take, its body's way here included.
+    /// Maximum time for a request, including the arrival of its body.
     pub request_timeout: Duration,
-    /// `openapi.json` as last composed.
+    /// The `openapi.json` that was composed last.
     pub description: Description,
-    /// The metrics as Prometheus reads them.
+    /// Renderer of the metrics in the Prometheus text format.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
-/// The routes of the API, and those for the ones who operate it.
+/// The routes of the API, and those for operators.
 pub struct Routers {
-    /// For clients.
+    /// Routes for clients.
     pub public: Router,
-    /// Health and metrics, which answer also while clients hold all of the API's connections.
+    /// Health and metrics. They answer even while clients hold all of the API's connections.
     pub admin: Router,
 }
 
@@ -75,13 +76,13 @@ pub fn router(api: Api) -> Router {
     router_with(api, |routes| routes)
 }
 
-/// Returns every route, with something `before` it, within all that every request has in common.
+/// Returns every route in one router. `before` wraps them inside the layers that all requests share.
 pub fn router_with(api: Api, before: impl FnOnce(Router) -> Router) -> Router {
     let api = Arc::new(api);
     common(&api, before(with_answers(public().merge(admin()), &api).merge(docs())))
 }
 
-/// Returns health and metrics apart from the rest.
+/// Returns the routes for clients and those for operators in separate routers.
 pub fn routers(api: Api) -> Routers {
     let api = Arc::new(api);
     Routers {

@@ -1,4 +1,4 @@
-//! What every request has in common: an id, a line in the log, its metrics, and the last word on problem documents.
+//! Gives every request an id, a line in the log and metrics, and writes the problem documents.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,16 +15,16 @@ use uuid::Uuid;
 
 use super::problem;
 
-/// The de facto header for a request's id, in both directions.
+/// De facto standard header for a request's id, in both directions.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longest id that is taken from a client.
+/// Maximum length of a client's request id, in characters.
 const MAX_REQUEST_ID_CHARS: usize = 64;
 
-/// In metrics and the log, where a request is in no country that the host knows. CloudWatch takes no empty label.
+/// Label in metrics and the log for a request to no country that the host knows. CloudWatch accepts no empty label.
 const NO_COUNTRY: &str = "none";
 
-/// The request's id: the client's own where it is short and plain, else a new one.
+/// Id of a request: the client's own if it is short and plain, else a new one.
 #[derive(Clone, Debug, Default)]
 pub struct RequestId(pub String);
 
@@ -39,8 +39,8 @@ impl RequestId {
     }
 }
 
-/// Wraps every request in a span with its id, so that each line of the log that it leads to has it. The log has the
-/// route, never the path itself: it may hold an appointment's id.
+/// Runs every request in a span with its id, so that each line of the log that it causes has the id. The log has the
+/// route and never the path, which may contain an appointment's id.
 pub async fn observe(State(catalogue): State<Arc<Catalogue>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(&request);
@@ -49,7 +49,7 @@ pub async fn observe(State(catalogue): State<Arc<Catalogue>>, mut request: Reque
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     request.extensions_mut().insert(id.clone());
     let (country, rules) = country(&catalogue, &route, &path);
-    // Of the highest level, so that the id is on every line that a filter leaves.
+    // The highest level keeps the id on every line that passes a filter.
     let span = tracing::error_span!("request", request_id = id.0, method, route, country);
 
     let mut response = problem::written(next.run(request).instrument(span).await, &path, &id.0);
@@ -76,7 +76,7 @@ pub async fn observe(State(catalogue): State<Arc<Catalogue>>, mut request: Reque
     response
 }
 
-/// The method, where it is one that something here takes: a label that a client can make up would fill the metrics.
+/// Returns the method if a route accepts it, else `other`: labels that a client can make up would fill the metrics.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -86,7 +86,7 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// The country that a route is in, where the host knows it, and the rules in force there.
+/// Returns the country of a route if the host knows it, and the rules in force there.
 fn country(catalogue: &Catalogue, route: &str, path: &str) -> (String, Option<Arc<LoadedRules>>) {
     let named = route.starts_with("/v1/{country}").then(|| path.split('/').nth(2)).flatten();
     let code = named.and_then(|code| code.parse::<CountryCode>().ok());

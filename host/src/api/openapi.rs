@@ -1,4 +1,4 @@
-//! The API's description (OpenAPI 3.1), composed from the rules in force: it changes when a country's schema does.
+//! Composes the API's description (OpenAPI 3.1) from the rules in force. It changes when a country's schema does.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +19,8 @@ use super::Api;
 use super::appointments::{DEFAULT_PAGE, MAX_FILTER_CHARS};
 use super::problem::Kind;
 
-/// The document as last composed, and the countries that it was composed of: everybody may ask for it, and composing it
-/// takes milliseconds.
+/// The document that was composed last, and the countries that it was composed of. It is kept because everybody may
+/// request it, and composing it takes milliseconds.
 #[derive(Default)]
 pub struct Description(Mutex<Option<(Countries, Bytes)>>);
 
@@ -39,13 +39,13 @@ impl Description {
     }
 }
 
-/// `GET /openapi.json`
+/// Handles `GET /openapi.json`.
 pub async fn serve(State(api): State<Arc<Api>>) -> Response {
     let json = HeaderValue::from_static("application/json");
     ([(CONTENT_TYPE, json)], api.description.of(api.catalogue.all())).into_response()
 }
 
-/// The whole document.
+/// Returns the whole document.
 fn document(countries: &[&LoadedRules]) -> Value {
     let mut paths = platform_paths();
     let mut schemas = common_schemas();
@@ -74,7 +74,7 @@ fn document(countries: &[&LoadedRules]) -> Value {
     })
 }
 
-/// `PeNoShow`: a schema's name.
+/// Returns the name of a schema, for example `PeNoShow`.
 fn named(country: CountryCode, what: &str) -> String {
     [country.as_str(), what].into_iter().flat_map(|text| text.split('-')).map(capital).collect()
 }
@@ -84,7 +84,7 @@ fn capital(word: &str) -> String {
     first.to_uppercase() + rest
 }
 
-/// `peNoShow`: an operation's id.
+/// Returns the id of an operation, for example `peNoShow`.
 fn operation_id(country: CountryCode, what: &str) -> String {
     let name = named(country, what);
     let (first, rest) = name.split_at(1);
@@ -95,7 +95,7 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// An operation. Every one may meet a fault of the host; the rest of what may go wrong is its own.
+/// Returns an operation. Every operation may meet a fault of the host; `problems` are its other problems.
 fn operation(id: &str, tag: &str, summary: &str, success: (&str, Value), problems: &[Kind]) -> Value {
     let mut responses = Map::from_iter([(success.0.to_owned(), success.1)]);
     for kind in problems.iter().chain([&Kind::Internal]) {
@@ -115,7 +115,7 @@ fn ok(description: &str, schema: &Value) -> Value {
     json!({ "description": description, "content": { "application/json": { "schema": schema } } })
 }
 
-/// What may go wrong with every request that has a token.
+/// Problems of every request with a token.
 const GUARDED: [Kind; 7] = [
     Kind::MalformedRequest,
     Kind::Unauthenticated,
@@ -126,7 +126,7 @@ const GUARDED: [Kind; 7] = [
     Kind::Unavailable,
 ];
 
-/// What may go wrong with a change besides.
+/// Additional problems of a change.
 const CHANGING: [Kind; 6] =
     [Kind::TooSlow, Kind::SlotTaken, Kind::Stale, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
 
@@ -222,7 +222,7 @@ fn book(rules: &LoadedRules) -> Value {
     secured(with_body(book, &named(country, "Request"), true), Scope::Write)
 }
 
-/// Where a client may go from a booking.
+/// Returns links from a booking to the operations on it.
 fn links(rules: &LoadedRules) -> Value {
     let actions = rules.actions.keys().map(String::as_str);
     let targets = ["get", "history"].into_iter().chain(actions);
@@ -384,8 +384,8 @@ fn country_schemas(rules: &LoadedRules) -> Map<String, Value> {
     schemas
 }
 
-/// What the host adds to every appointment, in one schema with the country's: a country that closes its schema
-/// (`additionalProperties`) would forbid it otherwise.
+/// Adds the host's members to a country's appointment schema. Both are in one schema because a country that closes its
+/// own (`additionalProperties`) would forbid the host's members otherwise.
 fn with_host_members(schema: &Value, country: CountryCode) -> Value {
     let instant = json!({ "type": "string", "format": "date-time" });
     let number = json!({ "type": "integer", "minimum": 1 });
@@ -414,7 +414,8 @@ fn with_host_members(schema: &Value, country: CountryCode) -> Value {
     schema
 }
 
-/// A schema at its place in the document: what it refers to in itself is there now. Data that looks like a reference stays.
+/// Adapts a schema to its place in the document, where its references to itself now point. Data that looks like a
+/// reference stays as it is.
 fn embedded(schema: &Value, name: &str) -> Value {
     let Value::Object(members) = schema else { return schema.clone() };
     let kept = members.iter().filter(|(key, _)| !["$id", "$schema"].contains(&key.as_str()));
@@ -428,7 +429,7 @@ fn embedded(schema: &Value, name: &str) -> Value {
     .collect()
 }
 
-/// One response for each status code, with all that may lie behind it.
+/// Returns one response for each status code, with the titles of all problems that have it.
 fn problem_responses() -> Map<String, Value> {
     let mut responses = Map::new();
     for kind in Kind::ALL {

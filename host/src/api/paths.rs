@@ -1,4 +1,4 @@
-//! What a path names. What cannot be the name of anything is not found, like anything that is not there.
+//! Extracts the parameters of a path. An invalid one is not found, like one that names nothing.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 
-/// A country, known or not.
+/// The country in a path, known or not.
 pub struct InCountry(pub CountryCode);
 
-/// An appointment of a country, there or not.
+/// The country and the appointment in a path, known or not.
 pub struct AtAppointment(pub CountryCode, pub Uuid);
 
-/// An action on an appointment, known or not.
+/// The country, the appointment and the action in a path, known or not.
 pub struct AtAction(pub CountryCode, pub Uuid, pub String);
 
 impl<S: Sync> FromRequestParts<S> for InCountry {

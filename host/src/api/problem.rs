@@ -1,4 +1,4 @@
-//! Every way to say no, as a problem document (RFC 9457), and the one place where status codes are given.
+//! Turns every error into a problem document (RFC 9457). Only this module gives errors their status codes.
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -9,7 +9,7 @@ use citas_core::ports::tokens::BadToken;
 use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Map, Value, json};
 
-/// What goes wrong, and the rest of its name: `/problems/<name>`.
+/// Kind of a problem. Its type is `/problems/<name>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     MalformedRequest,
@@ -55,7 +55,7 @@ impl Kind {
         Self::Unavailable,
     ];
 
-    /// Status code, name and title.
+    /// Returns the status code, the name and the title.
     pub fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::MalformedRequest => (StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read"),
@@ -88,7 +88,7 @@ impl Kind {
     }
 }
 
-/// One answer that says no.
+/// An error response.
 #[derive(Debug)]
 pub struct Problem {
     kind: Kind,
@@ -97,7 +97,7 @@ pub struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// How long a client is to wait before it tries a 503 again, in seconds.
+/// Time that a client waits before it retries a 503, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
 impl Problem {
@@ -135,7 +135,8 @@ impl Problem {
         self
     }
 
-    /// What a use case said, in the language that the client asked for. Without rules there are no violations.
+    /// Turns an error of a use case into a problem, with messages in the client's language. If the rules gave no
+    /// result, the problem names `rules`, those in force.
     pub fn of(error: BookingError, rules: Option<&LoadedRules>, accept_language: &str) -> Self {
         let detail = error.to_string();
         match error {
@@ -169,7 +170,7 @@ impl Problem {
         }
     }
 
-    /// Each violation with its message; `Content-Language` says in which language.
+    /// Adds each violation with its message, and the language of the messages in `Content-Language`.
     fn with_violations(self, Rejection { violations, rules }: &Rejection, accept_language: &str) -> Self {
         let locale = rules.messages.negotiate(accept_language);
         let violations: Vec<Value> = violations
@@ -186,7 +187,7 @@ impl Problem {
         }
     }
 
-    /// The document, with what only the outermost layer knows: the request's own path and id.
+    /// Returns the document. The outermost layer passes the request's path and id, which only it knows.
     pub fn document(&self, instance: &str, request_id: &str) -> Value {
         let (status, name, title) = self.kind.parts();
         let mut document = self.members.clone();
@@ -206,7 +207,7 @@ fn unanswered(fault: Option<&citas_core::ports::rules::Fault>, rules: Option<&Lo
     problem.member("rules", json!(rules.id)).member("country", json!(rules.country))
 }
 
-/// A free slot as clients see it.
+/// Returns a free slot as clients see it.
 fn free_slot(free: &FreeSlot) -> Value {
     let slot = &free.slot;
     json!({
@@ -232,7 +233,8 @@ impl From<BadToken> for Problem {
 }
 
 impl IntoResponse for Problem {
-    /// The document itself is written by [`super::observe`], which knows the request's path and id.
+    /// Attaches the problem to an empty response. [`super::observe`] knows the request's path and id, and writes the
+    /// document.
     fn into_response(self) -> Response {
         let (status, ..) = self.kind.parts();
         let mut response = (status, self.headers.iter().cloned().collect::<HeaderMap>()).into_response();
@@ -241,7 +243,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A problem's document as a response, in place of the empty one that carried it.
+/// Replaces the empty response that carries a problem by one with its document.
 pub fn written(mut response: Response, instance: &str, request_id: &str) -> Response {
     let Some(problem) = response.extensions_mut().remove::<std::sync::Arc<Problem>>() else { return response };
     let (head, _) = response.into_parts();

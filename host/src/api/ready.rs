@@ -1,5 +1,5 @@
-//! `GET /readyz`: whether some country can be booked here. Asking the ledgers writes to them and reads from them, so an
-//! answer is good for a second, however many ask.
+//! Handles `GET /readyz`: reports whether any country can be booked here. The check writes to the ledgers and reads
+//! from them, so its result is kept for a second, however many clients request it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,13 +17,13 @@ use tokio::sync::Mutex;
 
 use super::Api;
 
-/// How long an answer is good.
+/// Time for which a result is kept.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
-/// Maximum time that a ledger has for its answer; one that takes longer is not ready.
+/// Maximum time for a ledger's check. A slower ledger is not ready.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks every country's rules and ledger.
+/// Check of every country's rules and ledger.
 pub struct Readiness {
     catalogue: Arc<Catalogue>,
     ledger: Arc<dyn Ledger>,
@@ -31,7 +31,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Over these.
+    /// Creates the check over these.
     pub fn new(catalogue: Arc<Catalogue>, ledger: Arc<dyn Ledger>) -> Self {
         Self { catalogue, ledger, last: Mutex::default() }
     }
@@ -78,7 +78,7 @@ impl Readiness {
     }
 }
 
-/// `GET /readyz`
+/// Handles `GET /readyz`.
 pub async fn serve(State(api): State<Arc<Api>>) -> Response {
     let (code, body) = api.ready.answer().await;
     (code, Json(body)).into_response()

@@ -1,4 +1,4 @@
-//! The function `api`.
+//! Entry point of the Lambda function `api`.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
-//! The command `citas`.
+//! Entry point of the command `citas`.
 
 use std::process::ExitCode;
 
-/// With many threads that allocate for one another, glibc's waits for its locks.
+/// Replaces glibc's allocator, which waits for its locks when many threads allocate memory for one another.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

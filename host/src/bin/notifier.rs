@@ -1,4 +1,4 @@
-//! The function `notifier`.
+//! Entry point of the Lambda function `notifier`.
 
 use std::process::ExitCode;
 

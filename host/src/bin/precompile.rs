@@ -1,4 +1,4 @@
-//! The function `precompile`.
+//! Entry point of the Lambda function `precompile`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The function `relay`.
+//! Entry point of the Lambda function `relay`.
 
 use std::process::ExitCode;
 

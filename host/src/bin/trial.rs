@@ -1,4 +1,4 @@
-//! The function `trial`.
+//! Entry point of the Lambda function `trial`.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,4 @@
-//! The function `api`: the same router as everywhere, behind API Gateway, which has checked the token and says what is in
-//! it.
+//! The Lambda function `api`: the HTTP API behind API Gateway, which has verified the token and passes its claims.
 
 use std::collections::{BTreeSet, HashMap};
 use std::process::ExitCode;
@@ -23,11 +22,11 @@ use super::{Ended, Started, answer, to_its_end};
 use crate::api::{self, Api, Description, Limits, Readiness};
 use crate::system::{SystemClock, UuidIds};
 
-/// A request is answered by then, which is before the function's own time and API Gateway's 30 seconds are over: what takes
-/// longer is told so.
+/// Maximum time for a request. It ends before the function's own time and API Gateway's 30 seconds, so that the client
+/// of a slower request gets a response that says so.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Runs it.
+/// Runs the function.
 #[must_use]
 pub fn main() -> ExitCode {
     to_its_end(run())
@@ -46,11 +45,11 @@ async fn run() -> Ended {
         ready: Readiness::new(catalogue, ledger),
         tokens: Arc::new(Gateway),
         jwks: None,
-        // API Gateway throttles.
+        // API Gateway limits the rate.
         limits: Limits::per_second(0),
         request_timeout: REQUEST_TIMEOUT,
         description: Description::default(),
-        // They are in the log.
+        // The metrics are in the log.
         metrics: Box::new(String::new),
     };
     let router = api::router_with(api, |routes| {
@@ -61,7 +60,7 @@ async fn run() -> Ended {
     answer(Runtime::new(Adapter::from(router)), metrics).await
 }
 
-/// Has the rules that a request needs.
+/// Loads the rules that a request needs.
 async fn with_rules(State(on_demand): State<Arc<OnDemand>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     match path.strip_prefix("/v1/").and_then(|rest| rest.split('/').next()).map(str::parse) {
@@ -72,7 +71,7 @@ async fn with_rules(State(on_demand): State<Arc<OnDemand>>, request: Request, ne
     next.run(request).await
 }
 
-/// Tells the API what API Gateway's authorizer found in the token.
+/// Passes the claims that API Gateway's authorizer found in the token to the API.
 async fn pass_claims(mut request: Request, next: Next) -> Response {
     if let Some(RequestContext::ApiGatewayV2(context)) = request.extensions().get()
         && let Some(jwt) = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref())
@@ -83,7 +82,8 @@ async fn pass_claims(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// What a Cognito access token says, as API Gateway writes it: each claim a text, a list as `[a b]`.
+/// Returns the claims of a Cognito access token; none for any other token. API Gateway writes each claim as a text, and
+/// a list as `[a b]`.
 fn claims(said: &HashMap<String, String>) -> Option<Claims> {
     if said.get("token_use").is_none_or(|used| used != "access") {
         return None;
@@ -96,7 +96,7 @@ fn claims(said: &HashMap<String, String>) -> Option<Claims> {
     Some(Claims { subject, groups: words("cognito:groups"), scopes: words("scope") })
 }
 
-/// Takes no token by itself: whom API Gateway has not checked, nobody has.
+/// A verifier that accepts no token. Only API Gateway verifies tokens here.
 struct Gateway;
 
 #[async_trait]

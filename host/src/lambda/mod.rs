@@ -1,10 +1,10 @@
-//! The platform as Lambda functions: each puts AWS's adapters behind the ports, once for the life of its instance.
+//! The platform as Lambda functions. Each function puts the AWS adapters behind the ports, once per instance.
 //!
 //! - [`api`]: the HTTP API behind API Gateway
-//! - [`relay`]: a table's stream to the topic
-//! - [`notifier`]: the queue to mail
-//! - [`trial`]: a table's stream to what is found of versions on trial
-//! - [`precompile`]: published components to native code
+//! - [`relay`]: publishes the events of a table's stream to the topic
+//! - [`notifier`]: sends mail for the messages of the queue
+//! - [`trial`]: tries candidates on the records of a table's stream
+//! - [`precompile`]: compiles published components to native code
 
 pub mod api;
 pub mod notifier;
@@ -31,25 +31,25 @@ use crate::aws::registry::S3Registry;
 use crate::config::{RegistryPlace, refuse_unknown_settings};
 use crate::json_lines::JsonLines;
 
-/// CloudWatch's namespace of all metrics.
+/// CloudWatch namespace of all metrics.
 const NAMESPACE: &str = "Citas";
 
-/// What a function may end with; Lambda then starts another instance.
+/// Result of a function. After an error Lambda starts another instance.
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// What every function has when it starts.
+/// Everything that a function has after its start.
 struct Started<Settings> {
     settings: Settings,
     aws: SdkConfig,
     metrics: &'static Collector,
 }
 
-/// A function's own settings, and those that all have.
+/// Settings of one function, and those that all functions share.
 #[derive(Parser)]
 struct Environment<Settings: Args> {
     #[command(flatten)]
     own: Settings,
-    /// What is logged: `info`, `citas=debug`, …
+    /// Log filter, for example `info` or `citas=debug`
     #[arg(long, env = "CITAS_LOG", default_value = "info")]
     log: String,
 }
@@ -72,8 +72,8 @@ impl<Settings: Args> Started<Settings> {
     }
 }
 
-/// Answers invocations for as long as the instance lives: each with its request id and trace id in every line of the log,
-/// and its metrics in the embedded metric format when it is over.
+/// Handles invocations for as long as the instance lives. Each has its request id and trace id in every line of the
+/// log, and its metrics are written in the embedded metric format when it ends.
 async fn answer<S>(runtime: Runtime<S>, metrics: &'static Collector) -> Ended
 where
     S: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error>,
@@ -81,7 +81,7 @@ where
     runtime.layer(TracingLayer::new()).layer(MetricsLayer::new(metrics)).run().await
 }
 
-/// Published rules, which functions have in a bucket.
+/// Returns the registry of published rules. Functions support only a bucket.
 fn registry(place: &RegistryPlace, aws: &SdkConfig) -> Result<S3Registry, &'static str> {
     let RegistryPlace::Bucket { bucket, prefix } = place else {
         return Err("`CITAS_REGISTRY` names a bucket: s3://…");
@@ -89,13 +89,13 @@ fn registry(place: &RegistryPlace, aws: &SdkConfig) -> Result<S3Registry, &'stat
     Ok(S3Registry::new(&aws_sdk_s3::Client::new(aws), bucket, prefix))
 }
 
-/// Runs a function, and says why it could not start or go on.
+/// Runs a function, and prints the error that ended it.
 #[tokio::main(flavor = "current_thread")]
 async fn to_its_end(run: impl Future<Output = Ended>) -> ExitCode {
     match run.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Without standard error there is nowhere to say it.
+            // Without standard error the message has nowhere to go.
             let _ = writeln!(std::io::stderr(), "citas: {error}");
             ExitCode::FAILURE
         }

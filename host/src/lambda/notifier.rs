@@ -1,4 +1,4 @@
-//! The function `notifier`: from the queue to mail.
+//! The Lambda function `notifier`: sends mail for the messages of the queue.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use crate::system::SystemClock;
 struct Settings {
     #[command(flatten)]
     rules: RulesSettings,
-    /// The sender of every mail
+    /// Sender of every mail
     #[arg(env = "CITAS_MAIL_FROM")]
     mail_from: Mailbox,
-    /// The configuration set that mail goes out with
+    /// SES configuration set for outgoing mail
     #[arg(env = "CITAS_CONFIGURATION_SET")]
     configuration_set: String,
 }
 
-/// Runs it.
+/// Runs the function.
 #[must_use]
 pub fn main() -> ExitCode {
     to_its_end(run())

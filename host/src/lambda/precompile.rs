@@ -1,5 +1,6 @@
-//! The function `precompile`: from a published component to native code. An upload starts it; invoked with `{}`, it sees to
-//! every version that is in use or was before, as after a change of the engine.
+//! The Lambda function `precompile`: compiles published components to native code. An upload invokes it. Invoked with
+//! `{}`, for example after a change of the engine, it compiles every version that is in use, was in use before, or is
+//! on trial.
 
 use std::process::ExitCode;
 
@@ -22,15 +23,16 @@ use crate::wasm::judge::{ChildJudge, VERB, judge_main};
 
 #[derive(Args)]
 struct Settings {
-    /// Where published rules lie: `s3://bucket` or `s3://bucket/prefix`
+    /// Bucket with the registry of published rules: `s3://bucket` or `s3://bucket/prefix`
     #[arg(env = "CITAS_REGISTRY", value_parser = PathBufValueParser::new().try_map(RegistryPlace::try_from))]
     registry: RegistryPlace,
-    /// Who may sign for which country: the lines of a trust file, with `;` for each end of one. None: nothing need be signed
+    /// Keys that may sign each country's rules: the lines of a trust file, separated by `;`. Empty: rules need no
+    /// signature
     #[arg(env = "CITAS_TRUSTED_KEYS", default_value = "")]
     trusted_keys: String,
 }
 
-/// What starts it: S3's notification of uploads, of which nothing but the keys matters; or none.
+/// The event of an invocation: S3's notification of uploads, of which only the keys matter, or an empty object.
 #[derive(Deserialize)]
 struct Uploads {
     #[serde(default, rename = "Records")]
@@ -53,7 +55,7 @@ struct Object {
 }
 
 impl Upload {
-    /// The object's key, which S3 writes as a form would.
+    /// Returns the object's key. S3 encodes it like a form.
     fn key(&self) -> String {
         form_urlencoded::parse(self.s3.object.key.as_bytes()).map(|(key, _)| key).collect()
     }
@@ -61,10 +63,10 @@ impl Upload {
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs it.
+/// Runs the function.
 #[must_use]
 pub fn main() -> ExitCode {
-    // The process that judges is this program as well.
+    // The process that judges is this program too.
     if std::env::args().nth(1).as_deref() == Some(VERB) {
         return judge_main();
     }
@@ -99,8 +101,9 @@ fn trust(keys: &str) -> Result<Option<Trust>, NotTrust> {
     keys.replace(';', "\n").parse().map(Some)
 }
 
-/// The version in use in each country, the one that a rollback goes to, and the one on trial. A country whose channel
-/// cannot be read is left out and told of, so that the others' versions are compiled first.
+/// Returns the version in use in each country, the version that a rollback returns to, and the version on trial. A
+/// country whose channel cannot be read is left out and its error returned, so that the other countries' versions are
+/// compiled first.
 async fn in_use(registry: &S3Registry) -> Result<(Vec<(CountryCode, Version)>, Option<RegistryError>), RegistryError> {
     let (mut versions, mut unread) = (Vec::new(), None);
     for country in registry.countries().await? {
@@ -120,7 +123,8 @@ async fn in_use(registry: &S3Registry) -> Result<(Vec<(CountryCode, Version)>, O
     Ok((versions, unread))
 }
 
-/// A refusal is the country team's to read and is not tried again. What may pass is, once every version had its turn.
+/// Compiles versions. A refusal is for the country's team to read, and is not tried again. Other errors may pass: the
+/// first is returned after every version had its turn, so that the invocation is tried again.
 async fn compile_all(
     registry: &S3Registry,
     judge: &ChildJudge,

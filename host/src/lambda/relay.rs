@@ -1,4 +1,4 @@
-//! The function `relay`: from a table's stream to the topic.
+//! The Lambda function `relay`: publishes the events of a table's stream to the topic.
 
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ struct Settings {
     topic: String,
 }
 
-/// Runs it.
+/// Runs the function.
 #[must_use]
 pub fn main() -> ExitCode {
     to_its_end(run())

@@ -1,5 +1,5 @@
-//! Rules as a function has them, beside its tables: native code from the registry, loaded when a country is first asked for,
-//! and looked after beside the requests.
+//! Sets up the rules and the ledger of a function. Native code comes from the registry, is loaded on the first request
+//! for a country, and is refreshed beside later requests.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -22,21 +22,21 @@ use crate::config::RegistryPlace;
 use crate::system::SystemClock;
 use crate::wasm::{NoEngine, WasmEngine};
 
-/// Where appointments and rules are, and how soon a change of the latter is noticed.
+/// Settings of every function that calls rules.
 #[derive(Args)]
 pub(super) struct RulesSettings {
-    /// What the tables' names start with
+    /// Prefix of the tables' names
     #[arg(long, env = "CITAS_TABLES", default_value = "citas-")]
     tables: String,
-    /// Where published rules lie: `s3://bucket` or `s3://bucket/prefix`
+    /// Bucket with the registry of published rules: `s3://bucket` or `s3://bucket/prefix`
     #[arg(env = "CITAS_REGISTRY", value_parser = PathBufValueParser::new().try_map(RegistryPlace::try_from))]
     registry: RegistryPlace,
-    /// How often a country's channel is looked at while there are requests, in seconds
+    /// Interval at which a country's channel is read while there are requests, in seconds
     #[arg(long, env = "CITAS_REFRESH_SECONDS", default_value_t = 30)]
     refresh_seconds: u64,
 }
 
-/// An engine that is being made, beside the rest of a start.
+/// An engine that starts on a thread of its own during the rest of the start.
 pub(super) struct Starting(JoinHandle<Result<WasmEngine, NoEngine>>);
 
 impl Starting {
@@ -45,20 +45,20 @@ impl Starting {
     }
 }
 
-/// What a function works with that calls rules.
+/// Parts of a function that calls rules.
 pub(super) struct Rules {
-    /// Those in force and on trial; it fills as countries are asked for.
+    /// Rules in force and on trial. It fills as countries are requested.
     pub catalogue: Arc<Catalogue>,
-    /// Sees to it that they are there.
+    /// Loads the rules of requested countries into the catalogue.
     pub on_demand: OnDemand,
-    /// Where they come from.
+    /// Registry of published rules.
     pub registry: Arc<S3Registry>,
-    /// Where appointments are, and what trials find.
+    /// Ledger of appointments and of what trials find.
     pub ledger: Arc<DynamoLedger>,
 }
 
 impl Rules {
-    /// Tries versions that decide for some patients; those that decide for none only where `shadows` are compared.
+    /// Sets up the rules. Loads canaries, and candidates that decide for no patient only if `shadows` is true.
     pub(super) fn new(
         settings: &RulesSettings,
         aws: &SdkConfig,
@@ -66,9 +66,8 @@ impl Rules {
         shadows: bool,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let (catalogue, registry) = (Arc::new(Catalogue::default()), Arc::new(registry(&settings.registry, aws)?));
-        // What it loads was judged before it was compiled.
+        // The versions that it loads were judged before they were compiled.
         let admission = InProcess::new(engine.join().expect("an engine or why there is none")?);
-        // An instance has one request at a time.
         let clock = Arc::new(SystemClock);
         let swapper = Arc::new(Swapper::new(Arc::new(admission), catalogue.clone(), clock.clone()));
         let interval = Duration::from_secs(settings.refresh_seconds);
@@ -79,7 +78,7 @@ impl Rules {
         Ok(Self { catalogue, on_demand, registry, ledger })
     }
 
-    /// Counts what canaries decide; what is stored is compared by the function `trial`.
+    /// Returns a recorder that counts the decisions of canaries. The function `trial` compares what is stored.
     pub(super) fn trying(&self) -> TrialRecorder {
         TrialRecorder::new(self.ledger.clone(), self.catalogue.clone())
     }

@@ -1,4 +1,4 @@
-//! The function `trial`: from a table's stream to what is found of versions on trial.
+//! The Lambda function `trial`: tries candidates on the records of a table's stream.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::{Ended, Started, answer, to_its_end};
 use crate::aws::trial::Trier;
 use crate::system::SystemClock;
 
-/// Runs it.
+/// Runs the function.
 #[must_use]
 pub fn main() -> ExitCode {
     to_its_end(run())

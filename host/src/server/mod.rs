@@ -1,11 +1,11 @@
-//! The HTTP server: takes connections, gives their requests to a router, and stops without cutting anybody off. Whatever
-//! a client does, or does not do, it holds a connection and memory only within bounds. Knows no route.
+//! The HTTP server: accepts connections, passes their requests to a router, and stops without cutting requests off. A
+//! client holds a connection and memory only within bounds, whatever it does or fails to do. Knows no route.
 //!
-//! axum's own `serve` sets no timer, so a client that sends half a header would hold its connection for ever.
+//! axum's own `serve` sets no timer, so a client that sends half a header would hold its connection forever.
 //!
-//! - [`places`]: which connection is closed when there are too many
-//! - [`stream`]: a connection's bytes, and its requests as a place sees them
-//! - [`open_files`]: how many connections the limit of open files allows
+//! - [`places`]: limits the connections, and selects the one to close when there are too many
+//! - [`stream`]: reports a connection's bytes and requests to its place
+//! - [`open_files`]: the number of connections that the limit of open files allows
 
 mod open_files;
 mod places;
@@ -28,35 +28,35 @@ pub use open_files::OpenFiles;
 use places::{Limit, Peer, Places, Seat};
 use stream::{SeatedService, SeatedStream};
 
-/// Delay before accepting again when the system gives no connection, as when its files run out.
+/// Delay before accepting again when the system gives no connection, for example because open files run out.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Maximum size of a request's line and headers, and of each buffer between a connection and its requests, in bytes. A
-/// larger header is a 431. hyper's own limit is 400 KB, which clients that read nothing can fill each.
+/// larger header is refused with a 431. hyper's own limit is 400 KB, which each client that reads nothing can fill.
 const MAX_BUFFER: usize = 16 << 10;
 
-/// Size of the system's buffers for a connection in each direction, in bytes (Linux doubles it for its own use). Without
-/// one it grows to some megabytes for a client that reads nothing.
+/// Size of the system's buffers for a connection in each direction, in bytes (Linux doubles it for its own use).
+/// Without it they grow to some megabytes for a client that reads nothing.
 const SOCKET_BUFFER: usize = 64 << 10;
 
-/// The bounds of what clients can take of the server.
+/// Bounds of what clients can take of the server.
 #[derive(Clone)]
 pub struct Server {
-    /// Maximum time until a request's header is complete. It counts from when the connection is open or the request
-    /// before it is answered, so an idle connection is kept no longer.
+    /// Maximum time until a request's header is complete. It counts from the start of the connection or from the
+    /// previous response, so it bounds idle connections too.
     pub header_timeout: Duration,
-    /// Maximum time in which a client takes an answer that does not fit the system's buffers.
+    /// Maximum time in which a client takes a response that does not fit the system's buffers.
     pub write_timeout: Duration,
     /// Maximum number of open connections.
     pub connections: Limit,
-    /// Networks of proxies. A connection from there stands for many clients, so it is in nobody's share.
+    /// Networks of proxies. A connection from there stands for many clients, so it counts towards nobody's share.
     pub trusted_proxies: Vec<IpNet>,
-    /// Time that requests under way have once the server is to stop.
+    /// Time that requests in progress have once the server is to stop.
     pub grace: Duration,
 }
 
 impl Server {
-    /// Returns a server with so many connections and the usual timeouts.
+    /// Returns a server with this limit of connections and the usual timeouts.
     pub fn with_connections(connections: Limit) -> Self {
         Self {
             header_timeout: Duration::from_secs(10),
@@ -67,7 +67,7 @@ impl Server {
         }
     }
 
-    /// Serves until `shutdown` resolves and the requests under way are answered, or their grace has passed.
+    /// Serves until `shutdown` resolves and the requests in progress are answered, or their grace has passed.
     pub async fn serve(self, listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
         limit_buffers(&listener);
         let open = GracefulShutdown::new();
@@ -82,7 +82,7 @@ impl Server {
         }
     }
 
-    /// Takes connections for as long as it is polled.
+    /// Accepts connections for as long as it is polled.
     async fn accept(&self, listener: &TcpListener, router: &Router, open: &GracefulShutdown) {
         let places = Places::new(Arc::clone(&self.connections));
         loop {
@@ -114,7 +114,7 @@ impl Server {
         router: &Router,
         seat: &Arc<Seat>,
     ) -> http1::Connection<TokioIo<SeatedStream>, SeatedService> {
-        // Answers are small and whole: held back for more to come, they would only be late.
+        // Responses are small and whole. Holding them back for more data would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection without TCP_NODELAY");
         }
@@ -128,7 +128,7 @@ impl Server {
     }
 }
 
-/// Accepted sockets have the buffers of the one that listens.
+/// Limits the system's buffers. Accepted sockets inherit those of the listener.
 fn limit_buffers(listener: &TcpListener) {
     let socket = SockRef::from(listener);
     if let Err(error) =
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(200);
-    /// Far longer than anything here takes.
+    /// A time far longer than anything here takes.
     const LONG: Duration = Duration::from_secs(10);
 
     struct Running {
@@ -177,13 +177,14 @@ mod tests {
         Running { address, stop, stopped: tokio::spawn(server.serve(listener, router, shutdown)) }
     }
 
-    /// So many connections, none of them in anybody's share: all are of one address here.
+    /// Returns a server with this many connections. All clients have one address here, so it counts as a proxy without
+    /// a share.
     fn server(connections: usize) -> Server {
         let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
         Server { trusted_proxies, ..Server::with_connections(Arc::new(move || connections)) }
     }
 
-    /// Answers when it may leave, and says when it has entered.
+    /// Returns a handler that signals `entered`, and answers after `leave`.
     fn slow(
         entered: &Arc<Notify>,
         leave: &Arc<Notify>,
@@ -203,7 +204,7 @@ mod tests {
         Router::new().route("/", get(|| async { "hello" }))
     }
 
-    /// A client that blocks, as clients do, and gives up where the server does nothing.
+    /// A client that blocks, like most clients, and gives up if the server does nothing.
     struct Client(TcpStream);
 
     impl Client {
@@ -221,14 +222,14 @@ mod tests {
             self.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
         }
 
-        /// Everything until the server closes.
+        /// Reads everything until the server closes.
         fn rest(&mut self) -> String {
             let mut text = String::new();
             self.0.read_to_string(&mut text).expect("it closes");
             text
         }
 
-        /// One answer whose body is `hello`.
+        /// Reads one response whose body is `hello`.
         fn answer(&mut self) -> String {
             let mut bytes = Vec::new();
             while !bytes.ends_with(b"hello") {
@@ -263,7 +264,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_client_that_does_not_read_is_not_waited_for() {
-        // More than the system keeps for a client that reads nothing.
+        // More than the system buffers for a client that reads nothing.
         let large = Router::new().route("/", get(|| async { vec![b'x'; 64 << 20] }));
         let server = Server { write_timeout: SHORT, ..server(1) };
         let running = start(server, large).await;
@@ -298,7 +299,7 @@ mod tests {
         let running = start(Server { header_timeout: LONG, ..server(4) }, hello()).await;
         let mut halves: Vec<_> = (0..20).map(|_| Client::of(&running)).collect();
         for half in &mut halves {
-            // The server may have closed it for the next one already.
+            // The server may have closed this one for the next already.
             let _ = half.0.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX-Half: ");
         }
         let mut whole = Client::of(&running);

@@ -1,14 +1,14 @@
-//! The limit of open files. Every connection is a file, and the usual limit is 1,024 of them: clients that only connect
-//! would take those that the ledger and the mail need.
+//! Derives the number of connections from the limit of open files. Every connection is a file, and the usual limit is
+//! 1,024 of them: clients that only connect would take those that the ledger and the mail need.
 
 /// Maximum number of connections, whatever the limit of open files.
 const MAX_CONNECTIONS: u64 = 4096;
 
-/// Limit that is asked of the system where it allows more than it gives. Far more would only make programs slow that
-/// close all files they might have.
+/// Limit to request from the system if it allows more than it gives. A much larger one would only slow down programs
+/// that close every file they might have.
 const WANTED: u64 = 1 << 16;
 
-/// The open files that this process may have.
+/// Limit of the open files of this process.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenFiles {
     limit: u64,
@@ -22,7 +22,7 @@ impl OpenFiles {
         Self { limit: limit.unwrap_or(1024) }
     }
 
-    /// Returns how many connections there may be beside so many other files: the rest of the limit, at least a quarter of
+    /// Returns the number of connections beside `reserved` other files: the rest of the limit, at least a quarter of
     /// it, at most 4,096.
     #[must_use]
     pub fn connections(self, reserved: u64) -> usize {
@@ -30,7 +30,7 @@ impl OpenFiles {
         usize::try_from(rest.min(MAX_CONNECTIONS)).unwrap_or(usize::MAX)
     }
 
-    /// Logs how many connections there may be, and what to do where that is few.
+    /// Logs the number of connections, and how to raise it if it is low.
     pub fn log(self, reserved: u64) {
         let connections = self.connections(reserved);
         let Self { limit: open_files } = self;

@@ -1,11 +1,11 @@
-//! The places for connections, and which connection is closed when all are taken. Knows no HTTP.
+//! Limits the places for connections, and selects the connection to close when all are taken. Knows no HTTP.
 //!
-//! When every place is taken, the connection that has been idle longest is closed for the new one. Nothing is closed for
-//! a new one while a request is under way on it. One peer then keeps at most half of the places, so that it cannot have
-//! them all by connecting faster than others.
+//! When every place is taken, the connection that has been idle longest is closed for the new one. A connection with a
+//! request in progress is never closed for a new one. One peer then keeps at most half of the places, so that it cannot
+//! take them all by connecting faster than others.
 //!
-//! Answers that clients do not read share [`MAX_UNSENT`] bytes: beyond that the connection that has been blocked longest
-//! is closed.
+//! Responses that clients do not read share [`MAX_UNSENT`] bytes. Beyond that, the connection that has been blocked
+//! longest is closed.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Maximum bytes of answers that are not written yet, over all connections.
+/// Maximum size of the responses that are not written yet, in bytes, over all connections.
 const MAX_UNSENT: usize = 64 << 20;
 
 /// Maximum number of connections that have lost their place and are still open. More would take the files of others.
@@ -23,13 +23,13 @@ const MAX_CLOSING: usize = 16;
 /// States of a connection, in the low bits of [`Seat::state`].
 const BUSY: u64 = 0;
 const IDLE: u64 = 1;
-/// A request is under way, and its client does not take the answer.
+/// A request is in progress, and its client does not take the response.
 const BLOCKED: u64 = 2;
 const CLOSING: u64 = 3;
 const KIND_MASK: u64 = 3;
 const KIND_BITS: u32 = 2;
 
-/// An address that is counted as one client.
+/// An address that counts as one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Peer(IpAddr);
 
@@ -43,16 +43,16 @@ impl Peer {
     }
 }
 
-/// Returns how many connections may be open now.
+/// Function that returns the maximum number of connections at this moment.
 pub type Limit = Arc<dyn Fn() -> usize + Send + Sync>;
 
 pub(super) struct Places {
     limit: Limit,
     taken: Mutex<Taken>,
-    /// Wakes the one that waits for a place.
+    /// Wakes the task that waits for a place.
     freed: Notify,
     waiting: AtomicBool,
-    /// Counts changes of state, so that the longest idle connection has the lowest number.
+    /// Number of state changes. It orders them, so that the longest idle connection has the lowest number.
     sequence: AtomicU64,
     unsent: AtomicUsize,
     /// Connections that have lost their place and are still open.
@@ -66,16 +66,16 @@ struct Taken {
     next: u64,
 }
 
-/// A connection's place, as its own task and those that look for a place see it.
+/// A connection's place, shared by its own task and by tasks that look for a place.
 pub(super) struct Seat {
     places: Arc<Places>,
-    /// `None` for a peer that is not limited, such as a proxy.
+    /// `None` for a peer without a limit, such as a proxy.
     peer: Option<Peer>,
-    /// Kind and sequence number of the last change.
+    /// Kind, and sequence number of the last change.
     state: AtomicU64,
-    /// True once the last request's answer was handed over whole.
+    /// True if the last response was handed over whole and is not flushed yet.
     answered: AtomicBool,
-    /// Bytes of answers that may not be written yet.
+    /// Size of the responses that may not be written yet, in bytes.
     unsent: AtomicUsize,
     closed: Notify,
 }
@@ -88,7 +88,7 @@ pub(super) struct Ticket {
 
 enum Admission {
     Admitted(Ticket),
-    /// The peer has its share, all of it in use.
+    /// The peer has its share, and all of it is in use.
     Refused,
     Full,
 }
@@ -106,8 +106,8 @@ impl Places {
         })
     }
 
-    /// Takes a place, and waits for one while requests are under way on all of them. Returns `None` if the peer has its
-    /// share of them already. Only one task may wait.
+    /// Takes a place, and waits for one while requests are in progress on all of them. Returns `None` if the peer has
+    /// its share of them already. Only one task may wait.
     pub(super) async fn admit(self: &Arc<Self>, peer: Option<Peer>) -> Option<Ticket> {
         loop {
             match self.try_admit(peer) {
@@ -120,7 +120,7 @@ impl Places {
                     self.freed.notified().await;
                     self.waiting.store(false, Ordering::SeqCst);
                 }
-                // Look once more: a place may have become free before the flag was set.
+                // Try once more: a place may have become free before the flag was set.
                 Admission::Full => {}
             }
         }
@@ -160,7 +160,7 @@ impl Places {
         Admission::Admitted(Ticket { id: taken.add(Arc::clone(&seat)), seat })
     }
 
-    /// Closes those that have been blocked longest until the answers of the others fit.
+    /// Closes the connections that have been blocked longest until the responses of the others fit.
     fn shed_unsent(&self) {
         let mut taken = self.taken();
         while self.unsent.load(Ordering::Relaxed) > MAX_UNSENT {
@@ -191,12 +191,12 @@ fn closed_metric(why: &'static str) {
 }
 
 impl Taken {
-    /// Returns how many connections the peer has; 0 if it is not limited.
+    /// Returns the number of the peer's connections; 0 for a peer without a limit.
     fn of(&self, peer: Option<Peer>) -> usize {
         peer.and_then(|peer| self.peers.get(&peer)).copied().unwrap_or_default()
     }
 
-    /// Returns the connection that has been in this state longest.
+    /// Returns the eligible connection that has been in this state longest.
     fn longest(&self, kind: u64, eligible: impl Fn(&Seat) -> bool) -> Option<u64> {
         let in_state = |(id, seat): (&u64, &Arc<Seat>)| {
             let state = seat.state.load(Ordering::SeqCst);
@@ -215,7 +215,7 @@ impl Taken {
         id
     }
 
-    /// Takes the place of a connection and has it closed. False if its state has changed meanwhile.
+    /// Takes a connection's place away and closes the connection. Returns false if its state has changed meanwhile.
     fn close(&mut self, id: u64) -> bool {
         let Some(seat) = self.seats.get(&id) else { return false };
         if !seat.close() {
@@ -240,20 +240,20 @@ impl Taken {
 }
 
 impl Seat {
-    /// Notes that a request has come. False if the connection is being closed.
+    /// Records that a request has come. Returns false if the connection is being closed.
     pub(super) fn begin(&self) -> bool {
         self.answered.store(false, Ordering::Relaxed);
         self.change(|kind| match kind {
             IDLE => Some(BUSY),
             CLOSING => None,
-            // The answer to the request before is not read yet.
+            // The previous response is not read yet.
             kind => Some(kind),
         })
     }
 
-    /// Notes that the request has an answer of so many bytes.
+    /// Records a response of this many bytes. Closes blocked connections if the unread responses take too much.
     pub(super) fn answer(&self, bytes: usize) {
-        // The sum first: an eviction in between takes no more from it than is there.
+        // The sum comes first, so that an eviction in between subtracts no more than it holds.
         let before = self.places.unsent.fetch_add(bytes, Ordering::Relaxed);
         self.unsent.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > MAX_UNSENT {
@@ -261,17 +261,17 @@ impl Seat {
         }
     }
 
-    /// Notes that the answer was handed over whole. It may not be written yet.
+    /// Records that the response was handed over whole. It may not be written yet.
     pub(super) fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    /// Marks the connection as blocked on a client that is not reading.
+    /// Marks the connection as blocked on a client that does not read.
     pub(super) fn blocked(&self) {
         self.change(|kind| (kind == BUSY).then_some(BLOCKED));
     }
 
-    /// Notes that everything that was handed over is written.
+    /// Records that everything that was handed over is written.
     pub(super) fn flushed(&self) {
         self.sent();
         let next = if self.answered.swap(false, Ordering::Relaxed) { IDLE } else { BUSY };
@@ -285,7 +285,7 @@ impl Seat {
         }
     }
 
-    /// Resolves when the connection is to be closed for another one.
+    /// Resolves when the connection must be closed.
     pub(super) async fn closed(&self) {
         self.closed.notified().await;
     }
@@ -308,7 +308,8 @@ impl Seat {
         }
     }
 
-    /// Changes the kind of the state. A kind that stays keeps its number.
+    /// Changes the kind of the state if `next` returns one. Returns false if not. An equal kind keeps its sequence
+    /// number.
     fn change(&self, next: impl Fn(u64) -> Option<u64>) -> bool {
         let update = |state: u64| {
             let kind = next(state & KIND_MASK)?;

@@ -1,5 +1,5 @@
-//! A connection's bytes and its requests, noted at its place. hyper tells no one when a connection is idle, so the place
-//! learns it from both ends: a request comes to the service, its answer's body is dropped when it is handed over whole,
+//! Reports a connection's bytes and requests to its place. hyper does not report idle connections, so the place learns
+//! of them from both ends: the service receives a request, the response's body is dropped when it is handed over whole,
 //! and the stream is flushed when everything is written.
 
 use std::io;
@@ -20,12 +20,13 @@ use tokio::time::{Sleep, sleep};
 
 use super::places::Seat;
 
-/// A connection whose client must take each answer in time.
+/// A connection whose client must take each response in time.
 pub(super) struct SeatedStream {
     stream: TcpStream,
     seat: Arc<Seat>,
     write_timeout: Duration,
-    /// Set while the client does not take what is written. It is not set again for each byte that it takes.
+    /// Timer that runs while the client does not take the written bytes. It is not reset for each byte that the client
+    /// takes.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -75,7 +76,7 @@ impl AsyncWrite for SeatedStream {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes when its own buffers are empty.
+    /// Reports the flush to the place. hyper flushes when its own buffers are empty.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         if flushed.is_ready() {
@@ -90,7 +91,7 @@ impl AsyncWrite for SeatedStream {
     }
 }
 
-/// A router whose requests are noted at the connection's place.
+/// A router that reports its requests to the connection's place.
 pub(super) struct SeatedService {
     router: TowerToHyperService<Router>,
     seat: Arc<Seat>,
@@ -110,7 +111,7 @@ impl Service<Request<Incoming>> for SeatedService {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let seat = Arc::clone(&self.seat);
         if !seat.begin() {
-            // The connection's task is about to drop this.
+            // The connection's task is about to drop this future.
             return Box::pin(std::future::pending());
         }
         let answer = self.router.call(request);
@@ -123,7 +124,7 @@ impl Service<Request<Incoming>> for SeatedService {
     }
 }
 
-/// An answer's body, noted at the connection's place when hyper has it whole.
+/// A response's body that reports to the connection's place when hyper has it whole.
 pub(super) struct Answer {
     body: Body,
     seat: Arc<Seat>,

@@ -1,4 +1,4 @@
-//! Free slots near one that was taken: what the country would offer there, less what the ledger holds.
+//! Finds free slots near a taken one: the slots that the country offers there, without those whose claims are held.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::ports::ledger::Ledger;
 use crate::rules::executor::Executor;
 use crate::rules::loaded::LoadedRules;
 
-/// How many slots on each side of the taken one are looked at.
+/// Number of slots that are considered on each side of the taken one.
 const STEPS: i64 = 8;
-/// How many free ones are named.
+/// Maximum number of free slots in a response.
 const NAMED: usize = 3;
-/// How many claims one look at the ledger may ask for.
+/// Maximum number of claims in one query of the ledger.
 const MAX_CLAIMS_ASKED: usize = 100;
 
-/// The free slots nearest to `wanted`, the nearest first. What `before` holds counts as free.
+/// Returns the free slots nearest to `wanted`, the nearest first. Claims that `before` holds count as free.
 pub(crate) async fn near(
     ledger: &dyn Ledger,
     executor: &Executor,
@@ -55,7 +55,7 @@ pub(crate) async fn near(
     Ok(slots)
 }
 
-/// Slots of the same length, back to back with the wanted one, on both sides of it.
+/// Returns slots of the same length on both sides of the wanted one, back to back with it.
 fn around(wanted: &Slot) -> Vec<Slot> {
     let steps = (-STEPS..=STEPS).filter(|step| *step != 0);
     let start = |step: i64| wanted.start.checked_add((step * i64::from(wanted.minutes)).minutes()).ok();

@@ -1,4 +1,5 @@
-//! The rules' part of a booking: which version decides, and all that comes of its decision before it is stored.
+//! Decides requests: selects the version, evaluates its rules, and prepares the change, its events and the view. Stores
+//! nothing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,23 +24,24 @@ use crate::rules::decision::{DecisionRequest, Planned, check_input, evaluate};
 use crate::rules::loaded::LoadedRules;
 use crate::trial::shadow::{Call, Refused, TrialRecorder};
 
-/// Largest revision, in bytes of JSON: an event with one fits a message of SNS (256 KiB), and an item of DynamoDB (400 KB).
+/// Maximum size of a revision, in bytes of JSON. An event with one fits an SNS message (256 KiB) and a DynamoDB item
+/// (400 KB).
 const MAX_REVISION_BYTES: usize = 240 << 10;
 
-/// One request to change something, whichever rules decide.
+/// A request to book or to act, independent of the version that decides.
 pub(super) struct RuleRequest {
     pub caller: Caller,
     pub action: String,
     pub input: Json,
     pub role: Role,
-    /// The revisions that the caller would change; none when any will do.
+    /// Revisions that the caller accepts as current; none if any will do.
     pub if_match: Option<Vec<u32>>,
     pub now: Timestamp,
 }
 
-/// A decision, ready to be stored.
+/// A decision that is ready to be stored.
 pub(super) struct Prepared {
-    /// Whose decision it is.
+    /// Rules that decided.
     pub rules: Arc<LoadedRules>,
     pub change: Change,
     pub view: View,
@@ -47,19 +49,19 @@ pub(super) struct Prepared {
 
 type Decided = Result<Prepared, BookingError>;
 
-/// Makes decisions.
+/// Decides requests with the rules in use and with a candidate.
 #[derive(Clone)]
 pub(super) struct Decider {
     pub catalogue: Arc<Catalogue>,
-    /// Tries candidates on what is asked; none where nothing is tried.
+    /// Records how candidates decide; none if the host tries no candidate.
     pub trying: Option<TrialRecorder>,
     pub ids: Arc<dyn Ids>,
     pub host_version: &'static str,
 }
 
 impl Decider {
-    /// Returns the decision of the rules in use or, for a patient who meets it, of the version on trial. Everything from
-    /// the schema to the view is one call of the executor, so that a request waits for its turn once.
+    /// Returns the decision of the rules in use or, for a patient in the canary's share, of the canary. Everything from
+    /// the schema check to the view is one call of the executor, so that a request waits for its turn once.
     pub async fn decide(&self, rules: &InForce, request: &Arc<RuleRequest>, before: Option<&Arc<Revision>>) -> Decided {
         let (decider, shared) = (self.clone(), (rules.clone(), request.clone(), before.cloned()));
         let decide = move || {
@@ -79,11 +81,11 @@ impl Decider {
         if let Some(tally) = tally(&used, &tried) {
             trying.count(rules.used.country, candidate, tally).await;
         }
-        // A fault of the canary leaves the decision to the version in use.
+        // If the canary faults, the version in use decides.
         if matches!(tried, Err(BookingError::RulesUnavailable(_))) { used } else { tried }
     }
 
-    /// Returns the canary's decision; none where it does not decide for this patient.
+    /// Returns the canary's decision; none if the canary does not decide for this patient.
     fn prepare_canary(
         &self,
         canary: &OnTrial,
@@ -96,16 +98,17 @@ impl Decider {
             return None;
         }
         let tried = self.prepare(&canary.rules, request, before);
-        // Where the rules in use refuse, only the canary's plan names the patient.
+        // If the rules in use refuse, only the canary's plan names the patient.
         let known = known.or(tried.as_ref().ok().map(|tried| &tried.change.revision));
         let is_met = known.is_some_and(|known| canary.meets(&known.patient));
-        // A plan that maps the patient to a key outside the share would send later requests to the other version.
+        // Discard a plan that maps the patient to a key outside the share: later requests would go to the other
+        // version.
         let stays = tried.as_ref().map_or(true, |tried| canary.meets(&tried.change.revision.patient));
         (is_met && stays).then_some(tried)
     }
 
-    /// Decides by these rules. Whatever they may still fail at is done here, before anything is stored: a 503 means that
-    /// nothing is.
+    /// Prepares the decision of these rules. Every step in which the rules can fail comes before anything is stored: a
+    /// 503 means that nothing is stored.
     fn prepare(&self, rules: &Arc<LoadedRules>, request: &RuleRequest, before: Option<&Arc<Revision>>) -> Decided {
         let (provenance, planned) = self.plan(rules, request, before)?;
         let revision =
@@ -125,7 +128,7 @@ impl Decider {
         Ok(Prepared { rules: rules.clone(), change, view })
     }
 
-    /// Asks the rules, and returns their plan with all that is needed to explain it.
+    /// Evaluates the request, and returns the plan with its provenance.
     fn plan(
         &self,
         rules: &Arc<LoadedRules>,
@@ -158,7 +161,7 @@ impl Decider {
     }
 }
 
-/// Returns the revision that a plan makes. `id` is that of a new appointment.
+/// Returns the revision that a plan makes. Only a booking uses `id`; an action keeps the appointment's id.
 fn revision(
     id: Uuid,
     country: CountryCode,
@@ -188,7 +191,7 @@ fn revision(
     }
 }
 
-/// What a shadow is to be asked, and what the rules in use answered; none where that was no answer of theirs.
+/// Returns the call for the shadow, with the result of the rules in use; none if they neither decided nor refused.
 fn call(rules: &InForce, request: &RuleRequest, before: Option<&Arc<Revision>>, used: &Decided) -> Option<Call> {
     let before = before.cloned();
     match used {
@@ -212,7 +215,7 @@ fn call(rules: &InForce, request: &RuleRequest, before: Option<&Arc<Revision>>, 
     }
 }
 
-/// How a canary's decision stands beside the one of the rules in use. One that did not get its turn is none.
+/// Returns the tally of a canary's decision beside that of the rules in use; none if the canary was too busy to decide.
 fn tally(used: &Decided, tried: &Decided) -> Option<Tally> {
     let mut tally = Tally { decided: 1, ..Tally::default() };
     match (used, tried) {
@@ -221,13 +224,14 @@ fn tally(used: &Decided, tried: &Decided) -> Option<Tally> {
         (_, Err(BookingError::RulesUnavailable(_))) => tally.unanswered = 1,
         (Ok(_), Err(_)) => tally.refused = 1,
         (_, Err(BookingError::Violations(_) | BookingError::NotAllowedNow(_))) => {}
-        // Neither has decided anything.
+        // Neither version decided.
         (Err(_), Err(_)) => return None,
     }
     Some(tally)
 }
 
-/// What is stored is published and mailed about later: what no topic or table could carry is refused before that.
+/// Refuses a revision that no topic or table can carry. A stored revision is published and mailed later, so the check
+/// comes before the commit.
 fn fits(revision: &Revision) -> Result<(), BookingError> {
     let size = serde_json::to_vec(revision).map_or(usize::MAX, |json| json.len());
     if size > MAX_REVISION_BYTES { Err(BookingError::TooLarge { limit: MAX_REVISION_BYTES }) } else { Ok(()) }

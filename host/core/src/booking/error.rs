@@ -1,4 +1,4 @@
-//! Every reason why a booking or an action does not come about. The API gives each variant an answer of its own.
+//! Reasons why a use case of appointments fails. Knows no status codes: the API gives each variant its own response.
 
 use std::sync::Arc;
 
@@ -13,57 +13,57 @@ use crate::ports::rules::Fault;
 use crate::rules::decision::NotDecided;
 use crate::rules::loaded::LoadedRules;
 
-/// Why a booking or an action did not come about: one variant for each different answer.
+/// Errors of the use cases of appointments, one variant for each different response.
 #[derive(Debug, thiserror::Error)]
 pub enum BookingError {
-    /// Nothing is known of that country.
+    /// The host knows no such country.
     #[error("there is no country `{0}` here")]
     UnknownCountry(CountryCode),
-    /// Unknown, or somebody else's.
+    /// The appointment does not exist, or the caller may not see it.
     #[error("there is no such appointment")]
     UnknownAppointment,
     /// The country has no action of that name.
     #[error("there is no action `{0}` here")]
     UnknownAction(String),
-    /// The token is good, and not for this.
+    /// The token is valid but does not permit the request.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// Schema or rules say no.
+    /// The schema or the rules refuse the request.
     #[error("the rules say no")]
     Violations(Rejection),
     /// The action is not possible in this phase.
     #[error("this cannot be done to the appointment as it stands")]
     NotAllowedNow(Rejection),
-    /// Somebody else has it.
+    /// Another appointment holds a claim of this one.
     #[error("somebody else has {}", .claim.as_deref().unwrap_or("that time"))]
     SlotTaken {
-        /// What is taken, where the caller may know it.
+        /// The taken claim, if the caller may know it.
         claim: Option<String>,
-        /// Free slots near the one asked for, the nearest first.
+        /// Free slots near the requested one, the nearest first.
         free: Vec<FreeSlot>,
     },
     /// The appointment is not at the revision that the caller saw.
     #[error("the appointment has changed since; it is at revision {current}")]
     Stale {
-        /// Where it is now.
+        /// Current revision.
         current: u32,
     },
-    /// The same key is at work right now.
+    /// Another request with this key is in progress.
     #[error("a request with this Idempotency-Key is at work right now")]
     InProgress,
-    /// The key came with another request before.
+    /// The key was used with another request before.
     #[error("this Idempotency-Key came with another request before")]
     KeyReused,
-    /// It is more than the rules can be given.
+    /// The request, or the revision that it would make, is too large.
     #[error("the request is more than can be dealt with: it, or what comes of it, has more than {limit} bytes")]
     TooLarge {
-        /// In bytes.
+        /// Limit, in bytes.
         limit: usize,
     },
-    /// The country's rules gave no answer.
+    /// The country's rules gave no result.
     #[error("the rules gave no answer")]
     RulesUnavailable(#[source] Option<Fault>),
-    /// The ledger gave no answer.
+    /// The ledger does not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -77,36 +77,36 @@ impl From<Fault> for BookingError {
     }
 }
 
-/// Why rules say no, and which rules these are: it is in their words that a client is told.
+/// A refusal by rules. Its messages to the client are those of the same rules.
 #[derive(Debug)]
 pub struct Rejection {
-    /// All that speaks against it.
+    /// Every reason against the request.
     pub violations: Vec<Violation>,
-    /// Whose no it is.
+    /// Rules that refused.
     pub rules: Arc<LoadedRules>,
 }
 
 /// A slot that can be booked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreeSlot {
-    /// As the clocks there show it.
+    /// The slot in local time.
     pub slot: Slot,
-    /// When it starts.
+    /// Start of the slot.
     pub starts_at: Timestamp,
 }
 
-/// A code with this ending means that the action is not possible in the appointment's phase.
+/// Suffix of the violation codes that mean that the action is not possible in the appointment's phase.
 const NOT_ALLOWED_NOW: &str = ".not-allowed-now";
 
 impl BookingError {
-    /// The refusal of these rules for these violations.
+    /// Returns the error for a refusal by these rules.
     pub(super) fn refused(rules: &Arc<LoadedRules>, violations: Vec<Violation>) -> Self {
         let not_now = violations.iter().any(|violation| violation.code.ends_with(NOT_ALLOWED_NOW));
         let rejection = Rejection { violations, rules: rules.clone() };
         if not_now { Self::NotAllowedNow(rejection) } else { Self::Violations(rejection) }
     }
 
-    /// The error of a request on which these rules were not asked, or gave no answer.
+    /// Returns the error for a request that these rules did not decide.
     pub(super) fn not_decided(rules: &Arc<LoadedRules>, cause: NotDecided) -> Self {
         match cause {
             NotDecided::Schema(violations) => Self::refused(rules, violations),

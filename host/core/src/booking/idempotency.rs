@@ -1,7 +1,8 @@
-//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): the same key and request bring about one thing, once.
+//! Implements `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): equal requests with one key take effect
+//! once.
 //!
-//! What a key has brought about lies in the ledger, in the transaction that did it. Here is only what is at work in
-//! this process at this moment.
+//! The ledger stores the outcome of a key in the transaction that produced it. This module holds only the keys that are
+//! in use in this process.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -13,28 +14,28 @@ use uuid::Uuid;
 use crate::model::manifest::digest;
 use crate::ports::ledger::Receipt;
 
-/// How long a key is remembered.
+/// Time for which a key is remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
-/// The keys at work.
+/// Keys of the requests in progress in this process.
 #[derive(Default)]
 pub(crate) struct KeysInUse(Mutex<HashSet<String>>);
 
-/// The key is at work already.
+/// The key belongs to another request in progress.
 #[derive(Debug)]
 pub(crate) struct KeyInUse;
 
-/// A key at work, until this is dropped.
+/// A key that is in use until this is dropped.
 pub(crate) struct InUse<'a> {
     keys: &'a KeysInUse,
-    /// Digest of who uses it, on what, and the key.
+    /// Digest of the caller, the country, the target and the key.
     pub key: String,
     /// Digest of the request.
     pub fingerprint: String,
 }
 
 impl KeysInUse {
-    /// Puts a key to work: `scope` is who uses it, on what, and the key.
+    /// Marks a key as in use. `scope` consists of the caller, the country, the target and the key.
     pub fn enter(&self, scope: &[&str], request: &Json) -> Result<InUse<'_>, KeyInUse> {
         let key = digest(Json::from(scope).to_string().as_bytes());
         let fingerprint = digest(request.to_string().as_bytes());
@@ -47,7 +48,7 @@ impl KeysInUse {
 }
 
 impl InUse<'_> {
-    /// What is stored of it once it has brought something about.
+    /// Returns the receipt to store with the change.
     pub fn receipt(&self, appointment: Uuid, revision: u32, now: Timestamp) -> Receipt {
         let (key, fingerprint) = (self.key.clone(), self.fingerprint.clone());
         Receipt { key, fingerprint, appointment, revision, expires_at: now + REMEMBERED }

@@ -1,4 +1,5 @@
-//! Booking an appointment, changing it, looking at it. Rules decide, the ledger makes it true, nothing else does.
+//! The use cases of appointments: book, act, get, list and history. Only rules decide, and only the ledger makes a
+//! decision permanent. Knows no HTTP and no database.
 
 mod alternatives;
 mod decide;
@@ -29,23 +30,23 @@ use crate::release::routing::InForce;
 use crate::rules::loaded::{LoadedRules, MAX_PAGE_CALLS};
 use crate::trial::shadow::{Routed, TrialRecorder};
 
-/// How often an action without `If-Match` is judged anew because somebody else was faster.
+/// Maximum number of evaluations of an action without `If-Match` when other changes are stored first.
 const MAX_ATTEMPTS: usize = 5;
 
-/// How many of a caller's appointments to come are looked through for one that stands in the way.
+/// Maximum number of the caller's upcoming appointments that are searched for the holder of a conflicting claim.
 const MAX_OWN_SCANNED: usize = 100;
 
-/// What a caller asks of an appointment.
+/// A request for an action on an appointment.
 pub struct ActionRequest<'a> {
-    /// Which appointment.
+    /// Id of the appointment.
     pub id: Uuid,
-    /// The action's name.
+    /// Name of the action.
     pub action: &'a str,
-    /// Its input, not checked yet.
+    /// Input of the action, not checked yet.
     pub input: Json,
-    /// The revisions that the caller would change; none when any will do.
+    /// Revisions that the caller accepts as current; none if any will do.
     pub if_match: Option<Vec<u32>>,
-    /// Idempotency-Key.
+    /// The request's `Idempotency-Key`.
     pub key: Option<&'a str>,
 }
 
@@ -60,7 +61,7 @@ pub struct Booking {
 }
 
 impl Booking {
-    /// The use cases over these adapters.
+    /// Creates the use cases over these adapters.
     pub fn new(
         catalogue: Arc<Catalogue>,
         ledger: Arc<dyn Ledger>,
@@ -72,7 +73,7 @@ impl Booking {
         Self { catalogue, ledger, clock, decider, keys: KeysInUse::default(), views: Arc::default() }
     }
 
-    /// Tries candidates on what is asked.
+    /// Tries candidates on requests, and records how they decide.
     #[must_use]
     pub fn trying(mut self, trying: TrialRecorder) -> Self {
         self.decider.trying = Some(trying);
@@ -104,7 +105,7 @@ impl Booking {
         }
     }
 
-    /// Does one of the country's actions to an appointment.
+    /// Applies one of the country's actions to an appointment.
     ///
     /// # Errors
     /// See [`BookingError`].
@@ -117,7 +118,7 @@ impl Booking {
         let (rules, role) = self.enter(caller, country, Scope::Write)?;
         let ActionRequest { id, action, input, if_match, key } = request;
         let mut current = self.visible(caller, country, role, id).await?;
-        // Which of the two decides is seen later: a version that has an action no more refuses it.
+        // The version that decides is selected later. A version that no longer has the action refuses it.
         let allowed = rules.used.allow(action, role).or_else(|_| rules.of(&current.patient).allow(action, role));
         allowed.map_err(|cause| BookingError::not_decided(&rules.used, cause))?;
         let key = self.use_key(caller, country, &format!("{id}/{action}"), &input, key)?;
@@ -136,7 +137,7 @@ impl Booking {
         Err(BookingError::Stale { current: current.appointment.revision })
     }
 
-    /// One appointment.
+    /// Returns one appointment.
     ///
     /// # Errors
     /// See [`BookingError`].
@@ -146,8 +147,9 @@ impl Booking {
         Ok(self.view(&rules, revision).await?)
     }
 
-    /// Some appointments, of a patient's only their own, and where the next ones are. A page may be shorter than asked for:
-    /// it ends where the calls end that one list may make, and has at least one.
+    /// Returns a page of appointments, and the position of the next page if there is one. Patients see only their own.
+    /// A page takes at most [`MAX_PAGE_CALLS`] calls, so it may be shorter than requested, but it is never empty while
+    /// appointments are left.
     ///
     /// # Errors
     /// See [`BookingError`].
@@ -168,8 +170,8 @@ impl Booking {
         Ok((views, next))
     }
 
-    /// Revisions of an appointment after the `after`th, the first one first, at most `limit`; and whether there are more. A
-    /// page may be shorter, as a list's.
+    /// Returns at most `limit` revisions of an appointment after revision `after`, the oldest first, and true if there
+    /// are more. A page may be shorter than requested, as in [`Booking::list`].
     ///
     /// # Errors
     /// See [`BookingError`].
@@ -192,7 +194,7 @@ impl Booking {
         Ok((views, more || is_short))
     }
 
-    /// Shows a stored appointment as its patient's version does.
+    /// Presents a stored appointment with its patient's version.
     async fn view(&self, rules: &InForce, revision: Arc<Revision>) -> Result<View, Fault> {
         if let Some(view) = self.views.get(rules.of(&revision.patient), &revision) {
             return Ok(view);
@@ -203,14 +205,14 @@ impl Booking {
         answer.settle(rules, self.decider.trying.as_ref()).await
     }
 
-    /// Shows stored appointments in order, each as its patient's version does; fewer than there are where the calls of a
-    /// page end.
+    /// Presents stored appointments in order, each with its patient's version. Returns fewer if the calls of the page
+    /// are used up.
     async fn listed(&self, rules: &InForce, revisions: Vec<Revision>) -> Result<Vec<View>, Fault> {
         let Some(first) = revisions.first() else { return Ok(Vec::new()) };
         let is_canary = |revision: &Revision| rules.canary_of(&revision.patient).is_some();
         let first_is_canary = is_canary(first);
         let order: Vec<Arc<Revision>> = revisions.into_iter().map(Arc::new).collect();
-        // The group of the first comes first, so that the page has at least that one.
+        // The group of the first revision comes first, so that the page has at least that revision.
         let groups: (Vec<_>, Vec<_>) =
             order.iter().cloned().partition(|revision| is_canary(revision) == first_is_canary);
         let (mut shown, mut budget) = (HashMap::new(), MAX_PAGE_CALLS);
@@ -231,7 +233,7 @@ impl Booking {
         Ok(order.iter().map_while(|revision| shown.remove(&place(revision))).collect())
     }
 
-    /// The rules of the country, and the caller's part in it.
+    /// Returns the rules of the country and the caller's role there, if the token has the scope.
     fn enter(&self, caller: &Caller, country: CountryCode, scope: Scope) -> Result<(InForce, Role), BookingError> {
         let entry = self.catalogue.entry(country).ok_or(BookingError::UnknownCountry(country))?;
         let role = caller.role(country)?;
@@ -263,7 +265,7 @@ impl Booking {
         self.keys.enter(&scope, request).map(Some).map_err(|KeyInUse| BookingError::InProgress)
     }
 
-    /// What an earlier request with the same key brought about.
+    /// Returns the outcome of an earlier request with the same key.
     async fn earlier(&self, rules: &InForce, key: Option<&InUse<'_>>) -> Result<Option<View>, BookingError> {
         let Some(key) = key else { return Ok(None) };
         let country = rules.used.country;
@@ -277,7 +279,7 @@ impl Booking {
         Ok(Some(self.view(rules, revision).await?))
     }
 
-    /// Makes a decision true, whole or not at all.
+    /// Commits a decision, whole or not at all.
     async fn store(
         &self,
         rules: &InForce,
@@ -302,8 +304,9 @@ impl Booking {
         }
     }
 
-    /// What is taken, and what could be booked instead. A patient who meets the time of somebody else's patient is told
-    /// neither: what that patient has and when they are free is not theirs to know.
+    /// Returns the error for a taken claim, with the claim and free slots nearby. It has neither if the claim is the
+    /// patient's own, the caller has the role of a patient, and another subject booked its holder: the caller may not
+    /// know that person's appointments and free time.
     async fn taken(&self, conflict: &ClaimConflict<'_>, claim: String) -> BookingError {
         let patient = &conflict.wanted.patient;
         let of_patient = conflict.request.role == Role::Patient && claim.contains(patient);
@@ -314,7 +317,8 @@ impl Booking {
         BookingError::SlotTaken { claim: Some(claim), free }
     }
 
-    /// Whether the caller booked what holds a claim of this patient; no, where that cannot be told.
+    /// True if the caller booked the appointment that holds this claim of the patient; false if the ledger does not
+    /// answer.
     async fn owns(&self, ClaimConflict { request, wanted, .. }: &ClaimConflict<'_>, claim: &str) -> bool {
         let query = Query {
             owner: Some(request.caller.subject.clone()),
@@ -327,7 +331,7 @@ impl Booking {
         own.iter().any(|held| held.claims.iter().any(|held| held == claim))
     }
 
-    /// Finds free slots near the one that is taken. They are a courtesy: without them the answer is the same.
+    /// Finds free slots near the taken one. They are a courtesy: if the search fails, the response has none.
     async fn free_slots(&self, ClaimConflict { decided, before, wanted, .. }: &ClaimConflict<'_>) -> Vec<FreeSlot> {
         let found =
             crate::booking::alternatives::near(&*self.ledger, self.catalogue.executor(), decided, wanted, *before)

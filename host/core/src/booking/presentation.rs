@@ -1,5 +1,5 @@
-//! Appointments as their country shows them. What `present` makes of a stored revision depends on the revision and on
-//! the rules alone, so it is made once and remembered for a while.
+//! Presents appointments as clients see them, and caches the results. The result of `present` depends only on the
+//! stored revision and the rules, so it is computed once and kept for a while.
 
 use std::sync::Arc;
 
@@ -11,27 +11,27 @@ use crate::model::appointment::{Appointment, Revision};
 use crate::ports::rules::Fault;
 use crate::rules::loaded::{Fields, LoadedRules};
 
-/// Memory for what is remembered, in bytes of JSON: some 50,000 appointments.
+/// Maximum size of the cache, in bytes of JSON: about 50,000 appointments.
 const MEMORY: u64 = 16 << 20;
 
-/// Bytes of one appointment, by which the cache sets its tables up.
+/// Typical size of one appointment, in bytes. The cache sizes its tables by it.
 const USUAL: u64 = 320;
 
-/// An appointment as its country shows it.
+/// An appointment as its country presents it.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// As it is stored.
+    /// The presented revision.
     pub revision: Arc<Revision>,
-    /// The country's part of what clients see.
+    /// Members of the response that come from the country.
     pub fields: Fields,
-    /// Digest of the rules that show it so: those in force, whichever decided.
+    /// Digest of the rules that presented it: those in force for the patient, whichever rules decided.
     pub shown_by: String,
 }
 
-/// Which rules, as loaded; which appointment; which of its revisions.
+/// Serial number of the loaded rules, id of the appointment, number of the revision.
 type Key = (u64, Uuid, u32);
 
-/// What was shown lately.
+/// Cache of recently presented fields.
 pub(crate) struct PresentationCache(Cache<Key, Fields, Bytes>);
 
 #[derive(Clone)]
@@ -52,13 +52,13 @@ impl Default for PresentationCache {
 }
 
 impl PresentationCache {
-    /// The view of a stored revision, if these rules showed it lately.
+    /// Returns the view of a stored revision, if these rules presented it recently.
     pub fn get(&self, rules: &LoadedRules, revision: &Arc<Revision>) -> Option<View> {
         let fields = self.0.get(&key(rules, revision))?;
         Some(View::new(rules, revision.clone(), fields))
     }
 
-    /// Shows a stored revision, and remembers the view: a stored revision never changes.
+    /// Presents a stored revision, and caches the view: a stored revision never changes.
     pub fn show(&self, rules: &LoadedRules, revision: &Arc<Revision>) -> Result<View, Fault> {
         let view = show(rules, revision.clone())?;
         self.0.insert(key(rules, revision), view.fields.clone());
@@ -76,13 +76,13 @@ fn key(rules: &LoadedRules, revision: &Revision) -> Key {
     (rules.serial, revision.appointment.id, revision.appointment.revision)
 }
 
-/// Shows a revision that may yet not be stored.
+/// Presents a revision without caching. The revision may not be committed yet.
 pub(crate) fn show(rules: &LoadedRules, revision: Arc<Revision>) -> Result<View, Fault> {
     let fields = rules.present(&revision.appointment)?;
     Ok(View::new(rules, revision, fields))
 }
 
-/// Shows revisions in order, as many as the budget of calls allows. Nothing is remembered of them.
+/// Presents revisions in order, as many as the budget of calls allows. Caches nothing.
 pub(crate) fn show_page(
     rules: &LoadedRules,
     revisions: &[Arc<Revision>],

@@ -1,4 +1,5 @@
-//! A notice as a mail (RFC 5322, MIME), with a calendar invitation (RFC 5545, RFC 5546) where the rules want one.
+//! Composes a notice as a mail (RFC 5322, MIME), with a calendar invitation (RFC 5545, RFC 5546) if the rules request
+//! one. Sends nothing.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,10 +14,10 @@ use crate::model::event::Event;
 use crate::model::plan::Notice;
 use crate::ports::mailer::{Mail, MailError};
 
-/// The mail for one of an event's notices, the `index`th.
+/// Composes the mail for the `index`th notice of an event.
 ///
 /// # Errors
-/// When no mail can be made of it: an address that is none.
+/// Errors when no mail can be composed, for example because the address is invalid.
 pub(crate) fn compose(event: &Event, notice: &Notice, index: usize, from: &Mailbox) -> Result<Mail, MailError> {
     let to: Mailbox = notice.to.parse().map_err(|cause| MailError::Refused(format!("not a mail address: {cause}")))?;
     let id = format!("{}.{index}", event.id);
@@ -35,8 +36,8 @@ pub(crate) fn compose(event: &Event, notice: &Notice, index: usize, from: &Mailb
     Ok(Mail { id, from: sender, to: recipient, message: message.formatted() })
 }
 
-/// Text, HTML and the invitation are alternatives of one another, as calendars expect; those that read no
-/// alternative find the invitation as a file too.
+/// Returns the text, the HTML and the invitation as alternatives of one another, as calendar programs expect. Programs
+/// that read no alternatives find the invitation as a file too.
 fn body(revision: &Revision, notice: &Notice, organizer: &Address, attendee: &Address) -> MultiPart {
     let mut readings = MultiPart::alternative().singlepart(SinglePart::plain(notice.text.clone()));
     if let Some(html) = &notice.html {
@@ -51,7 +52,7 @@ fn body(revision: &Revision, notice: &Notice, organizer: &Address, attendee: &Ad
     MultiPart::mixed().multipart(readings).singlepart(file)
 }
 
-/// The method and the calendar object; none for an appointment without a date.
+/// Returns the method (RFC 5546) and the calendar object; none for an appointment without a date.
 fn invitation(
     revision: &Revision,
     notice: &Notice,
@@ -73,7 +74,7 @@ fn invitation(
         .add_property("STATUS", status)
         .add_property("ORGANIZER", mailto(organizer))
         .summary(&notice.subject)
-        // A line end is `\n` in a calendar's text (RFC 5545, section 3.3.11); the library escapes LF alone.
+        // A line end is `\n` in a calendar's text (RFC 5545, section 3.3.11). The library escapes only LF.
         .description(&notice.text.replace("\r\n", "\n"));
     let mut attendee = icalendar::Property::new("ATTENDEE", mailto(attendee));
     attendee.add_parameter("ROLE", "REQ-PARTICIPANT").add_parameter("PARTSTAT", "NEEDS-ACTION");
@@ -83,7 +84,7 @@ fn invitation(
     Some((method, calendar.to_string()))
 }
 
-/// Returns an address as a URI (RFC 6068, section 2), in which nothing ends or parts a calendar's line.
+/// Returns an address as a URI (RFC 6068, section 2). No character in it ends or splits a line of the calendar.
 fn mailto(address: &Address) -> String {
     use std::fmt::Write as _;
     let mut uri = String::from("mailto:");
@@ -97,7 +98,7 @@ fn mailto(address: &Address) -> String {
     uri
 }
 
-/// A UTC date-time of RFC 5545, section 3.3.5.
+/// Formats a UTC date-time (RFC 5545, section 3.3.5).
 fn utc(at: Timestamp) -> String {
     at.strftime("%Y%m%dT%H%M%SZ").to_string()
 }

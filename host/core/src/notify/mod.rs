@@ -1,4 +1,4 @@
-//! The use cases behind the outbox: events are published and people are mailed. Knows nothing of queues, topics or SMTP.
+//! The use cases behind the outbox: publish events and send mail. Knows nothing of queues, topics or SMTP.
 
 mod message;
 pub mod notifier;

@@ -1,4 +1,5 @@
-//! Tells people what has happened, once for each event: the rules say whom and what, the mailer carries it.
+//! Sends the notices of each event once. The rules choose recipients and texts, and the mailer delivers them. Knows
+//! nothing of queues or SMTP.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,16 +18,16 @@ use crate::release::catalogue::Catalogue;
 use crate::rules::loaded::LoadedRules;
 use crate::trial::shadow::{Routed, TrialRecorder};
 
-/// Why an event's notices are still to go out.
+/// Errors after which notices of an event are still to be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifyError {
     /// The country has no rules in force.
     #[error("no rules are in force")]
     NoRules,
-    /// The rules gave no answer.
+    /// The rules gave no result.
     #[error("the rules gave no notices: {0}")]
     Fault(#[from] Fault),
-    /// The mail cannot go out now.
+    /// The mail cannot be sent now.
     #[error(transparent)]
     Mail(MailError),
     /// The ledger does not answer.
@@ -34,7 +35,7 @@ pub enum NotifyError {
     Ledger(#[from] Unavailable),
 }
 
-/// Sends the notices that events call for.
+/// Sends the notices of events.
 pub struct Notifier {
     catalogue: Arc<Catalogue>,
     ledger: Arc<dyn Ledger>,
@@ -42,12 +43,12 @@ pub struct Notifier {
     from: Mailbox,
     clock: Arc<dyn Clock>,
     trying: Option<TrialRecorder>,
-    /// What has gone out and is not remembered in the ledger yet: if that fails, trying again sends nothing twice.
+    /// Notices that are sent but not recorded in the ledger yet. If recording fails, a retry sends nothing twice.
     sent: Mutex<HashSet<(Uuid, usize)>>,
 }
 
 impl Notifier {
-    /// Over these adapters, with mail from `from`.
+    /// Creates a notifier over these adapters that sends mail from `from`.
     pub fn new(
         catalogue: Arc<Catalogue>,
         ledger: Arc<dyn Ledger>,
@@ -58,17 +59,17 @@ impl Notifier {
         Self { catalogue, ledger, mailer, from, clock, trying: None, sent: Mutex::default() }
     }
 
-    /// Counts where a canary gives no answer.
+    /// Records the faults of canaries.
     #[must_use]
     pub fn trying(self, trying: TrialRecorder) -> Self {
         Self { trying: Some(trying), ..self }
     }
 
-    /// Sends an event's notices, unless they have gone out before. A crash between sending and remembering repeats
-    /// them, each under the Message-ID that it had.
+    /// Sends an event's notices, unless they were sent before. A crash between sending and recording repeats them, each
+    /// with the same Message-ID.
     ///
     /// # Errors
-    /// When some may not have gone out; the event is to be given again.
+    /// Errors when some notices may not have been sent. The caller must pass the event again.
     pub async fn notify(&self, event: &Event) -> Result<(), NotifyError> {
         if self.ledger.notified(event.country, event.id).await? {
             return Ok(());
@@ -85,8 +86,8 @@ impl Notifier {
         Ok(())
     }
 
-    /// Sends the `index`th of `count` notices, unless it has gone out before. Of several, each is remembered by itself: a
-    /// process that stops between two of them, or cannot send the second, does not repeat the first.
+    /// Sends the `index`th of `count` notices, unless it was sent before. Each of several notices is recorded by
+    /// itself: a process that stops between two of them, or cannot send the second, does not repeat the first.
     async fn send_once(&self, event: &Event, notice: &Notice, index: usize, count: usize) -> Result<(), NotifyError> {
         let (one_of_several, id) = (count > 1, notice_id(event.id, index));
         if self.sent().contains(&(event.id, index)) || one_of_several && self.ledger.notified(event.country, id).await?
@@ -102,7 +103,7 @@ impl Notifier {
         Ok(self.ledger.mark_notified(event.country, id, self.clock.now()).await?)
     }
 
-    /// Asks the patient's version for an event's notices.
+    /// Calls the patient's version for an event's notices.
     async fn notices(&self, event: &Event) -> Result<Vec<Notice>, NotifyError> {
         let rules = self.catalogue.entry(event.country).and_then(|entry| entry.in_force());
         let rules = rules.ok_or(NotifyError::NoRules)?;
@@ -117,7 +118,7 @@ impl Notifier {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A mail that is refused for good is done with: another try would not help.
+    /// Sends one notice. A mail that is refused for good counts as done: another attempt would not help.
     async fn send(&self, event: &Event, notice: &Notice, index: usize) -> Result<(), NotifyError> {
         let sent = match message::compose(event, notice, index, &self.from) {
             Ok(mail) => self.mailer.send(&mail).await,
@@ -141,8 +142,8 @@ impl Notifier {
     }
 }
 
-/// Returns the id under which the ledger remembers one of an event's notices. An event's id is random in its last 62 bits,
-/// so its neighbours are nobody else's.
+/// Returns the id under which the ledger records one of an event's notices. An event's id is random in its last 62
+/// bits, so no other event has the ids next to it.
 fn notice_id(event: Uuid, index: usize) -> Uuid {
     Uuid::from_u128(event.as_u128() ^ (index as u128 + 1))
 }

@@ -1,8 +1,8 @@
-//! Turns outbox records into published events: at least once, and in order for one appointment.
-//! Knows nothing of who listens.
+//! Publishes the events of the outbox: at least once, and in order for each appointment. Knows nothing of the
+//! subscribers.
 //!
-//! Every duration is measured by the monotonic clock. The wall clock may be set, and a host may be off for days: neither
-//! makes an event wait, or be given up.
+//! All durations are measured by the monotonic clock. The wall clock may be set, and a host may be off for days:
+//! neither delays an event nor causes it to be given up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,34 +17,35 @@ use crate::ports::clock::Clock;
 use crate::ports::ledger::{Attempts, Outbox, Pending, Unavailable};
 use crate::ports::publisher::Publisher;
 
-/// Events published at once. The publisher starts all of them together, so a batch ends with its slowest mail.
+/// Number of events published at once. The publisher starts all of them together, so a batch ends with its slowest
+/// mail.
 const BATCH: usize = 32;
 /// Wait after the first failed attempt; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Maximum wait between two attempts.
 const MAX_WAIT: Duration = Duration::from_mins(1);
-/// Maximum sleep of an idle relay, and the sleep after a batch of which nothing was taken.
+/// Maximum sleep of an idle relay, and the sleep after a batch of which nothing was published.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
-/// Time spent trying after which an event is given up (RFC 5321, section 4.5.4.1: at least four or five days).
+/// Time spent trying before an event is given up (RFC 5321, section 4.5.4.1: at least four or five days).
 const GIVE_UP_AFTER: Duration = Duration::from_hours(5 * 24);
 /// Minimum number of attempts before an event is given up, however long they took.
 const MIN_ATTEMPTS: u32 = 10;
-/// Longest time between two attempts that counts as trying. A longer gap means that nothing was tried: the machine slept,
-/// or the outbox could not be read.
+/// Maximum time between two attempts that counts as trying. A longer gap means that there was no attempt: the machine
+/// slept, or the outbox could not be read.
 const MAX_COUNTED_GAP: Duration = Duration::from_hours(1);
 
-/// Tells relays to stop. While it is `None` they run; once it holds a time of [`Clock::monotonic`], they publish what is due,
-/// begin no batch after that time, and end.
+/// Signals relays to stop. They run while it is `None`. Once it holds a time of [`Clock::monotonic`], they publish what
+/// is due, begin no batch after that time, and end.
 pub type Stop = watch::Receiver<Option<Duration>>;
 
-/// Relays one country's events.
+/// Relays the events of one country.
 pub struct Relay {
     country: CountryCode,
     outbox: Arc<dyn Outbox>,
     publisher: Arc<dyn Publisher>,
     clock: Arc<dyn Clock>,
     stop: Stop,
-    /// The pending events as last read.
+    /// Pending events as last read.
     waiting: HashMap<Uuid, Waiting>,
 }
 
@@ -52,9 +53,9 @@ pub struct Relay {
 #[derive(Clone, Copy)]
 struct Waiting {
     attempts: Attempts,
-    /// Last attempt of this process, or when it first saw the event. The time before is in `attempts`.
+    /// Time of this process's last attempt, or of its first read of the event. Earlier time is in `attempts`.
     counted_until: Duration,
-    /// When it may be tried.
+    /// Earliest time of the next attempt.
     due: Duration,
 }
 
@@ -76,13 +77,13 @@ impl Waiting {
     }
 }
 
-/// Returns the wait after so many failed attempts: 1, 2, 4, … 60 seconds.
+/// Returns the wait after `failed` failed attempts: 1, 2, 4, … 60 seconds.
 fn wait_after(failed: u32) -> Duration {
     FIRST_WAIT.saturating_mul(1 << failed.saturating_sub(1).min(6)).min(MAX_WAIT)
 }
 
 impl Relay {
-    /// Makes a relay between these two.
+    /// Creates a relay from the outbox to the publisher.
     pub fn new(
         country: CountryCode,
         outbox: Arc<dyn Outbox>,
@@ -93,7 +94,7 @@ impl Relay {
         Self { country, outbox, publisher, clock, stop, waiting: HashMap::new() }
     }
 
-    /// Relays until it is told to stop. A batch under way ends before this returns.
+    /// Relays events until the signal to stop. A batch in progress ends before this returns.
     pub async fn run(mut self) {
         while !self.is_stopping() {
             match self.drain().await {
@@ -111,7 +112,7 @@ impl Relay {
     }
 
     fn is_stopping(&self) -> bool {
-        // A sender that is gone tells nobody anything any more.
+        // Without a sender no signal can come any more.
         self.stop.borrow().is_some() || self.stop.has_changed().is_err()
     }
 
@@ -119,7 +120,7 @@ impl Relay {
         self.stop.borrow().is_none_or(|deadline| self.clock.monotonic() < deadline)
     }
 
-    /// Sleeps until it is time for another round, an event comes (unless none would be taken), or it is to stop.
+    /// Sleeps until the next round, until an event arrives (only if `until_changed`), or until the signal to stop.
     async fn sleep(&mut self, until_changed: bool) {
         let changed = async {
             if until_changed {
@@ -135,10 +136,11 @@ impl Relay {
         }
     }
 
-    /// Publishes everything that can be published now; false when it stopped because nothing at all was taken.
+    /// Publishes every event that is due. Returns false if it stopped after a batch of which no event was published or
+    /// given up.
     ///
     /// # Errors
-    /// When the outbox does not answer; what was published before that is removed, or will be published again.
+    /// Errors when the outbox does not answer. Events published before that are removed, or will be published again.
     pub async fn drain(&mut self) -> Result<bool, Unavailable> {
         while self.may_begin() {
             let pending = self.outbox.pending(self.country, BATCH + self.waiting.len()).await?;
@@ -155,7 +157,7 @@ impl Relay {
         Ok(true)
     }
 
-    /// Takes the pending events over, with what is known of them, and reports how long the oldest has waited.
+    /// Updates the waiting events from the pending ones, and reports how long the oldest has waited.
     fn remember(&mut self, pending: &[Pending], now: Duration) {
         let known = std::mem::take(&mut self.waiting);
         let first_seen = |attempts| Waiting { attempts, counted_until: now, due: now };
@@ -167,15 +169,15 @@ impl Relay {
         metrics::gauge!("citas_outbox_oldest_seconds", "country" => self.country.to_string()).set(oldest.as_secs_f64());
     }
 
-    /// Returns the events that do not wait for another try. Those that failed least come first, so that a crowd of events
-    /// that fail keeps no new one back.
+    /// Returns a batch of events that are due. Events with the fewest failed attempts come first, so that a crowd of
+    /// failing events does not hold back new ones.
     fn due(&self, mut pending: Vec<Pending>, now: Duration) -> Vec<Event> {
         pending.retain(|pending| self.waiting[&pending.event.id].due <= now);
         pending.sort_by_key(|pending| self.waiting[&pending.event.id].attempts.failed);
         pending.into_iter().take(BATCH).map(|pending| pending.event).collect()
     }
 
-    /// Publishes a batch; returns how many of its events are done with.
+    /// Publishes a batch. Returns the number of its events that were published or given up.
     async fn publish(&mut self, batch: &[Event]) -> Result<usize, Unavailable> {
         let results = self.publisher.publish(batch).await;
         let now = self.clock.monotonic();
@@ -255,7 +257,7 @@ mod tests {
         }
     }
 
-    /// Takes every event but those about some appointments, and remembers all that it was offered.
+    /// Publishes every event except those of some appointments, and records all events that it was offered.
     #[derive(Default)]
     struct Picky {
         refuses: Mutex<HashSet<Uuid>>,
@@ -288,7 +290,7 @@ mod tests {
     }
 
     impl Bench {
-        /// A relay on the same outbox in a new process.
+        /// Replaces the relay by a new one on the same outbox, like a new process.
         fn restart(&mut self) {
             let (country, stop) = ("pe".parse().unwrap(), self.stop.subscribe());
             let (outbox, publisher) = (self.outbox.clone(), self.publisher.clone());
@@ -322,7 +324,7 @@ mod tests {
 
     const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-    /// Fails every attempt until the time spent trying is `for_long`, a minute at a time.
+    /// Runs one failing attempt per minute until `for_long` has passed.
     async fn fail_for(bench: &mut Bench, for_long: SignedDuration) {
         for _ in 0..for_long.as_mins() {
             bench.relay.drain().await.unwrap();
