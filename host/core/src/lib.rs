@@ -1,13 +1,14 @@
-//! The domain of Citas: appointments, the rules that decide on them, and the use cases that clients and operators have.
+//! The domain of Citas: appointments, the rules that decide on them, and the use cases of clients and operators.
 //!
-//! This crate knows no AWS, wasmtime, HTTP server, environment or clock. All of these are adapters behind [`ports`].
-//! Rooms import only rooms that stand before them in this list:
+//! This crate knows nothing of AWS, wasmtime, HTTP servers, the environment or the system clock. They are adapters
+//! behind [`ports`]. A module imports only the modules above it in this list:
 //!
-//! - [`model`]: the values that all rooms share, such as appointments, plans and channels.
-//! - [`ports`]: the interfaces to the world, each with what its adapters MUST do.
-//! - [`rules`]: one loaded version of a country's rules: its schemas, plan checks, messages, golden cases and call threads.
+//! - [`model`]: the values that all modules share, such as appointments, plans and channels.
+//! - [`ports`]: the interfaces to the outside world, each with what its adapters MUST do.
+//! - [`rules`]: one loaded version of a country's rules: its schemas, plan checks, messages, golden cases and call
+//!   threads.
+//! - [`release`]: the path of a version from the registry into force, and the catalogue of versions in force.
 //! - [`trial`]: a candidate version beside the version in use: canary, shadow, replay.
-//! - [`release`]: the way of a version from the registry into force, and the catalogue of versions in force.
 //! - [`booking`]: the use cases of the API: book, act, get, list, history.
 //! - [`notify`]: the use cases behind the outbox: publish events, send mail.
 

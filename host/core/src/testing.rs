@@ -1,4 +1,4 @@
-//! What the unit tests of this crate share.
+//! Clock, rules and appointments that the unit tests of this crate share.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::ports::clock::Clock;
 use crate::ports::rules::{CONTRACT, Fault, Rules};
 use crate::rules::loaded::LoadedRules;
 
-/// A clock that stands still until a test moves it.
+/// A clock that moves only when a test moves it.
 pub struct ManualClock {
     wall: Mutex<Timestamp>,
     monotonic: Mutex<Duration>,
@@ -27,13 +27,13 @@ impl Default for ManualClock {
 }
 
 impl ManualClock {
-    /// Lets time pass.
+    /// Moves the wall clock and the monotonic clock.
     pub fn advance(&self, by: SignedDuration) {
         self.shift_wall(by);
         *self.monotonic.lock().unwrap() += by.unsigned_abs();
     }
 
-    /// Moves the wall clock alone, as an operator or NTP does. No time passes.
+    /// Moves only the wall clock, as an operator or NTP does. No time passes.
     pub fn shift_wall(&self, by: SignedDuration) {
         *self.wall.lock().unwrap() += by;
     }
@@ -49,7 +49,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Rules that describe themselves and answer nothing else: what other fakes fall back on.
+/// Rules with a descriptor only: every other call fails. Other fakes fall back on them.
 pub struct Described(pub Descriptor);
 
 impl Default for Described {
@@ -158,7 +158,7 @@ pub fn plan(stored: Revision) -> Plan {
     Plan { phase, slot, claims, patient, doctor, hospital, attributes, events: vec!["booked".into()] }
 }
 
-/// A Peruvian appointment as first booked.
+/// Returns the first revision of a Peruvian appointment.
 pub fn revision(id: Uuid) -> Revision {
     let now = ManualClock::default().now();
     Revision {

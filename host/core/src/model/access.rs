@@ -1,26 +1,26 @@
-//! Who asks, and what that lets them see and do.
+//! Callers, their roles and scopes, and the checks of what they may see and do.
 
 use std::collections::BTreeSet;
 
 use crate::model::appointment::{CountryCode, Revision};
 use crate::model::context::Role;
 
-/// What a token may be used for (OAuth 2.0 scopes).
+/// A set of operations that a token allows (an OAuth 2.0 scope).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// See appointments.
+    /// Allows reading appointments.
     Read,
-    /// Book and change appointments.
+    /// Allows booking and changing appointments.
     Write,
-    /// See which rules are in force and how they fare.
+    /// Allows reading which rules are in force and the counts of their calls.
     Rules,
 }
 
 impl Scope {
-    /// Every scope, for lists of them.
+    /// All scopes.
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Rules];
 
-    /// As it stands in a token.
+    /// Returns the scope as it is written in a token.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,29 +31,29 @@ impl Scope {
     }
 }
 
-/// The one who asks, as the token says, and the request that they ask with.
+/// The caller of one request, with the claims of the token.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The token's subject.
+    /// Subject of the token.
     pub subject: String,
-    /// `platform`, `<country>:staff`.
+    /// Groups of the caller: `platform` or `<country>:staff`.
     pub groups: BTreeSet<String>,
-    /// What the token may be used for.
+    /// Scopes of the token.
     pub scopes: BTreeSet<String>,
-    /// The request's id.
+    /// Id of the request.
     pub request_id: String,
 }
 
-/// The token is good, and not for this.
+/// Error for a valid token that does not allow the operation.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Forbidden(pub String);
 
 impl Caller {
-    /// The caller's part in a country. Staff of another country have none.
+    /// Returns the caller's role in a country. Staff of another country have no role.
     ///
     /// # Errors
-    /// When the caller is staff, and not of this country.
+    /// Returns an error if the caller is staff, but not of this country.
     pub fn role(&self, country: CountryCode) -> Result<Role, Forbidden> {
         if self.groups.contains("platform") {
             return Ok(Role::Platform);
@@ -67,10 +67,10 @@ impl Caller {
         Ok(Role::Patient)
     }
 
-    /// Whether the token may be used for this.
+    /// Checks that the token has a scope.
     ///
     /// # Errors
-    /// When the scope is not in it.
+    /// Returns an error if the scope is missing.
     pub fn needs(&self, scope: Scope) -> Result<(), Forbidden> {
         if self.scopes.contains(scope.as_str()) {
             return Ok(());
@@ -78,7 +78,7 @@ impl Caller {
         Err(Forbidden(format!("this token lacks the scope `{}`", scope.as_str())))
     }
 
-    /// Whether somebody in that role may see an appointment.
+    /// Returns true if the caller may see an appointment in this role.
     #[must_use]
     pub fn sees(&self, role: Role, revision: &Revision) -> bool {
         match role {
@@ -88,14 +88,14 @@ impl Caller {
     }
 }
 
-/// What a token says of the one who carries it.
+/// Verified claims of a token about its bearer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// Who.
+    /// Subject of the token.
     pub subject: String,
-    /// `platform`, `<country>:staff`.
+    /// Groups of the bearer: `platform` or `<country>:staff`.
     pub groups: BTreeSet<String>,
-    /// What the token may be used for.
+    /// Scopes of the token.
     pub scopes: BTreeSet<String>,
 }
 

@@ -1,4 +1,4 @@
-//! An appointment as Citas stores it: what the rules made of it, and how it came to be so.
+//! Appointments as Citas stores them: the state that the rules planned, and its provenance.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,18 +10,18 @@ use uuid::Uuid;
 
 use crate::model::context::Context;
 
-/// ISO 3166-1 alpha-2, lower case: `pe`.
+/// A country code: ISO 3166-1 alpha-2 in lower case, for example `pe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CountryCode([u8; 2]);
 
-/// Why a text is no country code.
+/// Error for a text that is not a country code.
 #[derive(Debug, thiserror::Error)]
 #[error("a country is two lower-case letters (ISO 3166-1 alpha-2), such as `pe`; this is `{0}`")]
 pub struct NotACountry(String);
 
 impl CountryCode {
-    /// The two letters.
+    /// Returns the two letters.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("two ASCII letters")
@@ -57,24 +57,24 @@ impl fmt::Display for CountryCode {
     }
 }
 
-/// A stretch of somebody's time, as the clock on the wall shows it.
+/// A time interval in the local time of a zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
-    /// When it starts, in `zone`.
+    /// Local start time in `zone`.
     pub start: DateTime,
-    /// How long it lasts.
+    /// Duration, in minutes.
     pub minutes: u16,
-    /// IANA name.
+    /// IANA name of the zone.
     pub zone: String,
 }
 
-/// One leaf of a JSON document.
+/// The value of one leaf of a JSON document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Value {
     /// A string.
     Text(String),
-    /// A whole number.
+    /// A signed 64-bit integer.
     Integer(i64),
     /// Any other number, in its shortest decimal form.
     Decimal(String),
@@ -84,16 +84,16 @@ pub enum Value {
     Texts(Vec<String>),
 }
 
-/// A leaf and where it stands.
+/// A leaf of a JSON document with its path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {
-    /// JSON Pointer (RFC 6901).
+    /// JSON Pointer to the leaf (RFC 6901).
     pub path: String,
-    /// What stands there.
+    /// Value of the leaf.
     pub value: Value,
 }
 
-/// Where an appointment stands, in the words of FHIR's Appointment.status.
+/// State of an appointment, in the terms of FHIR's Appointment.status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "FHIR defines the words")]
@@ -108,17 +108,17 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Every phase, for lists of the allowed words.
+    /// All phases.
     pub const ALL: [Self; 7] =
         [Self::Requested, Self::Pending, Self::Booked, Self::Arrived, Self::Fulfilled, Self::Cancelled, Self::NoShow];
 
-    /// Whether an appointment in this phase keeps its claims.
+    /// Returns true if an appointment in this phase keeps its claims.
     #[must_use]
     pub fn is_live(self) -> bool {
         matches!(self, Self::Requested | Self::Pending | Self::Booked | Self::Arrived)
     }
 
-    /// FHIR's word.
+    /// Returns FHIR's code for the phase.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -133,7 +133,7 @@ impl Phase {
     }
 }
 
-/// Why a text is no phase.
+/// Error for a text that is not a phase.
 #[derive(Debug, thiserror::Error)]
 #[error("a phase is one of requested, pending, booked, arrived, fulfilled, cancelled, no-show; this is `{0}`")]
 pub struct NotAPhase(String);
@@ -146,65 +146,65 @@ impl FromStr for Phase {
     }
 }
 
-/// What the rules see of a stored appointment.
+/// A stored appointment, as the rules see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Appointment {
-    /// Unique in its country; not to be guessed.
+    /// Id, unique in its country and not guessable.
     pub id: Uuid,
-    /// Where it stands.
+    /// Phase of the appointment.
     pub phase: Phase,
-    /// When it is; none while it has no date.
+    /// Time of the appointment; `None` while it has no date.
     pub slot: Option<Slot>,
-    /// How often it has changed: 1 when first booked.
+    /// Number of the revision: 1 when first booked, and one more with each change.
     pub revision: u32,
     /// The country's own attributes, as the rules last mapped them.
     pub attributes: Vec<Field>,
 }
 
-/// Which rules decided.
+/// Identifies one version of a country's rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RulesId {
     /// Semantic version.
     pub version: String,
-    /// `sha256:` and 64 hexadecimal digits, over the component's bytes.
+    /// Digest of the component's bytes: `sha256:` and 64 hexadecimal digits.
     pub digest: String,
 }
 
-/// Everything that is needed to explain a decision and to run it again.
+/// Everything that is needed to explain a decision and to repeat it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Provenance {
-    /// `book`, or the action's name.
+    /// Name of the action, or `book`.
     pub action: String,
-    /// What the rules were given.
+    /// Leaves of the request that the rules received.
     pub input: Vec<Field>,
-    /// The circumstances that they were given.
+    /// Context that the rules received.
     pub context: Context,
-    /// Which rules they were.
+    /// Rules that decided.
     pub rules: RulesId,
     /// Version of the rules contract.
     pub contract: String,
     /// Version of the host.
     pub host: String,
-    /// Who asked: the token's subject. The role is in the context.
+    /// Subject of the caller's token. The caller's role is in `context`.
     pub subject: String,
-    /// The request's id.
+    /// Id of the request.
     pub request_id: String,
 }
 
-/// One state of an appointment, whole, as it is stored and never changed again.
+/// One complete state of an appointment. It is stored once and never changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Revision {
-    /// Whose rules it is under.
+    /// Country whose rules apply.
     pub country: CountryCode,
-    /// What the rules made of it.
+    /// The appointment, as the rules planned it.
     pub appointment: Appointment,
-    /// The slot's start as an instant.
+    /// Start of the slot as an instant; `None` without a slot.
     pub starts_at: Option<Timestamp>,
-    /// What it holds while it is live.
+    /// Claims that the appointment holds while it is live.
     pub claims: Vec<String>,
-    /// Subject of the token that booked it.
+    /// Subject of the token that booked the appointment.
     pub owner: String,
     /// The country's key for the patient.
     pub patient: String,
@@ -212,10 +212,10 @@ pub struct Revision {
     pub doctor: Option<String>,
     /// The country's key for the hospital.
     pub hospital: Option<String>,
-    /// When the appointment was first stored.
+    /// Time at which the appointment was first stored.
     pub created_at: Timestamp,
-    /// When this revision was stored.
+    /// Time at which this revision was stored.
     pub updated_at: Timestamp,
-    /// How it came to be.
+    /// Provenance of this revision.
     pub provenance: Provenance,
 }

@@ -4,96 +4,99 @@ use jiff::Timestamp;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-/// `channel.json`: which version is in use.
+/// A country's channel (`channel.json`): the version in use, the version on trial, and the latest changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Channel {
     /// The version in use.
     pub current: Version,
-    /// The one before it: where a rollback goes.
+    /// The version that was in use before. A rollback returns to it.
     pub previous: Option<Version>,
-    /// Rises by one with each change.
+    /// Number that rises by one with each change.
     pub sequence: u64,
-    /// When it last changed.
+    /// Time of the latest change.
     pub changed_at: Timestamp,
-    /// Whether it stays so until it is released.
+    /// True if the version in use is pinned: it stays in use until it is released. The commands enforce this, not the
+    /// methods of this type.
     #[serde(default)]
     pub pinned: bool,
-    /// The version on trial beside it.
+    /// The version on trial, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Candidate>,
-    /// The latest changes, the last one last. It is in the same file, so that one conditional write makes both true.
+    /// The latest changes, oldest first. They are in the same file, so that one conditional write stores a change and
+    /// its record.
     #[serde(default)]
     pub history: Vec<ChannelChange>,
 }
 
-/// What one change made of a channel, and whose it was.
+/// Record of one change to a channel, with its author.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChannelChange {
-    /// The channel's sequence after it.
+    /// Sequence of the channel after the change.
     pub sequence: u64,
-    /// What was done.
+    /// Kind of the change.
     pub verb: ChannelVerb,
-    /// The version that it was about: the one in use after it, or the one on trial.
+    /// Version that the change is about: the one in use after it, or the one on trial.
     pub version: Version,
-    /// The trial that it was about.
+    /// Number of the trial that the change is about, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<u64>,
-    /// When.
+    /// Time of the change.
     pub at: Timestamp,
-    /// Who did it.
+    /// Name of the author.
     pub by: String,
-    /// Why, in their words.
+    /// Reason, in the author's words.
     pub why: String,
 }
 
-/// A version on trial beside the one in use: a shadow, whose answers are compared and count for nothing, or a canary too.
+/// A version on trial beside the version in use. A shadow's results are compared and have no effect. A canary also
+/// decides for some patients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Candidate {
-    /// Which.
+    /// The version on trial.
     pub version: Version,
-    /// The channel's sequence when the trial began, which tells it from every other trial of the country.
+    /// Number of the trial: the channel's sequence when the trial began. It is unique among the trials of the country.
     pub trial: u64,
-    /// The patients for whom it decides; none for a shadow.
+    /// Terms under which the candidate decides for patients; `None` for a shadow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
 }
 
-/// For how many patients a candidate decides, and when it is taken back.
+/// Share of the patients for whom a candidate decides, and the margin beyond which it is taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Canary {
     /// Share of the patients, in percent: 1 to 100.
     pub share: u8,
-    /// How many more of its decisions, in percent, may be refusals that the version in use would not have made, and as many
-    /// may get no answer: 0 to 100.
+    /// Maximum share of the candidate's decisions that may be refusals which the version in use would not have made, in
+    /// percent: 0 to 100. The same maximum applies separately to its calls without a result.
     pub margin: u8,
 }
 
-/// What may be done to a channel.
+/// Kinds of change to a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChannelVerb {
-    /// Another version comes into use.
+    /// Puts another version into use.
     Promote,
-    /// The version before comes into use again.
+    /// Puts the previous version into use again.
     Rollback,
-    /// The version in use stays so until it is released.
+    /// Keeps the version in use until it is released.
     Pin,
-    /// It may be another one again.
+    /// Releases the version in use, so that it can be replaced.
     Unpin,
-    /// A version is tried beside it, and decides nothing.
+    /// Puts a version on trial that decides nothing.
     Shadow,
-    /// A version is tried beside it, and decides for some patients.
+    /// Puts a version on trial that decides for some patients.
     Canary,
-    /// The trial is over.
+    /// Ends the trial.
     Withdraw,
 }
 
 impl ChannelVerb {
-    /// The command's word.
+    /// Returns the name of the verb, as in `channel.json`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -108,21 +111,21 @@ impl ChannelVerb {
     }
 }
 
-/// How many changes a channel remembers. Hosts read the whole file, so it may not grow for ever.
+/// Maximum number of changes in a channel's history. Hosts read the whole file, so it must not grow without bound.
 const REMEMBERED_CHANGES: usize = 50;
 
 /// Author, time and reason of a change to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangeNote {
-    /// When.
+    /// Time of the change.
     pub at: Timestamp,
     /// Name of the author.
     pub by: String,
-    /// Why, in their words.
+    /// Reason, in the author's words.
     pub why: String,
 }
 
-/// The channel's sequence is the largest number that it can be.
+/// Error for a change to a channel whose sequence is the largest possible number.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the channel's sequence is {0} and cannot rise any further, so nothing can be changed; restore a channel.json from before"
@@ -130,7 +133,7 @@ pub struct ChangeNote {
 pub struct SequenceSpent(u64);
 
 impl Channel {
-    /// Returns a country's first channel.
+    /// Returns a country's first channel, with a version in use.
     #[must_use]
     pub fn first(version: Version, note: ChangeNote) -> Self {
         let mut channel = Self {
@@ -146,10 +149,10 @@ impl Channel {
         channel
     }
 
-    /// Puts another version into use, which ends a trial.
+    /// Returns the channel with another version in use. A promotion ends a trial and a pin.
     ///
     /// # Errors
-    /// When the sequence cannot rise any further.
+    /// Returns an error if the sequence cannot rise any further.
     pub fn promote(&self, version: Version, note: ChangeNote) -> Result<Self, SequenceSpent> {
         let mut channel = self.next(note.at)?;
         channel.previous = Some(std::mem::replace(&mut channel.current, version.clone()));
@@ -158,11 +161,12 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Puts the version before into use again, which ends a trial; none where there is no such version. The result has no
-    /// version before it: a second rollback would bring back the version that the first one removed.
+    /// Returns the channel with the previous version in use again, or `None` if there is no previous version. A
+    /// rollback ends a trial and a pin. Its result has no previous version: a second rollback would bring back the
+    /// version that the first one removed.
     ///
     /// # Errors
-    /// When the sequence cannot rise any further.
+    /// Returns an error if the sequence cannot rise any further.
     pub fn rollback(&self, note: ChangeNote) -> Result<Option<Self>, SequenceSpent> {
         let Some(version) = self.previous.clone() else { return Ok(None) };
         let mut channel = self.next(note.at)?;
@@ -172,10 +176,10 @@ impl Channel {
         Ok(Some(channel))
     }
 
-    /// Keeps the version in use until it is released.
+    /// Returns the channel with its version in use pinned until it is released.
     ///
     /// # Errors
-    /// When the sequence cannot rise any further.
+    /// Returns an error if the sequence cannot rise any further.
     pub fn pin(&self, note: ChangeNote) -> Result<Self, SequenceSpent> {
         let mut channel = self.next(note.at)?;
         channel.pinned = true;
@@ -183,10 +187,10 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Lets the version in use change again.
+    /// Returns the channel with its version in use released.
     ///
     /// # Errors
-    /// When the sequence cannot rise any further.
+    /// Returns an error if the sequence cannot rise any further.
     pub fn unpin(&self, note: ChangeNote) -> Result<Self, SequenceSpent> {
         let mut channel = self.next(note.at)?;
         channel.pinned = false;
@@ -194,10 +198,10 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Puts a version on trial. A change of a trial's terms does not begin another trial.
+    /// Returns the channel with a version on trial. Other terms for the same version continue the same trial.
     ///
     /// # Errors
-    /// When the sequence cannot rise any further.
+    /// Returns an error if the sequence cannot rise any further.
     pub fn try_out(&self, version: Version, canary: Option<Canary>, note: ChangeNote) -> Result<Self, SequenceSpent> {
         let mut channel = self.next(note.at)?;
         let running = self.candidate.as_ref().filter(|candidate| candidate.version == version);
@@ -208,10 +212,10 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Ends the trial; none where no version is on trial.
+    /// Returns the channel without a trial, or `None` if no version is on trial.
     ///
     /// # Errors
-    /// When the sequence cannot rise any further.
+    /// Returns an error if the sequence cannot rise any further.
     pub fn withdraw(&self, note: ChangeNote) -> Result<Option<Self>, SequenceSpent> {
         let Some(Candidate { version, trial, .. }) = self.candidate.clone() else { return Ok(None) };
         let mut channel = self.next(note.at)?;
@@ -220,13 +224,13 @@ impl Channel {
         Ok(Some(channel))
     }
 
-    /// The last change of a kind.
+    /// Returns the latest change of the kinds that `of` selects.
     #[must_use]
     pub fn last(&self, of: impl Fn(ChannelVerb) -> bool) -> Option<&ChannelChange> {
         self.history.iter().rev().find(|change| of(change.verb))
     }
 
-    /// The latest trial, whether or not it is over: its number and the version.
+    /// Returns the number and the version of the latest trial, running or ended.
     #[must_use]
     pub fn latest_trial(&self) -> Option<(u64, &Version)> {
         self.history.iter().rev().find_map(|change| Some((change.trial?, &change.version)))

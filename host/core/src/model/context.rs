@@ -1,22 +1,22 @@
-//! The circumstances of a call to the rules: the time, the clocks of the country's zones, and the role of whoever asks.
+//! The context of a call to the rules: the time, the clocks of the country's zones, and the caller's role.
 
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
-/// Who asks.
+/// Role of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Sees and changes what the same subject booked.
+    /// Sees and changes the appointments that the same subject booked.
     Patient,
     /// Works for the country.
     Staff,
-    /// Runs the platform.
+    /// Operates the platform.
     Platform,
 }
 
 impl Role {
-    /// The contract's word.
+    /// Returns the contract's name of the role.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -27,34 +27,34 @@ impl Role {
     }
 }
 
-/// From `at` on, the zone's clocks stand this far from UTC.
+/// An offset from UTC, and the time from which it applies in a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shift {
-    /// Unix seconds.
+    /// Unix time, in seconds.
     pub at: i64,
-    /// East of Greenwich is positive.
+    /// Offset from UTC, in minutes. East of Greenwich is positive.
     pub offset_minutes: i16,
 }
 
-/// What local-time arithmetic needs of a zone over the booking horizon.
+/// Local time of a zone and its shifts over the booking horizon, for arithmetic with local times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZoneClock {
-    /// IANA name.
+    /// IANA name of the zone.
     pub zone: String,
-    /// What its clocks show.
+    /// Current local time.
     pub now: DateTime,
-    /// In order; the first is in force now.
+    /// Shifts in order; the first is in force now.
     pub shifts: Vec<Shift>,
 }
 
-/// The circumstances of a call.
+/// The facts that a call gives to the rules beside the request and the appointment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
-    /// Unix seconds.
+    /// Unix time, in seconds.
     pub now: i64,
-    /// One for each zone that the descriptor lists.
+    /// Clocks, one for each zone that the descriptor lists.
     pub clocks: Vec<ZoneClock>,
-    /// Who asks.
+    /// Role of the caller.
     pub role: Role,
 }

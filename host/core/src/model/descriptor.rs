@@ -1,44 +1,44 @@
 //! The constant part of a component: its country, version, schemas, actions and messages, as `describe` returns them.
 
-/// Something that may be done to an appointment after it is booked.
+/// An action on a booked appointment, as a component describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionDescriptor {
-    /// Its place in the API.
+    /// Name of the action, which is also its path segment in the API.
     pub name: String,
-    /// The contract's words of the roles that may ask for it.
+    /// Roles that may use the action, by their names in the contract.
     pub roles: Vec<String>,
-    /// JSON Schema 2020-12 of its input.
+    /// JSON Schema 2020-12 of the input.
     pub input_schema: String,
 }
 
 /// The text of one code in one language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The violation's code.
+    /// Code of a violation.
     pub code: String,
-    /// BCP 47.
+    /// Language tag (BCP 47).
     pub locale: String,
-    /// With `{name}` for each param.
+    /// Text, with `{name}` as the placeholder of each param.
     pub text: String,
 }
 
-/// What a country says of itself. Constant for a given component.
+/// The description that a component gives of itself. It is constant for a given component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptor {
-    /// ISO 3166-1 alpha-2, lower case.
+    /// Country code: ISO 3166-1 alpha-2, lower case.
     pub country: String,
     /// Semantic version.
     pub version: String,
-    /// IANA names, the commonest first.
+    /// IANA names of the zones, the most common first.
     pub zones: Vec<String>,
-    /// BCP 47, the default first.
+    /// Language tags (BCP 47), the default first.
     pub locales: Vec<String>,
     /// JSON Schema 2020-12 of a booking request.
     pub request_schema: String,
     /// JSON Schema 2020-12 of an appointment as clients see it.
     pub appointment_schema: String,
-    /// What may be done after booking.
+    /// Actions on a booked appointment.
     pub actions: Vec<ActionDescriptor>,
-    /// The codes in words.
+    /// Texts of the codes.
     pub messages: Vec<Message>,
 }

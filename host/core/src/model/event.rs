@@ -1,7 +1,7 @@
-//! What has happened, as a CloudEvent 1.0 in its JSON format.
+//! Events about appointments: CloudEvents 1.0 in the JSON format.
 //!
-//! The record is small and its time is a [`Timestamp`]; the CloudEvents SDK brings a second calendar library
-//! for the same nine members, so the format is written here.
+//! The format has nine members and is written here. The CloudEvents SDK would bring the time type of another calendar
+//! library beside [`Timestamp`].
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,35 +9,35 @@ use uuid::Uuid;
 
 use crate::model::appointment::{CountryCode, Revision};
 
-/// Prefix of every event's `type`; the rules' own name of the event follows.
+/// Prefix of every event's `type`. The rules' name of the event follows it.
 pub const TYPE_PREFIX: &str = "citas.appointment.";
 
 /// A CloudEvent whose subject is one appointment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Always `1.0`.
+    /// Version of CloudEvents: always `1.0`.
     pub specversion: String,
-    /// Unique; a repeated delivery carries the same.
+    /// Unique id. A repeated delivery carries the same id.
     pub id: Uuid,
-    /// `/v1/<country>/appointments`.
+    /// Path of the country's appointments: `/v1/<country>/appointments`.
     pub source: String,
-    /// [`TYPE_PREFIX`] and the rules' name: `citas.appointment.booked`.
+    /// Type: [`TYPE_PREFIX`] and the rules' name of the event, for example `citas.appointment.booked`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The appointment's id.
+    /// Id of the appointment.
     pub subject: Uuid,
-    /// When it was stored.
+    /// Time at which the revision was stored.
     pub time: Timestamp,
-    /// Always `application/json`.
+    /// Media type of `data`: always `application/json`.
     pub datacontenttype: String,
-    /// Extension attribute, for filters.
+    /// Country, as an extension attribute for filters.
     pub country: CountryCode,
-    /// The appointment as it then stood.
+    /// The appointment at the time of the event.
     pub data: Revision,
 }
 
 impl Event {
-    /// The event `name` about an appointment that has just become `revision`.
+    /// Returns the event `name` about an appointment whose new revision is `revision`.
     #[must_use]
     pub fn new(id: Uuid, name: &str, revision: &Revision) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Event {
         }
     }
 
-    /// The rules' own name of it.
+    /// Returns the rules' name of the event.
     #[must_use]
     pub fn name(&self) -> &str {
         self.kind.strip_prefix(TYPE_PREFIX).unwrap_or(&self.kind)

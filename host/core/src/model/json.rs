@@ -1,4 +1,4 @@
-//! JSON documents and the leaves that the rules see of them.
+//! Reads JSON documents, and converts them to the leaves that the rules see and back.
 
 use std::fmt;
 
@@ -7,10 +7,11 @@ use serde_json::{Map, Number, Value as Json};
 
 use crate::model::appointment::{Field, Value};
 
-/// Reads a JSON document in which no object has a key twice (RFC 8259 leaves to the reader what that would mean).
+/// Reads a JSON document and refuses an object with a duplicate key. RFC 8259 leaves the meaning of such a key to the
+/// reader.
 ///
 /// # Errors
-/// Says what is wrong and where.
+/// Returns an error that states the problem and its position.
 pub fn parse(bytes: &[u8]) -> Result<Json, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let document = Strict.deserialize(&mut reader)?;
@@ -75,22 +76,22 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
-/// The most that a document's leaves may take, paths included, in bytes. A short document can have long paths: each
-/// leaf repeats those of all that it stands in.
+/// Maximum size of a document's leaves, paths included, in bytes. A short document can have long paths, because each
+/// leaf repeats the paths of its parents.
 const MAX_LEAVES: usize = 64 * 1024;
 
-/// A document with more leaves than the rules can be given.
+/// Error for a document whose leaves are too large for the rules.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its leaves take more than {limit} bytes")]
 pub struct TooManyLeaves {
-    /// In bytes.
+    /// Maximum size of the leaves, in bytes.
     pub limit: usize,
 }
 
-/// The leaves of a document, each with its JSON Pointer. `null` is the absence of a leaf.
+/// Returns the leaves of a document, each with its JSON Pointer. A `null` has no leaf.
 ///
 /// # Errors
-/// When they take more than 64 KiB.
+/// Returns an error if the leaves take more than 64 KiB.
 pub fn flatten(document: &Json) -> Result<Vec<Field>, TooManyLeaves> {
     let mut leaves = Leaves { fields: Vec::new(), left: MAX_LEAVES };
     leaves.collect(String::new(), document)?;
@@ -141,14 +142,14 @@ fn size(value: &Value) -> usize {
     }
 }
 
-/// One token of a JSON Pointer (RFC 6901, section 3).
+/// Escapes a key as one token of a JSON Pointer (RFC 6901, section 3).
 #[must_use]
 pub fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// The document that leaves come from: the reverse of [`flatten`]. An object whose keys are 0, 1, 2, … is an array.
-/// The first of two leaves with one path counts.
+/// Builds the document of these leaves: the reverse of [`flatten`]. An object with the keys 0, 1, 2, … becomes an
+/// array. If two leaves have the same path, the first one counts.
 #[must_use]
 pub fn nest(fields: &[Field]) -> Map<String, Json> {
     let mut root = Map::new();

@@ -1,31 +1,32 @@
-//! What one component may use, as its team declares it. The engine says what the standard is, and what it allows at most.
+//! Limits that a team declares for its component. The engine defines the standard and the maximum of each limit.
 
 use serde::{Deserialize, Serialize};
 
-/// Maximum size of a component, in bytes: no limit that a component declares may be above it, and no registry reads more.
-/// Python with its library is a component of 19 MB.
+/// Maximum size of a component, in bytes. The declared limit `component` cannot exceed it, and no registry reads a
+/// larger component. A component of Python with its library has 19 MB.
 pub const MAX_COMPONENT_BYTES: u64 = 32 << 20;
 
-/// The limits that a component declares, in `manifest.json` and `rules.toml`. The standard holds where it declares none.
+/// Limits that a component declares in `manifest.json` and `rules.toml`. The standard applies to each limit that is not
+/// declared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// The size of the component itself, in bytes.
+    /// Size of the component, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<u64>,
-    /// The memory of one instance, over all its memories, in bytes.
+    /// Memory of one instance, over all its memories, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
-    /// The entries of a function table.
+    /// Entries of a function table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<u64>,
-    /// The fuel of one call.
+    /// Fuel of one call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fuel: Option<u64>,
 }
 
 impl Limits {
-    /// Whether none is declared.
+    /// Returns true if no limit is declared.
     #[must_use]
     pub fn are_standard(&self) -> bool {
         *self == Self::default()
@@ -36,7 +37,7 @@ impl Limits {
 mod tests {
     use crate::model::manifest::Manifest;
 
-    /// What is signed is these bytes, so they stay as they were before a manifest could have limits.
+    /// The signature covers these bytes, so they stay as they were before manifests had limits.
     #[test]
     fn a_manifest_without_limits_is_written_as_ever_and_one_with_limits_says_those_alone() {
         let written = r#"{

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::appointment::CountryCode;
 use crate::model::limits::Limits;
 
-/// `sha256:` and the digest of `bytes` in hexadecimal.
+/// Returns the SHA-256 digest of `bytes`: `sha256:` and 64 hexadecimal digits.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
@@ -19,7 +19,7 @@ pub fn digest(bytes: &[u8]) -> String {
     })
 }
 
-/// A registry's JSON as it is written.
+/// Serializes a value as a registry stores it: indented JSON and a line end.
 #[must_use]
 pub fn written<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("strings, numbers and null");
@@ -27,64 +27,66 @@ pub fn written<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// What is said of a published component beside it.
+/// The description of a published version, stored beside its component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Manifest {
-    /// Whose rules.
+    /// Country of the rules.
     pub country: CountryCode,
-    /// As `describe` has it.
+    /// Version, which equals the version in the descriptor.
     pub version: Version,
-    /// Of the component's bytes: [`digest`].
+    /// Digest of the component's bytes; see [`digest`].
     pub digest: String,
-    /// Of `cases.json`.
+    /// Digest of `cases.json`.
     pub cases_digest: String,
-    /// Version of the contract that it was published for.
+    /// Version of the contract for which the component was published.
     pub contract: String,
-    /// Revision of the sources, where known.
+    /// Revision of the sources, if known.
     pub source: Option<String>,
-    /// When it was published.
+    /// Time of publication.
     pub published_at: Timestamp,
-    /// What its component may use, where that is not the standard.
+    /// Limits of the component that differ from the standard.
     #[serde(default, skip_serializing_if = "Limits::are_standard")]
     pub limits: Limits,
 }
 
 impl Manifest {
-    /// The bytes of `manifest.json`, which are what is signed: by their digests they stand for component and cases too.
+    /// Returns the bytes of `manifest.json`, which the signature covers. They contain the digests of the component and
+    /// the cases, so the signature covers both.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         written(self)
     }
 
-    /// Returns the digest of the package that it describes: component, golden cases and limits.
+    /// Returns the digest of the package that the manifest describes: component, golden cases and limits.
     #[must_use]
     pub fn package_digest(&self) -> String {
         package_digest(&self.digest, &self.cases_digest, &self.limits)
     }
 }
 
-/// One published version. It never changes once it is written.
+/// One published version. It never changes after it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
-    /// `manifest.json`
+    /// Content of `manifest.json`.
     pub manifest: Manifest,
-    /// `rules.wasm`
+    /// Content of `rules.wasm`.
     pub component: Vec<u8>,
-    /// `cases.json`: an array of golden cases.
+    /// Content of `cases.json`: an array of golden cases.
     pub cases: String,
-    /// `manifest.json.minisig`: a minisign signature of [`Manifest::bytes`]; none where nobody signed it.
+    /// Content of `manifest.json.minisig`: a minisign signature of [`Manifest::bytes`]; `None` if the version is not
+    /// signed.
     pub signature: Option<String>,
 }
 
-/// A component, its limits and its golden cases: what is judged together.
+/// A component, its limits and its golden cases. They are judged together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RulesPackage {
     /// The portable component.
     pub component: Vec<u8>,
-    /// The limits that it declares.
+    /// Limits that the component declares.
     pub limits: Limits,
-    /// `cases.json`: an array of golden cases.
+    /// Content of `cases.json`: an array of golden cases.
     pub cases: String,
 }
 

@@ -1,4 +1,4 @@
-//! Values that all rooms share. They hold data and the checks that belong to it; they call no port and no rules.
+//! Values that all modules share. They hold data and the checks that belong to it. They call no port and no rules.
 
 pub mod access;
 pub mod appointment;

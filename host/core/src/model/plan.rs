@@ -1,45 +1,47 @@
-//! Answers of the rules: a plan or the violations that speak against it, offers of free slots, notices to people.
+//! Results of the rules: plans or the violations that prevent them, offers of free slots, and notices to people.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::appointment::{Field, Phase, Slot};
 
-/// Most claims that one plan may make: a reschedule's old and new ones fit one transaction of DynamoDB.
+/// Maximum number of claims of one plan. The old and the new claims of a reschedule fit into one transaction of
+/// DynamoDB.
 pub const MAX_CLAIMS: usize = 40;
 
-/// Most events of one plan. With the claims of a reschedule they fit one transaction of every ledger.
+/// Maximum number of events of one plan. With the claims of a reschedule they fit into one transaction of every ledger.
 pub const MAX_EVENTS: usize = 10;
 
-/// Longest claim, and longest key of a patient, a doctor or a hospital, in bytes: what every ledger's indexes take.
+/// Maximum length of a claim and of the key of a patient, doctor or hospital, in bytes. The indexes of every ledger
+/// allow it.
 pub const MAX_KEY_BYTES: usize = 512;
 
-/// Why the country, or the request's schema, says no.
+/// A reason to refuse a request, from the rules, the request's schema or the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
-    /// JSON Pointer to the offending part; empty when it is the whole.
+    /// JSON Pointer to the offending part; empty for the whole document.
     pub path: String,
-    /// Dotted and stable: `pe.dni.check-digit`, `schema.required`.
+    /// Stable code with dots, for example `pe.dni.check-digit` or `schema.required`.
     pub code: String,
     /// Values for the placeholders of the code's message.
     pub params: Vec<(String, String)>,
 }
 
 impl Violation {
-    /// At that place the clocks skip that time.
+    /// Returns the violation of a local time that the clocks of its zone skip.
     #[must_use]
     pub fn nonexistent_time() -> Self {
         Self { path: String::new(), code: "time.nonexistent".into(), params: Vec::new() }
     }
 }
 
-/// What the host is to make true, whole or not at all.
+/// The new state of an appointment. The host stores all of it or nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Where the appointment will stand.
+    /// New phase of the appointment.
     pub phase: Phase,
-    /// When it will be.
+    /// Time of the appointment; `None` if it has no date.
     pub slot: Option<Slot>,
-    /// What no two live appointments may hold at once.
+    /// Claims. No two live appointments may hold the same claim.
     pub claims: Vec<String>,
     /// The country's key for the patient.
     pub patient: String,
@@ -49,35 +51,35 @@ pub struct Plan {
     pub hospital: Option<String>,
     /// The country's own attributes.
     pub attributes: Vec<Field>,
-    /// Names of the events to publish once it is stored.
+    /// Names of the events to publish after the plan is stored.
     pub events: Vec<String>,
 }
 
-/// A plan, or every reason against one.
+/// A plan, or all violations that prevent one.
 pub type Verdict = Result<Plan, Vec<Violation>>;
 
-/// An opening that the country allows, with the claims that booking it would make.
+/// An opening that the country allows, with the claims of its booking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
-    /// The opening.
+    /// Time of the opening.
     pub slot: Slot,
-    /// What booking it would claim.
+    /// Claims that a booking of the opening makes.
     pub claims: Vec<String>,
 }
 
-/// One mail that an event calls for.
+/// One mail that an event requires.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Mail address.
+    /// Mail address of the recipient.
     pub to: String,
-    /// BCP 47.
+    /// Language tag (BCP 47).
     pub locale: String,
-    /// The subject line.
+    /// Subject line.
     pub subject: String,
-    /// The text part.
+    /// Text part.
     pub text: String,
-    /// The HTML part.
+    /// HTML part, if any.
     pub html: Option<String>,
-    /// Whether a calendar invitation goes with it.
+    /// True if the mail carries a calendar invitation.
     pub invite: bool,
 }

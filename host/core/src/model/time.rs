@@ -1,4 +1,5 @@
-//! Time and ids come from outside; what a zone's clocks show is worked out here, from the tz database.
+//! Converts between instants and the local time of a zone, with the tz database. Reads no clock: the caller passes the
+//! time.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -6,10 +7,10 @@ use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
 use crate::model::context::{Shift, ZoneClock};
 
-/// How far ahead a zone's shifts are given to the rules.
+/// Period for which the rules receive a zone's coming shifts, in seconds.
 const HORIZON_SECONDS: i64 = 400 * 24 * 60 * 60;
 
-/// A zone that the rules name, found in the tz database.
+/// A zone of the tz database that the rules name.
 #[derive(Clone, Debug)]
 pub struct Zone {
     name: String,
@@ -17,33 +18,34 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone of that IANA name; none when there is no such zone.
+    /// Returns the zone with this IANA name, or `None` if there is no such zone.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         let tz = TimeZone::get(name).ok()?;
         (tz.iana_name() == Some(name)).then(|| Self { name: name.to_owned(), tz })
     }
 
-    /// Its IANA name.
+    /// Returns the IANA name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What its clocks show at an instant.
+    /// Returns the local time at an instant.
     #[must_use]
     pub fn civil(&self, at: Timestamp) -> DateTime {
         self.tz.to_datetime(at)
     }
 
-    /// Returns the instant at which its clocks show `civil`: the earlier of two, or none where they skip that time.
+    /// Returns the instant at which the local time is `civil`. A time that occurs twice gives the earlier instant; a
+    /// skipped time gives `None`.
     #[must_use]
     pub fn instant(&self, civil: DateTime) -> Option<Timestamp> {
         let found = self.tz.to_ambiguous_timestamp(civil);
         if matches!(found.offset(), AmbiguousOffset::Gap { .. }) { None } else { found.earlier().ok() }
     }
 
-    /// What the rules are told of it at an instant.
+    /// Returns the zone's local time and shifts at `now`, for the rules.
     #[must_use]
     pub fn clock(&self, now: Timestamp) -> ZoneClock {
         let shift = |at: i64, offset: Offset| Shift {

@@ -1,21 +1,21 @@
-//! The ports to time and to new ids.
+//! Ports to the time and to new ids.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// Tells the time, and how long something takes.
+/// Reads the time and measures durations.
 pub trait Clock: Send + Sync {
-    /// The current time, as the wall clock has it. It may be set, so no duration is measured with it.
+    /// Returns the current time of the wall clock. Do not measure durations with it: the clock may be set meanwhile.
     fn now(&self) -> Timestamp;
 
-    /// Time since a fixed moment of this process. It never goes back, whatever is done to the wall clock.
+    /// Returns the time since a fixed moment of this process. It never goes back, even if the wall clock is set.
     fn monotonic(&self) -> Duration;
 }
 
-/// Makes ids.
+/// Creates ids.
 pub trait Ids: Send + Sync {
-    /// An id that nobody has, or can guess.
+    /// Returns a unique id that cannot be guessed.
     fn next(&self) -> Uuid;
 }

@@ -1,5 +1,5 @@
-//! The time limit of a request. It ends where a ledger's adapter hands a change over to what stores it: what may be stored
-//! is not answered with "too late".
+//! Limits the time of a request. The limit ends when a ledger's adapter hands over a change to be stored: the response
+//! to a change that may be stored must not be "too late".
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -13,7 +13,7 @@ tokio::task_local! {
     static SUSPENDED: Arc<AtomicBool>;
 }
 
-/// Runs `work` for at most `limit`. Returns `None` when the time is over, unless the limit is [suspended](without) then.
+/// Runs `work` for at most `limit`. Returns `None` if the time is over and the limit is not [suspended](without).
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let suspended = Arc::new(AtomicBool::new(false));
     let mut work = pin!(SUSPENDED.scope(suspended.clone(), work));
@@ -30,13 +30,14 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option
     .await
 }
 
-/// Runs `commit` without the request's limit. The limit applies again if the commit is refused: then nothing is stored.
+/// Runs `commit` without the request's limit. The limit applies again if the commit fails, because nothing is stored
+/// then.
 ///
 /// # Errors
-/// Those of `commit`.
+/// Returns the error of `commit`.
 pub async fn without<T, E>(commit: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let suspend = |suspended: bool| {
-        // Outside a request there is no limit.
+        // There is no limit outside a request.
         let _ = SUSPENDED.try_with(|flag| flag.store(suspended, Ordering::Relaxed));
     };
     suspend(true);

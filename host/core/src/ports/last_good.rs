@@ -1,4 +1,5 @@
-//! The port to what last came into force on this host, kept beside it: a start needs no registry for that.
+//! Port to the last good version of each country. It is stored on this host, so that a start does not need the
+//! registry.
 
 use async_trait::async_trait;
 
@@ -7,19 +8,19 @@ use crate::model::channel::Channel;
 use crate::model::manifest::Artifact;
 use crate::ports::registry::RegistryError;
 
-/// Keeps the last good version of each country.
+/// Stores the last good version of each country: the last one that came into force.
 ///
 /// An adapter MUST
-/// - keep a version whole or not at all, and until the next one is kept;
-/// - give back the channel and the artifact as they were kept, so that they can be judged once more.
+/// - store a version completely or not at all, and keep it until the next one is stored;
+/// - return the channel and the artifact as they were stored, so that they can be judged again.
 #[async_trait]
 pub trait LastGood: Send + Sync {
-    /// The countries of which something is kept, in order.
+    /// Returns the countries with a stored version, in order.
     async fn countries(&self) -> Result<Vec<CountryCode>, RegistryError>;
 
-    /// Keeps what came into force, and the channel that named it, in place of what was kept.
+    /// Stores a version that came into force and the channel that named it. They replace what was stored before.
     async fn remember(&self, channel: &Channel, artifact: &Artifact) -> Result<(), RegistryError>;
 
-    /// What was kept last.
+    /// Returns the stored channel and version of a country, if any.
     async fn recall(&self, country: CountryCode) -> Result<Option<(Channel, Artifact)>, RegistryError>;
 }

@@ -1,7 +1,7 @@
-//! The port to where appointments are kept.
+//! Port to the store of appointments.
 //!
-//! One contract suite checks every adapter. What a hold or an agenda will need has its place here without a change:
-//! a claim is a key with one holder, and a change is one transaction.
+//! One contract suite checks every adapter. Holds and agendas can be added without a change of this port: a claim is a
+//! key with one holder, and a change is one transaction.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,39 +15,40 @@ use uuid::Uuid;
 use crate::model::appointment::{CountryCode, Phase, Revision};
 use crate::model::event::Event;
 
-/// What an Idempotency-Key has already brought about.
+/// Outcome of the request that used an Idempotency-Key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
-    /// Digest of who used the key, on what, and the key itself.
+    /// Digest of the caller, the country, the target and the key.
     pub key: String,
-    /// Digest of the request that the key came with.
+    /// Digest of the request that carried the key.
     pub fingerprint: String,
-    /// The appointment that came of it.
+    /// Appointment that the request created or changed.
     pub appointment: Uuid,
-    /// The revision that came of it.
+    /// Revision that the request created.
     pub revision: u32,
-    /// From then on the key is as if never used.
+    /// Time from which the key counts as unused.
     pub expires_at: Timestamp,
 }
 
-/// A change of one appointment: all of it is stored, or nothing.
+/// A change of one appointment. It is stored completely or not at all.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The new state. It is stored only if the appointment's latest revision is the one before it;
-    /// revision 1 only if there is none.
+    /// New revision. It is stored only if the appointment's latest revision is the one before it; revision 1 only if
+    /// the appointment does not exist.
     pub revision: Revision,
-    /// Claims that the appointment does not hold yet and must get, each named once.
+    /// Claims to acquire, each named once. The appointment does not hold them yet.
     pub take: Vec<String>,
-    /// Claims that it holds and gives up.
+    /// Claims to release. The appointment holds them.
     pub release: Vec<String>,
-    /// Stored only if no receipt has the same key that has not expired by the revision's `updated_at`.
+    /// Receipt to store. The change is stored only if every receipt with this key has expired by the revision's
+    /// `updated_at`.
     pub receipt: Option<Receipt>,
-    /// For the outbox.
+    /// Events for the outbox.
     pub events: Vec<Event>,
 }
 
-/// Why a change was not stored.
+/// Reasons for which a change is not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// Another live appointment holds this claim.
@@ -56,37 +57,37 @@ pub enum CommitError {
     /// The appointment has changed since it was read.
     #[error("the appointment has changed since")]
     Stale,
-    /// Somebody used the same key a moment ago.
+    /// An unexpired receipt with the same key exists.
     #[error("the idempotency key is used")]
     KeyUsed,
-    /// The ledger does not answer.
+    /// The ledger is not available.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
 
-/// The ledger does not answer. The change was, as far as the adapter could find out, not stored.
+/// Error for a ledger that does not respond. As far as the adapter could find out, the change was not stored.
 #[derive(Debug, thiserror::Error)]
 #[error("the ledger of {country} does not answer: {cause}")]
 pub struct Unavailable {
-    /// Whose ledger.
+    /// Country of the ledger.
     pub country: CountryCode,
-    /// What went wrong, for the log.
+    /// Cause, for the log.
     pub cause: String,
 }
 
-/// Where a page ends: the key of its last item.
+/// Position in a list: the key of the last item of a page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// Start of the last item; none sorts last.
+    /// Start of the item. An item without a start sorts last.
     pub starts_at: Option<Timestamp>,
-    /// Its id.
+    /// Id of the item.
     pub id: Uuid,
 }
 
-/// Which appointments to list: those that meet every filter that is given.
+/// Filters of a list. An appointment must match every filter that is set.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Subject that booked.
+    /// Subject of the token that booked the appointment.
     pub owner: Option<String>,
     /// The country's key for the patient.
     pub patient: Option<String>,
@@ -94,20 +95,20 @@ pub struct Query {
     pub doctor: Option<String>,
     /// The country's key for the hospital.
     pub hospital: Option<String>,
-    /// Starting then or later; leaves out those without a start.
+    /// Earliest start, included. Appointments without a start do not match.
     pub from: Option<Timestamp>,
-    /// Starting before then; leaves out those without a start.
+    /// Latest start, excluded. Appointments without a start do not match.
     pub to: Option<Timestamp>,
-    /// In this phase.
+    /// Phase of the appointment.
     pub phase: Option<Phase>,
-    /// After this item, whether or not it is still there.
+    /// Position after which the page begins. Its item need not exist any more.
     pub after: Option<Position>,
-    /// At most so many.
+    /// Maximum number of items.
     pub limit: usize,
 }
 
 impl Position {
-    /// Where a list has an appointment.
+    /// Returns the position of an appointment in a list.
     #[must_use]
     pub fn of(revision: &Revision) -> Self {
         Self { starts_at: revision.starts_at, id: revision.appointment.id }
@@ -115,7 +116,7 @@ impl Position {
 }
 
 impl Query {
-    /// The filters that are given, each by its name: the one that leaves fewest appointments first.
+    /// Returns the equality filters that are set, each with its name, the most selective first.
     #[must_use]
     pub fn given(&self) -> Vec<(&'static str, &str)> {
         let filters = [
@@ -129,37 +130,38 @@ impl Query {
     }
 }
 
-/// Some appointments in the order of their start, then of their id.
+/// A page of appointments, ordered by start and then by id.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// The latest revision of each.
+    /// Latest revision of each appointment.
     pub items: Vec<Revision>,
-    /// Where the next page starts; none when this is the last.
+    /// Position after which the next page begins; `None` on the last page.
     pub next: Option<Position>,
 }
 
-/// Keeps every country's appointments, each country apart from every other.
+/// Stores the appointments of every country, separately for each country.
 ///
 /// An adapter MUST
-/// - store a [`Change`] whole or not at all, with every condition checked in the same transaction, and answer `Ok`
-///   only when it will survive the loss of the process;
-/// - when several conditions fail, report the first of: [`CommitError::KeyUsed`], [`CommitError::Stale`],
-///   [`CommitError::ClaimTaken`];
-/// - show a stored change to every read that starts after it was acknowledged; a page alone may be some seconds behind,
-///   where it comes from an index that is;
-/// - keep each revision as it was written, for ever.
+/// - store a [`Change`] completely or not at all, check every condition in the same transaction, and return `Ok` only
+///   when the change survives the loss of the process;
+/// - report the first of [`CommitError::KeyUsed`], [`CommitError::Stale`] and [`CommitError::ClaimTaken`] if several
+///   conditions fail;
+/// - show a stored change to every read that starts after its acknowledgement; only a page may be some seconds behind,
+///   if it comes from an index that is;
+/// - keep each revision for ever, as it was written.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Stores a change. From when it may be stored, the request's [time limit](crate::ports::deadline) MUST NOT apply.
+    /// Stores a change. The request's [time limit](crate::ports::deadline) MUST NOT apply from the moment when the
+    /// change may be stored.
     async fn commit(&self, change: Change) -> Result<(), CommitError>;
 
-    /// The latest revision.
+    /// Returns the latest revision of an appointment.
     async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Arc<Revision>>, Unavailable>;
 
-    /// One revision as it was.
+    /// Returns one revision of an appointment, as it was written.
     async fn revision(&self, country: CountryCode, id: Uuid, revision: u32) -> Result<Option<Revision>, Unavailable>;
 
-    /// Revisions after the `after`th, the first one first, at most `limit`; empty when there are none.
+    /// Returns at most `limit` revisions after the number `after`, the oldest first; empty if there are none.
     async fn history(
         &self,
         country: CountryCode,
@@ -168,60 +170,61 @@ pub trait Ledger: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Revision>, Unavailable>;
 
-    /// Some appointments.
+    /// Returns a page of the appointments that match the query.
     async fn page(&self, country: CountryCode, query: &Query) -> Result<Page, Unavailable>;
 
-    /// The receipt of a key, unless it has expired by `now`.
+    /// Returns the receipt of a key, unless it has expired by `now`.
     async fn receipt(&self, country: CountryCode, key: &str, now: Timestamp) -> Result<Option<Receipt>, Unavailable>;
 
-    /// Which of at most 100 claims a live appointment holds.
+    /// Returns the claims that live appointments hold, out of at most 100 claims.
     async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashSet<String>, Unavailable>;
 
-    /// Returns whether an event's notices, or the one notice with this id, have gone out.
+    /// Returns true if the notices of the event with this id, or the one notice with this id, were sent.
     async fn notified(&self, country: CountryCode, id: Uuid) -> Result<bool, Unavailable>;
 
-    /// Records at `now` that they have. Doing so twice is no error.
+    /// Records at `now` that the notices of an event, or one notice, were sent. A second record is not an error.
     async fn mark_notified(&self, country: CountryCode, id: Uuid, now: Timestamp) -> Result<(), Unavailable>;
 
-    /// Whether the ledger can store something now, and read something that it has stored.
+    /// Checks that the ledger can store something now, and can read something that it has stored.
     async fn ready(&self, country: CountryCode) -> Result<(), Unavailable>;
 }
 
-/// Failed attempts to publish an event. They are counted over restarts.
+/// Failed attempts to publish an event, counted across restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
-    /// Number of attempts that failed.
+    /// Number of failed attempts.
     pub failed: u32,
-    /// Time spent trying: while a process ran, from when it first saw the event to its last attempt. Adapters keep
-    /// milliseconds.
+    /// Time spent on attempts: from the moment when a process first saw the event to its last attempt, added up over
+    /// all processes. Adapters keep milliseconds.
     pub tried_for: Duration,
 }
 
 /// An event that waits in the outbox.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pending {
-    /// The event.
+    /// Event to publish.
     pub event: Event,
-    /// The attempts to publish it so far.
+    /// Attempts to publish the event so far.
     pub attempts: Attempts,
 }
 
-/// The outbox, where it has to be asked; a ledger with a stream of its own changes needs none.
+/// Reads and removes the events of an outbox that must be polled. A ledger with a stream of its own changes needs no
+/// such adapter.
 ///
-/// An adapter MUST give an event again and again until it is removed, and the events of one appointment one at a time,
-/// in the order of its revisions: a later one shows only when those before it are removed. What [`Outbox::postpone`]
-/// recorded MUST survive a restart.
+/// An adapter MUST return an event again and again until it is removed. It MUST return the events of one appointment
+/// one at a time, in the order of its revisions: a later event appears only when the earlier ones are removed. The
+/// attempts that [`Outbox::postpone`] records MUST survive a restart.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// The first event of each appointment that has any, the oldest first, at most `limit`.
+    /// Returns the first event of each appointment that has any, the oldest first, at most `limit`.
     async fn pending(&self, country: CountryCode, limit: usize) -> Result<Vec<Pending>, Unavailable>;
 
-    /// Forgets events that have been published.
+    /// Removes events that were published or given up.
     async fn remove(&self, country: CountryCode, events: &[Uuid]) -> Result<(), Unavailable>;
 
-    /// Records the attempts made so far on events that stay. An event that is not there is no error.
+    /// Records the attempts made so far on events that stay. An event that does not exist is not an error.
     async fn postpone(&self, country: CountryCode, events: &[(Uuid, Attempts)]) -> Result<(), Unavailable>;
 
-    /// Waits until the country's outbox has been given something since the last wait.
+    /// Waits until the country's outbox has received an event since the last wait.
     async fn changed(&self, country: CountryCode);
 }

@@ -1,40 +1,40 @@
-//! The port to the mail.
+//! Port to the mail system.
 
 use async_trait::async_trait;
 
-/// One message, ready to go.
+/// One complete message, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mail {
-    /// The same for the same notice, however often it is sent: the left part of its Message-ID.
+    /// Left part of the Message-ID. It is the same each time the same notice is sent.
     pub id: String,
-    /// The envelope's sender.
+    /// Sender of the envelope.
     pub from: String,
-    /// The envelope's recipient.
+    /// Recipient of the envelope.
     pub to: String,
-    /// The message (RFC 5322, MIME).
+    /// Message in the format of RFC 5322 and MIME.
     pub message: Vec<u8>,
 }
 
-/// Why a mail did not go out.
+/// Reasons for which a mail is not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
-    /// It never will: the address is wrong, or refuses mail.
+    /// The mail is refused permanently: the address is wrong or refuses mail.
     #[error("the mail is refused for good: {0}")]
     Refused(String),
-    /// It may later.
+    /// The mail cannot be sent now. A later attempt may succeed.
     #[error("the mail cannot go out now: {0}")]
     Unavailable(String),
 }
 
 /// Sends mail.
 ///
-/// An adapter MUST answer `Ok` only once the message is safe with the next hop or on disk, and tell a refusal for good
-/// from a passing one.
+/// An adapter MUST return `Ok` only when the message is safe with the next hop or on disk. It MUST distinguish a
+/// permanent refusal from a temporary one.
 #[async_trait]
 pub trait Mailer: Send + Sync {
     /// Sends one message.
     ///
     /// # Errors
-    /// See [`MailError`].
+    /// Returns a [`MailError`] if the message is not sent.
     async fn send(&self, mail: &Mail) -> Result<(), MailError>;
 }

@@ -1,5 +1,5 @@
-//! Interfaces to the world. Each trait says what every adapter MUST do, and the contract suites in `tests/` hold the adapters
-//! to it. Ports know the model and nothing else.
+//! Interfaces to the outside world. Each trait states what every adapter MUST do, and the contract suites in `tests/`
+//! check the adapters. Ports import only the model and each other.
 
 pub mod clock;
 pub mod deadline;

@@ -1,26 +1,27 @@
-//! The port to native code that was compiled elsewhere.
+//! Port to native code that was compiled elsewhere.
 
 use async_trait::async_trait;
 
 use crate::model::manifest::Manifest;
 use crate::ports::registry::RegistryError;
 
-/// Keeps native code beside the registry, under `native/<engine>/<digest>.cwasm`, where only Citas itself may write, and
-/// beside it why a version was refused (`<country>-<version>-<package's digest>.refused`). A refusal is of one country's
-/// version and package: another country may publish the same component, and is refused for reasons of its own.
+/// Stores native code beside the registry, under `native/<engine>/<digest>.cwasm`, where only Citas itself may write.
+/// Also stores the reasons of refusals there (`<country>-<version>-<package's digest>.refused`). A refusal applies to
+/// one country's version and package: another country may publish the same component, and is refused for reasons of its
+/// own.
 ///
-/// An adapter MUST give back the very bytes that were put, or nothing: they are run as they are.
+/// An adapter MUST return exactly the bytes that were stored, or nothing: the host runs them as they are.
 #[async_trait]
 pub trait NativeCodeStore: Send + Sync {
-    /// What `engine` made of the component of that digest, if it has.
+    /// Returns the code that `engine` made of the component with this digest, if it is stored.
     async fn native(&self, engine: &str, digest: &str) -> Result<Option<Vec<u8>>, RegistryError>;
 
-    /// Keeps it.
+    /// Stores the code that `engine` made of the component with this digest.
     async fn put_native(&self, engine: &str, digest: &str, code: &[u8]) -> Result<(), RegistryError>;
 
-    /// Why a version was refused when it was to be compiled for `engine`, if it was.
+    /// Returns the reason for which a version was refused instead of compiled for `engine`, if it was.
     async fn refused(&self, engine: &str, version: &Manifest) -> Result<Option<String>, RegistryError>;
 
-    /// Keeps why it was refused.
+    /// Stores the reason for which a version was refused.
     async fn put_refused(&self, engine: &str, version: &Manifest, why: &str) -> Result<(), RegistryError>;
 }

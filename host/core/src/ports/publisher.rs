@@ -1,20 +1,21 @@
-//! The port to whoever listens to events.
+//! Port to the subscribers of events.
 
 use async_trait::async_trait;
 
 use crate::model::event::Event;
 
-/// An event was not taken; it is to be given again.
+/// Error for an event that was not published. The caller must publish it again.
 #[derive(Debug, thiserror::Error)]
 #[error("the event was not taken: {0}")]
 pub struct NotPublished(pub String);
 
-/// Hands events on.
+/// Publishes events.
 ///
-/// An adapter MUST answer for each event in the order given, and `Ok` only once the event is safe with the one who
-/// listens. It may take the events of one call in any order: the caller never puts two of one appointment in it.
+/// An adapter MUST return one result for each event, in the order given, and `Ok` only when the event is safe with the
+/// subscriber. It may publish the events of one call in any order: the caller never puts two events of one appointment
+/// into one call.
 #[async_trait]
 pub trait Publisher: Send + Sync {
-    /// Hands them on, at least once each.
+    /// Publishes each event at least once.
     async fn publish(&self, events: &[Event]) -> Vec<Result<(), NotPublished>>;
 }

@@ -1,6 +1,6 @@
-//! The port to one country's rules, in the words of `wit/rules.wit`.
+//! Port to one country's rules, in the terms of `wit/rules.wit`.
 //!
-//! Calls are synchronous: a guest awaits nothing, and a deadline bounds it.
+//! Calls are synchronous: a guest awaits nothing, and a deadline bounds the call.
 
 use std::sync::Arc;
 
@@ -10,43 +10,44 @@ use crate::model::descriptor::Descriptor;
 use crate::model::limits::Limits;
 use crate::model::plan::{Notice, Offer, Verdict};
 
-/// Version of the contract that this host speaks.
+/// Version of the contract that this host implements.
 pub const CONTRACT: &str = "1.0.0";
 
-/// The first version of this host that spoke [`CONTRACT`]: no lower one runs rules that keep it.
+/// Lowest version of this host that implements [`CONTRACT`]. A lower version does not run rules that use it.
 pub const LOWEST_HOST: &str = "0.1.0";
 
-/// Why a call gave no answer. Each is the country's 503, never the host's crash.
+/// Causes of a failed call to the rules. The response is a 503 for the country, or a 413 if the input is too large. A
+/// fault never crashes the host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// It used up its fuel or its time.
+    /// The call used up its fuel or its time.
     #[error("the call used up its budget of {0}")]
     OverBudget(&'static str),
-    /// It panicked, recursed too deep, asked for too much memory, …
+    /// The call trapped: the guest panicked, recursed too deep, requested too much memory, or the like.
     #[error("the call trapped: {0}")]
     Trapped(String),
-    /// Its answer is larger than may cross the border.
+    /// The result is larger than the limit.
     #[error("the answer is larger than {limit} bytes")]
     AnswerTooLarge {
-        /// In bytes.
+        /// Maximum size of a result, in bytes.
         limit: usize,
     },
-    /// Its answer breaks the contract.
+    /// The result breaks the contract.
     #[error("the answer breaks the contract: {0}")]
     BadAnswer(String),
-    /// What it would be given is larger than may cross the border.
+    /// The input is larger than the limit.
     #[error("the input is larger than {limit} bytes")]
     InputTooLarge {
-        /// In bytes.
+        /// Maximum size of an input, in bytes.
         limit: usize,
     },
-    /// Too many calls to this country wait already.
+    /// Too many calls to this country are waiting.
     #[error("too many calls to these rules wait already")]
     Busy,
 }
 
 impl Fault {
-    /// One word for metrics.
+    /// Returns the name of the fault for metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -60,130 +61,130 @@ impl Fault {
     }
 }
 
-/// Why a component will not do, in plain words for the team that wrote it.
+/// Reasons to refuse a component, in plain words for the team that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Not a WebAssembly component at all.
+    /// The file is not a WebAssembly component that the engine can compile and link.
     #[error("this is no WebAssembly component: {0}")]
     NotAComponent(String),
-    /// Native code that somebody else compiled.
+    /// The file is native code that somebody else compiled.
     #[error("this is precompiled native code; publish the portable .wasm component")]
     Precompiled,
-    /// This build runs only what was compiled elsewhere.
+    /// This build compiles nothing. It runs only code that was compiled elsewhere.
     #[error("this build compiles no components")]
     NoCompiler,
-    /// It asks for something from outside.
+    /// The component imports a function.
     #[error("it imports `{0}`; rules import no function: every fact they may use arrives as an argument")]
     Imports(String),
-    /// It lacks what every country must implement, or has it in another shape.
+    /// The component lacks an export that every country must have, or has it with another type.
     #[error("it does not export `{export}` as the contract has it: {cause}")]
     MissingExport {
-        /// The interface.
+        /// Name of the interface or of its function.
         export: String,
-        /// What the engine says of it.
+        /// Cause, in the engine's words.
         cause: String,
     },
-    /// The file itself is too large.
+    /// The file of the component is too large.
     #[error("it is {size} bytes; its limit `component` is {limit}")]
     TooLarge {
-        /// In bytes.
+        /// Size of the file, in bytes.
         size: u64,
-        /// In bytes.
+        /// Maximum size, in bytes.
         limit: u64,
     },
-    /// It has more of something than a host compiles.
+    /// The component has more items of one kind than a host compiles.
     #[error("it has {found} {what}; a host compiles at most {limit}")]
     OverBound {
-        /// Name of the counted things, in the plural.
+        /// Name of the counted items, in the plural.
         what: &'static str,
-        /// Number found.
+        /// Number of items found.
         found: u64,
-        /// Maximum number.
+        /// Maximum number of items.
         limit: u64,
     },
-    /// Compiling and trying it used up what a component of its size may take.
+    /// Compiling and trying the component used up the resources that a component of its size may use.
     #[error("compiling and trying it takes more than {0}, which is the limit for a component of its size")]
     TooCostly(String),
-    /// The process that compiled and tried it crashed.
+    /// The process that compiled and tried the component crashed.
     #[error("it crashed the process that compiled and tried it: {0}")]
     Crashed(String),
-    /// The process that judged it reported why it will not do.
+    /// The process that judged the component reported this refusal.
     #[error("{0}")]
     Reported(String),
-    /// Several attempts to judge it did not come to an end.
+    /// Several attempts to judge the component did not end.
     #[error(
         "{attempts} attempts to compile and try it did not end: the host or the process that did it was stopped or killed; remove {file} to have it tried again"
     )]
     NeverEnded {
         /// Number of attempts.
         attempts: u32,
-        /// The file that counts them.
+        /// File that counts the attempts.
         file: String,
     },
-    /// It declares more for itself than this host gives to any.
+    /// The component declares a limit above the maximum of this host.
     #[error("it asks for a limit `{limit}` of {asked}; this host allows at most {ceiling}")]
     OverCeiling {
-        /// Which.
+        /// Name of the limit.
         limit: &'static str,
-        /// What it declares.
+        /// Declared value.
         asked: u64,
-        /// What it may have.
+        /// Maximum value.
         ceiling: u64,
     },
-    /// `describe` gave no answer.
+    /// The call to `describe` failed.
     #[error("`describe` gave no answer: {0}")]
     NoDescriptor(#[source] Fault),
-    /// What `describe` says cannot be used.
+    /// A value of the descriptor cannot be used.
     #[error("`describe` gives {member} `{value}`: {cause}")]
     BadDescriptor {
-        /// Which member of the descriptor.
+        /// Name of the descriptor's member.
         member: String,
-        /// What it says.
+        /// Value of the member, or the place in its schema.
         value: String,
-        /// Why that will not do.
+        /// Reason why the value cannot be used.
         cause: String,
     },
-    /// An example of its own request schema that it cannot deal with.
+    /// The component fails on an example of its own request schema.
     #[error("the example {example} of its request schema does not work: {cause}")]
     Example {
-        /// The example.
+        /// The example, as JSON.
         example: String,
-        /// Why.
+        /// Cause of the failure.
         cause: String,
     },
-    /// Golden cases of its own that it does not pass.
+    /// The component does not pass these golden cases of its own.
     #[error("it does not pass {} of its golden cases, which `citas rules test` lists: {}", .0.len(), few(.0))]
     Cases(Vec<String>),
-    /// Nobody signed it.
+    /// The version is not signed.
     #[error(
         "it is not signed; publish it under a higher version with the key of a team that may sign for this country (`--key`)"
     )]
     Unsigned,
-    /// By nobody who is trusted.
+    /// The signing key is not in the trust file.
     #[error("it is signed with a key that the trust file does not name")]
     UnknownKey,
-    /// By somebody who is trusted with other countries.
+    /// The signing key may sign only for other countries.
     #[error("it is signed with a key that may sign for {0} alone")]
     KeyOfAnother(String),
-    /// The signature is not of these bytes.
+    /// The signature does not match the manifest.
     #[error("the signature does not fit the manifest: one of them was altered, or belongs to something else")]
     Altered,
-    /// The signature is none.
+    /// The signature file is not a minisign signature.
     #[error("manifest.json.minisig is no minisign signature: {0}")]
     NotASignature(String),
-    /// The file is not what its manifest says.
+    /// The country or the version differs from the published one.
     #[error("the {what} is `{found}` where the manifest says `{promised}`")]
     NotAsPromised {
-        /// Digest, country or version.
+        /// Name of the property: `country` or `version`.
         what: &'static str,
-        /// In the file.
+        /// Value that was found.
         found: String,
-        /// In the manifest.
+        /// Value that was expected.
         promised: String,
     },
 }
 
-/// The first few of many.
+/// Returns the first few failures as one line.
 fn few(failures: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown = failures.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
@@ -191,7 +192,7 @@ fn few(failures: &[String]) -> String {
 }
 
 impl Refusal {
-    /// What `describe` says in `member` cannot be used.
+    /// Returns the refusal of a value of the descriptor's `member`.
     pub fn bad_descriptor(member: &str, value: &str, cause: impl std::fmt::Display) -> Self {
         Self::BadDescriptor { member: member.into(), value: value.into(), cause: cause.to_string() }
     }
@@ -199,30 +200,31 @@ impl Refusal {
 
 /// Loads components.
 pub trait Engine: Send + Sync {
-    /// Makes a component ready to be called, within its limits.
+    /// Loads a component, ready to be called within its limits.
     ///
-    /// MUST refuse a component that declares more than the engine allows, imports a function, is precompiled, or does not export
-    /// `citas:rules/appointment-rules` as the contract has it.
+    /// MUST refuse a component that declares more than the engine allows, imports a function, is precompiled, or does
+    /// not export `citas:rules/appointment-rules` as the contract defines it.
     ///
     /// # Errors
-    /// A [`Refusal`] that says why in plain words.
+    /// Returns a [`Refusal`] that states the reason in plain words.
     fn load(&self, component: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal>;
 
-    /// Makes native code ready to be called. It is run as it is: only what [`NativeCodeStore`](crate::ports::native_code::NativeCodeStore) gave under
-    /// this engine's name may be given.
+    /// Loads native code, ready to be called. The engine runs the code as it is, so callers MUST pass only code that
+    /// Citas itself compiled for this engine: from a [`NativeCodeStore`](crate::ports::native_code::NativeCodeStore)
+    /// under this engine's name, from a process that judges, or from this host's own store.
     ///
     /// # Errors
-    /// When it is no native code of this engine, or its limits are more than the engine allows.
+    /// Returns an error if the code is not native code of this engine, or if its limits exceed the engine's maximum.
     fn load_native(&self, code: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal>;
 
-    /// Names everything that decides which native code it can load.
+    /// Returns the engine's name. It identifies everything that decides which native code the engine can load.
     fn name(&self) -> &str;
 }
 
 /// One loaded component.
 ///
-/// Every call MUST run in a fresh instance, see nothing of any other call, and be bounded in time, memory and
-/// the size of what crosses the border.
+/// Every call MUST run in a fresh instance, see nothing of any other call, and be bounded in time, in memory, and in
+/// the size of its input and result.
 #[expect(missing_docs, reason = "the functions are those of wit/rules.wit, which documents them")]
 #[expect(clippy::missing_errors_doc, reason = "each gives a Fault when there is no answer, and says nothing else")]
 pub trait Rules: Send + Sync {
@@ -230,13 +232,13 @@ pub trait Rules: Send + Sync {
     fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault>;
     fn act(&self, context: &Context, current: &Appointment, action: &str, input: &[Field]) -> Result<Verdict, Fault>;
     fn present(&self, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault>;
-    /// Appointments, from the first on, whose input fits one call of `present`: at least one, because rules must be able to
-    /// present whatever they stored.
+    /// Returns the number of appointments, from the first on, whose input fits one call of `present`. It is at least
+    /// one, because rules must be able to present whatever they stored.
     fn fitting(&self, appointments: &[&Appointment]) -> usize {
         appointments.len()
     }
-    /// None where the component does not export `slot-rules`.
+    /// Returns the offers for these openings, or `None` if the component does not export `slot-rules`.
     fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Option<Vec<Offer>>, Fault>;
-    /// Empty where the component does not export `notice-rules`.
+    /// Returns the notices for an event; empty if the component does not export `notice-rules`.
     fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault>;
 }

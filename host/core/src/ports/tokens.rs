@@ -1,23 +1,23 @@
-//! The port to the issuer of access tokens.
+//! Port to the issuer of access tokens.
 
 use async_trait::async_trait;
 
 use crate::model::access::Claims;
 
-/// The token is none, or not one of ours, or no longer good. The reason is for the client, and gives nothing away.
+/// Error for a token that is malformed, from another issuer, or expired. The reason is safe to show to the client.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadToken(pub &'static str);
 
-/// Checks bearer tokens.
+/// Verifies bearer tokens.
 ///
 /// An adapter MUST check the signature against keys that the issuer publishes, the issuer, the audience and the
-/// validity period, and MUST take no algorithm from the token that the key is not for.
+/// validity period. It MUST NOT accept an algorithm that the token names if the key is not for it.
 #[async_trait]
 pub trait TokenVerifier: Send + Sync {
-    /// What a token says, if it is good.
+    /// Returns the claims of a valid token.
     ///
     /// # Errors
-    /// When it is not.
+    /// Returns an error if the token is not valid.
     async fn verify(&self, token: &str) -> Result<Claims, BadToken>;
 }

@@ -1,4 +1,4 @@
-//! The port to the reports of trials: counts of a canary's decisions and samples of a shadow's differences.
+//! Port to the reports of trials: counts of a canary's decisions and samples of a shadow's differences.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -10,19 +10,18 @@ use serde_json::Value as Json;
 use crate::model::appointment::CountryCode;
 use crate::ports::ledger::Unavailable;
 
-/// How many places of difference are kept of what is added together; others count among those that differ, and are not told
-/// apart.
+/// Maximum number of places that a report keeps apart. A difference at any other place counts only in `differed`.
 const MAX_BUCKETS: usize = 100;
 
-/// What a canary's decisions came to, beside those of the version in use on the same requests.
+/// Counts of a canary's decisions, compared with those of the version in use on the same requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tally {
-    /// Decisions that were the canary's.
+    /// Number of the canary's decisions. Its other calls count only if they fail.
     pub decided: u64,
-    /// Of these, refusals of what the version in use would have accepted.
+    /// Number of these that refused a request which the version in use would have accepted.
     pub refused: u64,
-    /// Of these, those without an answer where the version in use had one, which then counted.
+    /// Number of these without a result, for which the result of the version in use counted.
     pub unanswered: u64,
 }
 
@@ -34,31 +33,31 @@ impl AddAssign for Tally {
     }
 }
 
-/// What a trial has found.
+/// Findings of a trial.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TrialReport {
-    /// Calls that both versions answered.
+    /// Number of calls that were compared.
     pub compared: u64,
-    /// Of these, those that differed.
+    /// Number of these that differed.
     pub differed: u64,
-    /// The canary's decisions.
+    /// Counts of the canary's decisions.
     pub canary: Tally,
-    /// What differed, by place: `book /slot/minutes`, `cancel refused pe.date.past`, …
+    /// Differences by place, for example `book /slot/minutes` or `cancel refused pe.date.past`.
     pub places: BTreeMap<String, DiffBucket>,
 }
 
-/// What is known of one place where answers differ.
+/// Differences at one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiffBucket {
-    /// How many calls differed there.
+    /// Number of calls that differed at this place.
     pub count: u64,
-    /// One of them, with nothing personal in it.
+    /// One of the differences, without personal data.
     pub sample: Json,
 }
 
 impl TrialReport {
-    /// Both together. Of two samples the later one stays.
+    /// Adds a later report. If both have a sample of a place, the later one stays.
     pub fn add(&mut self, later: &Self) {
         self.compared = self.compared.saturating_add(later.compared);
         self.differed = self.differed.saturating_add(later.differed);
@@ -73,22 +72,22 @@ impl TrialReport {
     }
 }
 
-/// Keeps what trials find, each under its country and number.
+/// Stores the reports of trials, each under its country and number.
 ///
 /// An adapter MUST
-/// - add up whatever is added, whoever else adds at the same time;
-/// - show what was added to every read that starts after it was acknowledged.
+/// - add up all reports, even with concurrent writers;
+/// - show a report to every read that starts after its acknowledgement.
 #[async_trait]
 pub trait Trials: Send + Sync {
-    /// Adds what was found; gives the canary's decisions so far.
+    /// Adds a report, and returns the counts of the canary's decisions so far.
     async fn add(&self, country: CountryCode, trial: u64, found: &TrialReport) -> Result<Tally, Unavailable>;
 
-    /// What the canary's decisions came to.
+    /// Returns the counts of the canary's decisions.
     async fn tally(&self, country: CountryCode, trial: u64) -> Result<Tally, Unavailable> {
         Ok(self.found(country, trial).await?.canary)
     }
 
-    /// All that was found; nothing of a trial of which nothing is known.
+    /// Returns the whole report of a trial; empty if nothing is known of the trial.
     async fn found(&self, country: CountryCode, trial: u64) -> Result<TrialReport, Unavailable>;
 }
 

@@ -1,4 +1,4 @@
-//! Golden cases: what a country's team says its rules answer, run against the rules themselves.
+//! Golden cases: calls with the results that a country's team expects, run against the rules themselves.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
@@ -17,11 +17,11 @@ use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, dec
 use crate::rules::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
 use crate::rules::plan_check::check_notices;
 
-/// One golden case, as it stands in a file under `cases/`.
+/// One golden case, in the format of the files under `cases/`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What it shows.
+    /// Name of the case, which states what it shows.
     pub name: String,
     now: Timestamp,
     #[serde(default = "patient")]
@@ -34,28 +34,28 @@ pub struct Case {
     expect: Expect,
 }
 
-/// The codes that cases expect and that the rules have no words for in some language.
+/// Returns the codes that cases expect and that lack a text in some locale.
 #[must_use]
 pub fn unsaid<'a>(rules: &LoadedRules, cases: &'a [Case]) -> BTreeSet<&'a str> {
     let expected = cases.iter().filter_map(|case| case.expect.violations.as_ref()).flatten();
     expected.map(|said| said.code.as_str()).filter(|code| !rules.messages.is_said(code)).collect()
 }
 
-/// How a case went.
+/// Outcome of a case.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The case's name.
+    /// Name of the case.
     pub name: String,
-    /// Nothing when it passed.
+    /// Failure of the case; `None` if it passed.
     pub failure: Option<Failure>,
 }
 
-/// Why a case did not pass. Displayed, it is one line.
+/// Failure of a case. Displays as one line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     why: String,
-    /// What was expected and what came, each as `expect` has it and without what the case leaves free; none where it did not
-    /// come to an answer.
+    /// Expected and actual result, both in the format of `expect` and without the members that the case leaves free;
+    /// `None` if the case came to no result.
     pub compared: Option<(Json, Json)>,
 }
 
@@ -79,7 +79,7 @@ struct Act {
     current: Current,
 }
 
-/// An appointment that came of an earlier booking request, and perhaps of an action on it.
+/// An appointment that an earlier booking request made, possibly with an action on it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Current {
@@ -108,7 +108,7 @@ struct Present {
     current: Current,
 }
 
-/// What is to come of it: every member that is named, equal; others are free.
+/// Expected result. Each named member must be equal; the others are free.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expect {
@@ -133,7 +133,7 @@ fn patient() -> Role {
 /// Reads a `cases.json`.
 ///
 /// # Errors
-/// Says what is wrong and where.
+/// Returns an error that states the problem and its position.
 pub fn read(cases: &str) -> Result<Vec<Case>, serde_json::Error> {
     serde_json::from_str(cases)
 }
@@ -144,7 +144,8 @@ pub fn run(rules: &LoadedRules, cases: &[Case]) -> Vec<Outcome> {
     cases.iter().map(|case| case.run(rules)).collect()
 }
 
-/// The events of the plans that come of these cases: what can be known of a country's events without asking its team.
+/// Returns the events of the plans that these cases lead to. The descriptor does not list events, so the host learns a
+/// country's events only from its cases.
 #[must_use]
 pub fn events(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
     let plan = |case: &Case| match case {
@@ -158,14 +159,14 @@ pub fn events(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
 /// Result of presenting a full page of the largest appointment that the cases lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct FullPage {
-    /// Appointments that one call presents, of [`MAX_PAGE`].
+    /// Number of appointments that one call presents, at most [`MAX_PAGE`].
     pub fitting: usize,
-    /// Calls that the page takes.
+    /// Number of calls for the whole page.
     pub calls: usize,
 }
 
 impl FullPage {
-    /// Whether a list shows the page whole, and does not end early.
+    /// Returns true if a list shows the whole page. Otherwise the list ends early.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.calls <= MAX_PAGE_CALLS
@@ -186,10 +187,11 @@ impl Display for FullPage {
     }
 }
 
-/// Presents a full page of the largest appointment that the cases lead to; none where they lead to no appointment.
+/// Presents a full page of the largest appointment that the cases lead to. Returns `None` if they lead to no
+/// appointment.
 ///
 /// # Errors
-/// When not even one appointment gets an answer.
+/// Returns an error if not even one appointment can be presented.
 pub fn full_page(rules: &LoadedRules, cases: &[Case]) -> Result<Option<FullPage>, Fault> {
     let appointments = cases.iter().flat_map(|case| case.appointments(rules));
     let Some(largest) = appointments.max_by_key(|appointment| json!(appointment.attributes).to_string().len()) else {
@@ -210,7 +212,7 @@ pub fn full_page(rules: &LoadedRules, cases: &[Case]) -> Result<Option<FullPage>
 }
 
 impl Case {
-    /// The appointments that it is about or that come of it.
+    /// Returns the appointments that the case is about and those that it makes.
     fn appointments(&self, rules: &LoadedRules) -> Vec<Appointment> {
         let Self { now, role, book: request, act: asked, notices, present, .. } = self;
         let made = |decision: Result<Decision, String>| Some(appointment(decision.ok()?.ok()?.plan, 1));
@@ -225,7 +227,7 @@ impl Case {
         about.chain(booked).chain(acted).collect()
     }
 
-    /// Runs it against rules.
+    /// Runs the case against rules.
     #[must_use]
     pub fn run(&self, rules: &LoadedRules) -> Outcome {
         Outcome { name: self.name.clone(), failure: check(rules, self).err() }
@@ -362,7 +364,7 @@ fn notices(expected: &[Map<String, Json>], found: &[Notice]) -> Result<(), Failu
     })
 }
 
-/// Whether what came has every member that is named, and both where it does not.
+/// Checks that the result has every named member with the expected value. The failure contains both sides.
 fn compared(what: &str, expected: &Json, found: &Json) -> Result<(), Failure> {
     equal(what, expected, found)
         .map_err(|why| failure(why, json!({ what: expected }), json!({ what: named(expected, found) })))
@@ -372,7 +374,7 @@ fn failure(why: String, expected: Json, found: Json) -> Failure {
     Failure { why, compared: Some((expected, found)) }
 }
 
-/// Of what came, what the case names.
+/// Returns the part of the result that the case names.
 fn named(expected: &Json, found: &Json) -> Json {
     match (expected, found) {
         (Json::Object(expected), Json::Object(found)) => named_members(expected, found).into(),
@@ -386,7 +388,7 @@ fn named_members(expected: &Map<String, Json>, found: &Map<String, Json>) -> Map
     expected.iter().map(member).collect()
 }
 
-/// Every member that is named, all the way down.
+/// Checks every named member, at every depth.
 fn members(what: &str, expected: &Map<String, Json>, found: &Map<String, Json>) -> Result<(), String> {
     expected.iter().try_for_each(|(name, expected)| {
         equal(&format!("{what}.{name}"), expected, found.get(name).unwrap_or(&Json::Null))

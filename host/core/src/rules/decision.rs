@@ -1,5 +1,5 @@
-//! The decision pipeline: action and role, schema, leaves, rules, plan check, local time. Bookings, replays, shadows, golden
-//! cases and examples all go through it, so what passes as a golden case is what a booking comes to.
+//! The decision pipeline: action and role, schema, leaves, rules, plan check, local time. Bookings, replays, shadows,
+//! golden cases and examples all use it, so a golden case that passes shows the result of a booking.
 
 use jiff::Timestamp;
 use serde_json::Value as Json;
@@ -12,36 +12,36 @@ use crate::ports::rules::Fault;
 use crate::rules::loaded::{Action, LoadedRules};
 use crate::rules::plan_check::check_verdict;
 
-/// A request that the rules are to decide on.
+/// A request for a decision of the rules.
 #[derive(Clone, Copy)]
 pub struct DecisionRequest<'a> {
-    /// The circumstances of the decision.
+    /// Context of the decision.
     pub context: &'a Context,
-    /// The booking request, or the action's input.
+    /// Booking request, or input of the action.
     pub document: &'a Json,
-    /// The action and the appointment that it changes; none for a booking.
+    /// Name of the action and the appointment that it changes; `None` for a booking.
     pub action: Option<(&'a str, &'a Appointment)>,
 }
 
 /// A plan that passed every check of the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
-    /// The plan.
+    /// Plan of the rules.
     pub plan: Plan,
-    /// Start of its slot; none where it has no date.
+    /// Start of the slot; `None` if the plan has no date.
     pub starts_at: Option<Timestamp>,
 }
 
-/// A plan, or every reason against one.
+/// A plan, or all violations that prevent one.
 pub type Decision = Result<Planned, Vec<Violation>>;
 
-/// A reason to answer a request without asking the rules.
+/// Reasons for which a request gets no decision.
 #[derive(Debug, thiserror::Error)]
 pub enum NotDecided {
     /// The country has no action of that name.
     #[error("there is no action `{0}` here")]
     UnknownAction(String),
-    /// The action is for other roles.
+    /// The action is not for the caller's role.
     #[error("`{action}` is not for the role {}", .role.as_str())]
     WrongRole {
         /// Name of the action.
@@ -49,22 +49,22 @@ pub enum NotDecided {
         /// Role of the caller.
         role: Role,
     },
-    /// The document does not fit the schema.
+    /// The document does not match the schema.
     #[error("the schema refuses {}", .0.iter().map(|violation| format!("`{}`: {}", violation.path, violation.code)).collect::<Vec<_>>().join(", "))]
     Schema(Vec<Violation>),
-    /// The document has more leaves than the rules are given.
+    /// The leaves of the document are too large for the rules.
     #[error(transparent)]
     TooLarge(#[from] TooManyLeaves),
-    /// The rules gave no answer.
+    /// The call to the rules failed.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
 
 impl LoadedRules {
-    /// Returns the action of that name if the role may ask for it.
+    /// Returns the action with this name if the role may use it.
     ///
     /// # Errors
-    /// When there is no such action, or it is for other roles.
+    /// Returns an error if there is no such action, or if it is for other roles.
     pub fn allow(&self, name: &str, role: Role) -> Result<&Action, NotDecided> {
         let action = self.actions.get(name).ok_or_else(|| NotDecided::UnknownAction(name.to_owned()))?;
         if action.roles.contains(role.as_str()) {
@@ -77,7 +77,7 @@ impl LoadedRules {
 /// Decides on a request.
 ///
 /// # Errors
-/// When the rules are not asked, or give no answer.
+/// Returns an error if the request does not reach the rules, or if the call to them fails.
 pub fn decide(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Decision, NotDecided> {
     let input = check_input(rules, request)?;
     Ok(evaluate(rules, request, &input)?)
@@ -86,7 +86,7 @@ pub fn decide(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Deci
 /// Checks a request before the rules see it, and returns its leaves.
 ///
 /// # Errors
-/// When the rules are not to be asked.
+/// Returns an error if the request must not reach the rules.
 pub fn check_input(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Vec<Field>, NotDecided> {
     let violations = match request.action {
         None => rules.check_request(request.document)?,
@@ -95,10 +95,11 @@ pub fn check_input(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result
     if violations.is_empty() { Ok(flatten(request.document)?) } else { Err(NotDecided::Schema(violations)) }
 }
 
-/// Asks the rules, and holds their plan to the contract: within its bounds, at a time that exists.
+/// Calls the rules and checks that their plan keeps the bounds of the contract. A local time that does not exist gives
+/// a violation.
 ///
 /// # Errors
-/// When there is no answer, or it breaks the contract.
+/// Returns an error if the call fails, or if the result breaks the contract.
 pub fn evaluate(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &[Field]) -> Result<Decision, Fault> {
     let DecisionRequest { context, action, .. } = *request;
     let verdict = match action {

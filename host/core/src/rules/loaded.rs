@@ -1,4 +1,5 @@
-//! One version of a country's rules, checked and ready: what the host needs beside the component itself.
+//! One version of a country's rules, loaded and checked: the component, and all that the host derives from its
+//! descriptor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,68 +24,68 @@ use crate::rules::messages::Messages;
 use crate::rules::plan_check::{check_notices, check_offers, is_slug};
 use crate::rules::schema;
 
-/// Members of an appointment that the host adds; a country's own may not be named so.
+/// Members of an appointment that the host adds. A country's own members must not have these names.
 pub const HOST_MEMBERS: [&str; 9] =
     ["id", "country", "phase", "revision", "startsAt", "minutes", "rules", "createdAt", "updatedAt"];
 
-/// Maximum length of a page of appointments.
+/// Maximum number of appointments in a page.
 pub const MAX_PAGE: usize = 100;
 
-/// Maximum number of calls that one page takes. Each may take all of its budget, and somebody waits for the page.
+/// Maximum number of calls for one page. Each call may use its whole budget, and a client waits for the page.
 pub const MAX_PAGE_CALLS: usize = 10;
 
-/// Maximum number of actions. Each is a path of the OpenAPI document, and every booking links to all of them.
+/// Maximum number of actions. Each action is a path of the OpenAPI document, and every booking links to all actions.
 const MAX_ACTIONS: usize = 50;
 
 /// The country's part of an appointment, as clients see it.
 pub type Fields = Arc<Map<String, Json>>;
 
-/// How many versions this process has loaded.
+/// Number of versions that this process has loaded.
 static LOADED: AtomicU64 = AtomicU64::new(0);
 
-/// Something that may be done to an appointment after it is booked.
+/// An action on a booked appointment.
 #[derive(Debug)]
 pub struct Action {
-    /// Who may ask for it.
+    /// Roles that may use the action.
     pub roles: BTreeSet<&'static str>,
-    /// JSON Schema 2020-12 of its input.
+    /// JSON Schema 2020-12 of the input.
     pub schema: Json,
     validator: OnceLock<Validator>,
 }
 
-/// How the calls to one loaded version went.
+/// Counts of the calls to one loaded version.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Calls that were answered.
+    /// Number of calls that gave a result.
     pub answered: AtomicU64,
-    /// Calls that gave no answer.
+    /// Number of calls that failed. A batch that is split does not count.
     pub faults: AtomicU64,
 }
 
-/// A country's rules, loaded. Constant for as long as they are in force.
+/// A country's loaded rules. They do not change while they are in force.
 pub struct LoadedRules {
-    /// Whose.
+    /// Country of the rules.
     pub country: CountryCode,
-    /// Which.
+    /// Version and digest of the rules.
     pub id: RulesId,
-    /// What they say of themselves.
+    /// Descriptor of the component.
     pub descriptor: Descriptor,
     /// JSON Schema 2020-12 of a booking request.
     pub request_schema: Json,
     /// JSON Schema 2020-12 of the country's part of an appointment.
     pub appointment_schema: Json,
-    /// By name.
+    /// Actions by name.
     pub actions: BTreeMap<String, Action>,
-    /// The codes in words.
+    /// Texts of the codes.
     pub messages: Messages,
-    /// How the calls went.
+    /// Counts of the calls.
     pub counters: Counters,
-    /// Tells this loaded version from every other that this process loads.
+    /// Number that is unique among the versions that this process has loaded.
     pub(crate) serial: u64,
     zones: Vec<Zone>,
     request: OnceLock<Validator>,
     rules: Arc<dyn Rules>,
-    /// Appointments that the last batch had which `present` answered.
+    /// Number of appointments in the first batch of the next page.
     fitting: AtomicUsize,
 }
 
@@ -95,18 +96,18 @@ impl fmt::Debug for LoadedRules {
 }
 
 impl LoadedRules {
-    /// Loads a component and checks all that it says of itself.
+    /// Loads a component and checks its descriptor.
     ///
     /// # Errors
-    /// A [`Refusal`] in plain words.
+    /// Returns a [`Refusal`] in plain words if the component cannot be used.
     pub fn load(engine: &dyn Engine, component: &[u8], limits: &Limits) -> Result<Self, Refusal> {
         Self::of(engine.load(component, limits)?, digest(component))
     }
 
-    /// The same for a component that is ready to be called; `digest` is that of its portable bytes.
+    /// Checks the descriptor of a component that is ready to be called. `digest` is the digest of its portable bytes.
     ///
     /// # Errors
-    /// A [`Refusal`] in plain words.
+    /// Returns a [`Refusal`] in plain words if the component cannot be used.
     pub fn of(rules: Arc<dyn Rules>, digest: String) -> Result<Self, Refusal> {
         let mut loaded = Self::described(rules, digest)?;
         schema::validator("appointment-schema", &loaded.appointment_schema)?;
@@ -117,12 +118,13 @@ impl LoadedRules {
         Ok(loaded)
     }
 
-    /// The same for native code, whose component with that digest was judged before it was compiled. Its schemas were found
-    /// valid then, and are made ready when they are first needed: in a function that starts, that takes as long as all the
-    /// rest of loading, and what is only read needs none of them.
+    /// Loads native code. The component with this digest was judged before it was compiled.
+    ///
+    /// The schemas were found valid then, and are compiled on first use. In a serverless function that starts,
+    /// compiling them takes as long as all the rest of loading, and reads need none of them.
     ///
     /// # Errors
-    /// A [`Refusal`] in plain words.
+    /// Returns a [`Refusal`] in plain words if the code cannot be used.
     pub fn native(engine: &dyn Engine, code: &[u8], limits: &Limits, digest: String) -> Result<Self, Refusal> {
         Self::described(engine.load_native(code, limits)?, digest)
     }
@@ -152,53 +154,55 @@ impl LoadedRules {
         })
     }
 
-    /// What the rules are told of the world.
+    /// Returns the context of a call at `now` by a caller with this role.
     #[must_use]
     pub fn context(&self, now: Timestamp, role: Role) -> Context {
         Context { now: now.as_second(), clocks: self.zones.iter().map(|zone| zone.clock(now)).collect(), role }
     }
 
-    /// Returns the start of a slot, or none when the clocks of its zone skip that time.
+    /// Returns the start of a slot, or `None` if the clocks of its zone skip that time.
     ///
     /// # Errors
-    /// When the zone is none of those that the rules list.
+    /// Returns an error if the descriptor does not list the zone.
     pub fn start(&self, slot: &Slot) -> Result<Option<Timestamp>, Fault> {
         let zone = self.zones.iter().find(|zone| zone.name() == slot.zone);
         let unlisted = || Fault::BadAnswer(format!("a slot in `{}`, which the descriptor does not list", slot.zone));
         zone.map(|zone| zone.instant(slot.start)).ok_or_else(unlisted)
     }
 
-    /// What the schema says against a booking request.
+    /// Checks a booking request against the schema, and returns the violations.
     ///
     /// # Errors
-    /// When the schema is none, which another version of this host may have found otherwise before it compiled them.
+    /// Returns an error if the schema is not valid. That is possible for native code, if the host that compiled it was
+    /// of another version and accepted the schema.
     pub fn check_request(&self, request: &Json) -> Result<Vec<Violation>, Fault> {
         check(&self.request, "request-schema", &self.request_schema, request)
     }
 
-    /// The component itself, for calls outside anybody's turn.
+    /// Returns the component itself. Calls to it are not counted, and their results are not checked.
     #[must_use]
     pub fn rules(&self) -> &dyn Rules {
         self.rules.as_ref()
     }
 
-    /// Presents one appointment: the country's part, as clients see it, without anything that is the host's to say.
+    /// Presents one appointment: the country's part, as clients see it, without the members that the host adds.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// Returns an error if the call fails.
     pub fn present(&self, appointment: &Appointment) -> Result<Fields, Fault> {
         let mut shown = self.call("present", || self.present_batch(&[appointment]))?;
         Ok(shown.pop().expect("one for each appointment"))
     }
 
-    /// Presents appointments in order, as many as `budget` calls allow; fewer than there are when it ends before that. It
-    /// is reduced by the calls that were made.
+    /// Presents appointments in order with at most `budget` calls, and subtracts the calls made from it. Returns fewer
+    /// appointments than it was given if the budget ends first, or if one of them cannot be presented.
     ///
-    /// A batch starts with as many as fitted last. One that gets no answer is split: it may have been too much for one
-    /// call. A whole budget is enough to show at least one.
+    /// The first batch has the size that succeeded last. A batch is larger, at most twice as large, if the budget would
+    /// not suffice otherwise. A failed batch is split, because it may be too much for one call. A whole budget is
+    /// enough to present at least one appointment.
     ///
     /// # Errors
-    /// When the first appointment gets no answer by itself.
+    /// Returns an error if the first appointment cannot be presented by itself.
     pub fn present_page(&self, appointments: &[&Appointment], budget: &mut usize) -> Result<Vec<Fields>, Fault> {
         let (mut shown, mut is_split) = (Vec::with_capacity(appointments.len()), false);
         let mut fitting = self.fitting.load(Ordering::Relaxed).max(1);
@@ -224,7 +228,7 @@ impl LoadedRules {
         Ok(shown)
     }
 
-    /// Presents a batch. Without an answer it is no fault of the rules as long as the batch can be split.
+    /// Presents a batch. A failure is a fault of the rules only if the batch cannot be split.
     fn attempt(&self, batch: &[&Appointment]) -> Result<Vec<Fields>, Fault> {
         if batch.len() == 1 {
             return self.call("present", || self.present_batch(batch));
@@ -249,10 +253,10 @@ impl LoadedRules {
         Ok(fields.iter().map(shown).collect())
     }
 
-    /// The openings that the country allows; empty where it has no rules for them.
+    /// Returns the openings that the country allows; empty if the country has no rules for them.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// Returns an error if the call fails, or if its result breaks the contract.
     pub fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Vec<Offer>, Fault> {
         self.call("offers", || {
             let offers = self.rules.offers(context, place, openings)?.unwrap_or_default();
@@ -262,15 +266,15 @@ impl LoadedRules {
         })
     }
 
-    /// What people are told of an event.
+    /// Returns the notices for an event.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// Returns an error if the call fails, or if its result breaks the contract.
     pub fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
         self.call("notices", || check_notices(self.rules.notices(event, current)?))
     }
 
-    /// Runs a call and counts what came of it.
+    /// Runs a call, counts its outcome and logs a fault.
     pub(crate) fn call<T>(&self, function: &'static str, run: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
         let started = Instant::now();
         let answer = run();
@@ -298,7 +302,7 @@ impl LoadedRules {
     }
 }
 
-/// What `describe` says in `member`, or why that will not do.
+/// Returns the parsed value of a descriptor's member, or a refusal that names the member.
 fn member<T, E: std::fmt::Display>(member: &str, value: &str, parsed: Result<T, E>) -> Result<T, Refusal> {
     parsed.map_err(|cause| Refusal::bad_descriptor(member, value, cause))
 }
@@ -346,20 +350,20 @@ fn input_schema(action: &str) -> String {
 }
 
 impl Action {
-    /// What the schema says against the action's input.
+    /// Checks the action's input against the schema, and returns the violations.
     ///
     /// # Errors
-    /// As of a booking request.
+    /// Returns an error if the schema is not valid; see [`LoadedRules::check_request`].
     pub fn check(&self, input: &Json) -> Result<Vec<Violation>, Fault> {
         check(&self.validator, "input-schema", &self.schema, input)
     }
 }
 
-/// What a schema says against a document; it is made ready where it is not yet.
+/// Checks a document against a schema, which is compiled on first use.
 fn check(ready: &OnceLock<Validator>, what: &str, schema: &Json, document: &Json) -> Result<Vec<Violation>, Fault> {
     if ready.get().is_none() {
         let validator = schema::validator(what, schema).map_err(|refusal| Fault::BadAnswer(refusal.to_string()))?;
-        // Who was faster made the same.
+        // A faster thread has set an equal validator.
         let _ = ready.set(validator);
     }
     Ok(schema::violations(ready.get().expect("it was just set"), document))
@@ -381,7 +385,7 @@ mod tests {
     use crate::model::plan::Verdict;
     use crate::testing::{Described, revision};
 
-    /// Presents at most so many appointments in one call, and never the one with the nil id.
+    /// Presents at most `fits` appointments in one call, and never the one with the nil id.
     struct Presenter {
         fits: AtomicUsize,
         calls: Arc<AtomicUsize>,
@@ -424,7 +428,7 @@ mod tests {
         ids.map(|id| revision(Uuid::from_u128(id)).appointment).collect()
     }
 
-    /// The length of a page of these, and the calls that it took.
+    /// Returns the length of a page of these appointments, and the number of calls that it took.
     fn page(rules: &LoadedRules, appointments: &[Appointment]) -> (Result<usize, Fault>, usize) {
         let mut budget = MAX_PAGE_CALLS;
         let shown = rules.present_page(&appointments.iter().collect::<Vec<_>>(), &mut budget);

@@ -1,4 +1,4 @@
-//! Violations in the words of the one who asked: the country's own catalogue, and the host's for its own codes.
+//! Texts of violations in the caller's language: the country's own messages, and the host's for its own codes.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,8 @@ use crate::model::descriptor::Descriptor;
 use crate::model::plan::Violation;
 use crate::ports::rules::Refusal;
 
-/// The host's own codes: code, English, Spanish. `schema` alone is for every keyword that has no line of its own.
+/// Texts of the host's codes: code, English, Spanish. The text of `schema` is for every keyword that has no line of its
+/// own.
 const HOST: [(&str, &str, &str); 20] = [
     ("schema", "does not fit the schema", "no cumple el esquema"),
     ("schema.required", "`{property}` is required", "falta `{property}`, que es obligatorio"),
@@ -39,17 +40,18 @@ const HOST: [(&str, &str, &str); 20] = [
 /// The texts of one country's codes.
 #[derive(Debug)]
 pub struct Messages {
-    /// The country's locales, its default first.
+    /// Locales of the country, the default first.
     locales: Vec<LanguageIdentifier>,
-    /// By code, then locale.
+    /// Texts by code, then by locale.
     texts: HashMap<String, HashMap<String, String>>,
 }
 
 impl Messages {
-    /// The catalogue that a descriptor brings.
+    /// Reads the messages of a descriptor.
     ///
     /// # Errors
-    /// When it has no locale, or one that is no BCP 47 tag.
+    /// Returns an error if there is no locale, if a locale is not a BCP 47 tag, or if the locale of a message is not
+    /// listed.
     pub fn of(descriptor: &Descriptor) -> Result<Self, Refusal> {
         let locales = descriptor.locales.iter().map(|tag| locale(tag)).collect::<Result<Vec<_>, _>>()?;
         if locales.is_empty() {
@@ -66,7 +68,8 @@ impl Messages {
         Ok(Self { locales, texts })
     }
 
-    /// The country's locale that serves an `Accept-Language` best (RFC 9110, section 12.5.4); its default when none does.
+    /// Returns the country's locale that fits an `Accept-Language` best (RFC 9110, section 12.5.4), or the default if
+    /// none fits.
     #[must_use]
     pub fn negotiate(&self, accept_language: &str) -> String {
         let wanted = wanted(accept_language);
@@ -74,7 +77,7 @@ impl Messages {
         found.first().map_or_else(|| self.locales[0].to_string(), ToString::to_string)
     }
 
-    /// Whether a code has a text in every locale, or is the host's.
+    /// Returns true if a code has a text in every locale, or is a code of the host.
     #[must_use]
     pub fn is_said(&self, code: &str) -> bool {
         let own = |texts: &HashMap<_, _>| self.locales.iter().all(|locale| texts.contains_key(&locale.to_string()));
@@ -83,7 +86,7 @@ impl Messages {
             || HOST.iter().any(|(known, ..)| *known == code)
     }
 
-    /// A violation in words. A code without a text in `locale` has it in the country's default.
+    /// Returns the text of a violation. A code without a text in `locale` has the text of the country's default locale.
     #[must_use]
     pub fn text(&self, violation: &Violation, locale: &str) -> String {
         let own = self.texts.get(&violation.code);
@@ -95,10 +98,11 @@ impl Messages {
     }
 }
 
-/// Maximum length of a message, in bytes. Text and params are the rules' own, and one may repeat the other many times.
+/// Maximum length of a message, in bytes. The rules provide text and params, and a text may repeat a param many times.
 const MAX_MESSAGE: usize = 4_000;
 
-/// A template with each `{name}` replaced by that param, once: what a param holds is not looked at. A longer one is cut.
+/// Replaces each `{name}` in a template by that param, once: placeholders within a param stay. Cuts a text that is too
+/// long.
 fn filled<'a>(template: &'a str, param: impl Fn(&str) -> Option<&'a str>) -> String {
     let mut text = String::new();
     let mut rest = template;
@@ -122,11 +126,12 @@ fn locale(tag: &str) -> Result<LanguageIdentifier, Refusal> {
     tag.parse().map_err(|_| Refusal::bad_descriptor("locales", tag, "a locale is a BCP 47 tag such as es-PE"))
 }
 
-/// Most languages of an `Accept-Language` that are looked at.
+/// Maximum number of languages of an `Accept-Language` that are read.
 const MAX_LANGUAGE_RANGES: usize = 20;
 
-/// The languages of an `Accept-Language`, the most wanted first. What is no language range or has no weight between 0
-/// and 1 is passed over. (The crates that read this header sort by the weight as it comes; `q=nan` makes them panic.)
+/// Returns the languages of an `Accept-Language`, the most wanted first. Skips an invalid language range and a weight
+/// that is not above 0 and at most 1. (The crates that read this header sort by the weight as it comes; `q=nan` makes
+/// them panic.)
 fn wanted(accept_language: &str) -> Vec<LanguageIdentifier> {
     let weighted = |range: &str| {
         let (tag, weight) = range.split_once(';').unwrap_or((range, "q=1"));

@@ -1,5 +1,5 @@
-//! One loaded version of a country's rules, and all that the host checks around a call to it. Knows nothing of registries,
-//! ledgers or HTTP.
+//! One loaded version of a country's rules, and the checks of the host around each call to it. Knows nothing of
+//! registries, ledgers or HTTP.
 
 pub mod cases;
 pub mod compare;

@@ -1,5 +1,6 @@
-//! Holds plans and notices to the contract. What the rules answer is stored or mailed as it is, so what some ledger could not
-//! keep, or some mail server or calendar would stumble over, is refused before anything is.
+//! Checks plans, offers and notices against the contract. The host stores and mails the results of the rules as they
+//! are. So it first refuses everything that some ledger could not store, or that some mail server or calendar could not
+//! handle.
 
 use std::collections::HashSet;
 
@@ -15,11 +16,11 @@ const MAX_ADDRESS: usize = 254;
 const MAX_LOCALE: usize = 35;
 /// Maximum length of a subject in bytes (RFC 5322, section 2.1.1: a line).
 const MAX_SUBJECT: usize = 998;
-/// Maximum length of a text or an HTML part in bytes. The text goes out three times: in the mail, and in the invitation as
-/// a part and as a file.
+/// Maximum length of a text or an HTML part in bytes. A mail contains the text three times: as its text, and in the
+/// invitation as a part and as a file.
 const MAX_PART: usize = 64 << 10;
 
-/// A verdict that can be acted upon. Who is not live holds nothing.
+/// Validates the plan against the contract. Clears the claims if the phase does not hold any.
 pub(crate) fn check_verdict(verdict: Verdict) -> Result<Verdict, Fault> {
     let Ok(mut plan) = verdict else { return Ok(verdict) };
     if let Some(objection) = objection(&plan) {
@@ -75,7 +76,7 @@ fn about_events(events: &[String]) -> Option<String> {
 /// Checks the offers for some openings against the contract.
 ///
 /// # Errors
-/// Says what is wrong with one of them.
+/// Returns an error that describes the first offer which breaks the contract.
 pub(crate) fn check_offers(offers: &[Offer], openings: &[Slot]) -> Result<(), Fault> {
     if offers.len() > openings.len() {
         let (given, answered) = (openings.len(), offers.len());
@@ -85,10 +86,11 @@ pub(crate) fn check_offers(offers: &[Offer], openings: &[Slot]) -> Result<(), Fa
     objection.map_or(Ok(()), |objection| Err(Fault::BadAnswer(objection.replace("a plan", "an offer"))))
 }
 
-/// Returns the notices if mail and calendars can be made of them.
+/// Returns the notices if mails and calendar entries can be made of them.
 ///
 /// # Errors
-/// Names the first notice and member that breaks a bound. The member's own words are patients' data and left out.
+/// Returns an error that names the first notice and member that breaks a bound. The member's text is patient data and
+/// left out.
 pub(crate) fn check_notices(notices: Vec<Notice>) -> Result<Vec<Notice>, Fault> {
     if notices.len() > MAX_NOTICES {
         let words = format!("{} notices for one event, and {MAX_NOTICES} are allowed", notices.len());
@@ -165,7 +167,8 @@ fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> bool {
     texts.into_iter().all(|text| seen.insert(text))
 }
 
-/// Lower-case letters and hyphens: what can stand in a path and in an event's name.
+/// Returns true if the text has only lower-case letters and hyphens, so that it can stand in a path and in an event's
+/// name.
 pub(crate) fn is_slug(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-/// One thing that clients will notice.
+/// One difference that clients notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// In plain words.
+    /// Description in plain words.
     pub words: String,
-    /// Whether a client that did well with the version before may fail.
+    /// True if a client that works with the version before may fail.
     pub breaking: bool,
 }
 

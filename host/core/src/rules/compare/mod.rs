@@ -1,5 +1,5 @@
-//! What clients will notice of a new version of a country's rules, in plain words, and whether its number says so. Compares
-//! what two versions say of themselves; what they decide is the golden cases' business.
+//! Finds the differences between two versions of a country's rules that clients notice, and checks the version number
+//! against them. Compares only the descriptors: the golden cases check the decisions.
 
 mod difference;
 mod schema;
@@ -12,30 +12,30 @@ pub use self::difference::Difference;
 use self::schema::{Reader, compare};
 use crate::rules::loaded::{Action, LoadedRules};
 
-/// Why a version's number does not do for what it changes.
+/// Reasons for which a version number is too low for the changes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooLow {
-    /// Clients must change, and the number does not say so.
+    /// Clients must change, and the major version number is not higher.
     #[error("{now} would break clients of {before}; a breaking change needs a new major version: {needed} or above")]
     Breaking {
-        /// The version that clients know.
+        /// Version that clients use now.
         before: Version,
-        /// The version that is to follow.
+        /// Version that follows it.
         now: Version,
-        /// The lowest that would do.
+        /// Lowest version that is high enough.
         needed: Version,
     },
-    /// Clients will notice, and the number is none that comes after.
+    /// Clients notice the changes, and the version number is not higher.
     #[error("clients would notice what this {now} changes, and {before} is published; raise the version above it")]
     NotHigher {
-        /// The version that clients know.
+        /// Version that clients use now.
         before: Version,
-        /// The version that is to follow.
+        /// Version that follows it.
         now: Version,
     },
 }
 
-/// Everything that clients will notice, apart from events.
+/// Returns all differences that clients notice, except events.
 #[must_use]
 pub fn changes(before: &LoadedRules, now: &LoadedRules) -> Vec<Difference> {
     let mut changes = compare("the request", Reader::Rules, &before.request_schema, &now.request_schema);
@@ -50,19 +50,20 @@ pub fn changes(before: &LoadedRules, now: &LoadedRules) -> Vec<Difference> {
     changes
 }
 
-/// What subscribers will notice: the events that each version's golden cases lead to, see [`crate::rules::cases::events`]. None is
-/// breaking, for a case that is gone takes its events with it.
+/// Returns the differences in events, which subscribers notice. The events are those that each version's golden cases
+/// lead to; see [`crate::rules::cases::events`]. No difference is breaking, because a case that is removed takes its
+/// events with it.
 #[must_use]
 pub fn events(before: &BTreeSet<String>, now: &BTreeSet<String>) -> Vec<Difference> {
     let [before, now] = [before, now].map(|events| events.iter().map(String::as_str).collect());
     listed("event", false, &before, &now)
 }
 
-/// Whether the number of a version says enough about its changes. While the major number is 0, the minor one stands for it
-/// (Semantic Versioning 2.0.0, item 4).
+/// Checks that the version number is high enough for the changes. While the major number is 0, the minor number takes
+/// its place (Semantic Versioning 2.0.0, item 4).
 ///
 /// # Errors
-/// When it does not.
+/// Returns an error if the number is too low.
 pub fn version_says_so(before: &Version, now: &Version, changes: &[Difference]) -> Result<(), TooLow> {
     let (before, now) = (before.clone(), now.clone());
     let needed = next_major(&before);
@@ -107,7 +108,7 @@ fn actions(before: &LoadedRules, now: &LoadedRules) -> Vec<Difference> {
     changes
 }
 
-/// What is gone and what is new in a list of names.
+/// Returns the names that a list has lost and gained.
 fn listed(what: &str, breaks: bool, before: &BTreeSet<&str>, now: &BTreeSet<&str>) -> Vec<Difference> {
     let gone = before.difference(now).map(|name| Difference::new(breaks, format!("the {what} `{name}` is gone")));
     let new = now.difference(before).map(|name| Difference::new(false, format!("the {what} `{name}` is new")));
@@ -119,7 +120,7 @@ fn default_locale(before: &LoadedRules, now: &LoadedRules) -> Option<Difference>
     (old != new).then(|| Difference::new(false, format!("the default locale is `{new}`; it was `{old}`")))
 }
 
-/// Codes in both whose text is another in some locale.
+/// Returns the codes of both versions that have another text in some locale.
 fn texts(before: &LoadedRules, now: &LoadedRules) -> Vec<Difference> {
     let changed: BTreeSet<&str> = now
         .descriptor

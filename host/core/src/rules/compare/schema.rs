@@ -1,6 +1,5 @@
-//! Two JSON Schemas, member by member. Knows what a keyword's change means for who reads the documents: a schema that lets
-//! less through breaks who writes them, one that lets more through breaks who reads them. Where a keyword cannot be
-//! weighed, such as a pattern, another value of it counts as both.
+//! Compares two JSON Schemas, member by member. A stricter schema breaks those who write the documents, and a looser
+//! one breaks those who read them. Any change of a keyword that cannot be ranked, such as a pattern, counts as both.
 
 use std::collections::BTreeSet;
 
@@ -12,16 +11,16 @@ use crate::rules::schema::{counts, map_subschemas, target};
 
 type Members = Map<String, Json>;
 
-/// Who reads the documents of a schema.
+/// Reader of the documents of a schema.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// Clients write them.
+    /// The rules read the documents, and clients write them.
     Rules,
-    /// Clients read them.
+    /// Clients read the documents.
     Clients,
 }
 
-/// Keywords that say nothing about which documents fit.
+/// Keywords that do not affect which documents are valid.
 const ANNOTATIONS: [&str; 14] = [
     "$anchor",
     "$comment",
@@ -39,11 +38,11 @@ const ANNOTATIONS: [&str; 14] = [
     "x-personal",
 ];
 
-/// Keywords that are compared by what is in them.
+/// Keywords whose content is compared.
 const WALKED: [&str; 6] = ["additionalProperties", "const", "enum", "items", "properties", "required"];
 
-/// Keywords that decide which members there are, and of which type. What else a reader is promised (a format, a length)
-/// may change without breaking it.
+/// Keywords that decide which members exist, and of which type. Other keywords that describe a value to a reader (a
+/// format, a length) may change without breaking the reader.
 const SHAPE: [&str; 14] = [
     "allOf",
     "anyOf",
@@ -61,7 +60,7 @@ const SHAPE: [&str; 14] = [
     "unevaluatedProperties",
 ];
 
-/// What a schema lets through, compared with before.
+/// Set of documents that a schema allows, compared with the schema before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lets {
     Less,
@@ -69,7 +68,7 @@ enum Lets {
     Other,
 }
 
-/// What changed in `what` for clients.
+/// Returns the changes of `what` that clients notice.
 pub(super) fn compare(what: &str, reader: Reader, before: &Json, now: &Json) -> Vec<Difference> {
     let [old, new] = [before, now].map(|schema| expanded(schema, schema));
     let mut comparison = Comparison { what, reader, changes: Vec::new() };
@@ -100,7 +99,7 @@ impl Comparison<'_> {
         self.changes.push(Difference::new(breaking, format!("{}: {place} {words}", self.what)));
     }
 
-    /// The values that `enum` or `const` allow.
+    /// Compares the values that `enum` or `const` allow.
     fn values(&mut self, path: &str, old: &Members, new: &Members) {
         let (before, now) = (allowed(old), allowed(new));
         let gone = |values: &BTreeSet<String>, others: &BTreeSet<String>| {
@@ -126,7 +125,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Every keyword that is not walked into.
+    /// Compares every keyword that is neither an annotation nor in `WALKED`.
     fn keywords(&mut self, path: &str, old: &Members, new: &Members) {
         let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         for name in names {
@@ -186,7 +185,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Members that the schema does not name.
+    /// Compares the treatment of members that the schema does not name.
     fn unnamed(&mut self, path: &str, old: &Members, new: &Members) {
         let writes = self.reader == Reader::Rules;
         match (is_open(old), is_open(new)) {
@@ -200,8 +199,9 @@ impl Comparison<'_> {
     }
 }
 
-/// Returns the parts of a schema that count, with every reference followed. [`crate::rules::schema::Budget::document`] has shown that
-/// this ends and stays within its bound. Keywords beside a reference count too.
+/// Returns the parts of a schema that affect which documents are valid, with every reference resolved.
+/// [`crate::rules::schema::Budget::document`] has checked that this ends and stays within its bound. Keywords beside a
+/// reference count too.
 fn expanded(root: &Json, schema: &Json) -> Json {
     let Json::Object(members) = schema else { return schema.clone() };
     let mut own: Members = members
@@ -220,7 +220,7 @@ fn expanded(root: &Json, schema: &Json) -> Json {
     own.into()
 }
 
-/// `true` lets everything through, `false` nothing.
+/// Returns the members of a schema. `true` allows every document, `false` none.
 fn members_of(schema: &Json) -> Members {
     match schema {
         Json::Object(members) => members.clone(),
@@ -252,7 +252,7 @@ fn allowed(schema: &Members) -> Option<BTreeSet<String>> {
     Some(schema.get("enum")?.as_array()?.iter().map(Json::to_string).collect())
 }
 
-/// What another value of a keyword lets through; none where it is the same.
+/// Compares the documents that two values of a keyword allow; `None` if the values are equal.
 fn weigh(keyword: &str, before: Option<&Json>, now: Option<&Json>) -> Option<Lets> {
     let [old, new] = [before, now].map(|value| value.map(bare));
     if old == new {
@@ -273,7 +273,7 @@ fn weigh(keyword: &str, before: Option<&Json>, now: Option<&Json>) -> Option<Let
     })
 }
 
-/// The larger bound lets more through when it is the second.
+/// Returns [`Lets::More`] if the second bound is larger, [`Lets::Less`] otherwise.
 fn weigh_bound(first: &Json, second: &Json) -> Lets {
     match (first.as_f64(), second.as_f64()) {
         (Some(first), Some(second)) if first < second => Lets::More,
@@ -302,7 +302,7 @@ fn types(value: &Json) -> BTreeSet<String> {
     }
 }
 
-/// A keyword's value without what only people read.
+/// Returns a keyword's value without annotations, which only people read.
 fn bare(value: &Json) -> Json {
     match value {
         Json::Array(items) => items.iter().map(bare).collect(),
@@ -354,7 +354,7 @@ mod tests {
         changes.into_iter().map(|change| (change.words, change.breaking)).collect()
     }
 
-    /// An object with one member.
+    /// Returns the schema of an object with one member.
     fn of(member: &Json) -> Json {
         json!({ "type": "object", "additionalProperties": false, "properties": { "a": member } })
     }
@@ -453,7 +453,7 @@ mod tests {
         let schema = json!({ "properties": (0..1_000).map(|at| (at.to_string(), json!({ "$ref": "#/$defs/a" }))).collect::<Members>(),
             "$defs": { "a": { "type": "string", "description": "x".repeat(10_000), "x-own": "y".repeat(10_000) } } });
         assert!(expanded(&schema, &schema).to_string().len() < 50_000);
-        // Data is not followed, whatever it looks like.
+        // A `$ref` within data is not followed.
         let data = json!({ "const": { "$ref": "é" }, "enum": [{ "$ref": "" }] });
         assert_eq!(expanded(&data, &data), data);
     }
