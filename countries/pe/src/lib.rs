@@ -1,4 +1,4 @@
-//! Peru's rules. Each module is one topic; this one hands the host's calls to them.
+//! Peru's rules. Each module covers one topic; this module passes the host's calls to them.
 
 mod booking;
 mod changes;
@@ -20,7 +20,7 @@ use citas_kit::{
     Violation,
 };
 
-/// Peru's rules; stateless, for a component or for native callers.
+/// Peru's rules. They have no state, and are used in a component or natively.
 #[derive(Clone, Copy, Debug)]
 pub struct Peru;
 
