@@ -1,6 +1,6 @@
-//! The cold start of the function `api` beside a hello-world's with the same SDK clients, by turns: from the start of the
-//! process to the answer to its first request, which needs Peru's rules, and no table. They come from a bucket of an
-//! emulator, whose part is printed too.
+//! Compares the cold start of the function `api` with that of a hello-world function that has the same SDK clients, by
+//! turns. A start lasts from the start of the process to the response to its first request, which needs Peru's rules
+//! and no table. The rules come from a bucket of an emulator, whose share of the time is printed, too.
 
 use std::path::Path;
 use std::process::Command;
@@ -27,14 +27,14 @@ use crate::{hello_lambda, ministack};
 const STARTS: usize = 15;
 const VERSION: &str = "1.0.0";
 
-/// Of a hello-world function's time.
+/// Maximum ratio to a hello-world function's time.
 const TARGET: f64 = 1.5;
 
 pub fn measure(report: &mut Report) {
     let bucket = Bucket::with_peru();
     let this = std::env::current_exe().expect("a program");
     let [mut theirs, mut ours, mut storage] = [const { Vec::new() }; 3];
-    // The first of each reads the program from the disk.
+    // The first start of each reads the program from the disk.
     for turn in 0..=STARTS {
         let hello = cold_start(bucket.function(this.as_os_str()).arg(hello_lambda::ARGUMENT), "/");
         let api = cold_start(&mut bucket.function(env!("CARGO_BIN_EXE_api").as_ref()), "/v1/pe/schema");
@@ -58,7 +58,7 @@ pub fn measure(report: &mut Report) {
     country(report, "cl", &component("cl"));
 }
 
-/// Loading a country from native code and from its component.
+/// Measures the loading of a country from native code and from its component.
 fn country(report: &mut Report, name: &str, component: &[u8]) {
     let (engine, code) = (engine(), portable().compile(component).expect("native code"));
     let limits = Limits::default();
@@ -101,7 +101,7 @@ impl Bucket {
         S3Registry::new(&aws_sdk_s3::Client::new(&self.aws), &self.name, "")
     }
 
-    /// A program with the environment of a function that has this bucket.
+    /// Returns a command with the environment of a function that uses this bucket.
     fn function(&self, program: &std::ffi::OsStr) -> Command {
         let mut command = Command::new(program);
         command
@@ -114,7 +114,7 @@ impl Bucket {
         command
     }
 
-    /// What a start reads: the channel and the native code; over a connection that is there.
+    /// Reads the objects that a start reads, the channel and the native code, over an existing connection.
     fn read_peru(&self) {
         let registry = self.registry();
         block_on(async {

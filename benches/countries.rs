@@ -1,4 +1,5 @@
-//! What a loaded country costs, with 2 and with 200 of them. One engine cannot tell that all are Peru.
+//! Measures the memory and the calls of a loaded country, with 2 and with 200 countries. The engine does not notice
+//! that all of them are Peru.
 
 use citas::wasm::WasmEngine;
 
@@ -16,7 +17,7 @@ const FEW: usize = 2;
 const MANY: usize = 200;
 const CALLS: usize = 20_000;
 
-/// Noise of a median, on a machine that others use.
+/// Maximum ratio that counts as unchanged: the noise of a median on a machine that others use.
 const UNCHANGED: f64 = 1.2;
 
 pub fn measure(report: &mut Report) {
@@ -49,7 +50,7 @@ pub fn measure(report: &mut Report) {
     report.figure(format!("book, each of {MANY} in turn: no cache is warm"), spread(&mut one_after_the_other));
 }
 
-/// An engine's countries, each called once.
+/// Loads countries into one engine and calls each once.
 fn load(count: usize) -> Vec<LoadedRules> {
     let engine = WasmEngine::new().expect("an engine");
     let load = |_| {
@@ -60,7 +61,7 @@ fn load(count: usize) -> Vec<LoadedRules> {
     (0..count).map(load).collect()
 }
 
-/// This process's resident memory, in MiB.
+/// Returns the resident memory of this process, in MiB.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident size");

@@ -1,5 +1,6 @@
-//! Countries that work hard: what the others notice of two at the edge of their budgets, and how many are served where far
-//! more ask than can be. The hard work is that of the tests' country, which may use all the fuel that a component can declare, and does when it is asked to.
+//! Measures the effect of countries that work hard: on the clients of Peru while two countries are at the limits of
+//! their budgets, and on the number of bookings when clients request far more than can be served. The hard work is done
+//! by the tests' misbehaving country, which may use all the fuel that a component can declare, and does so on request.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,37 +16,37 @@ use crate::report::{Report, spread};
 use crate::requests::{booking, example, get, post};
 use crate::timing::{middle, rate};
 
-/// Appointments of each country that works hard to show them.
+/// Number of appointments of each country that works hard to present them.
 const HEAVY: usize = 30;
 
-/// Lists of each such country that are asked for at once.
+/// Number of lists that are requested at the same time of each such country.
 const LISTS: usize = 2;
 
-/// Bookings in Peru meanwhile, each followed by a GET.
+/// Number of bookings in Peru meanwhile, each followed by a GET.
 const NEIGHBOURS: usize = 500;
 
-/// 99th percentile of their times.
+/// Maximum 99th percentile of the times in Peru.
 const NEIGHBOUR_WITHIN: Duration = Duration::from_millis(50);
 
-/// Requests of the crowd for each that can be served.
+/// Ratio of the crowd's requests to those that can be served.
 const TIMES_CAPACITY: f64 = 40.0;
 
-/// Turns of few and of many.
+/// Number of turns, each with few connections and then with many.
 const TURNS: usize = 3;
 
-/// Connections that keep the country busy and no more.
+/// Number of connections that keep the country busy without overload.
 const FEW: u32 = 4;
 
-/// Connections of the crowd.
+/// Number of the crowd's connections.
 const CONNECTIONS: u32 = 128;
 
 /// Number of the next booking.
 static NEXT: AtomicUsize = AtomicUsize::new(HEAVY);
 
-/// Time that each load lasts.
+/// Duration of each load.
 const DURING: Duration = Duration::from_secs(5);
 
-/// Of the bookings a second that come about while just so many ask.
+/// Minimum ratio of the bookings per second under overload to those without.
 const GOODPUT: f64 = 0.9;
 
 pub fn measure(report: &mut Report) {
@@ -56,7 +57,7 @@ pub fn measure(report: &mut Report) {
     overload(report, citas.address, &token);
 }
 
-/// Request `number` of the country that works hard.
+/// Returns request `number` for a country that works hard.
 fn hard(number: usize, mode: &str) -> Value {
     json!({ "mode": mode, "doctor": number.to_string(), "date": "2027-12-01", "time": "09:30", "email": "ana@example.com" })
 }
@@ -101,7 +102,7 @@ fn neighbours(report: &mut Report, server: SocketAddr, token: &str) {
     }
 }
 
-/// Asks for a list again and again.
+/// Requests a list again and again.
 async fn list(server: SocketAddr, request: Vec<u8>) {
     let mut connection = Connection::open(server).await;
     loop {
@@ -133,17 +134,18 @@ fn overload(report: &mut Report, server: SocketAddr, token: &str) {
     report.target("  of the best", format!("{ratio:.2}, {undeclared} undeclared"), "≥ 0.9, 0", met);
 }
 
-/// Counts of the answers to many clients that book at once.
+/// Counts of the responses to many clients that book at the same time.
 #[derive(Default)]
 struct Crowd {
     asked: usize,
     booked: usize,
-    /// Neither booked nor refused in the way that the API declares.
+    /// Number of responses that neither book nor refuse in a way that the API declares.
     undeclared: usize,
 }
 
 impl Crowd {
-    /// Books over so many connections; so many requests a second altogether, or as many as are answered.
+    /// Books over this many connections, with `a_second` requests per second in total, or without pauses if it is
+    /// `None`.
     fn of(server: SocketAddr, token: &str, connections: u32, a_second: Option<f64>) -> Self {
         block_on(async {
             let pause = a_second.map(|a_second| Duration::from_secs_f64(f64::from(connections) / a_second));
@@ -162,7 +164,7 @@ impl Crowd {
         })
     }
 
-    /// One client. Every booking is of another doctor.
+    /// Runs one client. Every booking is for another doctor.
     async fn client(server: SocketAddr, token: &str, pause: Option<Duration>) -> Self {
         let mut connection = Connection::open(server).await;
         let (mut found, start) = (Self::default(), At::now());

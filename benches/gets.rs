@@ -1,4 +1,4 @@
-//! GET of one appointment beside a hello-world axum's, by turns under the same load.
+//! Compares GET of one appointment with a hello-world axum server, by turns under the same load.
 
 use crate::load::{self, Outcome};
 use crate::platform::{Data, Server, loaded, peru};
@@ -12,7 +12,7 @@ const APPOINTMENTS: usize = 200;
 const REQUESTS: usize = 10_000;
 const TURNS: usize = 7;
 
-/// Of a hello-world server's rate.
+/// Minimum ratio to a hello-world server's rate.
 const TARGET: f64 = 0.5;
 
 pub fn measure(report: &mut Report) {

@@ -1,10 +1,10 @@
-//! The least that an axum server can do, in a process of its own, as ours is.
+//! A minimal axum server, in a process of its own like Citas.
 
 use axum::Router;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-/// Makes this program that server.
+/// Argument that makes this program the hello-world server.
 pub const ARGUMENT: &str = "--hello";
 
 #[tokio::main]

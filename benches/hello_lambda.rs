@@ -1,12 +1,12 @@
-//! The least that a function behind API Gateway can do which has the SDK's clients that ours has: it makes them, as ours
-//! does, and calls nothing.
+//! A minimal function behind API Gateway that has the SDK clients of the function `api`: it creates them in the same
+//! way and calls nothing.
 
 use std::hint::black_box;
 
 use citas::aws::clients;
 use lambda_http::{Error, Request, service_fn};
 
-/// Makes this program that function.
+/// Argument that makes this program the hello-world function.
 pub const ARGUMENT: &str = "--hello-lambda";
 
 #[tokio::main(flavor = "current_thread")]

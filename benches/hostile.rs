@@ -1,4 +1,4 @@
-//! Versions that are made to hurt the host that loads them: what Peru's clients notice while each of them is judged.
+//! Measures Peru's bookings while the host judges versions that are made to hurt it, one by one.
 
 #[path = "../tests/chaos/hostile.rs"]
 mod artefacts;
@@ -14,16 +14,16 @@ use crate::platform::{Data, Server, block_on, chaos, loaded, peru};
 use crate::report::{Report, spread};
 use crate::requests::{booking, example, get, post};
 
-/// 99th percentile of Peru's bookings meanwhile.
+/// Maximum 99th percentile of Peru's bookings meanwhile.
 const P99: Duration = Duration::from_millis(100);
 
-/// The longest that judging one may take.
+/// Maximum time to judge one version.
 const JUDGED_WITHIN: Duration = Duration::from_mins(1);
 
 /// Pause of Peru's client between two bookings.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Bookings without a hostile version, to compare with.
+/// Number of bookings without a hostile version, for comparison.
 const QUIET: usize = 500;
 
 pub fn measure(report: &mut Report) {

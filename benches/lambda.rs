@@ -1,5 +1,5 @@
-//! What Lambda is to a function: the Runtime API, which gives it one invocation and takes the answer, and an environment
-//! with nothing else in it.
+//! Emulates Lambda for one function: the Runtime API, which gives one invocation and takes the response, and the
+//! variables of Lambda's environment.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -18,10 +18,10 @@ use tokio::net::TcpListener;
 
 use crate::platform::block_on;
 
-/// A function that takes so long does not answer.
+/// Timeout for the response of a function.
 const NEVER: Duration = Duration::from_secs(30);
 
-/// What a function has posted: where, what, and when.
+/// A post of the function: its place, its body, and its time.
 type Posted = (String, Value, Instant);
 
 struct Invocation {
@@ -30,7 +30,8 @@ struct Invocation {
     posted: Sender<Posted>,
 }
 
-/// Starts a function and invokes it with `GET path`: how long it takes from the start to the answer, which is a 200.
+/// Starts a function and invokes it with `GET path`. Returns the time from the start to the response, which must be a
+/// 200.
 pub fn cold_start(function: &mut Command, path: &str) -> Duration {
     let (runtime, posted) = runtime_api(&event(path));
     let function = function
@@ -42,14 +43,14 @@ pub fn cold_start(function: &mut Command, path: &str) -> Duration {
     let started = Instant::now();
     let mut process = function.spawn().expect("a program that starts");
     let (place, said, at) = posted.recv_timeout(NEVER).expect("a function that answers");
-    // One that is gone already has nothing to lose.
+    // The process may have ended already.
     let _ = process.kill();
     let _ = process.wait();
     assert!(place == "response" && said["statusCode"] == 200, "{place}: {said}");
     at - started
 }
 
-/// A Runtime API that gives one invocation.
+/// Starts a Runtime API that gives one invocation.
 fn runtime_api(event: &Value) -> (SocketAddr, Receiver<Posted>) {
     let (posted, received) = mpsc::channel();
     let invocation = Invocation { event: event.to_string(), given: AtomicBool::new(false), posted };
@@ -66,7 +67,7 @@ fn runtime_api(event: &Value) -> (SocketAddr, Receiver<Posted>) {
     (address, received)
 }
 
-/// The invocation; and after it silence, for as long as the function lives.
+/// Returns the invocation once. A second request waits for as long as the function lives.
 async fn next(State(invocation): State<Arc<Invocation>>) -> Response {
     if invocation.given.swap(true, Ordering::Relaxed) {
         std::future::pending::<()>().await;
@@ -87,12 +88,12 @@ async fn take(
 ) -> StatusCode {
     let at = Instant::now();
     let said = serde_json::from_str(&said).unwrap_or(Value::String(said));
-    // Nobody waits for a second answer.
+    // Nobody waits for a second response.
     let _ = invocation.posted.send((place, said, at));
     StatusCode::ACCEPTED
 }
 
-/// What API Gateway's HTTP API makes of a GET.
+/// Returns the event that API Gateway's HTTP API makes of a GET.
 fn event(path: &str) -> Value {
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "isBase64Encoded": false,

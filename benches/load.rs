@@ -1,6 +1,6 @@
-//! The load generator, the same for every server: connections that are kept, on one thread, each sending its next
-//! request when it has the answer to the one before. Requests are written out beforehand, and of an answer only its
-//! status and its length are read, so that little of the machine goes into it.
+//! Generates load in the same way for every server: persistent connections on one thread, each of which sends its next
+//! request after the response to the previous one. Requests are formatted in advance, and only the status and the
+//! length of a response are parsed, so that the generator takes little of the machine.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
-/// What came of a load.
+/// Result of a load.
 pub struct Outcome {
     pub took: Duration,
     pub times: Vec<Duration>,
-    /// Answers with another status than the one expected.
+    /// Number of responses with another status than the expected one.
     pub failed: usize,
-    /// The body of the last answer on each connection.
+    /// Body of the last response on each connection.
     pub bodies: Vec<Vec<u8>>,
 }
 
@@ -25,7 +25,7 @@ impl Outcome {
     }
 }
 
-/// Sends all requests over so many connections.
+/// Sends all requests over this many connections.
 pub fn send(server: SocketAddr, connections: usize, requests: &[Vec<u8>], expected: u16) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
     runtime.block_on(async {
@@ -43,7 +43,7 @@ pub fn send(server: SocketAddr, connections: usize, requests: &[Vec<u8>], expect
     })
 }
 
-/// One connection that is kept.
+/// A persistent connection.
 pub struct Connection {
     stream: TcpStream,
     read: Vec<u8>,
@@ -69,7 +69,7 @@ impl Connection {
         self
     }
 
-    /// Sends one request and reads its answer, of which the body stays in [`Self::body`].
+    /// Sends one request and returns the status of its response. The body stays in [`Self::body`].
     pub async fn ask(&mut self, request: &[u8]) -> u16 {
         let mut rest = request;
         while !rest.is_empty() {
@@ -119,7 +119,7 @@ impl Connection {
     }
 }
 
-/// The status of an answer, and from where to where its body goes; none while its head is not whole.
+/// Returns the status of a response and the bounds of its body, or `None` while its head is incomplete.
 fn head(bytes: &[u8]) -> Option<(u16, usize, usize)> {
     const LENGTH: &[u8] = b"content-length: ";
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;

@@ -1,8 +1,8 @@
-//! What the host promises, measured in one run: each figure beside its target, as rows of a Markdown table.
+//! Measures what the host promises, in one run. Prints each figure beside its target, as rows of a Markdown table.
 //!
-//! `cargo bench -p citas` measures all of it, `cargo bench -p citas -- rules posts` these parts alone, and with the word
-//! `million` the larger ledger has 1,000,000 appointments. A machine that others use is noisy, so what is compared runs
-//! by turns in one run, and the targets are ratios wherever they can be.
+//! `cargo bench -p citas` measures everything, `cargo bench -p citas -- rules posts` only these parts. With the word
+//! `million` the larger ledger has 1,000,000 appointments. A machine that others use is noisy, so compared measurements
+//! take turns in one run, and the targets are ratios wherever possible.
 
 mod cold;
 mod countries;
@@ -30,10 +30,10 @@ mod ministack;
 
 use report::Report;
 
-/// A part by its name.
+/// Name of a part, and the function that measures it.
 type Part = (&'static str, fn(&mut Report));
 
-/// The parts, in the order in which they run: memory first, before the others have used some.
+/// Parts in the order in which they run: memory first, before the others have used some.
 const PARTS: [Part; 10] = [
     ("countries", countries::measure),
     ("rules", rules::measure),

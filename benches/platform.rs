@@ -1,5 +1,5 @@
-//! The local platform as it is run in earnest: the command `citas serve`, in a process of its own, with its log in a
-//! file, over a data folder on the disk that the build lies on.
+//! The local platform as in production: the command `citas serve` in a process of its own, with its log in a file, over
+//! a data folder on the disk of the build.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -25,14 +25,14 @@ use citas_core::ports::rules::CONTRACT;
 use citas_core::rules::loaded::LoadedRules;
 use tempfile::TempDir;
 
-/// A server in a process of its own, ended with this value.
+/// A server in a process of its own, which ends when this value is dropped.
 pub struct Server {
     process: Child,
     pub address: SocketAddr,
 }
 
 impl Server {
-    /// The server that a command line starts and that says its address.
+    /// Starts a server and reads its address from standard output.
     fn start(command: &mut Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).spawn().expect("a program that starts");
         let said = BufReader::new(process.stdout.take().expect("a pipe"));
@@ -41,13 +41,13 @@ impl Server {
         Self { process, address: address.expect("a server that says its address") }
     }
 
-    /// A hello-world axum.
+    /// Starts a hello-world axum server.
     pub fn hello() -> Self {
         let this = std::env::current_exe().expect("a program");
         Self::start(Command::new(this).arg(crate::hello::ARGUMENT))
     }
 
-    /// Citas over a data folder.
+    /// Starts Citas over a data folder.
     pub fn citas(data: &Data) -> Self {
         let log = File::create(data.path().join("log")).expect("a writable folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_citas"));
@@ -58,7 +58,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that is gone already has nothing to lose.
+        // The process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -91,12 +91,12 @@ impl Data {
         publish(&self.registry(), component, version);
     }
 
-    /// Puts a version of Peru into use; it is the channel's change of that number.
+    /// Puts a version of Peru into use, as the channel's change number `sequence`.
     pub fn promote(&self, version: &str, sequence: u64) {
         promote(&self.registry(), version, sequence);
     }
 
-    /// Publishes version 1.0.0 of another country, without cases and with all the fuel that there is, and puts it into use.
+    /// Publishes version 1.0.0 of another country, without cases and with the maximum fuel, and puts it into use.
     pub fn with_country(self, country: &str, component: &[u8]) -> Self {
         let limits = Limits { fuel: Some(CEILING.fuel), ..Limits::default() };
         self.put_in_use(country, component, limits, "[]".into());
@@ -110,7 +110,7 @@ impl Data {
         promote_country(&registry, country, "1.0.0", 1);
     }
 
-    /// A token for `ana`, who is a patient unless she is in a group.
+    /// Returns a token for `ana`, who is a patient unless she is in a group.
     pub fn token(&self, groups: &[&str]) -> String {
         let claims = Claims {
             subject: "ana".into(),
@@ -150,7 +150,7 @@ fn publish_country(
     block_on(registry.publish(&artifact)).expect("a registry");
 }
 
-/// Puts a version of Peru into use in a registry; it is the channel's change of that number.
+/// Puts a version of Peru into use in a registry, as the channel's change number `sequence`.
 pub fn promote(registry: &dyn Registry, version: &str, sequence: u64) {
     promote_country(registry, pe(), version, sequence);
 }
@@ -178,13 +178,13 @@ pub fn pe() -> CountryCode {
     "pe".parse().expect("a country")
 }
 
-/// The engine, one for the process as in the host.
+/// Returns the engine, one per process as in the host.
 pub fn engine() -> Arc<WasmEngine> {
     static ENGINE: OnceLock<Arc<WasmEngine>> = OnceLock::new();
     ENGINE.get_or_init(|| Arc::new(WasmEngine::new().expect("an engine"))).clone()
 }
 
-/// The tests' country that misbehaves on request.
+/// Builds the tests' country that misbehaves on request.
 pub fn chaos(features: &[&str]) -> Vec<u8> {
     let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "tests", "chaos"].iter().collect();
     let folder = CountryFolder::open(&folder).unwrap_or_else(|error| panic!("{error}"));
@@ -196,7 +196,7 @@ fn folder(country: &str) -> CountryFolder {
     CountryFolder::open(&folder).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A country's component.
+/// Builds a country's component.
 pub fn component(country: &str) -> Vec<u8> {
     folder(country).build(&[]).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -206,7 +206,7 @@ pub fn peru() -> &'static [u8] {
     BUILT.get_or_init(|| component("pe"))
 }
 
-/// A component, loaded as the host loads it.
+/// Loads a component as the host does.
 pub fn loaded(component: &[u8]) -> LoadedRules {
     LoadedRules::load(&*engine(), component, &Limits::default()).unwrap_or_else(|refusal| panic!("{refusal}"))
 }

@@ -1,5 +1,5 @@
-//! Durable bookings over HTTP beside what SQLite alone commits: the very rows that the server wrote, in batches of the
-//! size that the server's were, into an empty file with the same tables, indexes and settings.
+//! Compares durable bookings over HTTP with the commits of SQLite alone: the rows that the server wrote, in batches of
+//! the server's size, into an empty file with the same tables, indexes and settings.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,7 +21,7 @@ const CONNECTIONS: usize = 64;
 const BOOKINGS: usize = 2_000;
 const TURNS: usize = 5;
 
-/// Of bare SQLite's rate.
+/// Minimum ratio to bare SQLite's rate.
 const TARGET: f64 = 0.5;
 
 pub fn measure(report: &mut Report) {
@@ -48,7 +48,7 @@ pub fn measure(report: &mut Report) {
 struct Turn {
     posts: Outcome,
     batch: f64,
-    /// Until every event of it was relayed and its mail written, from the last answer on.
+    /// Time from the last response until every event of the turn was relayed and its mail written.
     relayed: Duration,
     bare: Duration,
 }
@@ -87,8 +87,8 @@ fn tell(report: &mut Report, turns: &mut [Turn]) {
     report.target("  of SQLite's rate", format!("{ratio:.2}"), "≥ 0.5", ratio >= TARGET && failed == 0);
 }
 
-/// Books one after the other, and gives the paths of what was booked. A server that the machine keeps waiting may say that
-/// it is busy; then it is asked again.
+/// Books one request after the other and returns the paths of the appointments. Repeats a request while the server
+/// reports that it is busy, which happens on a machine that others use.
 pub fn located(server: SocketAddr, bookings: &[Vec<u8>]) -> Vec<String> {
     block_on(async {
         let mut connection = Connection::open(server).await;
@@ -103,7 +103,7 @@ pub fn located(server: SocketAddr, bookings: &[Vec<u8>]) -> Vec<String> {
     })
 }
 
-/// The server's metric of how many changes its commits had.
+/// The server's metric of the number of changes in its commits.
 struct Batches {
     changes: f64,
     commits: f64,
@@ -126,7 +126,7 @@ impl Batches {
     }
 }
 
-/// What the server has written.
+/// The rows that the server has written, read from its file.
 struct Written(rusqlite::Connection);
 
 impl Written {
@@ -165,7 +165,7 @@ impl Written {
     }
 }
 
-/// What one booking writes.
+/// Values that one booking writes.
 struct Row {
     id: Vec<u8>,
     number: u32,
@@ -175,7 +175,7 @@ struct Row {
     event: (Uuid, String),
 }
 
-/// A file of its own, with nothing around it.
+/// A file of its own, written without a server.
 struct Bare(rusqlite::Connection);
 
 impl Bare {
@@ -192,7 +192,7 @@ impl Bare {
         Self(connection)
     }
 
-    /// Writes these rows in batches of alternating sizes that come to `batch` on average.
+    /// Writes these rows in batches whose sizes alternate so that their average is `batch`.
     fn commit(&self, rows: &[Row], batch: f64) -> Duration {
         let started = Instant::now();
         let (mut rest, mut due) = (rows, 0.0);

@@ -1,10 +1,10 @@
-//! The table that a run prints.
+//! Prints the table of a run.
 
 use std::fmt::Display;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-/// Prints each row as soon as it is measured.
+/// A table that prints each row as soon as it is measured.
 pub struct Report;
 
 impl Report {
@@ -16,12 +16,12 @@ impl Report {
         Self
     }
 
-    /// A figure that is there to be compared with.
+    /// Prints a figure for comparison.
     pub fn figure(&mut self, what: impl Display, measured: impl Display) {
         self.row(what, measured, "", "");
     }
 
-    /// A figure with a target.
+    /// Prints a figure with its target.
     pub fn target(&mut self, what: impl Display, measured: impl Display, target: &str, met: bool) {
         self.row(what, measured, target, if met { "ok" } else { "MISSED" });
     }
@@ -32,17 +32,17 @@ impl Report {
     }
 }
 
-/// Microseconds, to a tenth.
+/// Formats a time in microseconds, to a tenth.
 pub fn micros(time: Duration) -> String {
     format!("{:.1} µs", time.as_secs_f64() * 1e6)
 }
 
-/// Milliseconds, to a tenth.
+/// Formats a time in milliseconds, to a tenth.
 pub fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-/// Median and 99th percentile.
+/// Formats the median and the 99th percentile.
 pub fn spread(times: &mut [Duration]) -> String {
     times.sort_unstable();
     format!("{}, p99 {}", micros(times[times.len() / 2]), micros(times[times.len() * 99 / 100]))

@@ -1,4 +1,4 @@
-//! Booking requests that are all allowed, and HTTP requests written out.
+//! Creates booking requests that are all allowed, and formats HTTP requests.
 
 use citas::system::SystemClock;
 use citas_core::model::appointment::Field;
@@ -9,10 +9,10 @@ use citas_core::rules::loaded::LoadedRules;
 use jiff::ToSpan as _;
 use serde_json::Value;
 
-/// How many numbers there are: as many as patients with a DNI of eight digits that starts with 2 to 8.
+/// Number of different patients: those with a DNI of eight digits that starts with 2 to 8.
 const NUMBERS: usize = 70_000_000;
 
-/// The country's own example, on the first day that its rules allow.
+/// Returns the country's own example, on the first day from a week ahead that its rules allow.
 pub fn example(rules: &LoadedRules) -> Value {
     let mut example = rules.request_schema["examples"][0].clone();
     let context = rules.context(SystemClock.now(), Role::Patient);
@@ -26,12 +26,12 @@ pub fn example(rules: &LoadedRules) -> Value {
     panic!("the rules allow no day");
 }
 
-/// What the rules see of a request.
+/// Returns the leaves of a request, as the rules receive them.
 pub fn leaves(request: &Value) -> Vec<Field> {
     flatten(request).expect("few leaves")
 }
 
-/// Peru's example with a patient and a doctor of its own, so that no two of them want the same.
+/// Returns Peru's example with a patient and a doctor of its own, so that no two bookings conflict.
 pub fn booking(example: &Value, number: usize) -> Value {
     let mut request = example.clone();
     request["doctor"] = (200_000 + number).to_string().into();
@@ -39,13 +39,13 @@ pub fn booking(example: &Value, number: usize) -> Value {
     request
 }
 
-/// Patients come in no order.
+/// Returns the DNI of a patient. Consecutive numbers give scattered patients.
 pub fn dni(number: usize) -> String {
     (20_000_000 + scattered(number, NUMBERS)).to_string()
 }
 
-/// Each number below `end` once, in no order that an index could profit from, where `end` is a product of twos, fives
-/// and sevens.
+/// Returns each number below `end` once, in an order that no index can profit from. `end` must be a product of twos,
+/// fives and sevens.
 pub fn scattered(number: usize, end: usize) -> usize {
     number * 7_919_321 % end
 }

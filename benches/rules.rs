@@ -1,5 +1,5 @@
-//! One call to the rules: a fresh instance, arguments and results converted, fuel counted; beside the same rules in the
-//! same language, called natively.
+//! Measures one call to the rules, with a fresh instance, conversion of arguments and results, and fuel counting. For
+//! comparison calls the same rules natively.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::timing::{median, time, time_answer};
 const CALLS: usize = 20_000;
 const PAGES: usize = 500;
 
-/// A call to Peru's `book` takes at most so long at the median.
+/// Maximum median time of a call to Peru's `book`.
 const TARGET: Duration = Duration::from_micros(20);
 
 pub fn measure(report: &mut Report) {
@@ -59,7 +59,7 @@ fn country<Native: AppointmentRules>(report: &mut Report, name: &str, component:
     report.figure(format!("{name}: present 100"), format!("{}, {each} each", micros(median(&mut hundred))));
 }
 
-/// Presents a page in as many calls as its input needs.
+/// Presents a page in as many calls as its size requires.
 fn present_all(rules: &LoadedRules, page: &[&Appointment]) -> Result<(), Fault> {
     let mut rest = page;
     while !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! What a request takes with 1,000 appointments in the ledger and with many more, by turns.
+//! Compares the time of a request with 1,000 appointments in the ledger and with many more, by turns.
 
 use std::time::{Duration, Instant};
 
@@ -21,20 +21,20 @@ use crate::report::Report;
 use crate::requests::{booking, dni, example, get, leaves, post, scattered};
 use crate::timing::{median, middle};
 
-/// Asks for the larger ledger's full size, which takes minutes to fill and some 3 GB of disk.
+/// Argument for the larger ledger's full size, which takes minutes to fill and some 3 GB of disk.
 pub const MILLION: &str = "million";
 
 const SMALL: usize = 1_000;
 const LARGE: usize = 100_000;
 const MILLION_APPOINTMENTS: usize = 1_000_000;
-/// Appointments of one doctor: a page of them.
+/// Number of appointments of one doctor, which is one page.
 const OF_A_DOCTOR: usize = 20;
 const CALLS: usize = 2_000;
 const BOOKINGS: usize = 150;
 const BURST: usize = 1_000;
 const BURSTS: usize = 5;
 
-/// Of the time with the small ledger.
+/// Maximum ratio to the time with the small ledger.
 const TARGET: f64 = 1.5;
 
 pub fn measure(report: &mut Report) {
@@ -66,7 +66,7 @@ pub fn measure(report: &mut Report) {
     compare("book, 64 at once, each", "µs", times.map(middle));
 }
 
-/// A server over a ledger that has so many appointments.
+/// A server over a ledger that is filled with appointments.
 struct Filled {
     token: String,
     ids: Vec<Uuid>,
@@ -95,7 +95,7 @@ impl Filled {
     }
 }
 
-/// The median time of a request to each, in microseconds.
+/// Returns the median time of a request to each ledger, in microseconds.
 fn by_turns(
     ledgers: &mut [Filled; 2],
     count: usize,
@@ -112,7 +112,7 @@ fn by_turns(
                 let request = request(ledger, turn);
                 let started = Instant::now();
                 let status = connection.ask(&request).await;
-                // A server that the machine keeps waiting may say that it is busy.
+                // A server may report that it is busy, on a machine that others use.
                 if status != 503 {
                     times.push(started.elapsed());
                     assert_eq!(status, expected, "{}", String::from_utf8_lossy(connection.body()));
@@ -123,7 +123,7 @@ fn by_turns(
     })
 }
 
-/// Through the ledger itself, as many at once as it commits together.
+/// Fills the ledger through its port, with as many concurrent changes as it commits together.
 fn fill(data: &Data, count: usize, rules: &LoadedRules) -> Vec<Uuid> {
     const MAX_CONCURRENCY: usize = 2_000;
     let pattern = pattern(rules);
@@ -138,7 +138,7 @@ fn fill(data: &Data, count: usize, rules: &LoadedRules) -> Vec<Uuid> {
     block_on(commits.try_collect()).expect("commits")
 }
 
-/// The country's example, booked.
+/// Returns the revision of the country's example, booked.
 fn pattern(rules: &LoadedRules) -> Revision {
     let now = SystemClock.now();
     let (context, input) = (rules.context(now, Role::Patient), leaves(&example(rules)));
@@ -177,10 +177,10 @@ fn doctor(number: usize) -> String {
     (100_000 + number / OF_A_DOCTOR).to_string()
 }
 
-/// The pattern with a doctor, a patient and a time of its own.
+/// Returns the pattern with a doctor, a patient and a time of its own.
 fn varied(pattern: &Revision, number: usize) -> Revision {
     let mut revision = pattern.clone();
-    // Those that the posts book have other patients.
+    // The measured bookings have other patients.
     let (doctor, dni) = (doctor(number), dni(50_000_000 + number));
     let half_hours = i64::try_from(number % OF_A_DOCTOR).expect("a small number");
     let starts_at = pattern.created_at + (14 * 24).hours() + (30 * half_hours).minutes();

@@ -1,5 +1,6 @@
-//! Measures the start of a country: compiling its component, judging it in a process of its own, and loading native code from
-//! this machine's folder, each up to rules that can be called. The three take turns, since others may use the machine.
+//! Measures the start of a country up to rules that can be called: by compiling its component, by judging it in a
+//! process of its own, and by loading native code from this machine's folder. Judging is measured once; the other two
+//! take turns, because others may use the machine.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::timing::{median, time};
 
 const STARTS: usize = 15;
 
-/// Of one country, in milliseconds.
+/// Maximum time to start one country, in milliseconds.
 const TARGET: f64 = 5.0;
 
 pub fn measure(report: &mut Report) {
@@ -44,7 +45,8 @@ pub fn measure(report: &mut Report) {
     }
 }
 
-/// Otherwise both would compile, and the figure would say so only by its size.
+/// Checks that native code was kept. Otherwise both starts would compile, and only the size of the figure would show
+/// it.
 fn require_kept(folder: &Path) {
     let mut engines = std::fs::read_dir(folder).expect("a folder");
     let ours = engines.next().expect("an engine").expect("an engine").path();

@@ -1,4 +1,5 @@
-//! How long after a promotion the new version decides on bookings, under load, and whether any request fails meanwhile.
+//! Measures the time from a promotion until the new version decides on bookings, under load, and counts the requests
+//! that fail meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ const NEXT: &str = "1.0.1";
 const SWAPS: usize = 6;
 const CONNECTIONS: usize = 16;
 const TARGET: Duration = Duration::from_secs(1);
-/// A swap that takes so long has not come about.
+/// Timeout of a swap.
 const NEVER: Duration = Duration::from_secs(30);
 
 pub fn measure(report: &mut Report) {
@@ -47,7 +48,7 @@ pub fn measure(report: &mut Report) {
             let started = Instant::now();
             loop {
                 number += 1;
-                // One that was not booked has no version.
+                // A request that was not booked has no version.
                 let answer = load::send(citas.address, 1, &[book(number)], 201).bodies.pop().expect("an answer");
                 let appointment: Value = serde_json::from_slice(&answer).expect("JSON");
                 if appointment["rules"]["version"] == version {
@@ -67,7 +68,7 @@ pub fn measure(report: &mut Report) {
     report.target("  GETs meanwhile", format!("{answered}, {failed} failed"), "0 failed", failed == 0);
 }
 
-/// The component with another version in its descriptor, which is quicker than another build.
+/// Returns the component with another version in its descriptor, which is faster than another build.
 fn renumbered(rules: &LoadedRules, component: &[u8]) -> Vec<u8> {
     let old = format!("{}{}", rules.country, rules.id.version);
     let new = format!("{}{NEXT}", rules.country);

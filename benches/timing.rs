@@ -1,11 +1,11 @@
-//! Times of calls.
+//! Measures the times of calls.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use citas_core::ports::rules::Fault;
 
-/// How long one call takes; its answer is dropped outside that.
+/// Returns the time of one call, without that for dropping its result.
 pub fn time<T>(call: impl FnOnce() -> T) -> Duration {
     let started = Instant::now();
     let answer = call();
@@ -14,8 +14,8 @@ pub fn time<T>(call: impl FnOnce() -> T) -> Duration {
     took
 }
 
-/// How long a call takes that is answered. Where others keep the machine so busy that a call is put aside until its
-/// deadline, another is made.
+/// Returns the time of a call that succeeds. Repeats a call that missed its deadline, because others may keep the
+/// machine busy.
 pub fn time_answer<T>(call: impl Fn() -> Result<T, Fault>) -> Duration {
     loop {
         let started = Instant::now();
@@ -39,7 +39,7 @@ pub fn rate(count: usize, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
 }
 
-/// The middle one.
+/// Returns the middle figure.
 pub fn middle(mut figures: Vec<f64>) -> f64 {
     figures.sort_unstable_by(f64::total_cmp);
     figures[figures.len() / 2]

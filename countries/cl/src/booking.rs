@@ -1,4 +1,4 @@
-//! From a request to an appointment: everything that is wrong with it, or its plan.
+//! Decides on a booking request: returns the plan of the appointment, or everything that is wrong with the request.
 
 use citas_kit::fields::{Fields, set, unpad};
 use citas_kit::violations::Findings;
@@ -8,7 +8,7 @@ use crate::house::{SCHEDULE, clock, length, visit};
 use crate::patient::Patient;
 use crate::{comunas, prevision};
 
-/// May this be booked, and as what?
+/// Returns the plan of the request, or all its violations.
 pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violation>> {
     let fields = Fields::new(&request);
     let clock = clock(context, fields);
@@ -24,7 +24,7 @@ pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violatio
     Ok(SCHEDULE.plan(clock, length, start, patient.whom(), attributes))
 }
 
-/// The request with one spelling for each identity.
+/// Returns the request with one spelling for each identity.
 fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
     let spelled = match patient {
         Patient::Run(run) => Field::text("/run", run.as_str()),

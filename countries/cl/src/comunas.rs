@@ -4,25 +4,25 @@ use citas_kit::Violation;
 use citas_kit::codes::CodeList;
 use citas_kit::fields::Fields;
 
-/// See `data/SOURCES.md`.
+/// Comunas with their zones, sorted by code. The source is in `data/SOURCES.md`.
 const COMUNAS: CodeList = CodeList::new(include_str!("../data/comunas.csv"));
 
-/// Every zone of Chile, the commonest first.
+/// All zones of Chile, the most common first.
 pub const ZONES: [&str; 4] = ["America/Santiago", "Pacific/Easter", "America/Punta_Arenas", "America/Coyhaique"];
 
-/// A comuna's name and the zone whose clocks it keeps.
+/// A comuna's name and time zone.
 pub struct Comuna {
     pub name: &'static str,
     pub zone: &'static str,
 }
 
-/// The comuna with this code.
+/// Returns the comuna with this code.
 pub fn find(cut: &str) -> Option<Comuna> {
     let (name, zone) = COMUNAS.find(cut)?.split_once(',')?;
     Some(Comuna { name, zone })
 }
 
-/// Whether the request names no comuna of Chile.
+/// Returns a violation if the request names no comuna of Chile.
 pub fn unknown(request: Fields) -> Option<Violation> {
     let cut = request.text("/comuna").unwrap_or_default();
     find(cut).is_none().then(|| Violation::new("/comuna", "cl.comuna.unknown").with("comuna", cut))

@@ -1,11 +1,11 @@
-//! Chile's public holidays, and the days that single laws add to them. Regional ones go by the comuna's code.
+//! Chile's public holidays, and the days that single laws add to them. Regional holidays depend on the comuna's code.
 
 use citas_kit::civil::{Date, Weekday};
 use citas_kit::holidays::{EVERYWHERE, Holiday, On};
 
 use crate::solstice::june_solstice;
 
-/// Holidays by rule. Those without a law beside them are of Ley 2.977.
+/// Holidays by rule. Those without a law beside them are from Ley 2.977.
 pub const HOLIDAYS: &[Holiday] = &[
     national("Año Nuevo", On::Day(1, 1)),
     national("Feriado adicional de Año Nuevo", On::Rule(second_of_january)),
@@ -30,10 +30,10 @@ pub const HOLIDAYS: &[Holiday] = &[
     regional("Nacimiento del Prócer de la Independencia", On::Day(8, 20), &["16101", "16103"]), // Ley 20.768
 ];
 
-/// Days that one law or decree made a holiday once, each with that law. This is the table to edit when such a
-/// day comes; they are announced as late as a week before, so publish it the same day.
+/// Days that one law or decree made a holiday once, each with that law. Edit this table when such a day is announced.
+/// The announcement may come as late as a week before, so publish the change on the same day.
 pub const EXTRA_DAYS: &[Holiday] = &[
-    // Ley 21.357, transitory article: the first year's day, whatever the solstice.
+    // Ley 21.357, transitory article: the day of the first year, whatever the solstice.
     national("Día Nacional de los Pueblos Indígenas", On::Once(2021, 6, 21)),
     // Ley 21.704: Magallanes and Chiloé.
     regional("Feriado excepcional", On::Once(2024, 9, 21), &["12", "102"]),
@@ -47,17 +47,18 @@ const fn regional(name: &'static str, on: On, places: &'static [&'static str]) -
     Holiday { name, on, places }
 }
 
-/// Ley 20.983: when 1 January is a Sunday.
+/// Returns 2 January if 1 January is a Sunday (Ley 20.983).
 fn second_of_january(year: i16) -> Option<Date> {
     Date::new(year, 1, 2).filter(|date| date.weekday() == Weekday::Monday)
 }
 
-/// Ley 21.357: the day of the June solstice, from the second year on.
+/// Returns the day of the June solstice, from the law's second year on (Ley 21.357).
 fn indigenous_peoples(year: i16) -> Option<Date> {
     (year >= 2022).then(|| june_solstice(year))
 }
 
-/// Ley 19.668: from Tuesday to Thursday it moves to the Monday before, on Friday to the Monday after.
+/// Moves a holiday from Tuesday, Wednesday or Thursday to the Monday before, and from Friday to the Monday after (Ley
+/// 19.668).
 fn to_monday(year: i16, month: u8, day: u8) -> Option<Date> {
     let date = Date::new(year, month, day)?;
     Some(match date.weekday() {
@@ -69,18 +70,18 @@ fn to_monday(year: i16, month: u8, day: u8) -> Option<Date> {
     })
 }
 
-/// Ley 20.215 (Monday) and Ley 20.983 (Friday): the bridge before 18 and 19 September.
+/// Returns 17 September if it is a Monday (Ley 20.215) or a Friday (Ley 20.983): the bridge before 18 and 19 September.
 fn seventeenth_of_september(year: i16) -> Option<Date> {
     let bridges = |date: &Date| matches!(date.weekday(), Weekday::Monday | Weekday::Friday);
     Date::new(year, 9, 17).filter(bridges)
 }
 
-/// Ley 20.215: the bridge after them.
+/// Returns 20 September if it is a Friday: the bridge after 18 and 19 September (Ley 20.215).
 fn twentieth_of_september(year: i16) -> Option<Date> {
     Date::new(year, 9, 20).filter(|date| date.weekday() == Weekday::Friday)
 }
 
-/// Ley 20.299: on Tuesday it moves to the Friday before, on Wednesday to the Friday after.
+/// Returns 31 October, moved from Tuesday to the Friday before, and from Wednesday to the Friday after (Ley 20.299).
 fn protestant_churches(year: i16) -> Option<Date> {
     let date = Date::new(year, 10, 31)?;
     Some(match date.weekday() {

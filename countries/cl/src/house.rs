@@ -1,4 +1,4 @@
-//! House rules: when one may be seen, and until when one may change it. The platform's own decisions, no law.
+//! House rules: opening hours, lengths, and deadlines for changes. They are the platform's own decisions, not law.
 
 use citas_kit::civil::Time;
 use citas_kit::fields::Fields;
@@ -8,19 +8,20 @@ use citas_kit::{Context, ZoneClock};
 use crate::comunas::{self, ZONES};
 use crate::holidays::{EXTRA_DAYS, HOLIDAYS};
 
-/// ISO 3166-1 code, and the first part of every code of a violation.
+/// ISO 3166-1 code, and the first part of every violation code.
 pub const COUNTRY: &str = "cl";
 
 /// Hours before the start until which a patient may cancel or reschedule.
 pub const CHANGE_HOURS: i64 = 24;
 
-/// In person: half an hour, on the hour or the half.
+/// Length of an appointment in person: half an hour, on the hour or the half hour.
 const IN_PERSON: Length = Length { minutes: 30, every: 30 };
 
-/// From afar: a third of an hour.
+/// Length of a remote appointment: 20 minutes, every 20 minutes from the hour.
 const REMOTE: Length = Length { minutes: 20, every: 20 };
 
-/// Chile's rules of date and time. Claims are so fine that the two lengths cannot overlap unseen.
+/// Chile's rules of date and time. The claim grid is so fine that overlapping appointments of either length share a
+/// claim.
 pub const SCHEDULE: Schedule = Schedule {
     country: COUNTRY,
     week: Week {
@@ -33,20 +34,20 @@ pub const SCHEDULE: Schedule = Schedule {
     claim_minutes: 10,
 };
 
-/// The zone of the comuna where the patient will be; none if the comuna is unknown.
+/// Returns the zone of the comuna in which the patient will be, or `None` if the comuna is unknown.
 pub fn zone(request: Fields) -> Option<&'static str> {
     let comuna = comunas::find(request.text("/comuna")?)?;
     Some(comuna.zone)
 }
 
-/// The clock that dates and times are read by. A request whose comuna is unknown is refused for that; until it is
-/// known, the commonest clock tells what else is wrong.
+/// Returns the clock for the dates and times of the request. A request with an unknown comuna is refused anyway; the
+/// most common clock then finds its other violations.
 pub fn clock<'a>(context: &'a Context, request: Fields) -> &'a ZoneClock {
     let clock = context.clock(zone(request).unwrap_or(ZONES[0]));
     clock.expect("the host gives a clock for each zone of the descriptor")
 }
 
-/// How long an appointment of this modality lasts; in person unless it says otherwise.
+/// Returns the length of an appointment with the request's modality; in person unless it says otherwise.
 pub fn length(request: Fields) -> Length {
     match request.text("/modality") {
         Some("remota" | "telemedicina") => REMOTE,
@@ -54,7 +55,7 @@ pub fn length(request: Fields) -> Length {
     }
 }
 
-/// What decides when this appointment may be.
+/// Returns everything that determines when this appointment may take place.
 pub fn visit<'a>(context: &'a Context, clock: &'a ZoneClock, request: Fields<'a>) -> Visit<'a> {
     Visit { context, clock, place: request.text("/comuna").unwrap_or_default(), length: length(request), urgent: false }
 }

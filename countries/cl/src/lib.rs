@@ -1,6 +1,6 @@
-//! Chile's rules. Each module is one topic; this one hands the host's calls to them.
+//! Chile's rules. Each module covers one topic; this module passes the host's calls to them.
 //!
-//! There are no notices: Chile tells nobody until its team decides otherwise.
+//! There are no notices: Chile sends none until its team decides otherwise.
 
 mod booking;
 mod changes;
@@ -18,7 +18,7 @@ mod samples;
 mod solstice;
 mod view;
 
-/// Chile's rules; stateless, for a component or for native callers.
+/// Chile's rules. They have no state, and are used in a component or natively.
 #[derive(Clone, Copy, Debug)]
 pub struct Chile;
 

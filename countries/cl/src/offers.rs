@@ -1,4 +1,4 @@
-//! Which of a doctor's openings may be booked.
+//! Selects the openings of a doctor that may be booked.
 
 use citas_kit::fields::{Fields, unpadded};
 use citas_kit::{Context, Field, Offer, Slot};
@@ -6,8 +6,8 @@ use citas_kit::{Context, Field, Offer, Slot};
 use crate::house::{SCHEDULE, visit, zone};
 use crate::patient::Patient;
 
-/// The openings that Chile allows, with what booking each would claim. An opening is offered as the clocks of
-/// the patient's comuna show it, or as it stands while the comuna is not known.
+/// Returns the openings that Chile allows, with the claims that booking each would take. An opening is offered in the
+/// time of the patient's comuna, or in its own zone while the comuna is unknown.
 pub fn offers(context: &Context, place: &[Field], openings: &[Slot]) -> Vec<Offer> {
     let place = Fields::new(place);
     let zone = zone(place);

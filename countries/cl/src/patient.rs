@@ -1,4 +1,4 @@
-//! Who the patient is: a RUN or another document, exactly one of them. A RUN cannot be demanded of everybody.
+//! Identifies the patient by a RUN or another document, exactly one of them. A RUN cannot be demanded of everybody.
 
 use citas_kit::Violation;
 use citas_kit::document::Document;
@@ -8,17 +8,17 @@ use citas_kit::violations::Findings;
 
 use crate::run::Run;
 
-/// How the patient is known.
+/// Identity of the patient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Patient {
-    /// By the RUN.
+    /// A RUN.
     Run(Run),
-    /// By a passport, a foreign identity card, an IPE or an IPA.
+    /// A passport, a foreign identity card, an IPE or an IPA.
     Document(Document),
 }
 
 impl Patient {
-    /// The patient of a request.
+    /// Returns the patient of a request, or all violations of the identity.
     pub fn of(request: Fields) -> Result<Self, Vec<Violation>> {
         let mut findings = Findings::default();
         let run = request.has("/run").then(|| Run::parse(request.text("/run").unwrap_or_default()));
@@ -35,7 +35,7 @@ impl Patient {
         findings.conclude(patient)
     }
 
-    /// The key that finds the appointment and claims the patient's time.
+    /// Returns the key that finds the appointment and claims the patient's time.
     pub fn key(&self) -> String {
         match self {
             Self::Run(run) => ["run:", run.as_str()].concat(),
@@ -43,13 +43,13 @@ impl Patient {
         }
     }
 
-    /// What the appointment is found by.
+    /// Returns the patient for a plan, which claims the patient's time.
     pub fn whom(&self) -> Whom {
         Whom { key: self.key(), claimed: true }
     }
 }
 
-/// The patient who was booked, whichever version of these rules did it.
+/// Returns the patient of a booked appointment, whichever version of these rules booked it.
 pub fn booked(attributes: Fields) -> Whom {
     Patient::of(attributes).map(|patient| patient.whom()).unwrap_or_default()
 }

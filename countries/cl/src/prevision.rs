@@ -1,9 +1,9 @@
-//! The patient's health insurance: what each system needs to know.
+//! Checks the patient's health insurance: each system requires its own data.
 
 use citas_kit::Violation;
 use citas_kit::fields::Fields;
 
-/// What is wrong with the insurance of a request.
+/// Returns the violation of the request's insurance, if any.
 pub fn violation(request: Fields) -> Option<Violation> {
     let system = request.text("/prevision/system");
     let tramo = request.text("/prevision/tramo");

@@ -2,16 +2,15 @@
 
 use citas_kit::Violation;
 
-/// A RUN whose check digit fits, in its canonical spelling `12345678-5`.
+/// A RUN with a correct check digit, in its canonical spelling `12345678-5`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run(String);
 
 impl Run {
-    /// Reads a number of seven or eight digits with its check digit or K: with all dots or none, with a hyphen
-    /// or none.
+    /// Parses seven or eight digits with the check digit or K: with all dots or none, with or without a hyphen.
     ///
     /// # Errors
-    /// Whether the spelling or the check digit is wrong.
+    /// Returns a violation if the spelling or the check digit is wrong.
     pub fn parse(text: &str) -> Result<Self, Violation> {
         let Some((digits, check)) = split(text.as_bytes()) else {
             return Err(Violation::new("/run", "cl.run.format"));
@@ -23,13 +22,13 @@ impl Run {
         Ok(Self(spelled.map(char::from).collect()))
     }
 
-    /// `12345678-5`, with a capital K.
+    /// Returns the canonical spelling: `12345678-5`, with a capital K.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The digits and the check character, if they are spelled in one of the usual ways.
+/// Splits a RUN into its digits and its check character, if it has one of the usual spellings.
 fn split(text: &[u8]) -> Option<(Vec<u8>, u8)> {
     let (check, number) = text.split_last()?;
     let number = number.strip_suffix(b"-").unwrap_or(number);
@@ -42,7 +41,7 @@ fn split(text: &[u8]) -> Option<(Vec<u8>, u8)> {
     (usual && (check.is_ascii_digit() || check == b'K')).then_some((digits, check))
 }
 
-/// The Civil Registry's check digit: weights 2 to 7 from the right, then 2 again, modulo 11.
+/// Returns the Civil Registry's check digit: weights 2 to 7 from the right, then 2 again, modulo 11.
 fn check_digit(digits: &[u8]) -> u8 {
     let weights = (2..=7).cycle();
     let weighted = digits.iter().rev().zip(weights).map(|(digit, weight)| u32::from(digit - b'0') * weight);

@@ -4,10 +4,10 @@ use citas_kit::civil::{Date, Time};
 use citas_kit::fields::set;
 use citas_kit::{Appointment, Civil, Context, Field, Plan, Shift, Violation, ZoneClock};
 
-/// Tuesday, 24 November 2026, 12:00 in Santiago; a patient asks.
+/// Returns the context of a patient's request on Tuesday, 24 November 2026, 12:00 in Santiago.
 pub fn noon_in_santiago() -> Context {
     let day = Date::parse("2026-11-24").expect("a date");
-    // 4 April 2027, 03:00Z: the mainland and the island go back at the same instant.
+    // 4 April 2027, 03:00Z: the clocks of the mainland and of the island go back at the same instant.
     let april = Date::parse("2027-04-04").expect("a date").days() * 86_400 + 3 * 3600;
     let winter = |offset_minutes| Shift { at: april, offset_minutes };
     Context {
@@ -27,7 +27,7 @@ fn clock(zone: &str, now: Civil, offset_minutes: i16, next: Option<Shift>) -> Zo
     ZoneClock { zone: zone.into(), now, shifts: [first].into_iter().chain(next).collect() }
 }
 
-/// A plain request, with these leaves changed.
+/// Returns a plain request with these leaves changed.
 pub fn request(changes: &[(&str, &str)]) -> Vec<Field> {
     let example = [
         ("/doctor", "123456"),
@@ -48,13 +48,13 @@ pub fn request(changes: &[(&str, &str)]) -> Vec<Field> {
     fields
 }
 
-/// The appointment that the host stores for the plain request, booked at noon.
+/// Returns the appointment that the host stores for the plain request, booked at noon.
 pub fn booked() -> Appointment {
     let plan = crate::booking::book(&noon_in_santiago(), request(&[])).expect("allowed");
     Appointment { id: "0193".into(), phase: plan.phase, slot: plan.slot, revision: 1, attributes: plan.attributes }
 }
 
-/// The codes of a refusal; none if it was allowed.
+/// Returns the codes of a refusal, or none if the request was allowed.
 pub fn codes(answer: Result<Plan, Vec<Violation>>) -> Vec<String> {
     let violations = answer.err().unwrap_or_default();
     violations.into_iter().map(|violation| violation.code).collect()

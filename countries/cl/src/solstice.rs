@@ -1,17 +1,17 @@
-//! The day of the June solstice in Chile, computed: Ley 21.357 makes it a holiday without naming dates.
+//! Computes the day of the June solstice in Chile. Ley 21.357 makes it a holiday without naming dates.
 
 use citas_kit::civil::Date;
 
-/// Chile's clocks stand four hours behind UTC in June (Santiago, winter time).
+/// Offset of Chile's clocks from UTC in June, in days: four hours behind (Santiago, winter time).
 const OFFSET_DAYS: f64 = -4.0 / 24.0;
 
-/// How far ephemeris time runs ahead of UTC: 69 seconds in 2024, and a few more by mid-century.
+/// Difference between ephemeris time and UTC, in days: 69 seconds in 2024, and a few more by mid-century.
 const DELTA_T_DAYS: f64 = 70.0 / 86_400.0;
 
-/// The Julian day of 1 January 1970, 00:00 UTC.
+/// Julian day of 1 January 1970, 00:00 UTC.
 const UNIX_EPOCH: f64 = 2_440_587.5;
 
-/// The date in Chile on which the sun stands northernmost. Good to about a minute for years 1000 to 3000.
+/// Returns the date in Chile on which the sun is northernmost. Accurate to about a minute for the years 1000 to 3000.
 /// Source: J. Meeus, *Astronomical Algorithms*, 2nd edition, chapter 27.
 #[expect(clippy::cast_possible_truncation, reason = "a day of this millennium fits")]
 pub fn june_solstice(year: i16) -> Date {
@@ -28,13 +28,13 @@ pub fn june_solstice(year: i16) -> Date {
     Date::from_days(local.floor() as i64)
 }
 
-/// Meeus, table 27.B: the solstice as a Julian ephemeris day, without the planets' pull.
+/// Returns the solstice as a Julian ephemeris day, without the planets' pull (Meeus, table 27.B).
 fn mean_june_solstice(year: f64) -> f64 {
     let y = (year - 2000.0) / 1000.0;
     2_451_716.567_67 + y * (365_241.626_03 + y * (0.003_25 + y * (0.008_88 - y * 0.000_30)))
 }
 
-/// Meeus, table 27.C: amplitude, phase in degrees, motion in degrees per century.
+/// Perturbations: amplitude, phase in degrees, motion in degrees per century (Meeus, table 27.C).
 const PERTURBATIONS: [(f64, f64, f64); 24] = [
     (485.0, 324.96, 1934.136),
     (203.0, 337.23, 32_964.467),
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn near_midnight_the_minute_decides() {
-        // 03:32 UTC on the 21st, so 23:32 on the 20th in Chile.
+        // 03:32 UTC on the 21st is 23:32 on the 20th in Chile.
         assert_eq!(june_solstice(2021).text(), "2021-06-20");
     }
 }

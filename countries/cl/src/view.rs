@@ -1,11 +1,11 @@
-//! An appointment as clients see it: what was stored, and what follows from it.
+//! The view of an appointment that clients see: the stored attributes, and fields derived from them.
 
 use citas_kit::fields::{Fields, set};
 use citas_kit::{Appointment, Field, Phase};
 
 use crate::comunas;
 
-/// The country's fields of an appointment.
+/// Returns the country's fields of an appointment.
 pub fn present(appointment: Appointment) -> Vec<Field> {
     let mut fields = appointment.attributes;
     let comuna = Fields::new(&fields).text("/comuna").and_then(comunas::find);
@@ -16,7 +16,7 @@ pub fn present(appointment: Appointment) -> Vec<Field> {
     fields
 }
 
-/// MINSAL's words (`AppointmentAgendarLE`), and FHIR's for what MINSAL does not name.
+/// Returns the status in MINSAL's words (`AppointmentAgendarLE`), and in FHIR's where MINSAL has none.
 const fn status(phase: Phase) -> &'static str {
     match phase {
         Phase::Requested | Phase::Pending => "pending",

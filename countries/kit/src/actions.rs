@@ -1,4 +1,4 @@
-//! What may still be done to an appointment after it is booked: the checks that countries share.
+//! Actions on a booked appointment: the checks that countries share.
 //!
 //! Codes are `<country>.<action>.not-allowed-now`, `.too-late`, `.too-early`, and `<country>.action.unknown`.
 
@@ -7,27 +7,27 @@ use crate::schedule::{Schedule, Visit};
 use crate::violations::Findings;
 use crate::{Action, Appointment, Civil, Context, Field, Phase, Plan, Violation};
 
-/// Somebody asks to change an appointment.
+/// A request to change an appointment.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
-    /// The first part of the country's codes.
+    /// First part of the country's codes.
     pub country: &'static str,
-    /// The action's name.
+    /// Name of the action.
     pub action: &'a str,
-    /// The circumstances of the call.
+    /// Circumstances of the call.
     pub context: &'a Context,
-    /// The appointment as it stands.
+    /// Current state of the appointment.
     pub current: &'a Appointment,
 }
 
-/// Does an action: checks the change and makes its plan.
+/// A function that checks a change and returns its plan.
 pub type Act = fn(&Change, Fields) -> Result<Plan, Vec<Violation>>;
 
 impl Change<'_> {
-    /// Does the action of that name to an appointment that still holds its time.
+    /// Runs the action of the change, if the appointment still holds its time.
     ///
     /// # Errors
-    /// When the country has no such action, the appointment is over, or the action refuses.
+    /// Returns violations if the country has no such action, if the appointment is over, and if the action refuses.
     pub fn act(&self, actions: &[(&str, Act)], input: &[Field]) -> Result<Plan, Vec<Violation>> {
         let Some((_, act)) = actions.iter().find(|(name, _)| *name == self.action) else {
             return Err(self.unknown().into());
@@ -36,16 +36,16 @@ impl Change<'_> {
         act(self, Fields::new(input))
     }
 
-    /// The country has no such action.
+    /// Returns the violation for an action that the country does not have.
     #[must_use]
     pub fn unknown(&self) -> Violation {
         Violation::new("", [self.country, ".action.unknown"].concat()).with("action", self.action)
     }
 
-    /// Only what still holds its time can be changed.
+    /// Checks that the appointment still holds its time; no other can be changed.
     ///
     /// # Errors
-    /// In any other phase.
+    /// Returns a violation in any other phase.
     pub fn still_open(&self) -> Result<(), Violation> {
         let phase = self.current.phase;
         if phase.holds_claims() {
@@ -54,10 +54,10 @@ impl Change<'_> {
         Err(self.violation("not-allowed-now").with("phase", phase.word()))
     }
 
-    /// Staff may act at any time, anybody else only until so many hours before the start.
+    /// Checks the deadline for changes. Staff may act at any time, everybody else until `hours` hours before the start.
     ///
     /// # Errors
-    /// After that.
+    /// Returns a violation after the deadline.
     pub fn in_time(&self, hours: i64) -> Result<(), Violation> {
         let staff = matches!(self.context.role.as_str(), "staff" | "platform");
         let late = self.starts_in().is_some_and(|seconds| seconds < hours * 3600);
@@ -67,10 +67,10 @@ impl Change<'_> {
         Err(self.violation("too-late").with("hours", hours.to_string()))
     }
 
-    /// The appointment's time has come.
+    /// Checks that the appointment's start has come.
     ///
     /// # Errors
-    /// Before its start.
+    /// Returns a violation before the start, or if there is no start.
     pub fn begun(&self) -> Result<(), Violation> {
         if self.starts_in().is_none_or(|seconds| seconds > 0) {
             return Err(self.violation("too-early"));
@@ -78,10 +78,11 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// The start that the input names, and the attributes with it in the place of the old one.
+    /// Returns the start that the input names, and the attributes with the new date and time.
     ///
     /// # Errors
-    /// If it is too late for a change, and every rule of `schedule` that the new start breaks.
+    /// Returns a violation if it is too late for a change, and one for every rule of `schedule` that the new start
+    /// breaks.
     pub fn moved(
         &self,
         hours: i64,
@@ -100,10 +101,10 @@ impl Change<'_> {
         Ok((start, attributes))
     }
 
-    /// The plan of a cancellation, with the reason that the input gives.
+    /// Returns the plan of a cancellation, with the reason from the input.
     ///
     /// # Errors
-    /// If it is too late, as [`Change::in_time`] says.
+    /// Returns a violation if it is too late, see [`Change::in_time`].
     pub fn cancelled(&self, hours: i64, patient: String, input: Fields) -> Result<Plan, Violation> {
         self.in_time(hours)?;
         let mut plan = self.release(Phase::Cancelled, patient);
@@ -113,16 +114,16 @@ impl Change<'_> {
         Ok(plan)
     }
 
-    /// The plan of an appointment that nobody came to.
+    /// Returns the plan of an appointment that the patient missed.
     ///
     /// # Errors
-    /// Before its start.
+    /// Returns a violation before the start.
     pub fn missed(&self, patient: String) -> Result<Plan, Violation> {
         self.begun()?;
         Ok(self.release(Phase::NoShow, patient))
     }
 
-    /// The plan that ends the appointment: everything stays but its hold on people's time.
+    /// Returns the plan that ends the appointment: it keeps everything but the claims on people's time.
     #[must_use]
     pub fn release(&self, phase: Phase, patient: String) -> Plan {
         let attributes = self.current.attributes.clone();
@@ -150,7 +151,7 @@ impl Change<'_> {
 }
 
 impl Action {
-    /// An action that these roles may ask for, with the JSON Schema of its input.
+    /// Creates an action for these roles, with the JSON Schema of its input.
     #[must_use]
     pub fn new(name: &str, roles: &[&str], input_schema: &str) -> Self {
         Self {
@@ -160,8 +161,8 @@ impl Action {
         }
     }
 
-    /// What every country lets be done, each with the JSON Schema of its input: anybody cancels and reschedules, and
-    /// staff note that nobody came.
+    /// Returns the actions of every country, each with the JSON Schema of its input: everybody may cancel and
+    /// reschedule, and staff may record a no-show.
     #[must_use]
     pub fn standard(cancel: &str, reschedule: &str, no_show: &str) -> Vec<Self> {
         const STAFF: [&str; 2] = ["staff", "platform"];
@@ -175,13 +176,13 @@ impl Action {
 }
 
 impl Phase {
-    /// Whether an appointment in this phase keeps others out of its time.
+    /// True if an appointment in this phase keeps others out of its time.
     #[must_use]
     pub const fn holds_claims(self) -> bool {
         matches!(self, Self::Requested | Self::Pending | Self::Booked | Self::Arrived)
     }
 
-    /// Its name in the contract.
+    /// Returns the name of the phase in the contract.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -202,7 +203,7 @@ mod tests {
     use crate::civil::{Date, Time};
     use crate::{Shift, Slot, ZoneClock};
 
-    /// An appointment at noon UTC of 1 December 2026.
+    /// Returns an appointment at noon UTC of 1 December 2026.
     fn appointment(phase: Phase) -> Appointment {
         let start = Date::parse("2026-12-01").expect("a date").at(Time::new(12, 0));
         Appointment {
@@ -214,7 +215,7 @@ mod tests {
         }
     }
 
-    /// Now, that many seconds before noon.
+    /// Returns the context that many seconds before noon.
     fn before(seconds: i64, role: &str) -> Context {
         let day = Date::parse("2026-12-01").expect("a date");
         Context {

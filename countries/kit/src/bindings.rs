@@ -1,10 +1,10 @@
 //! The contract in Rust, generated from `wit/rules.wit`: one module per interface, all sharing the same types.
 //!
-//! A component must export exactly what its country implements. So each interface is exported by a world of
-//! its own, and [`export!`](crate::export) puts together those that a country names.
+//! A component must export exactly the interfaces that its country implements. So each interface is exported by a world
+//! of its own, and [`export!`](crate::export) combines those that a country names.
 #![allow(missing_docs, unsafe_code, clippy::pedantic, reason = "generated code; the contract documents itself")]
 
-/// What every country implements, and the types that all interfaces share.
+/// The interface that every country implements, and the types that all interfaces share.
 pub mod appointments {
     wit_bindgen::generate!({
         path: "../../wit",

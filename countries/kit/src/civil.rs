@@ -1,8 +1,8 @@
-//! Dates and times of day as people write them. No zone and no instant: those are in [`clock`](crate::clock).
+//! Dates and times of day as people write them. Knows no zones and no instants: those are in [`clock`](crate::clock).
 
 use crate::Civil;
 
-/// A date of the Gregorian calendar that exists.
+/// A date that exists in the Gregorian calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date {
     year: i16,
@@ -13,19 +13,19 @@ pub struct Date {
 /// A day of the week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weekday {
-    /// The first by ISO 8601.
+    /// The first day by ISO 8601.
     Monday,
-    /// The second.
+    /// The second day.
     Tuesday,
-    /// The third.
+    /// The third day.
     Wednesday,
-    /// The fourth.
+    /// The fourth day.
     Thursday,
-    /// The fifth.
+    /// The fifth day.
     Friday,
-    /// The sixth.
+    /// The sixth day.
     Saturday,
-    /// The last.
+    /// The last day.
     Sunday,
 }
 
@@ -37,7 +37,7 @@ pub struct Time {
 }
 
 impl Date {
-    /// The date, if the calendar has it.
+    /// Returns the date if the calendar has it.
     #[must_use]
     pub const fn new(year: i16, month: u8, day: u8) -> Option<Self> {
         if month < 1 || month > 12 || day < 1 || day > days_in(year, month) {
@@ -46,7 +46,7 @@ impl Date {
         Some(Self { year, month, day })
     }
 
-    /// Reads `YYYY-MM-DD`, nothing else.
+    /// Parses `YYYY-MM-DD`, nothing else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.as_bytes() else {
@@ -56,13 +56,13 @@ impl Date {
         Self::new(year, two(m1, m2)?, two(d1, d2)?)
     }
 
-    /// The date on which this civil time falls, if the calendar has it.
+    /// Returns the date of a civil time if the calendar has it.
     #[must_use]
     pub const fn of(civil: Civil) -> Option<Self> {
         Self::new(civil.year, civil.month, civil.day)
     }
 
-    /// The date this many days after 1 January 1970. Source: H. Hinnant, "chrono-compatible low-level date
+    /// Returns the date this many days after 1 January 1970. Source: H. Hinnant, "chrono-compatible low-level date
     /// algorithms".
     #[must_use]
     #[expect(
@@ -83,7 +83,7 @@ impl Date {
         Self { year: year as i16, month: month as u8, day: day as u8 }
     }
 
-    /// Days since 1 January 1970; the inverse of [`Date::from_days`].
+    /// Returns the days since 1 January 1970; the inverse of [`Date::from_days`].
     #[must_use]
     pub const fn days(self) -> i64 {
         let month = self.month as i64;
@@ -96,13 +96,13 @@ impl Date {
         era * 146_097 + of_era - 719_468
     }
 
-    /// This many days later; earlier if negative.
+    /// Returns the date this many days later, or earlier if negative.
     #[must_use]
     pub const fn plus(self, days: i64) -> Self {
         Self::from_days(self.days() + days)
     }
 
-    /// Its day of the week.
+    /// Returns the day of the week.
     #[must_use]
     pub const fn weekday(self) -> Weekday {
         // 1 January 1970 was a Thursday.
@@ -117,7 +117,7 @@ impl Date {
         }
     }
 
-    /// Easter Sunday of a year. Source: the "anonymous Gregorian" computus, Meeus, *Astronomical Algorithms*,
+    /// Returns Easter Sunday of a year. Source: the "anonymous Gregorian" computus, Meeus, *Astronomical Algorithms*,
     /// chapter 8.
     #[must_use]
     pub const fn easter(year: i16) -> Self {
@@ -132,31 +132,31 @@ impl Date {
         first_of_march.plus(from_march)
     }
 
-    /// The year.
+    /// Returns the year.
     #[must_use]
     pub const fn year(self) -> i16 {
         self.year
     }
 
-    /// The month, from 1.
+    /// Returns the month, from 1.
     #[must_use]
     pub const fn month(self) -> u8 {
         self.month
     }
 
-    /// The day of the month, from 1.
+    /// Returns the day of the month, from 1.
     #[must_use]
     pub const fn day(self) -> u8 {
         self.day
     }
 
-    /// This date at a time of day.
+    /// Returns this date at a time of day.
     #[must_use]
     pub const fn at(self, time: Time) -> Civil {
         Civil { year: self.year, month: self.month, day: self.day, hour: time.hour, minute: time.minute }
     }
 
-    /// `YYYY-MM-DD`.
+    /// Formats the date as `YYYY-MM-DD`.
     #[must_use]
     pub fn text(self) -> String {
         let mut text = String::with_capacity(17);
@@ -166,17 +166,17 @@ impl Date {
 }
 
 impl Time {
-    /// A time of day.
+    /// Creates a time of day.
     ///
     /// # Panics
-    /// If there is no such time: a mistake in a constant, which the compiler finds.
+    /// Panics if there is no such time: a mistake in a constant, which the compiler finds.
     #[must_use]
     pub const fn new(hour: u8, minute: u8) -> Self {
         assert!(hour < 24 && minute < 60, "no such time of day");
         Self { hour, minute }
     }
 
-    /// Reads `HH:MM`, nothing else.
+    /// Parses `HH:MM`, nothing else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let &[h1, h2, b':', m1, m2] = text.as_bytes() else {
@@ -186,25 +186,25 @@ impl Time {
         (hour < 24 && minute < 60).then_some(Self { hour, minute })
     }
 
-    /// The time of day of a civil time.
+    /// Returns the time of day of a civil time.
     #[must_use]
     pub const fn of(civil: Civil) -> Self {
         Self { hour: civil.hour, minute: civil.minute }
     }
 
-    /// The minute of the hour.
+    /// Returns the minute of the hour.
     #[must_use]
     pub const fn minute(self) -> u8 {
         self.minute
     }
 
-    /// Minutes since midnight.
+    /// Returns the minutes since midnight.
     #[must_use]
     pub const fn minutes(self) -> u16 {
         self.hour as u16 * 60 + self.minute as u16
     }
 
-    /// `HH:MM`.
+    /// Formats the time as `HH:MM`.
     #[must_use]
     pub fn text(self) -> String {
         let mut text = String::with_capacity(5);
@@ -222,7 +222,7 @@ const fn days_in(year: i16, month: u8) -> u8 {
     }
 }
 
-/// Two ASCII digits as a number.
+/// Parses two ASCII digits as a number.
 fn two(tens: u8, units: u8) -> Option<u8> {
     (tens.is_ascii_digit() && units.is_ascii_digit()).then(|| (tens - b'0') * 10 + (units - b'0'))
 }
@@ -243,7 +243,7 @@ pub(crate) fn push_time(text: &mut String, time: Time) {
     push_two(text, time.minute.into());
 }
 
-/// Two digits by hand: the formatting machinery costs more than the rest of a claim.
+/// Appends two digits without the formatting machinery, which costs more than the rest of a claim.
 fn push_two(text: &mut String, number: u16) {
     for digit in [number / 10 % 10, number % 10] {
         text.push(char::from_digit(digit.into(), 10).unwrap_or('0'));

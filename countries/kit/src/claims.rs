@@ -1,10 +1,10 @@
-//! What an appointment occupies: cells of a grid in UTC, so fine that two overlapping appointments of one
-//! person always share a cell.
+//! The claims of an appointment: cells of a grid in UTC, so fine that two overlapping appointments of one person always
+//! share a cell.
 
 use crate::clock::push_utc;
 
-/// The claims on one holder's time: `doctor/45678/2026-12-01T14:15Z`, one for each cell of `grid` minutes that
-/// the stretch from `start` (Unix seconds) for `minutes` touches.
+/// Returns the claims on one holder's time, for example `doctor/45678/2026-12-01T14:15Z`: one for each cell of `grid`
+/// minutes that the `minutes` from `start` (Unix time, in seconds) touch.
 pub fn claims(holder: &str, start: i64, minutes: u16, grid: u16) -> impl Iterator<Item = String> + '_ {
     let cell = i64::from(grid.max(1)) * 60;
     let first = start.div_euclid(cell);
@@ -23,7 +23,7 @@ pub fn claims(holder: &str, start: i64, minutes: u16, grid: u16) -> impl Iterato
 mod tests {
     use super::*;
 
-    /// 2026-12-01T14:00Z.
+    /// Unix time of 2026-12-01T14:00Z, in seconds.
     const START: i64 = 1_796_133_600;
 
     fn of(start: i64, minutes: u16, grid: u16) -> Vec<String> {

@@ -1,5 +1,5 @@
-//! From what a clock on the wall shows to instants and back, with nothing but the [`ZoneClock`] that the host
-//! gives. Instants are Unix seconds.
+//! Converts between the time on a wall clock and instants, using only the [`ZoneClock`] that the host gives. Instants
+//! are Unix times, in seconds.
 
 use crate::civil::{Date, Time, push_date, push_time};
 use crate::{Civil, Context, Slot, ZoneClock};
@@ -10,25 +10,25 @@ const DAY: i64 = 86_400;
 /// The instants at which a zone's clocks show one civil time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// Clocks jump over it. `shifted` reads it by the offset before the jump.
+    /// No instant: the clocks jump over this time.
     Never {
-        /// The instant by the offset before the jump.
+        /// Instant by the offset before the jump.
         shifted: i64,
     },
-    /// The common case.
+    /// One instant, the common case.
     Once(i64),
-    /// Clocks go back over it.
+    /// Two instants: the clocks go back over this time.
     Twice {
-        /// The one that counts.
+        /// First instant, which is the one that counts.
         earlier: i64,
-        /// The other.
+        /// Second instant.
         later: i64,
     },
 }
 
 impl Reading {
-    /// The instant that counts: of two the earlier. A time that does not exist is the host's to refuse; until
-    /// then it stands where the offset before the jump puts it.
+    /// Returns the instant that counts: the earlier of two. The host refuses a time that does not exist; until then the
+    /// offset before the jump determines its instant.
     #[must_use]
     pub const fn instant(self) -> i64 {
         match self {
@@ -38,7 +38,7 @@ impl Reading {
 }
 
 impl ZoneClock {
-    /// When this zone's clocks show `civil`.
+    /// Returns the instants at which this zone's clocks show `civil`.
     #[must_use]
     pub fn read(&self, civil: Civil) -> Reading {
         let local = local_seconds(civil);
@@ -62,7 +62,7 @@ impl ZoneClock {
         found.map_or(Reading::Never { shifted }, Reading::Once)
     }
 
-    /// What this zone's clocks show at an instant.
+    /// Returns the time that this zone's clocks show at an instant.
     #[must_use]
     pub fn civil(&self, instant: i64) -> Civil {
         let current = self.shifts.iter().rev().find(|shift| shift.at <= instant);
@@ -72,20 +72,20 @@ impl ZoneClock {
 }
 
 impl Context {
-    /// The clock of a zone; none if the descriptor does not list the zone.
+    /// Returns the clock of a zone, or `None` if the descriptor does not list the zone.
     #[must_use]
     pub fn clock(&self, zone: &str) -> Option<&ZoneClock> {
         self.clocks.iter().find(|clock| clock.zone == zone)
     }
 
-    /// The instant at which a slot starts; none in a zone without a clock.
+    /// Returns the instant at which a slot starts, or `None` if its zone has no clock.
     #[must_use]
     pub fn start_of(&self, slot: &Slot) -> Option<i64> {
         Some(self.clock(&slot.zone)?.read(slot.start).instant())
     }
 }
 
-/// `2026-12-01T14:15Z`.
+/// Formats an instant as `2026-12-01T14:15Z`.
 #[must_use]
 pub fn utc_text(instant: i64) -> String {
     let mut text = String::with_capacity(17);
@@ -99,7 +99,7 @@ pub(crate) fn push_utc(text: &mut String, instant: i64) {
     text.push('Z');
 }
 
-/// `2026-12-01 09:15`, for people.
+/// Formats a civil time for people, as `2026-12-01 09:15`.
 #[must_use]
 pub fn civil_text(civil: Civil) -> String {
     let mut text = String::with_capacity(16);
@@ -115,7 +115,7 @@ fn push_civil(text: &mut String, civil: Civil, between: char) {
     push_time(text, Time::of(civil));
 }
 
-/// The seconds that would be the instant if the zone were UTC.
+/// Returns the seconds that would be the instant if the zone were UTC.
 fn local_seconds(civil: Civil) -> i64 {
     let days = Date::of(civil).map_or(0, Date::days);
     days * DAY + i64::from(Time::of(civil).minutes()) * MINUTE
@@ -142,7 +142,7 @@ mod tests {
         local_seconds(at(text))
     }
 
-    /// Santiago in 2027: back on 4 April at 03:00Z, forward on 5 September at 04:00Z.
+    /// Returns the clock of Santiago in 2027: back on 4 April at 03:00Z, forward on 5 September at 04:00Z.
     fn santiago() -> ZoneClock {
         let shift = |at, offset_minutes| Shift { at, offset_minutes };
         ZoneClock {

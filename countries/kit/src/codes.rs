@@ -1,20 +1,20 @@
-//! Official code lists, as the CSV files that their sources publish.
+//! Official code lists, in the CSV files that their sources publish.
 
 /// A CSV file embedded with `include_str!`: a header, then rows sorted by their first column, without quotes.
 ///
-/// Each call runs in a fresh instance, so nothing is parsed beforehand: a look-up is a binary search that
-/// touches a few pages of the text and allocates nothing.
+/// Each call runs in a fresh instance, so nothing is parsed in advance: a look-up is a binary search that touches a few
+/// pages of the text and allocates nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeList(&'static str);
 
 impl CodeList {
-    /// The list in this text.
+    /// Creates a list from the text of a CSV file.
     #[must_use]
     pub const fn new(csv: &'static str) -> Self {
         Self(csv)
     }
 
-    /// The columns that follow a code, as one text; none if the list does not have the code.
+    /// Returns the columns that follow a code, as one text, or `None` if the list does not have the code.
     #[must_use]
     pub fn find(self, code: &str) -> Option<&'static str> {
         let mut rows = self.body();
@@ -33,7 +33,7 @@ impl CodeList {
         None
     }
 
-    /// Every code with the columns that follow it.
+    /// Returns every code with the columns that follow it.
     pub fn rows(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.body().lines().filter_map(|row| row.split_once(','))
     }

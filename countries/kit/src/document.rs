@@ -1,20 +1,21 @@
-//! Identity documents other than a country's own number, as `/document` gives them: shape alone, no checksum.
+//! Identity documents other than a country's own number, given in `/document`. Normalizes the spelling and verifies no
+//! checksum.
 
 use crate::fields::Fields;
 
 /// A document in its one canonical spelling, so that nobody's time is claimed under two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// `passport`, or another of the country's kinds.
+    /// Kind of document: `passport`, or another of the country's kinds.
     pub kind: String,
-    /// Who issued it, ISO 3166-1 alpha-3.
+    /// Issuing country, ISO 3166-1 alpha-3.
     pub country: String,
-    /// Letters and digits alone, in capitals.
+    /// Number of the document: only letters and digits, in capitals.
     pub number: String,
 }
 
 impl Document {
-    /// The document of a request; none if the request gives none.
+    /// Returns the document of a request, or `None` if the request has none.
     #[must_use]
     pub fn of(request: Fields) -> Option<Self> {
         let text = |path| request.text(path).unwrap_or_default();
@@ -26,7 +27,7 @@ impl Document {
         })
     }
 
-    /// `passport:VEN:AB12345`.
+    /// Returns the patient's key, for example `passport:VEN:AB12345`.
     #[must_use]
     pub fn key(&self) -> String {
         [&self.kind, ":", &self.country, ":", &self.number].concat()

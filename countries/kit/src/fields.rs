@@ -1,26 +1,26 @@
-//! Reading and making the leaves of a JSON document.
+//! Reads and creates the leaves of a JSON document.
 
 use crate::{Field, Value};
 
-/// Leaves by path. Documents have some twenty leaves, so it looks through them: an index would cost more.
+/// Leaves by path. A look-up searches all leaves: documents have about twenty, and an index would cost more.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a>(&'a [Field]);
 
 impl<'a> Fields<'a> {
-    /// These leaves.
+    /// Creates a view of these leaves.
     #[must_use]
     pub const fn new(fields: &'a [Field]) -> Self {
         Self(fields)
     }
 
-    /// The value at a JSON Pointer.
+    /// Returns the value at a JSON Pointer.
     #[must_use]
     pub fn get(self, path: &str) -> Option<&'a Value> {
         let field = self.0.iter().find(|field| field.path == path)?;
         Some(&field.value)
     }
 
-    /// The text at a path; none if it is absent or no text.
+    /// Returns the text at a path, or `None` if it is absent or not a text.
     #[must_use]
     pub fn text(self, path: &str) -> Option<&'a str> {
         let Some(Value::Text(text)) = self.get(path) else {
@@ -29,7 +29,7 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// The whole number at a path.
+    /// Returns the whole number at a path, or `None` if it is absent or not a whole number.
     #[must_use]
     pub fn integer(self, path: &str) -> Option<i64> {
         let Some(Value::Integer(number)) = self.get(path) else {
@@ -38,13 +38,13 @@ impl<'a> Fields<'a> {
         Some(*number)
     }
 
-    /// Whether the flag at a path is there and set.
+    /// True if the flag at a path is present and set.
     #[must_use]
     pub fn flag(self, path: &str) -> bool {
         matches!(self.get(path), Some(Value::Flag(true)))
     }
 
-    /// Whether anything stands at a path or below it.
+    /// True if there is a leaf at a path or below it.
     #[must_use]
     pub fn has(self, path: &str) -> bool {
         let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
@@ -54,14 +54,14 @@ impl<'a> Fields<'a> {
 }
 
 impl Field {
-    /// A leaf of text.
+    /// Creates a leaf of text.
     #[must_use]
     pub fn text(path: &str, text: impl Into<String>) -> Self {
         Self { path: path.into(), value: Value::Text(text.into()) }
     }
 }
 
-/// Puts a leaf in the place of the one at its path, or at the end.
+/// Replaces the leaf at the field's path, or appends the field.
 pub fn set(fields: &mut Vec<Field>, field: Field) {
     match fields.iter_mut().find(|old| old.path == field.path) {
         Some(old) => *old = field,
@@ -69,13 +69,13 @@ pub fn set(fields: &mut Vec<Field>, field: Field) {
     }
 }
 
-/// A number of a register as it is without the zeros that somebody put before it: `045678` and `45678` are one doctor.
+/// Returns a number of a register without leading zeros: `045678` and `45678` are one doctor.
 #[must_use]
 pub fn unpadded(number: &str) -> &str {
     number.trim_start_matches('0')
 }
 
-/// Gives the number at a path its one spelling, [`unpadded`].
+/// Replaces the number at a path with its [`unpadded`] spelling.
 pub fn unpad(fields: &mut [Field], path: &str) {
     let padded = fields.iter_mut().find(|field| field.path == path);
     if let Some(Field { value: Value::Text(number), .. }) = padded {

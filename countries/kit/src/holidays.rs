@@ -1,31 +1,31 @@
-//! Holidays as their laws state them: by rule, not by list of years.
+//! Holidays as their laws state them: by rule, not by a list of years.
 
 use crate::civil::Date;
 
-/// One holiday.
+/// A holiday.
 #[derive(Clone, Copy, Debug)]
 pub struct Holiday {
-    /// What people call it.
+    /// Name of the holiday in the country's language.
     pub name: &'static str,
-    /// When it falls.
+    /// Day on which the holiday falls.
     pub on: On,
-    /// Where it is kept: prefixes of the country's place codes.
+    /// Places that keep the holiday: prefixes of the country's place codes.
     pub places: &'static [&'static str],
 }
 
-/// The whole country: every place code begins with nothing.
+/// The whole country: every place code begins with the empty prefix.
 pub const EVERYWHERE: &[&str] = &[""];
 
-/// When a holiday falls.
+/// Day on which a holiday falls.
 #[derive(Clone, Copy, Debug)]
 pub enum On {
-    /// The same month and day every year.
+    /// Month and day, in every year.
     Day(u8, u8),
-    /// Days after Easter Sunday; before it if negative.
+    /// Days after Easter Sunday, or before it if negative.
     Easter(i64),
-    /// As a rule finds it; none in some years.
+    /// A rule that returns the date, or `None` for a year without the holiday.
     Rule(fn(year: i16) -> Option<Date>),
-    /// One year only.
+    /// Year, month and day, in one year only.
     Once(i16, u8, u8),
 }
 
@@ -40,7 +40,7 @@ impl On {
     }
 }
 
-/// The name of the holiday that a place keeps on a date, the first of the table that fits.
+/// Returns the name of the holiday that a place keeps on a date: the first match in the table.
 #[must_use]
 pub fn holiday(table: &[Holiday], date: Date, place: &str) -> Option<&'static str> {
     let kept =

@@ -1,7 +1,7 @@
-//! What every Rust country uses: the contract's types and traits, civil time, zones, fields, code lists, and
-//! the checks that countries share. It knows no country's law.
+//! Common code of all countries in Rust: the contract's types and traits, civil time, zones, fields, code lists, and
+//! shared checks. Knows no country's law.
 //!
-//! A country is a plain library: it implements [`AppointmentRules`] and, where it wants them, [`SlotRules`] and
+//! A country is a plain library: it implements [`AppointmentRules`] and, if it wants them, [`SlotRules`] and
 //! [`NoticeRules`] for a type of its own, and names them once in [`export!`]:
 //!
 //! ```
@@ -63,8 +63,8 @@ pub use bindings::appointments::exports::citas::rules::appointment_rules::{
 pub use bindings::notices::exports::citas::rules::notice_rules::{Guest as NoticeRules, Notice};
 pub use bindings::slots::exports::citas::rules::slot_rules::{Guest as SlotRules, Offer};
 
-/// Implements the contract for a country by the functions that its modules have, in this order: the descriptor, booking,
-/// actions, presentation, offers.
+/// Implements the contract for a country with functions of its modules, in this order: descriptor, booking, actions,
+/// presentation, offers.
 #[macro_export]
 macro_rules! rules {
     ($country:ident: $describe:path, $book:path, $act:path, $present:path, $offers:path) => {
@@ -106,7 +106,7 @@ macro_rules! rules {
     };
 }
 
-/// Lists the actions that every country lets be done, with the JSON Schemas in `schema/` beside the calling file.
+/// Lists the actions that all countries have, with the JSON Schemas in `schema/` beside the calling file.
 #[macro_export]
 macro_rules! standard_actions {
     () => {
@@ -118,8 +118,8 @@ macro_rules! standard_actions {
     };
 }
 
-/// Makes a component of a country: exports the interfaces named, and no others. Only for WebAssembly: natively the
-/// symbols of two countries would collide in one program.
+/// Exports a country as a component: the interfaces named, and no others. Only for WebAssembly: natively the symbols of
+/// two countries would collide in one program.
 #[macro_export]
 macro_rules! export {
     ($country:ident: $($interface:ident),+) => {

@@ -1,11 +1,11 @@
-//! The words for codes, in every language of a country.
+//! Messages for violation codes, in every language of a country.
 
 use crate::{Message, Violation};
 
 /// A code and its text in each of the country's locales, in their order.
 pub type Words = (&'static str, &'static [&'static str]);
 
-/// The catalogue that a descriptor carries.
+/// Returns the catalogue of messages for a descriptor.
 #[must_use]
 pub fn catalogue(locales: &[&str], words: &[Words]) -> Vec<Message> {
     let in_each_locale = |(code, texts): &Words| {
@@ -19,8 +19,8 @@ pub fn catalogue(locales: &[&str], words: &[Words]) -> Vec<Message> {
     words.iter().flat_map(in_each_locale).collect()
 }
 
-/// What keeps a country from saying these refusals, for its tests: a text that is missing in some locale, a
-/// placeholder without a param, words for a code that none of the refusals has. Empty when all is well.
+/// Lists the gaps in a country's messages for these refusals, for its tests: a text that is missing in some locale, a
+/// placeholder without a param, words for a code that none of the refusals has. Empty if there are none.
 #[must_use]
 pub fn gaps(refusals: &[Violation], locales: &[&str], words: &[Words]) -> Vec<String> {
     let mut gaps = Vec::new();

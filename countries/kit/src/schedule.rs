@@ -1,8 +1,7 @@
-//! When one may be seen: the checks of date and time that countries share. The numbers and the holidays are each
-//! country's own.
+//! Checks the date and time of appointments for all countries. The numbers and the holidays are each country's own.
 //!
-//! Codes are `<country>.date.nonexistent`, `.date.holiday`, `.date.too-far`, `.time.off-grid`, `.time.closed`
-//! and `.time.too-soon`, always in this order.
+//! Codes are `<country>.date.nonexistent`, `.date.holiday`, `.date.too-far`, `.time.off-grid`, `.time.closed` and
+//! `.time.too-soon`, always in this order.
 
 use crate::civil::{Date, Time, Weekday};
 use crate::claims::claims;
@@ -15,76 +14,76 @@ use crate::{Civil, Context, Field, Offer, Phase, Plan, Slot, Violation, ZoneCloc
 /// A country's rules of date and time.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// The first part of its codes.
+    /// First part of the violation codes.
     pub country: &'static str,
-    /// When its establishments are open.
+    /// Opening hours of the establishments.
     pub week: Week,
-    /// Its holidays, in as many tables as it keeps.
+    /// Holidays, in one or more tables.
     pub holidays: &'static [&'static [Holiday]],
-    /// How many minutes ahead one books at the least.
+    /// Minimum time from the booking to the start, in minutes.
     pub lead_minutes: i64,
-    /// How many days ahead one books at the most.
+    /// Maximum time from the booking to the date, in days.
     pub horizon_days: i64,
-    /// The grid of its claims, in minutes.
+    /// Grid of the claims, in minutes.
     pub claim_minutes: u16,
 }
 
-/// Opening hours; closed on Sundays.
+/// Opening hours of a week. Sundays are closed.
 #[derive(Clone, Copy, Debug)]
 pub struct Week {
-    /// Monday to Friday.
+    /// Hours from Monday to Friday.
     pub weekdays: Hours,
-    /// Saturday.
+    /// Hours on Saturday.
     pub saturday: Hours,
 }
 
-/// From when to when, the end included: what ends at closing time is allowed.
+/// Opening hours of a day. An appointment may end exactly at closing time.
 #[derive(Clone, Copy, Debug)]
 pub struct Hours {
-    /// The earliest start.
+    /// Earliest start.
     pub opens: Time,
-    /// The latest end.
+    /// Latest end.
     pub closes: Time,
 }
 
-/// How long an appointment lasts and where in the hour it starts.
+/// Length of an appointment, and the minutes of the hour at which it may start.
 #[derive(Clone, Copy, Debug)]
 pub struct Length {
-    /// Its minutes.
+    /// Length in minutes.
     pub minutes: u16,
-    /// It starts on a multiple of these minutes of the hour.
+    /// Interval of the starts: the minute of the hour is a multiple of it.
     pub every: u8,
 }
 
-/// Of an appointment, all that decides when it may be.
+/// Everything that determines when an appointment may take place.
 #[derive(Clone, Copy, Debug)]
 pub struct Visit<'a> {
-    /// The circumstances of the call.
+    /// Circumstances of the call.
     pub context: &'a Context,
-    /// The clock by which its date and time are read.
+    /// Clock of the appointment's date and time.
     pub clock: &'a ZoneClock,
-    /// The code of the place whose holidays it keeps.
+    /// Code of the place whose holidays apply.
     pub place: &'a str,
-    /// How long it lasts.
+    /// Length of the appointment.
     pub length: Length,
-    /// Whether it cannot wait: this lifts hours, holidays and lead time.
+    /// True if the visit cannot wait. This lifts hours, holidays and lead time.
     pub urgent: bool,
 }
 
 /// The patient of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Whom {
-    /// The key that the appointment is found by: `dni:10117410`.
+    /// Key that finds the appointment, for example `dni:10117410`.
     pub key: String,
-    /// Whether the patient is known, so that nobody else can book their time.
+    /// True if the patient is known. The plan then claims the patient's time, so that nobody else can book it.
     pub claimed: bool,
 }
 
 impl Schedule {
-    /// The start that `/date` and `/time` name, if it is allowed.
+    /// Returns the start that `/date` and `/time` name, if it is allowed.
     ///
     /// # Errors
-    /// Every rule that they break.
+    /// Returns a violation for every rule that the start breaks.
     pub fn start(&self, visit: &Visit, request: Fields) -> Result<Civil, Vec<Violation>> {
         let text = |path| request.text(path).unwrap_or_default();
         let date = Date::parse(text("/date"));
@@ -101,10 +100,10 @@ impl Schedule {
         findings.conclude(None)
     }
 
-    /// A start, if it is allowed.
+    /// Returns the start if it is allowed.
     ///
     /// # Errors
-    /// Every rule that it breaks.
+    /// Returns a violation for every rule that the start breaks.
     pub fn allow(&self, visit: &Visit, start: Civil) -> Result<Civil, Vec<Violation>> {
         let Some(date) = Date::of(start) else {
             return Err(vec![self.nonexistent()]);
@@ -120,7 +119,7 @@ impl Schedule {
         findings.conclude(Some(start))
     }
 
-    /// The plan of an appointment that is allowed to start then. It tells nobody.
+    /// Returns the plan of an appointment with an allowed start. The plan has no events.
     #[must_use]
     pub fn plan(&self, clock: &ZoneClock, length: Length, start: Civil, whom: Whom, attributes: Vec<Field>) -> Plan {
         let text = |path| Fields::new(&attributes).text(path).map(String::from);
@@ -139,8 +138,8 @@ impl Schedule {
         }
     }
 
-    /// What booking an opening would make, if that is allowed. An opening of another zone is offered as the
-    /// visit's own clock shows it.
+    /// Returns the offer for an opening, if booking it is allowed. An opening of another zone is offered in the time of
+    /// the visit's own clock.
     #[must_use]
     pub fn offer(&self, visit: &Visit, opening: &Slot, doctor: Option<&str>, patient: Option<&str>) -> Option<Offer> {
         if opening.minutes < visit.length.minutes {
@@ -251,7 +250,7 @@ mod tests {
         claim_minutes: 15,
     };
 
-    /// 2026-11-24T15:00Z, a Tuesday; 10:00 by a clock five hours behind.
+    /// Returns the context of 2026-11-24T15:00Z, a Tuesday, with a clock five hours behind that shows 10:00.
     fn context() -> Context {
         let start = Date::parse("2026-11-24").expect("a date");
         Context {

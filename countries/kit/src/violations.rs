@@ -1,15 +1,15 @@
-//! Saying no: building violations, and gathering all of them instead of stopping at the first.
+//! Creates violations, and collects all of them instead of stopping at the first.
 
 use crate::Violation;
 
 impl Violation {
-    /// A refusal of what stands at `path`.
+    /// Creates a violation of the value at `path`.
     #[must_use]
     pub fn new(path: &str, code: impl Into<String>) -> Self {
         Self { path: path.into(), code: code.into(), params: Vec::new() }
     }
 
-    /// With a value for the placeholder `{name}` of its message.
+    /// Adds a value for the placeholder `{name}` of the message.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.params.push((name.into(), value.into()));
@@ -22,7 +22,7 @@ impl Violation {
 pub struct Findings(Vec<Violation>);
 
 impl Findings {
-    /// Keeps what a check proved, or notes why it could not.
+    /// Returns the value of a successful check, or records the violations of a failed one.
     pub fn check<T, E: Into<Vec<Violation>>>(&mut self, checked: Result<T, E>) -> Option<T> {
         match checked {
             Ok(proof) => Some(proof),
@@ -33,15 +33,15 @@ impl Findings {
         }
     }
 
-    /// Notes a violation if there is one.
+    /// Records a violation, if there is one.
     pub fn note(&mut self, violation: Option<Violation>) {
         self.0.extend(violation);
     }
 
-    /// What was proved, if nothing was found.
+    /// Returns the proof if no violation was found.
     ///
     /// # Errors
-    /// All violations, in the order of the checks.
+    /// Returns all violations, in the order of the checks.
     pub fn conclude<T>(self, proof: Option<T>) -> Result<T, Vec<Violation>> {
         match proof {
             Some(proof) if self.0.is_empty() => Ok(proof),

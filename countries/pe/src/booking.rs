@@ -1,4 +1,4 @@
-//! From a request to an appointment: everything that is wrong with it, or its plan.
+//! Decides on a booking request: returns the plan of the appointment, or everything that is wrong with the request.
 
 use citas_kit::fields::{Fields, set, unpad};
 use citas_kit::violations::Findings;
@@ -7,7 +7,7 @@ use citas_kit::{Civil, Context, Field, Plan, Violation};
 use crate::house::{LENGTH, SCHEDULE, clock, visit};
 use crate::{districts, patient::Patient};
 
-/// May this be booked, and as what?
+/// Returns the plan of the request, or all its violations.
 pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violation>> {
     let fields = Fields::new(&request);
     let visit = visit(context, fields);
@@ -23,7 +23,7 @@ pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violatio
     Ok(plan)
 }
 
-/// The plan of an appointment that is allowed to start then.
+/// Returns the plan of an appointment with an allowed start.
 pub fn plan(context: &Context, start: Civil, patient: &Patient, attributes: Vec<Field>) -> Plan {
     let clock = clock(context);
     let doctor = Fields::new(&attributes).text("/doctor").unwrap_or_default();
@@ -31,7 +31,7 @@ pub fn plan(context: &Context, start: Civil, patient: &Patient, attributes: Vec<
     SCHEDULE.plan(clock, LENGTH, start, whom, attributes)
 }
 
-/// The request with one spelling for each identity.
+/// Returns the request with one spelling for each identity.
 fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
     unpad(&mut request, "/doctor");
     match patient {

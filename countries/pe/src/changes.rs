@@ -1,4 +1,4 @@
-//! What may be done to an appointment after it is booked: cancel, reschedule, note that nobody came.
+//! Decides on the actions on a booked appointment: cancel, reschedule, no-show.
 
 use citas_kit::actions::Change;
 use citas_kit::fields::Fields;
@@ -8,7 +8,7 @@ use crate::booking;
 use crate::house::{CHANGE_HOURS, COUNTRY, SCHEDULE, visit};
 use crate::patient::Patient;
 
-/// May this be done to it, and what does it become?
+/// Returns the plan of the action, or all its violations.
 pub fn act(context: &Context, current: &Appointment, action: &str, input: &[Field]) -> Result<Plan, Vec<Violation>> {
     let change = Change { country: COUNTRY, action, context, current };
     change.act(&[("cancel", cancel), ("reschedule", reschedule), ("no-show", no_show)], input)
@@ -34,7 +34,7 @@ fn no_show(change: &Change, _input: Fields) -> Result<Plan, Vec<Violation>> {
     Ok(change.missed(patient(change))?)
 }
 
-/// What the appointment is found by.
+/// Returns the key that finds the appointment.
 fn patient(change: &Change) -> String {
     let Appointment { slot, attributes, .. } = change.current;
     let attributes = Fields::new(attributes);
@@ -49,7 +49,8 @@ mod tests {
     use crate::samples::{booked, codes, noon_in_lima};
     use citas_kit::Phase;
 
-    /// The example's appointment starts at 09:30 in Lima on 1 December.
+    /// Returns the context that many hours before the example's appointment, which starts at 09:30 in Lima on 1
+    /// December.
     fn hours_before(hours: i64, role: &str) -> Context {
         let noon = noon_in_lima();
         Context { now: noon.now + 7 * 86_400 - 9000 - hours * 3600, role: role.into(), ..noon }

@@ -1,4 +1,4 @@
-//! What the host needs to know of these rules before it calls them.
+//! The descriptor: everything that the host needs to know of these rules before it calls them.
 
 use citas_kit::Descriptor;
 use citas_kit::messages::catalogue;
@@ -6,7 +6,7 @@ use citas_kit::messages::catalogue;
 use crate::house::{COUNTRY, ZONE};
 use crate::messages::{LOCALES, WORDS};
 
-/// The same at every call.
+/// Returns the descriptor, which is the same at every call.
 pub fn descriptor() -> Descriptor {
     Descriptor {
         country: COUNTRY.into(),

@@ -1,18 +1,18 @@
-//! Peru's districts by INEI UBIGEO code. RENIEC's codes are another system: they are not looked up here.
+//! Peru's districts by INEI UBIGEO code. RENIEC's codes are another system and are not looked up here.
 
 use citas_kit::Violation;
 use citas_kit::codes::CodeList;
 use citas_kit::fields::Fields;
 
-/// See `data/SOURCES.md`.
+/// Districts, sorted by code. The source is in `data/SOURCES.md`.
 const DISTRICTS: CodeList = CodeList::new(include_str!("../data/districts.csv"));
 
-/// The name of a district.
+/// Returns the name of a district.
 pub fn name(ubigeo: &str) -> Option<&'static str> {
     DISTRICTS.find(ubigeo)
 }
 
-/// Whether the request names no district of Peru.
+/// Returns a violation if the request names no district of Peru.
 pub fn unknown(request: Fields) -> Option<Violation> {
     let ubigeo = request.text("/district").unwrap_or_default();
     name(ubigeo).is_none().then(|| Violation::new("/district", "pe.district.unknown").with("district", ubigeo))

@@ -1,11 +1,11 @@
 //! The DNI, Peru's national identity number, and its check character.
 
-/// An eight-digit DNI whose check character fits, if it came with one.
+/// An eight-digit DNI. If it came with a check character, that is correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dni<'a>(&'a str);
 
 impl<'a> Dni<'a> {
-    /// Reads eight digits, alone or with the check digit or letter, with or without a hyphen before it.
+    /// Parses eight digits, alone or with the check digit or letter, with or without a hyphen before it.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (number, check) = text.split_at_checked(8)?;
         if !number.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -19,14 +19,14 @@ impl<'a> Dni<'a> {
         fits.then_some(Self(number))
     }
 
-    /// The eight digits.
+    /// Returns the eight digits.
     pub const fn number(self) -> &'a str {
         self.0
     }
 }
 
-/// RENIEC's check character: a digit, or on cards issued until August 2007 a letter. The digit is also that of
-/// the tax number `10` + DNI (SUNAT).
+/// True if RENIEC's check character is correct: a digit, or on cards issued until August 2007 a letter. The digit is
+/// also that of the tax number `10` + DNI (SUNAT).
 fn fits(number: &str, check: u8) -> bool {
     const WEIGHTS: [usize; 8] = [3, 2, 7, 6, 5, 4, 3, 2];
     const DIGITS: &[u8; 11] = b"65432110987";

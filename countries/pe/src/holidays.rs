@@ -1,8 +1,8 @@
-//! Peru's public holidays. Regional ones go by the district's UBIGEO.
+//! Peru's public holidays. Regional holidays depend on the district's UBIGEO.
 
 use citas_kit::holidays::{EVERYWHERE, Holiday, On};
 
-/// National holidays are those of D.Leg. 713, art. 6, unless a line says otherwise.
+/// Public holidays. National ones are from D.Leg. 713, art. 6, unless a line says otherwise.
 pub const HOLIDAYS: &[Holiday] = &[
     national("Año Nuevo", On::Day(1, 1)),
     national("Jueves Santo", On::Easter(-3)),
@@ -46,7 +46,7 @@ mod tests {
         kept.map(|date| date.text()[5..].to_owned()).collect()
     }
 
-    /// The sixteen of a year in which Maundy Thursday and Good Friday fall on these days.
+    /// Returns the sixteen holidays of a year in which Maundy Thursday and Good Friday fall on these days.
     fn calendar(thursday: &str, friday: &str) -> Vec<String> {
         let days = [
             "01-01", thursday, friday, "05-01", "06-07", "06-29", "07-23", "07-28", "07-29", "08-06", "08-30", "10-08",

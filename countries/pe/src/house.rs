@@ -1,4 +1,4 @@
-//! House rules: when one may be seen, and until when one may change it. The platform's own decisions, no law.
+//! House rules: opening hours, lengths, and deadlines for changes. They are the platform's own decisions, not law.
 
 use citas_kit::civil::Time;
 use citas_kit::fields::Fields;
@@ -7,19 +7,19 @@ use citas_kit::{Context, ZoneClock};
 
 use crate::holidays::HOLIDAYS;
 
-/// ISO 3166-1 code, and the first part of every code of a violation.
+/// ISO 3166-1 code, and the first part of every violation code.
 pub const COUNTRY: &str = "pe";
 
-/// Peru keeps one time all year.
+/// Peru's time zone. Its offset is the same all year.
 pub const ZONE: &str = "America/Lima";
 
 /// Hours before the start until which a patient may cancel or reschedule.
 pub const CHANGE_HOURS: i64 = 2;
 
-/// Half an hour, from any quarter hour.
+/// Length of every appointment: half an hour, from any quarter hour.
 pub const LENGTH: Length = Length { minutes: 30, every: 15 };
 
-/// Monday to Saturday.
+/// Opening hours from Monday to Saturday.
 const HOURS: Hours = Hours { opens: Time::new(7, 0), closes: Time::new(20, 0) };
 
 /// Peru's rules of date and time.
@@ -32,20 +32,20 @@ pub const SCHEDULE: Schedule = Schedule {
     claim_minutes: 15,
 };
 
-/// The clock that dates and times are read by.
+/// Returns the clock for dates and times.
 pub fn clock(context: &Context) -> &ZoneClock {
     let clock = context.clock(ZONE);
     clock.expect("the host gives a clock for each zone of the descriptor")
 }
 
-/// What decides when this appointment may be.
+/// Returns everything that determines when this appointment may take place.
 pub fn visit<'a>(context: &'a Context, request: Fields<'a>) -> Visit<'a> {
     Visit {
         context,
         clock: clock(context),
         place: request.text("/district").unwrap_or_default(),
         length: LENGTH,
-        // Emergency care waits for no office hour (DS 027-2015-SA).
+        // Emergency care does not wait for opening hours (DS 027-2015-SA).
         urgent: request.flag("/emergency"),
     }
 }

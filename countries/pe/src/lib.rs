@@ -1,4 +1,4 @@
-//! Peru's rules. Each module is one topic; this one hands the host's calls to them.
+//! Peru's rules. Each module covers one topic; this module passes the host's calls to them.
 
 mod booking;
 mod changes;
@@ -17,7 +17,7 @@ mod view;
 
 use citas_kit::{Appointment, Notice, NoticeRules};
 
-/// Peru's rules; stateless, for a component or for native callers.
+/// Peru's rules. They have no state, and are used in a component or natively.
 #[derive(Clone, Copy, Debug)]
 pub struct Peru;
 

@@ -1,11 +1,11 @@
-//! What each code says to people, in Spanish and English.
+//! Messages for each violation code, in Spanish and English.
 
 use citas_kit::messages::Words;
 
-/// The languages, the default first.
+/// Languages of the messages, the default first.
 pub const LOCALES: [&str; 2] = ["es-PE", "en"];
 
-/// Every code that these rules use.
+/// Messages for every code that these rules use.
 pub const WORDS: &[Words] = &[
     (
         "pe.patient.missing",
@@ -114,7 +114,7 @@ mod tests {
     use citas_kit::messages::gaps;
     use citas_kit::{Appointment, Context, Phase, Violation};
 
-    /// Refusals that between them use every code.
+    /// Returns refusals that together use every code.
     fn refusals() -> Vec<Violation> {
         let now = noon_in_lima();
         let nearly_there = Context { now: now.now + 7 * 86_400 - 12_000, ..now.clone() };

@@ -1,5 +1,5 @@
-//! The mails that Peru sends: one to the patient when an appointment is booked, moved or cancelled. They never
-//! say why one sees a doctor.
+//! The mails that Peru sends: one to the patient when an appointment is booked, moved or cancelled. They never mention
+//! the reason for the visit.
 
 use citas_kit::civil::{Date, Time, Weekday};
 use citas_kit::fields::Fields;
@@ -7,7 +7,7 @@ use citas_kit::{Appointment, Civil, Notice};
 
 use crate::{districts, messages::LOCALES};
 
-/// The notice that an event calls for.
+/// Returns the notice for an event, if the event has one.
 pub fn notices(event: &str, current: &Appointment) -> Option<Notice> {
     let (title, closing) = match event {
         "booked" => ("Su cita médica está reservada", INVITED),
@@ -31,7 +31,7 @@ pub fn notices(event: &str, current: &Appointment) -> Option<Notice> {
 
 const INVITED: &str = "Adjuntamos una invitación para su calendario.";
 
-/// What the mail says of the appointment, each line with its label.
+/// Returns the details of the appointment for the mail, each with its label.
 fn details(current: &Appointment, booked: Fields, start: Civil) -> Vec<(&'static str, String)> {
     let said = |path| booked.text(path).unwrap_or_default();
     let district = districts::name(said("/district")).unwrap_or_default();
@@ -57,7 +57,7 @@ fn html(title: &str, details: &[(&str, String)], closing: &str) -> String {
     ["<h1>", title, "</h1><dl>", &rows, "</dl><p>", closing, "</p>"].concat()
 }
 
-/// Text that is safe between tags and in attributes.
+/// Escapes text for use between tags and in attributes.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
@@ -73,7 +73,7 @@ fn escaped(text: &str) -> String {
     safe
 }
 
-/// `martes 1 de diciembre de 2026`.
+/// Formats a date as `martes 1 de diciembre de 2026`.
 fn long_date(civil: Civil) -> String {
     const MONTHS: [&str; 12] = [
         "enero",

@@ -1,4 +1,4 @@
-//! Which of a doctor's openings may be booked.
+//! Selects the openings of a doctor that may be booked.
 
 use citas_kit::fields::{Fields, unpadded};
 use citas_kit::{Context, Field, Offer, Slot};
@@ -6,7 +6,7 @@ use citas_kit::{Context, Field, Offer, Slot};
 use crate::house::{SCHEDULE, visit};
 use crate::patient::Patient;
 
-/// The openings that Peru allows, with what booking each would claim.
+/// Returns the openings that Peru allows, with the claims that booking each would take.
 pub fn offers(context: &Context, place: &[Field], openings: &[Slot]) -> Vec<Offer> {
     let place = Fields::new(place);
     let visit = visit(context, place);

@@ -1,4 +1,4 @@
-//! Who the patient is: a DNI or another document, exactly one of them.
+//! Identifies the patient by a DNI or another document, exactly one of them.
 
 use citas_kit::Violation;
 use citas_kit::clock::utc_text;
@@ -9,19 +9,19 @@ use citas_kit::violations::Findings;
 
 use crate::dni::Dni;
 
-/// How the patient is known.
+/// Identity of the patient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Patient {
-    /// By the eight digits of the DNI.
+    /// The eight digits of the DNI.
     Dni(String),
-    /// By a foreigner's card or a passport.
+    /// A foreigner's card or a passport.
     Document(Document),
-    /// Not yet, which an emergency allows.
+    /// Not known yet, which an emergency allows.
     Unknown,
 }
 
 impl Patient {
-    /// The patient of a request.
+    /// Returns the patient of a request, or all violations of the identity.
     pub fn of(request: Fields) -> Result<Self, Vec<Violation>> {
         let mut findings = Findings::default();
         let given = request.has("/dni");
@@ -29,7 +29,7 @@ impl Patient {
         let patient = match (given, Document::of(request)) {
             (true, None) => dni,
             (false, Some(document)) => Some(Self::Document(document)),
-            // Emergency care is not conditioned on an identity document (DS 027-2015-SA).
+            // Emergency care does not depend on an identity document (DS 027-2015-SA).
             (false, None) if request.flag("/emergency") => Some(Self::Unknown),
             _ => {
                 findings.note(Some(Violation::new("", "pe.patient.missing")));
@@ -39,12 +39,12 @@ impl Patient {
         findings.conclude(patient)
     }
 
-    /// The patient of an appointment that was booked, whichever version of these rules did it.
+    /// Returns the patient of a booked appointment, whichever version of these rules booked it.
     pub fn booked(attributes: Fields) -> Self {
         Self::of(attributes).unwrap_or(Self::Unknown)
     }
 
-    /// The key that claims the patient's time; none while nobody knows whose it is.
+    /// Returns the key that claims the patient's time, or `None` while the patient is unknown.
     pub fn key(&self) -> Option<String> {
         match self {
             Self::Dni(number) => Some(["dni:", number].concat()),
@@ -53,7 +53,7 @@ impl Patient {
         }
     }
 
-    /// What the appointment is found by. An unknown patient has no name but the doctor's and the hour's.
+    /// Returns the patient for a plan. The key of an unknown patient consists of the doctor and the start.
     pub fn whom(&self, doctor: &str, start: i64) -> Whom {
         let key = self.key();
         Whom {

@@ -4,7 +4,7 @@ use citas_kit::civil::{Date, Time};
 use citas_kit::fields::set;
 use citas_kit::{Appointment, Context, Field, Plan, Shift, Value, Violation, ZoneClock};
 
-/// Tuesday, 24 November 2026, 12:00 in Lima; a patient asks.
+/// Returns the context of a patient's request on Tuesday, 24 November 2026, 12:00 in Lima.
 pub fn noon_in_lima() -> Context {
     let day = Date::parse("2026-11-24").expect("a date");
     Context {
@@ -18,7 +18,7 @@ pub fn noon_in_lima() -> Context {
     }
 }
 
-/// The request of the API's example, with these leaves changed.
+/// Returns the request of the API's example with these leaves changed.
 pub fn request(changes: &[(&str, &str)]) -> Vec<Field> {
     let example = [
         ("/doctor", "45678"),
@@ -36,22 +36,22 @@ pub fn request(changes: &[(&str, &str)]) -> Vec<Field> {
     fields
 }
 
-/// The leaf that makes a request an emergency.
+/// Returns the leaf that makes a request an emergency.
 pub fn emergency() -> Field {
     Field { path: "/emergency".into(), value: Value::Flag(true) }
 }
 
-/// The appointment that the host stores for a plan.
+/// Returns the appointment that the host stores for a plan.
 pub fn stored(plan: Plan) -> Appointment {
     Appointment { id: "0193".into(), phase: plan.phase, slot: plan.slot, revision: 1, attributes: plan.attributes }
 }
 
-/// The appointment of the example, booked at noon.
+/// Returns the appointment of the example, booked at noon.
 pub fn booked() -> Appointment {
     stored(crate::booking::book(&noon_in_lima(), request(&[])).expect("allowed"))
 }
 
-/// The codes of a refusal; none if it was allowed.
+/// Returns the codes of a refusal, or none if the request was allowed.
 pub fn codes(answer: Result<Plan, Vec<Violation>>) -> Vec<String> {
     let violations = answer.err().unwrap_or_default();
     violations.into_iter().map(|violation| violation.code).collect()

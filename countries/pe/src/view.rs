@@ -1,11 +1,11 @@
-//! An appointment as clients see it: what was stored, and what follows from it.
+//! The view of an appointment that clients see: the stored attributes, and fields derived from them.
 
 use citas_kit::fields::{Fields, set};
 use citas_kit::{Appointment, Field, Phase};
 
 use crate::districts;
 
-/// The country's fields of an appointment.
+/// Returns the country's fields of an appointment.
 pub fn present(appointment: Appointment) -> Vec<Field> {
     let mut fields = appointment.attributes;
     let district = Fields::new(&fields).text("/district").and_then(districts::name);

@@ -1,5 +1,5 @@
-//! How AWS is spoken to: region, credentials and endpoint from the environment, as every AWS tool has them; bounded in
-//! time, and tried again with growing, random pauses where that may help.
+//! Configures the AWS clients of a process: region, credentials and endpoint from the environment, as in every AWS
+//! tool; timeouts; and retries with growing, random pauses. Knows no service.
 
 use std::time::Duration;
 
@@ -9,16 +9,17 @@ use aws_config::{BehaviorVersion, ConfigLoader};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
-/// How often something is tried before it is given up.
+/// Maximum number of attempts of one call, the first included.
 pub const ATTEMPTS: u32 = 5;
 
-/// Longest that a connection may take, one attempt, and all of them with the pauses between. API Gateway gives a
-/// request 30 seconds.
+/// Timeout for opening a connection.
 const CONNECT: Duration = Duration::from_secs(1);
+/// Timeout of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(3);
+/// Timeout of one call: all its attempts and the pauses between them. API Gateway gives a request 30 seconds.
 const OPERATION: Duration = Duration::from_secs(10);
 
-/// For every client of this process, to be loaded once.
+/// Returns the configuration that all clients of this process share. Load it once.
 #[must_use]
 pub fn configuration() -> ConfigLoader {
     let timeouts = TimeoutConfig::builder()

@@ -1,5 +1,5 @@
-//! What went wrong with a call of AWS, in words. The service's own words stay out of it: they repeat mail addresses, and
-//! whatever else they were given.
+//! Describes failed AWS calls as text. Leaves out the service's own message: it may repeat mail addresses or other
+//! input.
 
 use std::error::Error;
 
@@ -29,7 +29,7 @@ pub(crate) fn error_text<E: ProvideErrorMetadata + Error + 'static>(
     format!("{service} {failure}")
 }
 
-/// What caused it. What it says of itself is told better above.
+/// Joins the sources of an error. The error's own text is left out, because `error_text` describes it better.
 fn causes(error: &dyn Error) -> String {
     let chain = std::iter::successors(error.source(), |&error| error.source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")

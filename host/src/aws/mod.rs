@@ -1,13 +1,13 @@
-//! AWS's adapters: what stands behind the ports where Citas runs as Lambdas.
+//! Adapters for AWS: the implementations of the ports where Citas runs as Lambda functions.
 //!
-//! - [`clients`]: how AWS is spoken to
-//! - [`dynamo`]: the ledger, and what is found of versions on trial
-//! - [`stream`]: a ledger's events to the publisher
-//! - [`trial`]: a ledger's decisions to what is found of versions on trial
+//! - [`clients`]: the configuration of all AWS clients
+//! - [`dynamo`]: the ledger, and the results of trials
+//! - [`stream`]: publishes the events of a table's stream
+//! - [`trial`]: compares the decisions of a table's stream with those of versions on trial
 //! - [`sns`]: the publisher
-//! - [`queue`]: what was published to the notifier
+//! - [`queue`]: passes a queue's messages to the notifier
 //! - [`ses`]: the mailer
-//! - [`registry`]: published rules in a bucket
+//! - [`registry`]: published rules in an S3 bucket
 
 pub mod clients;
 pub mod dynamo;

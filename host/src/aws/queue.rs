@@ -1,5 +1,5 @@
-//! A queue's messages to the notifier. Each is done with by itself; what is not is given again, and in the end goes to the
-//! queue for dead letters.
+//! Passes the messages of a queue to the notifier. Each message succeeds or fails by itself. SQS delivers a failed
+//! message again and finally moves it to the dead-letter queue.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use citas_core::ports::clock::Clock;
 use citas_core::release::on_demand::OnDemand;
 use jiff::Timestamp;
 
-/// Longest that a message may take: a mail and what stands around it. None is begun with less time left, since a mail that is
-/// sent when the time runs out is sent again.
+/// Maximum time that a message may take: one mail and the work around it. No message starts with less time left,
+/// because a mail that is sent just as the time runs out is sent again.
 const ONE: Duration = Duration::from_secs(15);
 
-/// Sends what the events call for, and says which messages are to be given again: also those that there is no time left for.
+/// Sends the mails of the events. Returns the messages to deliver again, including those that no time was left for.
 pub async fn notify(
     rules: &OnDemand,
     notifier: &Notifier,

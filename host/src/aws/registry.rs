@@ -1,19 +1,20 @@
-//! The registry in a bucket, under an optional prefix: the same keys as in a folder. S3 writes an object whole or not at
-//! all, and on condition; what takes several objects is put in order, so that the last one decides. Does not look into a
-//! component.
+//! The registry in an S3 bucket, under an optional prefix, with the same keys as in a folder. S3 writes an object as a
+//! whole or not at all, and on condition. Operations that write several objects order them so that the last one makes
+//! the change effective. Does not look into a component.
 //!
-//! - A version's manifest is written last, and the version exists when its manifest does. Who publishes the same bytes
-//!   again takes up what an interruption left.
-//! - The channel is asked for on condition that it has changed: an unchanged one costs a 304 and is not sent. Beside it stands
-//!   the digest of the component in use, so that a function that starts reads two objects, one after the other, not three.
-//! - Under `native/` lies what `precompile` made. It is read only by its own digest.
+//! - A version's manifest is written last; the version exists once its manifest does. Publishing the same bytes again
+//!   completes an interrupted publication.
+//! - A channel is read with `If-None-Match`: an unchanged one costs a 304 without a body. Its metadata has the digest
+//!   of the component in use, so that a starting function reads two objects in sequence, not three.
+//! - `native/` holds the output of `precompile`. An object is returned only if its bytes match the digest in its
+//!   metadata.
 //!
-//! A country's team may write its part of the bucket, so an object may be of any size: one that says that it is larger than
-//! its kind may be is not read, and no more than that is read of one that says nothing. What the SDK reads by itself,
-//! listings and errors, is bounded as well.
+//! A country's team may write its part of the bucket, so an object may have any size. An object whose declared length
+//! exceeds the limit of its kind is not read. Without a declared length, reading stops at the limit. Responses that the
+//! SDK reads by itself, listings and errors, are bounded as well.
 //!
-//! An answer may be lost after S3 has done what it was asked. The SDK then asks again and hears that the condition does
-//! not hold; so whoever hears that looks whether what lies there is what it wrote.
+//! The response to a successful write may be lost. The SDK then retries, and the condition no longer holds. So after a
+//! failed condition the registry reads the object and compares it with the one that it wrote.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -45,49 +46,51 @@ use semver::Version;
 use crate::aws::failure::error_text;
 use citas_core::release::layout::{self, CASES, COMPONENT, MANIFEST, MAX_LISTED, SIGNATURE};
 
-/// The user metadata with the digest of a native object's bytes.
+/// User metadata key for the digest of a native object's bytes.
 const DIGEST: &str = "sha256";
-/// A channel's user metadata with the digest of the component in use, which else only the version's manifest says. Where it
-/// is missing, the manifest is read: of a component with limits of its own, or in a bucket that was filled by hand.
+/// User metadata key of a channel for the digest of the component in use. Otherwise only the version's manifest has
+/// this digest. The manifest is read when the metadata is missing: for a component with limits of its own, or in a
+/// bucket that was filled by hand.
 const COMPONENT_DIGEST: &str = "component";
-/// How often something that never changes is written while others' writes of the same key are under way.
+/// Maximum number of attempts to write an immutable object while other writes of the same key are under way.
 const WRITES: u32 = 5;
-/// How long until the next of them.
+/// Pause between two attempts to write an immutable object.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many countries' channels are asked for at once.
+/// Maximum number of channels that are read at the same time while countries are listed.
 const MAX_CONCURRENCY: usize = 16;
 /// Maximum wait for a channel while countries are listed. A country whose channel takes longer is listed, too.
 const LISTING_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bytes a second of the slowest line that a component may come or go over.
+/// Minimum transfer rate that the timeouts for a component assume, in bytes per second.
 const SLOWEST: u64 = 100_000;
-/// How long reading may take where the client has no timeouts.
+/// Timeout for reading a body if the client has no timeouts.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum size of an answer that the SDK reads by itself, in bytes. A page of a listing has up to 1,000 keys of up to 1,024
-/// bytes, which XML may make five times as long.
+/// Maximum size of a response that the SDK reads by itself, in bytes. A page of a listing has up to 1,000 keys of up to
+/// 1,024 bytes, which XML may make five times as long.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 
-/// Published rules in a bucket.
+/// Published rules in an S3 bucket.
 #[derive(Debug)]
 pub struct S3Registry {
     client: Client,
     bucket: String,
     prefix: String,
-    /// The channels as last read.
+    /// Channels as last read.
     channels: Mutex<HashMap<CountryCode, Read>>,
 }
 
-/// A channel as it was read.
+/// A channel as last read.
 #[derive(Clone, Debug)]
 struct Read {
     tag: String,
     channel: Channel,
+    /// Digest of the component in use, if the channel's metadata has it.
     component: Option<String>,
 }
 
-/// What lies under a key.
+/// Result of reading a key.
 enum Found {
     Nothing,
-    /// Still what the caller has.
+    /// The object still has the caller's entity tag.
     Unchanged,
     Object(Object),
 }
@@ -98,7 +101,7 @@ struct Object {
     bytes: Vec<u8>,
 }
 
-/// Under which condition an object is written.
+/// Condition under which an object is written.
 #[derive(Clone, Copy)]
 enum If<'a> {
     Absent,
@@ -107,7 +110,8 @@ enum If<'a> {
 }
 
 impl S3Registry {
-    /// The registry in `bucket`, under `prefix`; an empty one is none. Its client is a copy of this one that bounds answers.
+    /// Creates a registry in `bucket`, under `prefix`; an empty prefix means none. The registry uses a copy of the
+    /// client that bounds responses.
     #[must_use]
     pub fn new(client: &Client, bucket: &str, prefix: &str) -> Self {
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
@@ -115,7 +119,7 @@ impl S3Registry {
         Self { client, bucket: bucket.to_owned(), prefix, channels: Mutex::default() }
     }
 
-    /// The version whose manifest lies under this key of the bucket.
+    /// Returns the version whose manifest has this key in the bucket.
     #[must_use]
     pub fn version_of(&self, key: &str) -> Option<(CountryCode, Version)> {
         let (country, version) = key.strip_prefix(&self.prefix)?.split_once("/versions/")?;
@@ -123,7 +127,7 @@ impl S3Registry {
         Some((country.parse().ok()?, version.parse().ok()?))
     }
 
-    /// The channel as it is now.
+    /// Returns the current channel.
     async fn channel_now(&self, country: CountryCode) -> Result<Option<Read>, RegistryError> {
         let key = layout::channel(country);
         let known = self.channels().get(&country).cloned();
@@ -153,7 +157,7 @@ impl S3Registry {
         Ok(matches!(manifest, Found::Object(_)))
     }
 
-    /// One of a version's files.
+    /// Reads one of a version's files.
     async fn file(&self, country: CountryCode, version: &Version, name: &str) -> Result<Vec<u8>, RegistryError> {
         let key = layout::file(country, version, name);
         match self.get(&key, None).await? {
@@ -162,7 +166,7 @@ impl S3Registry {
         }
     }
 
-    /// The text under a key.
+    /// Returns the text under a key, or `None` if there is no object.
     async fn read_text(&self, key: &str) -> Result<Option<String>, RegistryError> {
         match self.get(key, None).await? {
             Found::Object(object) => Ok(Some(String::from_utf8_lossy(&object.bytes).into_owned())),
@@ -170,7 +174,8 @@ impl S3Registry {
         }
     }
 
-    /// Whether these bytes lie under the key, by this write or by one before it.
+    /// Writes an immutable object. Returns true if these bytes are under the key afterwards, from this write or from an
+    /// earlier one.
     async fn write_once(&self, key: &str, bytes: &[u8]) -> Result<bool, RegistryError> {
         for _ in 0..WRITES {
             if self.put(key, bytes.to_vec(), If::Absent, None).await? {
@@ -184,7 +189,7 @@ impl S3Registry {
         Err(contended(key))
     }
 
-    /// Whether it was written; not when the condition does not hold, or another write of the key is under way.
+    /// Writes an object. Returns false if the condition does not hold, or if another write of the key is under way.
     async fn put(
         &self,
         key: &str,
@@ -205,13 +210,13 @@ impl S3Registry {
         };
         match request.body(ByteStream::from(bytes)).customize().config_override(patient).send().await {
             Ok(_) => Ok(true),
-            // What was to be replaced may be gone, too.
+            // The object to replace may be gone.
             Err(error) if [409, 412].contains(&status(&error)) || is_absence(&error) => Ok(false),
             Err(error) => Err(unavailable(&error)),
         }
     }
 
-    /// What lies under a key, unless it still has the entity tag `known`.
+    /// Reads the object under a key, unless it still has the entity tag `known`.
     async fn get(&self, key: &str, known: Option<&str>) -> Result<Found, RegistryError> {
         let request = self.client.get_object().bucket(&self.bucket).key(self.whole(key));
         match request.set_if_none_match(known.map(str::to_owned)).send().await {
@@ -222,7 +227,7 @@ impl S3Registry {
         }
     }
 
-    /// The SDK's own timeouts end where an answer's body begins.
+    /// Reads an object, limited in size and time. The SDK's own timeouts end where a response's body begins.
     async fn read(&self, key: &str, mut answer: GetObjectOutput) -> Result<Object, RegistryError> {
         let limit = usize::try_from(layout::max_bytes(key)).expect("a file's limit fits in memory");
         let too_large = || RegistryError::TooLarge { key: key.to_owned(), limit: layout::max_bytes(key) };
@@ -231,7 +236,7 @@ impl S3Registry {
             return Err(too_large());
         }
         let broken = |how: &str| RegistryError::Unavailable(format!("S3 {how} in the middle of `{key}`"));
-        // The SDK's own `to_vec` goes byte by byte, which takes two milliseconds for native code.
+        // The SDK's `to_vec` copies byte by byte, which takes two milliseconds for native code.
         let mut bytes = Vec::with_capacity(length);
         let body = async {
             while let Some(chunk) = answer.body.try_next().await.map_err(|_| broken("ended the connection"))? {
@@ -248,7 +253,8 @@ impl S3Registry {
         Ok(Object { tag: answer.e_tag.unwrap_or_default(), metadata, bytes })
     }
 
-    /// The client's timeouts, which are for small requests, and what so many bytes take on a slow line.
+    /// Returns the client's timeouts, which suit small requests, plus the time that this many bytes take on a slow
+    /// line.
     fn patience(&self, bytes: usize) -> TimeoutConfig {
         let under_way = Duration::from_secs(u64::try_from(bytes).unwrap_or(u64::MAX) / SLOWEST);
         let small = self.client.config().timeout_config();
@@ -259,8 +265,8 @@ impl S3Registry {
         timeouts.build()
     }
 
-    /// What is below a folder, without the folder's name: all keys, or with a delimiter the next folders alone.
-    /// Everything that is listed counts, whether or not it is returned.
+    /// Lists a folder, without the folder's own name: all keys, or with a delimiter only the next folders. Every listed
+    /// entry counts towards the limit, whether or not it is returned.
     async fn below(&self, folder: &str, delimiter: Option<&str>) -> Result<Vec<String>, RegistryError> {
         let too_many = || RegistryError::TooMany { key: folder.to_owned(), limit: MAX_LISTED };
         let folder = self.whole(folder);
@@ -269,7 +275,7 @@ impl S3Registry {
         let (mut names, mut listed) = (Vec::new(), 0);
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| unavailable(&error))?;
-            // An empty page is one, too.
+            // An empty page counts as one entry.
             listed += (page.contents().len() + page.common_prefixes().len()).max(1);
             if listed > MAX_LISTED {
                 return Err(too_many());
@@ -293,7 +299,8 @@ impl Registry for S3Registry {
         let folders = self.below("", Some("/")).await?;
         let named = folders.iter().filter_map(|folder| folder.strip_suffix('/')?.parse().ok());
         let with_channel = stream::iter(named.collect::<Vec<CountryCode>>())
-            // Whoever asks for a channel that cannot be read learns why; the other countries are none the worse for it.
+            // A country with an unreadable channel is listed: whoever reads that channel gets the error, and the other
+            // countries are not affected.
             .map(async |country| {
                 let channel = tokio::time::timeout(LISTING_TIMEOUT, self.channel(country)).await;
                 let is_absent = matches!(channel, Ok(Ok(None)));
@@ -347,7 +354,7 @@ impl Registry for S3Registry {
         }
         let manifest = artifact.manifest.bytes();
         let signature = artifact.signature.as_ref().map(|signature| (SIGNATURE, signature.as_bytes()));
-        // The last of them makes it a version.
+        // The last of them, the manifest, makes it a version.
         let files = [(COMPONENT, &artifact.component[..]), (CASES, artifact.cases.as_bytes())].into_iter();
         for (name, bytes) in files.chain(signature).chain([(MANIFEST, &manifest[..])]) {
             if !self.write_once(&layout::file(country, version, name), bytes).await? {
@@ -372,7 +379,7 @@ impl Registry for S3Registry {
         layout::artifact(country, version, &manifest.bytes, component, cases, signature)
     }
 
-    /// In a bucket whose versions are compiled, a version is ready once it is.
+    /// Returns the state of a version. In a bucket with compiled versions, a version is ready once it is compiled.
     async fn readiness(&self, country: CountryCode, version: &Version) -> Result<Readiness, RegistryError> {
         let manifest = self.manifest(country, version).await?;
         let engines = self.below(layout::NATIVE, Some("/")).await?;
@@ -396,7 +403,8 @@ impl Registry for S3Registry {
         }
     }
 
-    /// The channel says it of the version in use.
+    /// Returns the component's digest and limits: for the version in use from the channel's metadata, otherwise from
+    /// the manifest.
     async fn component(&self, country: CountryCode, version: &Version) -> Result<(String, Limits), RegistryError> {
         let known = self.channels().get(&country).filter(|known| known.channel.current == *version).cloned();
         if let Some(digest) = known.and_then(|known| known.component) {
@@ -441,7 +449,7 @@ impl NativeCodeStore for S3Registry {
     }
 }
 
-/// Bounds what the SDK reads by itself. What is read of an object is counted by [`S3Registry::read`].
+/// Bounds the responses that the SDK reads by itself. [`S3Registry::read`] counts the bytes of objects.
 #[derive(Debug)]
 struct LimitAnswers;
 
@@ -466,12 +474,12 @@ impl Intercept for LimitAnswers {
     }
 }
 
-/// The status of S3's answer; 0 where it gave none.
+/// Returns the status of S3's response, or 0 if there is none.
 fn status<E>(error: &SdkError<E, HttpResponse>) -> u16 {
     error.raw_response().map_or(0, |answer| answer.status().as_u16())
 }
 
-/// Whether there is nothing under the key. Where there is no bucket, that is another matter.
+/// True if there is no object under the key. A missing bucket is a different error.
 fn is_absence<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     error.code() == Some("NoSuchKey")
 }

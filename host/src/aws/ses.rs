@@ -1,12 +1,13 @@
-//! Mail through SES, each message as it was composed: text, HTML and the invitation. Keeps nothing and does not come back
-//! to what failed: the queue does.
+//! Sends mail through SES, each message as it was composed: text, HTML and the invitation. Stores nothing and does not
+//! retry failures later: the queue does.
 //!
-//! Bounces and complaints do not come back here. The configuration set's suppression list takes them: SES accepts a mail
-//! to an address that it holds, and does not send it.
+//! Bounces and complaints are not reported to this adapter. The configuration set's suppression list collects their
+//! addresses: SES accepts a mail to such an address and does not send it.
 //!
-//! SES puts a Message-ID of its own in place of ours, so the mail's id goes along as the message tag `mail`, which SES's own
-//! events carry, and in the header `X-Citas-Mail`, which the recipient's copy does. SES knows no idempotency: where its
-//! answer is lost, trying again repeats the mail. So that slowness repeats none, one attempt may take all the time there is.
+//! SES replaces our Message-ID with one of its own. So the mail's id is also sent as the message tag `mail`, which
+//! SES's own events carry, and in the header `X-Citas-Mail`, which the recipient's copy carries. SES has no
+//! idempotency: if its response is lost, a retry repeats the mail. To avoid repeats due to slowness, one attempt may
+//! take the time of the whole operation.
 
 use async_trait::async_trait;
 use aws_sdk_sesv2::Client;
@@ -19,11 +20,12 @@ use citas_core::ports::mailer::{Mail, MailError, Mailer};
 
 use crate::aws::failure::error_text;
 
-/// The message tag with the mail's id, and the header with it.
+/// Name of the message tag with the mail's id.
 const TAG: &str = "mail";
+/// Name of the header with the mail's id.
 const HEADER: &str = "X-Citas-Mail";
 
-/// Sends under one configuration set.
+/// A mailer that uses one configuration set.
 #[derive(Clone, Debug)]
 pub struct SesMailer {
     client: Client,
@@ -31,7 +33,7 @@ pub struct SesMailer {
 }
 
 impl SesMailer {
-    /// Sends under the configuration set of this name.
+    /// Creates a mailer that uses the configuration set of this name.
     #[must_use]
     pub fn new(client: Client, configuration_set: impl Into<String>) -> Self {
         Self { client, configuration_set: configuration_set.into() }
@@ -66,12 +68,13 @@ impl Mailer for SesMailer {
     }
 }
 
-/// What a tag's value may hold; everything else of an id is `_`.
+/// Replaces every character of an id that a tag's value may not contain with `_`.
 fn plain(id: &str) -> String {
     id.chars().map(|char| if char.is_ascii_alphanumeric() || char == '-' { char } else { '_' }).collect()
 }
 
-/// What is about this mail is for good. Everything else is about us, our account, SES or the network, and may pass.
+/// Classifies an error. A refusal of this mail is permanent. All other errors concern the sender, the account, SES or
+/// the network, and may pass.
 fn verdict(error: &SdkError<SendEmailError>, from: &str) -> MailError {
     let text = error_text("SES", error);
     match error.as_service_error() {
@@ -81,8 +84,8 @@ fn verdict(error: &SdkError<SendEmailError>, from: &str) -> MailError {
     }
 }
 
-/// Whether a rejection is about the sender. SES refuses both a sender and, for a new account, a recipient that nobody has
-/// verified with the same code, and names them: `The following identities failed the check in region …: <addresses>`.
+/// True if a rejection is about the sender. SES uses one code for an unverified sender and, for a new account, an
+/// unverified recipient, and names them: `The following identities failed the check in region …: <addresses>`.
 fn is_about(message: Option<&str>, from: &str) -> bool {
     let domain = from.rsplit_once('@').map_or(from, |(_, domain)| domain);
     let failed = message.and_then(|message| message.split_once("failed the check")).map_or("", |(_, names)| names);

@@ -1,5 +1,5 @@
-//! Events to an SNS topic, in batches. Each message is the CloudEvent as JSON; `country` and `type` stand beside it as
-//! attributes, for the subscriptions' filters. Keeps nothing and does not come back to what failed: the stream does.
+//! Publishes events to an SNS topic, in batches. Each message is the CloudEvent as JSON, with `country` and `type` as
+//! attributes for the subscriptions' filters. Stores nothing and does not retry failures later: the stream does.
 
 use std::collections::HashMap;
 
@@ -13,32 +13,32 @@ use futures::future::join_all;
 
 use crate::aws::failure::error_text;
 
-/// How many messages SNS takes at once.
+/// Maximum number of messages in one SNS batch.
 const MOST: usize = 10;
-/// How many bytes it takes at once, with the attributes.
+/// Maximum size of one SNS batch in bytes, including the attributes.
 const LARGEST: usize = 256 * 1024;
 
-/// Publishes to one topic.
+/// A publisher to one topic.
 #[derive(Clone, Debug)]
 pub struct SnsPublisher {
     client: Client,
     topic: String,
 }
 
-/// An event as it goes out.
+/// An event as an SNS message.
 struct Message {
     text: String,
     attributes: [(&'static str, String); 2],
 }
 
 impl SnsPublisher {
-    /// Publishes to the topic with this ARN.
+    /// Creates a publisher to the topic with this ARN.
     #[must_use]
     pub fn new(client: Client, topic: impl Into<String>) -> Self {
         Self { client, topic: topic.into() }
     }
 
-    /// What became of each message.
+    /// Sends a batch and returns the outcome of each message.
     async fn send(&self, batch: &[Message]) -> Vec<Result<(), NotPublished>> {
         let entries = (0..).zip(batch).map(|(number, message)| message.entry(number));
         let request = self.client.publish_batch().topic_arn(&self.topic);
@@ -67,12 +67,12 @@ impl Publisher for SnsPublisher {
 impl Message {
     fn new(event: &Event) -> Self {
         let text = serde_json::to_string(event).expect("strings, numbers and null");
-        // The two characters that JSON allows and SNS does not.
+        // JSON allows these two characters and SNS does not.
         let text = text.replace('\u{fffe}', r"\ufffe").replace('\u{ffff}', r"\uffff");
         Self { text, attributes: [("country", event.country.to_string()), ("type", event.kind.clone())] }
     }
 
-    /// As SNS counts it: the message, and of each attribute name, type and value.
+    /// Returns the size in bytes as SNS counts it: the message, and the name, type and value of each attribute.
     fn size(&self) -> usize {
         let attribute = |(name, value): &(&str, String)| name.len() + "String".len() + value.len();
         self.text.len() + self.attributes.iter().map(attribute).sum::<usize>()
@@ -94,7 +94,8 @@ impl Message {
     }
 }
 
-/// As few batches as keep the order and both of SNS's limits; what is too large for any is alone in its own.
+/// Groups messages into the fewest batches that keep the order and both of SNS's limits. A message that is too large
+/// for any batch is alone in its own.
 fn batches(messages: impl Iterator<Item = Message>) -> Vec<Vec<Message>> {
     let (mut batches, mut size) = (Vec::<Vec<Message>>::new(), 0);
     for message in messages {
@@ -110,7 +111,7 @@ fn batches(messages: impl Iterator<Item = Message>) -> Vec<Vec<Message>> {
     batches
 }
 
-/// What SNS says of one entry. Of what it does not speak, it has not taken.
+/// Returns the outcome of one entry. An entry that the response does not mention was not published.
 fn outcome(answer: &PublishBatchOutput, id: &str) -> Result<(), NotPublished> {
     if answer.successful().iter().any(|taken| taken.id() == Some(id)) {
         return Ok(());

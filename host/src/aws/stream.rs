@@ -1,5 +1,5 @@
-//! A table's stream to a publisher: in the order of the stream, in batches in which no appointment is twice, up to the first
-//! record that is not taken. Lambda gives that one and all after it again.
+//! Publishes the events of a table's stream, in the stream's order. No batch contains two events of one appointment.
+//! Stops at the first record that is not published; Lambda delivers that record and all later ones again.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use citas_core::ports::publisher::Publisher;
 
 use super::dynamo;
 
-/// Most events that one call of the topic takes.
+/// Maximum number of events in one call of the topic.
 const BATCH: usize = 10;
 
-/// Publishes what there is to publish, and says from where on it is to be given again.
+/// Publishes the events of the records. Returns the record from which Lambda must deliver again, if any.
 pub async fn relay(publisher: &dyn Publisher, stream: &Stream) -> DynamoDbEventResponse {
     let mut answer = DynamoDbEventResponse::default();
     let mut rest = &stream.records[..];
@@ -32,7 +32,7 @@ pub async fn relay(publisher: &dyn Publisher, stream: &Stream) -> DynamoDbEventR
     answer
 }
 
-/// How many of them were taken, from the first on.
+/// Publishes the events. Returns the number of events that were published before the first failure.
 async fn publish(publisher: &dyn Publisher, events: &[(&EventRecord, Event)]) -> usize {
     if events.is_empty() {
         return 0;
@@ -50,7 +50,7 @@ async fn publish(publisher: &dyn Publisher, events: &[(&EventRecord, Event)]) ->
     results.iter().take_while(|result| result.is_ok()).count()
 }
 
-/// The next events that can be published together, and whether a record behind them is none of ours.
+/// Returns the next events that can be published together, and whether the record after them is unreadable.
 fn batch(records: &[EventRecord]) -> (Vec<(&EventRecord, Event)>, bool) {
     let (mut events, mut subjects) = (Vec::new(), HashSet::new());
     for record in records.iter().take(BATCH) {

@@ -1,7 +1,7 @@
-//! A table's stream to what is found of versions on trial: what is stored is compared with what a candidate would have made
-//! of it, and a canary that exceeds its margin is taken back, over all functions that decide.
+//! Compares the stored decisions of a table's stream with those that a candidate would have made, and takes back a
+//! canary that exceeds its margin over all functions that decide.
 //!
-//! A stream has what was stored, and so neither refusals nor the names of a plan's events.
+//! A stream has stored decisions only, so it has neither refusals nor the names of a plan's events.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,32 +19,33 @@ use citas_core::trial::take_back::{NotTakenBack, take_back};
 
 use super::dynamo::{self, DynamoLedger};
 
-/// What the function works with.
+/// Dependencies of the function `trial`.
 pub struct Trier {
-    /// Where the channels are.
+    /// Registry with the channels.
     pub registry: Arc<dyn Registry>,
-    /// The rules in use and those on trial.
+    /// Rules in use and on trial.
     pub catalogue: Arc<Catalogue>,
-    /// Sees to it that they are there.
+    /// Loader of the rules in the catalogue.
     pub on_demand: OnDemand,
-    /// Where appointments are, and what is found.
+    /// Ledger with the appointments and the results of trials.
     pub ledger: Arc<DynamoLedger>,
-    /// The clock of take-backs.
+    /// Clock of take-backs.
     pub clock: Arc<dyn Clock>,
 }
 
-/// What a record of the stream says.
+/// A record of the stream, parsed.
 enum StreamRecord {
     Call(Call),
-    /// A canary decided.
+    /// A canary of this country made decisions.
     Decided(CountryCode),
 }
 
 impl Trier {
-    /// Compares what was stored, and takes back what is to be.
+    /// Compares stored decisions with those of candidates, and takes back canaries that exceed their margin.
     ///
     /// # Errors
-    /// When a canary that is to be taken back was not: the records are to be given again. Nothing is compared then.
+    /// Returns an error if a canary must be taken back and this fails. Lambda must then deliver the records again.
+    /// Nothing is compared in that case.
     pub async fn try_out(&self, stream: &Stream) -> Result<(), NotTakenBack> {
         let (mut calls, mut decided) = (Vec::new(), BTreeSet::new());
         for record in &stream.records {
@@ -63,7 +64,8 @@ impl Trier {
         Ok(())
     }
 
-    /// What is not compared or not kept is missing among what is found, and nowhere else.
+    /// Compares the calls with candidates. A call that is not compared, or a result that is not stored, is missing from
+    /// the trial's report and has no other effect.
     async fn compare(&self, calls: Vec<Call>) {
         for country in calls.iter().map(Call::country).collect::<BTreeSet<_>>() {
             self.on_demand.ask(country).await;
@@ -86,7 +88,7 @@ impl Trier {
         }
     }
 
-    /// A decision with the revision that it was about.
+    /// Adds the previous revision to a decision.
     async fn with_before(&self, call: Call) -> Result<Call, Unavailable> {
         let Call::Decided { revision, events, .. } = call else { return Ok(call) };
         let (id, number) = (revision.appointment.id, revision.appointment.revision);

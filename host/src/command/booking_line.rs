@@ -1,4 +1,4 @@
-//! A request that would be booked now: the country's own example, on the first day that its rules allow.
+//! Makes a request that would be booked now: the country's own example, on the first day that its rules allow.
 
 use citas_core::model::context::Role;
 use citas_core::ports::clock::Clock;
@@ -8,10 +8,11 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 use serde_json::Value;
 
-/// How many days ahead are tried.
+/// Limit of the days ahead that are tried.
 const DAYS: i64 = 30;
 
-/// A booking request that the rules allow a patient; none where the country's schema has no example that leads to one.
+/// Returns a booking request that the rules allow a patient, or `None` if the country's schema has no example that
+/// leads to one.
 pub fn example(rules: &LoadedRules, clock: &dyn Clock) -> Option<Value> {
     let example = rules.request_schema["examples"].get(0)?;
     let (now, today) = (clock.now(), rules.context(clock.now(), Role::Patient).clocks.first()?.now.date());
@@ -24,7 +25,7 @@ pub fn example(rules: &LoadedRules, clock: &dyn Clock) -> Option<Value> {
     })
 }
 
-/// The example with every date in it moved to one day.
+/// Returns the example with every date in it moved to one day.
 fn on(example: &Value, day: Date) -> Value {
     match example {
         Value::String(text) if text.parse::<Date>().is_ok() && text.len() == 10 => day.to_string().into(),

@@ -1,5 +1,5 @@
-//! `citas dev`: builds the countries that it finds, serves them, and swaps a country when its sources change. What does
-//! not compile changes nothing: the last good version stays in force.
+//! `citas dev`: builds the countries in a folder, serves them, and swaps a country when its sources change. Sources
+//! that do not compile change nothing: the last good version stays in force.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -28,15 +28,15 @@ use crate::system::SystemClock;
 use crate::toolkit::CountryFolder;
 use crate::wiring::{Identity, Platform, record_metrics};
 
-/// How long the sources must be at rest before they are built: editors write a file in several steps.
+/// Time without changes before sources are built: editors write a file in several steps.
 const DEBOUNCE: Duration = Duration::from_millis(150);
 
 #[derive(Args)]
 pub struct Options {
-    /// Where to listen on this machine; 0 is any free port
+    /// Port to listen on, on this machine; 0 picks a free port
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// The folder of the countries' sources
+    /// Folder with the countries' sources
     #[arg(long, default_value = "countries")]
     countries: PathBuf,
     #[command(flatten)]
@@ -79,7 +79,7 @@ fn require_folder(countries: &Path) -> Result<(), Misuse> {
     Err(Misuse(format!("there is no folder {there}; name the folder of the countries' sources with --countries")))
 }
 
-/// The folders with a `rules.toml`, in the order of their names.
+/// Returns the folders with a `rules.toml`, in the order of their names.
 fn countries(sources: &Path) -> std::io::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(sources).map_err(|cause| {
         let words = "cannot be read; the folder of the countries' sources is given with --countries";
@@ -91,7 +91,7 @@ fn countries(sources: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// Builds one country and puts it into force. Whatever is wrong is said where the team and the platform look.
+/// Builds one country and puts it into force. Reports a failure in the log and, if the country is known, in its status.
 async fn build(swapper: &Swapper, folder: PathBuf) {
     let what = format!("sources in {}", folder.display());
     log::note(&format!("Building {} …", folder.display()));
@@ -118,7 +118,7 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
     log::note(&format!("{what} are not in force: {refused}"));
 }
 
-/// A country and its package; or what is wrong, with the country where that much is known.
+/// A country and its package; or the error, with the country if it is known.
 type Built = Result<(CountryCode, RulesPackage), (Option<CountryCode>, Box<dyn Error + Send + Sync>)>;
 
 fn built(folder: &Path) -> Built {
@@ -129,12 +129,12 @@ fn built(folder: &Path) -> Built {
     Ok((country, RulesPackage { component, limits: folder.limits(), cases }))
 }
 
-/// Sends the path of everything that changes among the sources.
+/// Watches the sources and sends the path of everything that changes.
 fn watch(sources: &Path, changes: mpsc::UnboundedSender<PathBuf>) -> notify::Result<notify::RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
         Ok(event) if !matches!(event.kind, EventKind::Access(_)) => {
             for path in event.paths {
-                // Nobody listens any more only when the program ends.
+                // The receiver is gone only when the program ends.
                 let _ = changes.send(path);
             }
         }
@@ -145,7 +145,7 @@ fn watch(sources: &Path, changes: mpsc::UnboundedSender<PathBuf>) -> notify::Res
     Ok(watcher)
 }
 
-/// Builds what has changed, once it is at rest.
+/// Builds the countries whose sources changed, once no more changes follow.
 async fn rebuild(swapper: Arc<Swapper>, sources: PathBuf, mut changed: mpsc::UnboundedReceiver<PathBuf>) {
     while let Some(first) = changed.recv().await {
         let mut paths = BTreeSet::from([first]);
@@ -163,7 +163,7 @@ async fn rebuild(swapper: Arc<Swapper>, sources: PathBuf, mut changed: mpsc::Unb
     }
 }
 
-/// The countries that a change concerns: the one that it is in, or all where it is in what they share.
+/// Returns the countries that a change affects: the one that contains it, or all countries if it is in shared sources.
 fn concerned(sources: &Path, paths: &BTreeSet<PathBuf>) -> std::io::Result<Vec<PathBuf>> {
     let whole = sources.canonicalize()?;
     let is_made = |name: &OsStr| {
@@ -184,7 +184,7 @@ fn concerned(sources: &Path, paths: &BTreeSet<PathBuf>) -> std::io::Result<Vec<P
     })
 }
 
-/// What a newcomer needs next.
+/// Returns the text for a newcomer: addresses, a token, and a booking request for each country.
 fn greeting(platform: &Platform, issuer: &LocalIssuer, address: SocketAddr) -> Result<String, Box<dyn Error>> {
     let claims = Claims {
         subject: "ana".into(),

@@ -1,14 +1,14 @@
-//! Where the server listens.
+//! Opens the sockets that the server listens on.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-/// Listens on an address that `option` named.
+/// Listens on an address that was given with `option`.
 ///
 /// # Errors
-/// Says why not, and what to do.
+/// Returns a message with the cause and the remedy.
 pub async fn listen(address: SocketAddr, option: &str) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => format!(

@@ -1,9 +1,9 @@
-//! The log: JSON for machines, lines for a person at a terminal. On standard error, so that standard output is the answer.
-//! A panic is a line of it too.
+//! Writes the log to standard error: JSON for machines, lines for a person at a terminal. Standard output is only for
+//! results. A panic is logged, too.
 //!
-//! Lines gather in memory and a thread of their own writes them, so no request waits for whoever reads the log, or does
-//! not: when the memory is full, lines are dropped and counted. `tracing-appender` does the same, but it bounds lines
-//! instead of bytes, makes a system call for each, and loses what a non-blocking pipe does not take at once.
+//! Lines gather in memory and a thread of its own writes them, so no request waits for the reader of the log. When the
+//! memory is full, lines are dropped and counted. `tracing-appender` does the same, but it bounds lines instead of
+//! bytes, makes a system call for each, and loses lines that a non-blocking pipe does not accept at once.
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::mem;
@@ -17,17 +17,17 @@ use tracing_subscriber::fmt::format::JsonFields;
 
 use crate::json_lines::JsonLines;
 
-/// Interval at which lines are written together: a write for each would cost a request more than all that its line is
-/// about.
+/// Interval at which gathered lines are written. A write for each line would cost a request more than the work that the
+/// line reports.
 const WRITE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Bytes that are written without waiting for more.
+/// Number of gathered bytes that are written without waiting for more.
 const BATCH: usize = 1 << 20;
 
-/// Maximum bytes of lines that wait to be written. Lines beyond it are dropped.
+/// Maximum size of the lines that wait to be written, in bytes. Lines beyond it are dropped.
 const MAX_PENDING: usize = 8 << 20;
 
-/// Delay before writing again to what does not take it now: a full pipe, a full disk, a pipe that nobody reads.
+/// Delay before another write to an output that accepts nothing now: a full pipe, a full disk, a pipe without a reader.
 const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// Maximum time that the end of the process waits for lines to be written.
@@ -47,15 +47,15 @@ struct Pending {
 struct Lines {
     text: Vec<u8>,
     dropped: u64,
-    /// True while the thread is writing what it has taken.
+    /// True while the thread writes the lines that it has taken.
     writing: bool,
-    /// True if somebody waits until all is written.
+    /// True if a caller waits until all lines are written.
     flush: bool,
     /// Time for which lines gather before they are written.
     interval: Duration,
 }
 
-/// Writes the rest when it is dropped, if that does not take long.
+/// A guard that waits a limited time for the remaining lines to be written when it is dropped.
 pub struct Log;
 
 impl Drop for Log {
@@ -84,7 +84,7 @@ impl Pending {
         }
     }
 
-    /// Waits until all lines are written, but not long.
+    /// Waits until all lines are written, for at most `timeout`.
     fn flush(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         let mut lines = self.lines();
@@ -150,8 +150,8 @@ impl Lines {
     }
 }
 
-/// Writes as much as the output takes, and waits for an output that does not block. Returns how many bytes were written;
-/// `partial` says whether the last line written is not whole, for which the next one is no continuation.
+/// Writes as much as the output accepts, and retries an output that would block. Returns the number of bytes written.
+/// `partial` is true if the last line written is incomplete; the next call then begins a new line.
 fn write_all(output: &mut impl Write, text: &[u8], partial: &mut bool) -> usize {
     let mut written = 0;
     while written < text.len() {
@@ -171,7 +171,7 @@ fn write_all(output: &mut impl Write, text: &[u8], partial: &mut bool) -> usize 
     written
 }
 
-/// Destination of the log's lines.
+/// A writer that adds the subscriber's lines to the log.
 struct Writer;
 
 impl Write for Writer {
@@ -184,12 +184,12 @@ impl Write for Writer {
     }
 }
 
-/// Writes a line for people among those of the log.
+/// Adds a plain line for people to the log.
 pub fn note(line: &str) {
     LOG.add(format!("{line}\n").as_bytes());
 }
 
-/// Waits until all lines are written, but not long.
+/// Waits a limited time until all lines are written.
 pub fn flush() {
     LOG.flush(FLUSH_TIMEOUT);
 }
@@ -208,11 +208,11 @@ pub fn start(filter: &str) -> Result<Log, Box<dyn std::error::Error>> {
     Ok(Log)
 }
 
-/// Logs where a panic was, and not its message, which may hold a patient's data.
+/// Logs the location of a panic. Leaves out the message, which may contain a patient's data.
 fn report(panic: &PanicHookInfo) {
     let location = panic.location().map(ToString::to_string);
     tracing::error!(location, thread = thread::current().name(), "a panic, which is a bug: report it with this line");
-    // The program may not live as long as the next batch.
+    // The program may end before the next batch is written.
     LOG.flush(PANIC_FLUSH_TIMEOUT);
 }
 
@@ -235,7 +235,7 @@ mod tests {
         }
     }
 
-    /// An output that answers as it is told, and sends what it takes.
+    /// An output whose writes a closure decides, and which sends the bytes that it accepts.
     struct Output<F>(F, Sender<Vec<u8>>);
 
     impl<F: FnMut(&[u8]) -> io::Result<usize>> Write for Output<F> {

@@ -1,4 +1,5 @@
-//! The command `citas`: one file a verb. Exit status 0, 1 (a no) or 2 (misuse).
+//! The command `citas`, with one file per verb. The exit status is 0 (success), 1 (a negative result or an error) or 2
+//! (misuse).
 
 mod booking_line;
 mod dev;
@@ -35,38 +36,38 @@ struct Citas {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Build the countries found in a folder, serve them, and swap what changes
+    /// Build the countries in a folder, serve them, and swap a country when its sources change
     Dev(dev::Options),
-    /// Serve published rules
+    /// Serve the API under published rules
     Serve(serve::Options),
     /// Print an access token of the local issuer
     Token(token::Options),
-    /// Build, check, test, publish and put into use a country's rules
+    /// Build, check, test and publish a country's rules, and put them into force
     #[command(subcommand)]
     Rules(rules::Verb),
-    /// Judge one version of rules for the host that has started this process
+    /// Judge one version of rules for the host that started this process
     #[cfg(feature = "compiler")]
     #[command(name = crate::wasm::judge::VERB, hide = true)]
     Judge,
 }
 
-/// What a verb answers: done, or a no that it has explained already.
+/// Result of a verb: success, or a negative result that it has explained already.
 pub(crate) enum Answer {
     Done,
     No,
 }
 
-/// The command line asks for what cannot be.
+/// Misuse of the command line.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Misuse(String);
 
 type Outcome = Result<Answer, Box<dyn Error>>;
 
-/// Maximum time that the last words wait for standard error to take them.
+/// Maximum time to wait until standard error accepts the last message.
 const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs the command line that the program was started with.
+/// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     let Citas { verb } = Citas::parse();
@@ -92,7 +93,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes a line on standard output. Whoever has closed its other end, as `head` does, wants no more of it, which is no error.
+/// Writes a line to standard output. A reader that has closed the pipe, as `head` does, is no error.
 fn say(line: impl Display) -> io::Result<()> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -100,9 +101,9 @@ fn say(line: impl Display) -> io::Result<()> {
     }
 }
 
-/// Writes lines on standard output for a server, which neither ends nor waits if nobody takes them.
+/// Writes lines to standard output for a server. The server neither ends nor waits if nobody reads them.
 fn announce(lines: String) {
-    // Without a thread nothing is written, which is no reason to end either.
+    // Without a thread nothing is written, which is no reason to end.
     let _ = thread::Builder::new().spawn(move || {
         if let Err(error) = writeln!(io::stdout(), "{lines}") {
             tracing::warn!(%error, "standard output does not take where this serves");
@@ -110,19 +111,19 @@ fn announce(lines: String) {
     });
 }
 
-/// Writes a line on standard error. One that nobody takes is not waited for long.
+/// Writes a line to standard error. Waits a limited time until it is accepted.
 fn complain(line: &str) {
     let line = format!("{line}\n");
     let (written, is_written) = mpsc::channel();
     let _ = thread::Builder::new().spawn(move || {
-        // There is nowhere else to say it.
+        // An error here cannot be reported anywhere.
         let _ = io::stderr().write_all(line.as_bytes());
         let _ = written.send(());
     });
     let _ = is_written.recv_timeout(COMPLAINT_TIMEOUT);
 }
 
-/// An error and what caused it, each said once.
+/// Joins the texts of an error and its causes, without repetitions.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,5 @@
-//! `citas serve`: published rules, tokens of the local issuer or of any OpenID Connect issuer.
+//! `citas serve`: serves the API under published rules. Accepts tokens of the local issuer or of an OpenID Connect
+//! issuer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,19 +19,20 @@ use crate::wiring::{Identity, Listeners, Platform, record_metrics};
 
 #[derive(Args)]
 pub struct Options {
-    /// Where to listen; port 0 is any free one
+    /// Address to listen on; port 0 picks a free port
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Serve /healthz, /readyz and /metrics here, and no longer with the API
+    /// Address for /healthz, /readyz and /metrics, which the API's address then no longer serves
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<SocketAddr>,
-    /// A proxy's address or network, such as 10.0.0.0/8: its connections are not limited to half of all. May be repeated
+    /// Address or network of a proxy, for example 10.0.0.0/8; it may hold more than half of all connections. May be
+    /// repeated
     #[arg(long, value_name = "CIDR", value_parser = network)]
     trusted_proxy: Vec<IpNet>,
-    /// Take the tokens of this OpenID Connect issuer, and not those of `citas token`
+    /// OpenID Connect issuer whose tokens are accepted instead of those of `citas token`
     #[arg(long, env = "CITAS_ISSUER", value_name = "URL")]
     issuer: Option<String>,
-    /// What that issuer's tokens must be for: their `aud`, or their `client_id` where they have none
+    /// Required audience of the issuer's tokens: their `aud`, or their `client_id` if they have no `aud`
     #[arg(long, env = "CITAS_AUDIENCE", default_value = "citas", requires = "issuer")]
     audience: String,
     #[command(flatten)]
@@ -71,7 +73,7 @@ async fn listeners(options: &Options) -> Result<Listeners, String> {
     Ok(Listeners { public, admin, trusted_proxies: options.trusted_proxy.clone() })
 }
 
-/// Returns the lines that name the addresses and how to get a token.
+/// Returns the lines that name the addresses and the source of tokens.
 fn greeting(options: &Options, listeners: &Listeners) -> std::io::Result<String> {
     let address = listeners.public.local_addr()?;
     let mut lines = vec![format!("Citas serves on http://{address}   its API: http://{address}/docs")];
@@ -84,7 +86,7 @@ fn greeting(options: &Options, listeners: &Listeners) -> std::io::Result<String>
     Ok(lines.join("\n"))
 }
 
-/// The data folder's own issuer.
+/// Returns the identity of the data folder's own issuer.
 pub fn local(host: &HostOptions, clock: Arc<dyn Clock>) -> Result<Identity, crate::local::issuer::IssuerError> {
     let issuer = LocalIssuer::open(&host.folders.data, clock)?;
     Ok(Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) })

@@ -1,5 +1,6 @@
-//! Signing in to a user pool of Cognito, as a command line does it (RFC 8252): the browser shows the pool's own page, and comes
-//! back to a port of this machine with a code, which is worth a token only to whoever sent it there (RFC 7636).
+//! Signs in to a Cognito user pool from a command line (RFC 8252). The browser shows the pool's own page and returns to
+//! a port of this machine with a code. Only the program that started the sign-in can exchange the code for a token (RFC
+//! 7636).
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -15,23 +16,23 @@ use url::Url;
 
 use super::Misuse;
 
-/// Longest line that a browser may send.
+/// Maximum number of bytes that are read of a browser's request.
 const LONGEST: u64 = 16 * 1024;
 
-/// How long a browser may take over it.
+/// Timeout of one read from a browser.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where somebody signs in, and to what.
+/// A user pool and the client that signs in to it.
 pub struct Pool<'a> {
-    /// The sign-in page.
+    /// URL of the sign-in page.
     pub domain: &'a Url,
-    /// The client's id.
+    /// Id of the client.
     pub client: &'a str,
-    /// Where the page sends the browser back to: a port of this machine, as the client has it.
+    /// Address that the page redirects the browser to: a port of this machine, as configured for the client.
     pub callback: &'a Url,
 }
 
-/// An access token of whoever signs in.
+/// Returns an access token of the person who signs in.
 pub fn token(pool: &Pool<'_>) -> Result<String, Box<dyn std::error::Error>> {
     let (Some("localhost" | "127.0.0.1"), Some(port)) = (pool.callback.host_str(), pool.callback.port()) else {
         return Err(Misuse(format!("`--callback {}` names no port of this machine", pool.callback)).into());
@@ -51,7 +52,7 @@ pub fn token(pool: &Pool<'_>) -> Result<String, Box<dyn std::error::Error>> {
     Ok(answer.access_token().secret().clone())
 }
 
-/// Waits for the browser to come back. Whatever else comes is shown the door.
+/// Waits until the browser returns with a code or a refusal. Answers all other requests with an error.
 fn code(listener: &TcpListener, path: &str, state: &str) -> Result<AuthorizationCode, Box<dyn std::error::Error>> {
     loop {
         let (mut browser, _) = listener.accept()?;
@@ -78,12 +79,12 @@ fn code(listener: &TcpListener, path: &str, state: &str) -> Result<Authorization
     }
 }
 
-/// What a browser asks for; none when it asks for nothing that can be read.
+/// Returns the URL that a browser requests, or `None` if the request cannot be read.
 fn request(browser: &TcpStream) -> Option<Url> {
     browser.set_read_timeout(Some(READ_TIMEOUT)).ok()?;
     let mut lines = BufReader::new(browser.take(LONGEST)).lines().map_while(Result::ok);
     let first = lines.next()?;
-    // A browser whose header is not read to its end takes the answer for a broken connection.
+    // A browser takes the response for a broken connection if its header is not read to the end.
     lines.by_ref().take_while(|line| !line.is_empty()).for_each(drop);
     let target = first.strip_prefix("GET ")?.split(' ').next()?;
     Url::parse("http://localhost").ok()?.join(target).ok()
@@ -93,11 +94,11 @@ fn answer(browser: &mut TcpStream, status: &str, words: &str) {
     let length = words.len();
     let head =
         format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close");
-    // A browser that has gone away has what it came for, or never will.
+    // A browser that has disconnected needs no response.
     let _ = browser.write_all(format!("{head}\r\n\r\n{words}").as_bytes());
 }
 
-/// A code for a token. What the pool answers is for the caller to read, whatever its status.
+/// Exchanges a code for a token. Returns the pool's response whatever its status, for the caller to evaluate.
 fn exchange(request: HttpRequest) -> Result<HttpResponse, ureq::Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let (head, mut body) = agent.run(request)?.into_parts();

@@ -1,4 +1,4 @@
-//! Runs a server and stops it at Ctrl-C or SIGTERM, in bounded time, whatever hangs.
+//! Runs a server and stops it at Ctrl-C or SIGTERM, in bounded time even if something hangs.
 
 use std::io;
 use std::thread;
@@ -10,17 +10,17 @@ use tokio::sync::oneshot;
 
 use super::log;
 
-/// Maximum time that threads have once everything else has stopped. A read of a file may never return.
+/// Maximum time that threads have to end after everything else has stopped. A read of a file may never return.
 const THREADS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Maximum time from the signal to the end of the process. Requests and mail have ten seconds each, threads three;
 /// Kubernetes kills after thirty.
 const STOP_TIMEOUT: Duration = Duration::from_secs(28);
 
-/// Runs a server on a runtime of its own and waits for its threads, but not long.
+/// Runs a server on its own runtime, then waits a limited time for the runtime's threads.
 ///
 /// # Errors
-/// When the system gives no threads.
+/// Returns an error if the system provides no threads.
 pub fn run<T>(server: impl Future<Output = T>) -> io::Result<T> {
     let runtime = runtime::Runtime::new()?;
     let outcome = runtime.block_on(server);
@@ -28,12 +28,12 @@ pub fn run<T>(server: impl Future<Output = T>) -> io::Result<T> {
     Ok(outcome)
 }
 
-/// Resolves at the first SIGTERM or Ctrl-C. A second one ends the process at once, and so does time.
+/// Resolves at the first SIGTERM or Ctrl-C. A second signal ends the process at once, and so does a timeout.
 ///
-/// Both are watched on a thread of their own, which nothing that hangs can keep from ending the process.
+/// A separate thread watches for both, so nothing that hangs can keep the process from ending.
 ///
 /// # Errors
-/// When the system gives no thread or no signals.
+/// Returns an error if the system provides no thread or no signals.
 pub fn signalled() -> io::Result<impl Future<Output = ()>> {
     let signals = runtime::Builder::new_current_thread().enable_all().build()?;
     let mut both = {

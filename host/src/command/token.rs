@@ -1,4 +1,5 @@
-//! `citas token`: prints an access token of the local issuer, or of a user pool that somebody signs in to, and nothing else.
+//! `citas token`: prints an access token and nothing else. The token is from the local issuer, or from a user pool
+//! after a sign-in.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,16 +14,16 @@ use crate::system::SystemClock;
 
 #[derive(Args)]
 pub struct Options {
-    /// The data folder whose issuer signs
+    /// Data folder whose issuer signs the token
     #[arg(long, env = "CITAS_DATA", default_value = "data")]
     data: PathBuf,
-    /// Whom the token names
+    /// Subject of the token
     #[arg(long, default_value = "ana")]
     subject: String,
-    /// A group that the subject is in: `platform`, or a country's staff as `pe:staff`
+    /// Group of the subject: `platform`, or a country's staff, for example `pe:staff`. May be repeated
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
-    /// What the token may be used for [default: every scope]
+    /// Scope of the token. May be repeated [default: every scope]
     #[arg(long, value_parser = Scope::ALL.map(Scope::as_str))]
     scope: Vec<String>,
     #[cfg(feature = "aws")]
@@ -34,13 +35,13 @@ pub struct Options {
 #[cfg(feature = "aws")]
 #[derive(Args)]
 struct UserPool {
-    /// Sign in to a user pool whose sign-in page is here, and print its token: the stack's `SignInUrl`
+    /// Sign-in page of a user pool, the stack's `SignInUrl`; the token printed is then from that pool
     #[arg(long, value_name = "URL", requires = "client_id", conflicts_with_all = ["subject", "group", "scope"])]
     cognito: Option<url::Url>,
-    /// The user pool's client: the stack's `ClientId`
+    /// Client of the user pool, the stack's `ClientId`
     #[arg(long, value_name = "ID", requires = "cognito")]
     client_id: Option<String>,
-    /// Where the sign-in page sends the browser back to: the stack's `CallbackUrl`
+    /// Address that the sign-in page redirects the browser to, the stack's `CallbackUrl`
     #[arg(long, value_name = "URL", requires = "cognito", default_value = "http://localhost:8976/callback")]
     callback: url::Url,
 }

@@ -1,4 +1,4 @@
-//! A change as one transaction: each condition is checked where what it is about is written.
+//! Turns a change into one transaction. Each condition is checked on the item that it is about.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use super::item::{self, Item, number, text};
 
 const FREE: &str = "attribute_not_exists(pk)";
 
-/// What is written, in the order in which a refusal is to be reported, and what it means when its condition does not hold.
+/// Items to write, in the order in which refusals are reported, and the meaning of each failed condition.
 pub(super) struct Transaction {
     pub items: Vec<TransactWriteItem>,
     means: Vec<Meaning>,
@@ -31,8 +31,8 @@ enum Meaning {
 struct Condition(&'static str, Vec<(&'static str, AttributeValue)>);
 
 impl Transaction {
-    /// At most 93 items, and a transaction takes 100: 40 claims to take, 40 to release, 10 events, the receipt, the
-    /// appointment, its revision.
+    /// Builds the transaction of a change. It has at most 93 items, and DynamoDB allows 100: 40 claims to take, 40 to
+    /// release, 10 events, the receipt, the appointment, its revision.
     pub(super) fn of(change: &Change, table: &str) -> Result<Self, Unreadable> {
         let Change { revision, take, release, receipt, events } = change;
         let id = revision.appointment.id;
@@ -83,8 +83,8 @@ impl Transaction {
         self.means.push(Meaning::Stale);
     }
 
-    /// Which condition did not hold; none where the first item that failed did so for another reason: what its own condition
-    /// would have come to is then not known.
+    /// Returns the refusal of the first item that failed. Returns `None` if that item failed for another reason than
+    /// its condition, because the result of the condition is then unknown.
     pub(super) fn refusal(&self, error: &SdkError<TransactWriteItemsError>) -> Option<CommitError> {
         let reasons = reasons(error.as_service_error()?);
         let failed = reasons.iter().position(is_failure).filter(|first| is_refusal(&reasons[*first]))?;
@@ -97,14 +97,14 @@ impl Transaction {
 }
 
 impl Condition {
-    /// The expression and its values, of which there must be none rather than an empty map.
+    /// Returns the expression and its values. DynamoDB refuses an empty map of values, so no values are `None`.
     fn parts(self) -> (String, Option<HashMap<String, AttributeValue>>) {
         let values: HashMap<_, _> = self.1.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect();
         (self.0.to_owned(), (!values.is_empty()).then_some(values))
     }
 }
 
-/// The appointment is at the revision before, or there is none before the first.
+/// Requires that the appointment is at the previous revision, or that there is none before the first.
 fn follows(change: &Change) -> Condition {
     match change.revision.appointment.revision {
         0 | 1 => Condition(FREE, Vec::new()),
@@ -112,7 +112,7 @@ fn follows(change: &Change) -> Condition {
     }
 }
 
-/// Only a holder gives a claim up; one that is gone already is no trouble.
+/// Requires that the appointment holds the claim. A claim that is gone already is no error.
 fn held_by(id: Uuid) -> Condition {
     Condition("attribute_not_exists(pk) OR appointment = :id", vec![("id", text(id.to_string()))])
 }
@@ -132,9 +132,9 @@ fn is_refusal(reason: &CancellationReason) -> bool {
     reason.code() == Some("ConditionalCheckFailed")
 }
 
-/// Tries again what other transactions were in the way of, or a table that is too busy; the SDK by itself does not look
-/// into why a transaction was cancelled. The request is the same each time, its `ClientRequestToken` too, so what was
-/// stored although its answer was lost is not stored again.
+/// Retries a transaction that conflicted with others or met a busy table. The SDK by itself does not examine why a
+/// transaction was cancelled. Each attempt is the same request with the same `ClientRequestToken`, so a change that was
+/// stored although its response was lost is not stored again.
 #[derive(Debug)]
 pub(super) struct TryAgain;
 

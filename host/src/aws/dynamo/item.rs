@@ -1,5 +1,5 @@
-//! What lies in a table: keys, and a country's attributes as native ones under their JSON Pointers, so that its team can
-//! read its own table. What comes back is exactly what went in.
+//! The items of a table: their keys, and the conversion of values. A country's attributes are native ones under their
+//! JSON Pointers, so that its team can read its own table. Values are read exactly as they were written.
 
 use std::collections::HashMap;
 
@@ -17,13 +17,13 @@ use super::Unreadable;
 
 pub type Item = HashMap<String, AttributeValue>;
 
-/// How long an event lies in the table after its stream has had it: for whoever looks for one that went astray.
+/// Retention of an event in the table after its stream has delivered it, for the search for lost events.
 const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// How long it is remembered that an event's notices have gone out: longer than any queue keeps a message.
+/// Retention of the record that an event's notices were sent. It is longer than any queue keeps a message.
 const NOTICES_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Most digits of a number that DynamoDB keeps.
+/// Maximum number of digits that DynamoDB keeps of a number.
 const DIGITS: usize = 38;
 
 pub(super) fn text(text: impl Into<String>) -> AttributeValue {
@@ -58,7 +58,7 @@ pub(super) fn claim_key(claim: &str) -> Item {
     key(format!("C#{claim}"), "C")
 }
 
-/// The claim whose key it is.
+/// Returns the claim in an item's key.
 pub(super) fn claim_of(item: &Item) -> Option<&str> {
     item.get("pk")?.as_s().ok()?.strip_prefix("C#")
 }
@@ -87,28 +87,28 @@ pub(super) fn place_key(of: u64, name: &str) -> Item {
     key(trial(of), format!("P#{name}"))
 }
 
-/// The place whose sort key it is.
+/// Returns the place in a sort key.
 pub(super) fn place_of(sort: &str) -> Option<&str> {
     sort.strip_prefix("P#")
 }
 
-/// Where a list has an appointment: by its start, then by its id. None sorts last.
+/// Returns the sort key of an appointment in a list: its start, then its id. An appointment without a start sorts last.
 pub(super) fn position(position: &Position) -> String {
     format!("{}#{}", position.starts_at.map_or_else(|| "none".to_owned(), instant), position.id)
 }
 
-/// The position that a list has it by.
+/// Parses the sort key of an appointment in a list.
 pub(super) fn position_of(start: &str) -> Option<Position> {
     let (starts_at, id) = start.split_once('#')?;
     Some(Position { starts_at: starts_at.parse().ok(), id: id.parse().ok()? })
 }
 
-/// An instant so that texts sort as instants do, from the year 0 to 9999.
+/// Formats an instant so that texts sort like instants, from the year 0 to 9999.
 pub(super) fn instant(at: Timestamp) -> String {
     DateTimePrinter::new().precision(Some(9)).timestamp_to_string(&at)
 }
 
-/// The state that an appointment is in, for the indexes.
+/// Returns the item of the appointment's latest state, for the indexes.
 pub(super) fn latest(revision: &Revision) -> Result<Item, Unreadable> {
     let mut item = whole(revision)?;
     item.extend(appointment_key(revision.appointment.id));
@@ -120,7 +120,7 @@ pub(super) fn latest(revision: &Revision) -> Result<Item, Unreadable> {
     Ok(item)
 }
 
-/// The same as it will always have been.
+/// Returns the immutable history item of this revision.
 pub(super) fn past(revision: &Revision) -> Result<Item, Unreadable> {
     let mut item = whole(revision)?;
     item.extend(revision_key(revision.appointment.id, revision.appointment.revision));
@@ -138,10 +138,10 @@ fn whole(revision: &Revision) -> Result<Item, Unreadable> {
     Ok(item)
 }
 
-/// The revision that an item is.
+/// Parses an item as a revision.
 ///
 /// # Errors
-/// When this adapter did not write it.
+/// Returns an error if this adapter did not write the item.
 pub fn revision(mut item: Item) -> Result<Revision, Unreadable> {
     let Some(AttributeValue::L(order)) = item.remove("order") else { return Err(Unreadable("no `order`".into())) };
     let attributes = order.into_iter().map(|path| attribute(&mut item, path)).collect::<Result<_, _>>()?;
@@ -179,8 +179,7 @@ fn value(native: AttributeValue) -> Option<Value> {
     }
 }
 
-/// Whether DynamoDB gives these digits back as they are: a plain decimal, without a zero that says nothing, that is not an
-/// integer.
+/// True if DynamoDB returns these digits unchanged: a plain decimal without redundant zeros that is not an integer.
 fn comes_back(digits: &str) -> bool {
     let Some((whole, fraction)) = digits.strip_prefix('-').unwrap_or(digits).split_once('.') else { return false };
     let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -205,7 +204,7 @@ pub(super) fn receipt(receipt: &Receipt) -> Result<Item, Unreadable> {
     Ok(item)
 }
 
-/// An event whole, in one item, for the stream.
+/// Returns the item of an event for the stream, with the whole event in one attribute.
 pub(super) fn outbox(event: &Event) -> Result<Item, Unreadable> {
     let body = serde_json::to_string(event).map_err(|error| Unreadable(error.to_string()))?;
     let sort = format!("E#{:010}#{}", event.data.appointment.revision, event.id);
@@ -218,10 +217,10 @@ pub(super) fn outbox(event: &Event) -> Result<Item, Unreadable> {
     Ok(item)
 }
 
-/// The event in an item's attribute `event`.
+/// Parses the event in an item's attribute `event`.
 ///
 /// # Errors
-/// When this adapter did not write it.
+/// Returns an error if this adapter did not write the item.
 pub fn event(body: &str) -> serde_json::Result<Event> {
     serde_json::from_str(body)
 }
@@ -232,7 +231,7 @@ pub(super) fn notice(event: Uuid, now: Timestamp) -> Item {
     item
 }
 
-/// Without what is not there: an index takes no NULL for a key.
+/// Encodes a value without its null members: an index accepts no NULL as a key.
 fn encoded(value: &impl Serialize) -> Result<Item, Unreadable> {
     let mut item: Item = serde_dynamo::to_item(value).map_err(|error| Unreadable(error.to_string()))?;
     item.retain(|_, value| !value.is_null());

@@ -1,4 +1,4 @@
-//! The port [`Ledger`], over one client.
+//! Implements the port [`Ledger`] over one client.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use super::{DynamoLedger, pages, unavailable};
 use crate::aws::clients::ATTEMPTS;
 use crate::aws::failure::error_text;
 
-/// How long until keys that a busy table has left out are asked for again; twice as long each time.
+/// Base of the pause before keys that a busy table left out are requested again. The pause doubles with each attempt.
 const BUSY: Duration = Duration::from_millis(50);
 
 impl DynamoLedger {
-    /// One item, as it is now.
+    /// Reads one item, strongly consistent.
     pub(super) async fn item(&self, country: CountryCode, key: Item) -> Result<Option<Item>, Unavailable> {
         let request = self.client.get_item().table_name(self.table(country)).set_key(Some(key)).consistent_read(true);
         Ok(request.send().await.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?.item)
@@ -33,8 +33,9 @@ impl DynamoLedger {
         item.map(item::revision).transpose().map_err(|error| unavailable(country, error))
     }
 
-    /// What became of a change whose answer did not come, or that others were in the way of all the time. It is looked for
-    /// once more behind whatever speaks against it: that may be the change itself, stored meanwhile.
+    /// Determines the outcome of a change whose response was lost, or that conflicted with others on every attempt. If
+    /// a condition does not hold now, looks for the revision once more: the change itself may have been stored
+    /// meanwhile.
     async fn found_out(&self, change: &Change, error: Unavailable) -> Result<(), CommitError> {
         let refusal = match self.in_the_way(change).await? {
             Some(refusal) => refusal,
@@ -46,7 +47,7 @@ impl DynamoLedger {
         if is_stored { Ok(()) } else { Err(refusal) }
     }
 
-    /// Which of a change's conditions does not hold now, the first one first.
+    /// Returns the refusal of the first of a change's conditions that does not hold now.
     async fn in_the_way(&self, change: &Change) -> Result<Option<CommitError>, Unavailable> {
         let Change { revision, take, receipt, .. } = change;
         let (country, appointment) = (revision.country, &revision.appointment);
@@ -169,7 +170,7 @@ impl Ledger for DynamoLedger {
         Ok(())
     }
 
-    /// A table that answers takes what it is given.
+    /// Reads one item. A table that answers reads accepts writes.
     async fn ready(&self, country: CountryCode) -> Result<(), Unavailable> {
         self.item(country, item::notice_key(Uuid::nil())).await.map(|_| ())
     }

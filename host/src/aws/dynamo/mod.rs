@@ -1,20 +1,22 @@
-//! The ledger in DynamoDB: one table a country, one transaction a change, no outbox to be asked, since the table's stream
-//! is one.
+//! The ledger in DynamoDB: one table per country and one transaction per change. There is no outbox to poll, because
+//! the table's stream is one.
 //!
-//! - [`item`]: what lies in a table
-//! - [`change`]: a change as a transaction, and why one was refused
-//! - [`pages`]: lists, by the index of the first filter that is given
+//! - [`item`]: the items of a table
+//! - [`change`]: a change as a transaction, and the reason for a refusal
+//! - [`pages`]: lists, by the index of the first filter
 //! - [`ledger`], [`trials`]: the ports
 //!
-//! | `pk` | `sk` | what |
+//! | `pk` | `sk` | content |
 //! | --- | --- | --- |
-//! | `A#<id>` | `A` | an appointment as it stands; the only items that the indexes have |
-//! | `A#<id>` | `R#<number>` | each of its revisions, as it was written |
-//! | `A#<id>` | `E#<number>#<event>` | an event for the relay, beside its appointment: a stream keeps the order of one partition |
-//! | `C#<claim>` | `C` | who holds a claim |
-//! | `I#<key>` | `I` | what an Idempotency-Key brought about |
-//! | `N#<event>` | `N` | that an event's notices, or one of several, have gone out |
-//! | `T#<trial>` | `K`, `S`, `P#<place>` | what a canary decided, what a shadow compared, and each place where it differed |
+//! | `A#<id>` | `A` | the latest state of an appointment; the indexes contain only these items |
+//! | `A#<id>` | `R#<number>` | a revision of the appointment, as it was written |
+//! | `A#<id>` | `E#<number>#<event>` | an event for the relay |
+//! | `C#<claim>` | `C` | the holder of a claim |
+//! | `I#<key>` | `I` | the receipt of an Idempotency-Key |
+//! | `N#<event>` | `N` | the record that an event's notices, or one of several, were sent |
+//! | `T#<trial>` | `K`, `S`, `P#<place>` | a canary's counts, a shadow's counts, and each place of a difference |
+//!
+//! Events are in their appointment's partition, because a stream keeps the order of one partition.
 
 mod change;
 mod item;
@@ -33,7 +35,7 @@ use citas_core::ports::ledger::Unavailable;
 
 pub use item::{event, revision};
 
-/// Every country's ledger: the table `<prefix><country>`.
+/// The ledgers of all countries, each in the table `<prefix><country>`.
 pub struct DynamoLedger {
     client: Client,
     prefix: String,
@@ -41,7 +43,7 @@ pub struct DynamoLedger {
 }
 
 impl DynamoLedger {
-    /// Over tables whose names start with `prefix`, which are there already.
+    /// Creates a ledger over existing tables whose names start with `prefix`.
     #[must_use]
     pub fn new(configuration: Builder, prefix: &str, clock: Arc<dyn Clock>) -> Self {
         let client = Client::from_conf(configuration.retry_classifier(change::TryAgain).build());
@@ -57,7 +59,7 @@ fn unavailable(country: CountryCode, cause: impl fmt::Display) -> Unavailable {
     Unavailable { country, cause: cause.to_string() }
 }
 
-/// Something lies in a table that this adapter does not write.
+/// Error for an item that this adapter did not write.
 #[derive(Debug)]
 pub struct Unreadable(String);
 

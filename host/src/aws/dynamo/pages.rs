@@ -1,4 +1,5 @@
-//! Lists. Each filter has an index that starts with it; what the others leave out is left out on the way.
+//! Reads pages of lists. Each filter has an index that starts with it. The first filter selects the index; the others
+//! drop items while it is read.
 
 use std::collections::HashMap;
 
@@ -11,43 +12,44 @@ use futures::future::try_join_all;
 use super::item::{self, Item, text};
 use crate::aws::failure::error_text;
 
-/// Most items that one request looks at when some of them may be left out.
+/// Maximum number of items that one request reads if filters may drop some of them.
 const LOOKED_AT: i32 = 300;
 
-/// Most requests for one page: where filters leave almost nothing, a page is short, and the next one goes on.
+/// Maximum number of requests for one page. If filters leave almost nothing, the page is short, and the next one
+/// continues.
 const REQUESTS: usize = 10;
 
-/// What sorts before every start; a key is never empty.
+/// Sort key before every start. A key is never empty.
 const BEGINNING: &str = " ";
 
-/// What sorts after every start, and before those that have none.
+/// Sort key after every start, and before the appointments without one.
 const EVERY_START: &str = ":";
 
-/// What sorts after everything.
+/// Sort key after all appointments.
 const END: &str = "~";
 
-/// One stretch of one index.
+/// A range of one index.
 struct Stretch<'a> {
     index: &'static str,
     value: &'a str,
-    /// Columns that must have a value beside the index's own.
+    /// Columns and values of the filters other than the index's own.
     others: Vec<(&'static str, &'a str)>,
     from: String,
     to: String,
     limit: usize,
 }
 
-/// Some of a stretch's items, and where looking for more of them was given up.
+/// Items of a stretch, and the position at which the search for more of them ended early.
 #[derive(Default)]
 struct Looked {
     items: Vec<Item>,
     stopped: Option<Position>,
 }
 
-/// A page, from one index; without any filter, from each phase's.
+/// Reads a page from one index. Without any filter, merges the pages of all phases.
 ///
 /// # Errors
-/// What went wrong, for the log.
+/// Returns the cause, for the log.
 pub(super) async fn page(client: &Client, table: &str, query: &Query) -> Result<Page, String> {
     let looked = try_join_all(stretches(query).iter().map(|stretch| stretch.read(client, table))).await?;
     let stopped = looked.iter().find_map(|looked| looked.stopped.clone());
@@ -82,15 +84,16 @@ fn stretches(query: &Query) -> Vec<Stretch<'_>> {
     }
 }
 
-/// Right after the item before, or where `from`'s first would stand.
+/// Returns the first key of the page: right after the previous page's last item, or at `from`.
 fn lower_end(query: &Query) -> String {
     let from = query.from.map_or_else(|| BEGINNING.to_owned(), item::instant);
-    // Nothing stands between an item and its key with one more character.
+    // No key lies between an item's key and the same key with one more character.
     let after = query.after.as_ref().map_or_else(String::new, |after| item::position(after) + "!");
     from.max(after)
 }
 
-/// Below `to`; those without a start only if neither end is given.
+/// Returns the last key of the page, which is below `to`. Appointments without a start are included only if neither end
+/// is given.
 fn upper_end(query: &Query) -> String {
     let without_start = if query.from.is_some() { EVERY_START } else { END };
     query.to.map_or_else(|| without_start.to_owned(), item::instant)

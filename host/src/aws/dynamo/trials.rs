@@ -1,6 +1,7 @@
-//! The port [`Trials`]: one item for each sum that several functions add to, and one for each place of difference.
+//! Implements the port [`Trials`]: one item for each sum that several functions add to, and one for each place of a
+//! difference.
 //!
-//! A sum that was added and whose answer got lost is added again: counts may be a little high, never low.
+//! An addition whose response is lost is repeated: counts may be slightly high, never low.
 
 use std::collections::HashMap;
 
@@ -16,11 +17,11 @@ use super::item::{self, Item, number, text};
 use super::{DynamoLedger, Unreadable, unavailable};
 use crate::aws::failure::error_text;
 
-/// How long what a trial found is kept after the last was added.
+/// Retention of a trial's results after the last addition.
 const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 impl DynamoLedger {
-    /// Adds to an item's numbers; gives the item.
+    /// Adds to the numbers of an item and returns the item.
     async fn add_to(
         &self,
         country: CountryCode,
@@ -39,7 +40,7 @@ impl DynamoLedger {
             .table_name(self.table(country))
             .set_key(Some(key))
             .update_expression(expression)
-            // Some names are words of DynamoDB's own.
+            // Some of the names are reserved words of DynamoDB.
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":kind", text(kind))
             .expression_attribute_values(":country", text(country.as_str()))

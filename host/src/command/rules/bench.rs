@@ -1,4 +1,4 @@
-//! `citas rules bench`: what a call takes, measured over the golden cases.
+//! `citas rules bench`: measures the rules' calls over the golden cases.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use super::{Answer, Outcome, Report, Source, headroom, metered};
 use crate::wasm::limits::Bounds;
 use crate::wasm::{Meter, Metered};
 
-/// How long the cases are run again and again.
+/// Minimum time for which the cases are repeated.
 const MEASURED: Duration = Duration::from_secs(2);
 
 const NO_CASES: &str = "there is no golden case, so there is no call to measure; write one into the country's cases/, or \
                         name a folder that has some with --cases";
 
-/// What the calls of one function took.
+/// Measurements of the calls of one function.
 struct Measured {
     function: &'static str,
     calls: usize,
@@ -69,7 +69,8 @@ pub(super) fn bench(source: &Source, report: &Report) -> Outcome {
     Ok(Answer::Done)
 }
 
-/// The first round is not counted: it finds nothing warm.
+/// Runs the cases repeatedly and groups the measurements by function. The first round is not counted, because caches
+/// are cold.
 fn measure(rules: &LoadedRules, cases: &[Case], meter: &Meter) -> Vec<Measured> {
     drop(cases::run(rules, cases));
     drop(meter.take());
@@ -123,7 +124,7 @@ impl Measured {
     }
 }
 
-/// Of what is sorted, the one that this many of a hundred do not exceed (nearest rank).
+/// Returns the percentile of sorted values, by nearest rank.
 fn percentile<T: Copy>(sorted: &[T], percent: usize) -> T {
     sorted[(sorted.len() * percent).div_ceil(100) - 1]
 }

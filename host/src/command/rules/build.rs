@@ -1,4 +1,4 @@
-//! `citas rules build`: a folder into a component.
+//! `citas rules build`: builds a folder into a component.
 
 use std::fs;
 use std::io;
@@ -23,7 +23,8 @@ pub(super) fn build(folder: &Path, output: Option<PathBuf>, report: &Report) -> 
     Ok(Answer::Done)
 }
 
-/// Writes a component whole, also where a link leads. A pipe or a device, such as `/dev/stdout`, is written into.
+/// Writes a component as a whole. Follows links to a file. Writes directly into a pipe or a device, such as
+/// `/dev/stdout`.
 fn write(output: &Path, component: &[u8]) -> io::Result<()> {
     let Ok(real) = fs::canonicalize(output) else {
         return files::replace(output, component, Access::Shared, Durability::Unsynced);

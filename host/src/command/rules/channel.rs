@@ -1,4 +1,4 @@
-//! `citas rules promote`, `rollback` and `pin`: which version is in use. Each is one conditional write.
+//! `citas rules promote`, `rollback` and `pin`: change the version in use. Each is one conditional write.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Answer, InRegistry, Misuse, Outcome, Reason, Report};
 use crate::system::SystemClock;
 
-/// How long a version that was just published may take to be compiled.
+/// Maximum time to wait for the native code of a version that was just published.
 const COMPILING: Duration = Duration::from_mins(2);
 /// Maximum length of a reason, in bytes. A channel has fifty of them and is read by every host.
 const MAX_WHY_BYTES: usize = 2_000;
@@ -39,7 +39,8 @@ pub(super) async fn promote(country: CountryCode, version: Version, reason: Reas
     put_into_use(&*published, country, before, &channel, &registry.report).await
 }
 
-/// Hosts that compile nothing would go on with the version before, and those that start meanwhile have none.
+/// Waits until hosts that do not compile can load a version. Otherwise they would stay on the previous version, and
+/// those that start meanwhile would have none.
 pub(super) async fn wait_for_native_code(
     published: &dyn Registry,
     country: CountryCode,
@@ -96,7 +97,7 @@ pub(super) async fn pin(country: CountryCode, release: bool, reason: Reason, reg
     Ok(Answer::Done)
 }
 
-/// What is pinned stays as it is, and whoever would change it learns whom to ask.
+/// Refuses to change a pinned channel. The message names the author of the pin, the time and the reason.
 pub(super) fn refuse_pinned(country: CountryCode, before: Option<&Channel>) -> Result<(), String> {
     let Some(channel) = before.filter(|channel| channel.pinned) else { return Ok(()) };
     let pinned = channel
@@ -108,7 +109,7 @@ pub(super) fn refuse_pinned(country: CountryCode, before: Option<&Channel>) -> R
     ))
 }
 
-/// When, by whom and why something is done to a channel.
+/// Returns the note of a change of a channel: its time, author and reason.
 pub(super) fn note(Reason { why, by }: Reason) -> Result<ChangeNote, Misuse> {
     if why.trim().is_empty() {
         return Err(Misuse("--why is empty; say why, for whoever reads the history".into()));

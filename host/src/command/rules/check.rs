@@ -1,4 +1,4 @@
-//! `citas rules check`: would a host take it, what does it offer, and what will clients notice?
+//! `citas rules check`: reports whether a host would accept a component, what it offers, and what clients will notice.
 
 use std::error::Error;
 
@@ -47,7 +47,7 @@ pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
     Ok(answer)
 }
 
-/// What the rules say of themselves.
+/// Describes what the rules offer, in text and in JSON.
 fn offered(rules: &LoadedRules, bounds: Bounds, bytes: usize, judging: &(String, Value)) -> (String, Value) {
     let actions: Vec<&str> = rules.actions.keys().map(String::as_str).collect();
     let descriptor = &rules.descriptor;
@@ -69,7 +69,7 @@ fn offered(rules: &LoadedRules, bounds: Bounds, bytes: usize, judging: &(String,
     (words, value)
 }
 
-/// What clients will notice, or why nobody can say.
+/// Describes what clients will notice, or why that is unknown.
 fn noticed(compared: &Result<Option<Compared>, Box<dyn Error>>) -> (String, Value) {
     match compared {
         Ok(Some(compared)) => (format!("\n{}", compared.to_text()), compared.json()),

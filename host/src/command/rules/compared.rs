@@ -1,5 +1,5 @@
-//! A version held against the one that clients know, which lies in the registry: what they will notice, and whether its
-//! number says so.
+//! Compares a version with the version in the registry that clients know. Lists the changes that they will notice, and
+//! checks that the version number announces them.
 
 use std::error::Error;
 
@@ -12,15 +12,16 @@ use serde_json::{Value, json};
 
 use super::{complain, load};
 
-/// How a version differs from the one that clients know.
+/// Differences between a version and the one that clients know.
 pub(super) struct Compared {
     with: Version,
     changes: Vec<Difference>,
-    /// Why its number does not do.
+    /// Reason to refuse the version number, if it is too low.
     pub too_low: Option<TooLow>,
 }
 
-/// Compares with the version in use, else with the highest that is published; none where there is neither.
+/// Compares with the version in use, or with the highest published version if none is in use. Returns `None` if there
+/// is neither.
 pub(super) async fn compared(
     registry: &dyn Registry,
     rules: &LoadedRules,
@@ -34,7 +35,7 @@ pub(super) async fn compared(
             .map_err(|cause| format!("{} {with} in the registry cannot be loaded any more: {cause}", rules.country))?;
         changes = compare::changes(&before, rules);
         let (old, new) = (cases::read(&artifact.cases)?, cases::read(cases)?);
-        // Where there are no cases, nothing is known of events.
+        // Without cases, nothing is known of events.
         if !old.is_empty() && !new.is_empty() {
             changes.extend(compare::events(&cases::events(&before, &old), &cases::events(rules, &new)));
         }
@@ -44,7 +45,8 @@ pub(super) async fn compared(
     Ok(Some(Compared { with, changes, too_low }))
 }
 
-/// Refuses to publish what breaks clients, or what they notice, under a number that does not say so.
+/// Refuses to publish changes that break clients, or that clients notice, under a version number that does not announce
+/// them.
 pub(super) async fn refuse_too_low(
     registry: &dyn Registry,
     rules: &LoadedRules,
@@ -54,7 +56,7 @@ pub(super) async fn refuse_too_low(
         Ok(Some(compared)) => compared.refused().map_or(Ok(()), |why| Err(why.into())),
         Ok(None) => Ok(()),
         Err(cause) if cause.is::<RegistryError>() => Err(cause),
-        // Else a version that can be loaded no longer would keep any other from taking its place.
+        // Otherwise a version that can no longer be loaded would keep any other from taking its place.
         Err(cause) => {
             complain(&format!("citas: nothing is compared, since {cause}"));
             Ok(())
@@ -70,7 +72,7 @@ async fn published_version(registry: &dyn Registry, rules: &LoadedRules) -> Resu
 }
 
 impl Compared {
-    /// The refusal, with what breaks.
+    /// Returns the refusal, if any, with the changes that cause it.
     fn refused(&self) -> Option<String> {
         let low = self.too_low.as_ref()?;
         let noticed: Vec<&str> = match low {
@@ -82,7 +84,7 @@ impl Compared {
         Some(format!("{low}: {}", noticed.join("; ")))
     }
 
-    /// A line for each change.
+    /// Describes the comparison, with a line for each change.
     pub(super) fn to_text(&self) -> String {
         if self.changes.is_empty() {
             return format!("compared with {}: clients will notice nothing", self.with);

@@ -1,4 +1,4 @@
-//! `citas rules diff`: what is found of a version on trial, beside the one in use.
+//! `citas rules diff`: shows the results of a version on trial, compared with the one in use.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use crate::system::SystemClock;
 
 #[derive(Args)]
 pub struct Options {
-    /// Whose rules
+    /// Country code, for example `pe`
     country: CountryCode,
-    /// Which trial, by the number that `citas rules history --json` has it under [default: the latest]
+    /// Number of the trial, as shown by `citas rules history --json` [default: the latest]
     #[arg(long, value_name = "NUMBER")]
     trial: Option<u64>,
     #[command(flatten)]
@@ -52,7 +52,8 @@ pub(super) async fn diff(options: &Options) -> Outcome {
     Ok(if same && refused.is_none() { Answer::Done } else { Answer::No })
 }
 
-/// Where what is found is kept; and why the host that keeps it there tries nothing, where it refused to.
+/// Returns the store of trial results. For a data folder also returns the reason if its host refused the version on
+/// trial.
 #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "clients of AWS look for credentials"))]
 async fn trials(options: &Options) -> (Arc<dyn Trials>, Option<String>) {
     #[cfg(feature = "aws")]
@@ -96,7 +97,7 @@ fn report_lines(
     lines
 }
 
-/// One of the calls, a line a member.
+/// Formats one of the calls, with a line for each member.
 fn sample(sample: &Value) -> Vec<String> {
     let members = sample.as_object().into_iter().flatten();
     members.map(|(name, value)| format!("            {name}: {value}")).collect()

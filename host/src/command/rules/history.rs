@@ -1,4 +1,4 @@
-//! `citas rules history`: who changed which version is in use, when and why.
+//! `citas rules history`: shows who changed the version in use, when and why.
 
 use citas_core::model::appointment::CountryCode;
 use citas_core::model::channel::ChannelChange;

@@ -1,4 +1,4 @@
-//! `citas rules impact`: which appointments to come would rules refuse that are not in force yet?
+//! `citas rules impact`: lists the upcoming appointments that would be refused by rules that are not in force yet.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -17,21 +17,21 @@ use super::stored::{Stored, Tables};
 use super::{Answer, Outcome, Report, Source, load};
 use crate::system::SystemClock;
 
-/// Appointments that are in memory at once, beside what is told of those that do not stand.
+/// Number of appointments in memory at a time, besides the results for those that would not stand.
 const PAGE: usize = 200;
 
-/// How many of those that would be stored otherwise are named.
+/// Maximum number of appointments that are listed as stored differently.
 const SHOWN: usize = 5;
 
 #[derive(Args)]
 pub struct Options {
-    /// The country's folder, or the component, that is not in force yet
+    /// Country's folder, or component file, with rules that are not in force yet
     #[arg(value_name = "FOLDER|WASM")]
     rules: PathBuf,
-    /// The rules.toml with the limits of a component alone
+    /// `rules.toml` with the limits of a component file [default: the standard limits]
     #[arg(long, value_name = "FILE")]
     limits: Option<PathBuf>,
-    /// The data folder of the host, which may be running
+    /// Data folder of the host, which may be running
     #[arg(long, env = "CITAS_DATA", default_value = "data", value_name = "DIR")]
     data: PathBuf,
     #[command(flatten)]
@@ -40,11 +40,11 @@ pub struct Options {
     pub(super) report: Report,
 }
 
-/// What a walk over the appointments to come has found.
+/// Results of a walk over the upcoming appointments.
 #[derive(Default)]
 struct Impact {
     judged: usize,
-    /// Those that do not stand: refused, or without an answer.
+    /// Appointments that would not stand: refused, or without an answer.
     fallen: Vec<Value>,
     lines: Vec<String>,
     refused: usize,
@@ -73,8 +73,8 @@ pub(super) async fn impact(options: &Options) -> Outcome {
     Ok(if value["appointments"] == json!([]) { Answer::Done } else { Answer::No })
 }
 
-/// Those with a start from now on, then those without a start, each page by itself: a host that runs beside can move
-/// its log to the file in between.
+/// Walks over the appointments that start from now on, then over those without a start. Reads each page separately, so
+/// that a running host can move its write-ahead log into the file in between.
 async fn walk(rules: &LoadedRules, ledger: &Stored) -> Result<Impact, Box<dyn Error>> {
     let to_come = Query { from: Some(SystemClock.now()), limit: PAGE, ..Query::default() };
     let first_without_start = Position { starts_at: None, id: Uuid::nil() };

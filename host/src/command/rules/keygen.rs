@@ -1,4 +1,5 @@
-//! `citas rules keygen`, and what its keys are for: minisign's format, so that `minisign` itself can sign and check as well.
+//! `citas rules keygen`, and signing with its keys. Uses minisign's format, so that `minisign` itself can sign and
+//! verify as well.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +11,10 @@ use serde_json::json;
 use super::{Answer, Outcome, Report};
 use crate::files::{self, Access};
 
-/// Maximum size of a key's file, in bytes. One has about 350.
+/// Maximum size of a key file, in bytes. A key file has about 350.
 const MAX_KEY_BYTES: u64 = 64 << 10;
 
-/// Makes a country's key pair. Neither file may be there: a key that is overwritten is lost.
+/// Generates a country's key pair. Fails if one of the files exists, because an overwritten key is lost.
 pub(super) fn keygen(country: CountryCode, secret: Option<PathBuf>, report: &Report) -> Outcome {
     let secret = secret.unwrap_or_else(|| PathBuf::from(format!("{country}.key")));
     let public = secret.with_extension("pub");
@@ -30,7 +31,7 @@ pub(super) fn keygen(country: CountryCode, secret: Option<PathBuf>, report: &Rep
     Ok(Answer::Done)
 }
 
-/// Signs a manifest: `manifest.json.minisig`.
+/// Signs a manifest. Returns the content of `manifest.json.minisig`.
 pub(super) fn sign(manifest: &Manifest, key: &Path) -> Result<String, Box<dyn std::error::Error>> {
     let text =
         files::read_text(key, MAX_KEY_BYTES).map_err(|cause| format!("{} cannot be read: {cause}", key.display()))?;

@@ -1,4 +1,4 @@
-//! `citas rules`: what a country's team and the platform team do with rules.
+//! `citas rules`: the verbs for a country's team and the platform team.
 
 mod bench;
 mod build;
@@ -64,17 +64,17 @@ use crate::wiring;
 
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Begin a country: a folder that builds, passes its cases and books, to be made its team's own
+    /// Create a folder for a new country, which builds, passes its golden cases and books
     New {
-        /// Its ISO 3166-1 alpha-2 code, in lower case
+        /// ISO 3166-1 alpha-2 code of the country, in lower case, for example `pe`
         country: CountryCode,
-        /// The language of its sources
+        /// Language of the sources
         #[arg(long, value_enum, default_value = "rust")]
         lang: Language,
-        /// The zone that most of its people live in, by its IANA name
+        /// IANA name of the time zone in which most people of the country live, for example `America/Lima`
         #[arg(long, default_value = "Etc/UTC")]
         zone: String,
-        /// The folder of the countries' sources
+        /// Folder with the countries' sources
         #[arg(long, default_value = "countries", value_name = "DIR")]
         countries: PathBuf,
         #[command(flatten)]
@@ -82,40 +82,40 @@ pub enum Verb {
     },
     /// Build a country's folder into a component
     Build {
-        /// The folder with the country's rules.toml
+        /// Folder with the country's rules.toml
         folder: PathBuf,
-        /// Where the component goes [default: <country>.wasm]
+        /// Output file [default: <country>.wasm]
         #[arg(long, short)]
         output: Option<PathBuf>,
         #[command(flatten)]
         report: Report,
     },
-    /// Say whether a host would take a component, what it offers, and what clients of the published version will notice
+    /// Check whether a host would accept a component; show what it offers and what clients will notice
     Check {
         #[command(flatten)]
         source: Source,
         #[command(flatten)]
         registry: InRegistry,
     },
-    /// Run golden cases in the real engine with the real limits
+    /// Run the golden cases in the real engine with the real limits
     Test {
         #[command(flatten)]
         source: Source,
         #[command(flatten)]
         report: Report,
     },
-    /// Measure the time, fuel and memory of a call, over the golden cases
+    /// Measure time, fuel and memory of the calls in the golden cases
     Bench {
         #[command(flatten)]
         source: Source,
         #[command(flatten)]
         report: Report,
     },
-    /// List the appointments to come that rules would refuse, had they been in force when each was decided
+    /// List the upcoming appointments that rules would have refused, had they been in force
     Impact(impact::Options),
-    /// Judge a stored decision again with the rules that made it, and say whether it comes out the same
+    /// Replay a stored decision with the rules that made it, and compare the results
     Replay(replay::Options),
-    /// Put a version that passes its cases into the registry, and has some; it is not in use yet
+    /// Publish a version whose golden cases pass; at least one is required. It is not in force yet
     Publish {
         #[command(flatten)]
         source: Source,
@@ -124,63 +124,63 @@ pub enum Verb {
         #[command(flatten)]
         registry: InRegistry,
     },
-    /// Make a key pair to sign a country's versions with
+    /// Generate a key pair for signing a country's versions
     Keygen {
-        /// Whose
+        /// Country code, for example `pe`
         country: CountryCode,
-        /// Where the secret key goes; the public one goes beside it [default: <country>.key]
+        /// File for the secret key; the public key is written beside it [default: <country>.key]
         #[arg(long, short)]
         output: Option<PathBuf>,
         #[command(flatten)]
         report: Report,
     },
-    /// Put a published version into use
+    /// Put a published version into force
     Promote {
         #[command(flatten)]
         change: ChannelOptions,
-        /// Which
+        /// Version to put into force, for example `1.2.0`
         version: Version,
     },
-    /// Put the version before into use again; after that there is none before it, so that twice is no way forward
+    /// Put the previous version into force again; a second rollback in a row is refused
     Rollback(ChannelOptions),
-    /// Keep the version in use as it is: nobody promotes or rolls back before it is released
+    /// Pin the version in force; promote, rollback and canary are refused until it is released
     Pin {
         #[command(flatten)]
         change: ChannelOptions,
-        /// Let it change again
+        /// Release the pin
         #[arg(long)]
         release: bool,
     },
-    /// Try a published version beside the one in use, on what that is asked: it decides nothing
+    /// Run a published version beside the one in force on the same calls; it decides nothing
     Shadow {
         #[command(flatten)]
         change: ChannelOptions,
-        /// Which
+        /// Version to try, for example `1.2.0`
         version: Version,
     },
-    /// Have a published version decide for some patients; it is taken back by itself where it does much worse
+    /// Let a published version decide for some patients; it is taken back automatically if it does much worse
     Canary {
         #[command(flatten)]
         change: ChannelOptions,
-        /// Which
+        /// Version to try, for example `1.2.0`
         version: Version,
         #[command(flatten)]
         canary: CanaryOptions,
     },
-    /// End a trial: the version in use decides alone again
+    /// End a trial; the version in force decides alone again
     Withdraw(ChannelOptions),
-    /// Say where the answers of a version on trial differ from those of the one in use, and what its canary came to
+    /// Show the differences between a version on trial and the one in force, and the canary's counts
     Diff(diff::Options),
-    /// Say who changed which version is in use, when and why, the last change first
+    /// Show who changed the version in force, when and why, latest change first
     History {
-        /// Whose
+        /// Country code, for example `pe`
         country: CountryCode,
         #[command(flatten)]
         registry: InRegistry,
     },
-    /// Say which versions there are, which is to be in use, and what the host that runs on the data folder made of it
+    /// Show the published versions, the one that should be in force, and the state of the host on the data folder
     Status {
-        /// Whose [default: every country's]
+        /// Country code, for example `pe` [default: all countries]
         country: Option<CountryCode>,
         #[command(flatten)]
         registry: InRegistry,
@@ -189,31 +189,31 @@ pub enum Verb {
 
 #[derive(Args)]
 pub struct Source {
-    /// A country's folder, or a component
+    /// Country's folder, or component file
     #[arg(value_name = "FOLDER|WASM")]
     path: PathBuf,
-    /// Golden cases kept elsewhere [default: the folder's cases/; a component alone has none]
+    /// Folder with the golden cases [default: the country's cases/; none for a component file]
     #[arg(long, value_name = "DIR")]
     cases: Option<PathBuf>,
-    /// The rules.toml with the limits of a component alone [default: the folder's own; a component alone has the standard]
+    /// `rules.toml` with the limits of a component file [default: the standard limits; a folder has its own]
     #[arg(long, value_name = "FILE")]
     limits: Option<PathBuf>,
 }
 
 #[derive(Args)]
 pub struct PublishOptions {
-    /// The revision of the sources, for the manifest
+    /// Revision of the sources, recorded in the manifest
     #[arg(long = "source", value_name = "REVISION")]
     revision: Option<String>,
-    /// Sign it with this secret key, as `citas rules keygen` made it
+    /// Secret key that signs the version, as made by `citas rules keygen`
     #[arg(long, env = "CITAS_SIGNING_KEY", value_name = "FILE")]
     key: Option<PathBuf>,
 }
 
-/// A change of which version of a country is in use, or on trial.
+/// Options of a verb that changes a country's channel.
 #[derive(Args)]
 pub struct ChannelOptions {
-    /// Whose
+    /// Country code, for example `pe`
     country: CountryCode,
     #[command(flatten)]
     reason: Reason,
@@ -223,17 +223,17 @@ pub struct ChannelOptions {
 
 #[derive(Args)]
 pub struct Reason {
-    /// Why, for whoever reads the history
+    /// Reason for the change, shown in the history
     #[arg(long, value_name = "TEXT")]
     why: String,
-    /// Who does it [default: this machine's user]
+    /// Author of the change, shown in the history [default: this machine's user]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
 }
 
 #[derive(Args)]
 pub struct Report {
-    /// Answer in JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -254,7 +254,7 @@ impl Report {
         }
     }
 
-    /// Whoever asked for JSON reads a no in JSON; misuse stays words, as all misuse is.
+    /// Reports an error as JSON if JSON was requested. Misuse is always reported as text.
     fn explained(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Err(error) if self.json && !error.is::<Misuse>() => {
@@ -271,7 +271,7 @@ impl InRegistry {
         wiring::registry(self.folders.registry()).await
     }
 
-    /// Makes the data folder private if the registry is to be made in it. A registry elsewhere has the umask's modes.
+    /// Makes the data folder private if the registry will be created in it. A registry elsewhere has the umask's modes.
     fn make_data_folder(&self) -> std::io::Result<()> {
         match self.folders.registry() {
             RegistryPlace::Folder(folder) => {
@@ -284,12 +284,12 @@ impl InRegistry {
         }
     }
 
-    /// Whether somebody said which one: the one in the data folder need not be there.
+    /// True if the registry was named explicitly. The one in the data folder need not exist.
     fn is_named(&self) -> bool {
         self.folders.registry.is_some()
     }
 
-    /// One that was named is there to be read. A bucket says so itself.
+    /// Checks that a folder that was named as registry exists. A bucket reports its absence itself.
     fn is_there_if_named(&self) -> Result<(), Misuse> {
         match &self.folders.registry {
             Some(RegistryPlace::Folder(folder)) => present(folder),
@@ -339,12 +339,12 @@ pub async fn run(verb: Verb) -> Outcome {
 }
 
 impl Source {
-    /// All that a host judges together.
+    /// Returns everything that a host judges together.
     fn package(&self) -> Result<RulesPackage, Box<dyn Error>> {
         Ok(RulesPackage { component: self.component()?, limits: self.limits()?, cases: self.cases()? })
     }
 
-    /// The component's bytes; a folder is built.
+    /// Returns the component's bytes. Builds a folder first.
     fn component(&self) -> Result<Vec<u8>, Box<dyn Error>> {
         present(&self.path)?;
         if self.path.is_dir() {
@@ -354,7 +354,7 @@ impl Source {
         component.map_err(|cause| format!("{} cannot be read: {cause}", self.path.display()).into())
     }
 
-    /// The golden cases, as `cases.json` has them.
+    /// Returns the golden cases in the format of `cases.json`.
     fn cases(&self) -> Result<String, Box<dyn Error>> {
         if let Some(folder) = &self.cases {
             present(folder)?;
@@ -363,7 +363,7 @@ impl Source {
         if self.path.is_dir() { Ok(CountryFolder::open(&self.path)?.cases()?) } else { Ok("[]".into()) }
     }
 
-    /// The limits that it declares.
+    /// Returns the declared limits.
     fn limits(&self) -> Result<Limits, Box<dyn Error>> {
         if let Some(file) = &self.limits {
             present(file)?;
@@ -373,7 +373,7 @@ impl Source {
     }
 }
 
-/// What the command line names is there.
+/// Checks that a path from the command line exists.
 fn present(path: &Path) -> Result<(), Misuse> {
     if path.exists() {
         Ok(())
@@ -387,7 +387,8 @@ fn load(component: &[u8], limits: &Limits) -> Result<LoadedRules, Box<dyn Error>
     Ok(LoadedRules::load(&WasmEngine::new()?, component, limits)?)
 }
 
-/// Has rules judged as a host does, in a process of their own, and loads them. Gives what judging took in words and JSON.
+/// Judges rules in a child process, as a host does, and loads them. Also returns the cost of judging in text and in
+/// JSON.
 #[cfg(feature = "compiler")]
 async fn judge(package: &RulesPackage) -> Result<(LoadedRules, (String, Value)), Box<dyn Error>> {
     let judged = ChildJudge::this_program()?.judge_package(package, None, SystemClock.now()).await?;
@@ -402,12 +403,12 @@ async fn judge(package: &RulesPackage) -> Result<(LoadedRules, (String, Value)),
     Ok((rules, (String::new(), Value::Null)))
 }
 
-/// Loads them with a note of what each call takes.
+/// Loads rules whose calls are metered.
 fn metered(component: &[u8], limits: &Limits, meter: &Arc<Meter>) -> Result<LoadedRules, Box<dyn Error>> {
     Ok(LoadedRules::load(&WasmEngine::metered(meter.clone())?, component, limits)?)
 }
 
-/// How much of the fuel of a call was left.
+/// Returns the share of a call's fuel that was left, in percent.
 fn headroom(used: u64, limit: u64) -> String {
     let tenths = limit.saturating_sub(used) * 1000 / limit.max(1);
     format!("{}.{} %", tenths / 10, tenths % 10)

@@ -1,4 +1,4 @@
-//! `citas rules new`: the beginning of a country.
+//! `citas rules new`: creates the folder of a new country.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `citas rules publish`: a version into the registry.
+//! `citas rules publish`: writes a version to the registry.
 
 use citas_core::model::appointment::CountryCode;
 use citas_core::model::manifest::RulesPackage;
@@ -15,7 +15,8 @@ use super::keygen::sign;
 use super::{Answer, InRegistry, Outcome, PublishOptions, Source, judge};
 use crate::system::SystemClock;
 
-/// Hosts run a version's cases before they put it into force, which is all that they can know of it.
+/// Error for a version without golden cases. Hosts run them before they put a version into force, and know nothing else
+/// of it.
 const NO_CASES: &str = "there is no golden case, so no host could tell whether this version answers as its team means it \
                         to; write at least one into the country's cases/, or name a folder that has some with --cases";
 
@@ -60,7 +61,8 @@ pub(super) async fn publish(source: &Source, options: PublishOptions, registry: 
     Ok(Answer::Done)
 }
 
-/// Who has signed before means to: hosts that want it would refuse this version, and it cannot be published again.
+/// Refuses an unsigned version after a signed one. Hosts that require signatures would refuse it, and a version cannot
+/// be published again.
 async fn refuse_unsigned_after_signed(
     published: &dyn Registry,
     country: CountryCode,
@@ -73,8 +75,8 @@ async fn refuse_unsigned_after_signed(
         .into())
 }
 
-/// Versions only rise, so that what is published later is what is meant to be used later. The version itself, once there,
-/// is the registry's to refuse.
+/// Refuses a version below the highest published one, so that a version published later is one to be used later. The
+/// registry refuses a version that exists.
 async fn refuse_lower(
     published: &dyn Registry,
     country: CountryCode,

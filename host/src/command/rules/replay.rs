@@ -1,4 +1,4 @@
-//! `citas rules replay`: a stored decision, judged again by the rules that made it.
+//! `citas rules replay`: evaluates a stored decision again with the rules that made it.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -20,18 +20,18 @@ use super::{Answer, InRegistry, Misuse, Outcome, Source, load};
 
 #[derive(Args)]
 pub struct Options {
-    /// Whose rules it is under
+    /// Country code, for example `pe`
     country: CountryCode,
-    /// Which appointment
+    /// Id of the appointment
     #[arg(value_name = "APPOINTMENT")]
     id: Uuid,
-    /// Which of its revisions [default: the latest]
+    /// Revision of the appointment [default: the latest]
     #[arg(long, value_name = "NUMBER")]
     revision: Option<u32>,
-    /// The rules that decided, where they were never published: a country's folder, or a component
+    /// Rules that made the decision, if they were never published: a country's folder, or a component file
     #[arg(long, value_name = "FOLDER|WASM")]
     rules: Option<PathBuf>,
-    /// The rules.toml with the limits of a component alone
+    /// `rules.toml` with the limits of a component file [default: the standard limits]
     #[arg(long, requires = "rules", value_name = "FILE")]
     limits: Option<PathBuf>,
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub(super) async fn replay(options: &Options) -> Outcome {
     Ok(if same { Answer::Done } else { Answer::No })
 }
 
-/// The very bytes that decided, with their limits.
+/// Returns the exact component that decided, and its limits.
 async fn component(options: &Options, revision: &Revision) -> Result<(Vec<u8>, Limits), Box<dyn Error>> {
     let decided = &revision.provenance.rules;
     let Some(path) = &options.rules else {
@@ -81,7 +81,8 @@ async fn component(options: &Options, revision: &Revision) -> Result<(Vec<u8>, L
     .into())
 }
 
-/// The version of that name comes first: whoever published the same bytes again did so later.
+/// Finds the component in the registry by its digest. Tries the version of that name first: another with the same bytes
+/// was published later.
 async fn published(registry: &dyn Registry, revision: &Revision) -> Result<(Vec<u8>, Limits), Box<dyn Error>> {
     let (country, decided) = (revision.country, &revision.provenance.rules);
     let mut versions = registry.versions(country).await?;
@@ -111,7 +112,7 @@ async fn published(registry: &dyn Registry, revision: &Revision) -> Result<(Vec<
     .into())
 }
 
-/// Violations in the country's first language.
+/// Describes violations in the country's first language, with personal data redacted.
 pub(super) fn reasons(rules: &LoadedRules, revision: &Revision, violations: &[Violation]) -> Vec<Value> {
     redacted(rules, revision).reasons(rules, violations)
 }
@@ -121,14 +122,14 @@ fn redacted<'a>(rules: &'a LoadedRules, revision: &'a Revision) -> Shown<'a> {
     Shown::of(rules, &decided.action, revision.appointment.revision == 1, &decided.input).about(Some(revision))
 }
 
-/// The same as one line.
+/// Joins the descriptions of violations in one line.
 pub(super) fn join_reasons(reasons: &[Value]) -> String {
     let word = |reason: &Value, member: &str| reason[member].as_str().unwrap_or_default().to_owned();
     let reason = |reason: &Value| format!("{}: {}", word(reason, "code"), word(reason, "message"));
     reasons.iter().map(reason).collect::<Vec<_>>().join("; ")
 }
 
-/// A value is shown where it is known to name nobody.
+/// Describes a difference. Shows values only if they are known to name nobody.
 fn difference(rules: &LoadedRules, Difference { path, stored, came }: &Difference) -> Value {
     json!({ "path": path, "stored": planned(rules, path, stored), "came": planned(rules, path, came) })
 }

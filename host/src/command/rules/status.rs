@@ -1,4 +1,4 @@
-//! `citas rules status`: what is published, what is to be in use, and what the host made of it.
+//! `citas rules status`: shows the published versions, the version to be in use, and its state on the host.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ pub(super) async fn status(country: Option<CountryCode>, registry: &InRegistry) 
         let here = host.as_ref().and_then(|host| host.get(&country));
         let value = match wanted(&*published, country, &mut lines).await {
             Ok(value) => value,
-            // One country's files keep nobody from the others.
+            // An error in one country's files must not hide the others.
             Err(error) if countries.len() > 1 => {
                 lines.push(format!("{country}: {error}"));
                 answer = Answer::No;
@@ -59,7 +59,7 @@ async fn wanted(
     lines.push(line(country, channel.as_ref(), &versions));
     let mut limits = Limits::default();
     if let Some(channel) = &channel {
-        // Where it cannot be read, the host says so.
+        // The host reports a manifest that cannot be read.
         limits = published.manifest(country, &channel.current).await.map_or(limits, |manifest| manifest.limits);
     }
     if !limits.are_standard() {
@@ -93,7 +93,7 @@ fn line(country: CountryCode, channel: Option<&Channel>, versions: &[Version]) -
     format!("{country}: {used}; published: {published}")
 }
 
-/// What a version is on trial for.
+/// Describes the terms of a trial.
 pub(super) fn terms(candidate: &Candidate) -> String {
     let version = &candidate.version;
     match &candidate.canary {
@@ -104,7 +104,7 @@ pub(super) fn terms(candidate: &Candidate) -> String {
     }
 }
 
-/// What the running host made of it.
+/// Describes the state on the running host.
 fn said_by_host(here: &CountryStatus) -> String {
     let since = |at: Option<jiff::Timestamp>| at.map_or_else(String::new, |at| format!(" since {at}"));
     let in_force = here.in_force.as_ref().map_or_else(

@@ -1,5 +1,4 @@
-//! A country's stored appointments as a command reads them: in a data folder, beside the host that writes there, or in
-//! DynamoDB.
+//! Reads a country's stored appointments: in a data folder, beside the host that writes there, or in DynamoDB.
 
 use std::error::Error;
 use std::path::Path;
@@ -19,16 +18,16 @@ use crate::local::sqlite::ReadOnlyLedger;
 #[cfg(feature = "aws")]
 use crate::system::SystemClock;
 
-/// Which ledger, where it is not the data folder's.
+/// Selects a ledger other than the data folder's.
 #[derive(Args)]
 pub(super) struct Tables {
-    /// What the names of DynamoDB's tables start with, for a platform on AWS [default: the data folder is read]
+    /// Prefix of the DynamoDB table names, for a platform on AWS [default: none, the data folder is read]
     #[cfg(feature = "aws")]
     #[arg(long, env = "CITAS_TABLES", value_name = "PREFIX")]
     tables: Option<String>,
 }
 
-/// The appointments of one country.
+/// Stored appointments of one country.
 pub(super) enum Stored {
     Folder(ReadOnlyLedger),
     #[cfg(feature = "aws")]
@@ -36,7 +35,7 @@ pub(super) enum Stored {
 }
 
 impl Tables {
-    /// Those that are named.
+    /// Returns the ledger over the named tables, if any.
     #[cfg(feature = "aws")]
     pub(super) async fn ledger(&self) -> Option<DynamoLedger> {
         let prefix = self.tables.as_ref()?;
@@ -44,7 +43,7 @@ impl Tables {
         Some(DynamoLedger::new((&aws).into(), prefix, Arc::new(SystemClock)))
     }
 
-    /// What these tables hold of a country; where none are named, what the data folder holds.
+    /// Opens a country's appointments in these tables, or in the data folder if no tables are named.
     #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "there are no tables"))]
     pub(super) async fn or_in(&self, data: &Path, country: CountryCode) -> Result<Stored, Box<dyn Error>> {
         #[cfg(feature = "aws")]
@@ -86,7 +85,7 @@ impl Stored {
         }
     }
 
-    /// The revision that a decision was about; none where it made the first.
+    /// Returns the revision that a decision was about, or `None` if the decision made the first one.
     pub(super) async fn before(&self, revision: &Revision) -> Result<Option<Arc<Revision>>, Box<dyn Error>> {
         let (id, number) = (revision.appointment.id, revision.appointment.revision);
         if number <= 1 {

@@ -1,4 +1,4 @@
-//! `citas rules test`: golden cases in the real engine with the real limits.
+//! `citas rules test`: runs golden cases in the real engine with the real limits.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{Answer, Outcome, Report, Source, headroom, metered};
 use crate::wasm::Meter;
 use crate::wasm::limits::Bounds;
 
-/// How a case went, and the fuel of its dearest call, for the limit is one of a call.
+/// Outcome of a case, and the fuel of its most expensive call, because the limit is per call.
 struct Ran {
     outcome: CaseOutcome,
     fuel: u64,
@@ -47,7 +47,7 @@ pub(super) fn test(source: &Source, report: &Report) -> Outcome {
     Ok(if failed == 0 && is_whole { Answer::Done } else { Answer::No })
 }
 
-/// What is no failure, and no way to speak to a patient.
+/// Formats the warning about a code without a message. It is not a failure, but patients would read the bare code.
 fn wordless(code: &str) -> String {
     format!(
         "no text {code}: the descriptor's messages lack it in some language, and people would read `is not allowed ({code})`"
@@ -68,7 +68,7 @@ fn line(Ran { outcome: CaseOutcome { name, failure }, fuel, limit }: &Ran) -> St
     }
 }
 
-/// A unified diff of what was expected and what came, as the case would have it.
+/// Returns a unified diff of the expected and the actual result, in the form of a case.
 fn difference(failure: &Failure) -> String {
     let Some((expected, actual)) = &failure.compared else { return String::new() };
     let [expected, actual] = [expected, actual].map(|side| format!("{side:#}\n"));

@@ -1,4 +1,5 @@
-//! `citas rules shadow`, `canary` and `withdraw`: a version on trial beside the one in use. Each is one conditional write.
+//! `citas rules shadow`, `canary` and `withdraw`: start and end the trial of a version beside the one in use. Each is
+//! one conditional write.
 
 use citas_core::model::appointment::CountryCode;
 use citas_core::model::channel::{Canary, Candidate, Channel};
@@ -11,14 +12,14 @@ use super::channel::{note, refuse_pinned, wait_for_native_code};
 use super::status::terms;
 use super::{Answer, InRegistry, Outcome, Reason};
 
-/// For how many patients a candidate decides, and when it is taken back.
+/// Options of a canary: its share of the patients, and the margin beyond which it is taken back.
 #[derive(Args)]
 pub struct CanaryOptions {
-    /// Percent of the patients, always the same ones
+    /// Share of the patients in percent, always the same patients
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     share: u8,
-    /// How many of its decisions, in percent, may be refusals that the version in use would not have made, and as many may
-    /// get no answer, before it is taken back by itself
+    /// Maximum percent of its decisions that may be refusals where the version in force accepts, or that may get no
+    /// answer; beyond either, the canary is taken back automatically
     #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100))]
     margin: u8,
 }
@@ -29,7 +30,7 @@ impl From<CanaryOptions> for Canary {
     }
 }
 
-/// A shadow, or a canary where its terms are given.
+/// Starts a canary if its terms are given, and a shadow otherwise.
 pub(super) async fn try_out(
     country: CountryCode,
     version: Version,
