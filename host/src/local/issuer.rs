@@ -1,6 +1,6 @@
-//! The local token issuer: a key in the data folder, tokens for development, and the check of both.
+//! The local token issuer. Keeps a key in the data folder, signs tokens for development, and verifies them.
 //!
-//! Its tokens look as Amazon Cognito's access tokens do (`cognito:groups`, `scope`, `token_use`), so that one
+//! Tokens have the members of Amazon Cognito's access tokens (`cognito:groups`, `scope`, `token_use`), so that one
 //! reader serves both.
 
 use std::io;
@@ -20,37 +20,37 @@ use super::jwt;
 use super::token_cache::KnownTokens;
 use crate::files::{self, Access};
 
-/// The issuer's name in its tokens.
+/// Issuer of the tokens (`iss`).
 const ISSUER: &str = "urn:citas:local-issuer";
-/// Whom its tokens are for.
+/// Audience of the tokens (`aud`).
 const AUDIENCE: &str = "citas";
-/// How long a token is good.
+/// Validity period of a token.
 const VALID_FOR: SignedDuration = SignedDuration::from_hours(12);
-/// Where the key lies in the data folder: a P-256 private key (PKCS#8, PEM), readable by its owner alone.
+/// Name of the key's file in the data folder: a P-256 private key (PKCS#8, PEM), readable by its owner only.
 const KEY_FILE: &str = "issuer.pem";
-/// Maximum size of the key's file, in bytes. One has about 240.
+/// Maximum size of the key's file, in bytes. A key has about 240.
 const MAX_KEY_BYTES: u64 = 64 << 10;
 
-/// Why there is no issuer.
+/// Reason why the issuer cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum IssuerError {
     /// The key's file cannot be read or written.
     #[error("the issuer's key `{}` cannot be read or written: {cause}", .path.display())]
     File {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Cause of the error.
         cause: io::Error,
     },
-    /// What lies there is no key.
+    /// The file contains no key.
     #[error("`{}` holds no P-256 private key in PKCS#8 PEM; remove it for a new one", .path.display())]
     Key {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
     },
 }
 
-/// Makes tokens and checks its own.
+/// Signs tokens and verifies its own.
 pub struct LocalIssuer {
     encoding: EncodingKey,
     decoding: DecodingKey,
@@ -60,7 +60,7 @@ pub struct LocalIssuer {
 }
 
 impl LocalIssuer {
-    /// The issuer of a data folder; the first time there, with a new key.
+    /// Opens the issuer of a data folder. Creates a key if there is none.
     ///
     /// # Errors
     /// See [`IssuerError`].
@@ -80,10 +80,10 @@ impl LocalIssuer {
         Ok(Self { decoding, encoding, jwk, known: KnownTokens::default(), clock })
     }
 
-    /// A token for somebody, good for twelve hours from `now`.
+    /// Signs a token with these claims, valid for twelve hours from `now`.
     ///
     /// # Errors
-    /// When the key cannot sign.
+    /// Returns an error if the key cannot sign.
     pub fn token(&self, claims: &Claims, now: Timestamp) -> Result<String, jsonwebtoken::errors::Error> {
         let scopes: Vec<&str> = claims.scopes.iter().map(String::as_str).collect();
         let payload = json!({
@@ -101,14 +101,15 @@ impl LocalIssuer {
         jsonwebtoken::encode(&header, &payload, &self.encoding)
     }
 
-    /// Its public key as a JWK set (RFC 7517).
+    /// Returns the public key as a JWK set (RFC 7517).
     #[must_use]
     pub fn jwks(&self) -> Value {
         json!({ "keys": [self.jwk] })
     }
 }
 
-/// A new key. Of two processes that start at once, one puts its own there, whole and on disk, and both read it.
+/// Creates a key. If several processes start at once, one of them stores its key, whole and on disk, and all read that
+/// one.
 fn create(data: &Path, path: &Path) -> Result<Vec<u8>, IssuerError> {
     let file = |cause| IssuerError::File { path: path.to_owned(), cause };
     let key = p256::SecretKey::random(&mut p256::elliptic_curve::rand_core::OsRng);

@@ -1,4 +1,4 @@
-//! What an access token (RFC 9068, Amazon Cognito) says of its bearer.
+//! Verifies access tokens (RFC 9068, Amazon Cognito) and reads their claims. Fetches no keys and caches nothing.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::Number;
 
-/// Allowed difference between the issuer's clock and ours.
+/// Allowed difference between the issuer's clock and this host's.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
-/// The claims that Citas reads. Groups are `cognito:groups`, or `groups` with other issuers.
+/// Claims that Citas reads. Groups are in `cognito:groups`, or in `groups` with other issuers.
 #[derive(Deserialize)]
 struct AccessToken {
     sub: String,
@@ -26,9 +26,9 @@ struct AccessToken {
     #[serde(default)]
     groups: BTreeSet<String>,
     aud: Option<Audience>,
-    /// Cognito's access tokens have this in place of an audience.
+    /// Audience of Cognito's access tokens, which have no `aud`.
     client_id: Option<String>,
-    /// Cognito's ID tokens say `id` here; they are for the client, not for an API.
+    /// Kind of a Cognito token. ID tokens have `id`; they are for the client, not for an API.
     token_use: Option<String>,
 }
 
@@ -49,13 +49,13 @@ impl AccessToken {
     }
 }
 
-/// A token that is good, and until when it is.
+/// A valid token's claims and its expiry.
 pub(super) struct Good {
     pub claims: Claims,
     pub expires_at: Timestamp,
 }
 
-/// Checks a token as of `now` and reads its claims.
+/// Verifies a token as of `now` and reads its claims.
 pub(super) fn good(
     token: &str,
     key: &DecodingKey,
@@ -67,10 +67,10 @@ pub(super) fn good(
     let mut validation = Validation::new(algorithm);
     validation.set_issuer(issuers);
     validation.set_required_spec_claims(&["exp", "iss", "sub"]);
-    // The library would read the system's clock. The validity period is checked below, by ours.
+    // The library would read the system's clock. The validity period is checked below, by this host's clock.
     validation.validate_exp = false;
     validation.validate_nbf = false;
-    // The audience is checked below: Cognito's stands in a claim of another name.
+    // The audience is checked below, because Cognito has it in a claim of another name.
     validation.validate_aud = false;
     let token =
         jsonwebtoken::decode::<AccessToken>(token, key, &validation).map_err(|error| reason(error.kind()))?.claims;
@@ -95,7 +95,7 @@ pub(super) fn good(
     Ok(Good { claims: Claims { subject: token.sub, groups, scopes }, expires_at })
 }
 
-/// Seconds since 1970, perhaps with a fraction (RFC 7519, section 2, `NumericDate`), which is cut off.
+/// Converts a `NumericDate` (RFC 7519, section 2): seconds since 1970, whose fraction, if any, is cut off.
 fn instant(seconds: &Number) -> Timestamp {
     #[expect(
         clippy::cast_possible_truncation,

@@ -1,5 +1,5 @@
-//! What last came into force on this host: a small registry of its own, with one version a country, in a folder beside its
-//! data. Written as a registry is, so that a crash leaves the version before or this one.
+//! Keeps the versions that last came into force on this host: a small registry with one version per country, in a
+//! folder beside the data. Written like a registry, so that a crash leaves the previous version or this one.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -15,12 +15,12 @@ use citas_core::ports::registry::{Registry as _, RegistryError};
 use super::registry::{Files, FolderRegistry, unavailable};
 use citas_core::release::layout;
 
-/// The last good versions in a folder, which nobody else writes.
+/// Last good versions in a folder that no other process writes.
 #[derive(Clone, Debug)]
 pub struct LastGoodFolder(FolderRegistry);
 
 impl LastGoodFolder {
-    /// Keeps them in `folder`, which need not exist before there is one.
+    /// Keeps versions in `folder`, which may be absent until there is one.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
         Self(FolderRegistry::private(folder))
@@ -45,18 +45,18 @@ impl LastGood for LastGoodFolder {
     }
 }
 
-/// The version first, then the channel that names it, and only then away with the others. A start that finds everything
-/// as it is writes nothing.
+/// Writes the version first, then the channel that names it, and removes other versions last. Writes nothing if
+/// everything is there already.
 fn remember(files: &Files, channel: &Channel, artifact: &Artifact) -> Result<(), RegistryError> {
     let Manifest { country, ref version, .. } = artifact.manifest;
     if files.fetch(country, version).ok().as_ref() != Some(artifact) {
-        // It is damaged, or of the registry that was followed before this one.
+        // The stored version is damaged, or comes from another registry that was followed before.
         remove(&files.path(&layout::version(country, version)))?;
         files.publish(artifact)?;
     }
     let kept = files.channel(country);
     if kept.is_err() {
-        // Something that no file can replace, perhaps.
+        // The path may hold something that no file can replace.
         remove(&files.path(&layout::channel(country)))?;
     }
     if kept.ok().flatten().as_ref() != Some(channel) {
@@ -68,7 +68,7 @@ fn remember(files: &Files, channel: &Channel, artifact: &Artifact) -> Result<(),
     Ok(())
 }
 
-/// Removes whatever is there.
+/// Removes a file, a link or a folder, if there is one.
 fn remove(path: &Path) -> Result<(), RegistryError> {
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),

@@ -1,11 +1,12 @@
-//! The ports as one machine fulfils them. Knows files, SQLite, SMTP and the machine's clock; knows no rules and no HTTP.
+//! Implements the ports on one machine. Knows files, SQLite, SMTP and the machine's clock, but no rules and no HTTP
+//! server.
 //!
-//! - [`sqlite`]: the ledger and its outbox, one file a country
-//! - [`publisher`]: events go straight to the notifier
-//! - [`spool`], [`smtp`]: where mail goes
-//! - [`registry`], [`last_good`]: published rules, and those that last came into force here
-//! - [`trials`]: what is found of versions on trial
-//! - [`issuer`], [`oidc`]: whose tokens are taken
+//! - [`sqlite`]: the ledger and its outbox, one file per country
+//! - [`publisher`]: events, handed directly to the notifier
+//! - [`spool`], [`smtp`]: delivery of mail
+//! - [`registry`], [`last_good`]: published rules, and those that last came into force on this host
+//! - [`trials`]: reports of trials
+//! - [`issuer`], [`oidc`]: verification of tokens
 
 pub mod issuer;
 mod jwt;

@@ -1,6 +1,7 @@
-//! Tokens of any OpenID Connect issuer: its keys are found by discovery (OpenID Connect Discovery 1.0, section 4) and
-//! kept. They are fetched anew every ten minutes, beside the requests, so that a key that the issuer has withdrawn does
-//! not live on; and at once when a token names a key that is not among them.
+//! Verifies tokens of any OpenID Connect issuer. Finds the issuer's keys by discovery (OpenID Connect Discovery 1.0,
+//! section 4) and caches them. Fetches them again in the background once they are ten minutes old, so that a key that
+//! the issuer has withdrawn does not stay valid. A token that names an unknown key starts a fetch at once, but at most
+//! one in 30 seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,12 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use super::jwt;
 use super::token_cache::KnownTokens;
 
-/// How often keys are fetched.
+/// Intervals between fetches of the keys.
 #[derive(Clone, Copy)]
 struct Pace {
-    /// Not more often than so, whatever tokens come.
+    /// Minimum interval between fetches, whatever tokens arrive.
     at_most: Duration,
-    /// Once they are this old, the next request starts a fetch, and does not wait for it.
+    /// Age of the keys at which the next request starts a fetch, without waiting for it.
     at_least: Duration,
 }
 
@@ -32,15 +33,15 @@ impl Default for Pace {
     }
 }
 
-/// How long a fetch may take.
+/// Time limit of each of the two requests of a fetch.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of requests that wait for a fetch. The tokens of any others are refused.
 const MAX_WAITING: usize = 100;
-/// Signatures that are taken: asymmetric ones alone.
+/// Accepted signature algorithms, all of them asymmetric.
 const ALGORITHMS: [Algorithm; 5] =
     [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::ES256, Algorithm::ES384];
 
-/// Why an issuer cannot be used.
+/// Error of an issuer whose keys cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 #[error("the keys of the issuer {issuer} cannot be fetched: {cause}")]
 pub struct NoKeys {
@@ -54,31 +55,31 @@ struct Discovery {
     jwks_uri: String,
 }
 
-/// Checks the tokens of one issuer for one audience.
+/// Verifies the tokens of one issuer for one audience.
 pub struct OidcVerifier {
     audience: String,
     source: Arc<Source>,
 }
 
-/// The issuer's keys, as last fetched.
+/// An issuer's keys, as last fetched.
 struct Source {
     issuer: String,
     pace: Pace,
     keys: ArcSwap<JwkSet>,
-    /// Found good under these keys.
+    /// Tokens that were verified with these keys.
     tokens: KnownTokens,
-    /// Held while they are fetched: when that was last begun, by the monotonic clock.
+    /// Start of the last fetch, by the monotonic clock. Locked while the keys are fetched.
     begun: Mutex<Duration>,
     clock: Arc<dyn Clock>,
-    /// Places for requests that wait for keys that are being fetched.
+    /// Permits for requests that wait for a fetch.
     waiting: Semaphore,
 }
 
 impl OidcVerifier {
-    /// Fetches the issuer's keys.
+    /// Fetches the issuer's keys and creates a verifier.
     ///
     /// # Errors
-    /// When they cannot be fetched.
+    /// Returns an error if the keys cannot be fetched.
     pub async fn discover(issuer: &str, audience: &str, clock: Arc<dyn Clock>) -> Result<Self, NoKeys> {
         Self::discover_at(issuer, audience, Pace::default(), clock).await
     }
@@ -101,14 +102,15 @@ impl OidcVerifier {
 }
 
 impl Source {
-    /// The key for a signature. An unknown one is asked for; of requests that come meanwhile,
-    /// a bounded number waits for the one fetch.
+    /// Returns the key for a signature. Fetches the keys if it is unknown; a bounded number of other requests waits for
+    /// that one fetch.
     async fn key(self: &Arc<Self>, kid: &str, algorithm: Algorithm) -> Option<DecodingKey> {
         if let Some(key) = self.cached_key(kid, algorithm) {
             self.refresh();
             return Some(key);
         }
-        // A crowd with unknown keys would hold its connections for as long as the issuer takes.
+        // Without a bound, many requests with unknown keys would keep their connections open for as long as the issuer
+        // takes.
         let _place = self.waiting.try_acquire().ok()?;
         let begun = self.begun.lock().await;
         if let Some(key) = self.cached_key(kid, algorithm) {
@@ -126,7 +128,7 @@ impl Source {
         DecodingKey::from_jwk(named.find(|jwk| signs_with(jwk, algorithm))?).ok()
     }
 
-    /// Fetches the keys beside the request, if they are old and nobody does so already.
+    /// Fetches the keys in the background, if they are old and no other fetch is running.
     fn refresh(self: &Arc<Self>) {
         let is_old = |begun: &Duration| self.since(begun) >= self.pace.at_least;
         if self.begun.try_lock().is_ok_and(|begun| is_old(&begun)) {
@@ -156,7 +158,8 @@ impl Source {
     }
 }
 
-/// Whether a key is meant for that (RFC 7517, sections 4.2 and 4.4): what it leaves open is allowed.
+/// True if a key is meant for signatures of this algorithm (RFC 7517, sections 4.2 and 4.4). An absent member allows
+/// all.
 fn signs_with(jwk: &Jwk, algorithm: Algorithm) -> bool {
     let common = &jwk.common;
     let signs = common.public_key_use.as_ref().is_none_or(|used_for| *used_for == PublicKeyUse::Signature);
@@ -222,7 +225,7 @@ mod tests {
 
     const NEVER: Duration = Duration::from_hours(1);
 
-    /// An issuer on this machine whose keys a test can change, and that counts how often they are asked for.
+    /// An issuer on this machine that counts the fetches of its keys. A test can change them.
     #[derive(Default)]
     struct Issuer {
         url: String,
@@ -250,7 +253,7 @@ mod tests {
             issuer
         }
 
-        /// Publishes a new key with these members, in the place of the others; gives a token that it signed.
+        /// Publishes a new key with these members in place of all others. Returns a token that it signed.
         fn publish(&self, kid: &str, members: &Value) -> String {
             let key = p256::SecretKey::random(&mut p256::elliptic_curve::rand_core::OsRng);
             let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
@@ -299,7 +302,7 @@ mod tests {
     #[tokio::test]
     async fn a_token_is_good_until_it_expires_by_the_clock_that_is_given() {
         let issuer = Issuer::start().await;
-        // It is good for ten minutes, and clocks may differ by one.
+        // The token is valid for ten minutes, and clocks may differ by one.
         let token = issuer.publish("key", &json!({}));
         for (ahead, good) in [(-60, true), (10, true), (12, false), (60 * 24 * 365, false)] {
             let verifier = issuer.verifier_at(SignedDuration::from_mins(ahead)).await;

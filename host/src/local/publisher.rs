@@ -1,4 +1,5 @@
-//! Events go straight to the notifier: on one machine nobody else listens, and the outbox is what keeps them safe.
+//! Publishes events directly to the notifier. On one machine nobody else listens, and the outbox keeps events safe.
+//! Stores nothing.
 
 use std::sync::Arc;
 
@@ -7,13 +8,13 @@ use citas_core::notify::notifier::Notifier;
 use citas_core::ports::publisher::{NotPublished, Publisher};
 use futures::future::join_all;
 
-/// Publishes within the process.
+/// Publishes events within the process.
 pub struct InProcessPublisher {
     notifier: Arc<Notifier>,
 }
 
 impl InProcessPublisher {
-    /// Publishes to this notifier.
+    /// Creates a publisher to this notifier.
     #[must_use]
     pub fn new(notifier: Arc<Notifier>) -> Self {
         Self { notifier }
@@ -28,7 +29,8 @@ impl InProcessPublisher {
 
 #[async_trait::async_trait]
 impl Publisher for InProcessPublisher {
-    /// Begins all of them at once: the relay bounds a batch, and none begins late when it is told to stop.
+    /// Publishes all events concurrently. The relay bounds the size of a batch, and no event starts late while the
+    /// relay stops.
     async fn publish(&self, events: &[Event]) -> Vec<Result<(), NotPublished>> {
         join_all(events.iter().map(|event| self.tell(event))).await
     }

@@ -1,5 +1,5 @@
-//! The registry in a folder. Writes by renaming what is whole and on disk, so that a reader, or a machine that lost its
-//! power, never sees half of anything. Does not look into a component.
+//! Keeps the registry in a folder. A file or version is whole and on disk before it is renamed into place, so that a
+//! reader never sees a part of it, not even after a power loss. Does not look into a component.
 //!
 //! ```text
 //! <folder>/<country>/versions/<version>/{rules.wasm,manifest.json,manifest.json.minisig,cases.json}
@@ -7,15 +7,16 @@
 //! <folder>/<country>/.lock           held while channel.json changes
 //! ```
 //!
-//! A country's team may write its part of the folder, so nothing there is trusted to be a file, to end, or to be near:
+//! A country's team may write its part of the folder. So an entry there may be no file, may be endless, or may lead
+//! elsewhere:
 //!
 //! - Only regular files are read, up to the limit of their kind.
-//! - A symbolic link is followed where it stays below the folder, as those of a deployment that switches `current` or of a
-//!   Kubernetes volume (`..data`) do. An absolute link, or one that leads out, is refused while the path is resolved (`openat2`
-//!   where Linux has it), so that nobody can exchange a folder between a look and the reading. The folder itself may be a
-//!   link: its owner names it.
-//! - File work runs on threads that nothing waits for: a disk that does not answer, as of a network, stops neither the end of
-//!   the process nor the reading of another country.
+//! - A symbolic link is followed if it stays below the folder, like the links of a deployment that switches `current`
+//!   or of a Kubernetes volume (`..data`). An absolute link, or one that leads out, is refused while the path is
+//!   resolved (with `openat2` where Linux has it), so that nobody can exchange a folder between the check and the read.
+//!   The folder itself may be a link, because its owner names it.
+//! - File work runs on threads that nothing waits for. A disk that does not answer, for example over a network, delays
+//!   neither the end of the process nor the reading of another country.
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
@@ -38,30 +39,31 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::files::{self, Access, Durability};
 use citas_core::release::layout::{self, CASES, CHANNEL, COMPONENT, MANIFEST, MAX_LISTED, SIGNATURE, unreadable};
 
-/// Operations of one country that may wait for the disk at once. Those whose caller has given up count until the disk
-/// answers, so that a disk that never does costs four threads a country.
+/// Maximum number of concurrent disk operations of one country. Operations whose caller has given up count until the
+/// disk answers, so a disk that never answers costs four threads per country.
 const MAX_CONCURRENCY: usize = 4;
 
-/// Time limit of one disk operation, turns included: 32 MB over a line of 1 MB a second, and as much again.
+/// Time limit of one disk operation, with the wait for its turn: twice the time for 32 MB over a line of 1 MB per
+/// second.
 const DISK_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Maximum wait for another process that changes the same channel, which takes milliseconds.
+/// Maximum wait for another process that changes the same channel. A change takes milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Interval at which the lock is tried again.
+/// Interval between attempts to take the lock.
 const LOCK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Published rules in a folder of this machine, or of one that it shares.
+/// Published rules in a local or shared folder.
 #[derive(Clone, Debug)]
 pub struct FolderRegistry {
     files: Arc<Files>,
-    /// Turns at the disk, for each country and for the list of countries.
+    /// Turns for disk operations, for each country and for the list of countries.
     turns: Arc<Mutex<HashMap<Option<CountryCode>, Arc<Semaphore>>>>,
     timeout: Duration,
 }
 
 impl FolderRegistry {
-    /// The registry in `folder`, which need not exist before something is published.
+    /// Creates a registry in `folder`, which may be absent until something is published.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
         Self::of(folder, Access::Shared)
@@ -77,8 +79,8 @@ impl FolderRegistry {
         Self { files, turns: Arc::default(), timeout: DISK_TIMEOUT }
     }
 
-    /// Does file work of a country, or of all, on a thread of its own. The runtime's threads for such work would have to
-    /// end before the process can.
+    /// Runs file work, for one country or for all, on a thread of its own. The runtime's threads for such work would
+    /// have to end before the process can.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         country: Option<CountryCode>,
@@ -146,7 +148,7 @@ impl Registry for FolderRegistry {
     }
 }
 
-/// The registry's work, blocking.
+/// Blocking file operations of the registry.
 #[derive(Debug)]
 pub(super) struct Files {
     root: PathBuf,
@@ -154,7 +156,8 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Countries whose channel cannot be read are among them: whoever asks for the channel learns why.
+    /// Returns the countries that have a channel, even one that cannot be read: reading that channel returns the
+    /// reason.
     fn countries(&self) -> Result<Vec<CountryCode>, RegistryError> {
         let Some(root) = self.open()? else { return Ok(Vec::new()) };
         let mut countries: Vec<CountryCode> = names(&root, ".")?.iter().filter_map(|name| name.parse().ok()).collect();
@@ -179,7 +182,7 @@ impl Files {
         let Some(root) = root else {
             return Err(RegistryError::Absent { country, version: new.current.clone() });
         };
-        // Unlocked when it is closed.
+        // Closing the file releases the lock.
         let _lock = lock(&root, &format!("{country}/.lock"), LOCK_TIMEOUT)?;
         if self.channel(country)?.as_ref() != expected {
             return Err(RegistryError::Conflict(country));
@@ -187,7 +190,7 @@ impl Files {
         self.write_channel(country, new)
     }
 
-    /// Writes a channel over whatever is there.
+    /// Writes a channel and replaces whatever is there.
     pub(super) fn write_channel(&self, country: CountryCode, new: &Channel) -> Result<(), RegistryError> {
         let bytes = layout::channel_bytes(country, new)?;
         let folder = self.real_path(country.as_str()).map_err(|error| unavailable(&error))?;
@@ -215,7 +218,7 @@ impl Files {
         if fs::symlink_metadata(&target).is_ok() {
             return Err(exists());
         }
-        // What decides between two who come at once is the rename, which takes no folder that holds something.
+        // The rename decides between concurrent publishers: it does not replace a folder that is not empty.
         let written = self.write_version(&versions, &target, artifact).and_then(|()| self.sync_parents(country));
         written.map_err(|error| match error.kind() {
             ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists => exists(),
@@ -244,7 +247,7 @@ impl Files {
         layout::artifact(country, version, &manifest, file(COMPONENT)?, file(CASES)?, optional(SIGNATURE)?)
     }
 
-    /// Writes a version beside where it belongs, then moves it there.
+    /// Writes a version beside its place, then moves it there.
     fn write_version(&self, versions: &Path, target: &Path, artifact: &Artifact) -> io::Result<()> {
         let unfinished = files::unfinished_folder(versions, self.access)?;
         let write = |name: &str, content: &[u8]| files::write_new(&unfinished.path().join(name), content, self.access);
@@ -256,19 +259,19 @@ impl Files {
         write(CASES, artifact.cases.as_bytes())?;
         files::sync_folder(unfinished.path())?;
         fs::rename(unfinished.path(), target)?;
-        // It is no longer there to be removed.
+        // The folder has moved, so there is nothing to remove.
         let _moved = unfinished.keep();
         Ok(())
     }
 
-    /// The folders on the way to a version may be new themselves.
+    /// Syncs the folders above a version, which may be new themselves.
     fn sync_parents(&self, country: CountryCode) -> io::Result<()> {
         files::sync_folder(&self.real_path(&layout::versions(country))?)?;
         files::sync_folder(&self.real_path(country.as_str())?)?;
         files::sync_folder(&self.root)
     }
 
-    /// The folder; none where it is not there yet.
+    /// Opens the folder; `None` if it does not exist yet.
     fn open(&self) -> Result<Option<Dir>, RegistryError> {
         match Dir::open_ambient_dir(&self.root, ambient_authority()) {
             Ok(root) => Ok(Some(root)),
@@ -277,7 +280,8 @@ impl Files {
         }
     }
 
-    /// A folder below the root without links, to be written. One that is not below it is refused.
+    /// Returns the path of a folder below the root without links, for writing. Refuses a folder that is not below the
+    /// root.
     fn real_path(&self, key: &str) -> io::Result<PathBuf> {
         let root = Dir::open_ambient_dir(&self.root, ambient_authority())?;
         Ok(self.root.join(root.canonicalize(key).map_err(outside)?))
@@ -288,7 +292,7 @@ impl Files {
     }
 }
 
-/// Reads a file; none where there is none.
+/// Reads a file; `None` if there is none.
 fn read(root: &Dir, key: &str) -> Result<Option<Vec<u8>>, RegistryError> {
     let limit = layout::max_bytes(key);
     let opened = root.open_with(key, OpenOptions::new().read(true).custom_flags(files::no_wait()));
@@ -303,9 +307,9 @@ fn read(root: &Dir, key: &str) -> Result<Option<Vec<u8>>, RegistryError> {
     }
 }
 
-/// Names what the system's words do not: a link that leads out of the root, and a socket.
+/// Explains two errors that the system describes badly: a link that leads out of the root, and a socket.
 fn outside(error: io::Error) -> io::Error {
-    // Such an error is not the system's, unlike that of a file that may not be read.
+    // Such an error is not from the system, unlike the error for a file that may not be read.
     if error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_none() {
         return io::Error::other("a symbolic link leads out of the registry");
     }
@@ -316,13 +320,13 @@ fn is_absent<T>(found: &io::Result<T>) -> bool {
     matches!(found, Err(error) if error.kind() == ErrorKind::NotFound)
 }
 
-/// Whether all of a version is there; a copy under way is not.
+/// True if all files of a version are there. A copy in progress is incomplete.
 fn is_whole(root: &Dir, country: CountryCode, version: &Version) -> bool {
     let is_file = |name| root.metadata(layout::file(country, version, name)).is_ok_and(|found| found.is_file());
     [COMPONENT, MANIFEST, CASES].into_iter().all(is_file)
 }
 
-/// The names of what lies in a folder that are text; none when there is no folder.
+/// Returns the names in a folder that are text; empty if there is no folder.
 fn names(root: &Dir, key: &str) -> Result<Vec<String>, RegistryError> {
     let entries = match root.read_dir(key) {
         Ok(entries) => entries,
@@ -340,7 +344,7 @@ fn names(root: &Dir, key: &str) -> Result<Vec<String>, RegistryError> {
     Ok(names)
 }
 
-/// Waits until nobody else has the lock.
+/// Takes a lock, waiting at most `timeout` for another holder.
 fn lock(root: &Dir, key: &str, timeout: Duration) -> Result<File, RegistryError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).custom_flags(files::no_wait());

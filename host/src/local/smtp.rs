@@ -1,4 +1,4 @@
-//! Mail to an SMTP server. Keeps nothing and does not try again: the outbox does.
+//! Sends mail to an SMTP server. Stores nothing and does not retry: the outbox does both.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use lettre::transport::smtp::response::Category;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use url::Url;
 
-/// How long one mail may take: five minutes for a single reply, as RFC 5321 has it, would hold up all that waits behind.
+/// Time limit for one mail. The five minutes that RFC 5321 allows for a single reply would hold up all mail behind it.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Hands each mail to one SMTP server, on a connection of its own.
+/// Sends each mail to one SMTP server, on a connection of its own.
 #[derive(Clone, Debug)]
 pub struct SmtpMailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
@@ -22,16 +22,16 @@ pub struct SmtpMailer {
     timeout: Duration,
 }
 
-/// Why a text names no SMTP server. The text itself is never said: it may hold a password.
+/// Reason why a text names no SMTP server. The text itself is never printed, because it may contain a password.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAServer {
-    /// It is no such URL.
+    /// The text is not a URL of that form.
     #[error(
         "an SMTP server is given as smtp://localhost:25, smtps://user:password@host or \
          smtp://user:password@host?tls=required: {0}"
     )]
     Malformed(String),
-    /// Patients' data would cross the network for everybody to read.
+    /// Patients' data would cross the network unencrypted.
     #[error(
         "mail to {0} would cross the network unencrypted; add `?tls=required` to the URL, or begin it with `smtps://`"
     )]
@@ -39,11 +39,11 @@ pub enum NotAServer {
 }
 
 impl SmtpMailer {
-    /// The server that `url` names: `smtps://` speaks TLS from the start, `smtp://…?tls=required` after STARTTLS,
-    /// and `smtp://` alone never, which is for a server on the same machine. Does not connect yet.
+    /// Creates a mailer for the server that `url` names. `smtps://` uses TLS from the start, `smtp://…?tls=required`
+    /// after STARTTLS, and `smtp://` alone never, which is for a server on the same machine. Does not connect yet.
     ///
     /// # Errors
-    /// When the URL is not of that form, or a server elsewhere is to be spoken to without TLS.
+    /// Returns an error if the URL has another form, or names a remote server without TLS.
     pub fn new(url: &str) -> Result<Self, NotAServer> {
         let malformed = |error: &dyn std::error::Error| NotAServer::Malformed(error.to_string());
         let parsed = Url::parse(url).map_err(|error| malformed(&error))?;
@@ -55,7 +55,7 @@ impl SmtpMailer {
         Ok(Self { transport, server, timeout: SEND_TIMEOUT })
     }
 
-    /// The server's host and port, without user and password.
+    /// Returns the server's host and port, without user and password.
     #[must_use]
     pub fn server(&self) -> &str {
         &self.server
@@ -71,8 +71,8 @@ fn requires_tls(url: &Url) -> bool {
     url.query_pairs().any(|(name, value)| name == "tls" && value == "required")
 }
 
-/// Whether the host is this machine. Of names only `localhost` is certain to be (RFC 6761); with a scheme that `url` does
-/// not know, an IPv4 address is a name to it.
+/// True if the host is this machine. Among names only `localhost` is certain to be (RFC 6761). The crate `url` does not
+/// know the scheme, so it takes an IPv4 address for a name.
 fn is_here(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -85,7 +85,7 @@ impl Mailer for SmtpMailer {
         let sent = self.within(self.transport.send_raw(&envelope, &mail.message)).await?;
         let Err(error) = sent else { return Ok(()) };
         match verdict(&error) {
-            // A server that greets nobody says nothing about this mail.
+            // A server that refuses every client says nothing about this mail.
             MailError::Refused(text) if !self.greets().await => Err(MailError::Unavailable(text)),
             no => Err(no),
         }
@@ -93,8 +93,8 @@ impl Mailer for SmtpMailer {
 }
 
 impl SmtpMailer {
-    /// lettre's own timeout ends with the connection's start: a server that says nothing after that would be waited for
-    /// without end.
+    /// Applies the time limit to a conversation. The timeout of lettre covers only the start of the connection: a
+    /// server that is silent after that would be waited for without end.
     async fn within<T>(&self, conversation: impl Future<Output = T>) -> Result<T, MailError> {
         let late = |_| MailError::Unavailable("the SMTP server does not answer in time".into());
         tokio::time::timeout(self.timeout, conversation).await.map_err(late)
@@ -112,7 +112,7 @@ fn envelope(mail: &Mail) -> Result<Envelope, MailError> {
     Envelope::new(Some(from), vec![to]).map_err(|error| MailError::Refused(error.to_string()))
 }
 
-/// What went wrong, without the server's own words: they repeat the patient's address.
+/// Returns a description without the server's own words, which repeat the patient's address.
 fn error_text(error: &smtp::Error) -> String {
     match error.status() {
         Some(code) => format!("the SMTP server answers {code}"),
@@ -122,7 +122,8 @@ fn error_text(error: &smtp::Error) -> String {
     }
 }
 
-/// A 5yz reply is for good, but for 53z (RFC 4954): that is about our password, not about this mail.
+/// Classifies an error. A 5yz reply is permanent, except 53z (RFC 4954), which is about the host's password and not
+/// about this mail.
 fn verdict(error: &smtp::Error) -> MailError {
     let ours = error.status().is_some_and(|code| code.category == Category::Unspecified3);
     let text = error_text(error);

@@ -1,5 +1,5 @@
-//! Mail into a folder, one file a message, for development and for mail that somebody else carries on.
-//! Sends nothing and deletes nothing.
+//! Writes mail to a folder, one file per message, for development and for mail that another program delivers. Sends
+//! nothing and deletes nothing.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,22 @@ use tokio::sync::Mutex;
 
 use crate::files::{self, Access, Durability};
 
-/// Writes each mail to `<folder>/<mail id>.eml`. The same id is the same file, so a repeat leaves one mail.
+/// Writes each mail to `<folder>/<mail id>.eml`. A repeat writes the same file, so one mail remains.
 ///
-/// Folder and files can be read by their owner alone: they hold patients' data.
+/// Files, and a folder that this creates, can be read by their owner only: they hold patients' data.
 #[derive(Clone, Debug)]
 pub struct SpoolMailer {
     folder: PathBuf,
-    /// One file after the other: many at once in one folder make the kernel spin on its lock, and bookings wait for it.
+    /// Held while a file is written. Many writes at once in one folder make the kernel spin on its lock, and bookings
+    /// wait for it.
     turn: Arc<Mutex<()>>,
 }
 
 impl SpoolMailer {
-    /// A spool in `folder`, which is made if it is absent.
+    /// Opens a spool in `folder`, which is created if it is absent.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// Returns an error if the folder cannot be created.
     pub fn open(folder: &Path) -> io::Result<Self> {
         files::make_data_folder(folder)?;
         Ok(Self { folder: folder.to_owned(), turn: Arc::default() })
@@ -46,8 +47,8 @@ impl Mailer for SpoolMailer {
     }
 }
 
-/// Letters, digits, `-`, `_` and inner dots stand as they are; every other byte is `%` and its two hexadecimal digits,
-/// so that no id leaves the folder, hides, or shares a file with another.
+/// Returns the file name for a mail's id. Letters, digits, `-`, `_` and inner dots are kept; every other byte becomes
+/// `%` and its two hexadecimal digits. So no id leaves the folder, is hidden, or shares a file with another.
 fn file_name(id: &str) -> String {
     use std::fmt::Write as _;
     let mut name = String::with_capacity(id.len() + ".eml".len());

@@ -1,5 +1,5 @@
-//! Tokens that were found good a moment ago: a client sends the same one with each request, and checking its signature
-//! takes longer than all the rest of a GET. Knows no signatures and no keys.
+//! Caches tokens that were verified a moment ago. A client sends the same token with each request, and verifying its
+//! signature takes longer than the rest of a GET. Knows no signatures and no keys.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use sha2::{Digest as _, Sha256};
 
 use super::jwt::Good;
 
-/// Time until a token's signature and its issuer's keys are checked again. The monotonic clock measures
-/// it: a wall clock that is set back does not prolong it.
+/// Time until a token's signature and its issuer's keys are checked again. The monotonic clock measures it, so a wall
+/// clock that is set back does not prolong it.
 const REMEMBERED: Duration = Duration::from_mins(1);
 
-/// Memory for tokens, in bytes: some 20,000 usual ones. A flood of good tokens makes us check more signatures, and use no
-/// more memory.
+/// Memory for tokens, in bytes: about 20,000 usual ones. A flood of valid tokens makes the host verify more signatures,
+/// but use no more memory.
 const MEMORY: u64 = 8 << 20;
 
-/// Bytes of one token's entry beside its texts.
+/// Size of one token's entry without its texts, in bytes.
 const ENTRY: usize = 192;
 
-/// A good token's digest: what is kept gives no access to anything.
+/// SHA-256 of a valid token. The cache holds nothing that gives access to anything.
 type Digest = [u8; 32];
 
 #[derive(Clone)]
 struct Known {
     claims: Claims,
     expires_at: Timestamp,
-    /// By the monotonic clock.
+    /// Time of the next check, by the monotonic clock.
     until: Duration,
 }
 
@@ -59,18 +59,18 @@ impl Default for KnownTokens {
 }
 
 impl KnownTokens {
-    /// What a token says, if it was found good and still is.
+    /// Returns the claims of a token, if it was verified and is still valid.
     pub(super) fn claims(&self, token: &str, clock: &dyn Clock) -> Option<Claims> {
         self.0.get(&digest(token)).filter(|known| known.is_good(clock)).map(|known| known.claims)
     }
 
-    /// Remembers a token that was found good just now.
+    /// Adds a token that was verified just now.
     pub(super) fn remember(&self, token: &str, good: &Good, clock: &dyn Clock) {
         let until = clock.monotonic() + REMEMBERED;
         self.0.insert(digest(token), Known { claims: good.claims.clone(), expires_at: good.expires_at, until });
     }
 
-    /// Looks at every token's signature again.
+    /// Clears the cache, so that every signature is verified again.
     pub(super) fn forget(&self) {
         self.0.clear();
     }
@@ -84,7 +84,7 @@ fn digest(token: &str) -> Digest {
 mod tests {
     use super::*;
 
-    /// The wall clock and the monotonic one, in seconds.
+    /// A fixed clock: its wall-clock and its monotonic time, in seconds.
     struct At(i64, u64);
 
     impl Clock for At {

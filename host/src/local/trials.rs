@@ -1,4 +1,4 @@
-//! What trials find, in files of the data folder. One host adds to them; `citas rules diff` reads them.
+//! Keeps the reports of trials in files of the data folder. One host adds to them; `citas rules diff` reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -12,10 +12,10 @@ use citas_core::ports::trials::{Tally, TrialReport, Trials};
 
 use crate::files::{self, Access, Durability};
 
-/// Maximum size of a trial's file, in bytes. It has up to a hundred samples of what a call may answer.
+/// Maximum size of a trial's file, in bytes. A report has up to a hundred samples of results.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Trials of one data folder: `trials/<country>-<number>.json`.
+/// Reports of the trials of one data folder: `trials/<country>-<number>.json`.
 pub struct FileTrials {
     folder: PathBuf,
     known: Mutex<Known>,
@@ -24,7 +24,7 @@ pub struct FileTrials {
 #[derive(Default)]
 struct Known {
     found: BTreeMap<Trial, TrialReport>,
-    /// Those that the files do not have yet.
+    /// Trials whose last changes are not in the files yet.
     changed: BTreeSet<Trial>,
 }
 
@@ -38,16 +38,16 @@ impl Known {
 }
 
 impl FileTrials {
-    /// The trials of a data folder. Nothing is read or made yet.
+    /// Returns the trials of a data folder. Reads and writes nothing yet.
     #[must_use]
     pub fn new(data: &Path) -> Self {
         Self { folder: data.join("trials"), known: Mutex::default() }
     }
 
-    /// Writes what was added since the last time.
+    /// Writes the changes since the last call.
     ///
     /// # Errors
-    /// When a file cannot be written; it is tried again the next time.
+    /// Returns an error if a file cannot be written. The next call tries again.
     pub fn keep(&self) -> io::Result<()> {
         while let Some((trial, found)) = self.lock().next() {
             if let Err(error) = self.write(trial, &found) {
@@ -82,7 +82,7 @@ impl FileTrials {
 
 #[async_trait]
 impl Trials for FileTrials {
-    /// A file that cannot be read is begun anew: a canary that nobody counts could not be taken back.
+    /// Adds a report. Begins a new one if the file cannot be read: a canary that nobody counts could not be taken back.
     async fn add(&self, country: CountryCode, trial: u64, found: &TrialReport) -> Result<Tally, Unavailable> {
         let trial = (country, trial);
         let mut known = self.lock();

@@ -1,5 +1,5 @@
-//! A country's folder as its team keeps it: what its `rules.toml` says, its component built, its golden cases read. Knows
-//! nothing of what the component or the cases say.
+//! A country's folder as its team keeps it. Reads its `rules.toml` and its golden cases, and builds its component.
+//! Knows nothing of the content of the component or of the cases.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,26 +15,26 @@ use crate::files;
 /// Maximum size of a `rules.toml`, in bytes.
 const MAX_MANIFEST_BYTES: u64 = 64 << 10;
 
-/// Maximum size of one golden case, in bytes. All of them together are published as one file, which has a limit too.
+/// Maximum size of one golden case, in bytes. All cases are published as one file, which has a limit too.
 const MAX_CASE_BYTES: u64 = 1 << 20;
 
-/// `rules.toml`.
+/// Content of a `rules.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
     country: CountryCode,
-    /// The cargo package of a country in Rust.
+    /// Cargo package of a country in Rust.
     package: Option<String>,
     language: Language,
     #[serde(default)]
     limits: Limits,
 }
 
-/// The languages that a country's sources are in.
+/// Language of a country's sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
-    /// The fastest, with a kit for all that countries share.
+    /// The fastest, with a kit for the code that countries share.
     Rust,
     /// JavaScript or TypeScript.
     Js,
@@ -49,46 +49,46 @@ pub struct CountryFolder {
     manifest: Manifest,
 }
 
-/// Why a folder is no country's.
+/// Reason why a folder is not a country's.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// There is no `rules.toml` that can be read.
+    /// The `rules.toml` is absent or cannot be read.
     #[error("{} cannot be read", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
-    /// Its `rules.toml` is wrong.
+    /// The `rules.toml` is wrong.
     #[error("{} is wrong: {cause}", .path.display())]
     Manifest {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Where and why.
+        /// Position and cause of the error.
         cause: Box<toml::de::Error>,
     },
 }
 
-/// Why golden cases cannot be read.
+/// Reason why golden cases cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CasesError {
-    /// The folder or a file in it.
+    /// The folder or a file in it cannot be read.
     #[error("{} cannot be read", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
-    /// Not JSON, or without a name.
+    /// A case is not JSON, or has no name.
     #[error("{}:{}: {cause}", .path.display(), .cause.line())]
     Malformed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Where and why.
+        /// Position and cause of the error.
         cause: serde_json::Error,
     },
-    /// Two cases with one name.
+    /// Two cases have the same name.
     #[error("{}:{line}: there is a case named `{name}` in {} already", .path.display(), .first.display())]
     SameName {
-        /// The later file.
+        /// Path of the later file.
         path: PathBuf,
-        /// The line of its name.
+        /// Line of the name in that file.
         line: usize,
-        /// The name.
+        /// Name of both cases.
         name: String,
-        /// The earlier file.
+        /// Path of the earlier file.
         first: PathBuf,
     },
 }
@@ -97,28 +97,28 @@ impl CountryFolder {
     /// Reads the folder's `rules.toml`.
     ///
     /// # Errors
-    /// When there is none, or it says too little or too much.
+    /// Returns an error if the file cannot be read, or a key in it is missing, unknown or wrong.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         Ok(Self { path: path.to_owned(), manifest: manifest(&path.join("rules.toml"))? })
     }
 
-    /// The country whose rules these are.
+    /// Returns the code of the country.
     #[must_use]
     pub fn country(&self) -> CountryCode {
         self.manifest.country
     }
 
-    /// What its component may use, where that is not the standard.
+    /// Returns the limits that the component declares.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.manifest.limits
     }
 
-    /// Builds the component, of a country in Rust with these features of its cargo package. Takes as long as the compiler
-    /// does; builds in one workspace wait for one another, but not for a cargo that builds the host.
+    /// Builds the component. `features` are those of the cargo package of a country in Rust. Takes as long as the
+    /// compiler does. Builds in one workspace wait for each other, but not for a cargo that builds the host.
     ///
     /// # Errors
-    /// When a tool is missing or the country's code is wrong; the compiler's words are in the error.
+    /// Returns an error if a tool is missing or the country's code is wrong. The error contains the compiler's output.
     pub fn build(&self, features: &[&str]) -> Result<Vec<u8>, BuildError> {
         let (folder, Manifest { country, package, language, .. }) = (&self.path, &self.manifest);
         match language {
@@ -131,7 +131,7 @@ impl CountryFolder {
         }
     }
 
-    /// The golden cases in its `cases/`; none where there is no such folder.
+    /// Reads the golden cases in the folder's `cases/`; none if there is no such folder.
     ///
     /// # Errors
     /// See [`cases_in`].
@@ -141,10 +141,10 @@ impl CountryFolder {
     }
 }
 
-/// The limits that a `rules.toml` declares.
+/// Reads the limits that a `rules.toml` declares.
 ///
 /// # Errors
-/// When it cannot be read, or says too little or too much.
+/// Returns an error if the file cannot be read, or a key in it is missing, unknown or wrong.
 pub fn limits_in(file: &Path) -> Result<Limits, FolderError> {
     Ok(manifest(file)?.limits)
 }
@@ -160,10 +160,11 @@ fn manifest(file: &Path) -> Result<Manifest, FolderError> {
     Ok(manifest)
 }
 
-/// The golden cases in a folder, one JSON array in the order of the files' names.
+/// Reads the golden cases in a folder, as one JSON array in the order of the file names.
 ///
 /// # Errors
-/// When there is no such folder, a file is no JSON object with a `name`, or two have the same.
+/// Returns an error if there is no such folder, a file is not a JSON object with a `name`, or two cases have the same
+/// name.
 pub fn cases_in(folder: &Path) -> Result<String, CasesError> {
     let mut first_with: HashMap<String, PathBuf> = HashMap::new();
     let mut cases = Vec::new();
@@ -198,7 +199,7 @@ fn case_name(case: &str) -> Result<String, serde_json::Error> {
     serde_json::from_str(case).map(|Named { name }| name)
 }
 
-/// From 1, as editors count.
+/// Returns the line of a case's name, counted from 1.
 fn line_of_name(case: &str) -> usize {
     case.lines().position(|line| line.contains("\"name\"")).map_or(1, |before| before + 1)
 }

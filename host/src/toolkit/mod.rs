@@ -1,5 +1,5 @@
-//! Tools of a country's team: build a country's folder into a component, read its cases and limits, begin a new country.
-//! Knows no registry and no ledger.
+//! Tools for a country's team: build a country's folder into a component, read its cases and limits, create a new
+//! country. Knows no registry and no ledger.
 
 mod build;
 mod folder;

@@ -1,5 +1,5 @@
-//! Begins a country: a folder of sources that builds, passes its own cases and books, for its team to make its own. Writes
-//! files; builds nothing.
+//! Creates a country: a folder of sources that builds, passes its own cases and books appointments, as a start for its
+//! team. Writes files and builds nothing.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -12,14 +12,14 @@ use super::folder::Language;
 
 type Files = &'static [(&'static str, &'static str)];
 
-/// In every language. The schemas go beside the sources.
+/// Schemas, the same in every language. They go beside the sources.
 const SCHEMAS: Files = &[
     ("request.json", include_str!("template/schema/request.json")),
     ("appointment.json", include_str!("template/schema/appointment.json")),
     ("cancel.json", include_str!("template/schema/cancel.json")),
 ];
 
-/// In every language.
+/// Golden cases, the same in every language.
 const CASES: Files = &[
     ("booking.json", include_str!("template/cases/booking.json")),
     ("holiday.json", include_str!("template/cases/holiday.json")),
@@ -28,8 +28,8 @@ const CASES: Files = &[
 ];
 
 impl Language {
-    /// What else a folder begins with. Rust files and manifests have names here that neither cargo nor rustfmt takes for
-    /// their own.
+    /// Returns the files that depend on the language. Rust files and manifests have other names here, so that neither
+    /// cargo nor rustfmt takes them for its own.
     fn files(self) -> Files {
         match self {
             Self::Rust => &[
@@ -59,7 +59,7 @@ impl Language {
         }
     }
 
-    /// Where what is the country's own begins.
+    /// Returns the file in which the country's own rules begin.
     #[must_use]
     pub fn first_page(self) -> &'static str {
         match self {
@@ -70,35 +70,35 @@ impl Language {
     }
 }
 
-/// Why there is no new country.
+/// Reason why a country was not created.
 #[derive(Debug, thiserror::Error)]
 pub enum NotBegun {
-    /// It is there already.
+    /// The folder is there already.
     #[error("{} is there already, and nothing in it is touched", .0.display())]
     Exists(PathBuf),
-    /// Nobody knows such a zone.
+    /// The IANA time zone database has no such zone.
     #[error("there is no zone `{0}` in the IANA time zone database")]
     Zone(String),
-    /// It would not compile.
+    /// The kit is missing, so the country would not compile.
     #[error("{} has no kit/: name the folder `countries` of Citas's sources with --countries", .0.display())]
     NoKit(PathBuf),
     /// The workspace cannot take another member.
     #[error("{} cannot list a new member: {cause}", .manifest.display())]
     Workspace {
-        /// The workspace's manifest.
+        /// Path of the workspace's manifest.
         manifest: PathBuf,
-        /// Why.
+        /// Cause of the error.
         cause: String,
     },
-    /// The disk does not do it.
+    /// A file cannot be written.
     #[error("{} cannot be written", .0.display())]
     Unwritten(PathBuf, #[source] io::Error),
 }
 
-/// Makes the folder `<countries>/<country>`. One in Rust is listed in the workspace that `countries` is in.
+/// Creates the folder `<countries>/<country>`. Adds a country in Rust to the workspace around `countries`.
 ///
 /// # Errors
-/// When it is there already, or cannot be made.
+/// See [`NotBegun`].
 pub fn begin(countries: &Path, country: CountryCode, language: Language, zone: &str) -> Result<PathBuf, NotBegun> {
     if jiff::tz::TimeZone::get(zone).is_err() {
         return Err(NotBegun::Zone(zone.into()));
@@ -131,7 +131,7 @@ fn filled(folder: &Path, country: CountryCode, language: Language, zone: &str) -
     Ok(())
 }
 
-/// As `cargo new` does.
+/// Adds the country to the members of the workspace, as `cargo new` does.
 fn list(countries: &Path, country: CountryCode) -> Result<(), NotBegun> {
     let unwritten = |cause| NotBegun::Unwritten(countries.to_owned(), cause);
     let countries = countries.canonicalize().map_err(unwritten)?;

@@ -1,6 +1,6 @@
-//! Admits packages to a host that serves: what it has accepted before is loaded from this machine's disk, everything else
-//! is judged by a child process first. Loading native code counts as an attempt too, so a crash there does not recur at
-//! every start.
+//! Admits packages to a host that serves. Loads a package that it accepted before from this machine's disk, and has a
+//! child process judge any other one first. The first load of new native code is part of the counted attempt, so a
+//! crash there does not recur at every start.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use super::cache::NativeStore;
 use super::engine::WasmEngine;
 use super::judge::{Budget, ChildJudge, Judgement, NotAccepted};
 
-/// Child processes at once. They get their turns in the order in which they are asked for, and a country asks for one at a
-/// time.
+/// Maximum number of child processes. They get their turns in the order of the requests, and a country requests one at
+/// a time.
 const MAX_CHILDREN: u32 = 2;
 
-/// A child that may use more memory than this runs alone.
+/// Memory above which a child process runs alone, in bytes.
 const MAX_SHARED_MEMORY: u64 = 1 << 30;
 
-/// Admits packages by child processes.
+/// Admits packages with child processes.
 pub struct ChildAdmission(Arc<Inner>);
 
 struct Inner {
@@ -50,7 +50,8 @@ impl Names {
 }
 
 impl ChildAdmission {
-    /// Loads with `engine` what `judge` accepts, and keeps native code and attempts in the data folder.
+    /// Creates an admission that loads with `engine` what `judge` accepts, and keeps native code and attempts in the
+    /// data folder.
     #[must_use]
     pub fn new(engine: WasmEngine, judge: ChildJudge, data: &Path) -> Self {
         let store = NativeStore::open(&engine, &data.join("native"));
@@ -59,7 +60,7 @@ impl ChildAdmission {
         Self(Arc::new(Inner { engine, judge, store, attempts, children }))
     }
 
-    /// File work, and work for a core, on a thread that may block.
+    /// Runs file access or computation on a thread that may block.
     async fn run<T: Send + 'static>(
         &self,
         package: &Arc<RulesPackage>,
@@ -67,7 +68,7 @@ impl ChildAdmission {
     ) -> Result<T, NotAdmitted> {
         let (inner, package) = (self.0.clone(), package.clone());
         let done = tokio::task::spawn_blocking(move || work(&inner, &package)).await;
-        // A panic of ours says nothing of the package, and its message may hold anything.
+        // A panic of the host says nothing of the package, and its message may contain anything.
         done.map_err(|_| NotAdmitted::Unjudged("the host failed, which is a bug of Citas".into()))
     }
 
@@ -131,7 +132,7 @@ fn take_back(attempt: Attempt) {
 }
 
 impl Inner {
-    /// Loads what was accepted before.
+    /// Loads a package that was accepted before.
     fn recall(&self, package: &RulesPackage) -> Option<LoadedRules> {
         let names = Names::of(package);
         let code = self.store.accepted(&names.package, &names.component)?;
@@ -150,7 +151,7 @@ impl Inner {
         Ok((attempt, self.store.code(&names.component)))
     }
 
-    /// Loads what was judged, and keeps it once it is loaded.
+    /// Loads a judged package and then stores its code.
     fn load_judged(&self, package: &RulesPackage, code: &[u8], new: bool) -> Result<LoadedRules, Refusal> {
         let names = Names::of(package);
         let rules = self.load(package, names.component.clone(), code)?;

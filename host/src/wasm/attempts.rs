@@ -1,8 +1,9 @@
-//! Counts on disk how often judging a package was begun and did not end, so that one that takes the machine down is not
-//! tried for ever, while one or two power cuts do not count against it. A file stands while an attempt is under way.
+//! Counts on disk the attempts to judge a package that began and did not end. A package that takes the machine down is
+//! not tried for ever, and one or two power cuts do not count against it. A package's file exists while an attempt runs
+//! or is counted.
 //!
 //! ```text
-//! <data>/attempts/<package's digest>      how many attempts were begun
+//! <data>/attempts/<package's digest>      number of attempts that began
 //! ```
 
 use std::fs;
@@ -13,15 +14,15 @@ use citas_core::ports::rules::Refusal;
 
 use crate::files::{Access, Durability, make_folder, replace};
 
-/// After so many attempts that did not end, a package is refused.
+/// Number of unfinished attempts after which a package is refused.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// The attempts that are under way or never ended.
+/// Attempts that are running or never ended.
 pub(super) struct Attempts {
     folder: PathBuf,
 }
 
-/// An attempt that is under way. Its file goes when it ends, which is also when it is given up in good order.
+/// A running attempt. Dropping it removes its file, also when the host cancels the attempt.
 pub(super) struct Attempt {
     file: Option<PathBuf>,
     /// Number of earlier attempts that did not end.
@@ -33,7 +34,7 @@ impl Attempts {
         Self { folder: folder.to_owned() }
     }
 
-    /// Begins an attempt, on disk before this returns.
+    /// Begins an attempt. Its count is on disk before this returns, or the log says that it is not.
     pub(super) fn begin(&self, package: &str) -> Result<Attempt, Refusal> {
         let file = self.folder.join(package);
         let attempts = begun(&file);
@@ -51,18 +52,18 @@ fn write(file: &Path, attempts: u32) -> io::Result<()> {
     replace(file, attempts.to_string().as_bytes(), Access::Private, Durability::Synced)
 }
 
-/// Returns how many attempts were begun. An empty file, left by a power cut, counts as one attempt.
+/// Returns the number of attempts that began. An empty file, left by a power cut, counts as one attempt.
 fn begun(file: &Path) -> u32 {
     fs::read_to_string(file).map_or(0, |text| text.trim().parse().unwrap_or(1))
 }
 
 impl Attempt {
-    /// Leaves the attempt counted: it failed in a way that says nothing of the package.
+    /// Leaves the attempt counted. It failed in a way that says nothing of the package.
     pub(super) fn leave(mut self) {
         self.file = None;
     }
 
-    /// Takes the attempt back, because the host did not make it: those before it stay counted.
+    /// Takes the attempt back, because the host did not make it. Earlier attempts stay counted.
     pub(super) fn take_back(mut self) -> io::Result<()> {
         match self.file.take_if(|_| self.before > 0) {
             Some(file) => write(&file, self.before),
@@ -73,7 +74,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        // What cannot be removed counts against the package, which then says how to remove it.
+        // A file that cannot be removed counts against the package, whose refusal then names the file to remove.
         self.file.as_ref().map(fs::remove_file);
     }
 }
@@ -87,7 +88,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let attempts = Attempts::new(&folder.path().join("attempts"));
         for _ in 0..MAX_ATTEMPTS {
-            // As when the power is cut.
+            // A power cut drops nothing either.
             std::mem::forget(attempts.begin("sha256:ab").unwrap());
         }
         let refused = attempts.begin("sha256:ab").err().unwrap().to_string();

@@ -1,7 +1,7 @@
-//! Keeps the native code of accepted components in a folder of this machine, so that a host that starts again has each
-//! country in milliseconds. Beside the code stands which packages were accepted with it: a component with other golden
-//! cases or limits is judged again, from the code that is there. A file is used or made anew, never trusted by its name;
-//! whatever is wrong with the folder costs time and nothing else. Publishes nothing: see `NativeCodeStore` for code that other
+//! Caches the native code of accepted components in a folder of this machine, so that a host that restarts loads each
+//! country in milliseconds. Also records which packages were accepted with that code: a component with other golden
+//! cases or limits is judged again, from the cached code. A file is verified by its content and never trusted by its
+//! name. A damaged folder costs time and nothing else. Publishes nothing: `NativeCodeStore` is for code that other
 //! hosts load.
 //!
 //! ```text
@@ -22,25 +22,27 @@ use super::engine::WasmEngine;
 use super::native;
 use crate::files::{Access, make_folder, touch};
 
-/// A SHA-256, in bytes.
+/// Size of a SHA-256, in bytes.
 const SUM: usize = 32;
 
-/// Maximum number of files; those that were not used for longest go. `citas dev` makes two with every save.
+/// Maximum number of files. The least recently used ones are removed. `citas dev` writes two with every save.
 const MAX_FILES: usize = 1024;
 
-/// Maximum size of all native code, in bytes; what was not used for longest goes. A country in Python takes 50 MB.
+/// Maximum size of all native code, in bytes (a country in Python takes 50 MB). The least recently used files are
+/// removed.
 const MAX_BYTES: u64 = 4 << 30;
 
-/// The native code of accepted components.
+/// Native code of accepted components.
 pub(super) struct NativeStore {
-    /// This engine's own part of the folder; none where that must not or cannot be used.
+    /// This engine's own part of the folder. `None` if the folder is not safe or cannot be used.
     folder: Option<PathBuf>,
     unwritten: Once,
 }
 
 impl NativeStore {
-    /// Keeps code of `engine` in `folder`, which need not exist, but must be for this process's user alone: what lies in it
-    /// is run. Where that is not so, the log says how to mend it, and every start judges everything.
+    /// Opens the cache of `engine` in `folder`, which may be absent. Only this process's user may have access to it,
+    /// because its content is executed. Otherwise the log says how to repair it, nothing is cached, and every start
+    /// judges everything.
     pub(super) fn open(engine: &WasmEngine, folder: &Path) -> Self {
         let ours = folder.join(native::name_here(engine.engine()));
         let made = require_private(folder).and_then(|()| make_folder(&ours, Access::Private));
@@ -50,13 +52,14 @@ impl NativeStore {
         Self { folder: made.is_ok().then_some(ours), unwritten: Once::new() }
     }
 
-    /// Returns the code of a component, if its package was accepted.
+    /// Returns the code of a component if its package was accepted.
     pub(super) fn accepted(&self, package: &str, component: &str) -> Option<Vec<u8>> {
         let folder = self.folder.as_ref()?;
         let record = fs::read(folder.join(record_name(package))).ok()?;
-        // Whoever judges the package anew says what is wrong with the code.
+        // Damaged code is reported when the package is judged again.
         let code = if record == sum(package, &[]) { self.kept(component).ok()?? } else { return None };
-        // What is in use stays when too many are kept. A file whose time cannot be set may go early, and is made again.
+        // Files in use stay when there are too many. A file whose time cannot be set may be removed early, and is made
+        // again.
         for name in [record_name(package), name(component)] {
             let _ = touch(&folder.join(name), SystemTime::now());
         }
@@ -64,7 +67,7 @@ impl NativeStore {
         Some(code)
     }
 
-    /// Returns the code of a component that is to be judged, if there is some.
+    /// Returns the cached code of a component that is to be judged.
     pub(super) fn code(&self, component: &str) -> Option<Vec<u8>> {
         match self.kept(component) {
             Ok(Some(code)) => Some(code),
@@ -80,7 +83,7 @@ impl NativeStore {
         }
     }
 
-    /// Keeps that a package was accepted, and the code of its component where that is new.
+    /// Records that a package was accepted, and stores the code of its component if it is new.
     pub(super) fn keep(&self, package: &str, component: &str, code: Option<&[u8]>) {
         let Some(folder) = &self.folder else { return };
         let code = code.map_or(Ok(()), |code| write(folder, &name(component), &[&sum(component, code), code]));
@@ -121,18 +124,17 @@ fn record_name(package: &str) -> String {
     format!("{package}.accepted")
 }
 
-/// Over the digest too, so that a file is no good in another's place.
+/// Returns the checksum of a file. It covers the digest too, so that a file is invalid under another file's name.
 fn sum(digest: &str, code: &[u8]) -> [u8; SUM] {
     Sha256::new().chain_update(digest).chain_update(code).finalize().into()
 }
 
-/// Makes the folder, unless there is one; only its owner, who must be this process's user, may be able to enter it, and
-/// nobody else to put another in its place.
+/// Creates the folder if it is absent. Refuses one that another user owns, can enter or can replace.
 fn require_private(folder: &Path) -> io::Result<()> {
     make_folder(folder, Access::Private)?;
     let refuse = |remedy: String| Err(io::Error::new(ErrorKind::PermissionDenied, remedy));
     let (found, parent) = (fs::symlink_metadata(folder)?, folder.parent().unwrap_or(folder));
-    // What this process makes is its user's.
+    // Files of this process belong to its user.
     let user = tempfile::tempfile_in(folder)?.metadata()?.uid();
     if !found.is_dir() || found.uid() != user {
         return refuse("it must be a folder of the user who runs Citas; remove it".into());
@@ -146,7 +148,8 @@ fn require_private(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whole or not at all. What a crash leaves of it has another sum, so nothing waits for the disk.
+/// Writes a file, whole or not at all. A file that a crash left incomplete fails its checksum, so this does not wait
+/// for the disk.
 fn write(folder: &Path, name: &str, parts: &[&[u8]]) -> io::Result<()> {
     let mut unfinished = tempfile::NamedTempFile::new_in(folder)?;
     parts.iter().try_for_each(|part| unfinished.write_all(part))?;
@@ -154,7 +157,7 @@ fn write(folder: &Path, name: &str, parts: &[&[u8]]) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what other engines made, which this host cannot load, and the oldest of too many files.
+/// Removes the code of other engines, which this host cannot load, and the least recently used of too many files.
 fn tidy(ours: &Path) -> io::Result<()> {
     let all = ours.parent().expect("it was made within the cache's folder");
     for other in fs::read_dir(all)? {
@@ -163,12 +166,12 @@ fn tidy(ours: &Path) -> io::Result<()> {
             fs::remove_dir_all(other)?;
         }
     }
-    // One that is gone meanwhile is no trouble.
+    // A file that disappears meanwhile is ignored.
     let files = fs::read_dir(ours)?.filter_map(|file| kept_file(&file.ok()?).ok()).collect();
     excess(files, MAX_FILES, MAX_BYTES).iter().try_for_each(fs::remove_file)
 }
 
-/// A file that is kept: when it was last used, its size, and where it is.
+/// A cached file: time of its last use, size in bytes, and path.
 type KeptFile = (SystemTime, u64, PathBuf);
 
 fn kept_file(file: &DirEntry) -> io::Result<KeptFile> {
@@ -176,7 +179,7 @@ fn kept_file(file: &DirEntry) -> io::Result<KeptFile> {
     Ok((metadata.modified()?, metadata.len(), file.path()))
 }
 
-/// Returns the files beyond so many or so many bytes, counted from the one that was used last.
+/// Returns the files beyond a number of files or bytes, counted from the most recently used one.
 fn excess(mut files: Vec<KeptFile>, max_files: usize, max_bytes: u64) -> Vec<PathBuf> {
     files.sort_by(|one, other| other.cmp(one));
     let mut bytes = 0;

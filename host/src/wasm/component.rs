@@ -1,4 +1,4 @@
-//! One loaded component and the calls to it, each in an instance of its own.
+//! One loaded component and the calls to it, each in an instance of its own. Knows nothing of the use of the results.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,7 +30,7 @@ type PresentAnswer = (Vec<Vec<wit::Field>>,);
 type OffersAnswer = (Vec<wit::Offer>,);
 type NoticesAnswer = (Vec<wit::Notice>,);
 
-/// A component, linked, with the places of its functions.
+/// A linked component with the indices of its functions.
 pub(super) struct WasmRules {
     component: InstancePre<Limiter>,
     bounds: Bounds,
@@ -43,15 +43,15 @@ pub(super) struct WasmRules {
     notices: Option<Function>,
 }
 
-/// A function of a component.
+/// Name and index of a component's function.
 struct Function {
     name: &'static str,
     place: ComponentExportIndex,
 }
 
 impl WasmRules {
-    /// Finds the functions and checks their types on a first instance, which shows that there can be one. Calls are noted
-    /// where there is a meter.
+    /// Finds the functions and checks their types on a first instance, which also shows that the component can be
+    /// instantiated. Records calls if there is a meter.
     pub(super) fn link(
         engine: &Engine,
         component: &Component,
@@ -93,7 +93,7 @@ impl WasmRules {
         let answer = self.call_in(&mut store, function, input);
         let fuel = self.bounds.fuel - store.get_fuel().expect("the engine consumes fuel");
         let memory = store.data().memory();
-        // The instance's end is part of the call.
+        // The end of the instance is part of the call.
         drop(store);
         meter.note(Metered { function: function.name, fuel, memory, time: started.elapsed() });
         answer
@@ -214,7 +214,7 @@ fn full_name(interface: &str) -> String {
     format!("citas:rules/{interface}@{CONTRACT}")
 }
 
-/// A store for one call, with all that the call may use.
+/// Creates a store for one call, with its limits.
 fn store(engine: &Engine, bounds: Bounds) -> Store<Limiter> {
     let mut store = Store::new(engine, Limiter::new(bounds));
     store.limiter(|limiter| limiter);
@@ -231,7 +231,7 @@ fn input(fields: &[Field]) -> Result<Vec<wit::Field>, Fault> {
     Ok(convert::fields(fields))
 }
 
-/// Why a call failed, without backtrace and without anything that the guest was given.
+/// Converts an error of a call to a fault, without the backtrace and without anything from the guest's input.
 fn fault(error: &wasmtime::Error) -> Fault {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return trapped(*trap);
@@ -243,7 +243,7 @@ fn fault(error: &wasmtime::Error) -> Fault {
         return Fault::Busy;
     }
     let cause = first_line(error);
-    // wasmtime keeps the type of this error to itself.
+    // wasmtime does not export the type of this error.
     if cause.ends_with("fuel allocated for hostcalls has been exhausted") {
         return Fault::AnswerTooLarge { limit: ANSWER_BYTES };
     }

@@ -1,6 +1,7 @@
-//! Between the contract's types and the core's. The only place that knows both.
+//! Converts between the contract's types and the core's. No other module maps one to the other.
 //!
-//! What goes in always can; what comes out is checked where the contract's types allow more than the core's.
+//! Every value of the core can be converted. A value from a component is checked where the contract's types allow more
+//! than the core's.
 
 use citas_core::model::appointment as core;
 use citas_core::model::context::{Context, Shift, ZoneClock};
@@ -11,10 +12,10 @@ use jiff::civil::DateTime;
 
 use super::wit;
 
-/// What a leaf takes beside its texts, in bytes: what the engine counts for an answer's leaves too.
+/// Size of a leaf without its texts, in bytes. The engine counts the leaves of a result with the same size.
 const LEAF: usize = size_of::<wit::Field>();
 
-/// How much host memory leaves take, in bytes.
+/// Returns the host memory that leaves take, in bytes.
 pub(super) fn weight(fields: &[core::Field]) -> usize {
     fields.iter().map(|field| LEAF + field.path.len() + text_length(&field.value)).sum()
 }
@@ -139,8 +140,8 @@ fn phase_of(phase: wit::Phase) -> core::Phase {
     }
 }
 
-/// The deepest place in a document that an answer may name: what is nested deeper than that could not be written or
-/// dropped without running out of stack.
+/// Maximum depth of a path in a result. A document that is nested too deeply cannot be written or dropped without
+/// running out of stack.
 const DEEPEST: usize = 32;
 
 pub(super) fn fields_of(fields: Vec<wit::Field>) -> Result<Vec<core::Field>, Fault> {

@@ -1,4 +1,5 @@
-//! Turns a component's bytes into rules that can be called, or says why they will not do.
+//! Turns a component's bytes into callable rules, or explains why they are refused. Knows no golden cases and makes no
+//! calls.
 
 use std::sync::Arc;
 use std::thread;
@@ -17,24 +18,24 @@ use super::native;
 #[cfg(feature = "compiler")]
 use super::static_bounds;
 
-/// The eight bytes that every component starts with.
+/// First eight bytes of every component.
 const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
 
-/// The eight bytes that every core module starts with.
+/// First eight bytes of every core module.
 const MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
 
-/// Why rules cannot be run on this machine at all.
+/// Reason why this machine cannot run rules.
 #[derive(Debug, thiserror::Error)]
 pub enum NoEngine {
-    /// The processor or the operating system lacks something.
+    /// The processor or the operating system lacks something that wasmtime needs.
     #[error("wasmtime does not run here: {0}")]
     Unsupported(String),
-    /// No thread for the clock that stops overlong calls.
+    /// The thread of the clock that stops overlong calls does not start.
     #[error("there is no thread for the clock that stops overlong calls")]
     Ticker(#[from] std::io::Error),
 }
 
-/// Loads components, and bounds what they may use. One for a process.
+/// Loads components and limits their resources. A process has one.
 #[derive(Clone)]
 pub struct WasmEngine {
     engine: Engine,
@@ -43,26 +44,27 @@ pub struct WasmEngine {
 }
 
 impl WasmEngine {
-    /// An engine for this machine, with its clock running; the clock stops when the last component is gone.
+    /// Creates an engine for this machine and starts its clock. The clock stops when the engine and its last component
+    /// are gone.
     ///
     /// # Errors
-    /// When this machine cannot run WebAssembly.
+    /// Returns an error if this machine cannot run WebAssembly.
     pub fn new() -> Result<Self, NoEngine> {
         Self::with(&settings(), POOL_SLOTS)
     }
 
-    /// The same for a process that has one request at a time, and is to start soon.
+    /// Creates an engine for a process that serves one request at a time and must start fast.
     ///
     /// # Errors
-    /// When this machine cannot run WebAssembly.
+    /// Returns an error if this machine cannot run WebAssembly.
     pub fn small() -> Result<Self, NoEngine> {
         Self::with(&settings(), FEW_SLOTS)
     }
 
-    /// The same, whose code runs on every machine of its kind.
+    /// Creates an engine whose code runs on every machine of the same kind.
     ///
     /// # Errors
-    /// When this machine cannot run WebAssembly.
+    /// Returns an error if this machine cannot run WebAssembly.
     #[cfg(feature = "compiler")]
     pub fn portable() -> Result<Self, NoEngine> {
         let mut settings = settings();
@@ -70,11 +72,11 @@ impl WasmEngine {
         Self::with(&settings, POOL_SLOTS)
     }
 
-    /// Returns an engine for a process that judges one component: it sets nothing aside, so that its memory can be limited. Its code
-    /// is what every other engine makes.
+    /// Creates an engine for a process that judges one component. It reserves no memory in advance, so that the memory
+    /// of the process can be limited. Its code is the same as that of every other engine.
     ///
     /// # Errors
-    /// When this machine cannot run WebAssembly.
+    /// Returns an error if this machine cannot run WebAssembly.
     #[cfg(feature = "compiler")]
     pub(super) fn for_judging(portable: bool) -> Result<Self, NoEngine> {
         let unsupported = |cause| NoEngine::Unsupported(first_line(&cause));
@@ -85,10 +87,10 @@ impl WasmEngine {
         Self::of(Engine::new(&settings).map_err(unsupported)?)
     }
 
-    /// The same, that notes what each call takes.
+    /// Creates an engine that records the resources of each call.
     ///
     /// # Errors
-    /// When this machine cannot run WebAssembly.
+    /// Returns an error if this machine cannot run WebAssembly.
     pub fn metered(meter: Arc<Meter>) -> Result<Self, NoEngine> {
         Ok(Self { meter: Some(meter), ..Self::new()? })
     }
@@ -109,7 +111,8 @@ impl WasmEngine {
         &self.engine
     }
 
-    /// What was compiled, ready to be called, if it is one of ours.
+    /// Makes a compiled component callable. Refuses one that imports functions or does not export the contract's
+    /// functions.
     pub(super) fn ready(&self, component: &Component, bounds: Bounds) -> Result<Arc<dyn Rules>, Refusal> {
         refuse_imports(&self.engine, component)?;
         Ok(Arc::new(WasmRules::link(&self.engine, component, bounds, self.meter.clone())?))
@@ -135,10 +138,11 @@ impl port::Engine for WasmEngine {
 
 #[cfg(feature = "compiler")]
 impl WasmEngine {
-    /// Compiles a component in this process, to native code that this engine, and every engine of the same name, can load.
+    /// Compiles a component in this process to native code that this engine, and every engine with the same name, can
+    /// load.
     ///
     /// # Errors
-    /// Why the component will not do.
+    /// Returns an error if the component is refused.
     pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>, Refusal> {
         self.component(component)?.serialize().map_err(|cause| Refusal::NotAComponent(first_line(&cause)))
     }
@@ -148,7 +152,7 @@ impl WasmEngine {
     }
 }
 
-/// Refuses bytes that are no component, or a component that is over a bound, before it is compiled.
+/// Compiles a component. Refuses bytes that are no component, or a component over a bound, before compiling.
 #[cfg(feature = "compiler")]
 fn compiled(engine: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
     look_at_header(bytes)?;
@@ -162,7 +166,7 @@ fn compiled(_: &Engine, bytes: &[u8]) -> Result<Component, Refusal> {
     Err(Refusal::NoCompiler)
 }
 
-/// Advances the epoch until nothing is left that could be interrupted.
+/// Advances the epoch until no engine is left that could be interrupted.
 fn tick(engine: &EngineWeak) {
     while let Some(engine) = engine.upgrade() {
         engine.increment_epoch();
@@ -171,9 +175,8 @@ fn tick(engine: &EngineWeak) {
     }
 }
 
-/// With slots for memories and tables set aside, each as large as the ceiling: what nobody touches is address space alone.
-/// Where the address space is limited (`ulimit -v`, some sandboxes)
-/// there is no room for them.
+/// Creates an engine that reserves slots for memories and tables, each as large as the ceiling. An untouched slot takes
+/// only address space. Fails where the address space is limited (`ulimit -v`, some sandboxes).
 fn pooled(mut config: Config, slots: u32) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
@@ -200,17 +203,18 @@ fn on_demand(config: &Config) -> wasmtime::Result<Engine> {
     Engine::new(config)
 }
 
-/// Everything that decides what a component computes and when it is stopped, the same on every machine.
+/// Returns the settings that decide what a component computes and when it is stopped. They are the same on every
+/// machine.
 ///
-/// Compiled code compares each address with the size of the memory, where wasmtime by itself would let the processor trap
-/// on pages without access. Those pages would have to be locked and unlocked again with every call, because every call
-/// grows its memory, and the kernel does that for one thread of a process at a time: it took a third of a call.
+/// Compiled code compares each address with the size of the memory. By default wasmtime lets the processor trap on
+/// pages without access instead. Those pages would have to be unlocked and locked again with every call, because every
+/// call grows its memory, and the kernel does that for one thread of a process at a time: it took a third of a call.
 ///
-/// Nobody reads a backtrace through a guest's frames, so what one needs is neither made nor kept in memory.
+/// Nobody reads a backtrace through a guest's frames, so the data for one is neither generated nor kept in memory.
 ///
-/// Every part of WebAssembly that no country needs is refused: garbage collection with all references but those to
-/// functions, exceptions, 64-bit memories, pages of other sizes. Threads and stack switching are not in this build at all.
-/// Reference types stay on, because compilers number their tables as that proposal does.
+/// Every part of WebAssembly that no country needs is refused: garbage collection with all references except those to
+/// functions, exceptions, 64-bit memories, pages of other sizes, wide arithmetic. Threads and stack switching are not
+/// in this build at all. Reference types stay enabled, because compilers number their tables as that proposal does.
 fn settings() -> Config {
     let mut config = Config::new();
     config
@@ -236,7 +240,7 @@ fn settings() -> Config {
     config
 }
 
-/// What a component of these limits may use, if it is itself within them.
+/// Returns the bounds of a component with these limits. Refuses a component that is larger than its own limit.
 pub(super) fn bounds_of(component: &[u8], limits: &Limits) -> Result<Bounds, Refusal> {
     let bounds = Bounds::of(limits)?;
     let (size, limit) = (component.len() as u64, bounds.component);
@@ -265,7 +269,8 @@ fn refuse_imports(engine: &Engine, component: &Component) -> Result<(), Refusal>
     Ok(())
 }
 
-/// What an import asks for beyond the names of types: itself (an empty suffix), or something within it.
+/// Returns the suffix that names the first thing, other than a type, that an import requires: empty for the import
+/// itself, `#name` for something within it.
 fn more_than_types(engine: &Engine, import: &ComponentItem) -> Option<String> {
     match import {
         ComponentItem::Type(_) => None,

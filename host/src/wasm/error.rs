@@ -1,6 +1,6 @@
-//! Errors of the engine in one line.
+//! Formats the engine's errors as one line.
 
-/// What went wrong at the bottom, without the engine's context and backtrace.
+/// Returns the first line of the root cause, without the context and the backtrace of the engine.
 pub(super) fn first_line(error: &wasmtime::Error) -> String {
     error.root_cause().to_string().lines().next().unwrap_or_default().to_owned()
 }

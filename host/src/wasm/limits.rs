@@ -1,8 +1,8 @@
-//! What a component may use, each limit once with its reason, and the two that need code to be kept. Some a component may
-//! declare for itself, up to a ceiling; the others hold for all alike.
+//! Limits of components, each in one place with its reason, and the code that enforces those on memory and tables. A
+//! component may declare some of them for itself, up to a ceiling; the others are the same for all.
 //!
-//! The verdict on a call must be the same on every machine, so fuel decides; time stands behind it for what fuel
-//! cannot see.
+//! A call must end the same way on every machine, so fuel is the deciding limit. Time is a second limit, for work that
+//! fuel does not measure.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,35 +12,35 @@ use citas_core::ports::rules::Refusal;
 use serde::Serialize;
 use wasmtime::{ResourceLimiter, Result};
 
-/// What one component may use.
+/// Resources that one component may use.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Bounds {
-    /// Its size, in bytes.
+    /// Size of the component, in bytes.
     pub component: u64,
     /// Memory of one instance, over all its memories, in bytes.
     pub memory: u64,
     /// Entries of a function table.
     pub table: u64,
-    /// Fuel for one call. An instruction uses one unit, a copy or fill of memory one for each byte.
+    /// Fuel for one call. An instruction uses one unit; a copy or fill of memory uses one per byte.
     pub fuel: u64,
 }
 
-/// What holds where nothing is declared: much for a Rust country, and enough for JavaScript. A Rust country takes about
-/// 100 KiB and 1 MiB of memory, a JavaScript one 1.7 MB and 1.5 MiB. In Rust, a booking uses about 20,000 of the fuel and a
-/// batch of presented appointments that fills [`INPUT_BYTES`] 750,000; an endless loop has used all of it after 0.4 to
-/// 10 ms of a core, by what it does.
+/// Bounds of a component that declares no limits: much for a country in Rust, and enough for JavaScript. A country in
+/// Rust has a component of about 100 KiB and uses 1 MiB of memory; one in JavaScript has 1.7 MB and uses 1.5 MiB. In
+/// Rust, a booking uses about 20,000 units of fuel, and a batch of presented appointments that fills [`INPUT_BYTES`]
+/// uses 750,000. An endless loop exhausts the fuel after 0.4 to 10 ms of a core, depending on its instructions.
 pub const STANDARD: Bounds = Bounds { component: 16 << 20, memory: 16 << 20, table: 10_000, fuel: 10_000_000 };
 
-/// The most that a component may declare. Python with its library is a component of 19 MB that takes 13 MiB of memory
-/// before it has any data. An endless loop has used all of this fuel after 4 to 100 ms of a core, long before [`TICKS`].
+/// Maximum that a component may declare. Python with its library is a component of 19 MB that takes 13 MiB of memory
+/// before it has any data. An endless loop exhausts this fuel after 4 to 100 ms of a core, long before [`TICKS`].
 pub const CEILING: Bounds =
     Bounds { component: MAX_COMPONENT_BYTES, memory: 64 << 20, table: 50_000, fuel: 100_000_000 };
 
 impl Bounds {
-    /// The standard, with what a component declares in its place.
+    /// Returns the standard bounds, with a component's declared limits in their place.
     ///
     /// # Errors
-    /// When it declares more than the ceiling.
+    /// Returns an error if a declared limit is above the ceiling.
     pub fn of(limits: &Limits) -> std::result::Result<Self, Refusal> {
         let bound = |limit, declared: Option<u64>, standard, ceiling| match declared {
             Some(asked) if asked > ceiling => Err(Refusal::OverCeiling { limit, asked, ceiling }),
@@ -62,40 +62,42 @@ impl fmt::Display for Bounds {
     }
 }
 
-/// Most that a client's input may weigh, in bytes of host memory: its texts and 56 bytes for each leaf. An HTTP
-/// request is at most as long.
+/// Maximum size of a client's input, in bytes of host memory: its texts and 56 bytes per leaf. The body of an HTTP
+/// request has the same maximum length.
 pub const INPUT_BYTES: usize = 64 << 10;
 
-/// Most that one answer may weigh, in bytes of host memory, counted while it is copied: its texts and the size of each
-/// element of a list (56 for a field). A guest that answers with 10 MB never makes the host allocate them.
+/// Maximum size of one result, in bytes of host memory, counted while it is copied: its texts and the size of each
+/// element of a list (56 for a field). A guest that returns 10 MB never makes the host allocate them.
 pub const ANSWER_BYTES: usize = 256 << 10;
 
-/// Deepest native stack that a guest may use, in bytes. The caller's thread needs as much and some more; the
-/// smallest that ours have is 2 MiB.
+/// Maximum native stack of a guest, in bytes. The caller's thread needs that much and some more; the smallest stack of
+/// our threads is 2 MiB.
 pub const STACK_BYTES: usize = 256 << 10;
 
-/// How often the epoch advances.
+/// Interval at which the epoch advances.
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// Ticks that a call may last: about a second. Only what fuel does not see comes so far. It is many times what fuel allows
-/// because this is time on the wall: on a machine with more to do than cores, a decent call may wait 100 ms for its turn.
+/// Maximum duration of a call, in ticks: about a second. Only work that fuel does not measure takes that long. The
+/// limit is many times the duration that fuel allows, because it is wall-clock time: on a machine with more work than
+/// cores, a normal call may wait 100 ms for its turn.
 pub const TICKS: u64 = 10;
 
-/// Calls that may be under way at once in the pool: more than the threads that make them. Slots beyond those in use
-/// stay warm for the component that had them last, so that some hundreds of countries do not take them from one
-/// another.
+/// Maximum number of concurrent calls in the pool: more than the threads that make them. An unused slot stays warm for
+/// the component that had it last, so that some hundreds of countries do not take slots from each other.
 pub const POOL_SLOTS: u32 = 512;
 
-/// The same for a function, which has one request at a time and is paid for while it sets slots aside.
+/// Maximum number of concurrent calls in a Lambda function, which serves one request at a time and is billed while it
+/// reserves slots.
 pub const FEW_SLOTS: u32 = 8;
 
-/// How much of a memory is reset by copying when its slot is used again, in bytes. The rest is given back to the kernel,
-/// at a page fault for each page that the next call touches. All that a call of a Rust country usually touches fits:
-/// 15 µs a booking rather than 23 with none. On kernels before 6.7, which do not say which pages were written, all of it
-/// is copied each time: 16.5 µs.
+/// Part of a memory that is reset by copying when its slot is used again, in bytes. The rest returns to the kernel, at
+/// the cost of one page fault per page that the next call touches. Everything that a call of a country in Rust usually
+/// touches fits: a booking takes 15 µs, and 23 µs without this. Kernels before 6.7 do not report which pages were
+/// written, so all of it is copied each time: 16.5 µs.
 pub const KEPT_RESIDENT_BYTES: usize = 256 << 10;
 
-/// What a guest was refused, in plain words. It traps: a guest that carries on after a failed allocation helps nobody.
+/// Limit that a guest exceeded, in plain words. Exceeding it traps: a guest that continues after a failed allocation
+/// helps nobody.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OverLimit {
     #[error("it asked for more than {0} bytes of memory, its limit `memory`")]
@@ -104,7 +106,7 @@ pub(super) enum OverLimit {
     Table(u64),
 }
 
-/// Counts one instance's memory.
+/// Counts the memory of one instance and enforces its bounds.
 #[derive(Debug)]
 pub(super) struct Limiter {
     bounds: Bounds,
@@ -116,7 +118,7 @@ impl Limiter {
         Self { bounds, memory: 0 }
     }
 
-    /// What the instance has, in bytes. Memories never shrink, so it is the most that it had.
+    /// Returns the memory of the instance, in bytes. Memories never shrink, so this is the peak.
     pub(super) fn memory(&self) -> usize {
         self.memory
     }

@@ -1,22 +1,23 @@
-//! What calls took, for who measures rules. A host that serves has no meter, and its calls note nothing.
+//! Records the resources of calls, for commands that measure rules. A host that serves has no meter and records
+//! nothing.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What one call took.
+/// Resources that one call used.
 #[derive(Clone, Copy, Debug)]
 pub struct Metered {
-    /// The contract's name of the function.
+    /// Name of the function in the contract.
     pub function: &'static str,
-    /// Of its [bound](super::limits::Bounds::fuel).
+    /// Fuel used, out of its [bound](super::limits::Bounds::fuel).
     pub fuel: u64,
-    /// The most memory that its instance had, in bytes.
+    /// Peak memory of the instance, in bytes.
     pub memory: usize,
-    /// From the making of its instance to the end of it.
+    /// Time from the creation of the instance to its end.
     pub time: Duration,
 }
 
-/// The calls since it was last read.
+/// Calls since the last read.
 #[derive(Debug, Default)]
 pub struct Meter(Mutex<Vec<Metered>>);
 
@@ -25,7 +26,7 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(call);
     }
 
-    /// The calls since this was last asked.
+    /// Returns the calls since the last read, and clears them.
     #[must_use]
     pub fn take(&self) -> Vec<Metered> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))

@@ -1,9 +1,9 @@
-//! Runs countries' rules with wasmtime: the adapter of [`citas_core::ports::rules`]. Knows nothing of where components come
-//! from or what their answers are used for.
+//! Runs countries' rules with wasmtime. Implements [`citas_core::ports::rules`]. Knows neither the origin of a
+//! component nor the use of its results.
 //!
-//! A component is compiled and linked once, when it is loaded. Every call then gets a store and an instance of its
-//! own, which are gone when it ends: one patient's data never meets another's, and a call that fails spoils nothing.
-//! Pooled memories that are mapped copy-on-write make that cost microseconds.
+//! A component is compiled and linked once, when it is loaded. Each call then gets a store and an instance of its own,
+//! which are dropped when the call ends. So one patient's data never meets another's, and a failed call leaves no
+//! damage behind. Pooled memories that are mapped copy-on-write reduce this cost to microseconds.
 
 #[cfg(feature = "compiler")]
 mod admission;

@@ -1,7 +1,7 @@
-//! Counts what a component consists of before it is compiled, and refuses what takes a compiler much longer than its size
-//! says. One pass over the bytes, which neither validates nor allocates by anything that the bytes say.
+//! Counts the parts of a component before it is compiled, and refuses one that would take a compiler much longer than
+//! its size suggests. Reads the bytes once. Does not validate them, and allocates nothing of a size that they declare.
 //!
-//! The limits of the process that compiles hold for whatever this does not see.
+//! The limits of the compiling process apply to everything that this check does not see.
 
 use citas_core::ports::rules::Refusal;
 use wasmparser::{
@@ -9,8 +9,8 @@ use wasmparser::{
     TableInit, TypeRef, TypeSectionReader,
 };
 
-/// Bounds of a whole component, with everything nested in it. Beside each limit stands what Peru has, which is in
-/// Rust, and what the countries have that `citas rules new` begins in JavaScript and Python.
+/// Bounds of a whole component, with everything nested in it. The comments give the counts of Peru, which is in Rust,
+/// and of the countries that `citas rules new` creates in JavaScript and Python.
 const BOUNDS: [(&str, u64); KINDS] = [
     ("functions", 100_000),                             // 160, 1,800 and 13,469
     ("locals", 500_000),                                // 674, 8,777 and 47,764
@@ -26,21 +26,22 @@ const BOUNDS: [(&str, u64); KINDS] = [
 
 const KINDS: usize = 10;
 
-/// Largest function, in bytes of its body; Python's interpreter has one of 426,843. Compiling takes more than linear time and
-/// memory by a function's size.
+/// Maximum size of a function's body, in bytes. Python's interpreter has one of 426,843. Compiling takes more than
+/// linear time and memory in the size of a function.
 const MAX_FUNCTION_BYTES: u64 = 2_000_000;
 
-/// Locals of one function: 35, 86 and 271.
+/// Maximum number of locals in one function. Peru, JavaScript and Python have 35, 86 and 271.
 const MAX_FUNCTION_LOCALS: u64 = 5_000;
 
-/// Values that the branches and calls of one function pass: for a `br_table` the number of its targets times the results
-/// of their blocks: 191, 2,176 and 7,780. Each becomes an operand of the compiler's code, however few bytes say so.
+/// Maximum number of values that the branches and calls of one function pass. A `br_table` counts the values of every
+/// target. Peru, JavaScript and Python have 191, 2,176 and 7,780. Each value becomes an operand of the compiler's code,
+/// however few bytes encode it.
 const MAX_FUNCTION_VALUES: u64 = 100_000;
 
-/// Deepest nesting of modules and components: 2, 4 and 2.
+/// Maximum nesting of modules and components. Peru, JavaScript and Python have 2, 4 and 2.
 const MAX_DEPTH: u64 = 16;
 
-/// An index into [`BOUNDS`].
+/// Index into [`BOUNDS`].
 #[derive(Clone, Copy)]
 enum Kind {
     Functions,
@@ -65,7 +66,8 @@ pub struct Census {
     depth: u64,
 }
 
-/// A core module, as far as it is read: how many values each type of function takes and gives, and each function's type.
+/// The parts of a core module that are read: the number of parameters and results of each function type, and the type
+/// of each function.
 #[derive(Default)]
 struct Module {
     types: Vec<Signature>,
@@ -86,10 +88,10 @@ impl Signature {
     }
 }
 
-/// Counts what a component consists of.
+/// Counts the parts of a component.
 ///
 /// # Errors
-/// When it has too much of something, or its bytes are no WebAssembly.
+/// Returns an error if the component exceeds a bound, or its bytes are no WebAssembly.
 pub fn census(component: &[u8]) -> Result<Census, Refusal> {
     let mut census = Census::default();
     let mut modules: Vec<Option<Module>> = Vec::new();
@@ -214,7 +216,7 @@ impl Module {
     }
 
     fn signature(&self, of: u32) -> Signature {
-        // What is not there is the validator's to refuse.
+        // The validator refuses an index that does not exist.
         self.types.get(of as usize).copied().unwrap_or_default()
     }
 
@@ -230,10 +232,10 @@ impl Module {
         }
     }
 
-    /// Returns how many values the branches and calls of a function pass.
+    /// Returns the number of values that the branches and calls of a function pass.
     fn values(&self, own: u32, body: &FunctionBody<'_>) -> Result<u64, Refusal> {
         let own = self.signature(own);
-        // How many values a branch to each label passes, the innermost last.
+        // Number of values that a branch to each label passes, the innermost label last.
         let mut labels = vec![own.results];
         let mut operators = body.get_operators_reader().map_err(malformed)?;
         let mut values: u64 = 0;

@@ -1,5 +1,5 @@
-//! What is refused when a component is loaded, and what a country folder must have. Calls are tested in
-//! `tests/chaos.rs`, with components that a compiler made.
+//! Tests the refusals of components that are loaded, and the required content of a country folder. `tests/chaos.rs`
+//! tests calls, with compiled components.
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
-//! The contract as Rust types and functions, generated from `wit/rules.wit`. Nothing outside `rules` sees them.
+//! The contract as Rust types and functions, generated from `wit/rules.wit`. Nothing outside `wasm` sees them.
 //!
-//! The world with every optional interface is bound, so that each has its types; what a component really
-//! exports is found out when it is loaded.
+//! The world with every optional interface is bound, so that each interface has its types. Loading a component finds
+//! out which of them it exports.
 
 #![allow(missing_docs, clippy::pedantic, reason = "generated code")]
 

@@ -1,4 +1,4 @@
-//! One change inside the writer's transaction. Decides nothing about when the transaction is committed.
+//! Stores one change inside the writer's transaction. Does not decide when the transaction is committed.
 
 use citas_core::model::appointment::Revision;
 use citas_core::model::event::Event;
@@ -9,14 +9,14 @@ use uuid::Uuid;
 
 use super::schema::{NO_START, instant};
 
-/// A change with its JSON made ready, so that the writer only binds it.
+/// A change with its JSON already serialized, so that the writer only binds it.
 pub(super) struct Prepared {
     change: Change,
     body: String,
     events: Vec<(Uuid, String)>,
 }
 
-/// Why a change was not stored.
+/// Reason why a change was not stored.
 pub(super) enum Refusal {
     KeyUsed,
     Stale,
@@ -38,12 +38,12 @@ impl Prepared {
         Ok(Self { change, body, events })
     }
 
-    /// The instant at which it is stored, as far as expiry is concerned.
+    /// Returns the instant at which the change is stored, for the expiry of receipts.
     pub(super) fn stored_at(&self) -> Timestamp {
         self.change.revision.updated_at
     }
 
-    /// Which one it changes.
+    /// Returns the id of the changed appointment.
     pub(super) fn appointment(&self) -> Uuid {
         self.change.revision.appointment.id
     }
@@ -52,7 +52,8 @@ impl Prepared {
         !self.events.is_empty()
     }
 
-    /// Stores it. The order is that of the port's errors. After a refusal the caller takes back what was written.
+    /// Stores the change. Conditions are checked in the order that the port requires. After a refusal the caller rolls
+    /// back.
     pub(super) fn store(&self, connection: &Connection) -> Result<(), Refusal> {
         let Change { revision, take, release, receipt, .. } = &self.change;
         if let Some(receipt) = receipt {
@@ -109,7 +110,7 @@ const NEXT: &str = "
         doctor = :doctor, hospital = :hospital, body = :body
     WHERE id = :id AND number = :number - 1";
 
-/// Moves the latest revision to those before it, if it is the one that `next` follows.
+/// Copies the latest revision to the table of earlier ones, if `next` follows it.
 fn keep_latest(connection: &Connection, next: &Revision) -> Result<(), Refusal> {
     let kept = connection
         .prepare_cached(
@@ -120,7 +121,7 @@ fn keep_latest(connection: &Connection, next: &Revision) -> Result<(), Refusal> 
     if kept == 1 { Ok(()) } else { Err(Refusal::Stale) }
 }
 
-/// An expired receipt is replaced; whether it has expired is asked of the instant at which the change is stored.
+/// Stores a receipt and replaces an expired one. Expiry is checked at the instant at which the change is stored.
 fn store_receipt(connection: &Connection, receipt: &Receipt, revision: &Revision) -> Result<(), Refusal> {
     let stored = connection
         .prepare_cached(
@@ -149,7 +150,7 @@ fn give_up(connection: &Connection, id: Uuid, claims: &[String]) -> Result<(), R
     Ok(())
 }
 
-/// The primary key is the condition.
+/// Takes the claims. The primary key ensures that each has one holder.
 fn claim(connection: &Connection, id: Uuid, claims: &[String]) -> Result<(), Refusal> {
     let mut insert =
         connection.prepare_cached("INSERT INTO claim (claim, appointment) VALUES (?, ?) ON CONFLICT DO NOTHING")?;

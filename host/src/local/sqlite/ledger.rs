@@ -1,4 +1,5 @@
-//! The ports [`Ledger`] and [`Outbox`], each call handed to the country's writer or readers. Holds no SQL.
+//! Implements the ports [`Ledger`] and [`Outbox`] by handing each call to the country's writer or readers. Contains no
+//! SQL.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use super::writer::Task;
 use super::{SqliteLedger, reads, unavailable};
 
 impl SqliteLedger {
-    /// Asks on the caller's own thread: a read that finds its page in memory takes 10 to 20 µs, less than handing it to
-    /// another thread and waiting for that.
+    /// Runs a query on the caller's own thread. A read that finds its page in memory takes 10 to 20 µs, less than
+    /// handing it to another thread and waiting for that.
     async fn ask<T>(
         &self,
         code: CountryCode,
@@ -28,7 +29,7 @@ impl SqliteLedger {
         country.opened().readers.ask(question).await.map_err(|error| unavailable(code, &error))
     }
 
-    /// Asks on a thread that may block: for answers of many bodies, which take long to read.
+    /// Runs a query on a thread that may block. For results with many bodies, which take long to read.
     async fn ask_long<T: Send + 'static>(
         &self,
         code: CountryCode,
@@ -49,7 +50,7 @@ impl SqliteLedger {
         self.opened(code).await?.opened().writer.write(task).await
     }
 
-    /// Writes what has no conditions.
+    /// Writes a task that has no conditions.
     async fn record(&self, code: CountryCode, task: Task) -> Result<(), Unavailable> {
         self.write(code, task).await.map_err(|error| match error {
             CommitError::Unavailable(unavailable) => unavailable,

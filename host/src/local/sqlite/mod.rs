@@ -1,13 +1,13 @@
-//! The ledger and its outbox in SQLite: one file a country, one thread that writes it, a few connections that read it.
-//! One process has a folder at a time.
+//! Keeps the ledger and its outbox in SQLite: one file per country, with one thread that writes it and a few
+//! connections that read it. Only one process at a time writes a folder.
 //!
 //! - [`schema`]: the tables, and opening a file
-//! - [`writer`]: one transaction for all that waits
-//! - [`change`]: what a change does in it
-//! - [`reads`]: what is asked
-//! - [`revision_cache`]: what was read lately
+//! - [`writer`]: one transaction for all waiting writes
+//! - [`change`]: one change inside it
+//! - [`reads`]: the queries
+//! - [`revision_cache`]: revisions that were read lately
 //! - [`ledger`]: the ports
-//! - [`read_only`]: what another process may read
+//! - [`read_only`]: reading from another process
 
 mod change;
 mod ledger;
@@ -33,45 +33,46 @@ use reads::Readers;
 use revision_cache::RevisionCache;
 use writer::Writer;
 
-/// Maximum number of files that the ledger has open for each country.
+/// Maximum number of files that the ledger has open per country.
 pub const FILES_PER_COUNTRY: usize = reads::MAX_FILES;
 
-/// Every country's ledger: `<folder>/<country>.db`, each opened when it is first used.
+/// Ledgers of all countries, each in a file `<folder>/<country>.db` that is opened at its first use.
 ///
-/// Dropping it waits for what is being written.
+/// Dropping it waits for the writes in progress.
 pub struct SqliteLedger {
     folder: PathBuf,
     countries: Mutex<HashMap<CountryCode, Arc<Country>>>,
     latest: Arc<RevisionCache>,
-    /// Unlocked when the process ends, however it ends, or when the last writer has finished.
+    /// Lock of the folder. Released when the process ends, however it ends, or when the last writer has finished.
     lock: Arc<File>,
 }
 
-/// Why the folder cannot be used.
+/// Reason why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Each country has one writer.
+    /// Another process uses the folder, and each country has one writer.
     #[error("the data in {} is in use by another citas; stop that one, or name another folder with --data", .0.display())]
     InUse(PathBuf),
-    /// The system says no.
+    /// The folder or its lock cannot be opened.
     #[error("the data folder {} cannot be used", folder.display())]
     Io {
-        /// Which.
+        /// Path of the folder.
         folder: PathBuf,
-        /// Why.
+        /// Cause of the error.
         #[source]
         cause: io::Error,
     },
 }
 
-/// One country's file once it is opened, and who waits for its outbox.
+/// A country's file, once it is opened, and the notification of changes to its outbox.
 #[derive(Default)]
 struct Country {
     changed: Arc<Notify>,
     opened: OnceCell<Opened>,
 }
 
-/// The writer is closed after the readers: the last connection moves SQLite's log into the file, which a reader cannot do.
+/// An open file. The writer closes after the readers: the last connection moves SQLite's log into the file, which a
+/// reader cannot do.
 struct Opened {
     readers: Readers,
     writer: Writer,
@@ -79,10 +80,10 @@ struct Opened {
 }
 
 impl SqliteLedger {
-    /// Takes the folder, which is made if it is absent.
+    /// Opens the folder, which is created if it is absent, and locks it.
     ///
     /// # Errors
-    /// When another process has it, or the system does not let us write there.
+    /// Returns an error if another process has the folder, or the system does not allow writing there.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let io = |cause| OpenError::Io { folder: folder.to_owned(), cause };
         files::make_data_folder(folder).map_err(io)?;
@@ -99,7 +100,7 @@ impl SqliteLedger {
         })
     }
 
-    /// Closes connections that nobody has used for a while.
+    /// Closes connections that have been idle for a while.
     pub fn close_idle_readers(&self) {
         let countries: Vec<_> = {
             let countries = self.countries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,19 +116,19 @@ impl SqliteLedger {
         Arc::clone(countries.entry(code).or_default())
     }
 
-    /// The country, its file opened. What does not open is tried again with the next use.
+    /// Returns a country with its file open. If opening fails, the next use tries again.
     async fn opened(&self, code: CountryCode) -> Result<Arc<Country>, Unavailable> {
         let country = self.country(code);
         country.opened.get_or_try_init(|| self.open_file(code, Arc::clone(&country.changed))).await?;
         Ok(country)
     }
 
-    /// Opens a file, on a thread where that may take its time.
+    /// Opens a file on a thread that may block.
     async fn open_file(&self, code: CountryCode, changed: Arc<Notify>) -> Result<Opened, Unavailable> {
         let file = file_of(&self.folder, code);
         let (lock, latest) = (Arc::clone(&self.lock), Arc::clone(&self.latest));
         let opened = tokio::task::spawn_blocking(move || {
-            // SQLite would make it as the umask has it; its log files take their modes from it.
+            // SQLite would create the file with the umask's mode. Its log files get the mode of the file.
             files::open_or_create(&file, Access::Private).map_err(|error| error.to_string())?;
             let connection = schema::open_writer(&file).map_err(|error| error.to_string())?;
             let writer = Writer::start(code, connection, changed, latest).map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! A country's file read by another process than the one that writes it. Makes no file and takes no writer's lock.
+//! Reads a country's file from another process than the one that writes it. Creates no file and takes no writer's lock.
 
 use std::path::Path;
 
@@ -9,17 +9,17 @@ use uuid::Uuid;
 
 use super::{file_of, reads, schema, unavailable};
 
-/// One country's appointments, to be read while a host may be running on the same folder.
+/// Appointments of one country, readable while a host runs on the same folder.
 pub struct ReadOnlyLedger {
     country: CountryCode,
     connection: Connection,
 }
 
 impl ReadOnlyLedger {
-    /// Opens the country's file; none where there is no such file.
+    /// Opens the country's file; `None` if there is none.
     ///
     /// # Errors
-    /// When it cannot be read, or was written by a newer Citas.
+    /// Returns an error if the file cannot be read, or was written by a newer Citas.
     pub fn open(folder: &Path, country: CountryCode) -> Result<Option<Self>, Unavailable> {
         let file = file_of(folder, country);
         if !file.exists() {
@@ -29,26 +29,26 @@ impl ReadOnlyLedger {
         Ok(Some(Self { country, connection }))
     }
 
-    /// The latest revision.
+    /// Returns the latest revision.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn appointment(&self, id: Uuid) -> Result<Option<Revision>, Unavailable> {
         self.answer(reads::appointment(&self.connection, id).map(|found| found.map(|(revision, _)| revision)))
     }
 
-    /// One revision as it was.
+    /// Returns one revision as it was.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn revision(&self, id: Uuid, number: u32) -> Result<Option<Revision>, Unavailable> {
         self.answer(reads::revision(&self.connection, id, number))
     }
 
-    /// Some appointments.
+    /// Returns a page of appointments.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn page(&self, query: &Query) -> Result<Page, Unavailable> {
         self.answer(reads::page(&self.connection, query))
     }

@@ -1,4 +1,4 @@
-//! What is asked of a country's file, and the connections that ask. Writes nothing.
+//! Queries of a country's file, and the connections that run them. Writes nothing.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -16,25 +16,25 @@ use uuid::Uuid;
 
 use super::schema::{self, NO_START, instant, timestamp};
 
-/// Maximum number of questions at once that are answered on the caller's own thread.
+/// Maximum number of concurrent queries on the callers' own threads.
 const MAX_SHORT: usize = 2;
 
-/// Maximum number of questions at once whose answers take long to read.
+/// Maximum number of concurrent queries whose results take long to read.
 const MAX_LONG: usize = 4;
 
-/// Maximum number of files that one country has open: for its writer and for each reader the database and the log, and
+/// Maximum number of files that one country has open: the database and the log for its writer and for each reader, and
 /// their shared memory.
 pub(super) const MAX_FILES: usize = 2 * (1 + MAX_SHORT + MAX_LONG) + 1;
 
-/// Time after which a connection that nobody uses is closed.
+/// Time after which an idle connection is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A bounded number of read-only connections to one file. One is opened when none is idle.
+/// A bounded number of read-only connections to one file. Opens one when none is idle.
 ///
-/// The number is bounded for the sake of files. POSIX locks end when a process closes any descriptor of a file, so
-/// SQLite keeps the descriptor of a closed connection until no other one of the process holds a lock, which in WAL mode
-/// the writer does for as long as it lives. Only the next connection to be opened uses it again: a file has as many
-/// descriptors as it ever had connections at once.
+/// The bound limits the number of open files. POSIX locks end when a process closes any descriptor of a file. So SQLite
+/// keeps the descriptor of a closed connection until no other connection of the process holds a lock, and in WAL mode
+/// the writer holds one for as long as it lives. Only the next connection that is opened uses that descriptor again: a
+/// file has as many descriptors as it ever had connections at once.
 pub(super) struct Readers {
     file: PathBuf,
     idle: Mutex<Vec<Idle>>,
@@ -53,7 +53,7 @@ impl Readers {
         Self { file, idle: Mutex::default(), short, long }
     }
 
-    /// Answers a question on this thread when its turn has come.
+    /// Runs a query on this thread when its turn has come.
     pub(super) async fn ask<T>(
         &self,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -62,12 +62,12 @@ impl Readers {
         self.answer(question)
     }
 
-    /// Waits for the turn of a question that takes long, which is then [answered](Self::answer) on another thread.
+    /// Waits for the turn of a long query, which is then [run](Self::answer) on another thread.
     pub(super) async fn long_turn(&self) -> OwnedSemaphorePermit {
         Arc::clone(&self.long).acquire_owned().await.expect("nobody closes it")
     }
 
-    /// Answers a question on this thread.
+    /// Runs a query on this thread.
     pub(super) fn answer<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
         let idle = self.idle().pop();
         let connection = idle.map_or_else(|| schema::open_reader(&self.file), |idle| Ok(idle.connection))?;
@@ -76,7 +76,7 @@ impl Readers {
         Ok(answer)
     }
 
-    /// Closes the connections that nobody has used for a while.
+    /// Closes the connections that have been idle for [`IDLE_TIMEOUT`].
     pub(super) fn close_idle(&self) {
         let unused: Vec<Idle> = self.idle().extract_if(.., |idle| idle.since.elapsed() >= IDLE_TIMEOUT).collect();
         drop(unused);
@@ -87,8 +87,8 @@ impl Readers {
     }
 }
 
-/// Reads some rows of every table, so that a file that is damaged is noticed: the one that starts last, one at random, and
-/// what belongs to appointments.
+/// Reads some rows of every table, so that a damaged file is noticed: the appointment that starts last, one at random,
+/// and rows that belong to appointments.
 pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
     let last = "SELECT body FROM appointment ORDER BY starts_at DESC, id DESC LIMIT 1";
     let random = "SELECT body FROM appointment
@@ -102,7 +102,7 @@ pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
     pending(connection, 1).map(|_| ())
 }
 
-/// The latest revision, and how many bytes its body has.
+/// Returns the latest revision and the length of its JSON, in bytes.
 pub(super) fn appointment(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<(Revision, usize)>> {
     let mut select = connection.prepare_cached("SELECT body FROM appointment WHERE id = ?")?;
     select.query_row([id.as_bytes()], |row| Ok((body(row)?, row.get_ref(0)?.as_str()?.len()))).optional()
@@ -191,7 +191,7 @@ pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<P
     Ok(Page { items, next: None })
 }
 
-/// The index is named: without statistics SQLite would choose by the number of columns.
+/// Returns the SQL of a page. Names the index, because without statistics SQLite would choose by the number of columns.
 fn page_sql(pinned: &[(&str, &str)]) -> String {
     let index = pinned.first().map_or("start", |(column, _)| column);
     let conditions: String = pinned.iter().flat_map(|(column, _)| [*column, " = ? AND "]).collect();
@@ -201,7 +201,8 @@ fn page_sql(pinned: &[(&str, &str)]) -> String {
     )
 }
 
-/// What the page's items come after: the item before, or whatever would stand before `from`'s first.
+/// Returns the lower end of a page, which is not part of it: the item before, or the position before the first item of
+/// `from`.
 fn lower_end(query: &Query) -> (i64, Vec<u8>) {
     let from = (query.from.map_or(i64::MIN, instant), Vec::new());
     let after =
@@ -209,7 +210,8 @@ fn lower_end(query: &Query) -> (i64, Vec<u8>) {
     after.map_or(from.clone(), |after| after.max(from))
 }
 
-/// What their starts stay below: those without a start stay below it only if neither end is given.
+/// Returns the upper end of a page's starts, which is not part of it. Appointments without a start are below it only if
+/// neither end is given.
 fn upper_end(query: &Query) -> i64 {
     let without_start = if query.from.is_some() { NO_START } else { i64::MAX };
     query.to.map_or(without_start, instant)
@@ -219,7 +221,7 @@ fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// The JSON in a row's first column.
+/// Parses the JSON in a row's first column.
 fn body<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
     let json = row.get_ref(0)?.as_str()?;
     serde_json::from_str(json).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
@@ -231,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    /// Every combination of filters.
+    /// Returns every combination of filters.
     fn queries() -> impl Iterator<Item = Query> {
         (0..32_u8).map(|bits| {
             let given = |bit: u8| (bits & (1 << bit) != 0).then(|| "x".to_owned());

@@ -1,6 +1,6 @@
-//! The latest revisions of the appointments that were read lately: to find one in the file and read its JSON takes longer
-//! than all the rest of a GET. One process has the file, and its writer makes this forget what it changes before anybody
-//! is told of the change, so nobody who was told reads what was there before.
+//! Caches the latest revisions of appointments that were read lately. Finding one in the file and reading its JSON
+//! takes longer than the rest of a GET. Only one process writes the file, and its writer removes changed appointments
+//! from the cache before it answers the change, so no caller that knows of a change reads the state before it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,10 +9,10 @@ use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use uuid::Uuid;
 
-/// Memory for them, in bytes of JSON: some 10,000 appointments.
+/// Memory of the cache, in bytes of JSON: about 10,000 appointments.
 const MEMORY: u64 = 16 << 20;
 
-/// Bytes of a usual one, by which the cache sets its tables up.
+/// Size of a usual revision, in bytes, by which the cache sets up its tables.
 const USUAL: u64 = 1_600;
 
 type Key = (CountryCode, Uuid);
@@ -21,7 +21,7 @@ pub(super) struct RevisionCache(Mutex<Known>);
 
 struct Known {
     read: Cache<Key, Read, Bytes>,
-    /// How often something has changed.
+    /// Number of changes so far.
     changes: u64,
 }
 
@@ -38,7 +38,7 @@ impl Weighter<Key, Read> for Bytes {
     }
 }
 
-/// Before something is read: what is read after it may be remembered, unless something changes meanwhile.
+/// Point in time before a read. Its result may be cached unless something has changed since.
 #[derive(Clone, Copy)]
 pub(super) struct Mark(u64);
 
@@ -50,13 +50,13 @@ impl Default for RevisionCache {
 }
 
 impl RevisionCache {
-    /// What was read of an appointment; else where reading it starts.
+    /// Returns the cached revision of an appointment, or the mark with which to read it.
     pub(super) fn get(&self, country: CountryCode, id: Uuid) -> Result<Arc<Revision>, Mark> {
         let known = self.lock();
         known.read.get(&(country, id)).map(|read| Arc::clone(&read.revision)).ok_or(Mark(known.changes))
     }
 
-    /// Remembers what was read, from a JSON of so many bytes.
+    /// Caches a revision whose JSON has this many bytes, unless something has changed since the mark.
     pub(super) fn remember(&self, revision: &Arc<Revision>, bytes: usize, since: Mark) {
         let mut known = self.lock();
         if known.changes == since.0 {
@@ -65,7 +65,7 @@ impl RevisionCache {
         }
     }
 
-    /// Forgets appointments that have changed, or may have.
+    /// Removes appointments that have changed, or may have.
     pub(super) fn forget(&self, country: CountryCode, ids: impl IntoIterator<Item = Uuid>) {
         let mut known = self.lock();
         known.changes += 1;

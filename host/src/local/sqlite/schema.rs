@@ -1,4 +1,5 @@
-//! What a country's file looks like, how it is opened, and how instants stand in it. Stores and reads no appointment.
+//! Defines the tables of a country's file, opens it, and converts instants for its columns. Stores and reads no
+//! appointment.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,37 +8,38 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
-/// Version of the tables below: the number of migrations that made them, kept in the file's `user_version`.
+/// Version of the tables: the number of migrations that made them, stored in the file's `user_version`.
 pub(super) const VERSION: i32 = 2;
 
-/// All that ever was done to the tables, in order. What was released never changes: files have it.
+/// All migrations of the tables, in order. A released one never changes, because files have it.
 const STEPS: &[M<'static>] = &[M::up(TABLES), M::up(ATTEMPTS)];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
-/// How long a statement waits for a checkpoint or for another program that reads the file.
+/// Time that a statement waits for a checkpoint or for another program that reads the file.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Pages in the log before they are moved to the file (16 MB). Bookings touch the same index pages again and again: at
-/// SQLite's own 1,000 pages a quarter of the throughput goes into moving them.
+/// Number of pages in the log before a checkpoint moves them to the file (16 MB). Bookings touch the same index pages
+/// again and again: with SQLite's default of 1,000 pages a quarter of the throughput goes into moving them.
 const CHECKPOINT: i32 = 4_000;
 
-/// Size to which the log is cut after it has been moved to the file, in bytes. Without one it keeps its largest size.
+/// Size to which the log is cut after a checkpoint, in bytes. Without this it keeps its largest size.
 const WAL_SIZE: i32 = 16 << 20;
 
-/// Memory for pages, in KiB (32 MB): a batch of bookings among a million appointments touches more of the indexes than
-/// SQLite's own 2 MB hold.
+/// Memory for pages, in KiB (32 MB). A batch of bookings among a million appointments touches more index pages than
+/// SQLite's default of 2 MB holds.
 const CACHE: i32 = 32 * 1024;
 
-/// More than one connection ever prepares, so that each statement is compiled once.
+/// Number of prepared statements that a connection keeps. It never prepares more, so each statement is compiled once.
 const STATEMENTS: usize = 64;
 
-/// In `starts_at`: no start, which sorts last.
+/// Value of `starts_at` without a start. It sorts last.
 pub(super) const NO_START: i64 = i64::MAX - 1;
 
-/// `appointment` holds each one's latest revision and `revision` those before it, so that a booking writes one body
-/// once and every read finds a body in one step. Bodies stand last in their rows: a filter never reads past them.
+/// First version of the tables. `appointment` holds the latest revision of each appointment and `revision` the earlier
+/// ones, so that a booking writes one body once and every read finds a body in one step. Bodies are last in their rows:
+/// a filter never reads past them.
 ///
-/// A claim's and a receipt's appointment is no foreign key: the claim's holder may one day be something else.
+/// The appointment of a claim or a receipt is not a foreign key: the holder of a claim may be something else one day.
 const TABLES: &str = "
     CREATE TABLE appointment (
         id        BLOB    NOT NULL PRIMARY KEY,
@@ -93,13 +95,13 @@ const TABLES: &str = "
     CREATE INDEX notified_by_time ON notified (at);
 ";
 
-/// Failed attempts to publish an event, and the milliseconds spent trying.
+/// Adds the number of failed attempts to publish an event, and the milliseconds that they took.
 const ATTEMPTS: &str = "
     ALTER TABLE outbox ADD COLUMN attempts  INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE outbox ADD COLUMN tried_for INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// Why a country's file cannot be used.
+/// Reason why a country's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileError {
     #[error(
@@ -112,14 +114,15 @@ pub(super) enum FileError {
     Migration(#[from] rusqlite_migration::Error),
 }
 
-/// The connection that writes. Makes the file if there is none; finishes what a killed process left in its log.
+/// Opens the connection that writes. Creates the file if it is absent, and recovers what a killed process left in its
+/// log.
 pub(super) fn open_writer(file: &Path) -> Result<Connection, FileError> {
     let mut connection = Connection::open(file)?;
     configure(&connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // Savepoints keep what they may have to put back in memory, not in a file.
+    // Savepoints keep the data for a rollback in memory, not in a file.
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     connection.pragma_update(None, "journal_size_limit", WAL_SIZE)?;
@@ -128,7 +131,7 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, FileError> {
     Ok(connection)
 }
 
-/// One of the connections that read.
+/// Opens a connection that reads.
 pub(super) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
@@ -136,7 +139,7 @@ pub(super) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(connection)
 }
 
-/// A connection that reads what another process writes, which may be another version of Citas.
+/// Opens a connection that reads a file of another process, which may be another version of Citas.
 pub(super) fn open_beside(file: &Path) -> Result<Connection, FileError> {
     let connection = open_reader(file)?;
     match version(&connection)? {
@@ -151,7 +154,7 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-/// Makes the tables what they are today, in one transaction: a file of an older version has all of it or nothing.
+/// Migrates the tables to the current version in one transaction: an older file gets all of it or nothing.
 fn migrate(connection: &mut Connection) -> Result<(), FileError> {
     match version(connection)? {
         0..=VERSION => Ok(MIGRATIONS.to_latest(connection)?),
@@ -163,15 +166,15 @@ fn version(connection: &Connection) -> Result<i32, rusqlite::Error> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// An instant as it stands in a column: nanoseconds since 1970, exact from 1677 to 2262 and the nearest of these
-/// beyond. The largest two numbers are left for [`NO_START`] and for what lies behind it.
+/// Converts an instant to its value in a column: nanoseconds since 1970, exact from 1677 to 2262 and the nearest of
+/// these beyond. The two largest values are reserved for [`NO_START`] and for a bound above it.
 pub(super) fn instant(at: Timestamp) -> i64 {
     i64::try_from(at.as_nanosecond())
         .unwrap_or(if at < Timestamp::UNIX_EPOCH { i64::MIN } else { i64::MAX })
         .min(NO_START - 1)
 }
 
-/// The instant that stands in a column.
+/// Converts a column's value to an instant.
 pub(super) fn timestamp(nanoseconds: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(nanoseconds)).expect("a Timestamp spans more than an i64 of nanoseconds")
 }

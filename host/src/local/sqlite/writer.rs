@@ -1,5 +1,5 @@
-//! The one thread that writes a country's file. It takes all that waits and commits it in one transaction, so that the
-//! disk is waited for once; nobody is answered before that. Knows nothing of what a change consists of.
+//! Writes a country's file on one thread. Commits all waiting writes in one transaction, so that they wait for the disk
+//! once, and answers none of them before that. Knows nothing of the content of a change.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,39 +16,40 @@ use super::change::{Prepared, Refusal};
 use super::revision_cache::RevisionCache;
 use super::schema;
 
-/// Most writes in one transaction: what one of them waits for the others is bounded.
+/// Maximum number of writes in one transaction. It bounds the time that one write waits for the others.
 const BATCH: usize = 1_000;
 
-/// Most writes that wait; whoever comes later waits to be let in.
+/// Maximum number of waiting writes. Further callers wait for a place.
 const QUEUE_LENGTH: usize = 4 * BATCH;
 
-/// In nanoseconds.
+/// One hour, in nanoseconds.
 const HOUR: i64 = 60 * 60 * 1_000_000_000;
 
-/// Nanoseconds that expired receipts are kept for: a clock that is set back finds them again.
+/// Time for which expired receipts are kept, in nanoseconds. A clock that is set back finds them again.
 const GRACE: i64 = HOUR;
 
-/// Nanoseconds that it is remembered for that an event's notices have gone out: 30 days.
+/// Time for which sent notices are remembered, in nanoseconds: 30 days.
 const REMEMBERED: i64 = 30 * 24 * HOUR;
 
 const EXPIRED_RECEIPTS: &str = "
     DELETE FROM receipt
     WHERE key IN (SELECT key FROM receipt WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)";
 
-/// An event that is still in the outbox will be given to the notifier again, however long ago it was noted.
+/// Deletes old notes of sent notices. The note of an event that is still in the outbox stays, whatever its age, because
+/// the notifier gets that event again.
 const OLD_NOTES: &str = "
     DELETE FROM notified
     WHERE event IN (
         SELECT event FROM notified WHERE at <= ? AND event NOT IN (SELECT id FROM outbox) ORDER BY at LIMIT ?)";
 
-/// Something to write.
+/// A task for the writer.
 pub(super) enum Task {
     Change(Box<Prepared>),
     Published(Vec<Uuid>),
     Postponed(Vec<(Uuid, Attempts)>),
-    /// Which event, and when it was.
+    /// Event whose notices were sent, and the instant.
     Notified(Uuid, Timestamp),
-    /// Writes what stands there already: whether that works is the answer.
+    /// Writes a value that is there already. The outcome shows whether writing works.
     Probe,
 }
 
@@ -59,7 +60,7 @@ struct Write {
     answer: oneshot::Sender<Outcome>,
 }
 
-/// The way to the thread. Dropping it lets the thread finish what waits, and waits for that.
+/// Handle of the writer's thread. Dropping it lets the thread finish the waiting writes, and waits for that.
 pub(super) struct Writer {
     country: CountryCode,
     writes: Option<mpsc::Sender<Write>>,
@@ -67,8 +68,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread, which owns `connection` from now on and wakes `changed` when the outbox has grown.
-    /// What it changes is no longer among the `latest`.
+    /// Starts the thread. It owns `connection` from now on, wakes `changed` when the outbox has grown, and removes
+    /// changed appointments from `latest`.
     pub(super) fn start(
         country: CountryCode,
         connection: Connection,
@@ -81,7 +82,7 @@ impl Writer {
         Ok(Self { country, writes: Some(writes), thread: Some(thread) })
     }
 
-    /// Hands something over and waits until it is on disk, or will not be.
+    /// Hands over a task and waits until it is on disk or has failed.
     pub(super) async fn write(&self, task: Task) -> Outcome {
         let (answer, answered) = oneshot::channel();
         let stopped = || Unavailable { country: self.country, cause: "its writer has stopped".to_owned() };
@@ -100,7 +101,7 @@ impl Drop for Writer {
     }
 }
 
-/// The thread's side.
+/// State of the writer's thread.
 struct Work {
     country: CountryCode,
     connection: Connection,
@@ -116,13 +117,13 @@ impl Work {
             let outcomes = self.commit(&tasks);
             self.latest.forget(self.country, tasks.iter().filter_map(Task::change).map(Prepared::appointment));
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                // Whoever has gone away meanwhile does not need the answer.
+                // A caller that has gone away does not need the outcome.
                 let _ = answer.send(outcome);
             }
         }
     }
 
-    /// One transaction. The outcomes hold only once it is on disk.
+    /// Commits tasks in one transaction. Their outcomes are valid only once it is on disk.
     fn commit(&self, tasks: &[Task]) -> Vec<Outcome> {
         match self.transaction(tasks) {
             Ok(outcomes) => {
@@ -145,7 +146,7 @@ impl Work {
         Ok(outcomes)
     }
 
-    /// Does one task so that its refusal leaves the others' work as it is.
+    /// Performs one task, so that its refusal does not undo the others.
     fn apart(&self, task: &Task) -> rusqlite::Result<Outcome> {
         self.execute("SAVEPOINT task")?;
         let done = self.perform(task);
@@ -190,8 +191,8 @@ impl Work {
         Ok(())
     }
 
-    /// Forgets up to two expired receipts and two old notes of notices for each change, so that they never become more
-    /// and no commit is long.
+    /// Deletes up to two expired receipts and two old notes for each change, so that their number does not grow and no
+    /// commit is long.
     fn sweep(&self, tasks: &[Task]) -> rusqlite::Result<()> {
         let changes = || tasks.iter().filter_map(Task::change);
         let Some(now) = changes().map(Prepared::stored_at).max() else { return Ok(()) };
@@ -212,7 +213,7 @@ impl Work {
         }
     }
 
-    /// A transaction that `COMMIT` refused is still open, unless SQLite has already taken it back.
+    /// Rolls back a transaction that `COMMIT` refused, unless SQLite has done so already.
     fn abandon(&self) {
         if self.connection.is_autocommit() {
             return;
@@ -265,12 +266,12 @@ mod tests {
         Work { country: "pe".parse().unwrap(), connection, changed: Arc::default(), latest: Arc::default() }
     }
 
-    /// Books the appointment of that number, which takes `claim`.
+    /// Books the appointment with this number, which takes `claim`.
     fn booking(number: u128, claim: &str) -> Task {
         telling(number, claim, None)
     }
 
-    /// The same, with an event for the outbox.
+    /// Books an appointment, perhaps with an event for the outbox.
     fn telling(number: u128, claim: &str, event: Option<Uuid>) -> Task {
         let revision: Revision = serde_json::from_value(json!({
             "country": "pe",
@@ -329,7 +330,7 @@ mod tests {
     fn when_the_commit_does_not_succeed_nobody_is_told_that_it_did() {
         let folder = tempfile::tempdir().unwrap();
         let work = work(&folder);
-        // What is noted as notified breaks a rule that is looked at when the transaction is committed.
+        // The note of the notified event breaks a constraint that is checked at the commit.
         work.connection
             .execute_batch(
                 "CREATE TABLE broken (other INTEGER

@@ -1,5 +1,6 @@
-//! Builds a country in a language that brings its interpreter. What makes the component is installed once for a workspace,
-//! in the very versions that the files here name, under the hash of those files; a later build finds it there.
+//! Builds a country in a language whose interpreter becomes part of the component. The tools are installed once per
+//! workspace, in exactly the versions that the files here name, in a folder with the hash of those files. A later build
+//! finds them there.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,25 +11,26 @@ use citas_core::model::manifest::digest;
 
 use super::{BuildError, output, text};
 
-/// The contract, which each of them reads.
+/// The contract, which every tool reads.
 const WIT: (&str, &str) = ("rules.wit", include_str!("../../../../wit/rules.wit"));
 
-/// A language and what makes components of it.
+/// A language and the tools that build its components.
 pub(in crate::toolkit) struct Interpreted {
-    /// As people say it.
+    /// Name of the language for people.
     language: &'static str,
-    /// What is written into the tools' folder.
+    /// Files to write into the tools' folder.
     files: &'static [(&'static str, &'static str)],
-    /// What is run there then.
+    /// Commands that install the tools, run in their folder.
     install: &'static [&'static [&'static str]],
-    /// What is run there with a country's folder, the contract and the component's file.
+    /// Command that builds a component, run in the tools' folder with a country's folder, the contract and the
+    /// component's file as arguments.
     build: &'static [&'static str],
-    /// What to look after where a program does not start.
+    /// Advice to the user if a program does not start.
     remedy: &'static str,
 }
 
-// Its interpreter is QuickJS. With SpiderMonkey (componentize-js) the same sources become a component of 12 MB, not of
-// 1.7, that takes eight times as long to compile and three times as long to call.
+// The interpreter is QuickJS. With SpiderMonkey (componentize-js) the same sources become a component of 12 MB instead
+// of 1.7 MB, which takes eight times as long to compile and three times as long to call.
 pub(in crate::toolkit) const JAVASCRIPT: Interpreted = Interpreted {
     language: "JavaScript",
     files: &[
@@ -37,7 +39,7 @@ pub(in crate::toolkit) const JAVASCRIPT: Interpreted = Interpreted {
         ("build.mjs", include_str!("js/build.mjs")),
         WIT,
     ],
-    // Nothing that is installed needs to run anything for it.
+    // No package needs to run a script of its own to be installed.
     install: &[&["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]],
     build: &["node", "build.mjs"],
     remedy: "is Node.js installed, version 20 or later, with npm?",
@@ -84,8 +86,8 @@ impl Interpreted {
         fs::read(component.path()).map_err(|cause| BuildError::Unreadable(component.path().to_owned(), cause))
     }
 
-    /// The folder with the tools, which are installed where they are not yet, whole or not at all, by one of those who want
-    /// them at the same time.
+    /// Returns the tools' folder. Installs the tools if they are absent, whole or not at all; one of several concurrent
+    /// builds does it.
     fn tools(&self, country: &Path) -> Result<PathBuf, BuildError> {
         let place = cache(country).join(self.name());
         let failed = |cause: String| BuildError::NotInstalled { language: self.language, place: place.clone(), cause };
@@ -104,7 +106,7 @@ impl Interpreted {
         Ok(place)
     }
 
-    /// Other files are other tools.
+    /// Returns the name of the tools' folder. Other files give another name.
     fn name(&self) -> String {
         let all: Vec<u8> = self.files.iter().flat_map(|(name, text)| [*name, *text]).flat_map(str::bytes).collect();
         let hash = digest(&all);
@@ -121,7 +123,7 @@ impl Interpreted {
     }
 }
 
-/// A command line in the tools' folder, with a program of that folder or of the system.
+/// Returns a command in the tools' folder, with a program of that folder or of the system.
 fn program(tools: &Path, line: &[&str]) -> Command {
     let (program, arguments) = line.split_first().expect("a command line");
     let program = if program.contains('/') { tools.join(program) } else { program.into() };
@@ -130,13 +132,14 @@ fn program(tools: &Path, line: &[&str]) -> Command {
     command
 }
 
-/// In the target folder of the workspace that a country is in; in the country's own where it is in none.
+/// Returns the folder for tools: in the target folder of the workspace around a country, or of the country itself if
+/// there is no workspace.
 fn cache(country: &Path) -> PathBuf {
     let workspace = country.ancestors().find(|folder| folder.join("Cargo.toml").is_file());
     workspace.unwrap_or(country).join("target/rules")
 }
 
-/// Waits until nobody else has it.
+/// Locks a file. Waits until nobody else has the lock.
 fn locked(file: &Path) -> io::Result<File> {
     fs::create_dir_all(file.parent().expect("a file in the cache"))?;
     let file = File::create(file)?;

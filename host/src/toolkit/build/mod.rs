@@ -1,5 +1,5 @@
-//! Makes components of countries' sources, each language with its own tools. Runs programs; knows nothing of what the
-//! component does.
+//! Builds components from countries' sources, each language with its own tools. Runs programs; knows nothing of the
+//! component's behaviour.
 
 mod interpreted;
 mod rust;
@@ -12,68 +12,68 @@ pub(super) use self::interpreted::{JAVASCRIPT, PYTHON};
 pub(super) use self::rust::Rust;
 use self::rust::TARGET;
 
-/// Why there is no component.
+/// Reason why there is no component.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// A tool that is not there.
+    /// A tool does not start.
     #[error("`{tool}` does not start; {remedy}")]
     NoTool {
-        /// The program.
+        /// Name of the program.
         tool: String,
-        /// What to look after.
+        /// Advice to the user.
         remedy: &'static str,
-        /// What the system says.
+        /// Error from the system.
         source: io::Error,
     },
     /// Rust cannot build for WebAssembly here.
     #[error("the target {TARGET} is not installed, and `rustup target add {TARGET}` says: {0}")]
     NoTarget(String),
-    /// The tools of an interpreted language cannot be put where they belong.
+    /// The tools of an interpreted language cannot be installed.
     #[error("what makes components of {language} cannot be installed in {}: {cause}", .place.display())]
     NotInstalled {
-        /// The language.
+        /// Name of the language.
         language: &'static str,
-        /// Where.
+        /// Path of the tools' folder.
         place: PathBuf,
-        /// What the installer says.
+        /// Cause, or the installer's output.
         cause: String,
     },
-    /// Cargo does not know the package.
+    /// Cargo cannot read the package's workspace.
     #[error("cargo does not understand {}: {cause}", .folder.display())]
     Workspace {
-        /// The country's folder.
+        /// Path of the country's folder.
         folder: PathBuf,
-        /// What cargo says.
+        /// Cause, or cargo's output.
         cause: String,
     },
-    /// The compiler says no.
+    /// The code does not compile.
     #[error("{package} does not compile:\n{diagnostics}")]
     Compile {
-        /// The cargo package, or the folder of another language.
+        /// Cargo package, or the folder of a country in another language.
         package: String,
-        /// What the compiler says, as it says it.
+        /// Output of the compiler, unchanged.
         diagnostics: String,
     },
-    /// Cargo was content, and made nothing.
+    /// The build succeeded without a WebAssembly module.
     #[error("{package} gives no WebAssembly module; its library has to be a `lib` or a `cdylib`")]
     NoModule {
-        /// The cargo package.
+        /// Name of the cargo package.
         package: String,
     },
-    /// What was made cannot be read.
+    /// A file or folder of the build cannot be read.
     #[error("{} cannot be read", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
-    /// The module does not fit the contract that it claims.
+    /// The module does not match the contract that it declares.
     #[error("{package} does not become a component: {cause}")]
     Encode {
-        /// The cargo package.
+        /// Name of the cargo package.
         package: String,
-        /// Why.
+        /// Cause of the error.
         cause: String,
     },
 }
 
-/// Runs a program to its end; `remedy` is what to look after where it does not start.
+/// Runs a program to its end. `remedy` is the advice if it does not start.
 fn output(command: &mut Command, remedy: &'static str) -> Result<Output, BuildError> {
     let tool = command.get_program().to_string_lossy().into_owned();
     command.output().map_err(|source| BuildError::NoTool { tool, remedy, source })

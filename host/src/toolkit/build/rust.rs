@@ -9,10 +9,10 @@ use wit_component::ComponentEncoder;
 
 use super::{BuildError, output, text};
 
-/// Components import nothing, so they are built for the target that offers nothing.
+/// Target of the build. Components import nothing, so the target provides nothing.
 pub(super) const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Small and fast code in one piece; the size counts when a Lambda starts.
+/// Settings for small and fast code in one unit. The size counts when a Lambda starts.
 const PROFILE: [&str; 5] = [
     "profile.release.codegen-units=1",
     "profile.release.lto=true",
@@ -21,10 +21,11 @@ const PROFILE: [&str; 5] = [
     "profile.release.strip=true",
 ];
 
-/// The stack in linear memory, in bytes: every call touches it anew, and rules need no deep one.
+/// Linker argument for the stack in linear memory, in bytes. Every call touches the stack anew, and rules need no deep
+/// one.
 const STACK_ARGUMENT: &str = "link-arg=-zstack-size=65536";
 
-/// What a surrounding cargo or its user may have set for the host's own build.
+/// Environment variables that a surrounding cargo or its user may have set for the host's own build.
 const FOREIGN: [&str; 8] = [
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_BUILD_TARGET",
@@ -36,14 +37,14 @@ const FOREIGN: [&str; 8] = [
     "RUSTFLAGS",
 ];
 
-/// A country's cargo package.
+/// Cargo package of a country.
 pub(in crate::toolkit) struct Rust<'a> {
     pub folder: &'a Path,
     pub package: String,
 }
 
 impl Rust<'_> {
-    /// Builds the component, with these features of the package.
+    /// Builds the component with these features of the package.
     pub fn build(&self, features: &[&str]) -> Result<Vec<u8>, BuildError> {
         self.require_target()?;
         let module = self.compile(features)?;
@@ -52,7 +53,7 @@ impl Rust<'_> {
             .map_err(|cause| BuildError::Encode { package: self.package.clone(), cause: format!("{cause:#}") })
     }
 
-    /// Installs the standard library for WebAssembly where rustup can.
+    /// Installs the standard library for WebAssembly if it is absent and rustup can.
     fn require_target(&self) -> Result<(), BuildError> {
         let asked = self.run("rustc", &["--print", "target-libdir", "--target", TARGET])?;
         if asked.status.success() && Path::new(text(&asked.stdout).trim()).exists() {
@@ -65,7 +66,7 @@ impl Rust<'_> {
         }
     }
 
-    /// The core module's file.
+    /// Compiles the package. Returns the path of the core module.
     fn compile(&self, features: &[&str]) -> Result<PathBuf, BuildError> {
         let package = self.package.clone();
         let (features, target_folder) = (features.join(","), self.target_folder()?);
@@ -81,7 +82,7 @@ impl Rust<'_> {
         module_among(&text(&built.stdout)).ok_or(BuildError::NoModule { package })
     }
 
-    /// A target folder beside the host's, so that neither build waits for the other's lock.
+    /// Returns a target folder beside the host's, so that neither build waits for the other's lock.
     fn target_folder(&self) -> Result<String, BuildError> {
         #[derive(Deserialize)]
         struct Workspace {
@@ -96,14 +97,14 @@ impl Rust<'_> {
         Ok(format!("{}/rules", workspace.target_directory))
     }
 
-    /// Runs a tool in the country's folder, so that its own toolchain file and cargo configuration hold.
+    /// Runs a tool in the country's folder, so that its own toolchain file and cargo configuration apply.
     fn run(&self, tool: &str, arguments: &[&str]) -> Result<Output, BuildError> {
         let mut command = Command::new(tool);
         command.args(arguments).current_dir(self.folder);
         for name in FOREIGN {
             command.env_remove(name);
         }
-        // Where a cargo started us, these describe the package that it runs.
+        // If a cargo started this program, these variables describe the package that it runs.
         for (name, _) in env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
                 command.env_remove(name);
@@ -113,12 +114,12 @@ impl Rust<'_> {
     }
 }
 
-/// The module's own description of its world makes the component; nothing is adapted.
+/// Makes a component of the module, from the module's own description of its world and without an adapter.
 fn encode(module: &[u8]) -> Result<Vec<u8>, impl std::fmt::Display + use<>> {
     ComponentEncoder::default().validate(true).module(module).and_then(|mut encoder| encoder.encode())
 }
 
-/// The WebAssembly file among what cargo says that it made.
+/// Returns the WebAssembly file that cargo's messages name.
 fn module_among(messages: &str) -> Option<PathBuf> {
     #[derive(Deserialize)]
     struct Artifact {

@@ -1,8 +1,8 @@
-//! Judges packages in a process of its own each, which has limits of memory and time and dies alone. The process is this
-//! program once more, under a verb that no help shows: `citas judge`.
+//! Judges each package in a process of its own, which has limits of memory and time and does not take the host down
+//! with it. The process is this program again, under a subcommand that no help shows: `citas judge`.
 //!
-//! A stranger's component is compiled, described and run on its golden cases there, and nowhere else. The host reads back
-//! the native code, and loads it only if it has the digest that the process reported.
+//! A stranger's component is compiled, described and run on its golden cases only there. The host reads back the native
+//! code, and loads it only if it has the digest that the process reported.
 
 mod protocol;
 mod worker;
@@ -30,56 +30,58 @@ pub use self::worker::main as judge_main;
 use super::engine::bounds_of;
 use super::native;
 
-/// The verb that starts the process.
+/// Subcommand that starts the process.
 pub const VERB: &str = "judge";
 
-/// The exit status of a process that failed itself. A panic's is 101.
+/// Exit status after an error of the process itself. A panic of its main thread gives 101.
 const FAILED: u8 = 70;
 
-/// Memory and processor time that a component gets whatever its size, and for each of its bytes. Countries as `citas rules
-/// new` begins them take half of it: in Rust (0.1 MB) 143 MiB and 0.4 s, in JavaScript (1.7 MB) 333 MiB and 6.6 s, in Python
-/// (18.9 MB) 1,061 MiB and 36.6 s. `citas rules check` says what a component takes.
+/// Memory and processor time of every component, whatever its size, and their increase per byte. Countries from `citas
+/// rules new` use at most half of it: in Rust (0.1 MB) 143 MiB and 0.4 s, in JavaScript (1.7 MB) 333 MiB and 6.6 s, in
+/// Python (18.9 MB) 1,061 MiB and 36.6 s. `citas rules check` prints the usage of a component.
 const BASE_MEMORY: u64 = 512 << 20;
 const MEMORY_PER_BYTE: u64 = 96;
-/// The most memory that any gets. The kernel ends this process before the host where a machine has less.
+/// Maximum memory of any component, in bytes. On a machine with less, the kernel ends this process before the host.
 const MAX_MEMORY: u64 = 2304 << 20;
 const BASE_CPU_SECONDS: u64 = 10;
 const CPU_SECONDS_PER_MIB: u64 = 4;
 
-/// The allocator of the process takes its memory in pieces of this size, as it needs them, and not a GiB at once.
+/// Settings of the process's allocator: it reserves memory in pieces of this size, when needed, instead of 1 GiB at
+/// once.
 const ALLOCATOR: [(&str, &str); 2] = [("MIMALLOC_ARENA_RESERVE", "32MiB"), ("MIMALLOC_ARENA_EAGER_COMMIT", "0")];
 
-/// Native code: components in Rust, JavaScript and Python make 3.7, 5.3 and 2.7 bytes of each byte.
+/// Native code of every component, whatever its size, in bytes, and its increase per byte. Components in Rust,
+/// JavaScript and Python produce 3.7, 5.3 and 2.7 bytes per byte.
 const BASE_CODE: u64 = 4 << 20;
 const CODE_PER_BYTE: u64 = 6;
-/// The most native code of any component. It is below what a registry keeps of one.
+/// Maximum native code of any component, in bytes. It is below the limit of a registry.
 const MAX_CODE: u64 = 128 << 20;
 
-/// Wall-clock limit, extended while it gets less than four fifths of a core.
+/// Wall-clock limit. It is extended while the process gets less than four fifths of a core.
 const WALL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Longest that it may run on a machine that has hardly any time for it.
+/// Wall-clock limit on a machine that has hardly any time for the process.
 const STARVED_TIMEOUT: Duration = Duration::from_mins(8);
 
 /// Interval at which the processor time of a process beyond [`WALL_TIMEOUT`] is checked.
 const STARVED_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum bytes of the process's standard error that are read.
+/// Maximum number of bytes that are kept of the process's standard error.
 const MAX_ERRORS: u64 = 8 << 10;
 
 /// Limits of the process for one component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
-    /// Writable memory of its own, in bytes.
+    /// Private writable memory, in bytes.
     pub memory: u64,
-    /// Processor time of all its threads.
+    /// Processor time of all threads, in seconds.
     pub cpu_seconds: u64,
     /// Native code, in bytes.
     pub code: u64,
 }
 
 impl Budget {
-    /// Returns what a component of this size may use.
+    /// Returns the limits for a component of this size.
     #[must_use]
     pub fn of(component_bytes: u64) -> Self {
         Self {
@@ -101,11 +103,11 @@ impl Budget {
 /// Resources that the process used.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Processor time of all its threads.
+    /// Processor time of all threads, in seconds.
     pub cpu_seconds: f64,
-    /// The most memory that it had, in bytes.
+    /// Peak memory, in bytes.
     pub memory: u64,
-    /// Its limits.
+    /// Limits of the process.
     pub budget: Budget,
 }
 
@@ -119,26 +121,26 @@ impl fmt::Display for Usage {
 
 /// A package that the process accepted.
 pub struct Judgement {
-    /// The country that its descriptor names.
+    /// Country that the descriptor names.
     pub country: String,
-    /// The version that its descriptor names.
+    /// Version that the descriptor names.
     pub version: String,
-    /// Its native code; empty where that was there already.
+    /// Native code. Empty if the caller supplied it.
     pub code: Vec<u8>,
-    /// Resources that judging took.
+    /// Resources that judging used.
     pub usage: Usage,
 }
 
-/// Why a package was not accepted.
+/// Reason why a package was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAccepted {
-    /// It will not do.
+    /// The package is refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The process did not end as it should, which may or may not be the package's doing.
+    /// The process did not end normally. The package may or may not be the cause.
     #[error("{0}")]
     Failed(String),
-    /// The host could not start the process, or somebody stopped it. The package has no part in it.
+    /// The host could not start the process, or somebody stopped it. The package is not the cause.
     #[error("{0}")]
     Interrupted(String),
 }
@@ -161,31 +163,32 @@ pub struct ChildJudge {
 }
 
 impl ChildJudge {
-    /// Starts `program`, which is this one or another build of the same version, with the verb [`VERB`].
+    /// Creates a judge that starts `program` with the subcommand [`VERB`]. The program is this one or another build of
+    /// the same version.
     #[must_use]
     pub fn new(program: &Path) -> Self {
         Self { program: program.to_owned(), portable: false, name: native::name() }
     }
 
-    /// Starts the program that runs, also where its file was replaced meanwhile.
+    /// Creates a judge that starts the running program, even if its file was replaced meanwhile.
     ///
     /// # Errors
-    /// When the system does not say which one it is.
+    /// Returns an error if the system does not name the running program.
     pub fn this_program() -> io::Result<Self> {
         let running = Path::new("/proc/self/exe");
         if running.exists() { Ok(Self::new(running)) } else { Ok(Self::new(&std::env::current_exe()?)) }
     }
 
-    /// Makes code that runs on every machine of this kind.
+    /// Makes the judge compile to code that runs on every machine of this kind.
     #[must_use]
     pub fn portable(self) -> Self {
         Self { portable: true, ..self }
     }
 
-    /// Judges a package. Where its native code is given, it is not compiled again.
+    /// Judges a package. If its native code is given, it is not compiled again.
     ///
     /// # Errors
-    /// Why it is refused, or was not judged.
+    /// Returns an error if the package is refused or could not be judged.
     pub async fn judge_package(
         &self,
         package: &RulesPackage,
@@ -214,7 +217,7 @@ impl ChildJudge {
     async fn run(&self, input: &[&[u8]], budget: Budget) -> io::Result<Ran> {
         let mut command = Command::new(&self.program);
         command.arg0("citas").arg(VERB).env_clear().envs(ALLOCATOR).kill_on_drop(true);
-        // What a terminal sends to the host is not for it.
+        // Signals from the host's terminal must not reach the process.
         command.process_group(0);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let started = Instant::now();
@@ -242,13 +245,13 @@ impl Judge for ChildJudge {
     }
 }
 
-/// End of a process.
+/// Outcome of a process.
 enum Ran {
     Ended { status: ExitStatus, output: Vec<u8>, errors: String },
     Overtime { took: Duration, cpu_time: Option<Duration> },
 }
 
-/// Gives the process its input and reads what it says until it ends. Standard input stays open until then.
+/// Writes the process's input and reads its output until it ends. Keeps its standard input open until then.
 async fn talk(child: &mut Child, input: &[&[u8]], budget: Budget) -> io::Result<Ran> {
     let pipe = || io::Error::other("a pipe that was asked for is missing");
     let mut stdin = child.stdin.take().ok_or_else(pipe)?;
@@ -256,7 +259,7 @@ async fn talk(child: &mut Child, input: &[&[u8]], budget: Budget) -> io::Result<
     let stderr = child.stderr.take().ok_or_else(pipe)?;
     let give = async {
         for part in input {
-            // A process that ends before it has read everything says by its status why.
+            // A process that ends before it has read everything explains that by its status.
             if stdin.write_all(part).await.is_err() {
                 return;
             }
@@ -287,12 +290,12 @@ async fn overtime(id: Option<u32>, started: Instant) {
     }
 }
 
-/// The processor time of a running process, where the system says it.
+/// Returns the processor time of a running process, if the system reports it.
 fn cpu_time(id: Option<u32>) -> Option<Duration> {
-    /// Linux counts it so on every machine.
+    /// Clock ticks per second in `/proc`, which Linux reports in this unit on every machine.
     const TICKS_PER_SECOND: u64 = 100;
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", id?)).ok()?;
-    // The program's name, in brackets, may hold anything.
+    // The program's name, in brackets, may contain anything.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<u64>);
     let sum = ticks.next()?.ok()? + ticks.next()?.ok()?;
@@ -309,8 +312,8 @@ impl Ran {
     }
 }
 
-/// Why a process was stopped that ran too long. One that did not get its processor time may have waited for a busy machine,
-/// or for nothing: another attempt tells.
+/// Explains why an overlong process was stopped. A process that did not get its processor time may have waited for a
+/// busy machine, or may hang: another attempt will tell.
 fn stopped(took: Duration, cpu_time: Option<Duration>, budget: Budget) -> NotAccepted {
     let took = took.as_secs();
     match cpu_time {
@@ -332,7 +335,7 @@ fn reported(mut output: Vec<u8>) -> Result<Judgement, NotAccepted> {
         return Err(broken(&format_args!("{code_bytes} bytes of native code and sent {}", rest.len())));
     }
     let header = output.len() - rest.len();
-    // What is as large as the code is moved and not copied.
+    // Remove the header in place, because a copy would be as large as the code.
     output.drain(..header);
     let code = output;
     if digest(&code) != code_digest {
@@ -341,7 +344,8 @@ fn reported(mut output: Vec<u8>) -> Result<Judgement, NotAccepted> {
     Ok(Judgement { country, version, code, usage })
 }
 
-/// Why a process ended without a report. Only what the limits and the component make of it is the component's fault.
+/// Explains why a process ended without a report. Refuses the component only for the effects of its limits and of the
+/// component itself.
 fn unfinished(status: ExitStatus, errors: &str, budget: Budget) -> NotAccepted {
     const INTERRUPTED: [i32; 3] = [1, 2, 15];
     const ABORTED: i32 = 6;
@@ -349,7 +353,7 @@ fn unfinished(status: ExitStatus, errors: &str, budget: Budget) -> NotAccepted {
     const OUT_OF_CPU: i32 = 24;
     let words = errors.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
     match status.signal() {
-        // The kernel does it when the machine or its group has no more memory, which others may have taken.
+        // The kernel does this when the machine or the process's group is out of memory, which others may have used.
         Some(KILLED) => NotAccepted::Failed("the process that judges it was killed (signal 9)".into()),
         Some(OUT_OF_CPU) => budget.out_of_cpu().into(),
         Some(ABORTED) if errors.contains("memory allocation of") => budget.out_of_memory().into(),

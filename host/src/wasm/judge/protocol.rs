@@ -1,5 +1,5 @@
-//! The messages between the host and the process that judges, over its standard input and output. Each begins with a
-//! frame (the length of a JSON text in four bytes, then the text); raw bytes follow, as many as the text says.
+//! Messages between the host and the process that judges, over its standard input and output. Each message begins with
+//! a frame: the length of a JSON text in four bytes, then the text. Raw bytes follow, as many as the text declares.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -13,23 +13,23 @@ use super::{Budget, Usage};
 /// Maximum length of a JSON text, in bytes.
 pub(super) const MAX_TEXT: u32 = 1 << 20;
 
-/// Package to judge. The component and the cases follow.
+/// Package to judge. The bytes of the component and the cases follow.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     pub budget: Budget,
-    /// Whether the code is to run on every machine of this kind, and not only on this one.
+    /// True if the code must run on every machine of this kind, not only on this one.
     pub portable: bool,
-    /// The digest of the portable component.
+    /// Digest of the portable component.
     pub digest: String,
     pub limits: Limits,
     pub now: Timestamp,
-    /// Whether the component is compiled already: then it is only judged.
+    /// True if the component is native code already. It is then judged without compiling.
     pub is_native: bool,
     pub component_bytes: u64,
     pub cases_bytes: u64,
 }
 
-/// Verdict on a package. The native code follows if it was accepted and was not compiled already.
+/// Verdict on a package. The native code follows if the package was accepted and had to be compiled.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Report {
     pub verdict: Result<Accepted, String>,

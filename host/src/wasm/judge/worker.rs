@@ -1,4 +1,5 @@
-//! The process that judges: it limits itself before it reads a stranger's first byte, judges one package, and ends.
+//! The process that judges. Limits itself before it reads a stranger's first byte, judges one package, and ends. Knows
+//! no data folder and no registry.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -22,40 +23,41 @@ use crate::wasm::error::first_line;
 use crate::wasm::limits::{Bounds, CEILING};
 use crate::wasm::native;
 
-/// Stack of the thread that judges. What recurses deeper crashes this process, which the host reports.
+/// Stack of the thread that judges, in bytes. Deeper recursion crashes this process, which the host reports.
 const STACK: usize = 8 << 20;
 
-/// Files that may be open: the standard ones and what the time zone database and the allocator look at.
+/// Maximum number of open files: the standard streams and the files that the time zone database and the allocator read.
 const MAX_FILES: u64 = 32;
 
-/// Address space beyond the memory: the program itself, and what is reserved for instances and never used. It is not what
-/// fills a machine, so the limit on it only stops what the limit on memory does not count.
+/// Address space beyond the memory limit, in bytes: the program itself, and reservations for instances that are never
+/// touched. Address space does not fill a machine, so this limit only stops what the memory limit does not count.
 const RESERVED: u64 = 1 << 30;
 
-/// Largest file. None is written to a disk, but the image of an instance's first memory is a file to the kernel.
+/// Maximum file size, in bytes. No file is written to a disk, but the image of an instance's first memory is a file to
+/// the kernel.
 const MAX_FILE_BYTES: u64 = CEILING.memory;
 
-/// Time at the host's own priority. A country in Rust takes less, and its new version is in force as soon as if the host had
-/// compiled it.
+/// Time at the host's own priority. A country in Rust needs less, so its new version is in force as soon as if the host
+/// had compiled it.
 const FULL_PRIORITY: Duration = Duration::from_millis(500);
 
-/// Niceness after that: whatever a request needs of a core comes first, and on a machine with nothing to spare a tenth of a
-/// core is left to judge.
+/// Niceness after [`FULL_PRIORITY`]. Requests get the cores first; on a machine with nothing to spare, judging still
+/// gets a tenth of a core.
 const NICENESS: i32 = 10;
 
-/// Maximum length of a refusal, in bytes. It may quote what the component says.
+/// Maximum length of a refusal, in bytes. It may quote the component.
 const MAX_REFUSAL: usize = 8 << 10;
 
-/// The kernel ends this process first when memory runs out.
+/// Score that makes the kernel end this process first when memory runs out.
 const OUT_OF_MEMORY_SCORE: &str = "1000";
 
-/// Judges what comes over standard input and answers on standard output.
+/// Judges the package on standard input and writes the report to standard output.
 #[must_use]
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The host may have gone.
+            // The host may be gone.
             let _ = writeln!(io::stderr(), "{error}");
             ExitCode::from(FAILED)
         }
@@ -75,22 +77,22 @@ fn run() -> io::Result<()> {
         let cases = String::from_utf8_lossy(&cases);
         answer(&request, &component, &cases)
     })?;
-    // A panic has printed its message.
+    // A panic has already printed its message.
     let (report, code) = judge.join().unwrap_or_else(|_| process::exit(FAILED.into()))?;
     write_all(&mut io::stdout().lock(), &[&frame(&report)?, &code])
 }
 
-/// The host keeps the other end of standard input open for as long as it wants an answer.
+/// Ends this process when the host closes standard input, which it keeps open while it waits for the report.
 fn end_with_host() {
     let mut byte = [0];
     while io::stdin().lock().read(&mut byte).is_ok_and(|count| count > 0) {}
     process::exit(FAILED.into());
 }
 
-/// Lowers the priority of all threads of this process, which has a process group of its own, once it has taken a while.
+/// Lowers the priority of all threads of this process, which has its own process group, after [`FULL_PRIORITY`].
 fn lower_priority() {
     thread::sleep(FULL_PRIORITY);
-    // Where this is not permitted, the limits still apply.
+    // If this is not permitted, the limits still apply.
     let _ = rustix::process::setpriority_pgrp(None, NICENESS);
 }
 
@@ -99,14 +101,14 @@ fn confine(budget: &Budget) -> io::Result<()> {
     let _ = fs::write("/proc/self/oom_score_adj", OUT_OF_MEMORY_SCORE);
     limit(Resource::DATA, budget.memory, budget.memory)?;
     limit(Resource::AS, budget.memory + RESERVED, budget.memory + RESERVED)?;
-    // The soft limit ends the process with a signal that says why.
+    // The soft limit ends the process with a signal that names the reason.
     limit(Resource::CPU, budget.cpu_seconds, budget.cpu_seconds + 1)?;
     limit(Resource::CORE, 0, 0)?;
     limit(Resource::FSIZE, MAX_FILE_BYTES, MAX_FILE_BYTES)?;
     limit(Resource::NOFILE, MAX_FILES, MAX_FILES)
 }
 
-/// A lower limit that this process was started under stays.
+/// Sets a limit. Keeps a lower hard limit that this process was started under.
 fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
     let (_, highest) = resource.get()?;
     resource.set(soft.min(highest), hard.min(highest))
@@ -122,7 +124,7 @@ fn answer(request: &Request, component: &[u8], cases: &str) -> io::Result<(Repor
     Ok((Report { verdict, usage }, code))
 }
 
-/// Cuts what would fill logs, the status file and the registry.
+/// Shortens a refusal that would fill logs, the status file and the registry.
 fn shortened(mut refusal: String) -> String {
     if refusal.len() > MAX_REFUSAL {
         refusal.truncate(refusal.floor_char_boundary(MAX_REFUSAL));
@@ -131,7 +133,7 @@ fn shortened(mut refusal: String) -> String {
     refusal
 }
 
-/// Everything that is asked of a component before it may come into force.
+/// Runs every check that a component must pass before it may come into force.
 fn judge(request: &Request, component: &[u8], cases: &str) -> io::Result<Result<(Accepted, Vec<u8>), Refusal>> {
     let engine = WasmEngine::for_judging(request.portable).map_err(io::Error::other)?;
     Ok(judge_with(&engine, request, component, cases).map_err(|refusal| translated(refusal, &request.budget)))
@@ -157,7 +159,8 @@ fn judge_with(
     Ok((accepted, code))
 }
 
-/// A panic of the compiler is the component's doing; one of anything else is a bug of ours, and ends the process.
+/// Compiles the component, or loads it if it is native code. A panic of the compiler is the component's fault; any
+/// other panic is a bug of Citas and ends the process.
 fn compiled(engine: &WasmEngine, request: &Request, bytes: &[u8]) -> Result<Component, Refusal> {
     if request.is_native {
         return native::load(engine.engine(), bytes);
@@ -172,7 +175,7 @@ fn serialized(component: &Component, budget: &Budget) -> Result<Vec<u8>, Refusal
     if found > limit { Err(Refusal::OverBound { what: "bytes of native code", found, limit }) } else { Ok(code) }
 }
 
-/// Translates a library's failure to map memory: the limit denied it.
+/// Translates a library's failure to map memory: the memory limit denied it.
 fn translated(refusal: Refusal, budget: &Budget) -> Refusal {
     const NO_MEMORY: &str = "Cannot allocate memory";
     if refusal.to_string().contains(NO_MEMORY) { budget.out_of_memory() } else { refusal }
@@ -185,8 +188,8 @@ fn cpu_seconds() -> f64 {
     seconds
 }
 
-/// The most memory that this process had, in bytes; 0 where the system does not say. It keeps no peak of what the limit
-/// counts, but the allocator gives none of that back before the end.
+/// Returns the peak memory of this process, in bytes; 0 if the system does not report it. The system keeps no peak of
+/// the memory that the limit counts, but the allocator returns none of that before the end.
 fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib = |name: &str| {

@@ -1,28 +1,28 @@
-// Reads what the host gives: the leaves of a document, and a zone's clock. Times on the wall are the seconds that would be
-// the instant if the zone were UTC; instants are Unix seconds.
+// Reads the host's input: the leaves of a document, and the clock of a zone. A local time is in seconds, as the Unix
+// time that it would be if the zone were UTC. An instant is a Unix time in seconds.
 
-// The text at a JSON Pointer; undefined where there is none.
+// Returns the text at a JSON Pointer; undefined if there is none.
 export function text(fields, path) {
   return fields.find((field) => field.path === path && field.value.tag === "text")?.value.val;
 }
 
-// The same leaves with this text at that place.
+// Returns the same leaves with this text at this path.
 export function withText(fields, path, val) {
   return [...fields.filter((field) => field.path !== path), { path, value: { tag: "text", val } }];
 }
 
-// The clock of one of the zones of `describe`.
+// Returns the clock of one of the zones of `describe`.
 export function clockOf(context, zone) {
   return context.clocks.find((clock) => clock.zone === zone);
 }
 
-// `2026-12-01` and `09:30` on the wall; undefined where the calendar has no such day.
+// Returns the local time of a date and a time (`2026-12-01`, `09:30`); undefined if the calendar has no such day.
 export function localSeconds(date, time) {
   const at = new Date(`${date}T${time}:00Z`);
   return !Number.isNaN(at.getTime()) && at.toISOString().startsWith(date) ? at.getTime() / 1000 : undefined;
 }
 
-// When a zone's clocks show that: of two instants the earlier. A time that the clocks skip is the host's to refuse.
+// Returns the instant of a local time, the earlier one if there are two. The host refuses a time that the clocks skip.
 export function instantOf({ shifts }, local) {
   let skipped = local;
   for (const [index, shift] of shifts.entries()) {
@@ -36,7 +36,7 @@ export function instantOf({ shifts }, local) {
   return skipped;
 }
 
-// From what the contract has, and to it.
+// Converts the contract's date and time to a local time, and `civil` converts it back.
 export function secondsOf({ year, month, day, hour, minute }) {
   return Date.UTC(year, month - 1, day, hour, minute) / 1000;
 }
@@ -47,17 +47,18 @@ export function civil(local) {
   return { year: at.getUTCFullYear(), month: at.getUTCMonth() + 1, day: at.getUTCDate(), hour, minute };
 }
 
-// `2026-12-01`
+// Formats a date: `2026-12-01`.
 export function dayText(seconds) {
   return new Date(seconds * 1000).toISOString().slice(0, 10);
 }
 
-// `2026-12-01`, what stands between, `09:30`
+// Formats a date and a time with a text between them: `2026-12-01`, `between`, `09:30`.
 export function minuteText(seconds, between) {
   return `${dayText(seconds)}${between}${new Date(seconds * 1000).toISOString().slice(11, 16)}`;
 }
 
-// One claim for each cell of `grid` minutes, in UTC, that the stretch touches: two that overlap always share one.
+// Returns one claim for each cell of `grid` minutes, in UTC, that the appointment touches. Two that overlap always
+// share one.
 export function claims(holder, instant, minutes, grid) {
   const [cell, cells] = [grid * 60, []];
   for (let at = Math.floor(instant / cell) * cell; at < instant + minutes * 60; at += cell) {

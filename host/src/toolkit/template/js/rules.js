@@ -1,7 +1,8 @@
-// The rules of `{{code}}`: what may be booked, what may be done afterwards, what clients see. Where a topic grows, give it
-// a module of its own. docs/rules.md explains every word.
+// The rules of `{{code}}`: bookings, later actions, and the view for clients. When a topic grows, give it a module of
+// its own. docs/rules.md explains every term.
 //
-// Every fact arrives as an argument: there is no clock, no network, and Math.random gives the same numbers in every call.
+// Every fact arrives as an argument. There is no clock and no network, and Math.random returns the same numbers in
+// every call.
 
 import { version } from "../package.json";
 import appointmentSchema from "./schema/appointment.json";
@@ -9,31 +10,31 @@ import cancelSchema from "./schema/cancel.json";
 import requestSchema from "./schema/request.json";
 import { civil, claims, clockOf, dayText, instantOf, localSeconds, minuteText, secondsOf, text, withText } from "./facts.js";
 
-// IANA names, the commonest first.
+// IANA time zones, the most common one first.
 const ZONES = ["{{zone}}"];
 
-// BCP 47, the default first.
+// Languages of the messages (BCP 47), the default first.
 const LOCALES = ["en"];
 
-// Hours before the start until which a patient may cancel.
+// Number of hours before the start until which a patient may cancel.
 const CANCEL_HOURS = 24;
 
-// An appointment lasts so many minutes and starts on a multiple of them.
+// Length of an appointment in minutes. Appointments start on a multiple of it, counted from the full hour.
 const MINUTES = 30;
 
 const LEAD_MINUTES = 60;
 
 const HORIZON_DAYS = 90;
 
-// From when to when, by the day of the week from Sunday on; what ends at closing time is allowed.
+// Opening hours by the day of the week, from Sunday on. An appointment may end at closing time.
 const WEEKDAY = ["08:00", "18:00"];
 const SATURDAY = ["09:00", "13:00"];
 const WEEK = [undefined, WEEKDAY, WEEKDAY, WEEKDAY, WEEKDAY, WEEKDAY, SATURDAY];
 
-// By month and day, each with its law.
+// Public holidays by month and day, each with its law.
 const HOLIDAYS = { "01-01": "New Year's Day" };
 
-// What each code says to people, in each of LOCALES.
+// Texts of each message code, one for each of LOCALES.
 const WORDS = {
   "{{code}}.date.nonexistent": ["That date does not exist in the calendar."],
   "{{code}}.date.holiday": ["That day is a public holiday ({holiday}). Please choose another date."],
@@ -64,7 +65,7 @@ export const appointmentRules = {
     };
   },
 
-  // What is thrown is the list of violations: everything that is wrong, at once.
+  // Throws the list of violations: everything that is wrong, at once.
   book(context, request) {
     const clock = clockOf(context, ZONES[0]);
     const [date, time] = [text(request, "/date"), text(request, "/time")];
@@ -121,7 +122,7 @@ export const appointmentRules = {
   },
 };
 
-// Every rule that a start breaks, in the order of the form.
+// Returns the violations of every rule that a start breaks, in the order of the form.
 function against(context, clock, start) {
   const broken = [];
   const day = dayText(start);
@@ -155,7 +156,7 @@ function offGrid(minute) {
   return minute % MINUTES === 0 ? [] : [violation("/time", "time.off-grid", { every: MINUTES })];
 }
 
-// The key that the patient's appointments are found by.
+// Returns the key by which the patient's appointments are found.
 function patientKey(fields) {
   return `id:${text(fields, "/patient")}`;
 }

@@ -1,8 +1,8 @@
-"""The rules of `{{code}}`: what may be booked, what may be done afterwards, what clients see.
+"""The rules of `{{code}}`: bookings, later actions, and the view for clients.
 
-Where a topic grows, give it a module of its own. docs/rules.md explains every word. Every fact arrives as an argument:
-there is no clock, no network, and `random` gives the same numbers in every call. What stands outside functions runs once,
-when the component is built, and only then can files be read.
+When a topic grows, give it a module of its own. docs/rules.md explains every term. Every fact arrives as an argument.
+There is no clock and no network, and `random` returns the same numbers in every call. Code outside functions runs once,
+when the component is built. Only then can it read files.
 """
 
 import tomllib
@@ -22,31 +22,31 @@ VERSION = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]["versi
 
 SCHEMAS = {name: (HERE / "schema" / f"{name}.json").read_text() for name in ["request", "appointment", "cancel"]}
 
-# IANA names, the commonest first.
+# IANA time zones, the most common one first.
 ZONES = ["{{zone}}"]
 
-# BCP 47, the default first.
+# Languages of the messages (BCP 47), the default first.
 LOCALES = ["en"]
 
-# Hours before the start until which a patient may cancel.
+# Time before the start until which a patient may cancel.
 CANCEL = timedelta(hours=24)
 
-# An appointment lasts so many minutes and starts on a multiple of them.
+# Length of an appointment in minutes. Appointments start on a multiple of it, counted from the full hour.
 MINUTES = 30
 
 LEAD = timedelta(minutes=60)
 
 HORIZON = timedelta(days=90)
 
-# From when to when, from Monday on; what ends at closing time is allowed.
+# Opening hours by the day of the week, from Monday on. An appointment may end at closing time.
 WEEKDAY = (time(8), time(18))
 SATURDAY = (time(9), time(13))
 WEEK = [WEEKDAY, WEEKDAY, WEEKDAY, WEEKDAY, WEEKDAY, SATURDAY, None]
 
-# By month and day, each with its law.
+# Public holidays by month and day, each with its law.
 HOLIDAYS = {(1, 1): "New Year's Day"}
 
-# What each code says to people, in each of LOCALES.
+# Texts of each message code, one for each of LOCALES.
 WORDS = {
     "{{code}}.date.nonexistent": ["That date does not exist in the calendar."],
     "{{code}}.date.holiday": ["That day is a public holiday ({holiday}). Please choose another date."],
@@ -63,7 +63,7 @@ LIVE = {Phase.REQUESTED, Phase.PENDING, Phase.BOOKED, Phase.ARRIVED}
 
 
 class AppointmentRules(Rules):
-    """What is raised is the list of violations: everything that is wrong, at once."""
+    """Decides on bookings and actions. Raises the list of violations: everything that is wrong, at once."""
 
     def describe(self) -> Descriptor:
         return Descriptor(
@@ -130,7 +130,7 @@ class AppointmentRules(Rules):
 
 
 def against(context: Context, clock: ZoneClock, start: datetime) -> list[Violation]:
-    """Every rule that a start breaks, in the order of the form."""
+    """Returns the violations of every rule that a start breaks, in the order of the form."""
     broken = []
     if holiday := HOLIDAYS.get((start.month, start.day)):
         broken.append(violation("/date", "date.holiday", holiday=holiday))
@@ -154,7 +154,7 @@ def off_grid(start: time) -> list[Violation]:
 
 
 def patient_key(fields: list[Field]) -> str:
-    """The key that the patient's appointments are found by."""
+    """Returns the key by which the patient's appointments are found."""
     return f"id:{text(fields, '/patient')}"
 
 
