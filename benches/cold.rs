@@ -10,11 +10,8 @@ use citas::aws::registry::S3Registry;
 use citas::system::SystemClock;
 use citas::wasm::WasmEngine;
 use citas::wasm::judge::ChildJudge;
-use citas_core::model::limits::Limits;
-use citas_core::model::manifest::digest;
-use citas_core::ports::native_code::NativeCodeStore as _;
-use citas_core::ports::registry::Registry as _;
-use citas_core::ports::rules::Engine as _;
+use citas_core::model::{Limits, digest};
+use citas_core::ports::{Engine as _, NativeCodeStore as _, Registry as _};
 use citas_core::release::precompile::precompile;
 use citas_core::rules::loaded::LoadedRules;
 

@@ -3,9 +3,8 @@
 
 use citas::wasm::WasmEngine;
 
-use citas_core::model::context::Role;
-use citas_core::model::limits::Limits;
-use citas_core::ports::clock::Clock as _;
+use citas_core::model::{Limits, Role};
+use citas_core::ports::Clock as _;
 use citas_core::rules::loaded::LoadedRules;
 
 use crate::platform::peru;

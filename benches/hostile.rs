@@ -6,7 +6,7 @@ mod artefacts;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use citas_core::model::limits::Limits;
+use citas_core::model::Limits;
 use serde_json::Value;
 
 use crate::load::Connection;

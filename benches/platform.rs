@@ -14,14 +14,8 @@ use citas::system::SystemClock;
 use citas::toolkit::CountryFolder;
 use citas::wasm::WasmEngine;
 use citas::wasm::limits::CEILING;
-use citas_core::model::access::{Claims, Scope};
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::channel::Channel;
-use citas_core::model::limits::Limits;
-use citas_core::model::manifest::{Artifact, Manifest, digest};
-use citas_core::ports::clock::Clock as _;
-use citas_core::ports::registry::Registry;
-use citas_core::ports::rules::CONTRACT;
+use citas_core::model::{Artifact, Channel, Claims, CountryCode, Limits, Manifest, Scope, digest};
+use citas_core::ports::{CONTRACT, Clock as _, Registry};
 use citas_core::rules::loaded::LoadedRules;
 use tempfile::TempDir;
 

@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use citas_core::model::appointment::Revision;
-use citas_core::model::event::Event;
+use citas_core::model::{Event, Revision};
 use rusqlite::{OpenFlags, params};
 use serde_json::Value;
 use uuid::Uuid;

@@ -1,10 +1,9 @@
 //! Creates booking requests that are all allowed, and formats HTTP requests.
 
 use citas::system::SystemClock;
-use citas_core::model::appointment::Field;
-use citas_core::model::context::Role;
 use citas_core::model::json::flatten;
-use citas_core::ports::clock::Clock as _;
+use citas_core::model::{Field, Role};
+use citas_core::ports::Clock as _;
 use citas_core::rules::loaded::LoadedRules;
 use jiff::ToSpan as _;
 use serde_json::Value;

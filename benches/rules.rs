@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use citas_core::model::appointment::{Appointment, Field, Value};
-use citas_core::model::context::{Context, Role};
-use citas_core::ports::clock::Clock as _;
-use citas_core::ports::rules::Fault;
+use citas_core::model::{Appointment, Context, Field, Role, Value};
+use citas_core::ports::{Clock as _, Fault};
 use citas_core::rules::loaded::LoadedRules;
 use citas_kit::AppointmentRules;
 use jiff::civil::DateTime;
@@ -71,7 +69,7 @@ fn present_all(rules: &LoadedRules, page: &[&Appointment]) -> Result<(), Fault> 
 }
 
 fn native_context(context: &Context) -> citas_kit::Context {
-    let clock = |clock: &citas_core::model::context::ZoneClock| citas_kit::ZoneClock {
+    let clock = |clock: &citas_core::model::ZoneClock| citas_kit::ZoneClock {
         zone: clock.zone.clone(),
         now: native_civil(clock.now),
         shifts: clock

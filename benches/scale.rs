@@ -4,12 +4,9 @@ use std::time::{Duration, Instant};
 
 use citas::local::sqlite::SqliteLedger;
 use citas::system::{SystemClock, UuidIds};
-use citas_core::model::appointment::{Appointment, Provenance, Revision, Value};
+use citas_core::model::{Appointment, Provenance, Revision, Role, Value};
 
-use citas_core::model::context::Role;
-use citas_core::ports::clock::{Clock as _, Ids as _};
-use citas_core::ports::ledger::{Change, Ledger as _};
-use citas_core::ports::rules::CONTRACT;
+use citas_core::ports::{CONTRACT, Change, Clock as _, Ids as _, Ledger as _};
 use citas_core::rules::loaded::LoadedRules;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::ToSpan as _;
@@ -132,7 +129,7 @@ fn fill(data: &Data, count: usize, rules: &LoadedRules) -> Vec<Uuid> {
         let revision = varied(&pattern, scattered(number, count));
         let (id, take) = (revision.appointment.id, revision.claims.clone());
         ledger.commit(Change { revision, take, release: Vec::new(), receipt: None, events: Vec::new() }).await?;
-        Ok::<_, citas_core::ports::ledger::CommitError>(id)
+        Ok::<_, citas_core::ports::CommitError>(id)
     };
     let commits = stream::iter((0..count).map(commit)).buffer_unordered(MAX_CONCURRENCY);
     block_on(commits.try_collect()).expect("commits")

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use citas::wasm::judge::ChildJudge;
 use citas::wasm::{ChildAdmission, WasmEngine};
-use citas_core::model::limits::Limits;
-use citas_core::model::manifest::RulesPackage;
+use citas_core::model::{Limits, RulesPackage};
 use citas_core::release::admission::Admission as _;
 use jiff::Timestamp;
 

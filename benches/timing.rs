@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use citas_core::ports::rules::Fault;
+use citas_core::ports::Fault;
 
 /// Returns the time of one call, without that for dropping its result.
 pub fn time<T>(call: impl FnOnce() -> T) -> Duration {

@@ -7,10 +7,8 @@ use aws_sdk_s3::config::retry::RetryPartition;
 use citas::aws::registry::S3Registry;
 use citas::aws::ses::SesMailer;
 use citas::aws::sns::SnsPublisher;
-use citas_core::model::event::Event;
-use citas_core::ports::mailer::{MailError, Mailer as _};
-use citas_core::ports::publisher::Publisher as _;
-use citas_core::ports::registry::{Registry as _, RegistryError};
+use citas_core::model::Event;
+use citas_core::ports::{MailError, Mailer as _, Publisher as _, Registry as _, RegistryError};
 use futures::future::join_all;
 
 use crate::aws_ses::{mail, received, verified};

@@ -5,7 +5,7 @@ use aws_sdk_sesv2::Client;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use citas::aws::ses::SesMailer;
-use citas_core::ports::mailer::{Mail, MailError, Mailer as _};
+use citas_core::ports::{Mail, MailError, Mailer as _};
 use mailparse::MailHeaderMap as _;
 use serde_json::{Value, json};
 

@@ -3,8 +3,8 @@
 use aws_config::SdkConfig;
 use aws_sdk_sns::Client;
 use citas::aws::sns::SnsPublisher;
-use citas_core::model::event::Event;
-use citas_core::ports::publisher::Publisher as _;
+use citas_core::model::Event;
+use citas_core::ports::Publisher as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -15,15 +15,11 @@ use citas::wasm::WasmEngine;
 use citas::wasm::judge::ChildJudge;
 use citas_core::booking::error::BookingError;
 use citas_core::booking::{ActionRequest, Booking};
-use citas_core::model::access::{Caller, Scope};
-use citas_core::model::event::Event;
-use citas_core::model::limits::Limits;
+use citas_core::model::{Caller, Event, Limits, Scope};
 use citas_core::notify::notifier::Notifier;
-use citas_core::ports::clock::Clock as _;
-use citas_core::ports::ledger::Query;
-use citas_core::ports::mailer::{Mail, MailError, Mailer};
-use citas_core::ports::publisher::{NotPublished, Publisher};
-use citas_core::ports::registry::{Readiness, Registry as _};
+use citas_core::ports::{
+    Clock as _, Mail, MailError, Mailer, NotPublished, Publisher, Query, Readiness, Registry as _,
+};
 use citas_core::release::admission::InProcess;
 use citas_core::release::catalogue::Catalogue;
 use citas_core::release::follow::Following;

@@ -5,11 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use citas_core::model::appointment::{Appointment, Field, Phase, Slot, Value};
-use citas_core::model::context::{Context, Role};
-use citas_core::model::limits::Limits;
-use citas_core::model::plan::Plan;
-use citas_core::ports::rules::{Engine, Fault, Refusal, Rules};
+use citas_core::model::{Appointment, Context, Field, Limits, Phase, Plan, Role, Slot, Value};
+use citas_core::ports::{Engine, Fault, Refusal, Rules};
 use jiff::civil::date;
 use uuid::Uuid;
 

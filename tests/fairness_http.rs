@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use citas_core::model::limits::Limits;
+use citas_core::model::Limits;
 use citas_core::rules::loaded::LoadedRules;
 use jiff::Timestamp;
 use serde_json::{Value, json};

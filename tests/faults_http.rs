@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use citas_core::model::limits::Limits;
-use citas_core::model::manifest::RulesPackage;
+use citas_core::model::{Limits, RulesPackage};
 use citas_core::release::swap::Target;
 use serde_json::{Value, json};
 

@@ -8,16 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas::local::registry::FolderRegistry;
-use citas_core::model::appointment::{Appointment, Phase};
-use citas_core::model::channel::{ChangeNote, Channel};
-use citas_core::model::context::Role;
 use citas_core::model::json::flatten;
-use citas_core::model::limits::Limits;
-use citas_core::model::manifest::RulesPackage;
-use citas_core::model::manifest::{Artifact, Manifest, digest};
-use citas_core::model::plan::{Plan, Verdict};
-use citas_core::ports::registry::Registry as _;
-use citas_core::ports::rules::CONTRACT;
+use citas_core::model::{
+    Appointment, Artifact, ChangeNote, Channel, Limits, Manifest, Phase, Plan, Role, RulesPackage, Verdict, digest,
+};
+use citas_core::ports::{CONTRACT, Registry as _};
 use citas_core::rules::cases;
 use citas_core::rules::loaded::LoadedRules;
 use jiff::{Timestamp, ToSpan as _};

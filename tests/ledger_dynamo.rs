@@ -15,8 +15,8 @@ use aws_sdk_dynamodb::types::{
 };
 use citas::aws::dynamo::{self, DynamoLedger};
 use citas::system::SystemClock;
-use citas_core::model::event::Event;
-use citas_core::ports::ledger::{Ledger, Query};
+use citas_core::model::Event;
+use citas_core::ports::{Ledger, Query};
 
 use crate::ledger_contract::ledger_contract;
 use crate::support::appointments::pe;

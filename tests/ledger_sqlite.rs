@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas::local::sqlite::{FILES_PER_COUNTRY, OpenError, ReadOnlyLedger, SqliteLedger};
-use citas_core::model::appointment::{Field, Revision, Value};
-use citas_core::model::event::Event;
-use citas_core::ports::ledger::{Attempts, Ledger, Outbox, Pending, Query};
+use citas_core::model::{Event, Field, Revision, Value};
+use citas_core::ports::{Attempts, Ledger, Outbox, Pending, Query};
 use futures::future::join_all;
 use tempfile::TempDir;
 

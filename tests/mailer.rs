@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use citas::local::smtp::SmtpMailer;
 use citas::local::spool::SpoolMailer;
-use citas_core::ports::mailer::{Mail, MailError, Mailer};
+use citas_core::ports::{Mail, MailError, Mailer};
 
 fn mail(id: &str, body: &str) -> Mail {
     let message = format!(

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use citas_core::model::limits::Limits;
-use citas_core::model::manifest::RulesPackage;
-use citas_core::model::manifest::digest;
+use citas_core::model::{Limits, RulesPackage, digest};
 use citas_core::release::admission::{Admission, NotAdmitted};
 use citas_core::rules::loaded::LoadedRules;
 use jiff::Timestamp;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use citas::local::smtp::SmtpMailer;
-use citas_core::model::limits::Limits;
-use citas_core::model::manifest::RulesPackage;
+use citas_core::model::{Limits, RulesPackage};
 use citas_core::release::admission::admit;
 use citas_core::rules::cases;
 use citas_core::rules::loaded::LoadedRules;

@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use citas_core::model::channel::Candidate;
-use citas_core::model::limits::Limits;
+use citas_core::model::{Candidate, Limits};
 use citas_core::release::routing::OnTrial;
 use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Value, json};

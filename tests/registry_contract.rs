@@ -8,11 +8,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::channel::{ChangeNote, Channel};
-use citas_core::model::limits::Limits;
-use citas_core::model::manifest::{Artifact, Manifest, digest, written};
-use citas_core::ports::registry::{Registry, RegistryError};
+use citas_core::model::{Artifact, ChangeNote, Channel, CountryCode, Limits, Manifest, digest, written};
+use citas_core::ports::{Registry, RegistryError};
 use futures::future::join_all;
 use semver::Version;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use citas::local::registry::FolderRegistry;
-use citas_core::ports::registry::{Registry, RegistryError};
+use citas_core::ports::{Registry, RegistryError};
 use tempfile::TempDir;
 
 use crate::registry_contract::{

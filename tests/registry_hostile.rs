@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::channel::Channel;
-use citas_core::model::manifest::written;
-use citas_core::ports::registry::Registry as _;
+use citas_core::model::{Channel, CountryCode, written};
+use citas_core::ports::Registry as _;
 use tempfile::TempDir;
 
 use crate::registry_contract::{artifact, channel, with_cases};
@@ -157,8 +155,7 @@ fn a_channel_whose_sequence_is_the_largest_changes_no_more_and_says_so() {
     let registry = tempfile::tempdir().unwrap();
     publish(registry.path(), &["xx"]);
     let place = registry.path().join("xx/channel.json");
-    let on_trial =
-        citas_core::model::channel::Candidate { version: "1.0.1".parse().unwrap(), trial: u64::MAX, canary: None };
+    let on_trial = citas_core::model::Candidate { version: "1.0.1".parse().unwrap(), trial: u64::MAX, canary: None };
     let last = Channel { candidate: Some(on_trial), ..channel("1.0.0", Some("0.9.0"), u64::MAX) };
     fs::write(&place, written(&last)).unwrap();
     let at = registry.path().to_str().unwrap();

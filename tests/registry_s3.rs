@@ -12,10 +12,8 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryPartition;
 use citas::aws::registry::S3Registry;
-use citas_core::model::limits::Limits;
-use citas_core::model::manifest::Artifact;
-use citas_core::ports::native_code::NativeCodeStore as _;
-use citas_core::ports::registry::{Registry, RegistryError};
+use citas_core::model::{Artifact, Limits};
+use citas_core::ports::{NativeCodeStore as _, Registry, RegistryError};
 use futures::{StreamExt as _, stream};
 
 use crate::registry_contract::{
@@ -175,7 +173,7 @@ async fn the_component_in_use_needs_no_manifest_unless_it_has_limits_of_its_own(
     assert_eq!(told().await, (known.clone(), 0));
 
     // As it was written before channels said it, or by hand.
-    let by_hand = citas_core::model::manifest::written(&channel("1.1.0", None, 3));
+    let by_hand = citas_core::model::written(&channel("1.1.0", None, 3));
     let put = bucket.client.put_object().bucket(&bucket.name).key("pe/channel.json").body(by_hand.into());
     put.send().await.unwrap();
     assert_eq!(told().await, (known, 1));
@@ -291,7 +289,7 @@ async fn native_code_is_what_was_written_or_none() {
 
     let key = "native/engine/sha256:ab.cwasm";
     let altered = code.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>();
-    let metadata = [None, Some(citas_core::model::manifest::digest(&code))];
+    let metadata = [None, Some(citas_core::model::digest(&code))];
     for promised in metadata {
         let put = bucket.client.put_object().bucket(&bucket.name).key(key).body(altered.clone().into());
         put.set_metadata(promised.map(|digest| [("sha256".to_owned(), digest)].into())).send().await.unwrap();

@@ -4,10 +4,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use citas::local::registry::FolderRegistry;
-use citas_core::model::channel::Channel;
-use citas_core::model::limits::Limits;
-use citas_core::model::manifest::{Artifact, Manifest};
-use citas_core::ports::registry::Registry as _;
+use citas_core::model::{Artifact, Channel, Limits, Manifest};
+use citas_core::ports::Registry as _;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -34,9 +32,9 @@ async fn published(versions: &[&str]) -> tempfile::TempDir {
         let manifest = Manifest {
             country: "pe".parse().unwrap(),
             version: version.parse().unwrap(),
-            digest: citas_core::model::manifest::digest(b"rules"),
-            cases_digest: citas_core::model::manifest::digest(b"[]"),
-            contract: citas_core::ports::rules::CONTRACT.into(),
+            digest: citas_core::model::digest(b"rules"),
+            cases_digest: citas_core::model::digest(b"[]"),
+            contract: citas_core::ports::CONTRACT.into(),
             source: None,
             published_at: Timestamp::UNIX_EPOCH,
             limits: Limits::default(),

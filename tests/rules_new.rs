@@ -3,7 +3,7 @@
 use std::fs;
 
 use citas::toolkit::CountryFolder;
-use citas_core::model::limits::Limits;
+use citas_core::model::Limits;
 use citas_core::rules::cases;
 use citas_core::rules::loaded::LoadedRules;
 

@@ -185,7 +185,7 @@ fn a_decision_is_judged_by_the_very_rules_that_made_it_or_not_at_all() {
     let (host, files) = (Host::of(&["xx"]), tempfile::tempdir().unwrap());
     let booked = host.patient("ana").booked("xx", &xx(1));
     let replay = |arguments: &[&str]| rules(&host, &[&["replay", "xx", id(&booked)], arguments].concat());
-    let digest = citas_core::model::manifest::digest(component("xx"));
+    let digest = citas_core::model::digest(component("xx"));
 
     let unpublished = replay(&[]).expect(1).err;
     assert!(unpublished.contains(&digest) && unpublished.contains("--rules"), "{unpublished}");

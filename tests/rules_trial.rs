@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use citas::local::registry::FolderRegistry;
-use citas_core::ports::registry::Registry as _;
+use citas_core::ports::Registry as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

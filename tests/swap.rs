@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use citas::local::registry::FolderRegistry;
-use citas_core::ports::registry::Registry as _;
+use citas_core::ports::Registry as _;
 use citas_core::release::follow::{Followers, Following};
 use serde_json::{Value, json};
 

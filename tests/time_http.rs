@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use citas::local::smtp::SmtpMailer;
-use citas_core::ports::clock::Clock as _;
+use citas_core::ports::Clock as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 

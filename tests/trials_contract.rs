@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use citas::local::trials::FileTrials;
-use citas_core::ports::trials::{DiffBucket, Tally, TrialReport, Trials};
+use citas_core::ports::{DiffBucket, Tally, TrialReport, Trials};
 use futures::future::join_all;
 use serde_json::json;
 use tempfile::TempDir;

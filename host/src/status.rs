@@ -7,9 +7,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::channel::Candidate;
-use citas_core::ports::clock::Clock;
+use citas_core::model::{Candidate, CountryCode};
+use citas_core::ports::Clock;
 use citas_core::release::catalogue::{Catalogue, Entry, RefusedVersion};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use citas_core::ports::clock::{Clock, Ids};
+use citas_core::ports::{Clock, Ids};
 use jiff::Timestamp;
 use uuid::Uuid;
 

@@ -7,13 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas_core::booking::Booking;
-use citas_core::model::appointment::CountryCode;
+use citas_core::model::CountryCode;
 use citas_core::notify::notifier::Notifier;
 use citas_core::notify::relay::{Relay, Stop};
-use citas_core::ports::clock::Clock;
-use citas_core::ports::mailer::Mailer;
-use citas_core::ports::registry::Registry;
-use citas_core::ports::tokens::TokenVerifier;
+use citas_core::ports::{Clock, Mailer, Registry, TokenVerifier};
 use citas_core::release::admission::Admission;
 #[cfg(not(feature = "compiler"))]
 use citas_core::release::admission::InProcess;

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use citas_core::model::appointment::{Field, Phase, Value};
-use citas_core::ports::ledger::{Change, CommitError, Ledger};
+use citas_core::model::{Field, Phase, Value};
+use citas_core::ports::{Change, CommitError, Ledger};
 
 use crate::support::appointments::*;
 

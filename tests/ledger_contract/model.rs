@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use citas_core::model::appointment::{Phase, Revision};
-use citas_core::ports::ledger::{Change, CommitError, Ledger, Query, Receipt};
+use citas_core::model::{Phase, Revision};
+use citas_core::ports::{Change, CommitError, Ledger, Query, Receipt};
 use jiff::Timestamp;
 use uuid::Uuid;
 

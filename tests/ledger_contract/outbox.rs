@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use citas_core::model::event::Event;
-use citas_core::ports::ledger::{Attempts, Change, CommitError, Ledger, Outbox, Pending};
+use citas_core::model::Event;
+use citas_core::ports::{Attempts, Change, CommitError, Ledger, Outbox, Pending};
 use futures::FutureExt as _;
 use uuid::Uuid;
 

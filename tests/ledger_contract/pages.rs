@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use citas_core::model::appointment::{Phase, Revision};
-use citas_core::ports::ledger::{Ledger, Page, Position, Query};
+use citas_core::model::{Phase, Revision};
+use citas_core::ports::{Ledger, Page, Position, Query};
 use jiff::Timestamp;
 use uuid::Uuid;
 

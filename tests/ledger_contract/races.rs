@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use citas_core::ports::ledger::{Change, CommitError, Ledger, Query};
+use citas_core::ports::{Change, CommitError, Ledger, Query};
 use futures::future::join_all;
 
 use super::changes::assert_claim_taken;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use citas_core::ports::ledger::{Change, CommitError, Ledger};
+use citas_core::ports::{Change, CommitError, Ledger};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::appointments::*;

@@ -1,10 +1,9 @@
 //! Appointments to store. Each test changes what it is about and leaves the rest.
 
-use citas_core::model::appointment::{
-    Appointment, CountryCode, Field, Phase, Provenance, Revision, RulesId, Slot, Value,
+use citas_core::model::{
+    Appointment, Context, CountryCode, Field, Phase, Provenance, Revision, Role, RulesId, Shift, Slot, Value, ZoneClock,
 };
-use citas_core::model::context::{Context, Role, Shift, ZoneClock};
-use citas_core::ports::ledger::{Change, Receipt};
+use citas_core::ports::{Change, Receipt};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use citas::toolkit::CountryFolder;
 use citas::wasm::judge::ChildJudge;
 use citas::wasm::{ChildAdmission, WasmEngine};
-use citas_core::model::limits::Limits;
-use citas_core::model::manifest::digest;
-use citas_core::ports::rules::{Engine, Refusal, Rules};
+use citas_core::model::{Limits, digest};
+use citas_core::ports::{Engine, Refusal, Rules};
 use citas_core::release::admission::{Admission, InProcess};
 
 /// The engine that the tests share, as the host has one for all countries.

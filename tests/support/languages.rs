@@ -8,8 +8,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use citas::toolkit::CountryFolder;
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::limits::Limits;
+use citas_core::model::{CountryCode, Limits};
 
 use super::components::root;
 use super::process::{Finished, citas, run_command};

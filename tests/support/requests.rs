@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 
-use citas_core::model::context::Role;
 use citas_core::model::json::flatten;
-use citas_core::model::limits::Limits;
+use citas_core::model::{Limits, Role};
 use citas_core::rules::loaded::LoadedRules;
 use jiff::civil::{Date, Weekday};
 use jiff::{Timestamp, ToSpan};

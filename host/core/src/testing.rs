@@ -6,12 +6,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::model::appointment::{Appointment, Field, Phase, Provenance, Revision, RulesId, Slot};
-use crate::model::context::{Context, Role};
-use crate::model::descriptor::{ActionDescriptor, Descriptor};
-use crate::model::plan::{Notice, Offer, Plan, Verdict};
-use crate::ports::clock::Clock;
-use crate::ports::rules::{CONTRACT, Fault, Rules};
+use crate::model::{
+    ActionDescriptor, Appointment, Context, Descriptor, Field, Notice, Offer, Phase, Plan, Provenance, Revision, Role,
+    RulesId, Slot, Verdict,
+};
+use crate::ports::{CONTRACT, Clock, Fault, Rules};
 use crate::rules::loaded::LoadedRules;
 
 /// A clock that moves only when a test moves it.

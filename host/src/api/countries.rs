@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::State;
-use citas_core::model::access::{Forbidden, Scope};
-use citas_core::model::appointment::CountryCode;
+use citas_core::model::{CountryCode, Forbidden, Scope};
 use citas_core::release::catalogue::Entry;
 use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Value, json};

@@ -6,8 +6,8 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderValue;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use citas_core::model::access::{Caller, Claims};
-use citas_core::ports::tokens::BadToken;
+use citas_core::model::{Caller, Claims};
+use citas_core::ports::BadToken;
 
 use super::Api;
 use super::observe::RequestId;

@@ -30,7 +30,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use citas_core::booking::Booking;
-use citas_core::ports::tokens::TokenVerifier;
+use citas_core::ports::TokenVerifier;
 use citas_core::release::catalogue::Catalogue;
 use serde_json::{Value, json};
 use swagger_ui_dist::{ApiDefinition, OpenApiSource};

@@ -7,7 +7,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use citas_core::model::appointment::CountryCode;
+use citas_core::model::CountryCode;
 use citas_core::release::catalogue::Catalogue;
 use citas_core::rules::loaded::LoadedRules;
 use tracing::Instrument as _;

@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use citas_core::model::appointment::CountryCode;
+use citas_core::model::CountryCode;
 use uuid::Uuid;
 
 use super::problem::Problem;

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use citas_core::booking::error::{BookingError, FreeSlot, Rejection};
-use citas_core::model::access::Forbidden;
-use citas_core::ports::tokens::BadToken;
+use citas_core::model::Forbidden;
+use citas_core::ports::BadToken;
 use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Map, Value, json};
 
@@ -201,7 +201,7 @@ impl Problem {
     }
 }
 
-fn unanswered(fault: Option<&citas_core::ports::rules::Fault>, rules: Option<&LoadedRules>, detail: String) -> Problem {
+fn unanswered(fault: Option<&citas_core::ports::Fault>, rules: Option<&LoadedRules>, detail: String) -> Problem {
     let problem = Problem::new(Kind::RulesUnavailable, fault.map_or(detail, ToString::to_string));
     let Some(rules) = rules else { return problem };
     problem.member("rules", json!(rules.id)).member("country", json!(rules.country))

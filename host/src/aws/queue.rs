@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use citas_core::model::event::Event;
+use citas_core::model::Event;
 use citas_core::notify::notifier::Notifier;
-use citas_core::ports::clock::Clock;
+use citas_core::ports::Clock;
 use citas_core::release::on_demand::OnDemand;
 use jiff::Timestamp;
 

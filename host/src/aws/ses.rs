@@ -16,7 +16,7 @@ use aws_sdk_sesv2::error::SdkError;
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::primitives::Blob;
 use aws_sdk_sesv2::types::{Destination, EmailContent, MessageTag, RawMessage};
-use citas_core::ports::mailer::{Mail, MailError, Mailer};
+use citas_core::ports::{Mail, MailError, Mailer};
 
 use crate::aws::failure::error_text;
 

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use aws_sdk_sns::Client;
 use aws_sdk_sns::operation::publish_batch::PublishBatchOutput;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
-use citas_core::model::event::Event;
-use citas_core::ports::publisher::{NotPublished, Publisher};
+use citas_core::model::Event;
+use citas_core::ports::{NotPublished, Publisher};
 use futures::future::join_all;
 
 use crate::aws::failure::error_text;

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use aws_lambda_events::event::dynamodb::{Event as Stream, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
-use citas_core::model::event::Event;
-use citas_core::ports::publisher::Publisher;
+use citas_core::model::Event;
+use citas_core::ports::Publisher;
 
 use super::dynamo;
 

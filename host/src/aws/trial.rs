@@ -7,11 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_lambda_events::event::dynamodb::{Event as Stream, EventRecord};
-use citas_core::model::appointment::CountryCode;
-use citas_core::ports::clock::Clock;
-use citas_core::ports::ledger::{Ledger as _, Unavailable};
-use citas_core::ports::registry::Registry;
-use citas_core::ports::trials::Trials as _;
+use citas_core::model::CountryCode;
+use citas_core::ports::{Clock, Ledger as _, Registry, Trials as _, Unavailable};
 use citas_core::release::catalogue::Catalogue;
 use citas_core::release::on_demand::OnDemand;
 use citas_core::trial::shadow::{Call, compare_all};

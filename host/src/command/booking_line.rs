@@ -1,7 +1,7 @@
 //! Makes a request that would be booked now: the country's own example, on the first day that its rules allow.
 
-use citas_core::model::context::Role;
-use citas_core::ports::clock::Clock;
+use citas_core::model::Role;
+use citas_core::ports::Clock;
 use citas_core::rules::decision::{DecisionRequest, decide};
 use citas_core::rules::loaded::LoadedRules;
 use jiff::ToSpan as _;

@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use citas_core::model::access::{Claims, Scope};
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::manifest::RulesPackage;
-use citas_core::ports::clock::Clock as _;
+use citas_core::model::{Claims, CountryCode, RulesPackage, Scope};
+use citas_core::ports::Clock as _;
 use citas_core::release::admission::NotAdmitted;
 use citas_core::release::swap::{Swapper, Target};
 use clap::Args;

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use citas_core::ports::clock::Clock;
+use citas_core::ports::Clock;
 use clap::Args;
 use ipnet::IpNet;
 

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use citas_core::model::access::{Claims, Scope};
-use citas_core::ports::clock::Clock as _;
+use citas_core::model::{Claims, Scope};
+use citas_core::ports::Clock as _;
 use clap::Args;
 
 use super::{Answer, Outcome, say};

@@ -4,8 +4,8 @@
 
 use std::process::ExitCode;
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::ports::registry::{Registry as _, RegistryError};
+use citas_core::model::CountryCode;
+use citas_core::ports::{Registry as _, RegistryError};
 use citas_core::release::precompile::{NotCompiled, precompile};
 use citas_core::release::trust::{NotTrust, Trust};
 use clap::Args;

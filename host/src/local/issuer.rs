@@ -7,9 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use citas_core::model::access::Claims;
-use citas_core::ports::clock::Clock;
-use citas_core::ports::tokens::{BadToken, TokenVerifier};
+use citas_core::model::Claims;
+use citas_core::ports::{BadToken, Clock, TokenVerifier};
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};

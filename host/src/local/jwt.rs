@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use citas_core::model::access::Claims;
-use citas_core::ports::tokens::BadToken;
+use citas_core::model::Claims;
+use citas_core::ports::BadToken;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};

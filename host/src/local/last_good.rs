@@ -6,11 +6,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use async_trait::async_trait;
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::channel::Channel;
-use citas_core::model::manifest::{Artifact, Manifest};
-use citas_core::ports::last_good::LastGood;
-use citas_core::ports::registry::{Registry as _, RegistryError};
+use citas_core::model::{Artifact, Channel, CountryCode, Manifest};
+use citas_core::ports::{LastGood, Registry as _, RegistryError};
 
 use super::registry::{Files, FolderRegistry, unavailable};
 use citas_core::release::layout;

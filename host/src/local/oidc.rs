@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use citas_core::model::access::Claims;
-use citas_core::ports::clock::Clock;
-use citas_core::ports::tokens::{BadToken, TokenVerifier};
+use citas_core::model::Claims;
+use citas_core::ports::{BadToken, Clock, TokenVerifier};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use citas_core::model::event::Event;
+use citas_core::model::Event;
 use citas_core::notify::notifier::Notifier;
-use citas_core::ports::publisher::{NotPublished, Publisher};
+use citas_core::ports::{NotPublished, Publisher};
 use futures::future::join_all;
 
 /// Publishes events within the process.

@@ -29,10 +29,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::channel::Channel;
-use citas_core::model::manifest::{Artifact, Manifest};
-use citas_core::ports::registry::{Registry, RegistryError};
+use citas_core::model::{Artifact, Channel, CountryCode, Manifest};
+use citas_core::ports::{Registry, RegistryError};
 use semver::Version;
 use tokio::sync::{Semaphore, oneshot};
 

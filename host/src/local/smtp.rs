@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use citas_core::ports::mailer::{Mail, MailError, Mailer};
+use citas_core::ports::{Mail, MailError, Mailer};
 use lettre::address::Envelope;
 use lettre::transport::smtp;
 use lettre::transport::smtp::response::Category;

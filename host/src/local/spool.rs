@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use citas_core::ports::mailer::{Mail, MailError, Mailer};
+use citas_core::ports::{Mail, MailError, Mailer};
 use tokio::sync::Mutex;
 
 use crate::files::{self, Access, Durability};

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use citas_core::model::access::Claims;
-use citas_core::ports::clock::Clock;
+use citas_core::model::Claims;
+use citas_core::ports::Clock;
 use jiff::Timestamp;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;

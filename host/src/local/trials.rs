@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use citas_core::model::appointment::CountryCode;
-use citas_core::ports::ledger::Unavailable;
-use citas_core::ports::trials::{Tally, TrialReport, Trials};
+use citas_core::model::CountryCode;
+use citas_core::ports::{Tally, TrialReport, Trials, Unavailable};
 
 use crate::files::{self, Access, Durability};
 

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::limits::Limits;
+use citas_core::model::{CountryCode, Limits};
 use serde::Deserialize;
 
 use super::build::{BuildError, JAVASCRIPT, PYTHON, Rust};

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use citas_core::model::appointment::CountryCode;
+use citas_core::model::CountryCode;
 use toml_edit::DocumentMut;
 
 use super::folder::Language;

@@ -6,9 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use citas_core::model::manifest::RulesPackage;
-use citas_core::model::manifest::digest;
-use citas_core::ports::rules::{Engine, Refusal};
+use citas_core::model::{RulesPackage, digest};
+use citas_core::ports::{Engine, Refusal};
 use citas_core::release::admission::{Admission, NotAdmitted};
 use citas_core::rules::loaded::LoadedRules;
 use jiff::Timestamp;

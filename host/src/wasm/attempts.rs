@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use citas_core::ports::rules::Refusal;
+use citas_core::ports::Refusal;
 
 use crate::files::{Access, Durability, make_folder, replace};
 

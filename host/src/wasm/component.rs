@@ -3,11 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use citas_core::model::appointment::{Appointment, Field, Slot};
-use citas_core::model::context::Context;
-use citas_core::model::descriptor::Descriptor;
-use citas_core::model::plan::{Notice, Offer, Verdict};
-use citas_core::ports::rules::{CONTRACT, Fault, Refusal, Rules};
+use citas_core::model::{Appointment, Context, Descriptor, Field, Notice, Offer, Slot, Verdict};
+use citas_core::ports::{CONTRACT, Fault, Refusal, Rules};
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Linker, Lower,
 };

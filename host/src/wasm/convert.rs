@@ -3,11 +3,11 @@
 //! Every value of the core can be converted. A value from a component is checked where the contract's types allow more
 //! than the core's.
 
-use citas_core::model::appointment as core;
-use citas_core::model::context::{Context, Shift, ZoneClock};
-use citas_core::model::descriptor::{ActionDescriptor, Descriptor, Message};
-use citas_core::model::plan::{Notice, Offer, Plan, Verdict, Violation};
-use citas_core::ports::rules::Fault;
+use citas_core::model::{
+    self as core, ActionDescriptor, Context, Descriptor, Message, Notice, Offer, Plan, Shift, Verdict, Violation,
+    ZoneClock,
+};
+use citas_core::ports::Fault;
 use jiff::civil::DateTime;
 
 use super::wit;

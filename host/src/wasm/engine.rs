@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::thread;
 
-use citas_core::model::limits::Limits;
-use citas_core::ports::rules::{self as port, Refusal, Rules};
+use citas_core::model::Limits;
+use citas_core::ports::{self as port, Refusal, Rules};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};

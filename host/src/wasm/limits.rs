@@ -7,8 +7,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use citas_core::model::limits::{Limits, MAX_COMPONENT_BYTES};
-use citas_core::ports::rules::Refusal;
+use citas_core::model::{Limits, MAX_COMPONENT_BYTES};
+use citas_core::ports::Refusal;
 use serde::Serialize;
 use wasmtime::{ResourceLimiter, Result};
 

@@ -2,7 +2,7 @@
 //! process.
 #![expect(unsafe_code, reason = "native code is run as it is; whether it may be is argued where it is loaded")]
 
-use citas_core::ports::rules::Refusal;
+use citas_core::ports::Refusal;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 

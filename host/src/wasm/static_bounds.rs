@@ -3,7 +3,7 @@
 //!
 //! The limits of the compiling process apply to everything that this check does not see.
 
-use citas_core::ports::rules::Refusal;
+use citas_core::ports::Refusal;
 use wasmparser::{
     BinaryReaderError, BlockType, CompositeInnerType, Encoding, FunctionBody, Operator, Parser, Payload, RefType,
     TableInit, TypeRef, TypeSectionReader,

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use citas_core::model::limits::Limits;
-use citas_core::ports::rules::{Engine, Fault, Refusal};
+use citas_core::model::Limits;
+use citas_core::ports::{Engine, Fault, Refusal};
 use tempfile::TempDir;
 
 use super::WasmEngine;

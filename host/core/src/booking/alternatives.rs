@@ -6,9 +6,8 @@ use std::sync::Arc;
 use jiff::ToSpan;
 
 use crate::booking::error::{BookingError, FreeSlot};
-use crate::model::appointment::{Revision, Slot};
-use crate::model::plan::Offer;
-use crate::ports::ledger::Ledger;
+use crate::model::{Offer, Revision, Slot};
+use crate::ports::Ledger;
 use crate::rules::executor::Executor;
 use crate::rules::loaded::LoadedRules;
 

@@ -10,14 +10,8 @@ use uuid::Uuid;
 
 use crate::booking::error::{BookingError, Rejection};
 use crate::booking::presentation::{View, show};
-use crate::model::access::Caller;
-use crate::model::appointment::{Appointment, CountryCode, Provenance, Revision};
-use crate::model::context::Role;
-use crate::model::event::Event;
-use crate::ports::clock::Ids;
-use crate::ports::ledger::Change;
-use crate::ports::rules::{CONTRACT, Fault};
-use crate::ports::trials::Tally;
+use crate::model::{Appointment, Caller, CountryCode, Event, Provenance, Revision, Role};
+use crate::ports::{CONTRACT, Change, Fault, Ids, Tally};
 use crate::release::catalogue::Catalogue;
 use crate::release::routing::{InForce, OnTrial};
 use crate::rules::decision::{DecisionRequest, Planned, check_input, evaluate};

@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::access::Forbidden;
-use crate::model::appointment::{CountryCode, Slot};
 use crate::model::json::TooManyLeaves;
-use crate::model::plan::Violation;
-use crate::ports::ledger::Unavailable;
-use crate::ports::rules::Fault;
+use crate::model::{CountryCode, Forbidden, Slot, Violation};
+use crate::ports::{Fault, Unavailable};
 use crate::rules::decision::NotDecided;
 use crate::rules::loaded::LoadedRules;
 

@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::model::manifest::digest;
-use crate::ports::ledger::Receipt;
+use crate::model::digest;
+use crate::ports::Receipt;
 
 /// Time for which a key is remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);

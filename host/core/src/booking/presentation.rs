@@ -7,8 +7,8 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use uuid::Uuid;
 
-use crate::model::appointment::{Appointment, Revision};
-use crate::ports::rules::Fault;
+use crate::model::{Appointment, Revision};
+use crate::ports::Fault;
 use crate::rules::loaded::{Fields, LoadedRules};
 
 /// Maximum size of the cache, in bytes of JSON: about 50,000 appointments.

@@ -6,11 +6,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::model::channel::{Canary, Candidate};
-use crate::model::event::Event;
-use crate::model::plan::{Plan, Verdict, Violation};
-use crate::ports::ledger::{Change, Receipt, Unavailable};
-use crate::ports::trials::{Tally, TrialReport, Trials};
+use crate::model::{Canary, Candidate, Event, Plan, Verdict, Violation};
+use crate::ports::{Change, Receipt, Tally, TrialReport, Trials, Unavailable};
 use crate::release::routing::OnTrial;
 use crate::testing::{Deciding, ManualClock, plan, revision};
 

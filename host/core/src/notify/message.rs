@@ -9,10 +9,8 @@ use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
 
-use crate::model::appointment::Revision;
-use crate::model::event::Event;
-use crate::model::plan::Notice;
-use crate::ports::mailer::{Mail, MailError};
+use crate::model::{Event, Notice, Revision};
+use crate::ports::{Mail, MailError};
 
 /// Composes the mail for the `index`th notice of an event.
 ///
@@ -108,7 +106,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::appointment::Phase;
+    use crate::model::Phase;
     use crate::testing::revision;
 
     fn notice() -> Notice {

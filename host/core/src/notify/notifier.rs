@@ -7,13 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lettre::message::Mailbox;
 use uuid::Uuid;
 
-use crate::model::event::Event;
-use crate::model::plan::Notice;
+use crate::model::{Event, Notice};
 use crate::notify::message;
-use crate::ports::clock::Clock;
-use crate::ports::ledger::{Ledger, Unavailable};
-use crate::ports::mailer::{MailError, Mailer};
-use crate::ports::rules::Fault;
+use crate::ports::{Clock, Fault, Ledger, MailError, Mailer, Unavailable};
 use crate::release::catalogue::Catalogue;
 use crate::rules::loaded::LoadedRules;
 use crate::trial::shadow::{Routed, TrialRecorder};

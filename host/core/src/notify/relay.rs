@@ -11,11 +11,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::model::appointment::CountryCode;
-use crate::model::event::Event;
-use crate::ports::clock::Clock;
-use crate::ports::ledger::{Attempts, Outbox, Pending, Unavailable};
-use crate::ports::publisher::Publisher;
+use crate::model::{CountryCode, Event};
+use crate::ports::{Attempts, Clock, Outbox, Pending, Publisher, Unavailable};
 
 /// Number of events published at once. The publisher starts all of them together, so a batch ends with its slowest
 /// mail.
@@ -217,7 +214,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
-    use crate::ports::publisher::NotPublished;
+    use crate::ports::NotPublished;
     use crate::testing::{ManualClock, revision};
 
     #[derive(Default)]

@@ -3,9 +3,7 @@
 
 use async_trait::async_trait;
 
-use crate::model::appointment::CountryCode;
-use crate::model::channel::Channel;
-use crate::model::manifest::Artifact;
+use crate::model::{Artifact, Channel, CountryCode};
 use crate::ports::registry::RegistryError;
 
 /// Stores the last good version of each country: the last one that came into force.

@@ -12,8 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::model::appointment::{CountryCode, Phase, Revision};
-use crate::model::event::Event;
+use crate::model::{CountryCode, Event, Phase, Revision};
 
 /// Outcome of the request that used an Idempotency-Key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

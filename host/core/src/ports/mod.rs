@@ -1,14 +1,27 @@
 //! Interfaces to the outside world. Each trait states what every adapter MUST do, and the contract suites in `tests/`
 //! check the adapters. Ports import only the model and each other.
 
-pub mod clock;
+mod clock;
 pub mod deadline;
-pub mod last_good;
-pub mod ledger;
-pub mod mailer;
-pub mod native_code;
-pub mod publisher;
-pub mod registry;
-pub mod rules;
-pub mod tokens;
-pub mod trials;
+mod last_good;
+mod ledger;
+mod mailer;
+mod native_code;
+mod publisher;
+mod registry;
+mod rules;
+mod tokens;
+mod trials;
+
+pub use self::clock::{Clock, Ids};
+pub use self::last_good::LastGood;
+pub use self::ledger::{
+    Attempts, Change, CommitError, Ledger, Outbox, Page, Pending, Position, Query, Receipt, Unavailable,
+};
+pub use self::mailer::{Mail, MailError, Mailer};
+pub use self::native_code::NativeCodeStore;
+pub use self::publisher::{NotPublished, Publisher};
+pub use self::registry::{Readiness, Registry, RegistryError};
+pub use self::rules::{CONTRACT, Engine, Fault, LOWEST_HOST, Refusal, Rules};
+pub use self::tokens::{BadToken, TokenVerifier};
+pub use self::trials::{DiffBucket, Tally, TrialReport, Trials};

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::model::manifest::Manifest;
+use crate::model::Manifest;
 use crate::ports::registry::RegistryError;
 
 /// Stores native code beside the registry, under `native/<engine>/<digest>.cwasm`, where only Citas itself may write.

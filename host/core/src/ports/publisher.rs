@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::model::event::Event;
+use crate::model::Event;
 
 /// Error for an event that was not published. The caller must publish it again.
 #[derive(Debug, thiserror::Error)]

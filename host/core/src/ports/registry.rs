@@ -3,10 +3,7 @@
 use async_trait::async_trait;
 use semver::Version;
 
-use crate::model::appointment::CountryCode;
-use crate::model::channel::Channel;
-use crate::model::limits::Limits;
-use crate::model::manifest::{Artifact, Manifest};
+use crate::model::{Artifact, Channel, CountryCode, Limits, Manifest};
 
 /// Reasons for which an operation of the registry fails.
 #[derive(Debug, thiserror::Error)]

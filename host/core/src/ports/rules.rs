@@ -4,11 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::model::appointment::{Appointment, Field, Slot};
-use crate::model::context::Context;
-use crate::model::descriptor::Descriptor;
-use crate::model::limits::Limits;
-use crate::model::plan::{Notice, Offer, Verdict};
+use crate::model::{Appointment, Context, Descriptor, Field, Limits, Notice, Offer, Slot, Verdict};
 
 /// Version of the contract that this host implements.
 pub const CONTRACT: &str = "1.0.0";
@@ -210,7 +206,7 @@ pub trait Engine: Send + Sync {
     fn load(&self, component: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal>;
 
     /// Loads native code, ready to be called. The engine runs the code as it is, so callers MUST pass only code that
-    /// Citas itself compiled for this engine: from a [`NativeCodeStore`](crate::ports::native_code::NativeCodeStore)
+    /// Citas itself compiled for this engine: from a [`NativeCodeStore`](crate::ports::NativeCodeStore)
     /// under this engine's name, from a process that judges, or from this host's own store.
     ///
     /// # Errors

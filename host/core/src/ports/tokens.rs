@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::model::access::Claims;
+use crate::model::Claims;
 
 /// Error for a token that is malformed, from another issuer, or expired. The reason is safe to show to the client.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::model::appointment::CountryCode;
+use crate::model::CountryCode;
 use crate::ports::ledger::Unavailable;
 
 /// Maximum number of places that a report keeps apart. A difference at any other place counts only in `differed`.

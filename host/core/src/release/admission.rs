@@ -9,11 +9,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::model::appointment::Appointment;
-use crate::model::context::Role;
-use crate::model::manifest::RulesPackage;
-use crate::model::plan::Plan;
-use crate::ports::rules::{Engine, Refusal};
+use crate::model::{Appointment, Plan, Role, RulesPackage};
+use crate::ports::{Engine, Refusal};
 use crate::rules::cases;
 use crate::rules::decision::{DecisionRequest, Planned, decide};
 use crate::rules::loaded::LoadedRules;

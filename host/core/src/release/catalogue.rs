@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::appointment::CountryCode;
+use crate::model::CountryCode;
 use crate::release::routing::{InForce, OnTrial};
 use crate::rules::executor::Executor;
 use crate::rules::loaded::LoadedRules;

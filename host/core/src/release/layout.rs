@@ -1,11 +1,8 @@
 //! Defines the names and the maximum sizes of a registry's files (decision 8 of the architecture). Names and content
 //! are the same in a folder and in S3. Reads and writes nothing.
 
-use crate::model::appointment::CountryCode;
-use crate::model::channel::Channel;
-use crate::model::limits::MAX_COMPONENT_BYTES;
-use crate::model::manifest::{Artifact, Manifest, written};
-use crate::ports::registry::RegistryError;
+use crate::model::{Artifact, Channel, CountryCode, MAX_COMPONENT_BYTES, Manifest, written};
+use crate::ports::RegistryError;
 use semver::Version;
 use serde::de::DeserializeOwned;
 

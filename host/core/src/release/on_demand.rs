@@ -9,8 +9,8 @@ use futures::{StreamExt as _, stream};
 use tokio::sync::Mutex as Turn;
 use tokio::time::Instant;
 
-use crate::model::appointment::CountryCode;
-use crate::ports::registry::Registry;
+use crate::model::CountryCode;
+use crate::ports::Registry;
 use crate::release::follow::{Follower, Following, READ_TIMEOUT, within};
 
 /// Delay of a retry after a first look that failed.

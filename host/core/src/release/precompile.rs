@@ -5,12 +5,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use semver::Version;
 
-use crate::model::appointment::CountryCode;
-use crate::model::manifest::RulesPackage;
-use crate::ports::clock::Clock;
-use crate::ports::native_code::NativeCodeStore;
-use crate::ports::registry::{Registry, RegistryError};
-use crate::ports::rules::Refusal;
+use crate::model::{CountryCode, RulesPackage};
+use crate::ports::{Clock, NativeCodeStore, Refusal, Registry, RegistryError};
 use crate::release::admission::NotAdmitted;
 use crate::release::trust::Trust;
 use crate::release::verify::{check_digests, check_name, check_origin};

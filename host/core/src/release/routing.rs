@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::channel::Candidate;
+use crate::model::Candidate;
 use crate::rules::loaded::LoadedRules;
 
 /// Versions that decide in a country. A request keeps them until it ends.

@@ -5,12 +5,8 @@ use std::sync::Arc;
 
 use semver::Version;
 
-use crate::model::appointment::CountryCode;
-use crate::model::channel::Candidate;
-use crate::model::limits::Limits;
-use crate::model::manifest::RulesPackage;
-use crate::ports::clock::Clock;
-use crate::ports::rules::{Engine, Refusal};
+use crate::model::{Candidate, CountryCode, Limits, RulesPackage};
+use crate::ports::{Clock, Engine, Refusal};
 use crate::release::admission::{Admission, NotAdmitted};
 use crate::release::catalogue::{Catalogue, RefusedVersion};
 use crate::release::routing::OnTrial;
@@ -279,9 +275,9 @@ mod tests {
         let (swapper, catalogue) = swapper();
         let terms = Candidate { version: version("1.0.0"), trial: 7, canary: None };
         assert!(!swapper.keep_trying(pe(), &terms), "nothing is on trial");
-        let (_, rules) = Deciding::new(Err(crate::ports::rules::Fault::Busy)).loaded();
+        let (_, rules) = Deciding::new(Err(crate::ports::Fault::Busy)).loaded();
         catalogue.try_out(pe(), Some(OnTrial::new(rules.clone(), terms.clone())));
-        let canary = Some(crate::model::channel::Canary { share: 5, margin: 5 });
+        let canary = Some(crate::model::Canary { share: 5, margin: 5 });
         assert!(swapper.keep_trying(pe(), &Candidate { canary, ..terms.clone() }));
         let tried = catalogue.entry(pe()).unwrap().candidate.unwrap();
         assert!(Arc::ptr_eq(&tried.rules, &rules) && tried.terms.canary == canary);

@@ -13,9 +13,8 @@ use std::str::FromStr;
 
 use minisign_verify::{Error, PublicKey, Signature};
 
-use crate::model::appointment::CountryCode;
-use crate::model::manifest::Artifact;
-use crate::ports::rules::Refusal;
+use crate::model::{Artifact, CountryCode};
+use crate::ports::Refusal;
 
 /// Keys that may sign, with the countries of each.
 pub struct Trust(Vec<Trusted>);

@@ -3,10 +3,8 @@
 
 use semver::Version;
 
-use crate::model::appointment::CountryCode;
-use crate::model::manifest::{Artifact, Manifest, digest};
-use crate::ports::registry::RegistryError;
-use crate::ports::rules::Refusal;
+use crate::model::{Artifact, CountryCode, Manifest, digest};
+use crate::ports::{Refusal, RegistryError};
 use crate::release::trust::Trust;
 use crate::rules::loaded::LoadedRules;
 

@@ -8,11 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use crate::model::appointment::{Appointment, Field, Slot};
-use crate::model::context::Role;
 use crate::model::json::{flatten, nest};
-use crate::model::plan::{Notice, Offer, Plan, Violation};
-use crate::ports::rules::Fault;
+use crate::model::{Appointment, Field, Notice, Offer, Plan, Role, Slot, Violation};
+use crate::ports::Fault;
 use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, decide};
 use crate::rules::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
 use crate::rules::plan_check::check_notices;

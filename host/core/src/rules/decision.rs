@@ -4,11 +4,9 @@
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use crate::model::appointment::{Appointment, Field};
-use crate::model::context::{Context, Role};
 use crate::model::json::{TooManyLeaves, flatten};
-use crate::model::plan::{Plan, Violation};
-use crate::ports::rules::Fault;
+use crate::model::{Appointment, Context, Field, Plan, Role, Violation};
+use crate::ports::Fault;
 use crate::rules::loaded::{Action, LoadedRules};
 use crate::rules::plan_check::check_verdict;
 
@@ -123,8 +121,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::plan::Verdict;
-    use crate::ports::clock::Clock as _;
+    use crate::model::Verdict;
+    use crate::ports::Clock as _;
     use crate::testing::{Deciding, ManualClock, plan, revision};
 
     /// Decides on a document by rules with this verdict. Returns the decision and the number of calls to the rules.

@@ -11,15 +11,11 @@ use jiff::Timestamp;
 use jsonschema::Validator;
 use serde_json::{Map, Value as Json};
 
-use crate::model::appointment::{Appointment, CountryCode, Field, RulesId, Slot};
-use crate::model::context::{Context, Role};
-use crate::model::descriptor::{ActionDescriptor, Descriptor};
-use crate::model::json;
-use crate::model::limits::Limits;
-use crate::model::manifest::digest;
-use crate::model::plan::{Notice, Offer, Violation};
-use crate::model::time::Zone;
-use crate::ports::rules::{Engine, Fault, Refusal, Rules};
+use crate::model::{
+    ActionDescriptor, Appointment, Context, CountryCode, Descriptor, Field, Limits, Notice, Offer, Role, RulesId, Slot,
+    Violation, Zone, digest, json,
+};
+use crate::ports::{Engine, Fault, Refusal, Rules};
 use crate::rules::messages::Messages;
 use crate::rules::plan_check::{check_notices, check_offers, is_slug};
 use crate::rules::schema;
@@ -382,7 +378,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::plan::Verdict;
+    use crate::model::Verdict;
     use crate::testing::{Described, revision};
 
     /// Presents at most `fits` appointments in one call, and never the one with the nil id.

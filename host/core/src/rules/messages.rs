@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use fluent_langneg::{LanguageIdentifier, NegotiationStrategy, negotiate_languages};
 
-use crate::model::descriptor::Descriptor;
-use crate::model::plan::Violation;
-use crate::ports::rules::Refusal;
+use crate::model::{Descriptor, Violation};
+use crate::ports::Refusal;
 
 /// Texts of the host's codes: code, English, Spanish. The text of `schema` is for every keyword that has no line of its
 /// own.
@@ -155,7 +154,7 @@ fn host_text(code: &str, locale: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::descriptor::Message;
+    use crate::model::Message;
 
     fn messages() -> Messages {
         let message = |code: &str, locale: &str, text: &str| Message {

@@ -4,9 +4,8 @@
 
 use std::collections::HashSet;
 
-use crate::model::appointment::Slot;
-use crate::model::plan::{MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Plan, Verdict};
-use crate::ports::rules::Fault;
+use crate::model::{MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Plan, Slot, Verdict};
+use crate::ports::Fault;
 
 /// Maximum number of notices for one event.
 pub(crate) const MAX_NOTICES: usize = 10;
@@ -176,7 +175,7 @@ pub(crate) fn is_slug(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::appointment::{Field, Phase, Value};
+    use crate::model::{Field, Phase, Value};
 
     fn plan() -> Plan {
         Plan {

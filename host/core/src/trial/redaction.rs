@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::model::appointment::{Field, Revision, Value as Leaf};
 use crate::model::json::nest;
-use crate::model::plan::Violation;
+use crate::model::{Field, Revision, Value as Leaf, Violation};
 use crate::rules::loaded::LoadedRules;
 use crate::rules::schema::is_personal;
 

@@ -9,11 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-use crate::model::appointment::{Field, Phase, Revision, Slot};
-use crate::model::context::Context;
 use crate::model::json::{TooManyLeaves, nest};
-use crate::model::plan::{Plan, Violation};
-use crate::ports::rules::Fault;
+use crate::model::{Context, Field, Phase, Plan, Revision, Slot, Violation};
+use crate::ports::Fault;
 use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, check_input, evaluate};
 use crate::rules::loaded::LoadedRules;
 
@@ -136,8 +134,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::appointment::Value;
-    use crate::model::context::Role;
+    use crate::model::{Role, Value};
     use crate::testing::Deciding;
 
     /// Replays a decision with rules of that digest. Returns the outcome and the contexts that the rules received.

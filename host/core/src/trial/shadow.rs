@@ -14,13 +14,9 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::model::appointment::{Appointment, CountryCode, Field, Revision};
-use crate::model::context::Role;
-use crate::model::event::Event;
 use crate::model::json::flatten;
-use crate::model::plan::{Notice, Violation};
-use crate::ports::rules::Fault;
-use crate::ports::trials::{DiffBucket, Tally, TrialReport, Trials};
+use crate::model::{Appointment, CountryCode, Event, Field, Notice, Revision, Role, Violation};
+use crate::ports::{DiffBucket, Fault, Tally, TrialReport, Trials};
 use crate::release::catalogue::Catalogue;
 use crate::release::routing::{InForce, OnTrial};
 use crate::rules::decision::DecisionRequest;

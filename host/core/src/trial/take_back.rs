@@ -1,11 +1,7 @@
 //! Takes back a canary that refuses too much or gives no result too often, over all hosts that count its decisions.
 
-use crate::model::appointment::CountryCode;
-use crate::model::channel::{Canary, Candidate, ChangeNote, SequenceSpent};
-use crate::ports::clock::Clock;
-use crate::ports::ledger::Unavailable;
-use crate::ports::registry::{Registry, RegistryError};
-use crate::ports::trials::{Tally, Trials};
+use crate::model::{Canary, Candidate, ChangeNote, CountryCode, SequenceSpent};
+use crate::ports::{Clock, Registry, RegistryError, Tally, Trials, Unavailable};
 
 /// Minimum denominator when the margin is applied. As a share of one decision, a single refusal would be 100 %.
 const MIN_DECISIONS: u64 = 100;

@@ -4,9 +4,8 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use citas_core::model::appointment::{Field, Revision, Value};
-use citas_core::model::event::Event;
-use citas_core::ports::ledger::{Position, Receipt};
+use citas_core::model::{Event, Field, Revision, Value};
+use citas_core::ports::{Position, Receipt};
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
-use citas_core::model::appointment::{CountryCode, Revision};
-use citas_core::ports::deadline;
-use citas_core::ports::ledger::{Change, CommitError, Ledger, Page, Query, Receipt, Unavailable};
+use citas_core::model::{CountryCode, Revision};
+use citas_core::ports::{Change, CommitError, Ledger, Page, Query, Receipt, Unavailable, deadline};
 use jiff::Timestamp;
 use uuid::Uuid;
 

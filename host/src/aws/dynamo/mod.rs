@@ -29,9 +29,8 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
-use citas_core::model::appointment::CountryCode;
-use citas_core::ports::clock::Clock;
-use citas_core::ports::ledger::Unavailable;
+use citas_core::model::CountryCode;
+use citas_core::ports::{Clock, Unavailable};
 
 pub use item::{event, revision};
 

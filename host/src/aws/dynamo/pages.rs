@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use citas_core::model::appointment::Phase;
-use citas_core::ports::ledger::{Page, Position, Query};
+use citas_core::model::Phase;
+use citas_core::ports::{Page, Position, Query};
 use futures::future::try_join_all;
 
 use super::item::{self, Item, text};

@@ -7,9 +7,8 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
-use citas_core::model::appointment::CountryCode;
-use citas_core::ports::ledger::Unavailable;
-use citas_core::ports::trials::{DiffBucket, Tally, TrialReport, Trials};
+use citas_core::model::CountryCode;
+use citas_core::ports::{DiffBucket, Tally, TrialReport, Trials, Unavailable};
 use jiff::SignedDuration;
 use serde_json::Value as Json;
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use citas_core::model::manifest::digest;
+use citas_core::model::digest;
 use serde_json::json;
 
 use super::{Answer, Outcome, Report, present};

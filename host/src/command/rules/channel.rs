@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::channel::{ChangeNote, Channel, ChannelVerb};
-use citas_core::ports::clock::Clock as _;
-use citas_core::ports::registry::{Readiness, Registry, RegistryError};
+use citas_core::model::{ChangeNote, Channel, ChannelVerb, CountryCode};
+use citas_core::ports::{Clock as _, Readiness, Registry, RegistryError};
 use semver::Version;
 use serde_json::json;
 

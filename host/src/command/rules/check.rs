@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use citas_core::ports::rules::{CONTRACT, LOWEST_HOST};
+use citas_core::ports::{CONTRACT, LOWEST_HOST};
 use citas_core::rules::cases;
 use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use citas_core::ports::registry::{Registry, RegistryError};
+use citas_core::ports::{Registry, RegistryError};
 use citas_core::rules::cases;
 use citas_core::rules::compare::{self, Difference, TooLow};
 use citas_core::rules::loaded::LoadedRules;

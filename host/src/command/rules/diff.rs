@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::ports::trials::{Tally, TrialReport, Trials};
+use citas_core::model::CountryCode;
+use citas_core::ports::{Tally, TrialReport, Trials};
 use clap::Args;
 use serde_json::{Value, json};
 

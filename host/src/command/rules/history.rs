@@ -1,7 +1,6 @@
 //! `citas rules history`: shows who changed the version in use, when and why.
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::channel::ChannelChange;
+use citas_core::model::{ChannelChange, CountryCode};
 use serde_json::json;
 
 use super::{Answer, InRegistry, Outcome};

@@ -3,9 +3,8 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use citas_core::model::appointment::Revision;
-use citas_core::ports::clock::Clock as _;
-use citas_core::ports::ledger::{Position, Query};
+use citas_core::model::Revision;
+use citas_core::ports::{Clock as _, Position, Query};
 use citas_core::rules::loaded::LoadedRules;
 use citas_core::trial::replay::{Replayed, replay};
 use clap::Args;

@@ -3,8 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::manifest::Manifest;
+use citas_core::model::{CountryCode, Manifest};
 use minisign::{KeyPair, SecretKeyBox};
 use serde_json::json;
 

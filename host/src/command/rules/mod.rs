@@ -22,15 +22,10 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::limits::{Limits, MAX_COMPONENT_BYTES};
-use citas_core::model::manifest::RulesPackage;
+use citas_core::model::{CountryCode, Limits, MAX_COMPONENT_BYTES, RulesPackage, digest};
 #[cfg(feature = "compiler")]
-use citas_core::model::manifest::digest;
-use citas_core::ports::clock::Clock as _;
-use citas_core::ports::registry::Registry;
+use citas_core::ports::{Clock as _, Engine as _, Registry};
 #[cfg(feature = "compiler")]
-use citas_core::ports::rules::Engine as _;
 #[cfg(not(feature = "compiler"))]
 use citas_core::release::admission::admit;
 use citas_core::rules::loaded::LoadedRules;

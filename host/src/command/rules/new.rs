@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use citas_core::model::appointment::CountryCode;
+use citas_core::model::CountryCode;
 use serde_json::json;
 
 use super::{Answer, Outcome, Report};

@@ -1,11 +1,7 @@
 //! `citas rules publish`: writes a version to the registry.
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::manifest::RulesPackage;
-use citas_core::model::manifest::{Artifact, Manifest, digest};
-use citas_core::ports::clock::Clock as _;
-use citas_core::ports::registry::Registry;
-use citas_core::ports::rules::CONTRACT;
+use citas_core::model::{Artifact, CountryCode, Manifest, RulesPackage, digest};
+use citas_core::ports::{CONTRACT, Clock as _, Registry};
 use citas_core::rules::cases;
 use semver::Version;
 use serde_json::json;

@@ -3,11 +3,8 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use citas_core::model::appointment::{CountryCode, Revision};
-use citas_core::model::limits::Limits;
-use citas_core::model::manifest::{Artifact, digest};
-use citas_core::model::plan::Violation;
-use citas_core::ports::registry::Registry;
+use citas_core::model::{Artifact, CountryCode, Limits, Revision, Violation, digest};
+use citas_core::ports::Registry;
 use citas_core::rules::loaded::LoadedRules;
 use citas_core::trial::redaction::{Shown, planned};
 use citas_core::trial::replay::{Difference, Replayed, replay as judge_again};

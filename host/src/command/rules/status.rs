@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::channel::{Canary, Candidate, Channel, ChannelVerb};
-use citas_core::model::limits::Limits;
-use citas_core::ports::registry::{Registry, RegistryError};
+use citas_core::model::{Canary, Candidate, Channel, ChannelVerb, CountryCode, Limits};
+use citas_core::ports::{Registry, RegistryError};
 use semver::Version;
 use serde_json::{Value, json};
 

@@ -4,10 +4,9 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use citas_core::model::appointment::{CountryCode, Revision};
+use citas_core::model::{CountryCode, Revision};
 #[cfg(feature = "aws")]
-use citas_core::ports::ledger::Ledger as _;
-use citas_core::ports::ledger::{Page, Query, Unavailable};
+use citas_core::ports::{Ledger as _, Page, Query, Unavailable};
 use clap::Args;
 use uuid::Uuid;
 

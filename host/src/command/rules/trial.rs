@@ -1,9 +1,8 @@
 //! `citas rules shadow`, `canary` and `withdraw`: start and end the trial of a version beside the one in use. Each is
 //! one conditional write.
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::model::channel::{Canary, Candidate, Channel};
-use citas_core::ports::registry::{Registry, RegistryError};
+use citas_core::model::{Canary, Candidate, Channel, CountryCode};
+use citas_core::ports::{Registry, RegistryError};
 use clap::Args;
 use semver::Version;
 use serde_json::json;

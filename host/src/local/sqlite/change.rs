@@ -1,8 +1,7 @@
 //! Stores one change inside the writer's transaction. Does not decide when the transaction is committed.
 
-use citas_core::model::appointment::Revision;
-use citas_core::model::event::Event;
-use citas_core::ports::ledger::{Change, Receipt};
+use citas_core::model::{Event, Revision};
+use citas_core::ports::{Change, Receipt};
 use jiff::Timestamp;
 use rusqlite::{Connection, named_params, params};
 use uuid::Uuid;

@@ -5,10 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use citas_core::model::appointment::{CountryCode, Revision};
-use citas_core::ports::ledger::{
-    Attempts, Change, CommitError, Ledger, Outbox, Page, Pending, Query, Receipt, Unavailable,
-};
+use citas_core::model::{CountryCode, Revision};
+use citas_core::ports::{Attempts, Change, CommitError, Ledger, Outbox, Page, Pending, Query, Receipt, Unavailable};
 use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;

@@ -23,8 +23,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::ports::ledger::Unavailable;
+use citas_core::model::CountryCode;
+use citas_core::ports::Unavailable;
 use tokio::sync::{Notify, OnceCell};
 
 pub use self::read_only::ReadOnlyLedger;

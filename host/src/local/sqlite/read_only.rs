@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use citas_core::model::appointment::{CountryCode, Revision};
-use citas_core::ports::ledger::{Page, Query, Unavailable};
+use citas_core::model::{CountryCode, Revision};
+use citas_core::ports::{Page, Query, Unavailable};
 use rusqlite::Connection;
 use uuid::Uuid;
 

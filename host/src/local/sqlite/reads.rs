@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use citas_core::model::appointment::Revision;
-use citas_core::ports::ledger::{Attempts, Page, Pending, Position, Query, Receipt};
+use citas_core::model::Revision;
+use citas_core::ports::{Attempts, Page, Pending, Position, Query, Receipt};
 use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, params_from_iter};
@@ -229,7 +229,7 @@ fn body<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use citas_core::model::appointment::Phase;
+    use citas_core::model::Phase;
 
     use super::*;
 

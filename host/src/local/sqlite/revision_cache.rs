@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use citas_core::model::appointment::{CountryCode, Revision};
+use citas_core::model::{CountryCode, Revision};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 use uuid::Uuid;
@@ -81,7 +81,7 @@ impl RevisionCache {
 
 #[cfg(test)]
 mod tests {
-    use citas_core::ports::clock::Clock as _;
+    use citas_core::ports::Clock as _;
     use serde_json::json;
 
     use super::*;

@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use citas_core::model::appointment::CountryCode;
-use citas_core::ports::deadline;
-use citas_core::ports::ledger::{Attempts, CommitError, Unavailable};
+use citas_core::model::CountryCode;
+use citas_core::ports::{Attempts, CommitError, Unavailable, deadline};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -252,9 +251,8 @@ impl Task {
 
 #[cfg(test)]
 mod tests {
-    use citas_core::model::appointment::Revision;
-    use citas_core::model::event::Event;
-    use citas_core::ports::ledger::Change;
+    use citas_core::model::{Event, Revision};
+    use citas_core::ports::Change;
     use metrics_exporter_prometheus::PrometheusBuilder;
     use serde_json::json;
     use tempfile::TempDir;

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use citas_core::model::manifest::digest;
+use citas_core::model::digest;
 
 use super::{BuildError, output, text};
 

@@ -15,9 +15,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use citas_core::model::manifest::RulesPackage;
-use citas_core::model::manifest::digest;
-use citas_core::ports::rules::Refusal;
+use citas_core::model::{RulesPackage, digest};
+use citas_core::ports::Refusal;
 use citas_core::release::admission::NotAdmitted;
 use citas_core::release::precompile::{Judge, Judged};
 use jiff::Timestamp;
@@ -397,7 +396,7 @@ mod tests {
 
     #[test]
     fn no_component_may_have_more_native_code_than_a_registry_keeps() {
-        assert_eq!(Budget::of(citas_core::model::limits::MAX_COMPONENT_BYTES).code, MAX_CODE);
-        const { assert!(MAX_CODE <= 8 * citas_core::model::limits::MAX_COMPONENT_BYTES) };
+        assert_eq!(Budget::of(citas_core::model::MAX_COMPONENT_BYTES).code, MAX_CODE);
+        const { assert!(MAX_CODE <= 8 * citas_core::model::MAX_COMPONENT_BYTES) };
     }
 }

@@ -8,8 +8,8 @@ use std::process::{self, ExitCode};
 use std::thread;
 use std::time::Duration;
 
-use citas_core::model::manifest::digest;
-use citas_core::ports::rules::Refusal;
+use citas_core::model::digest;
+use citas_core::ports::Refusal;
 use citas_core::release::admission::try_out;
 use citas_core::rules::loaded::LoadedRules;
 use rlimit::Resource;

@@ -14,12 +14,8 @@ use super::following::Following;
 use super::outcome::{NotInForce, NotTaken};
 use super::reads::{READ_TIMEOUT, start_within, within};
 use super::retry::Retry;
-use crate::model::appointment::CountryCode;
-use crate::model::channel::{Candidate, Channel};
-use crate::model::manifest::{Artifact, RulesPackage};
-use crate::ports::native_code::NativeCodeStore;
-use crate::ports::registry::RegistryError;
-use crate::ports::rules::Refusal;
+use crate::model::{Artifact, Candidate, Channel, CountryCode, RulesPackage};
+use crate::ports::{NativeCodeStore, Refusal, RegistryError};
 use crate::release::swap::{NativeCode, Target};
 use crate::release::verify::{check_digests, check_origin};
 

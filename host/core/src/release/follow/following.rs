@@ -6,9 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::ports::last_good::LastGood;
-use crate::ports::native_code::NativeCodeStore;
-use crate::ports::registry::Registry;
+use crate::ports::{LastGood, NativeCodeStore, Registry};
 use crate::release::swap::Swapper;
 use crate::release::trust::TrustSource;
 

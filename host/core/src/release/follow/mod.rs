@@ -24,8 +24,8 @@ use self::follower::{HOST_FAILED, START_TIMEOUT};
 pub use self::following::Following;
 use self::reads::start_within;
 pub(crate) use self::reads::{READ_TIMEOUT, within};
-use crate::model::appointment::CountryCode;
-use crate::ports::registry::RegistryError;
+use crate::model::CountryCode;
+use crate::ports::RegistryError;
 use crate::release::swap::Target;
 
 /// Time until the next look at a country after a look that panicked.

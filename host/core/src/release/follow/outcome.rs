@@ -2,8 +2,7 @@
 
 use semver::Version;
 
-use crate::ports::registry::RegistryError;
-use crate::ports::rules::Refusal;
+use crate::ports::{Refusal, RegistryError};
 use crate::release::admission::NotAdmitted;
 
 /// Reasons why a version is not in force or on trial.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::ports::registry::RegistryError;
+use crate::ports::RegistryError;
 
 /// Maximum wait for a listing, a channel or a manifest.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(10);

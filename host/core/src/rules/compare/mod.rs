@@ -148,7 +148,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::descriptor::{ActionDescriptor, Descriptor, Message};
+    use crate::model::{ActionDescriptor, Descriptor, Message};
     use crate::testing::Described;
 
     fn descriptor() -> Descriptor {

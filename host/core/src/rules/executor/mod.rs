@@ -19,8 +19,8 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use self::turns::{Outcome, Turns};
-use crate::model::appointment::CountryCode;
-use crate::ports::rules::Fault;
+use crate::model::CountryCode;
+use crate::ports::Fault;
 
 /// Niceness of a thread whose call goes on beside the others. Connections, the ledger and short calls come first on a
 /// core; without other work the call has the whole core.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::model::appointment::CountryCode;
+use crate::model::CountryCode;
 
 /// Time after which a call gives up its place when another country waits for one. Calls take 20 µs to 2 ms; a call that
 /// has taken this long may take 100 ms.

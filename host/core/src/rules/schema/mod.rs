@@ -21,8 +21,8 @@ use std::sync::Arc;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value as Json;
 
-use crate::model::plan::Violation;
-use crate::ports::rules::Refusal;
+use crate::model::Violation;
+use crate::ports::Refusal;
 use compiled::compiled;
 use cost::{Cause, MAX_DOCUMENT_TEXT, MAX_SIZE, MAX_VALUES, Walk};
 use texts::{Checks, MAX_PATTERNS_SIZE, Patterns};

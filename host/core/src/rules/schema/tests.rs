@@ -11,7 +11,7 @@ use serde_json::{Map, json};
 
 use super::cost::Cost;
 use super::*;
-use crate::model::descriptor::{ActionDescriptor, Descriptor};
+use crate::model::{ActionDescriptor, Descriptor};
 use crate::rules::loaded::LoadedRules;
 use crate::testing::Described;
 

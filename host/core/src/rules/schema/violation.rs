@@ -4,8 +4,8 @@ use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value as Json;
 
+use crate::model::Violation;
 use crate::model::json::escape;
-use crate::model::plan::Violation;
 
 /// Maximum length of a list of values in a violation, in bytes. A country's `enum` may have thousands.
 const MAX_EXPECTED: usize = 1_000;
