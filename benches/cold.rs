@@ -12,8 +12,8 @@ use citas::wasm::WasmEngine;
 use citas::wasm::judge::ChildJudge;
 use citas_core::model::{Limits, digest};
 use citas_core::ports::{Engine as _, NativeCodeStore as _, Registry as _};
-use citas_core::release::precompile::precompile;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::release::precompile;
+use citas_core::rules::LoadedRules;
 
 use crate::lambda::cold_start;
 use crate::platform::{block_on, component, engine, loaded, pe, peru, promote, publish};

@@ -5,7 +5,7 @@ use citas::wasm::WasmEngine;
 
 use citas_core::model::{Limits, Role};
 use citas_core::ports::Clock as _;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::LoadedRules;
 
 use crate::platform::peru;
 use crate::report::{Report, spread};

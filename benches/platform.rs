@@ -16,7 +16,7 @@ use citas::wasm::WasmEngine;
 use citas::wasm::limits::CEILING;
 use citas_core::model::{Artifact, Channel, Claims, CountryCode, Limits, Manifest, Scope, digest};
 use citas_core::ports::{CONTRACT, Clock as _, Registry};
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::LoadedRules;
 use tempfile::TempDir;
 
 /// A server in a process of its own, which ends when this value is dropped.

@@ -4,7 +4,7 @@ use citas::system::SystemClock;
 use citas_core::model::json::flatten;
 use citas_core::model::{Field, Role};
 use citas_core::ports::Clock as _;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::LoadedRules;
 use jiff::ToSpan as _;
 use serde_json::Value;
 

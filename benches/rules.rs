@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use citas_core::model::{Appointment, Context, Field, Role, Value};
 use citas_core::ports::{Clock as _, Fault};
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::LoadedRules;
 use citas_kit::AppointmentRules;
 use jiff::civil::DateTime;
 use uuid::Uuid;

@@ -7,7 +7,7 @@ use citas::system::{SystemClock, UuidIds};
 use citas_core::model::{Appointment, Provenance, Revision, Role, Value};
 
 use citas_core::ports::{CONTRACT, Change, Clock as _, Ids as _, Ledger as _};
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::LoadedRules;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::ToSpan as _;
 use uuid::Uuid;

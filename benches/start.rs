@@ -8,7 +8,7 @@ use std::sync::Arc;
 use citas::wasm::judge::ChildJudge;
 use citas::wasm::{ChildAdmission, WasmEngine};
 use citas_core::model::{Limits, RulesPackage};
-use citas_core::release::admission::Admission as _;
+use citas_core::release::Admission as _;
 use jiff::Timestamp;
 
 use crate::platform::{component, engine, loaded, peru};

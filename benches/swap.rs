@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::LoadedRules;
 use serde_json::Value;
 
 use crate::load;

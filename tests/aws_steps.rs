@@ -13,20 +13,15 @@ use citas::aws::{queue, stream};
 use citas::system::{SystemClock, UuidIds};
 use citas::wasm::WasmEngine;
 use citas::wasm::judge::ChildJudge;
-use citas_core::booking::error::BookingError;
+use citas_core::booking::BookingError;
 use citas_core::booking::{ActionRequest, Booking};
 use citas_core::model::{Caller, Event, Limits, Scope};
-use citas_core::notify::notifier::Notifier;
+use citas_core::notify::Notifier;
 use citas_core::ports::{
     Clock as _, Mail, MailError, Mailer, NotPublished, Publisher, Query, Readiness, Registry as _,
 };
-use citas_core::release::admission::InProcess;
-use citas_core::release::catalogue::Catalogue;
-use citas_core::release::follow::Following;
-use citas_core::release::on_demand::OnDemand;
-use citas_core::release::precompile::precompile;
-use citas_core::release::swap::Swapper;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::release::{Catalogue, Following, InProcess, OnDemand, Swapper, precompile};
+use citas_core::rules::LoadedRules;
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;

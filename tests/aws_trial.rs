@@ -12,13 +12,9 @@ use citas::system::{SystemClock, UuidIds};
 use citas_core::booking::Booking;
 use citas_core::model::{Canary, Candidate, ChangeNote, ChannelVerb, Limits};
 use citas_core::ports::{Clock as _, Registry as _, Tally, TrialReport, Trials as _};
-use citas_core::release::catalogue::Catalogue;
-use citas_core::release::follow::Following;
-use citas_core::release::on_demand::OnDemand;
-use citas_core::release::routing::OnTrial;
-use citas_core::release::swap::Swapper;
-use citas_core::rules::loaded::LoadedRules;
-use citas_core::trial::shadow::TrialRecorder;
+use citas_core::release::{Catalogue, Following, OnDemand, OnTrial, Swapper};
+use citas_core::rules::LoadedRules;
+use citas_core::trial::TrialRecorder;
 use futures::future::join_all;
 use serde_json::json;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use citas_core::model::Limits;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::LoadedRules;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

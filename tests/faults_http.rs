@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use citas_core::model::{Limits, RulesPackage};
-use citas_core::release::swap::Target;
+use citas_core::release::Target;
 use serde_json::{Value, json};
 
 use crate::support::components::{chaos_with, component};

@@ -13,8 +13,7 @@ use citas_core::model::{
     Appointment, Artifact, ChangeNote, Channel, Limits, Manifest, Phase, Plan, Role, RulesPackage, Verdict, digest,
 };
 use citas_core::ports::{CONTRACT, Registry as _};
-use citas_core::rules::cases;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::{LoadedRules, cases};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas_core::model::{Limits, RulesPackage, digest};
-use citas_core::release::admission::{Admission, NotAdmitted};
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::release::{Admission, NotAdmitted};
+use citas_core::rules::LoadedRules;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 

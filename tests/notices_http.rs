@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use citas::local::smtp::SmtpMailer;
 use citas_core::model::{Limits, RulesPackage};
-use citas_core::release::admission::admit;
-use citas_core::rules::cases;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::release::admit;
+use citas_core::rules::{LoadedRules, cases};
 use serde_json::{Value, json};
 
 use crate::support::components::{SharedEngine, chaos, chaos_with};

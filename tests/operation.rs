@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use citas_core::model::{Candidate, Limits};
-use citas_core::release::routing::OnTrial;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::release::OnTrial;
+use citas_core::rules::LoadedRules;
 use serde_json::{Value, json};
 
 use crate::support::components::{SharedEngine, chaos_with};

@@ -4,8 +4,7 @@ use std::fs;
 
 use citas::toolkit::CountryFolder;
 use citas_core::model::Limits;
-use citas_core::rules::cases;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::{LoadedRules, cases};
 
 use crate::support::components::engine;
 use crate::support::process::run;

@@ -11,11 +11,7 @@ use citas::wasm::WasmEngine;
 use citas::wasm::limits::CEILING;
 use citas_core::model::{Artifact, ChangeNote, Channel, Limits, Manifest, digest};
 use citas_core::ports::{Clock as _, NativeCodeStore, Registry, RegistryError};
-use citas_core::release::catalogue::Catalogue;
-use citas_core::release::follow::{Followers, Following};
-use citas_core::release::precompile::{Judge as _, precompile};
-use citas_core::release::swap::Swapper;
-use citas_core::release::trust::Trust;
+use citas_core::release::{Catalogue, Followers, Following, Judge as _, Swapper, Trust, precompile};
 use minisign::KeyPair;
 
 use crate::registry_contract::{artifact, version};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use citas::local::registry::FolderRegistry;
 use citas_core::ports::Registry as _;
-use citas_core::release::follow::{Followers, Following};
+use citas_core::release::{Followers, Following};
 use serde_json::{Value, json};
 
 use crate::registry_contract::{artifact, channel, with_cases};

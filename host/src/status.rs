@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use citas_core::model::{Candidate, CountryCode};
 use citas_core::ports::Clock;
-use citas_core::release::catalogue::{Catalogue, Entry, RefusedVersion};
+use citas_core::release::{Catalogue, Entry, RefusedVersion};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

@@ -8,18 +8,12 @@ use std::time::Duration;
 
 use citas_core::booking::Booking;
 use citas_core::model::CountryCode;
-use citas_core::notify::notifier::Notifier;
-use citas_core::notify::relay::{Relay, Stop};
+use citas_core::notify::{Notifier, Relay, Stop};
 use citas_core::ports::{Clock, Mailer, Registry, TokenVerifier};
-use citas_core::release::admission::Admission;
 #[cfg(not(feature = "compiler"))]
-use citas_core::release::admission::InProcess;
-use citas_core::release::catalogue::Catalogue;
-use citas_core::release::follow::{Followers, Following};
-use citas_core::release::swap::Swapper;
-use citas_core::release::trust::{Trust, TrustSource};
-use citas_core::trial::shadow::TrialRecorder;
-use citas_core::trial::take_back::take_back;
+use citas_core::release::InProcess;
+use citas_core::release::{Admission, Catalogue, Followers, Following, Swapper, Trust, TrustSource};
+use citas_core::trial::{TrialRecorder, take_back};
 use ipnet::IpNet;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;

@@ -9,7 +9,7 @@ use citas::wasm::judge::ChildJudge;
 use citas::wasm::{ChildAdmission, WasmEngine};
 use citas_core::model::{Limits, digest};
 use citas_core::ports::{Engine, Refusal, Rules};
-use citas_core::release::admission::{Admission, InProcess};
+use citas_core::release::{Admission, InProcess};
 
 /// The engine that the tests share, as the host has one for all countries.
 pub fn engine() -> &'static WasmEngine {

@@ -12,7 +12,7 @@ use citas::system::SystemClock;
 use citas::wiring::{Identity, Platform, record_metrics};
 use citas_core::model::{Claims, Limits, Scope};
 use citas_core::ports::Clock;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::LoadedRules;
 use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tempfile::TempDir;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock};
 
 use citas_core::model::json::flatten;
 use citas_core::model::{Limits, Role};
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::LoadedRules;
 use jiff::civil::{Date, Weekday};
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};

@@ -11,7 +11,7 @@ use crate::model::{
     RulesId, Slot, Verdict,
 };
 use crate::ports::{CONTRACT, Clock, Fault, Rules};
-use crate::rules::loaded::LoadedRules;
+use crate::rules::LoadedRules;
 
 /// A clock that moves only when a test moves it.
 pub struct ManualClock {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Json;
 use axum::extract::State;
 use citas_core::model::{CountryCode, Forbidden, Scope};
-use citas_core::release::catalogue::Entry;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::release::Entry;
+use citas_core::rules::LoadedRules;
 use serde_json::{Value, json};
 
 use super::Api;

@@ -31,7 +31,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use citas_core::booking::Booking;
 use citas_core::ports::TokenVerifier;
-use citas_core::release::catalogue::Catalogue;
+use citas_core::release::Catalogue;
 use serde_json::{Value, json};
 use swagger_ui_dist::{ApiDefinition, OpenApiSource};
 use tower_http::catch_panic::CatchPanicLayer;

@@ -8,8 +8,8 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use citas_core::model::CountryCode;
-use citas_core::release::catalogue::Catalogue;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::release::Catalogue;
+use citas_core::rules::LoadedRules;
 use tracing::Instrument as _;
 use uuid::Uuid;
 

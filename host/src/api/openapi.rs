@@ -9,9 +9,9 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use citas_core::model::{CountryCode, Phase, Scope};
-use citas_core::release::catalogue::Entry;
-use citas_core::rules::loaded::{HOST_MEMBERS, LoadedRules, MAX_PAGE};
+use citas_core::release::Entry;
 use citas_core::rules::schema::map_subschemas;
+use citas_core::rules::{HOST_MEMBERS, LoadedRules, MAX_PAGE};
 use serde_json::{Map, Value, json};
 
 use super::Api;

@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use citas_core::booking::error::{BookingError, FreeSlot, Rejection};
+use citas_core::booking::{BookingError, FreeSlot, Rejection};
 use citas_core::model::Forbidden;
 use citas_core::ports::BadToken;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::LoadedRules;
 use serde_json::{Map, Value, json};
 
 /// Kind of a problem. Its type is `/problems/<name>`.

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use citas_core::model::CountryCode;
 use citas_core::ports::Ledger;
-use citas_core::release::catalogue::Catalogue;
+use citas_core::release::Catalogue;
 use futures::future::join_all;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use citas_core::model::Event;
-use citas_core::notify::notifier::Notifier;
+use citas_core::notify::Notifier;
 use citas_core::ports::Clock;
-use citas_core::release::on_demand::OnDemand;
+use citas_core::release::OnDemand;
 use jiff::Timestamp;
 
 /// Maximum time that a message may take: one mail and the work around it. No message starts with less time left,

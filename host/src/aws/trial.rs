@@ -9,10 +9,8 @@ use std::sync::Arc;
 use aws_lambda_events::event::dynamodb::{Event as Stream, EventRecord};
 use citas_core::model::CountryCode;
 use citas_core::ports::{Clock, Ledger as _, Registry, Trials as _, Unavailable};
-use citas_core::release::catalogue::Catalogue;
-use citas_core::release::on_demand::OnDemand;
-use citas_core::trial::shadow::{Call, compare_all};
-use citas_core::trial::take_back::{NotTakenBack, take_back};
+use citas_core::release::{Catalogue, OnDemand};
+use citas_core::trial::{Call, NotTakenBack, compare_all, take_back};
 
 use super::dynamo::{self, DynamoLedger};
 

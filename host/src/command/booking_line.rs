@@ -2,8 +2,7 @@
 
 use citas_core::model::Role;
 use citas_core::ports::Clock;
-use citas_core::rules::decision::{DecisionRequest, decide};
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::{DecisionRequest, LoadedRules, decide};
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use serde_json::Value;

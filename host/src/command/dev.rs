@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use citas_core::model::{Claims, CountryCode, RulesPackage, Scope};
 use citas_core::ports::Clock as _;
-use citas_core::release::admission::NotAdmitted;
-use citas_core::release::swap::{Swapper, Target};
+use citas_core::release::{NotAdmitted, Swapper, Target};
 use clap::Args;
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;

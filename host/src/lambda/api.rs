@@ -12,7 +12,7 @@ use axum::response::Response;
 use citas_core::booking::Booking;
 use citas_core::model::Claims;
 use citas_core::ports::{BadToken, TokenVerifier};
-use citas_core::release::on_demand::OnDemand;
+use citas_core::release::OnDemand;
 use lambda_http::Adapter;
 use lambda_http::request::RequestContext;
 use lambda_runtime::Runtime;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use citas_core::notify::notifier::Notifier;
+use citas_core::notify::Notifier;
 use clap::Args;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use lettre::message::Mailbox;

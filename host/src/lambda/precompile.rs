@@ -6,8 +6,7 @@ use std::process::ExitCode;
 
 use citas_core::model::CountryCode;
 use citas_core::ports::{Registry as _, RegistryError};
-use citas_core::release::precompile::{NotCompiled, precompile};
-use citas_core::release::trust::{NotTrust, Trust};
+use citas_core::release::{NotCompiled, NotTrust, Trust, precompile};
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};

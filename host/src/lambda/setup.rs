@@ -6,12 +6,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use citas_core::release::admission::InProcess;
-use citas_core::release::catalogue::Catalogue;
-use citas_core::release::follow::Following;
-use citas_core::release::on_demand::OnDemand;
-use citas_core::release::swap::Swapper;
-use citas_core::trial::shadow::TrialRecorder;
+use citas_core::release::{Catalogue, Following, InProcess, OnDemand, Swapper};
+use citas_core::trial::TrialRecorder;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
 

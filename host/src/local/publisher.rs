@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use citas_core::model::Event;
-use citas_core::notify::notifier::Notifier;
+use citas_core::notify::Notifier;
 use citas_core::ports::{NotPublished, Publisher};
 use futures::future::join_all;
 

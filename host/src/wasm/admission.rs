@@ -8,8 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use citas_core::model::{RulesPackage, digest};
 use citas_core::ports::{Engine, Refusal};
-use citas_core::release::admission::{Admission, NotAdmitted};
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::release::{Admission, NotAdmitted};
+use citas_core::rules::LoadedRules;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 

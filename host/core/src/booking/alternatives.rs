@@ -8,8 +8,7 @@ use jiff::ToSpan;
 use crate::booking::error::{BookingError, FreeSlot};
 use crate::model::{Offer, Revision, Slot};
 use crate::ports::Ledger;
-use crate::rules::executor::Executor;
-use crate::rules::loaded::LoadedRules;
+use crate::rules::{Executor, LoadedRules};
 
 /// Number of slots that are considered on each side of the taken one.
 const STEPS: i64 = 8;

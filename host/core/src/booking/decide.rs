@@ -12,11 +12,9 @@ use crate::booking::error::{BookingError, Rejection};
 use crate::booking::presentation::{View, show};
 use crate::model::{Appointment, Caller, CountryCode, Event, Provenance, Revision, Role};
 use crate::ports::{CONTRACT, Change, Fault, Ids, Tally};
-use crate::release::catalogue::Catalogue;
-use crate::release::routing::{InForce, OnTrial};
-use crate::rules::decision::{DecisionRequest, Planned, check_input, evaluate};
-use crate::rules::loaded::LoadedRules;
-use crate::trial::shadow::{Call, Refused, TrialRecorder};
+use crate::release::{Catalogue, InForce, OnTrial};
+use crate::rules::{DecisionRequest, LoadedRules, Planned, check_input, evaluate};
+use crate::trial::{Call, Refused, TrialRecorder};
 
 /// Maximum size of a revision, in bytes of JSON. An event with one fits an SNS message (256 KiB) and a DynamoDB item
 /// (400 KB).

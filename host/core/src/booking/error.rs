@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use crate::model::json::TooManyLeaves;
 use crate::model::{CountryCode, Forbidden, Slot, Violation};
 use crate::ports::{Fault, Unavailable};
-use crate::rules::decision::NotDecided;
-use crate::rules::loaded::LoadedRules;
+use crate::rules::{LoadedRules, NotDecided};
 
 /// Errors of the use cases of appointments, one variant for each different response.
 #[derive(Debug, thiserror::Error)]

@@ -3,9 +3,9 @@
 
 mod alternatives;
 mod decide;
-pub mod error;
+mod error;
 mod idempotency;
-pub mod presentation;
+mod presentation;
 #[cfg(test)]
 mod tests;
 
@@ -16,15 +16,15 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use self::decide::{Decider, Prepared, RuleRequest};
-use self::error::{BookingError, FreeSlot};
+pub use self::error::{BookingError, FreeSlot, Rejection};
+pub use self::presentation::View;
 use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
-use crate::booking::presentation::{PresentationCache, View, show_page};
+use crate::booking::presentation::{PresentationCache, show_page};
 use crate::model::{Appointment, Caller, CountryCode, Revision, Role, Scope};
 use crate::ports::{Clock, CommitError, Fault, Ids, Ledger, Page, Position, Query};
-use crate::release::catalogue::Catalogue;
-use crate::release::routing::InForce;
-use crate::rules::loaded::{LoadedRules, MAX_PAGE_CALLS};
-use crate::trial::shadow::{Routed, TrialRecorder};
+use crate::release::{Catalogue, InForce};
+use crate::rules::{LoadedRules, MAX_PAGE_CALLS};
+use crate::trial::{Routed, TrialRecorder};
 
 /// Maximum number of evaluations of an action without `If-Match` when other changes are stored first.
 const MAX_ATTEMPTS: usize = 5;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::model::{Appointment, Revision};
 use crate::ports::Fault;
-use crate::rules::loaded::{Fields, LoadedRules};
+use crate::rules::{Fields, LoadedRules};
 
 /// Maximum size of the cache, in bytes of JSON: about 50,000 appointments.
 const MEMORY: u64 = 16 << 20;

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::model::{Canary, Candidate, Event, Plan, Verdict, Violation};
 use crate::ports::{Change, Receipt, Tally, TrialReport, Trials, Unavailable};
-use crate::release::routing::OnTrial;
+use crate::release::OnTrial;
 use crate::testing::{Deciding, ManualClock, plan, revision};
 
 /// A ledger with one appointment at most, that keeps the changes which it stores.

@@ -1,5 +1,8 @@
 //! The use cases behind the outbox: publish events and send mail. Knows nothing of queues, topics or SMTP.
 
 mod message;
-pub mod notifier;
-pub mod relay;
+mod notifier;
+mod relay;
+
+pub use self::notifier::{Notifier, NotifyError};
+pub use self::relay::{Relay, Stop};

@@ -10,9 +10,9 @@ use uuid::Uuid;
 use crate::model::{Event, Notice};
 use crate::notify::message;
 use crate::ports::{Clock, Fault, Ledger, MailError, Mailer, Unavailable};
-use crate::release::catalogue::Catalogue;
-use crate::rules::loaded::LoadedRules;
-use crate::trial::shadow::{Routed, TrialRecorder};
+use crate::release::Catalogue;
+use crate::rules::LoadedRules;
+use crate::trial::{Routed, TrialRecorder};
 
 /// Errors after which notices of an event are still to be sent.
 #[derive(Debug, thiserror::Error)]

@@ -11,10 +11,8 @@ use uuid::Uuid;
 
 use crate::model::{Appointment, Plan, Role, RulesPackage};
 use crate::ports::{Engine, Refusal};
-use crate::rules::cases;
-use crate::rules::decision::{DecisionRequest, Planned, decide};
-use crate::rules::loaded::LoadedRules;
-use crate::rules::plan_check::check_notices;
+use crate::rules::check_notices;
+use crate::rules::{DecisionRequest, LoadedRules, Planned, cases, decide};
 
 /// Reasons why a package is not admitted.
 #[derive(Debug, thiserror::Error)]

@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::CountryCode;
 use crate::release::routing::{InForce, OnTrial};
-use crate::rules::executor::Executor;
-use crate::rules::loaded::LoadedRules;
+use crate::rules::{Executor, LoadedRules};
 
 /// Last version that did not come into force or on trial, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::Candidate;
-use crate::rules::loaded::LoadedRules;
+use crate::rules::LoadedRules;
 
 /// Versions that decide in a country. A request keeps them until it ends.
 #[derive(Clone)]

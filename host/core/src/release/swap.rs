@@ -11,7 +11,7 @@ use crate::release::admission::{Admission, NotAdmitted};
 use crate::release::catalogue::{Catalogue, RefusedVersion};
 use crate::release::routing::OnTrial;
 use crate::release::verify::check_identity;
-use crate::rules::loaded::LoadedRules;
+use crate::rules::LoadedRules;
 
 /// Native code of a component that was judged before, with data of its manifest.
 pub struct NativeCode {

@@ -6,7 +6,7 @@ use semver::Version;
 use crate::model::{Artifact, CountryCode, Manifest, digest};
 use crate::ports::{Refusal, RegistryError};
 use crate::release::trust::Trust;
-use crate::rules::loaded::LoadedRules;
+use crate::rules::LoadedRules;
 
 /// Checks that the files have the digests of their manifest. Files with other digests may still be incomplete, or be
 /// repaired later. The error is therefore not a refusal, and the files are read again.

@@ -1,7 +1,13 @@
 //! Tries a candidate version beside the version in use. A canary decides for some patients. A shadow decides for no
 //! patient. A replay evaluates decisions of the past again.
 
-pub mod redaction;
-pub mod replay;
-pub mod shadow;
-pub mod take_back;
+mod redaction;
+mod replay;
+mod shadow;
+mod take_back;
+
+pub use self::redaction::{Shown, planned, presented};
+pub use self::replay::{Difference, Replayed, replay};
+pub(crate) use self::shadow::Routed;
+pub use self::shadow::{Call, Refused, TrialRecorder, compare_all};
+pub use self::take_back::{NotTakenBack, take_back};

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::model::json::nest;
 use crate::model::{Field, Revision, Value as Leaf, Violation};
-use crate::rules::loaded::LoadedRules;
+use crate::rules::LoadedRules;
 use crate::rules::schema::is_personal;
 
 /// Text that replaces personal data.

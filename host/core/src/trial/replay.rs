@@ -12,8 +12,7 @@ use serde_json::{Value as Json, json};
 use crate::model::json::{TooManyLeaves, nest};
 use crate::model::{Context, Field, Phase, Plan, Revision, Slot, Violation};
 use crate::ports::Fault;
-use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, check_input, evaluate};
-use crate::rules::loaded::LoadedRules;
+use crate::rules::{Decision, DecisionRequest, LoadedRules, NotDecided, Planned, check_input, evaluate};
 
 /// Outcome of a repeated decision.
 #[derive(Debug, PartialEq)]

@@ -17,11 +17,9 @@ use tokio::time::timeout;
 use crate::model::json::flatten;
 use crate::model::{Appointment, CountryCode, Event, Field, Notice, Revision, Role, Violation};
 use crate::ports::{DiffBucket, Fault, Tally, TrialReport, Trials};
-use crate::release::catalogue::Catalogue;
-use crate::release::routing::{InForce, OnTrial};
-use crate::rules::decision::DecisionRequest;
-use crate::rules::loaded::LoadedRules;
-use crate::rules::plan_check::check_notices;
+use crate::release::{Catalogue, InForce, OnTrial};
+use crate::rules::check_notices;
+use crate::rules::{DecisionRequest, LoadedRules};
 use crate::trial::redaction::{Shown, planned, presented};
 use crate::trial::replay::{Replayed, judge, replay};
 

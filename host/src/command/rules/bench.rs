@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use citas_core::rules::LoadedRules;
 use citas_core::rules::cases::{self, Case};
-use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Value, json};
 
 use super::{Answer, Outcome, Report, Source, headroom, metered};

@@ -3,8 +3,7 @@
 use std::error::Error;
 
 use citas_core::ports::{CONTRACT, LOWEST_HOST};
-use citas_core::rules::cases;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::{LoadedRules, cases};
 use serde_json::{Value, json};
 
 use super::compared::{Compared, compared};

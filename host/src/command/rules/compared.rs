@@ -4,9 +4,8 @@
 use std::error::Error;
 
 use citas_core::ports::{Registry, RegistryError};
-use citas_core::rules::cases;
 use citas_core::rules::compare::{self, Difference, TooLow};
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::rules::{LoadedRules, cases};
 use semver::Version;
 use serde_json::{Value, json};
 

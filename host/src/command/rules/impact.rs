@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use citas_core::model::Revision;
 use citas_core::ports::{Clock as _, Position, Query};
-use citas_core::rules::loaded::LoadedRules;
-use citas_core::trial::replay::{Replayed, replay};
+use citas_core::rules::LoadedRules;
+use citas_core::trial::{Replayed, replay};
 use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;

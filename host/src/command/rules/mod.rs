@@ -22,13 +22,15 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use citas_core::model::{CountryCode, Limits, MAX_COMPONENT_BYTES, RulesPackage, digest};
 #[cfg(feature = "compiler")]
-use citas_core::ports::{Clock as _, Engine as _, Registry};
+use citas_core::model::digest;
+use citas_core::model::{CountryCode, Limits, MAX_COMPONENT_BYTES, RulesPackage};
 #[cfg(feature = "compiler")]
+use citas_core::ports::Engine as _;
+use citas_core::ports::{Clock as _, Registry};
 #[cfg(not(feature = "compiler"))]
-use citas_core::release::admission::admit;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::release::admit;
+use citas_core::rules::LoadedRules;
 use clap::{Args, Subcommand};
 use semver::Version;
 use serde_json::{Value, json};

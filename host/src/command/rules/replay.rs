@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use citas_core::model::{Artifact, CountryCode, Limits, Revision, Violation, digest};
 use citas_core::ports::Registry;
-use citas_core::rules::loaded::LoadedRules;
-use citas_core::trial::redaction::{Shown, planned};
-use citas_core::trial::replay::{Difference, Replayed, replay as judge_again};
+use citas_core::rules::LoadedRules;
+use citas_core::trial::{Difference, Replayed, Shown, planned, replay as judge_again};
 use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use citas_core::model::{CountryCode, Revision};
 #[cfg(feature = "aws")]
-use citas_core::ports::{Ledger as _, Page, Query, Unavailable};
+use citas_core::ports::Ledger as _;
+use citas_core::ports::{Page, Query, Unavailable};
 use clap::Args;
 use uuid::Uuid;
 

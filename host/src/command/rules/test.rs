@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use citas_core::rules::LoadedRules;
 use citas_core::rules::cases::{self, Case, Failure, Outcome as CaseOutcome};
-use citas_core::rules::loaded::LoadedRules;
 use serde_json::{Value, json};
 use similar::TextDiff;
 

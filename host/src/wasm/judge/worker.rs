@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use citas_core::model::digest;
 use citas_core::ports::Refusal;
-use citas_core::release::admission::try_out;
-use citas_core::rules::loaded::LoadedRules;
+use citas_core::release::try_out;
+use citas_core::rules::LoadedRules;
 use rlimit::Resource;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::component::Component;

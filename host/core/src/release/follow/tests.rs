@@ -15,7 +15,7 @@ use crate::ports::{Engine, Refusal, Registry, Rules};
 use crate::release::admission::{Admission, NotAdmitted};
 use crate::release::catalogue::{Catalogue, RefusedVersion};
 use crate::release::swap::Swapper;
-use crate::rules::loaded::LoadedRules;
+use crate::rules::LoadedRules;
 use crate::testing::{Described, ManualClock};
 
 /// A registry in which each component is the text of its version.
