@@ -1,4 +1,4 @@
-//! Who may see and do what, with which token.
+//! Access rights: what each role may see and do, and with which token.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::support::requests::{cl, pe};
 
 const BOTH: [&str; 2] = ["appointments/read", "appointments/write"];
 
-/// No appointment has it.
+/// Id that no appointment has.
 const NOBODYS: &str = "01935f00-0000-7000-8000-000000000000";
 
 #[test]

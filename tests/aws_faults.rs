@@ -1,5 +1,5 @@
-//! AWS failing at each step of what the registry, the publisher and the mailer do. Whatever fails once is done in the end;
-//! what fails for good is a declared error, and nothing of it is lost or half done.
+//! AWS fails at each step of the registry, the publisher and the mailer. A single transient fault does not change the
+//! result. A lasting fault is a declared error, and leaves nothing lost or half done.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::support::appointments::pe;
 use crate::support::faults::{Fault, Faults};
 use crate::support::ministack::{aws, unique};
 
-/// What passes when it is tried again.
+/// Transient faults: a retry succeeds.
 const PASSING: [Fault; 6] = [
     Fault::No(503, "SlowDown"),
     Fault::No(400, "ThrottlingException"),
@@ -28,18 +28,18 @@ const PASSING: [Fault; 6] = [
     Fault::Silence,
 ];
 
-/// Each passing fault at each of the first `steps` requests.
+/// Pairs each transient fault with each of the first `steps` requests.
 fn passing(steps: usize) -> impl Iterator<Item = (usize, Fault)> {
     (0..steps).flat_map(|step| PASSING.map(|fault| (step, fault)))
 }
 
-/// Each fault at each of them, to last.
+/// Pairs each fault with each of the first `steps` requests, for tests in which the fault lasts.
 fn lasting(steps: usize) -> impl Iterator<Item = (usize, Fault)> {
     let broken_answers = (0..steps).flat_map(|step| [Fault::Half, Fault::Stalled].map(|fault| (step, fault)));
     passing(steps).chain(broken_answers)
 }
 
-/// Quota for retries that nobody else uses up.
+/// Returns a retry quota that no other client uses.
 fn retries() -> RetryPartition {
     RetryPartition::new(unique("retries"))
 }
@@ -47,7 +47,7 @@ fn retries() -> RetryPartition {
 mod registry {
     use super::*;
 
-    /// An empty bucket.
+    /// Creates an empty bucket and returns its name.
     async fn bucket() -> String {
         let name = unique("rules");
         let client = aws_sdk_s3::Client::new(&aws().load().await);
@@ -60,7 +60,7 @@ mod registry {
         S3Registry::new(&aws_sdk_s3::Client::from_conf(config.retry_partition(retries()).build()), bucket, "")
     }
 
-    /// What a platform team does: a version is published, put into use, and read.
+    /// Publishes a version, puts it into use and reads it, as a platform team does.
     async fn story(registry: &S3Registry) -> Result<(), RegistryError> {
         let (rules, first) = (artifact(pe(), "1.0.0", b"component"), channel("1.0.0", None, 1));
         registry.publish(&rules).await?;
@@ -72,7 +72,7 @@ mod registry {
         Ok(())
     }
 
-    /// As many requests as the story takes: 5 to publish, 3 for the channel, 2 for the countries, 1, 1, and 4 to fetch.
+    /// Number of requests of the story: 5 to publish, 3 for the channel, 2 for the countries, 1, 1, and 4 to fetch.
     const STEPS: usize = 16;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,7 +113,7 @@ mod publisher {
         SnsPublisher::new(aws_sdk_sns::Client::from_conf(config.build()), &topic.arn)
     }
 
-    /// Each of these was heard, at least once.
+    /// Asserts that the topic delivered each of these events at least once.
     fn assert_heard(topic: &Topic, events: &[Event], why: &str) {
         let heard = topic.events();
         for event in events {
@@ -162,7 +162,7 @@ mod mailer {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_passes_is_not_noticed() {
-        // Of silence nobody knows whether it was sent; only the queue tries that again.
+        // Silence does not show whether the mail was sent. Only the queue retries that.
         let passing = passing(1).filter(|(_, fault)| !matches!(fault, Fault::Silence));
         join_all(passing.map(async |(step, fault)| {
             let recipient = format!("{}@example.com", unique("ana"));
@@ -170,7 +170,7 @@ mod mailer {
                 .await
                 .unwrap_or_else(|error| panic!("{fault:?}: {error}"));
             let arrived = received(&aws().load().await, &recipient).len();
-            // An answer that is lost leaves nobody the wiser: the mail is sent again, rather than perhaps never.
+            // A lost answer leaves the outcome unknown. The mail is sent again: a repeat is better than a lost mail.
             assert_eq!(arrived, if matches!(fault, Fault::Lost) { 2 } else { 1 }, "{fault:?}");
         }))
         .await;

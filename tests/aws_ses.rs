@@ -1,4 +1,4 @@
-//! Mail through SES: what it is asked, and what its answers mean.
+//! Mail through SES: the requests that Citas sends and the meaning of SES's answers.
 
 use aws_config::SdkConfig;
 use aws_sdk_sesv2::Client;
@@ -26,11 +26,11 @@ pub fn mailer(config: &SdkConfig) -> SesMailer {
     SesMailer::new(Client::new(config), "citas-mail")
 }
 
-/// SES knows the sender, and this recipient.
+/// Verifies the sender and this recipient with SES.
 pub async fn verified(config: &SdkConfig, recipient: &str) {
     let client = Client::new(config);
     for identity in [SENDER, recipient] {
-        // Another test may have told it of the sender.
+        // Another test may have verified the sender already.
         let _ = client.create_email_identity().email_identity(identity).send().await;
     }
 }
@@ -83,7 +83,7 @@ async fn a_mail_arrives() {
     assert_eq!(received(&config, &recipient).len(), 1);
 }
 
-/// What SES has sent to an address.
+/// Returns the mails that SES sent to an address.
 pub fn received(config: &SdkConfig, recipient: &str) -> Vec<Value> {
     let messages = format!("{}/_ministack/ses/messages", config.endpoint_url().unwrap());
     let answer: Value = ureq::get(messages).call().unwrap().body_mut().read_json().unwrap();
@@ -96,7 +96,7 @@ pub fn received(config: &SdkConfig, recipient: &str) -> Vec<Value> {
         .collect()
 }
 
-/// What becomes of a mail where SES refuses it with this status, code and message.
+/// Sends a mail that SES refuses with this status, code and message. Returns the error.
 async fn refused(status: u16, code: &str, message: &str) -> MailError {
     let body = json!({ "__type": code, "message": message }).to_string();
     let faults = Faults::from(0, Fault::Answer(status, body));

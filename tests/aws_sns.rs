@@ -1,4 +1,4 @@
-//! Events to SNS, and from there to a queue.
+//! Events published to SNS and received from a subscribed queue.
 
 use aws_config::SdkConfig;
 use aws_sdk_sns::Client;
@@ -12,7 +12,7 @@ use crate::support::appointments::{booked, id, text};
 use crate::support::faults::{Fault, Faults};
 use crate::support::ministack::{aws, unique};
 
-/// A topic and a queue that listens to it, with each message's envelope.
+/// A topic and its subscribed queue. Messages keep SNS's envelope.
 pub struct Topic {
     pub config: SdkConfig,
     pub arn: String,
@@ -35,7 +35,7 @@ impl Topic {
         SnsPublisher::new(Client::new(&self.config), &self.arn)
     }
 
-    /// What the queue has heard since it was last asked.
+    /// Takes all messages from the queue.
     pub fn heard(&self) -> Vec<Value> {
         let mut heard = Vec::new();
         loop {
@@ -55,14 +55,14 @@ impl Topic {
         }
     }
 
-    /// The events among them.
+    /// Takes all messages from the queue and returns their events.
     pub fn events(&self) -> Vec<Event> {
         let event = |envelope: Value| serde_json::from_str(envelope["Message"].as_str().unwrap()).unwrap();
         self.heard().into_iter().map(event).collect()
     }
 }
 
-/// One call of SQS, for which Citas itself has no client: a function's trigger reads the queue.
+/// Calls SQS over HTTP. Citas has no client for SQS, because a function's trigger reads the queue.
 fn sqs(config: &SdkConfig, operation: &str, input: &Value) -> Value {
     let mut answer = ureq::post(config.endpoint_url().unwrap())
         .header("X-Amz-Target", format!("AmazonSQS.{operation}"))
@@ -73,12 +73,12 @@ fn sqs(config: &SdkConfig, operation: &str, input: &Value) -> Value {
     if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
 }
 
-/// That appointment `number` was booked.
+/// Returns the event that appointment `number` was booked.
 pub fn event(number: usize) -> Event {
     Event::new(id(1000 + number), "booked", &booked(number))
 }
 
-/// One of about so many bytes.
+/// Returns an event of about `bytes` bytes.
 fn large(number: usize, bytes: usize) -> Event {
     let mut revision = booked(number);
     revision.appointment.attributes.push(text("/notes", &"x".repeat(bytes)));

@@ -1,5 +1,5 @@
-//! AWS failing at each step of a booking, a relay, a notification and a refresh of rules: nothing is lost, nothing is booked
-//! twice, and the client gets an answer that the API declares.
+//! AWS fails at each step of a booking, a relay, a notification and a refresh of rules. Nothing is lost, nothing is
+//! booked twice, and the client gets an answer that the API declares.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -34,14 +34,14 @@ use crate::support::faults::{Fault, Faults};
 use crate::support::ministack::{aws, unique};
 use crate::support::requests;
 
-/// A transaction that others were in the way of, which is to be tried again.
+/// Returns the answer to a transaction that was cancelled for a transient reason. A retry succeeds.
 fn cancelled(code: &str) -> Fault {
     let reasons = json!([{ "Code": "None" }, { "Code": code, "Message": "injected" }]);
     let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
     Fault::Answer(400, json!({ "__type": kind, "message": "injected", "CancellationReasons": reasons }).to_string())
 }
 
-/// What passes when it is tried again.
+/// Returns the transient faults: a retry succeeds.
 pub fn passing() -> Vec<Fault> {
     vec![
         cancelled("TransactionConflict"),
@@ -57,8 +57,8 @@ pub fn passing() -> Vec<Fault> {
     ]
 }
 
-/// Each fault with each of the first `steps` requests. The first four are answers to a transaction, the second of two
-/// requests.
+/// Pairs each fault with each of the first `steps` requests. The first four faults are answers to a transaction, so
+/// they apply only to the second request of each pair.
 fn table(steps: usize) -> Vec<(usize, Fault)> {
     (0..steps)
         .flat_map(|step| passing().into_iter().skip(if step % 2 == 1 { 0 } else { 4 }).map(move |fault| (step, fault)))
@@ -74,7 +74,7 @@ pub fn ana() -> Caller {
     }
 }
 
-/// Peru's rules in force.
+/// Returns a catalogue with Peru's rules in force.
 pub fn peru() -> Arc<Catalogue> {
     let catalogue = Arc::new(Catalogue::default());
     let rules = LoadedRules::load(&SharedEngine, component("pe"), &Limits::default())
@@ -86,8 +86,8 @@ pub fn peru() -> Arc<Catalogue> {
 mod booking {
     use super::*;
 
-    /// Two requests to book (is the key used; the transaction), and as many to cancel, with no key (the appointment; the
-    /// transaction).
+    /// Number of requests of the story: two to book (receipt, transaction), and two to cancel without a key
+    /// (appointment, transaction).
     const STEPS: usize = 4;
 
     fn use_cases(tables: &Tables, faults: &Faults) -> Booking {
@@ -100,7 +100,7 @@ mod booking {
         Ok(view.revision.appointment.id)
     }
 
-    /// A booking and its cancellation.
+    /// Books an appointment and cancels it.
     async fn story(booking: &Booking) -> Result<(), BookingError> {
         let id = book(booking).await?;
         let cancel = ActionRequest { id, action: "cancel", input: json!({}), if_match: None, key: None };
@@ -182,7 +182,7 @@ mod booking {
         .await;
     }
 
-    /// An appointment, and a page of 20 out of more; what `docs/operations.md` says of read units is counted here.
+    /// Reads an appointment, and a page of 20 out of 25. The read units must be those that `docs/operations.md` states.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn an_appointment_and_a_page_take_one_request_each_and_few_read_units() {
         let tables = Tables::new().await;
@@ -202,14 +202,14 @@ mod booking {
 
         let weights = tables.appointments_bytes().await;
         let largest = *weights.iter().max().unwrap();
-        // One more than the page has shows whether there is another one.
+        // The page reads one item more, to find out whether another page follows.
         let (get, page) = (half_units(largest) * 2, half_units(largest * 21));
         assert!(get == 2 && page <= 7, "{largest} bytes: {get} and {page} half read units");
     }
 
-    /// DynamoDB's read units, in halves, for items of so many bytes: a half for each 4 KB begun where an answer may be a
-    /// moment old, as an index's always is, and the double where it may not. The emulator says a half or a whole unit
-    /// whatever the size.
+    /// Returns DynamoDB's read units, in halves, of an eventually consistent read of `bytes` bytes: one half for each
+    /// started 4 KB. A consistent read takes double. Reads of an index are always eventually consistent. The emulator
+    /// reports a half or a whole unit, whatever the size.
     fn half_units(bytes: usize) -> usize {
         bytes.div_ceil(4096)
     }
@@ -218,7 +218,7 @@ mod booking {
 mod relay {
     use super::*;
 
-    /// Takes all but some events, and remembers the batches.
+    /// A publisher that accepts all events except some, and records the batches.
     #[derive(Default)]
     struct Picky {
         refuses: HashSet<uuid::Uuid>,
@@ -236,7 +236,7 @@ mod relay {
         }
     }
 
-    /// A stream of events about these appointments, the first of which has the id and sequence number 0.
+    /// Returns a stream of events about these appointments. Record ids and sequence numbers start at 0.
     fn stream_of(appointments: &[usize]) -> serde_json::Value {
         let record = |(number, appointment): (usize, &usize)| {
             let event = Event::new(id(100 + number), "booked", &booked(*appointment));
@@ -306,7 +306,7 @@ mod notification {
         }
     }
 
-    /// Is it sent; mark it as sent.
+    /// Number of requests of a notification: look whether it is sent, mark it as sent.
     const STEPS: usize = 2;
 
     fn message(event: &Event) -> sqs::SqsEvent {
@@ -323,7 +323,7 @@ mod notification {
         )
     }
 
-    /// Rules that are there already.
+    /// Returns an on-demand loader whose rules are loaded already.
     fn rules() -> OnDemand {
         let folder = Arc::new(citas::local::registry::FolderRegistry::new(std::path::Path::new("nowhere")));
         let swapper = Arc::new(Swapper::new(admission(), peru(), Arc::new(SystemClock)));
@@ -371,7 +371,7 @@ mod notification {
                         .await
                         .batch_item_failures;
                     assert_eq!(failed.is_empty(), passes, "{why}");
-                    // Another instance gets the message again.
+                    // Another instance receives the message again.
                     let again = notifier(&tables, &Faults::none(), &sent);
                     assert!(
                         queue::notify(&rules, &again, &message(&event), &SystemClock, later())
@@ -408,7 +408,7 @@ mod notification {
 mod refresh {
     use super::*;
 
-    /// Peru 1.0.0, published, compiled and in use.
+    /// A bucket with Peru 1.0.0 published, compiled and in use.
     struct Bucket(String);
 
     impl Bucket {
@@ -444,7 +444,7 @@ mod refresh {
         catalogue.rules(pe()).map(|rules| rules.id.version.clone())
     }
 
-    /// The channel and the native code.
+    /// Number of requests of a load: the channel and the native code.
     const STEPS: usize = 2;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -541,7 +541,7 @@ mod refresh {
             let refused = precompile(&registry, &registry, &judge.portable(), &SystemClock, None, (pe(), &next)).await;
             refused.unwrap_err().to_string()
         };
-        // What is not judged is not recorded.
+        // A version that cannot be judged leaves no record.
         let nowhere = || ChildJudge::new(Path::new("/nowhere/citas"));
         assert!(refused(nowhere()).await.contains("could not be judged"));
         assert_eq!(registry.readiness(pe(), &next).await.unwrap(), Readiness::NotCompiled);

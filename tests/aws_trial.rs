@@ -1,4 +1,4 @@
-//! AWS failing while a version is on trial: clients do not notice, and a canary that is to be taken back is, once.
+//! AWS fails while a version is on trial. Clients do not notice, and a canary beyond its margin is withdrawn once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +29,7 @@ use crate::support::requests;
 
 const ALL_PATIENTS: Canary = Canary { share: 100, margin: 0 };
 
-/// Peru's rules in force, and on trial as a canary for everybody.
+/// Returns a catalogue with Peru's rules in force, and the same rules on trial as a canary for all patients.
 fn on_trial() -> Arc<Catalogue> {
     let catalogue = peru();
     let rules = LoadedRules::load(&SharedEngine, component("pe"), &Limits::default()).unwrap();
@@ -69,7 +69,7 @@ impl Bucket {
     }
 }
 
-/// A channel with a canary, whose decisions say that it is to be taken back.
+/// Publishes a channel with a canary whose decisions exceed its margin.
 async fn exceeded(tables: &Tables) -> Bucket {
     let bucket = Bucket(unique("trial"));
     aws_sdk_s3::Client::new(&aws().load().await).create_bucket().bucket(&bucket.0).send().await.unwrap();
@@ -87,7 +87,7 @@ async fn exceeded(tables: &Tables) -> Bucket {
     bucket
 }
 
-/// The function over these faults, with no rules to compare.
+/// Returns the trial function over these faults, without rules to compare.
 async fn trier(tables: &Tables, bucket: &Bucket, faults: &Faults) -> Trier {
     let nowhere = Arc::new(FolderRegistry::new(std::path::Path::new("nowhere")));
     let catalogue = Arc::new(Catalogue::default());
@@ -99,7 +99,7 @@ async fn trier(tables: &Tables, bucket: &Bucket, faults: &Faults) -> Trier {
     Trier { registry, catalogue, on_demand, ledger, clock: Arc::new(SystemClock) }
 }
 
-/// That a canary has decided, as the table's stream says it.
+/// Returns the stream's event of a canary's decision.
 fn decided() -> dynamodb::Event {
     let item = json!({ "pk": { "S": "T#2" }, "sk": { "S": "K" }, "kind": { "S": "canary" }, "country": { "S": "pe" } });
     let change = json!({ "ApproximateCreationDateTime": 1_795_510_800, "Keys": {}, "NewImage": item, "SizeBytes": 1 });
@@ -107,7 +107,7 @@ fn decided() -> dynamodb::Event {
     serde_json::from_value(json!({ "Records": [record] })).unwrap()
 }
 
-/// How often the canary was taken back; it is over.
+/// Returns the number of times that the canary was withdrawn. Asserts that it has ended.
 async fn taken_back(bucket: &Bucket) -> usize {
     let channel = bucket.registry(&Faults::none()).await.channel(pe()).await.unwrap().unwrap();
     assert_eq!(channel.candidate, None);

@@ -1,4 +1,4 @@
-//! Booking, looking, changing: what a client of the API sees of an appointment's life.
+//! The life of an appointment as a client of the API sees it: booking, reading, changing.
 
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ fn a_patient_is_in_one_place_at_a_time() {
     let problem = host.patient("ana").book("pe", &elsewhere).expect_problem(409, "slot-taken");
     assert!(problem["claim"].as_str().unwrap().starts_with("patient/"), "{problem}");
 
-    // Whoever books in somebody's name learns neither what that patient has nor when they are free.
+    // A caller who books for another patient learns neither that patient's appointments nor their free time.
     let problem = host.patient("eve").book("pe", &elsewhere).expect_problem(409, "slot-taken");
     assert_eq!((problem.get("claim"), &problem["freeSlots"]), (None, &json!([])), "{problem}");
     assert!(!problem.to_string().contains("10117410"), "{problem}");
@@ -108,7 +108,7 @@ fn rescheduling_moves_the_claims() {
     let host = Host::of(&["pe"]);
     let ana = host.patient("ana");
     let booked = ana.booked("pe", &pe(1));
-    // A quarter of an hour later: half of what it claims, it holds already.
+    // A quarter of an hour later: the appointment already holds half of the claims.
     let moved = ana.post(&action(&booked, "reschedule"), &json!({ "date": booked["date"], "time": "09:45" }));
     assert_eq!(moved.expect(200).json()["time"], "09:45");
     let later = json!({ "date": day("pe", 1), "time": "11:00" });

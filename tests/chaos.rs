@@ -1,4 +1,4 @@
-//! A component that misbehaves gets a fault at once, and nobody else notices.
+//! Components that misbehave get a fault at once, and no other component is affected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::support::components::{chaos, chaos_with, engine, loaded_chaos};
 
-/// In which a caller is told that the rules gave no answer.
+/// Maximum time until a caller learns that the rules gave no answer.
 const TOLD_WITHIN: Duration = Duration::from_millis(100);
 
 fn context() -> Context {
@@ -38,7 +38,7 @@ fn appointment(attributes: Vec<Field>) -> Appointment {
     Appointment { id: Uuid::from_u128(7), phase: Phase::Booked, slot: Some(slot), revision: 1, attributes }
 }
 
-/// The fault that a mode makes; a neighbour answers all the while, and a next call is unharmed.
+/// Returns the fault of a mode. A neighbour must answer meanwhile, and the next call must succeed.
 fn fault_beside_a_neighbour(mode: &str) -> Fault {
     let (bad, neighbour) = (loaded_chaos(), loaded_chaos());
     let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -58,7 +58,7 @@ fn fault_beside_a_neighbour(mode: &str) -> Fault {
         faults
     });
     assert_eq!(book(&*bad, "").unwrap().phase, Phase::Booked);
-    // The quickest shows what the engine takes; the others may have waited for a core.
+    // The fastest call shows the engine's own time. The others may have waited for a core.
     faults.sort_by_key(|(took, _)| *took);
     let (took, fault) = faults.swap_remove(0);
     assert!(took < TOLD_WITHIN, "{mode} took {took:?}");
@@ -202,7 +202,7 @@ fn what_a_call_leaves_behind_is_given_back() {
     let before = resident_kib();
     (0..50).for_each(|_| flood());
     let grown = resident_kib().saturating_sub(before);
-    // Other tests of this process grow beside it; 50 floods that stayed would be 200,000.
+    // Other tests grow this process meanwhile. Fifty floods that stayed would add 200,000 KiB.
     assert!(grown < 150_000, "{grown} KiB stay");
 }
 

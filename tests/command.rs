@@ -1,4 +1,4 @@
-//! The command line: what it answers, where it says so, and with which exit status.
+//! The command line: its answers, the stream that they go to, and its exit status.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -128,7 +128,7 @@ fn golden_cases_pass_and_a_wrong_one_is_shown() {
     assert!(told.expect(1).err.contains("golden cases"), "what fails its cases is not published");
 }
 
-/// A case that expects violations.
+/// Returns the path of a case that expects violations.
 fn some_refusal(country: &str) -> PathBuf {
     let files = fs::read_dir(folder(country).join("cases")).unwrap().map(|entry| entry.unwrap().path());
     files.into_iter().find(|file| fs::read_to_string(file).unwrap().contains("\"violations\"")).unwrap()

@@ -1,5 +1,5 @@
-//! Strangers who hold connections, and what they leave to others. The server is the program itself, so that its files and
-//! its memory can be counted.
+//! Clients that hold connections, and the capacity that remains for others. The server is the program in a process of
+//! its own, so that its files and its memory can be counted.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -14,10 +14,10 @@ use crate::support::http::Client;
 use crate::support::process::{Process, citas, publish, token};
 use crate::support::requests::{pe, xx};
 
-/// Connections of the one who only connects; more than there are places.
+/// Connections of a client that only connects: more than the server accepts.
 const CROWD: usize = 6_000;
 
-/// Maximum memory for a client that reads nothing: an answer of 40 KB, and buffers.
+/// Maximum memory for a client that reads nothing, in KiB: an answer of 40 KB, and buffers.
 const MAX_EACH_KIB: u64 = 80;
 
 struct Server {
@@ -27,7 +27,7 @@ struct Server {
 }
 
 impl Server {
-    /// Starts a server that may open so many files, with these options.
+    /// Starts a server with a limit of `files` open files and these options.
     fn start(files: u64, options: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         publish(&data.path().join("registry"), &["pe", "xx"]);
@@ -35,7 +35,7 @@ impl Server {
         let folder = data.path().to_str().unwrap();
         let program =
             citas(&[&["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--data", folder], options].concat());
-        // The shell sets the limit, and is the program from then on.
+        // The shell sets the limit and then becomes the program.
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("ulimit -n {files}; exec \"$0\" \"$@\"")).arg(program.get_program());
         command.args(program.get_args());
@@ -54,19 +54,19 @@ impl Server {
         self.process.client(&self.token)
     }
 
-    /// A request of hers, written out.
+    /// Returns the text of a patient's request.
     fn get(&self, path: &str) -> Vec<u8> {
         format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", self.token).into_bytes()
     }
 
-    /// Descriptors of files whose path has this in it.
+    /// Returns the number of open descriptors whose path contains `of`.
     fn descriptors(&self, of: &str) -> usize {
         let open = fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap();
         let names = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
         names.filter(|name| name.to_string_lossy().contains(of)).count()
     }
 
-    /// Memory that the process has, in KiB.
+    /// Returns the resident memory of the process, in KiB.
     fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -74,7 +74,7 @@ impl Server {
     }
 }
 
-/// Raises this process's own limit and says how many connections it may hold.
+/// Raises this process's limit of open files. Returns the number of connections that it may hold, at most `wanted`.
 fn allowed(wanted: usize) -> usize {
     let limit = rlimit::increase_nofile_limit(2 * wanted as u64).unwrap();
     wanted.min(usize::try_from(limit).unwrap() / 2)
@@ -82,7 +82,7 @@ fn allowed(wanted: usize) -> usize {
 
 #[test]
 fn a_crowd_that_only_connects_leaves_health_and_bookings_answered() {
-    // Few enough places that they are all taken before the first connection has been idle for its ten seconds.
+    // The limit is so low that all places are taken before the first connection has been idle for its ten seconds.
     let server = Server::start(1024, &[]);
     let crowd: Vec<TcpStream> = (0..allowed(CROWD)).map(|_| server.connect()).collect();
     let anybody = Client::new(&server.process.base, None);
@@ -120,7 +120,7 @@ fn a_burst_of_lists_opens_few_files() {
             client.write_all(&list).unwrap();
         }
         for client in &mut clients {
-            // The rules may be asked for more than they can show at once.
+            // The rules may get more calls than they can answer.
             assert!(matches!(&*status(client), "200" | "503"));
         }
     }
@@ -128,7 +128,7 @@ fn a_burst_of_lists_opens_few_files() {
     assert!(open <= citas::local::sqlite::FILES_PER_COUNTRY, "{open} files of one country");
 }
 
-/// Reads one answer, with a body of a known length, and gives its status.
+/// Reads one answer with a `Content-Length`, and returns its status.
 fn status(client: &mut TcpStream) -> String {
     client.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let mut head = Vec::new();
@@ -143,7 +143,8 @@ fn status(client: &mut TcpStream) -> String {
     head.split(' ').nth(1).unwrap().to_owned()
 }
 
-/// Memory for each of many clients that send these bytes, as far as the server takes them, and read nothing, in KiB.
+/// Returns the memory, in KiB, for each of many clients that send these bytes, as far as the server accepts them, and
+/// read nothing.
 fn memory_for_each(server: &Server, bytes: &[u8]) -> u64 {
     const CLIENTS: usize = 1_500;
     let before = server.memory();
@@ -159,12 +160,12 @@ fn memory_for_each(server: &Server, bytes: &[u8]) -> u64 {
                     sent += count;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // The server has had enough of it.
+                // The server has closed the connection.
                 Err(_) => *rest = &[],
             }
         }
         quiet = if sent == 0 { quiet + 1 } else { 0 };
-        // Others are answered meanwhile, and by then the server has taken what it takes.
+        // Other clients get answers meanwhile. By then the server has accepted all that it accepts.
         server.ana().get("/healthz").expect(200);
     }
     let each = server.memory().saturating_sub(before) / clients.len() as u64;

@@ -1,5 +1,5 @@
-//! The process ends in the middle of a load of bookings, again and again: by `kill -9`, and in good order. What was
-//! acknowledged is there, nothing is booked twice, and people are told of each appointment: once, unless it was killed.
+//! The process ends during a load of bookings, again and again, by SIGKILL and by SIGTERM. Acknowledged bookings are
+//! stored, nothing is booked twice, and people are notified of each appointment: once, unless a kill repeats a mail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,25 +17,25 @@ use crate::support::mail::MailServer;
 use crate::support::process::{Process, publish, token};
 use crate::support::requests::{cl, pe};
 
-/// How often the process is killed.
+/// Number of kills.
 const KILLS: usize = 100;
 
-/// How often it is told to stop.
+/// Number of clean stops.
 const STOPS: usize = 20;
 
-/// How many clients book at once.
+/// Number of clients that book at once.
 const CLIENTS: usize = 4;
 
 /// Maximum number of bookings that are acknowledged before the process ends.
 const MAX_BOOKINGS: usize = 12;
 
-/// Mails of one country that can be under way at once: a batch of its relay.
+/// Maximum number of one country's mails under way at once: a batch of its relay.
 const MAX_UNDER_WAY: usize = 32;
 
-/// In which a process ends that is told to: ten seconds for requests, ten for mail.
+/// Maximum time of a clean stop: ten seconds for requests, ten for mail, and a margin.
 const STOPPED_WITHIN: Duration = Duration::from_secs(25);
 
-/// What a mail server takes to answer: at every moment under load some mail is under way.
+/// Time in which the mail server answers: long enough that some mail is under way at every moment of the load.
 const MAIL_DELAY: Duration = Duration::from_millis(30);
 
 /// A data folder whose process ends again and again.
@@ -43,16 +43,16 @@ struct Cycles {
     data: TempDir,
     token: String,
     server: MailServer,
-    /// The number of the next request.
+    /// Number of the next request.
     next: AtomicUsize,
-    /// What clients were told with a 201, by the number of the request.
+    /// Bodies of the 201 answers, by the number of the request.
     acknowledged: Mutex<BTreeMap<usize, Value>>,
 }
 
-/// What there is after the last cycle.
+/// State after the last cycle.
 struct Outcome {
     appointments: usize,
-    /// How often each of Peru's mails came, by its Message-ID.
+    /// Number of copies of each of Peru's mails, by Message-ID.
     copies: BTreeMap<String, usize>,
 }
 
@@ -69,12 +69,12 @@ fn serve(data: &Path, server: &MailServer) -> Process {
     Process::start(&[&["serve", "--listen", "127.0.0.1:0"], &options[..]].concat())
 }
 
-/// Every third request is Chile's.
+/// Returns the country of a request: Chile for every third one.
 fn country(number: usize) -> &'static str {
     if number.is_multiple_of(3) { "cl" } else { "pe" }
 }
 
-/// Request `number`, which has a doctor, a patient and an Idempotency-Key of its own.
+/// Returns request `number`, with a doctor, a patient and an Idempotency-Key of its own.
 fn request(client: &Client, number: usize) -> Request {
     let country = country(number);
     let body = if country == "cl" { cl(number) } else { pe(number) };
@@ -89,7 +89,7 @@ impl Cycles {
         Self { data, token, server, next: AtomicUsize::default(), acknowledged: Mutex::default() }
     }
 
-    /// Starts the process, has it booked in, and ends it after so many bookings, while more come.
+    /// Starts the process and a load, and ends it after `bookings` bookings, while more requests arrive.
     fn run(&self, bookings: usize, end: impl FnOnce(&mut Process)) {
         let mut process = serve(self.data.path(), &self.server);
         let client = process.client(&self.token);
@@ -106,7 +106,7 @@ impl Cycles {
         });
     }
 
-    /// Books in both countries until the process takes no more or it is over.
+    /// Books in both countries until the process refuses connections or `over` is set.
     fn load(&self, client: &Client, over: &AtomicBool) {
         while !over.load(Ordering::Relaxed) {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -115,7 +115,7 @@ impl Cycles {
         }
     }
 
-    /// Looks whether all is there that was acknowledged, has everybody ask again, and waits for all mail.
+    /// Checks that all acknowledged bookings are stored, repeats every request, and waits for all mail.
     fn check(&self) -> Outcome {
         let process = serve(self.data.path(), &self.server);
         let staff = process.client(&token(self.data.path(), &["--group", "platform"]));
@@ -125,7 +125,7 @@ impl Cycles {
             let place = format!("/v1/{}/appointments/{}", country(*number), booked["id"].as_str().unwrap());
             assert_eq!(client.get(&place).expect(200).json(), *booked, "what was acknowledged is what is there");
         }
-        // Clients who heard nothing ask again, and so does everybody else.
+        // Clients without an answer repeat their requests, and so do all others.
         let asked = self.next.load(Ordering::Relaxed);
         for number in 0..asked {
             let repeated = request(&client, number).send().expect(201).json();
@@ -152,7 +152,7 @@ impl Cycles {
     }
 }
 
-/// Every appointment of a country.
+/// Returns every appointment of a country.
 fn stored(staff: &Client, country: &str) -> Vec<Value> {
     let (mut items, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -177,7 +177,7 @@ fn killed_at_any_moment_it_loses_nothing_that_was_acknowledged_and_every_event_b
     println!(
         "{KILLS} kills in {killed:?}: {appointments} appointments, {mails} mails, {repeats} repeats; {elapsed:?} in all"
     );
-    // A kill repeats what is under way: sent, and not yet marked as sent.
+    // A kill repeats the mails under way: sent, and not yet marked as sent.
     assert!(repeats <= KILLS * MAX_UNDER_WAY, "{repeats} repeats in {KILLS} kills");
 }
 

@@ -1,5 +1,5 @@
-//! A country that works hard, within its budget or beyond its capacity, keeps no other one waiting, and nobody is left
-//! without an answer.
+//! A country under heavy load, within its budget or beyond its capacity, delays no other country, and every request
+//! gets an answer.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +15,10 @@ use crate::support::host::Host;
 use crate::support::http::{Answer, Client, with};
 use crate::support::requests::{pe, xx};
 
-/// Most that Peru may wait, on a machine that other tests use too. `cargo bench -p citas -- crowd` has the real bound.
+/// Maximum delay of Peru, on a machine that other tests share. `cargo bench -p citas -- crowd` has the real bound.
 const NEIGHBOUR_WITHIN: Duration = Duration::from_secs(1);
 
-/// Peru, and the chaos country twice: as `xx` and as `yy`.
+/// Starts a host with Peru and, as `xx` and as `yy`, the chaos country.
 fn host() -> Host {
     let host = Host::of(&["pe", "xx"]);
     let yy = LoadedRules::load(engine(), &chaos_with(&["country"]), &Limits::default()).unwrap();
@@ -92,7 +92,8 @@ fn a_list_that_is_too_much_for_its_calls_ends_early_and_every_appointment_can_be
     assert_eq!(told["calls"]["faults"], 0, "a batch that is split is no fault: {told}");
 }
 
-/// What came of bookings that take most of a call's budget, from so many clients at once for a while; bookings a second.
+/// Books from `clients` clients at once for three seconds, with requests that take most of a call's budget. Returns the
+/// bookings per second and the answers.
 fn booked_by(host: &Host, clients: usize, first: usize) -> (f64, Vec<Answer>) {
     let started = Instant::now();
     let answers: Vec<Answer> = std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! A country whose component misbehaves answers 503 at once; every other country does not notice.
+//! A country whose component misbehaves answers 503 at once, and no other country is affected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,13 +13,13 @@ use crate::support::host::Host;
 use crate::support::http::{Answer, with};
 use crate::support::requests::{pe, xx};
 
-/// In which a client is told that the rules gave no answer.
+/// Maximum time until a client learns that the rules gave no answer.
 const TOLD_WITHIN: Duration = Duration::from_millis(100);
 
-/// Most that the neighbour's slowest answer may take beside it, on a machine that others use too.
+/// Maximum time of the neighbour's slowest answer meanwhile, on a machine that other tests share.
 const NEIGHBOUR_WITHIN: Duration = Duration::from_secs(2);
 
-/// The 503s of a mode, while Peru goes on booking.
+/// Returns the 503 answers of a mode, while Peru continues to book.
 fn faults_beside_peru(mode: &str) -> Vec<Answer> {
     let host = Host::of(&["pe", "xx"]);
     let (over, booked) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -51,7 +51,7 @@ fn faults_beside_peru(mode: &str) -> Vec<Answer> {
 #[track_caller]
 fn assert_told(mode: &str, why: &str) {
     let faults = faults_beside_peru(mode);
-    // The quickest shows what the host takes; the others may have waited for a core.
+    // The fastest answer shows the host's own time. The others may have waited for a core.
     println!("{mode}: {:?} to {:?}", faults[0].took, faults[faults.len() - 1].took);
     assert!(faults[0].took <= TOLD_WITHIN, "{mode} took {:?}", faults[0].took);
     for fault in faults {
@@ -133,7 +133,7 @@ fn a_country_without_rules_is_unavailable_and_no_reason_to_call_the_host_unready
     assert_eq!(ready["trouble"], json!({ "xx": "no rules are in force" }));
 }
 
-/// Puts a component into force as a swap does, or says why not.
+/// Puts a component into force as a swap does. Returns the refusal, if any.
 fn swap(host: &Host, component: &[u8]) -> Result<(), String> {
     let package = RulesPackage { component: component.to_vec(), limits: Limits::default(), cases: "[]".into() };
     let package = Arc::new(package);
@@ -170,7 +170,7 @@ fn a_time_that_the_clocks_skip_is_refused_and_one_that_comes_twice_is_the_earlie
     let host = Host::of(&["xx"]);
     let ana = host.patient("ana");
     let santiago = |date: &str, time: &str| with(&xx(1), json!({ "mode": "santiago", "date": date, "time": time }));
-    // In the night to 6 September 2026 Santiago's clocks go from midnight to one o'clock.
+    // In the night to 6 September 2026 Santiago's clocks jump from midnight to one o'clock.
     let skipped = ana.book("xx", &santiago("2026-09-06", "00:30"));
     assert_eq!(skipped.violations(), [(String::new(), "time.nonexistent".to_owned())]);
     skipped.expect_problem(422, "rules-violated");

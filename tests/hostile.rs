@@ -1,5 +1,5 @@
-//! What a stranger's version does while it is loaded stays in the process that judges it: the version is refused with the
-//! limit in the words, the host goes on, and so does every other country.
+//! The effects of loading a hostile version stay in the process that judges it. The version is refused with the limit
+//! in the message, and the host and all other countries go on.
 
 #[path = "chaos/hostile.rs"]
 mod artefacts;
@@ -30,17 +30,17 @@ use crate::support::process::{Process, citas, publish, publish_file, run, token}
 use crate::support::requests::{pe, xx};
 use crate::swap::time_until;
 
-/// In which a version is judged, on a machine that runs all other tests at the same time.
+/// Maximum time to judge a version, on a machine that runs all other tests at the same time.
 const JUDGED_WITHIN: Duration = Duration::from_mins(9);
 
-/// The most memory of the host's process while strangers' versions are judged.
+/// Maximum memory of the host's process while hostile versions are judged, in bytes.
 const MAX_HOST_MEMORY: u64 = 1 << 30;
 
-/// Memory of a small machine.
+/// Memory of a small machine, in bytes.
 const SMALL_MACHINE: u64 = 2 << 30;
 
-/// Peru's bookings at p99. On a machine of its own a host promises 100 ms; other tests use this one too. Without limits a
-/// single artefact takes 14 s.
+/// Maximum p99 time of Peru's bookings. A host on a machine of its own promises 100 ms; other tests share this machine.
+/// Without limits a single artefact takes 14 s.
 const P99: Duration = Duration::from_secs(1);
 
 fn package(component: &[u8], cases: &str) -> RulesPackage {
@@ -138,7 +138,7 @@ impl Place {
         self.serve_within(None)
     }
 
-    /// Starts the host on a machine with as much memory as the group has.
+    /// Starts the host, with no more memory than the group has if there is one.
     fn serve_within(&self, memory: Option<&MemoryGroup>) -> Process {
         let data = self.data.path().to_str().unwrap();
         let command = ["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--log", "warn", "--data", data];
@@ -149,7 +149,7 @@ impl Place {
         Process::spawn(&mut command)
     }
 
-    /// Puts a stranger's version into use, which `citas rules publish` would refuse.
+    /// Puts a hostile version into use. `citas rules publish` would refuse it.
     fn promote(&self, country: &str, component: &[u8], cases: &str) {
         let country = country.parse().unwrap();
         let mut artifact = with_cases(artifact(country, "1.0.0", component), cases);
@@ -166,7 +166,7 @@ impl Place {
     }
 }
 
-/// Why a country's version is not in force, once the host says so.
+/// Waits until a country's version is refused. Returns the reason.
 fn refused(platform: &Client, country: &str) -> String {
     eventually("it is refused", JUDGED_WITHIN, || {
         let told = platform.get(&format!("/v1/{country}/rules"));
@@ -176,7 +176,7 @@ fn refused(platform: &Client, country: &str) -> String {
     })
 }
 
-/// How long Peru's bookings take, at p99, while something else goes on.
+/// Does `work` while Peru books. Returns the result and the p99 time of the bookings.
 fn p99_while<T>(ana: &Client, first: usize, work: impl FnOnce() -> T) -> (T, Duration) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -237,7 +237,7 @@ fn a_host_survives_every_hostile_artefact_answers_peru_meanwhile_and_starts_agai
     assert!(peak_memory(&process) < MAX_HOST_MEMORY, "{} bytes", peak_memory(&process));
 }
 
-/// The limit of the process that judges is above what this machine has.
+/// The limit of the process that judges exceeds the memory of this machine.
 #[test]
 fn a_machine_without_enough_memory_ends_the_process_that_judges_and_never_the_host() {
     let Some(memory) = MemoryGroup::new(256 << 20) else {
@@ -274,7 +274,7 @@ fn a_country_is_promoted_and_rolled_back_while_others_are_judged() {
         run(&[&["rules"], arguments, &["--why", "a test", "--registry", at]].concat()).expect(0);
         time_until(&platform, "xx", JUDGED_WITHIN, version(wanted));
     };
-    // Once accepted, both versions need no turn.
+    // Both versions have been accepted before, so they need no turn.
     change(&["promote", "xx", "1.1.0"], "1.1.0");
     change(&["rollback", "xx"], "1.0.0");
 
@@ -290,7 +290,7 @@ fn a_country_is_promoted_and_rolled_back_while_others_are_judged() {
     process.client(&token(place.data.path(), &[])).booked("xx", &xx(1));
 }
 
-/// A function of so many additions, which is more work than its size says.
+/// Returns a function of `count` additions: more work than its size suggests.
 fn additions(count: usize) -> Vec<u8> {
     let addition = [0x20, 0, 0x42, 3, 0x7c, 0x21, 0];
     [&[1, 1, 0x7e][..], &addition.repeat(count), &[0x0b]].concat()

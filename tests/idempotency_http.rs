@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: the same request twice brings about one thing, and the same answer.
+//! `Idempotency-Key`: a repeated request takes effect once and gets the same answer.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ fn book(client: &Client, request: &Value, key: &str) -> Answer {
     client.request("POST", "/v1/pe/appointments").key(key).json(request).send()
 }
 
-/// What a client goes by.
+/// Returns the parts of an answer that clients rely on.
 fn essence(answer: &Answer) -> (u16, &str, &str, Value) {
     (answer.status, answer.header("etag"), answer.header("location"), answer.json())
 }

@@ -1,5 +1,5 @@
-//! Countries in every language that `citas rules new` begins: their real tools make them, the real engine runs them, and
-//! what they may use is what they declare.
+//! Countries in every language of `citas rules new`: the languages' real tools build them, the real engine runs them,
+//! and they need no more than the limits that they declare.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ use crate::support::http::{Client, with};
 use crate::support::languages::{Begun, Language, build, countries, with_node};
 use crate::support::process::{Process, citas, run, token};
 
-/// In which a component of 19 MB is compiled on a machine that runs all other tests at the same time.
+/// Maximum time to compile a component of 19 MB, on a machine that runs all other tests at the same time.
 const COMPILED_WITHIN: Duration = Duration::from_mins(8);
 
 fn request() -> Value {
@@ -33,7 +33,7 @@ fn request() -> Value {
             "email": "ana@example.com" })
 }
 
-/// A request for a day that is not far off, and neither a weekend nor New Year's Day.
+/// Returns a request for a working day at least a week ahead that is not New Year's Day.
 fn soon(number: usize) -> Value {
     let today = Timestamp::now().in_tz("America/Santiago").unwrap().date();
     let days = (7..).map(|ahead| today.checked_add(ahead.days()).unwrap());
@@ -42,7 +42,7 @@ fn soon(number: usize) -> Value {
     with(&request(), json!({ "date": day.to_string() }))
 }
 
-/// Published and put into use, without the command that would compile it once more.
+/// Publishes a country and puts it into use, without the command, which would compile it once more.
 async fn put_into_use(registry: &FolderRegistry, begun: &Begun) {
     let manifest = Manifest {
         country: begun.country,
@@ -63,14 +63,15 @@ async fn put_into_use(registry: &FolderRegistry, begun: &Begun) {
     registry.set_channel(begun.country, None, &channel).await.unwrap();
 }
 
-/// `citas serve`, which lets other tests go first: it compiles for a minute.
+/// Starts `citas serve` at low priority, because it compiles for a minute.
 fn serve(data: &Path) -> Process {
     let mut command = Command::new("nice");
     command.args(["-n", "10", env!("CARGO_BIN_EXE_citas"), "serve", "--listen", "127.0.0.1:0", "--rate-limit", "0"]);
     Process::spawn(command.arg("--data").arg(data))
 }
 
-/// One host takes a country of each language, after their cases; they book over HTTP, and decide alike.
+/// A single host accepts a country of each language after its golden cases. The countries book over HTTP and decide
+/// alike.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn countries_in_three_languages_pass_the_same_cases_book_and_decide_alike() {
     let data = tempfile::tempdir().unwrap();
@@ -82,7 +83,7 @@ async fn countries_in_three_languages_pass_the_same_cases_book_and_decide_alike(
         let (country, begun) = (language.country(), language.begun());
         put_into_use(&registry, begun).await;
         eventually("it is in force", COMPILED_WITHIN, || {
-            // The host has not heard of it yet, or compiles.
+            // The host has not seen the version yet, or is compiling it.
             let told = platform.get(&format!("/v1/{country}/rules"));
             let told = (told.status == 200).then(|| told.json())?;
             assert_eq!(told["refused"], Value::Null, "{told}");
@@ -102,7 +103,7 @@ async fn countries_in_three_languages_pass_the_same_cases_book_and_decide_alike(
     }
     drop(process);
 
-    // What the host has compiled is on this machine.
+    // The code that the host compiled is on this machine.
     let admission = child_admission(data.path());
     let [rust, js, python] = Language::ALL.map(|language| {
         let begun = language.begun();
@@ -136,16 +137,17 @@ fn list_a_hundred(client: &Client, country: &str, day: usize) {
         let page = client.get(&format!("/v1/{country}/appointments?phase=booked&limit={limit}")).expect(200).json();
         page["items"].as_array().unwrap().len()
     };
-    // How many fit one call is learnt from the first.
+    // The first list learns how many appointments fit one call.
     assert!(list(100) > 0);
     assert_eq!(list(100), 100);
     assert_eq!(list(20), 20);
 }
 
-/// What rules say to a spread of requests and cancellations, without the country's code, each beside what was asked.
+/// Returns the rules' decisions on a range of requests and cancellations, each with its input, without the country's
+/// code.
 fn decisions(rules: &LoadedRules) -> Vec<(String, Verdict)> {
     let mut all = Vec::new();
-    // Clocks go back on 4 April 2027 in Santiago.
+    // Clocks in Santiago go back on 4 April 2027.
     for (now, dates) in [
         ("2026-11-24T15:00:00Z", ["2026-11-24", "2026-11-25", "2026-12-01", "2026-12-05", "2026-12-06", "2027-01-01"]),
         ("2027-02-15T12:30:00Z", ["2027-02-15", "2027-04-02", "2027-04-05", "2027-02-30", "2027-05-16", "2027-05-17"]),
@@ -169,7 +171,7 @@ fn decisions(rules: &LoadedRules) -> Vec<(String, Verdict)> {
     all
 }
 
-/// By its patient and by staff, a day before it and an hour before it; and once more when it is cancelled.
+/// Cancels as the patient and as staff, a day and an hour before the start, and once more after a cancellation.
 fn cancellations(rules: &LoadedRules, now: Timestamp, plan: &Plan) -> impl Iterator<Item = Verdict> {
     let slot = plan.slot.clone().unwrap();
     let start = slot.start.in_tz(&slot.zone).unwrap().timestamp();
@@ -189,7 +191,7 @@ fn cancellations(rules: &LoadedRules, now: Timestamp, plan: &Plan) -> impl Itera
     })
 }
 
-/// What they say of themselves, without the country's code and as JSON reads it.
+/// Returns the descriptor as JSON, without the country's code.
 fn described(rules: &LoadedRules) -> Value {
     let described = &rules.descriptor;
     let code = rules.country.as_str();
@@ -249,7 +251,7 @@ fn what_is_wrong_is_said_in_the_languages_own_words() {
     assert!(!file.exists());
 }
 
-/// A program of its name that only says no.
+/// Creates a folder with a program named `tool` that always fails.
 fn without(tool: &str) -> tempfile::TempDir {
     let bin = tempfile::tempdir().unwrap();
     let path = bin.path().join(tool);
@@ -276,7 +278,7 @@ fn a_second_build_installs_nothing_and_a_missing_tool_is_named() {
     let told = String::from_utf8(told.stderr).unwrap();
     assert!(told.contains("`node` does not start; is Node.js installed"), "{told}");
 
-    // Elsewhere nothing is installed yet.
+    // Nothing is installed in another folder yet.
     let elsewhere = tempfile::tempdir().unwrap();
     let country = Language::Python.begin(elsewhere.path());
     let mut command = citas(&["rules", "build", country.to_str().unwrap(), "--output", file.to_str().unwrap()]);

@@ -1,5 +1,5 @@
-//! The registry fails, in every way that a machine or a copy can: a host that starts has the last good version, and one that
-//! serves refuses no request for it.
+//! The registry fails in every way that a machine or a copy can fail. A host that starts has the last good version, and
+//! a host that serves refuses no request because of it.
 
 use std::fs;
 use std::io::Write as _;
@@ -25,12 +25,13 @@ use crate::support::process::{Process, publish, run, token};
 use crate::support::requests::xx;
 use crate::swap::{time_until, under_load};
 
-/// In which a host serves, whatever its registry does: it waits two seconds for that, and the tests share the machine.
+/// Maximum time until a host serves, whatever its registry does. It waits two seconds for the registry, and the tests
+/// share the machine.
 const SERVES_WITHIN: Duration = Duration::from_secs(20);
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// A data folder, and a registry that is not in it, with the chaos country's 1.0.0 in use.
+/// A data folder and a separate registry, with the chaos country's 1.0.0 in use.
 struct Place {
     data: TempDir,
     registry: TempDir,
@@ -43,7 +44,7 @@ impl Place {
         place
     }
 
-    /// The same, and a host has served from it.
+    /// Returns a place from which a host has served once.
     fn that_served() -> Self {
         let place = Self::new();
         place.serve();
@@ -60,12 +61,12 @@ impl Place {
         Process::start(&serve)
     }
 
-    /// The files of a version in the registry.
+    /// Returns the path of a file of the country in the registry.
     fn file(&self, name: &str) -> PathBuf {
         self.registry().join("xx").join(name)
     }
 
-    /// Version 1.1.0 beside the other, with cases that it passes or not.
+    /// Publishes version 1.1.0 with these golden cases, which it passes or fails.
     fn publish_next(&self, cases: &str) {
         let next = with_cases(artifact("xx".parse().unwrap(), "1.1.0", &chaos_with(&["later"])), cases);
         block_on(FolderRegistry::new(&self.registry()).publish(&next)).unwrap();
@@ -93,13 +94,13 @@ fn cut_short(file: &Path) {
     fs::write(file, &whole[..whole.len() / 2]).unwrap();
 }
 
-/// In place of a file, a pipe that nobody writes.
+/// Replaces a file by a pipe that nobody writes to.
 fn in_place(file: &Path) {
     fs::remove_file(file).unwrap();
     pipe(file);
 }
 
-/// Removes or breaks something of the registry.
+/// Removes or breaks a part of the registry.
 type Harm = fn(&Place);
 
 #[test]
@@ -129,7 +130,7 @@ fn a_host_starts_with_the_last_good_version_whatever_has_become_of_the_registry(
     }
 }
 
-/// Makes the registry anew and harms one of its files.
+/// Publishes the registry again and harms one of its files.
 fn harmed(place: &Place, name: &str, harm: fn(&Path)) {
     publish(&place.registry(), &["xx"]);
     harm(&place.file(name));
@@ -139,7 +140,7 @@ fn remove(registry: &Path) {
     if registry.is_dir() {
         fs::remove_dir_all(registry).unwrap();
     } else {
-        // It may not be there at all.
+        // The file may not exist.
         let _ = fs::remove_file(registry);
     }
 }
@@ -223,12 +224,12 @@ fn a_registry_that_is_slow_cut_off_half_written_or_gone_costs_no_request() {
     println!("{} bookings, and none was refused", booked.len());
 }
 
-/// As long as the host needs to have looked some times: nothing shows that it did when it has nothing new to say.
+/// Waits long enough for the host to poll the registry several times. A poll without news leaves no trace to wait for.
 fn some_looks() {
     std::thread::sleep(Duration::from_secs(2));
 }
 
-/// A registry that takes every question and answers none.
+/// A registry that accepts every request and never answers.
 struct Silent;
 
 #[async_trait]
@@ -311,7 +312,7 @@ fn what_is_kept_is_judged_once_more() {
     assert!(told["rules"].is_null(), "{told}");
     assert_eq!(told["refused"]["what"], json!("the last good version"), "{told}");
     drop(process);
-    // Nobody is kept from a registry that is there.
+    // A damaged copy does not keep the host from using a registry that is there.
     let data = place.data.path().to_str().unwrap();
     publish(&place.registry(), &["xx"]);
     let process = place.serve();

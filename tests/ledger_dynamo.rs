@@ -1,4 +1,4 @@
-//! The ledger in DynamoDB: the contract, on tables as `countries/country.yaml` has them.
+//! The ledger in DynamoDB: the contract, on tables as `countries/country.yaml` defines them.
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -50,7 +50,7 @@ impl Tables {
         Self { aws, prefix }
     }
 
-    /// A command line that reads them.
+    /// Makes a command line read these tables.
     pub fn on<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .args(["--tables", &self.prefix])
@@ -65,7 +65,7 @@ impl Tables {
     }
 
     pub fn ledger_over(&self, faults: &Faults) -> DynamoLedger {
-        // The quota for retries is otherwise the whole process's.
+        // The default quota for retries is shared by the whole process.
         let apart = RetryPartition::new(unique("retries"));
         DynamoLedger::new(
             Builder::from(&faults.over(&self.aws)).retry_partition(apart),
@@ -74,13 +74,13 @@ impl Tables {
         )
     }
 
-    /// Peru's events, in no order.
+    /// Returns Peru's events, in no order.
     pub async fn events(&self) -> Vec<Event> {
         let items = self.items("event").await;
         items.iter().map(|item| dynamo::event(item["event"].as_s().unwrap()).unwrap()).collect()
     }
 
-    /// Peru has so many appointments, each in one piece, and events.
+    /// Asserts that Peru has this number of complete appointments, and of events.
     pub async fn assert_whole(&self, appointments: usize, events: usize, why: &str) {
         let latest = self.items("appointment").await;
         assert_eq!(latest.len(), appointments, "{why}: appointments");
@@ -93,7 +93,7 @@ impl Tables {
         assert_eq!(self.items("revision").await.len(), usize::try_from(revisions).unwrap(), "{why}: revisions");
     }
 
-    /// What Peru's appointments weigh as DynamoDB counts it.
+    /// Returns the sizes of Peru's appointments, in bytes as DynamoDB counts them.
     pub async fn appointments_bytes(&self) -> Vec<usize> {
         let weight =
             |item: &HashMap<_, _>| item.iter().map(|(name, value): (&String, _)| name.len() + bytes(value)).sum();
@@ -108,7 +108,8 @@ impl Tables {
     }
 }
 
-/// An attribute's value in bytes: AWS's developer guide, *DynamoDB item sizes and formats*. Of a number's two bounds, the upper.
+/// Returns the size of an attribute's value, in bytes (AWS developer guide, *DynamoDB item sizes and formats*). A
+/// number counts with the upper of its two bounds.
 fn bytes(value: &AttributeValue) -> usize {
     match value {
         AttributeValue::S(text) => text.len(),
@@ -148,7 +149,7 @@ async fn create(client: &Client, table: &str) {
         .set_global_secondary_indexes(Some(INDEXES.map(index).into()))
         .send()
         .await;
-    // No other table has this name: a busy server has taken it up, and its answer came too late for the first attempt.
+    // No other test uses this name. A busy server has created the table, but answered too late for the first attempt.
     if let Err(error) = created.map_err(SdkError::into_service_error) {
         assert!(error.is_resource_in_use_exception(), "{error:?}");
     }

@@ -1,4 +1,4 @@
-//! The ledger in SQLite: the contract, and what one machine's files promise beyond it.
+//! The ledger in SQLite: the contract, and the further promises of one machine's files.
 
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -14,13 +14,13 @@ use tempfile::TempDir;
 use crate::ledger_contract::{ledger_contract, outbox_contract};
 use crate::support::appointments::*;
 
-/// Size of SQLite's pages.
+/// Size of SQLite's pages, in bytes.
 const PAGE: u64 = 4096;
 
-/// More than the log keeps.
+/// Size of a write-ahead log that is larger than the ledger keeps, in bytes.
 const LARGE_LOG: u64 = 24 << 20;
 
-/// A booking of some ten kilobytes.
+/// Returns a booking of about ten kilobytes.
 fn large(number: usize) -> Revision {
     let mut revision = booked(number);
     revision.appointment.attributes = vec![Field { path: "/text".into(), value: Value::Text("x".repeat(10_000)) }];
@@ -98,7 +98,7 @@ async fn a_file_of_a_newer_schema_is_refused_and_left_alone() {
     assert_eq!(schema_version(&file), 99);
 }
 
-/// A file as Citas wrote it before outbox rows counted attempts, with one appointment and its event.
+/// Writes a file in the format from before outbox rows counted attempts, with one appointment and its event.
 fn write_version_1(file: &Path, booked: &Event) {
     let connection = rusqlite::Connection::open(file).unwrap();
     connection.pragma_update(None, "journal_mode", "wal").unwrap();
@@ -145,7 +145,7 @@ async fn a_migration_that_does_not_succeed_leaves_the_file_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pe.db");
     write_version_1(&file, &Event::new(id(7), "booked", &booked(1)));
-    // The migration adds two columns; the second one is there already.
+    // The migration adds two columns. The second one exists already.
     let connection = rusqlite::Connection::open(&file).unwrap();
     connection.execute_batch("ALTER TABLE outbox ADD COLUMN tried_for INTEGER NOT NULL DEFAULT 0").unwrap();
     let ledger = open(&folder);
@@ -181,7 +181,7 @@ async fn a_file_that_is_gone_for_a_moment_is_tried_again() {
     ledger.ready(pe()).await.unwrap();
 }
 
-/// Its pages are overwritten from the `from`th on, as a broken disk does.
+/// Overwrites the file's pages from number `from` on, as a broken disk does.
 fn damage(file: &Path, from: u64) {
     let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
     let pages = file.metadata().unwrap().len() / PAGE;
@@ -198,7 +198,7 @@ async fn a_file_that_is_damaged_while_it_is_open_is_not_ready() {
     }
     ledger.ready(pe()).await.unwrap();
     let file = folder.path().join("pe.db");
-    // What is in the log is moved to the file, and read from there.
+    // The checkpoint moves the log's content into the file, from which it is read.
     let other = rusqlite::Connection::open(&file).unwrap();
     other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     damage(&file, 1);
@@ -226,7 +226,7 @@ async fn a_ledger_that_is_closed_leaves_no_log_and_one_that_grew_is_cut() {
     let ledger = open(&folder);
     ledger.commit(change(booked(1))).await.unwrap();
     let next = {
-        // A reader keeps the log from being moved, and so from being used again.
+        // A reader prevents checkpoints, and so the reuse of the log.
         let mut reader = rusqlite::Connection::open(folder.path().join("pe.db")).unwrap();
         let reading = reader.transaction().unwrap();
         reading.query_row("SELECT count(*) FROM appointment", [], |row| row.get::<_, i64>(0)).unwrap();

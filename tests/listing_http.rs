@@ -1,4 +1,4 @@
-//! Lists: their filters, their pages, and the way from one page to the next.
+//! Lists: filters, pages, and the links between pages.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::support::host::Host;
 use crate::support::http::{Client, with};
 use crate::support::requests::{day, pe};
 
-/// Every item from `path` on, and how many pages they took; the way is the Link header's.
+/// Follows the Link headers from `path` on. Returns every item and the number of pages.
 fn all(client: &Client, path: &str) -> (Vec<Value>, usize) {
     let (mut items, mut pages, mut next) = (Vec::new(), 0, Some(path.to_owned()));
     while let Some(path) = next {
@@ -33,7 +33,7 @@ fn column<'a>(items: &'a [Value], member: &str) -> Vec<&'a str> {
     items.iter().map(|item| item[member].as_str().unwrap()).collect()
 }
 
-/// 120 appointments over three days and four doctors, booked by two patients in turn.
+/// Books 120 appointments over three days and four doctors, by two patients in turn.
 fn many(host: &Host) {
     let clients = [host.patient("ana"), host.patient("luis")];
     for number in 0..120 {

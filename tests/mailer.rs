@@ -1,4 +1,4 @@
-//! Mail into a folder, and to a small SMTP server that says what a test tells it to.
+//! Mail into a folder, and to a small SMTP server with scripted answers.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -65,15 +65,15 @@ mod spool {
 mod smtp {
     use super::*;
 
-    /// Answers each command with `replies`' word for it, otherwise with 250. What it was sent over the first connection comes
-    /// back line by line.
+    /// Starts a server that answers each command with its reply in `replies`, or with 250. The handle returns the lines
+    /// of the first connection.
     fn server(replies: &'static [(&'static str, &'static str)]) -> (SocketAddr, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let serving = std::thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
             let heard = converse(&stream, replies);
-            // Whoever comes to ask whether the server greets at all is greeted.
+            // A later connection, which checks whether the server answers at all, is greeted too.
             std::thread::spawn(move || listener.incoming().flatten().for_each(|next| drop(converse(&next, replies))));
             heard
         });
@@ -83,7 +83,7 @@ mod smtp {
     fn converse(mut stream: &TcpStream, replies: &[(&str, &str)]) -> Vec<String> {
         let (mut heard, mut in_message) = (Vec::new(), false);
         stream.write_all(b"220 test ESMTP\r\n").unwrap();
-        // A client that has gone away ends the conversation.
+        // A client that disconnects ends the conversation.
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let (silent, command) = (in_message && line != ".", line.to_ascii_uppercase());
             heard.push(line);

@@ -1,5 +1,5 @@
-//! The whole from outside: contract suites of the adapters, what each promises beyond its port, and the platform as its
-//! clients, its countries' teams and its operators meet it.
+//! The whole system from outside: contract suites of the adapters, each adapter's promises beyond its port, and the
+//! platform as its clients, its countries' teams and its operators use it.
 
 mod access_http;
 mod aws_faults;

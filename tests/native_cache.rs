@@ -1,4 +1,4 @@
-//! Native code that is kept on this machine: it is used, and what is not as it was written is compiled afresh.
+//! Native code that this machine keeps: the host uses it, and compiles again if the code is not as it was written.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +17,7 @@ use crate::support::eventually::eventually;
 use crate::support::process::{Process, publish, token};
 use crate::support::requests::xx;
 
-/// The files of kept code below a folder, in order.
+/// Returns the files of kept code below a folder, sorted.
 fn kept(folder: &Path) -> Vec<PathBuf> {
     let engines = fs::read_dir(folder).unwrap().map(|engine| engine.unwrap().path());
     let mut files: Vec<_> =
@@ -68,7 +68,7 @@ fn package(component: &[u8]) -> Arc<RulesPackage> {
     Arc::new(RulesPackage { component: component.to_vec(), limits: Limits::default(), cases: "[]".into() })
 }
 
-/// What a host on a data folder says that a component's version is.
+/// Returns a component's version, as admitted by a host on a data folder.
 fn version(data: &Path, component: &[u8]) -> String {
     let admitted = admit(&*child_admission(data), &package(component));
     admitted.unwrap().id.version

@@ -1,4 +1,4 @@
-//! From a booking over HTTP to the mail that tells of it.
+//! Mail about bookings that clients make over HTTP.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn chile_tells_nobody() {
     let booked = ana.booked("cl", &cl(1));
     let place = format!("/v1/cl/appointments/{}", booked["id"].as_str().unwrap());
     ana.post(&format!("{place}/cancel"), &json!({ "reason": "patient" })).expect(200);
-    // What is told of Peru's comes after what would be told of Chile's.
+    // Peru's mail is written after any mail of Chile would be.
     ana.booked("pe", &pe(1));
     let letters = host.spool().wait_for(1);
     assert_eq!(letters[0].to, "patient1@example.com");
@@ -84,7 +84,7 @@ fn mail_that_the_server_does_not_take_goes_out_once_when_it_does() {
     let of_first: Vec<_> = taken.iter().filter(|letter| letter.to == "patient1@example.com").collect();
     assert_eq!(of_first.iter().map(|letter| letter.property("SEQUENCE")).collect::<Vec<_>>(), ["0", "1"]);
 
-    // The next one's mail comes behind any repeat of those.
+    // The next booking's mail comes after any repeat of the earlier ones.
     ana.booked("pe", &pe(3));
     let taken = eventually("the next one's mail", long, || {
         let taken = server.taken();

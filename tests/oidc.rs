@@ -1,4 +1,4 @@
-//! `citas serve --issuer`: the tokens of somebody else's issuer, found by discovery, and what is none of them.
+//! `citas serve --issuer`: tokens of an external issuer, found by discovery, and tokens that the host refuses.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -41,7 +41,7 @@ impl Issuer {
         Self { url, key, public_pem }
     }
 
-    /// What a good token says.
+    /// Returns the claims of a valid token.
     fn claims(&self) -> Value {
         json!({
             "iss": self.url, "aud": "citas", "sub": "ana", "exp": Timestamp::now().as_second() + 600,
@@ -60,7 +60,7 @@ fn header(algorithm: Algorithm, key: &str) -> Header {
     header
 }
 
-/// One request of HTTP/1.1 on one connection.
+/// Answers one HTTP/1.1 request.
 fn answer(mut stream: &TcpStream, discovery: &Value, keys: &Value) {
     let lines: Vec<_> =
         BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
@@ -72,7 +72,7 @@ fn answer(mut stream: &TcpStream, discovery: &Value, keys: &Value) {
     };
     let status = if body.is_empty() { "404 Not Found" } else { "200 OK" };
     let length = body.len();
-    // Whoever has gone away meanwhile does not need the answer.
+    // A client that has disconnected does not need the answer.
     let _ = write!(
         stream,
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
@@ -124,7 +124,7 @@ fn the_issuers_tokens_are_taken_and_everything_else_is_refused() {
     ask(stranger.sign(&issuer.claims())).expect_problem(401, "unauthenticated");
     let unknown_key = jsonwebtoken::encode(&header(Algorithm::ES256, "k-2"), &issuer.claims(), &issuer.key).unwrap();
     ask(unknown_key).expect_problem(401, "unauthenticated");
-    // Who knows the public key signs with it as if it were a shared secret.
+    // An attacker signs with the public key as if it were a shared secret.
     let shared = EncodingKey::from_secret(issuer.public_pem.as_bytes());
     let confused = jsonwebtoken::encode(&header(Algorithm::HS256, "k-1"), &issuer.claims(), &shared).unwrap();
     ask(confused).expect_problem(401, "unauthenticated");

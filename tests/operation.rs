@@ -1,4 +1,4 @@
-//! What those who run the program rely on: its log, its metrics, and how it stops.
+//! Behaviour that operators rely on: the log, the metrics, and the clean stop.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ fn told_to_stop_it_ends_well_and_what_it_has_stays() {
     assert_eq!(listed.json()["items"], json!([booked]));
 }
 
-/// Tells it to stop and waits for its end; says how long that took.
+/// Stops the process with SIGTERM. Returns the time until its end.
 fn stop(process: &mut Process) -> Duration {
     let told = Instant::now();
     process.terminate();
@@ -97,13 +97,13 @@ fn stop(process: &mut Process) -> Duration {
     told.elapsed()
 }
 
-/// Serves Peru, with its mail to this server.
+/// Starts a host with Peru that sends its mail to this server.
 fn serve_with_mail_to(server: &MailServer, data: &Path) -> Process {
     let (folder, url) = (data.to_str().unwrap(), server.url());
     Process::start(&["serve", "--listen", "127.0.0.1:0", "--data", folder, "--smtp", &url, "--log", "warn"])
 }
 
-/// Events in Peru's outbox.
+/// Returns the number of events in Peru's outbox.
 fn outbox(data: &Path) -> u32 {
     let file = rusqlite::Connection::open(data.join("pe.db")).unwrap();
     file.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).unwrap()

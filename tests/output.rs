@@ -1,4 +1,4 @@
-//! A server whose output nobody takes goes on serving, and stops when it is told to.
+//! A server whose output nobody reads continues to serve, and stops on SIGTERM.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _, pipe};
@@ -13,13 +13,13 @@ use crate::support::eventually::eventually;
 use crate::support::http::Client;
 use crate::support::process::{citas, publish, token};
 
-/// Time in which a server starts, and in which it stops.
+/// Maximum time of a start, and of a stop.
 const WITHIN: Duration = Duration::from_mins(1);
 
-/// More requests than a pipe has room for their lines (64 KiB).
+/// Number of requests whose log lines exceed the capacity of a pipe (64 KiB).
 const MANY: usize = 600;
 
-/// A server whose output goes where it must not matter.
+/// A server whose output streams are broken, full or unread.
 struct Server {
     process: Child,
     client: Client,
@@ -57,7 +57,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -67,7 +67,7 @@ fn serve(address: &str, data: &Path) -> Command {
     citas(&["serve", "--listen", address, "--data", data.to_str().unwrap()])
 }
 
-/// An address that was free a moment ago: the server cannot say which it has.
+/// Returns an address that was free a moment ago. The server cannot report a port of its own choice.
 fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
@@ -98,7 +98,7 @@ fn a_server_goes_on_when_nobody_reads_its_output() {
     fill(&full.1);
     let mut server = Server::start(full.1, errors.1.try_clone().unwrap());
     server.answers(MANY);
-    // The first lines are there for whoever comes to read them at last.
+    // The first lines are there for a late reader.
     let mut lines = vec![0; 1 << 10];
     errors.0.read_exact(&mut lines).unwrap();
     assert!(lines.starts_with(b"{\"timestamp\":"), "{}", String::from_utf8_lossy(&lines));

@@ -1,4 +1,4 @@
-//! What is no good request, and what the client is told of it.
+//! Malformed requests, and the problems that clients get.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Many clients at once: no slot is given twice, and no two appointments of a doctor or a patient overlap.
+//! Many clients at once: no slot is booked twice, and no two appointments of a doctor or a patient overlap.
 
 use std::collections::BTreeMap;
 use std::sync::Barrier;
@@ -11,14 +11,14 @@ use crate::support::host::Host;
 use crate::support::http::{Answer, with};
 use crate::support::requests::{cl, day, pe, run};
 
-/// Sends every request at the same moment, each from a client of its own.
+/// Sends all requests at the same moment, each from a client of its own.
 fn at_once(host: &Host, country: &str, requests: &[Value]) -> Vec<Answer> {
     let start = Barrier::new(requests.len());
     let send = |number: usize, request: &Value| {
         let client = host.patient(&format!("patient-{number}"));
         client.get("/healthz").expect(200);
         start.wait();
-        // A crowd on a busy machine may be told to come again.
+        // A crowd on a busy machine may get a 503 and try again.
         let mut answers = std::iter::repeat_with(|| client.book(country, request)).take(100);
         answers.find(|answer| answer.status != 503).expect("the host recovers")
     };
@@ -51,7 +51,7 @@ fn of_two_hundred_clients_who_book_one_half_hour_one_gets_it() {
     host.spool().wait_for(1);
 }
 
-/// Someone's time, from when to when.
+/// Returns the start and the end of an appointment.
 fn time_of(appointment: &Value) -> (Timestamp, Timestamp) {
     let start: Timestamp = appointment["startsAt"].as_str().unwrap().parse().unwrap();
     (start, start + SignedDuration::from_mins(appointment["minutes"].as_i64().unwrap()))
@@ -71,7 +71,7 @@ fn assert_apart(appointments: &[Value], whose: &str) {
 fn half_hours_and_thirds_of_an_hour_of_one_doctor_never_overlap() {
     let host = Host::of(&["cl"]);
     let mut chance = Chance::seeded(20_261_124);
-    // One morning of one doctor and its neighbour: thirty patients who want any of it, in either length.
+    // A morning of two doctors: thirty patients ask for any time of it, in either length.
     let requests: Vec<_> = (0..240)
         .map(|number| {
             let (modality, minute) = match chance.below(3) {

@@ -1,7 +1,7 @@
-//! What every registry must do, in terms of the port alone. An adapter says how an empty one is opened:
+//! Tests that every registry must pass, in terms of the port alone. An adapter states how an empty registry is opened:
 //!
 //! ```ignore
-//! async fn open() -> (Arc<dyn Registry>, impl Sized) { … }   // whatever must outlive it stands beside it
+//! async fn open() -> (Arc<dyn Registry>, impl Sized) { … }   // and a value that must outlive it
 //! registry_contract!(open);
 //! ```
 
@@ -15,7 +15,7 @@ use semver::Version;
 
 use crate::support::appointments::{cl, now, pe};
 
-/// Makes every test of the suite one of this module.
+/// Adds every test of the suite to the calling module.
 macro_rules! registry_contract {
     ($open:path) => {
         $crate::registry_contract::each! { $open;
@@ -52,7 +52,7 @@ macro_rules! each {
 }
 pub(crate) use each;
 
-/// Makes every test of what a stranger may put into a registry one of this module. The adapter says how an empty registry is
+/// Adds every test of hostile registry content to the calling module. The adapter states how an empty registry is
 /// opened into which files can be put.
 macro_rules! hostile_registry_contract {
     ($open:path) => {
@@ -64,14 +64,14 @@ macro_rules! hostile_registry_contract {
 }
 pub(crate) use hostile_registry_contract;
 
-/// A registry that somebody else writes into, by the keys of the architecture.
+/// A registry into which another program writes, by the keys of the architecture.
 #[async_trait]
 pub trait Foreign: Send + Sync {
     fn registry(&self) -> Arc<dyn Registry>;
     async fn put(&self, key: &str, content: Vec<u8>);
 }
 
-/// Each kind of file of Peru's 1.0.0, and its limit in bytes.
+/// Each kind of file of Peru's 1.0.0, with its limit in bytes.
 pub const KINDS: [(&str, u64); 5] = [
     ("pe/channel.json", 1 << 20),
     ("pe/versions/1.0.0/manifest.json", 64 << 10),
@@ -106,7 +106,7 @@ pub fn artifact(country: CountryCode, number: &str, component: &[u8]) -> Artifac
     }
 }
 
-/// With golden cases that a host can run, as those of [`artifact`] are not.
+/// Replaces the golden cases by ones that a host can run. Those of [`artifact`] cannot be run.
 pub fn with_cases(artifact: Artifact, cases: &str) -> Artifact {
     let cases = cases.to_owned();
     let manifest = Manifest { cases_digest: digest(cases.as_bytes()), ..artifact.manifest };
@@ -287,7 +287,7 @@ pub async fn a_version_that_is_too_long_is_not_published(registry: Arc<dyn Regis
     assert_eq!(registry.versions(pe()).await.unwrap(), []);
 }
 
-/// Peru and Chile, each with a version in use.
+/// Opens a registry with Peru and Chile, each with a version in use.
 async fn two_countries(foreign: &dyn Foreign) -> Arc<dyn Registry> {
     let registry = foreign.registry();
     for country in [pe(), cl()] {
@@ -297,7 +297,7 @@ async fn two_countries(foreign: &dyn Foreign) -> Arc<dyn Registry> {
     registry
 }
 
-/// What reading Peru says.
+/// Reads Peru's channel, then its version. Returns the error.
 async fn refusal(registry: &dyn Registry) -> RegistryError {
     match registry.channel(pe()).await {
         Ok(_) => registry.fetch(pe(), &version("1.0.0")).await.expect_err("it is read"),

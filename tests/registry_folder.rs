@@ -1,4 +1,4 @@
-//! The registry in a folder: the contract, and what may lie in a folder beside what belongs there.
+//! The registry in a folder: the contract, and foreign entries in the folder.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -52,14 +52,14 @@ mod hostile_contract {
     hostile_registry_contract!(open);
 }
 
-/// In which a folder is read, whatever lies in it.
+/// Maximum time to read a folder, whatever it contains.
 const READ_WITHIN: Duration = Duration::from_secs(20);
 
 async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(READ_WITHIN, work).await.unwrap_or_else(|_| panic!("{what}: nothing after {READ_WITHIN:?}"))
 }
 
-/// A registry with Peru's 1.0.0 in use.
+/// Creates a registry with Peru's 1.0.0 in use.
 async fn peru() -> (FolderRegistry, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let registry = FolderRegistry::new(folder.path());
@@ -223,12 +223,12 @@ async fn links_that_stay_inside_are_followed_as_deployments_switch_them() {
     let (published, folder) = peru().await;
     let at = |key: &str| folder.path().join(key);
     let artifact = published.fetch(pe(), &version("1.0.0")).await.unwrap();
-    // As a Kubernetes volume has it: each entry leads into `..data`, which leads into the latest copy.
+    // A Kubernetes volume looks like this: each entry links into `..data`, which links to the latest copy.
     fs::create_dir(at("..2026_11_26")).unwrap();
     fs::rename(at("pe"), at("..2026_11_26/pe")).unwrap();
     symlink("..2026_11_26", at("..data")).unwrap();
     symlink("..data/pe", at("pe")).unwrap();
-    // And the registry itself is a link.
+    // The registry itself is a link too.
     let link = tempfile::tempdir().unwrap();
     symlink(folder.path(), link.path().join("current")).unwrap();
     let registry = FolderRegistry::new(&link.path().join("current"));

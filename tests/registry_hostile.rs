@@ -1,5 +1,5 @@
-//! A stranger's files in the registry of a host that serves: one country's are refused, the other countries go on, and the
-//! process neither grows nor hangs. And whom the files of a data folder are for, whichever verb makes them.
+//! Hostile files in the registry of a host that serves: one country's files are refused, the other countries go on, and
+//! the process neither grows nor hangs. Also the permissions of a data folder's files, whichever verb creates them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,17 +20,18 @@ use crate::support::http::Client;
 use crate::support::process::{Finished, Process, publish, run, run_command, token};
 use crate::support::requests::xx;
 
-/// In which a host takes up what has changed: it looks every 250 ms, and the tests share the machine.
+/// Maximum time until a host takes up a change: it polls every 250 ms, and the tests share the machine.
 const TAKEN_WITHIN: Duration = Duration::from_mins(1);
 
-/// In which a host ends that was asked to and has no requests under way.
+/// Maximum time until a host without requests under way ends after a signal.
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 
-/// By how much a host may grow while it refuses files and compiles a component, in bytes. Reading `/dev/zero`, it would grow
-/// by 200 MB a second.
+/// Maximum growth of a host while it refuses files and compiles a component, in bytes. A host that read `/dev/zero`
+/// would grow by 200 MB a second.
 const GROWS_AT_MOST: u64 = 400 << 20;
 
-/// A host on a registry with Peru's and the chaos country's 1.0.0 in use, and the chaos country's 1.1.0 beside it.
+/// A host on a registry with the 1.0.0 of Peru and of the chaos country in use, and the chaos country's 1.1.0
+/// published.
 struct Served {
     data: TempDir,
     registry: TempDir,
@@ -56,7 +57,7 @@ impl Served {
         self.registry.path().join(key)
     }
 
-    /// The next channel of a country, with this version in use.
+    /// Returns the next channel of a country, with this version in use.
     fn next_channel(&mut self, version: &str) -> Vec<u8> {
         self.sequence += 1;
         written::<Channel>(&channel(version, None, self.sequence))
@@ -203,20 +204,20 @@ fn files_that_a_command_names_are_regular_ones_of_a_size() {
     }
 }
 
-/// Runs a command that the system kills if it does not end.
+/// Runs a command that is killed after a minute.
 fn within_a_minute(arguments: &[&str]) -> Finished {
     let mut command = Command::new("timeout");
     run_command(command.args(["60", env!("CARGO_BIN_EXE_citas")]).args(arguments))
 }
 
-/// With a umask that lets everybody read.
+/// Returns a command that runs with a umask of 022.
 fn with_open_umask(arguments: &[&str]) -> Command {
     let mut plain = Command::new("sh");
     plain.args(["-c", "umask 022; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_citas")]).args(arguments);
     plain
 }
 
-/// What others than the owner can do with something below a folder, the registry's own files aside.
+/// Lists the paths below a folder that others than the owner can access, except the registry's own files.
 fn open_to_others(folder: &Path) -> Vec<String> {
     let mut open = Vec::new();
     let mut left = vec![folder.to_owned()];
@@ -236,7 +237,7 @@ fn open_to_others(folder: &Path) -> Vec<String> {
     open
 }
 
-/// Publishes, serves and books, in a data folder that the verb `first` meets first.
+/// Publishes, serves and books in a data folder that the verb `first` uses first.
 #[track_caller]
 fn used_after(first: &[&str]) -> TempDir {
     let here = tempfile::tempdir().unwrap();
@@ -249,7 +250,7 @@ fn used_after(first: &[&str]) -> TempDir {
     if first[0] == "serve" {
         Process::spawn(&mut with_open_umask(&first)).kill();
     } else {
-        // A verb that has nothing to read says so.
+        // A verb without anything to read fails with a message.
         let _ = run_command(&mut with_open_umask(&first));
     }
     if data.exists() {
@@ -311,7 +312,7 @@ fn a_registry_elsewhere_has_the_modes_of_the_umask_and_an_open_data_folder_is_no
     assert_eq!(mode(&data.join("lock")), 0o600);
 }
 
-/// Peru is there for its own sake: its name is a country's.
+/// The file is named `pe`, so it counts as a country: the error is that country's.
 #[test]
 fn a_file_in_the_place_of_a_country_is_that_countrys_own_trouble() {
     let registry = tempfile::tempdir().unwrap();

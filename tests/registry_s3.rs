@@ -1,4 +1,4 @@
-//! The registry in a bucket: the contract, and what a network and other writers make of it.
+//! The registry in a bucket: the contract, network faults, and other writers.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -60,7 +60,7 @@ mod hostile_contract {
     hostile_registry_contract!(open);
 }
 
-/// An empty bucket, and a client that nothing happens to.
+/// An empty bucket, and a client without faults.
 struct Bucket {
     name: String,
     config: SdkConfig,
@@ -75,12 +75,12 @@ impl Bucket {
         Self { name, config, client }
     }
 
-    /// The registry in it, where nothing happens.
+    /// Returns the registry in the bucket, without faults.
     fn registry(&self) -> S3Registry {
         S3Registry::new(&self.client, &self.name, "")
     }
 
-    /// The registry in it, with requests that meet `faults` and retries that cost nobody else's quota.
+    /// Returns the registry in the bucket, with requests that meet `faults` and with a retry quota of its own.
     fn through(&self, faults: &Faults) -> S3Registry {
         let config = aws_sdk_s3::config::Builder::from(&faults.over(&self.config));
         let client = Client::from_conf(config.retry_partition(RetryPartition::new(unique("retries"))).build());
@@ -102,7 +102,7 @@ fn first() -> Artifact {
     artifact(pe(), "1.0.0", b"component")
 }
 
-/// A bucket with Peru's 1.0.0 in use.
+/// Creates a bucket with Peru's 1.0.0 in use.
 async fn peru() -> Bucket {
     let bucket = Bucket::new().await;
     bucket.registry().publish(&first()).await.unwrap();
@@ -172,7 +172,7 @@ async fn the_component_in_use_needs_no_manifest_unless_it_has_limits_of_its_own(
     let known = (standard.manifest.digest, Limits::default());
     assert_eq!(told().await, (known.clone(), 0));
 
-    // As it was written before channels said it, or by hand.
+    // A channel without the component's digest beside it, as older versions or people write it.
     let by_hand = citas_core::model::written(&channel("1.1.0", None, 3));
     let put = bucket.client.put_object().bucket(&bucket.name).key("pe/channel.json").body(by_hand.into());
     put.send().await.unwrap();
@@ -189,7 +189,8 @@ async fn versions_beyond_one_page_are_listed() {
 
 #[tokio::test]
 async fn an_interrupted_version_is_none_until_it_is_published_again() {
-    // Is there one? The component, the cases, the manifest.
+    // Request 0 looks for the version. Requests 1 to 3 write the component, the cases and the signature. The manifest,
+    // which makes it a version, comes last.
     for written in 1..4 {
         let bucket = Bucket::new().await;
         let interrupted = bucket.through(&Faults::from(written, Fault::Cut)).publish(&first()).await;
@@ -299,7 +300,7 @@ async fn native_code_is_what_was_written_or_none() {
     }
 }
 
-/// A command line whose registry is the bucket.
+/// Makes a command line use the bucket as its registry.
 fn on<'a>(bucket: &Bucket, command: &'a mut Command) -> &'a mut Command {
     command
         .args(["--registry", &format!("s3://{}", bucket.name)])
@@ -358,10 +359,10 @@ fn a_host_on_a_bucket_takes_up_what_is_put_into_use() {
     ana.booked("pe", &requests::pe(1));
 }
 
-/// A server that answers every request with this head and then with a body that never ends.
+/// A server that answers every request with this head and a body that never ends.
 struct Endless {
     endpoint: String,
-    /// Bytes of bodies that a client took, or that wait in its connections.
+    /// Bytes of bodies that clients took or that wait in connections' buffers.
     sent: Arc<AtomicU64>,
 }
 
@@ -392,7 +393,7 @@ impl Endless {
     }
 }
 
-/// Ends when the client closes the connection.
+/// Answers until the client closes the connection.
 fn answer_without_end(mut to: TcpStream, head: &str, opening: &str, chunked: bool, sent: &AtomicU64) {
     let mut request = Vec::new();
     let mut bytes = [0; 4096];
@@ -411,7 +412,7 @@ fn answer_without_end(mut to: TcpStream, head: &str, opening: &str, chunked: boo
     }
 }
 
-/// What lies in the buffers of one connection of this machine, and in the client's, in bytes.
+/// Maximum number of bytes in the buffers of one connection of this machine and of its client.
 const UNDER_WAY: u64 = 16 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

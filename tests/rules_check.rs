@@ -1,5 +1,5 @@
-//! What a country's team is told before it publishes: what clients will notice of a version, why a golden case fails, and
-//! what a call costs.
+//! Reports for a country's team before it publishes: changes that clients will notice, reasons of failed golden cases,
+//! and the cost of calls.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::components::{chaos, chaos_with, folder};
 use crate::support::process::run;
 
-/// A place with some of the chaos country's versions and an empty registry.
+/// A folder with some of the chaos country's versions and an empty registry.
 struct Team(TempDir);
 
 impl Team {
@@ -46,7 +46,7 @@ fn cases() -> String {
     folder("xx").join("cases").to_str().unwrap().into()
 }
 
-/// A folder with one case: the chaos country's own, whose plan is expected to have this.
+/// Creates a folder with one case: the chaos country's own, changed to expect this plan.
 fn expecting(plan: &Value) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut case: Value =

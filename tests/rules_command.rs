@@ -1,4 +1,4 @@
-//! `citas rules` from outside: what it says, with which exit status, and what it leaves in the registry.
+//! `citas rules` from outside: its output, its exit status, and its changes to the registry.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -25,7 +25,7 @@ fn registry(data: &Path) -> FolderRegistry {
     FolderRegistry::new(&data.join("registry"))
 }
 
-/// A data folder whose registry has these versions of Peru's.
+/// Creates a data folder whose registry has these versions of Peru.
 async fn published(versions: &[&str]) -> tempfile::TempDir {
     let data = tempfile::tempdir().unwrap();
     for version in versions {

@@ -1,4 +1,4 @@
-//! A country that `citas rules new` begins: it builds, passes its own cases and books, before anybody has changed a line.
+//! A country from `citas rules new` builds, passes its own golden cases and books, without a change.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ fn a_new_country_builds_passes_its_cases_and_books() {
     let failures: Vec<_> = cases::run(&rules, &cases).into_iter().filter_map(|outcome| outcome.failure).collect();
     assert!(failures.is_empty(), "{failures:?}");
 
-    // What is there stays as it is.
+    // An existing country stays as it is.
     let before = fs::read_to_string(countries.join("co/src/lib.rs")).unwrap();
     let manifest = fs::read_to_string(countries.parent().unwrap().join("Cargo.toml")).unwrap();
     assert!(manifest.contains("\"countries/co\""), "{manifest}");

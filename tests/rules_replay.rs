@@ -1,4 +1,4 @@
-//! `citas rules impact` and `citas rules replay`: stored decisions, judged again beside the host that made them.
+//! `citas rules impact` and `citas rules replay`: stored decisions, evaluated again beside the host that made them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::support::process::{Finished, citas, publish, run};
 use crate::support::requests::{day, pe, xx};
 use crate::support::workspace::{Workspace, with_holiday};
 
-/// One of `citas rules`, on the data folder of a host that is running.
+/// Runs `citas rules` on the data folder of a running host.
 fn rules(host: &Host, arguments: &[&str]) -> Finished {
     run(&[&["rules"], arguments, &["--data", host.data().to_str().unwrap()]].concat())
 }
@@ -28,7 +28,7 @@ fn json_of(told: &Finished) -> Value {
     serde_json::from_str(&told.out).unwrap_or_else(|error| panic!("{error}: {}{}", told.out, told.err))
 }
 
-/// A component as a file of its own.
+/// Writes a component to a file.
 fn file(folder: &Path, name: &str, component: &[u8]) -> PathBuf {
     let file = folder.join(name);
     fs::write(&file, component).unwrap();
@@ -46,7 +46,7 @@ fn act(client: &Client, booked: &Value, action: &str, input: &Value) -> Value {
         .json()
 }
 
-/// Peru's component with a holiday on this day that nobody knew of.
+/// Builds Peru's component with an additional holiday on this day.
 fn with_one_more_holiday(folder: &Path, day: &str) -> PathBuf {
     let workspace = Workspace::copied();
     let source = workspace.source("holidays.rs");
@@ -109,7 +109,7 @@ fn what_a_candidate_would_store_otherwise_or_not_answer_is_told_apart_from_what_
             json!({ "date": to_come.checked_add(i32::try_from(number).unwrap().days()).unwrap().to_string() }),
         )
     };
-    // More than one page, and one that is over.
+    // More appointments than one page, and one in the past.
     for number in 0..201 {
         ana.booked("xx", &on(number));
     }
@@ -202,7 +202,7 @@ fn a_decision_is_judged_by_the_very_rules_that_made_it_or_not_at_all() {
     assert!(altered.contains("somebody altered"), "{altered}");
 }
 
-/// What the ledger says now is not what the rules answered, as if somebody had written into it.
+/// The ledger's content differs from the rules' result, as if somebody had written into it.
 #[test]
 fn a_stored_appointment_that_was_tampered_with_comes_out_otherwise() {
     let (host, files) = (Host::of(&["xx"]), tempfile::tempdir().unwrap());

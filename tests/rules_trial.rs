@@ -1,4 +1,5 @@
-//! A version on trial beside the one in use: a shadow that decides nothing, a canary that decides for some.
+//! A version on trial beside the version in use: a shadow that decides nothing, a canary that decides for some
+//! patients.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -19,14 +20,14 @@ use crate::swap::under_load;
 
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// `citas serve` with version 1.0.0 in use and another one published.
+/// `citas serve` with version 1.0.0 in use and another version published.
 struct Trial {
     data: TempDir,
     process: Process,
 }
 
 impl Trial {
-    /// 1.1.0 is the chaos country with these features.
+    /// Starts the host. Version 1.1.0 is the chaos country with these features.
     fn of(features: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let registry = FolderRegistry::new(&data.path().join("registry"));
@@ -49,7 +50,7 @@ impl Trial {
         self.process.client(&token(self.data.path(), arguments))
     }
 
-    /// Puts 1.1.0 on trial and waits until the host has it so.
+    /// Puts 1.1.0 on trial and waits until the host has done so.
     fn begin(&self, arguments: &[&str]) {
         self.rules(&[arguments, &["--why", "a test"]].concat()).expect(0);
         self.until_on_trial(true);
@@ -63,12 +64,12 @@ impl Trial {
         });
     }
 
-    /// What is found, once that many calls are compared.
+    /// Returns the findings once `compared` calls are compared.
     fn found(&self, compared: u64) -> Value {
         self.found_when(|found| found["compared"].as_u64().unwrap() >= compared)
     }
 
-    /// What the canary's decisions came to, once there are that many.
+    /// Returns the canary's counts once it has made `decided` decisions.
     fn decided(&self, decided: usize) -> Value {
         let found = self.found_when(|found| found["canary"]["decided"].as_u64().unwrap() >= decided as u64);
         found["canary"].clone()
@@ -115,7 +116,7 @@ fn a_shadow_decides_nothing_and_is_compared_field_by_field() {
         let booked = ana.booked("xx", &xx(number));
         assert_eq!((&booked["minutes"], &booked["rules"]["version"]), (&json!(30), &json!("1.0.0")));
     }
-    // Both refuse it, for the same reason.
+    // Both versions refuse it, for the same reason.
     ana.book("xx", &with(&xx(4), json!({ "time": "9:30" }))).expect(422);
 
     let found = trial.found(4);
@@ -133,7 +134,7 @@ fn a_shadow_decides_nothing_and_is_compared_field_by_field() {
     assert!(words.contains("       3  book /slot/minutes"), "{words}");
     assert!(!words.contains("example.com"), "{words}");
 
-    // Over, and what was found stays, also for a host that starts anew.
+    // The trial is over. Its findings stay, also after a restart of the host.
     trial.rules(&["withdraw", "xx", "--why", "seen enough"]).expect(0);
     trial.until_on_trial(false);
     ana.booked("xx", &xx(5));
@@ -142,7 +143,7 @@ fn a_shadow_decides_nothing_and_is_compared_field_by_field() {
     let process = serve(&data);
     let trial = Trial { data, process };
     assert_eq!(trial.found(4), found);
-    // Another trial of the same version begins at nothing.
+    // Another trial of the same version starts from zero.
     trial.begin(&["shadow", "xx", "1.1.0"]);
     assert_eq!(trial.found(0)["compared"], 0);
 }
@@ -180,7 +181,7 @@ fn a_patient_always_meets_the_same_version_and_half_of_them_the_canary() {
         for appointment in [&first, &moved, &again] {
             assert_eq!((&appointment["rules"]["version"], &appointment["minutes"]), (&json!(version), &json!(minutes)));
         }
-        // It is shown by the version that decided: else its tag would name another one.
+        // The version that decided shows the appointment. Otherwise its tag would name another version.
         assert_eq!(staff.get(&path).expect(200).header("etag"), "\"2\"");
         met.push(version);
     }
@@ -196,7 +197,7 @@ fn a_patient_always_meets_the_same_version_and_half_of_them_the_canary() {
     let words = trial.rules(&["status", "xx"]).expect(0).out;
     assert!(words.contains("1.1.0 on trial as a canary for 50 % of the patients"), "{words}");
 
-    // A larger share keeps those that the smaller one had, and promoting it ends the trial.
+    // A larger share keeps the patients of the smaller one, and a promotion ends the trial.
     trial.begin(&["canary", "xx", "1.1.0", "--share", "60"]);
     eventually("the larger share", WITHIN, || {
         let told = trial.client(&["--group", "platform"]).get("/v1/xx/rules").json();
@@ -271,13 +272,13 @@ fn what_is_no_longer_on_trial_decides_no_more_whatever_cannot_be_had() {
         })
     };
 
-    // In the place of a canary comes one that will not do, under its own terms or others.
+    // A refused version replaces the canary, under the same terms or others.
     for share in ["100", "50"] {
         trial.rules(&["canary", "xx", "1.2.0", "--share", share, "--why", "a test"]).expect(0);
         assert_eq!(refused("the candidate 1.2.0")["candidate"], Value::Null);
         assert_eq!(version_of(share.len()), "1.0.0");
     }
-    // A canary's trial ends with a promotion, though that comes to nothing.
+    // A promotion ends a canary's trial, even if the promoted version is refused.
     trial.begin(&["canary", "xx", "1.1.0", "--share", "100"]);
     assert_eq!(ana.get("/v1/xx/rules").json()["refused"], Value::Null, "what was refused is tried no more");
     std::fs::write(trial.data.path().join("registry/xx/versions/1.3.0/rules.wasm"), "damaged").unwrap();
@@ -291,7 +292,7 @@ fn a_canary_that_refuses_more_than_its_margin_is_taken_back_and_not_before() {
     let trial = Trial::of(&["gossip"]);
     trial.begin(&["canary", "xx", "1.1.0", "--share", "100", "--margin", "3"]);
     let ana = trial.client(&[]);
-    // Three in at least a hundred are within the margin.
+    // Three refusals of at least a hundred decisions are within the margin.
     for number in 0..3 {
         let problem = ana.book("xx", &xx(number)).expect_problem(422, "rules-violated");
         let said = problem["violations"][0]["message"].as_str().unwrap();
@@ -300,7 +301,7 @@ fn a_canary_that_refuses_more_than_its_margin_is_taken_back_and_not_before() {
     let before = trial.history();
     assert_eq!(before[0]["verb"], "canary");
     ana.book("xx", &xx(3)).expect(422);
-    // At once in this host, whatever the registry takes.
+    // This host stops the canary at once, however long the registry takes.
     ana.booked("xx", &xx(4));
     trial.until_on_trial(false);
     let last = trial.history().remove(0);

@@ -1,5 +1,5 @@
-//! Who may publish what for whom: a really published version, altered in one way each, is refused in words of its own, from a
-//! folder as from a bucket, by hosts that compile and by what compiles for those that do not.
+//! Rights to publish: a published version, altered in one way each, is refused with a reason of its own. This holds for
+//! a folder and a bucket, for hosts that compile and for the function that compiles for others.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::support::components::{admission, chaos_with, component, folder, judge
 use crate::support::ministack::{aws, unique};
 use crate::support::process::{Finished, run};
 
-/// Peru's team, Chile's team, and somebody.
+/// Keys of Peru's team, of Chile's team, and of a stranger.
 struct Keys {
     peru: KeyPair,
     chile: KeyPair,
@@ -38,7 +38,7 @@ impl Keys {
     }
 }
 
-/// Signed anew, as it now is.
+/// Updates the manifest's digests and signs it again.
 fn signed(artifact: Artifact, key: &KeyPair) -> Artifact {
     let manifest = Manifest {
         digest: digest(&artifact.component),
@@ -49,7 +49,7 @@ fn signed(artifact: Artifact, key: &KeyPair) -> Artifact {
     Artifact { manifest, signature: Some(signature), ..artifact }
 }
 
-/// Peru's 1.0.0 as its team publishes it, with the command.
+/// Publishes Peru's 1.0.0 with the command, as its team does.
 async fn published(keys: &Keys) -> Artifact {
     let there = tempfile::tempdir().unwrap();
     let [registry, key, rules] = ["registry", "pe.key", "pe.wasm"].map(|name| there.path().join(name));
@@ -69,7 +69,7 @@ fn publish(registry: &Path, rules: &Path, key: Option<&Path>) -> Finished {
     run(&arguments)
 }
 
-/// With a limit in its manifest.
+/// Declares a memory limit in the manifest.
 fn asking(artifact: Artifact, memory: u64) -> Artifact {
     let limits = Limits { memory: Some(memory), ..Limits::default() };
     Artifact { manifest: Manifest { limits, ..artifact.manifest }, ..artifact }
@@ -77,7 +77,7 @@ fn asking(artifact: Artifact, memory: u64) -> Artifact {
 
 type Alter = fn(Artifact, &Keys) -> Artifact;
 
-/// What is done to it, and what is said of it then; nothing where it comes into force.
+/// Alterations, each with its refusal; `None` if the version comes into force.
 const ALTERED: [(Alter, Option<&str>); 14] = [
     (|artifact, _| artifact, None),
     (|artifact, keys| signed(asking(artifact, CEILING.memory), &keys.peru), None),
@@ -138,7 +138,7 @@ async fn promoted(registry: &dyn Registry, artifact: &Artifact) {
     registry.set_channel(pe(), None, &channel).await.unwrap();
 }
 
-/// What a host that follows this registry makes of Peru: nothing to say when it is in force.
+/// Returns the reason for which a host that follows this registry refuses Peru; `None` if it is in force.
 async fn taken(registry: Arc<dyn Registry>, trust: String) -> Option<String> {
     let catalogue = Arc::new(Catalogue::default());
     let swapper = Swapper::new(admission(), catalogue.clone(), Arc::new(SystemClock));
@@ -242,7 +242,7 @@ fn a_key_is_made_once_and_is_its_owners_alone() {
     assert_eq!(std::fs::read_to_string(&key).unwrap(), before);
 }
 
-/// Hosts that ask for signatures would refuse it, and a version is published once.
+/// Hosts that require signatures would refuse it, and its version could not be published again.
 #[test]
 fn after_a_signed_version_an_unsigned_one_is_not_published() {
     let there = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use crate::support::eventually::eventually;
 use crate::support::process::{Process, publish, token};
 use crate::support::requests::pe;
 
-/// Time in which a server stops whose requests do not.
+/// Time after which a server stops although requests are under way.
 const GRACE: Duration = Duration::from_secs(10);
 
 fn serve(data: &Path) -> Process {
@@ -25,7 +25,7 @@ fn terminate(process: &Process) {
     assert!(told.success());
 }
 
-/// A request whose body does not come.
+/// Sends a request with an incomplete body.
 fn half_a_request(process: &Process, bearer: &str) -> TcpStream {
     let mut stream = TcpStream::connect(process.base.trim_start_matches("http://")).unwrap();
     let head = format!(
@@ -56,13 +56,13 @@ fn after_a_clean_stop_everything_is_in_the_file() {
     assert_eq!(count, 20);
 }
 
-/// A server with a request under way whose rest does not come.
+/// Starts a server that waits for the rest of a request.
 fn with_half_a_request() -> (TempDir, Process, TcpStream) {
     let data = tempfile::tempdir().unwrap();
     let process = serve(data.path());
     let bearer = token(data.path(), &[]);
     let stream = half_a_request(&process, &bearer);
-    // An answer to a later connection shows that the one before is under way.
+    // The answer to a later connection shows that the earlier request is under way.
     process.client(&bearer).get("/v1/pe/appointments").expect(200);
     (data, process, stream)
 }

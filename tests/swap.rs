@@ -1,4 +1,5 @@
-//! New rules come into force while the program serves: no request is refused for it, and what will not do changes nothing.
+//! New rules come into force while the program serves: no request fails because of it, and a refused version changes
+//! nothing.
 
 use std::fs;
 use std::path::Path;
@@ -22,19 +23,20 @@ use crate::support::process::{Process, citas, publish_file, run, token};
 use crate::support::requests::{day, pe, xx};
 use crate::support::workspace::{Workspace, with_holiday};
 
-/// In which a promoted version is in force.
+/// Maximum time until a promoted version is in force.
 const PROMOTED_WITHIN: Duration = Duration::from_secs(1);
 
-/// In which a saved source is in force.
+/// Maximum time until a saved source is in force.
 const SAVED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Does `work` while `clients` of them book without a pause, each of which must succeed. Gives what they booked.
+/// Does `work` while `clients` clients book without a pause. Every booking must succeed. Returns the result and the
+/// bookings.
 pub fn under_load<T>(
     clients: usize,
     book: impl Fn(usize) -> Value + Sync,
     work: impl FnOnce() -> T,
 ) -> (T, Vec<Value>) {
-    /// Ends the load also when the work ends in a panic.
+    /// Ends the load, also if the work panics.
     struct Over<'a>(&'a AtomicBool);
     impl Drop for Over<'_> {
         fn drop(&mut self) {
@@ -60,7 +62,7 @@ pub fn under_load<T>(
     (done, booked.into_inner().unwrap())
 }
 
-/// How long it takes until the country's rules are as wanted.
+/// Waits until the country's rules are as wanted. Returns the time that it takes.
 pub fn time_until(client: &Client, country: &str, within: Duration, wanted: impl Fn(&Value) -> bool) -> Duration {
     let started = Instant::now();
     eventually("the rules in force", within, || {
@@ -105,11 +107,11 @@ fn a_promoted_version_is_in_force_within_a_second_and_so_is_a_rollback() {
         },
     );
     println!("promoted and rolled back in {took:?} under {} bookings", booked.len());
-    // The other tests share the machine, so each has three tries; `cargo bench` has it to itself.
+    // Other tests share the machine, so each change has three tries. `cargo bench` has the machine to itself.
     for which in [0, 1] {
         assert!(took.iter().any(|took| took[which] <= PROMOTED_WITHIN), "{took:?}");
     }
-    // Each was decided by one version, wholly.
+    // A single version decided each booking entirely.
     for appointment in &booked {
         let minutes = if appointment["rules"]["version"] == "1.1.0" { 45 } else { 30 };
         assert_eq!(appointment["minutes"], minutes, "{appointment}");
@@ -117,8 +119,8 @@ fn a_promoted_version_is_in_force_within_a_second_and_so_is_a_rollback() {
     assert!(booked.iter().any(|appointment| appointment["minutes"] == 45));
 }
 
-/// Through the registry, its follower and the checks, as each promotion goes; memory is measured as what of a version stays
-/// behind, since the other tests share the process.
+/// Swaps through the registry, its follower and the checks, like a promotion. The test counts the versions left in
+/// memory, because other tests share the process and its memory.
 #[test]
 fn a_thousand_swaps_under_load_fail_no_request_mix_no_versions_and_leave_nothing_behind() {
     const SWAPS: u64 = 1000;
@@ -155,7 +157,7 @@ fn a_thousand_swaps_under_load_fail_no_request_mix_no_versions_and_leave_nothing
     let of = |version: &str| booked.iter().filter(|appointment| appointment["rules"]["version"] == version).count();
     println!("{SWAPS} swaps under {} bookings", booked.len());
     assert!(of("1.0.0") > 10 && of("1.1.0") > 10, "{} and {}", of("1.0.0"), of("1.1.0"));
-    // Requests and the host's own upkeep end on the versions that they began with.
+    // Requests and the host's own upkeep finish with the version that they started with.
     eventually("all versions but the one in force are gone", Duration::from_secs(10), || {
         (loaded.iter().filter(|rules| rules.upgrade().is_some()).count() == 1).then_some(())
     });
@@ -194,22 +196,22 @@ fn a_published_file_that_was_altered_is_refused_and_the_last_good_version_stays(
     time_until(&platform, "xx", long, |told| told["rules"]["version"] == "1.1.0" && told["refused"].is_null());
 }
 
-/// A working day that none of Peru's golden cases is about.
+/// Returns a working day that no golden case of Peru uses.
 fn day_of_no_case() -> String {
     let cases = citas::toolkit::cases_in(&folder("pe").join("cases")).unwrap();
-    // The first is the load's.
+    // The load books on the first one.
     (1..40).map(|number| day("pe", number)).find(|day| !cases.contains(day)).unwrap()
 }
 
-/// The program in the copy, as a newcomer starts it.
+/// Starts `citas dev` in the copy, as a newcomer does.
 fn dev(workspace: &Workspace, data: &Path) -> Process {
     let mut command =
         citas(&["dev", "--port", "0", "--rate-limit", "0", "--data", data.to_str().unwrap(), "--log", "warn"]);
-    // Everything that the countries need is on this machine already, or this test would not have been built.
+    // This machine has everything that the countries need, or this test would not have been built.
     Process::spawn(command.current_dir(&workspace.path).env("CARGO_NET_OFFLINE", "true"))
 }
 
-/// What `dev` prints for a newcomer to paste: the token and the line that books in Peru.
+/// Returns the lines that `dev` prints for a newcomer: the token, and the command that books in Peru.
 fn pasted(process: &Process) -> String {
     let export = process.line_with("export TOKEN=");
     process.line_with("Book in pe:");

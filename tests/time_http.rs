@@ -1,4 +1,4 @@
-//! The platform as time passes, and as somebody sets its clock.
+//! The platform as time passes, and as an operator sets its clock.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::support::requests::pe;
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// In which the relay has come round, on a machine that others use too.
+/// Maximum time until the relay has run, on a machine that other tests share.
 const WITHIN: Duration = Duration::from_secs(30);
 
 fn with_mail_to(server: &MailServer, data: &Path) -> Host {
@@ -23,7 +23,7 @@ fn with_mail_to(server: &MailServer, data: &Path) -> Host {
     Host::set_up_in(&["pe"], data, |options| options.smtp = Some(smtp))
 }
 
-/// Waits until so many more mails were turned away than now.
+/// Waits until the server has turned away `more` further mails.
 fn turned_away_more(server: &MailServer, more: usize) {
     let until = server.turned_away() + more;
     eventually("mail is turned away", WITHIN, || (server.turned_away() >= until).then_some(()));
@@ -83,7 +83,7 @@ fn mail_is_given_up_after_five_days_of_trying_that_restarts_do_not_cut_short() {
     let file = || rusqlite::Connection::open(data.path().join("pe.db")).unwrap();
     let attempts: u32 = file().query_row("SELECT attempts FROM outbox", [], |row| row.get(0)).unwrap();
     assert!(attempts >= 1, "they are kept over the restart");
-    // Half an hour less than five days of it.
+    // Half an hour less than five days of attempts.
     file().execute("UPDATE outbox SET attempts = 7000, tried_for = (5 * 24 * 60 - 30) * 60000", []).unwrap();
 
     let host = with_mail_to(&server, data.path());

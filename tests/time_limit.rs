@@ -1,4 +1,4 @@
-//! The time limit of a request: it is given up while nothing of it may be stored, and never after that.
+//! The time limit of a request: it ends a request that cannot have stored anything yet, and never a later one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ impl Platform {
     }
 }
 
-/// Keeps the writer from committing.
+/// A lock that keeps the writer from committing.
 struct Lock(rusqlite::Connection);
 
 impl Lock {

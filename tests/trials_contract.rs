@@ -1,4 +1,4 @@
-//! What every keeper of trials must do, whichever keeps them.
+//! Tests that every store of trials must pass.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
-//! Components that are made to hurt the host that loads them, each built here from its description. They are good components
-//! with a core module that nothing uses, unless they say otherwise.
+//! Components that harm the host that loads them, each built here from its description. Unless stated otherwise, they
+//! are good components with an additional core module that nothing uses.
 
 use std::fmt::Write as _;
 
-/// What is wrong with an artefact, its component and its golden cases, and a part of the words that refuse it.
+/// A hostile artefact: its fault, its component and golden cases, and parts of its refusal.
 pub struct Hostile {
     pub name: &'static str,
     pub component: Vec<u8>,
@@ -11,10 +11,10 @@ pub struct Hostile {
     pub why: &'static [&'static str],
 }
 
-/// Words of what the limits of the process stopped. Which of them comes first depends on the machine.
+/// Parts of a refusal by the limits of the process. The machine decides which limit comes first.
 const COSTLY: &[&str] = &["compiling and trying it takes more than"];
 
-/// Every artefact that needs no other build of the chaos country than the decent one.
+/// Returns every artefact that needs no other build of the chaos country than the well-behaved one.
 pub fn all(good: &[u8]) -> Vec<Hostile> {
     let unused = |name, module: Vec<u8>, why| hostile(name, with_module(good, &module), why);
     let alone = |name, text: &str, why| hostile(name, wat::parse_str(text).unwrap(), why);
@@ -62,7 +62,7 @@ pub fn hostile(name: &'static str, component: Vec<u8>, why: &'static [&'static s
     Hostile { name, component, cases: "[]".into(), why }
 }
 
-/// A component and a core module after it, which nothing instantiates.
+/// Returns a component followed by a core module that nothing instantiates.
 pub fn with_module(component: &[u8], module: &[u8]) -> Vec<u8> {
     [component, &section(1, module)].concat()
 }
@@ -84,7 +84,7 @@ fn leb(mut value: usize) -> Vec<u8> {
     }
 }
 
-/// A vector as WebAssembly writes it.
+/// Encodes a vector as WebAssembly does.
 fn vector(items: &[Vec<u8>]) -> Vec<u8> {
     [leb(items.len()), items.concat()].concat()
 }
@@ -92,7 +92,7 @@ fn vector(items: &[Vec<u8>]) -> Vec<u8> {
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
-/// A module of functions without parameters and results, by their bodies.
+/// Returns a module of functions without parameters and results, from their bodies.
 pub fn module_of(bodies: &[Vec<u8>]) -> Vec<u8> {
     let sized = |body: &Vec<u8>| [leb(body.len()), body.clone()].concat();
     let code: Vec<_> = bodies.iter().map(sized).collect();
@@ -105,7 +105,7 @@ pub fn module_of(bodies: &[Vec<u8>]) -> Vec<u8> {
     .concat()
 }
 
-/// One function: so many blocks in one another, each with so many results, and one `br_table` over all of them.
+/// Returns one function: `blocks` nested blocks, each with `results` results, and one `br_table` over all of them.
 fn br_table(blocks: usize, results: usize) -> Vec<u8> {
     with_results(results, |text| {
         text.push_str(&"block (type $many)\n".repeat(blocks));
@@ -123,8 +123,8 @@ fn branches(results: usize, branches: usize) -> Vec<u8> {
     })
 }
 
-/// So many functions of loops in one another, each of which may begin again with every local changed: within the bounds,
-/// and yet the compiler's code has an operand for each local at each branch.
+/// Returns `functions` functions of nested loops, each of which may restart with every local changed. They are within
+/// the bounds, and yet the compiled code has an operand for each local at each branch.
 fn loops(functions: usize, loops: usize, locals: usize) -> Vec<u8> {
     let mut body = [vec![1], leb(locals), vec![0x7e], [0x03, 0x40].repeat(loops)].concat();
     for local in 0..locals {
@@ -181,13 +181,13 @@ fn nested_components(depth: usize) -> Vec<u8> {
     component
 }
 
-/// A component type that declares a component type that declares one, and so on.
+/// Returns a component type that declares a component type, and so on, `depth` times.
 fn nested_types(depth: usize) -> Vec<u8> {
     let types = [vec![1], [0x41, 1, 1].repeat(depth), vec![0x41, 0]].concat();
     [COMPONENT, &section(7, &types)].concat()
 }
 
-/// Each type is a pair of the one before.
+/// Returns a component of types, each a pair of the one before.
 fn doubling_types(types: usize) -> Vec<u8> {
     let mut text = "(component (type $t0 (tuple u8 u8))".to_owned();
     (1..types).for_each(|number| {
@@ -197,7 +197,7 @@ fn doubling_types(types: usize) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// So many cases that each use up the budget of a call.
+/// Returns `count` cases that each use up the budget of a call.
 pub fn endless_cases(count: usize) -> String {
     let case = |number| {
         format!(

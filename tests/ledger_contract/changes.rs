@@ -1,4 +1,4 @@
-//! One change after another.
+//! Sequential changes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -240,7 +240,7 @@ fn cancellation(held: &Change) -> Change {
     cancelled
 }
 
-/// That the change of appointment 2 with a receipt and the claims `a` and `c` left no trace.
+/// Asserts that the change of appointment 2 with a receipt and the claims `a` and `c` left no trace.
 async fn assert_nothing_stored(ledger: &dyn Ledger) {
     assert_eq!(ledger.appointment(pe(), id(2)).await.unwrap(), None);
     assert_eq!(ledger.history(pe(), id(2), 0, 100).await.unwrap(), []);

@@ -1,7 +1,7 @@
-//! What every ledger must do, in terms of the port alone. An adapter says how an empty one is opened:
+//! Tests that every ledger must pass, in terms of the port alone. An adapter states how an empty ledger is opened:
 //!
 //! ```ignore
-//! async fn open() -> (Arc<dyn Ledger>, impl Sized) { … }   // whatever must outlive the ledger stands beside it
+//! async fn open() -> (Arc<dyn Ledger>, impl Sized) { … }   // and a value that must outlive the ledger
 //! ledger_contract!(open);
 //! ```
 //!
@@ -21,7 +21,7 @@ pub use pages::*;
 pub use races::*;
 pub use receipts::*;
 
-/// Makes every test of the suite one of this module.
+/// Adds every test of the suite to the calling module.
 macro_rules! ledger_contract {
     ($open:path) => {
         $crate::ledger_contract::each! { $open;
@@ -68,7 +68,7 @@ macro_rules! ledger_contract {
 }
 pub(crate) use ledger_contract;
 
-/// The same for what has to be asked for its outbox: `open` gives the two ports of one ledger.
+/// Adds the tests of a polled outbox to the calling module. `open` returns the two ports of one ledger.
 macro_rules! outbox_contract {
     ($open:path) => {
         $crate::ledger_contract::each! { $open;

@@ -1,4 +1,4 @@
-//! Random changes, each also told to a model in memory that is too simple to be wrong; the two must agree.
+//! Random changes to the ledger and to a model in memory that is too simple to be wrong. The two must agree.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Model {
 
 pub async fn random_changes_agree_with_a_model(ledger: Arc<dyn Ledger>) {
     for seed in 1..=3 {
-        // Each round has ids, claims and keys of its own.
+        // Each round has its own ids, claims and keys.
         let mut round = Round { seed, chance: Chance::seeded(seed), now: now(), model: Model::default() };
         let mut refused = HashSet::new();
         for step in 0..STEPS {
@@ -119,7 +119,7 @@ struct Round {
 }
 
 impl Round {
-    /// A booking, a move or a cancellation, now and then of a revision that is no longer the latest.
+    /// Returns a booking, a move or a cancellation, sometimes of a revision that is no longer the latest.
     fn change(&mut self) -> Change {
         let number = self.chance.below(APPOINTMENTS);
         let id = self.id(number);
@@ -184,7 +184,7 @@ impl Round {
         assert_eq!(walk(ledger, &query).await, self.model.list(&query), "{query:?}");
     }
 
-    /// Always of one owner, so that other rounds' appointments are not in it.
+    /// Returns a query for one owner, so that it finds no appointments of other rounds.
     fn query(&mut self) -> Query {
         let chance = &mut self.chance;
         Query {

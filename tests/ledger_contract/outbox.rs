@@ -1,4 +1,4 @@
-//! What every outbox that has to be asked must do.
+//! Tests that every outbox that a relay polls must pass.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn pending(outbox: &dyn Outbox) -> Vec<Uuid> {
 }
 
 pub async fn events_of_one_appointment_are_pending_one_at_a_time_in_the_order_of_its_changes((ledger, outbox): Ports) {
-    // Ids that sort otherwise than the changes came.
+    // The ids sort in another order than that of the changes.
     let first = with_events(change(booked(1)), &[9, 3]);
     let second = with_events(change(after(&first.revision)), &[5]);
     ledger.commit(first.clone()).await.unwrap();
@@ -83,7 +83,7 @@ pub async fn pending_gives_at_most_its_limit_oldest_first((ledger, outbox): Port
     }
     let ids = |events: Vec<Pending>| events.iter().map(|pending| pending.event.id).collect::<Vec<_>>();
     assert_eq!(ids(outbox.pending(pe(), 2).await.unwrap()), [id(1), id(2)]);
-    // What comes after the outbox was emptied is still younger than what comes then.
+    // The order of changes holds after the outbox was emptied, too.
     outbox.remove(pe(), &(1..=5).map(id).collect::<Vec<_>>()).await.unwrap();
     ledger.commit(with_events(change(booked(6)), &[6])).await.unwrap();
     ledger.commit(with_events(change(booked(7)), &[4])).await.unwrap();

@@ -1,4 +1,4 @@
-//! Lists: which appointments, in which order, and how one goes on to the next page.
+//! Lists: their filters, their order, and their pages.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::support::appointments::*;
 
-/// Noon, and so many minutes later.
+/// Returns the time `later` minutes after noon.
 fn noon(later: usize) -> Timestamp {
     at("2026-12-01T17:00:00Z") + minutes(later)
 }
@@ -36,7 +36,7 @@ fn of_hospital(limit: usize) -> Query {
     Query { hospital: booked(0).hospital, limit, ..Query::default() }
 }
 
-/// Every item of every page, whatever the limit.
+/// Returns every item of every page, whatever the limit.
 pub(super) async fn walk(ledger: &dyn Ledger, query: &Query) -> Vec<Revision> {
     let (mut query, mut items) = (query.clone(), Vec::new());
     loop {
@@ -112,7 +112,7 @@ pub async fn each_filter_leaves_what_meets_it(ledger: Arc<dyn Ledger>) {
 }
 
 pub async fn filters_together_leave_what_meets_all(ledger: Arc<dyn Ledger>) {
-    // Each bit of the number is one of two owners, patients, doctors, hospitals and phases.
+    // Each bit of the number selects one of two owners, patients, doctors, hospitals and phases.
     let revision = |number: usize| {
         let bit = |bit: usize| (number >> bit) & 1;
         let mut revision = starting(number, Some(noon(number)));
@@ -167,7 +167,7 @@ pub async fn a_cursor_outlives_its_item(ledger: Arc<dyn Ledger>) {
     let page = ledger.page(pe(), &of_hospital(2)).await.unwrap();
     let rest = Query { after: page.next, ..of_hospital(10) };
 
-    // The last item moves away: to the end, and to another hospital.
+    // The last item moves to the end, and then to another hospital.
     let mut moved = after(&starting(2, None));
     store(&*ledger, [moved.clone()]).await;
     assert_eq!(ids(&ledger.page(pe(), &rest).await.unwrap()), numbered(&[3, 4, 2, 5, 6]));

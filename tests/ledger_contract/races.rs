@@ -1,4 +1,4 @@
-//! Many changes at once.
+//! Concurrent changes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::support::appointments::*;
 
 const RIVALS: usize = 50;
 
-/// Commits all of them at once, each on a task of its own.
+/// Commits all changes at once, each in a task of its own.
 async fn race(ledger: &Arc<dyn Ledger>, changes: Vec<Change>) -> Vec<Result<(), CommitError>> {
     let start = Arc::new(tokio::sync::Barrier::new(changes.len()));
     let rivals = changes.into_iter().map(|change| {

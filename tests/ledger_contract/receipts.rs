@@ -1,4 +1,4 @@
-//! Idempotency keys. What the ledger takes for now is the instant at which a change is stored: `updated_at`.
+//! Idempotency keys. When it stores a change, the ledger takes `updated_at` as the current time.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::support::appointments::*;
 
-/// Books appointment `number` at `at` with the key `k`, which then lasts ten minutes.
+/// Returns the booking of appointment `number` at `at` with the key `k`, which expires ten minutes later.
 fn keyed(number: usize, at: Timestamp) -> Change {
     let mut change = change(booked(number));
     (change.revision.created_at, change.revision.updated_at) = (at, at);

@@ -1,7 +1,7 @@
-"""An AWS of our own: a server that speaks it, the real templates deployed to it with `sam`, and what clients then do.
+"""An emulated AWS: a server, the real templates deployed to it with `sam`, and requests of clients.
 
-Everything is started on a free port and ends with the tests. Policies are enforced (`AUTH=true`): what a function may
-not do fails here as it would there.
+Everything starts on a free port and ends with the tests. Policies are enforced (`AUTH=true`): an action that a function
+may not perform fails here as it does on AWS.
 """
 
 import base64
@@ -34,7 +34,7 @@ SCOPES = "appointments/read appointments/write rules/read"
 
 
 def eventually(what, found, seconds=30):
-    """What `found` returns once it is something; polls."""
+    """Polls `found` until it returns a true value, and returns that."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         result = found()
@@ -51,12 +51,12 @@ def free_port():
 
 
 def address():
-    """A mail address that nobody else has."""
+    """Returns a mail address that nobody else has."""
     return f"{secrets.token_hex(6)}@example.com"
 
 
 def binaries():
-    """The folder of what cargo built for this machine: the functions and the command."""
+    """Returns the folder of cargo's builds for this machine: the functions and the command."""
     named = os.environ.get("CITAS_BINARIES")
     if not named:
         raise RuntimeError(
@@ -70,13 +70,13 @@ def binaries():
 
 
 class Cloud:
-    """The server, the platform's stack, and a stack for each country that is asked for."""
+    """The server, the platform's stack, and a stack for each deployed country."""
 
     def __init__(self, work):
         self.work = work
         self.binaries = binaries()
         self.port = free_port()
-        # Where the sign-in page sends a browser back to.
+        # Address to which the sign-in page redirects a browser.
         self.callback = f"http://localhost:{free_port()}/callback"
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.environment = {
@@ -128,7 +128,7 @@ class Cloud:
             aws_secret_access_key="test",
         )
 
-    # ── Deploying, as README.md does it ──
+    # ── Deployment, as in README.md ──
 
     def sam(self, *arguments, **environment):
         tools = subprocess.run(
@@ -149,7 +149,7 @@ class Cloud:
         )
 
     def deploy_platform(self):
-        # Without the symbols that nobody reads here: sam packs all of it, each time.
+        # The symbols are removed: nobody reads them here, and sam packs the whole file each time.
         stripped = self.work / "bootstraps"
         stripped.mkdir()
         for name in FUNCTIONS:
@@ -181,7 +181,7 @@ class Cloud:
         )
 
     def citas(self, *arguments):
-        """The command, as somebody with the account's keys runs it."""
+        """Runs the command with the account's keys. Returns its output."""
         done = subprocess.run(
             [self.binaries / "citas", *arguments], cwd=ROOT, env=self.environment, capture_output=True, text=True
         )
@@ -189,7 +189,7 @@ class Cloud:
         return done.stdout
 
     def trusted_keys(self):
-        """The lines of a trust file with one key, which may sign for every country."""
+        """Returns the lines of a trust file with one key, which may sign for every country."""
         self.key = self.work / "rules.key"
         made = json.loads(self.citas("rules", "keygen", "pe", "--output", self.key, "--json"))
         return f"# who may sign;* {made['trust'].split()[1]}"
@@ -198,12 +198,12 @@ class Cloud:
         self.citas("rules", "publish", folder, "--key", self.key, "--registry", self.outputs["Registry"])
 
     def trial(self, verb, country, *arguments):
-        """`shadow`, `canary` or `withdraw`."""
+        """Runs `citas rules` with the verb `shadow`, `canary` or `withdraw`."""
         registry = ["--why", "a test", "--registry", self.outputs["Registry"]]
         self.citas("rules", verb, country, *arguments, *registry)
 
     def found(self, country):
-        """What `citas rules diff` says of the latest trial; it says no where something differs."""
+        """Returns the findings of `citas rules diff` for the latest trial. The exit status is 1 if any differ."""
         command = [self.binaries / "citas", "rules", "diff", country, "--json", "--tables", f"{PLATFORM}-"]
         done = subprocess.run(
             [*command, "--registry", self.outputs["Registry"]],
@@ -216,17 +216,17 @@ class Cloud:
         return json.loads(done.stdout)["found"]
 
     def channel(self, country):
-        """Which version is in use, and which is on trial."""
+        """Returns the channel: the version in use and the version on trial."""
         bucket = self.outputs["Registry"].removeprefix("s3://")
         return json.load(self.client("s3").get_object(Bucket=bucket, Key=f"{country}/channel.json")["Body"])
 
     def promote(self, country, version):
-        """Once its native code is there, as whoever promotes waits for it."""
+        """Promotes a version once its native code is there. An operator waits for that too."""
         eventually(f"{country} {version} is compiled", lambda: self.native(country, version), 120)
         self.citas("rules", "promote", country, version, "--why", "a test", "--registry", self.outputs["Registry"])
 
     def native(self, country, version):
-        """Where the version's native code is."""
+        """Returns the keys of the version's native code."""
         s3, bucket = self.client("s3"), self.outputs["Registry"].removeprefix("s3://")
         manifest = s3.get_object(Bucket=bucket, Key=f"{country}/versions/{version}/manifest.json")["Body"].read()
         digest = json.loads(manifest)["digest"].removeprefix("sha256:")
@@ -237,10 +237,10 @@ class Cloud:
         for key in self.native(country, version):
             self.client("s3").delete_object(Bucket=self.outputs["Registry"].removeprefix("s3://"), Key=key)
 
-    # ── What was deployed ──
+    # ── State of the deployment ──
 
     def function_logs(self):
-        """What the functions have said, for whoever looks for why a test fails."""
+        """Yields the functions' log lines, to find out why a test fails."""
         logs = self.client("logs")
         for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
             pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
@@ -249,7 +249,7 @@ class Cloud:
             )
 
     def functions(self):
-        """Which code each function runs, and since when."""
+        """Returns the code that each function runs, and the time of its last change."""
         listed = self.client("lambda").list_functions()["Functions"]
         return {each["FunctionName"]: (each["CodeSha256"], each["LastModified"]) for each in listed}
 
@@ -260,7 +260,7 @@ class Cloud:
         return [email.message_from_string(mail["BodyText"]) for mail in mails]
 
     def events(self, country):
-        """The ids of the country's events that are or were in its outbox."""
+        """Returns the ids of the country's events that are or were in its outbox."""
         pages = (
             self.client("dynamodb")
             .get_paginator("scan")
@@ -272,10 +272,10 @@ class Cloud:
         )
         return [item["sk"]["S"].rsplit("#", 1)[-1] for page in pages for item in page["Items"]]
 
-    # ── Whoever uses it ──
+    # ── Users ──
 
     def user(self, *groups):
-        """Somebody who may sign in, as an administrator makes them."""
+        """Creates a user who may sign in, as an administrator does. Returns the name and the password."""
         cognito, pool = self.client("cognito-idp"), self.outputs["UserPoolId"]
         name, password = address(), f"Aa1-{secrets.token_urlsafe(16)}"
         cognito.admin_create_user(UserPoolId=pool, Username=name, MessageAction="SUPPRESS")
@@ -288,7 +288,7 @@ class Cloud:
         return self.sign_in(*self.user(*groups))
 
     def sign_in(self, name, password, client=None, scopes=SCOPES):
-        """An access token by the authorization code grant with PKCE (RFC 7636), through the sign-in page."""
+        """Gets an access token by the authorization code grant with PKCE (RFC 7636), through the sign-in page."""
         client = client or self.outputs["ClientId"]
         verifier = secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
@@ -322,14 +322,14 @@ class Cloud:
         return json.load(answer)["access_token"]
 
     def browse(self, page, name, password):
-        """Fills the sign-in page in, as somebody with a browser does: where that sends the browser back to."""
+        """Fills in the sign-in page as a browser does. Returns the address to which the page redirects it."""
         form = Form(self._open(page).read().decode()).fields | {"username": name, "password": password}
         back = self._open("/login", form).headers["Location"]
         assert back and back.startswith(self.outputs["CallbackUrl"]), back
         return back
 
     def sign_in_by_command(self, name, password):
-        """What `citas token --cognito` prints while somebody signs in with a browser."""
+        """Returns the output of `citas token --cognito` while a user signs in with a browser."""
         options = {"--cognito": self.endpoint, "--client-id": self.outputs["ClientId"]}
         options["--callback"] = self.outputs["CallbackUrl"]
         command = subprocess.Popen(
@@ -359,12 +359,12 @@ class Cloud:
             raise AssertionError(f"{path}: {answer.code} {answer.read()}") from answer
 
     def call(self, method, path, token=None, body=None, **headers):
-        """A request through API Gateway: status and JSON."""
+        """Sends a request through API Gateway. Returns status and JSON."""
         status, said = self.fetch(method, path, token, body, **headers)
         return status, json.loads(said) if said else None
 
     def fetch(self, method, path, token=None, body=None, **headers):
-        """A request through API Gateway: status and body."""
+        """Sends a request through API Gateway. Returns status and body."""
         api = urllib.parse.urlsplit(self.outputs["ApiUrl"]).hostname.split(".")[0]
         headers = {"Host": f"{api}.execute-api.localhost:{self.port}", "Content-Type": "application/json", **headers}
         if token:
@@ -379,14 +379,14 @@ class Cloud:
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Leaves a redirection to whoever asked."""
+    """Returns a redirection to the caller and does not follow it."""
 
     def redirect_request(self, *_):
         return None
 
 
 class Form(HTMLParser):
-    """The fields of a page's form."""
+    """Fields of a page's form."""
 
     def __init__(self, page):
         super().__init__()

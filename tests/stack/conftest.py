@@ -5,7 +5,7 @@ from cloud import Cloud
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory):
-    """The platform with Peru and Chile, for all tests: it takes longest to come up."""
+    """Deploys the platform with Peru and Chile once for all tests, because that takes longest."""
     cloud = Cloud(tmp_path_factory.mktemp("cloud"))
     try:
         cloud.deploy_platform()
@@ -20,7 +20,7 @@ def cloud(tmp_path_factory):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Beside a failure, what the server and the functions said last."""
+    """Adds the last log lines of the server and the functions to a failure."""
     report = yield
     cloud = item.funcargs.get("cloud") if hasattr(item, "funcargs") else None
     if report.failed and cloud:

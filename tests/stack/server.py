@@ -1,4 +1,4 @@
-"""ministack, and what our tests need of it that it has not. It ends when its standard input does, however that ends."""
+"""Runs ministack with additions that the tests need. Ends when its standard input does, however that ends."""
 
 import base64
 import contextvars
@@ -13,12 +13,11 @@ from ministack import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.services import ses_v2
 
-# Requests count as if they had come by TLS: there is none on this machine's loopback, and the policies that demand it
-# are in force.
+# Requests count as TLS requests: the loopback interface has no TLS, and the policies that demand it are in force.
 pin = app.pin_request_origin
 app.pin_request_origin = lambda address, secure: pin(address, True)
 
-# Whoever may publish may publish several at once: there is no action of its own for it.
+# A batch counts as publishing: AWS has no separate action for it.
 action_of = iam_actions.extract_iam_action
 
 
@@ -29,7 +28,7 @@ def action(*asked, **more):
 
 iam_actions.extract_iam_action = action
 
-# Whoever sends a mail is authorised on the sender's identity, with its address in `ses:FromAddress`.
+# A mail is authorised on the sender's identity, with the sender's address in `ses:FromAddress`.
 sender = contextvars.ContextVar("sender", default=None)
 resource_of = iam_actions._ses_v2_resource_arn
 
@@ -54,7 +53,7 @@ def condition_key(key, context):
     value = value_of(key, context)
     if key.lower() == "ses:fromaddress":
         return sender.get()
-    # A session's principal is the role that it is of.
+    # The principal of a session is its role.
     if key.lower() == "aws:principalarn" and value and ":assumed-role/" in value:
         account, role = value.split(":")[4], value.split("/")[1]
         return f"arn:aws:iam::{account}:role/{role}"
@@ -63,7 +62,7 @@ def condition_key(key, context):
 
 iam_evaluator._resolve_condition_key = condition_key
 
-# What a request does to a table is narrowed by the partition keys that it names.
+# A request to a table is authorised by the partition keys that it names.
 context_of = iam_actions.dynamodb_service_context
 
 
@@ -76,7 +75,7 @@ def with_leading_keys(body):
 
 iam_actions.dynamodb_service_context = with_leading_keys
 
-# Of a raw mail it keeps the text. Tests read the whole of it, where its text would be.
+# ministack keeps only the text of a raw mail. The tests read the whole mail in place of its text.
 parsed = ses_v2._parse_raw_mime
 ses_v2._parse_raw_mime = lambda raw: (
     parsed(raw) | {"BodyParts": [{"ContentType": "text/plain", "Data": base64.b64decode(raw).decode()}]}

@@ -1,5 +1,5 @@
 """The templates as CloudFormation gets them: read, and translated from SAM, with every reference resolved as far as the
-template tells. What another resource answers becomes its logical name in braces: `{Api.Arn}`."""
+template allows. An attribute of another resource becomes its logical name in braces: `{Api.Arn}`."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def translated(path):
     template = yaml_parse((ROOT / path).read_text())
     if "Transform" not in template:
         return template
-    # As `sam deploy` puts it once the code is uploaded.
+    # The value that `sam deploy` sets once the code is uploaded.
     template["Globals"]["Function"]["CodeUri"] = "s3://code/zip"
     return transform(template, {}, ManagedPolicyLoader(None))
 

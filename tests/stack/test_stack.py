@@ -1,4 +1,4 @@
-"""The deployed stack as its clients, a country's team and the platform team meet it."""
+"""The deployed stack as its clients, a country's team and the platform team use it."""
 
 import base64
 import datetime
@@ -28,12 +28,12 @@ REQUESTS = {
     "xx": {"doctor": "300"},
 }
 
-# Half an hour of somebody's time each: no two tests want the same.
+# Half hours of a person's day. No two tests use the same one.
 HALF_HOURS = (f"{hour:02}:{minute}" for hour in range(9, 20) for minute in ["00", "30"])
 
 
 def working_days(first=3):
-    """Days on which doctors see patients, as far as the calendar alone tells: holidays are the rules' business."""
+    """Yields days on which doctors see patients, by the calendar alone. Only the rules know the holidays."""
     today = datetime.date.today()
     days = (today + datetime.timedelta(days=ahead) for ahead in range(first, 80))
     return (str(day) for day in days if day.weekday() < 5)
@@ -193,7 +193,7 @@ def test_twenty_at_once_for_one_slot_are_one_booking(cloud):
 
 
 class Clients:
-    """Ask again and again, and keep every answer's status."""
+    """Clients that repeat a request without a pause and record the status of every answer."""
 
     def __init__(self, cloud, token):
         self.cloud, self.token, self.statuses, self.done = cloud, token, [], threading.Event()
@@ -215,9 +215,9 @@ class Clients:
 
 
 def peru_with_a_holiday(folder, date):
-    """The sources, with one more holiday in Peru 1.0.1."""
+    """Copies the sources, with one more holiday in Peru 1.0.1."""
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns("target", ".git", ".venv", ".aws-sam"))
-    # What is compiled already need not be compiled again; and not in its place, where it would pass for the tree's own.
+    # The copy starts with the compiled dependencies, in a place of its own: its builds must not pass for the tree's.
     shutil.copytree(ROOT / "target/rules", folder / "target/rules")
     edit(folder / "countries/pe/Cargo.toml", r'^version = "1\.0\.0"', 'version = "1.0.1"')
     year, month, day = map(int, date.split("-"))
@@ -237,8 +237,8 @@ def edit(file, pattern, replacement):
 
 @pytest.fixture(scope="session")
 def holiday(cloud, tmp_path_factory):
-    """The day that is a holiday in Peru 1.0.1 alone, which is published and not in use."""
-    # Far enough ahead to be on no golden case's day.
+    """Returns a day that is a holiday in Peru 1.0.1 alone. That version is published and not in use."""
+    # Far enough ahead that no golden case uses the day.
     date = book(cloud, "pe", cloud.token(), first=40)["date"]
     cloud.publish(peru_with_a_holiday(tmp_path_factory.mktemp("newer") / "sources", date))
     return date
@@ -257,7 +257,7 @@ def test_a_new_version_comes_into_force_while_everything_runs(cloud, holiday):
 
         eventually("the new holiday is kept", refused)
         took = time.monotonic() - promoted
-    # Beside the interval, the time that a function takes to load the rules, and this machine to answer.
+    # Besides the interval, a function takes time to load the rules, and this machine to answer.
     assert took < REFRESH_SECONDS + 5
     assert set(clients.statuses) == {200}
     assert cloud.functions() == deployed
@@ -266,7 +266,7 @@ def test_a_new_version_comes_into_force_while_everything_runs(cloud, holiday):
 
 
 def book_on(cloud, date):
-    """A booking by a patient of its own with a doctor of its own, on this day."""
+    """Books on this day, for a patient and with a doctor that no other booking has."""
     dni = f"{uuid.uuid4().int % 100_000_000:08}"
     body = request("pe", date, "10:00") | {"dni": dni, "doctor": dni[:5]}
     return cloud.call("POST", "/v1/pe/appointments", cloud.token(), body)
@@ -277,7 +277,7 @@ def test_a_shadow_is_compared_where_it_costs_no_client(cloud, holiday):
     place = "book refused pe.date.holiday"
 
     def found():
-        # What is stored before the functions know of the trial is not compared.
+        # Decisions stored before the functions know of the trial are not compared.
         assert book_on(cloud, holiday)[0] == 201
         found = cloud.found("pe")
         return found if place in found["places"] else None
@@ -298,7 +298,7 @@ def test_a_canary_that_refuses_too_much_is_taken_back_over_all_functions(cloud, 
         return is_holiday(*book_on(cloud, holiday))
 
     eventually("the canary decides", refused)
-    # One of a hundred is within the margin; the second one is not, whichever instances of the function decide.
+    # One refusal in a hundred is within the margin. The second is not, whichever instances of the function decide.
     eventually("the canary is taken back", lambda: refused() or "candidate" not in cloud.channel("pe"))
     eventually("the channel has it no more", lambda: "candidate" not in cloud.channel("pe"))
     last = cloud.channel("pe")["history"][-1]
@@ -309,7 +309,7 @@ def test_a_canary_that_refuses_too_much_is_taken_back_over_all_functions(cloud, 
 
 def test_what_nobody_signed_is_not_compiled(cloud):
     s3, bucket = cloud.client("s3"), cloud.outputs["Registry"].removeprefix("s3://")
-    # What was published of 1.0.0, as a version of its own without a signature.
+    # The files of 1.0.0, published as another version without a signature.
     for name in ["rules.wasm", "cases.json", "manifest.json"]:
         content = s3.get_object(Bucket=bucket, Key=f"pe/versions/1.0.0/{name}")["Body"].read()
         if name == "manifest.json":
@@ -335,16 +335,16 @@ def test_a_third_country_is_its_own_stack_and_a_component(cloud):
 def test_native_code_is_made_anew_for_all_that_is_in_use(cloud):
     for country in ["pe", "cl"]:
         cloud.forget_native(country, "1.0.0")
-    # As after a deployment that brings another engine.
+    # The native code is missing, as after a deployment with another engine.
     cloud.sam("remote", "invoke", "Precompile", "--stack-name", PLATFORM, "--event", "{}")
     assert all(cloud.native(country, "1.0.0") for country in ["pe", "cl"])
 
 
-# ── Least privilege: what each function does, with its own role and with the others' ──
+# ── Least privilege: each function's work, with its own role and with the others' ──
 
 
 def does_api(cloud):
-    # An emergency is taken on a holiday too.
+    # Peru accepts an emergency on a holiday too.
     body = request("pe", next(working_days()), next(HALF_HOURS)) | {"emergency": True}
     return cloud.call("POST", "/v1/pe/appointments", cloud.token(), body)[0] == 201
 
@@ -357,7 +357,7 @@ def does_relay(cloud):
 
 
 def does_trial(cloud):
-    """Takes a canary back whose decisions say so."""
+    """Withdraws a canary whose decisions exceed its margin."""
     cloud.trial("canary", "pe", "1.0.1", "--share", "1", "--margin", "0")
     item = {
         "pk": {"S": f"T#{cloud.channel('pe')['candidate']['trial']}"},
@@ -374,7 +374,7 @@ def does_trial(cloud):
         return invoke(cloud, "trial", stream_record(cloud, item)) and "candidate" not in cloud.channel("pe")
 
     try:
-        # What an instance knows of the channel is an interval old.
+        # An instance's copy of the channel is up to an interval old.
         deadline = time.monotonic() + REFRESH_SECONDS + 3
         while time.monotonic() < deadline:
             if taken_back():
@@ -386,7 +386,7 @@ def does_trial(cloud):
 
 
 def stream_record(cloud, item):
-    """An item that was written to Peru's table, as its stream has it."""
+    """Returns the stream record of an item that was written to Peru's table."""
     return {
         "eventID": "1",
         "eventName": "INSERT",
@@ -453,7 +453,7 @@ def invoke(cloud, function, record):
 
 
 def an_event(cloud):
-    """A published event, as whoever listens to the topic gets it."""
+    """Returns a published event as a subscriber of the topic gets it."""
     sns, sqs = cloud.client("sns"), cloud.client("sqs")
     queue = sqs.create_queue(QueueName=f"listener-{uuid.uuid4()}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -503,7 +503,7 @@ def test_a_function_does_its_job_with_its_own_role_alone(cloud, holiday, functio
         book(cloud, "pe", cloud.token())
     own = functions.get_function_configuration(FunctionName=name)
     others = functions.get_function_configuration(FunctionName=f"{PLATFORM}-{role}")["Role"]
-    # With its timeout, which stays as it is, because the server gives a new environment for that and not for a role.
+    # The timeout is set to its old value: the server starts a new environment for a timeout and not for a role.
     functions.update_function_configuration(FunctionName=name, Role=others, Timeout=own["Timeout"])
     try:
         assert JOBS[function](cloud) == (role == function)

@@ -1,4 +1,4 @@
-"""What the templates promise, and no server that stands for AWS would miss."""
+"""Promises of the templates whose absence an emulated AWS would not show."""
 
 import json
 import os
@@ -87,7 +87,7 @@ def test_the_stream_carries_decisions_and_what_canaries_came_to_to_the_trial():
     assert mapping["FunctionName"] == "{import citas-TrialArn}"
     stored, canary = [json.loads(each["Pattern"]) for each in mapping["FilterCriteria"]["Filters"]]
     assert stored == {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"kind": {"S": ["revision", "event"]}}}}
-    # What the trial itself adds up is of other kinds, so that it is not its own cause.
+    # The trial function writes its own sums under other kinds, so that it does not trigger itself.
     assert canary == {"dynamodb": {"NewImage": {"kind": {"S": ["canary"]}}}}
     assert mapping["StartingPosition"] == "LATEST"
     assert 0 < mapping["MaximumRetryAttempts"] <= 100
@@ -104,7 +104,7 @@ def test_a_restored_tables_stream_can_be_named():
 def test_a_countrys_staff_is_a_group_of_the_platforms_users():
     group = properties("Staff", COUNTRY)
     assert (group["UserPoolId"], group["GroupName"]) == ("{import citas-UserPoolId}", "pe:staff")
-    # Cognito's rule for names of groups, so far as it concerns ours.
+    # Cognito's rule for names of groups, as far as it concerns ours.
     assert re.fullmatch(r"[\w:]{1,128}", group["GroupName"])
 
 
@@ -170,7 +170,7 @@ def test_the_client_keeps_no_secret_and_takes_no_password():
         f"{server['Identifier']}/{scope['ScopeName']}" for server in servers.values() for scope in server["Scopes"]
     }
     assert scopes == set(client["AllowedOAuthScopes"]) == {"appointments/read", "appointments/write", "rules/read"}
-    # Cognito refuses a client whose scopes are not there yet.
+    # Cognito refuses a client whose scopes do not exist yet.
     assert set(PLATFORM["Client"]["DependsOn"]) == set(servers)
 
 
@@ -185,7 +185,7 @@ def test_the_api_is_throttled_and_logs_requests_without_personal_data():
     assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] > 0
     line = json.loads(stage["AccessLogSettings"]["Format"])
     assert line["requestId"] == "$context.requestId"
-    # By which the function's own lines are found.
+    # The key to the function's own log lines.
     assert line["function"] == "$context.integration.requestId"
     assert not re.search(r"\$context\.(path|identity|authorizer\.claims|httpMethod)", json.dumps(line))
 
@@ -252,7 +252,7 @@ def test_the_registrys_name_is_the_one_that_precompile_is_told():
 # ── Roles ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 REGISTRY = "arn:aws:s3:::citas-registry-123456789012-us-east-1"
-# By the name of the bucket, or by the bucket.
+# The bucket by its name, or by reference.
 REGISTRIES = {REGISTRY, "{Registry.Arn}"}
 
 MAY = {
@@ -300,7 +300,7 @@ MAY = {
     },
 }
 
-# What AWS grants on everything or not at all: X-Ray's traces have no ARN.
+# Actions that AWS grants on all resources or none: X-Ray's traces have no ARN.
 ON_EVERYTHING = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
 
@@ -352,7 +352,7 @@ def test_the_notifier_sends_in_our_name_alone_and_writes_only_what_it_has_sent()
 
 
 def keys(role):
-    """Which partitions each statement that names some is about."""
+    """Returns the partition keys of each statement that names some."""
     conditions = {each["Sid"]: each.get("Condition") for each in statements(properties(role))}
     return {
         name: condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
@@ -410,7 +410,7 @@ def test_native_code_is_written_by_precompile_alone():
 
 
 def policies():
-    """Each policy of a resource, with the resources that it is of."""
+    """Yields each policy of resources, with these resources."""
     for kind, of in [("S3::Bucket", "Bucket"), ("SNS::Topic", "Topics"), ("SQS::Queue", "Queues")]:
         for name, policy in of_type(PLATFORM, f"AWS::{kind}Policy").items():
             yield name, several(policy[of]), policy["PolicyDocument"]["Statement"]
@@ -420,10 +420,10 @@ def test_nothing_is_read_or_written_in_clear():
     for name, _, document in policies():
         [clear] = [each for each in document if each.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}]
         assert (clear["Effect"], clear["Principal"]) == ("Deny", "*"), name
-        # A topic's policy takes no `sns:*`; publishing is what carries anything.
+        # A topic's policy does not accept `sns:*`. Publishing is the action that carries data.
         assert clear["Action"] in ["s3:*", "sqs:*", "sns:Publish"], name
     covered = {each for _, resources, _ in policies() for each in resources}
-    # Alarms say nothing of anybody.
+    # The alarms' topic carries no personal data.
     assert covered == {"{Registry}", "{Events}", "{Notices}", "{DeadLetters}", "{Unpublished}"}
 
 
@@ -445,7 +445,7 @@ def test_what_holds_events_is_encrypted_with_our_key():
     holders = [properties(name) for name in ["Events", "Notices", "DeadLetters", "Unpublished"]]
     assert {each["KmsMasterKeyId"] for each in holders} == {"{Key.Arn}"}
     assert properties("Key")["EnableKeyRotation"] is True
-    # The topic hands on to encrypted queues, and needs the key for it.
+    # The topic forwards to encrypted queues, and needs the key for that.
     service = [
         each
         for each in properties("Key")["KeyPolicy"]["Statement"]
@@ -482,7 +482,7 @@ def test_notices_come_as_they_were_published_and_are_not_handed_out_twice_at_onc
     mapping = properties("NotifierQueue")
     assert (mapping["EventSourceArn"], mapping["FunctionName"]) == ("{Notices.Arn}", "{Notifier}")
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    # The least that Lambda takes.
+    # Lambda's minimum.
     assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
     assert properties("Notices")["VisibilityTimeout"] >= 6 * properties("Notifier")["Timeout"]
 
@@ -502,7 +502,7 @@ def test_an_address_that_bounced_or_complained_gets_no_more_mail():
 
 
 def anchors():
-    """Those that a heading of docs/operations.md has, by GitHub's rule."""
+    """Returns the anchors of the headings in docs/operations.md, by GitHub's rule."""
     headings = re.findall(r"^#+ (.+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -523,7 +523,7 @@ def test_an_alarm_calls_somebody_and_says_where_to_read_on(name):
 def test_an_alarm_is_raised_by_too_much(name):
     alarm = ALARMS[name]
     assert alarm["ComparisonOperator"].startswith("GreaterThan")
-    # What is counted is added up; of what has a size, the largest counts; SES gives its rates as they are.
+    # Counts are summed. A size counts with its maximum. SES reports rates as they are.
     counted, size, rate = "Errors Throttles 5xx ThrottledRequests SystemErrors".split(), "Age Number".split(), "Rate"
     metric = alarm["MetricName"]
     if metric in counted or metric.endswith("_total"):
@@ -595,7 +595,7 @@ def test_the_dashboard_is_one():
 
 
 def elf(machine):
-    """The start of a file in the format ELF: 64 bits, little-endian, an executable for `machine`."""
+    """Returns the start of a file in the format ELF: 64 bits, little-endian, an executable for `machine`."""
     return b"\x7fELF" + bytes([2, 1, 1]) + bytes(9) + struct.pack("<HHI", 2, machine, 1)
 
 

@@ -1,4 +1,4 @@
-//! Appointments to store. Each test changes what it is about and leaves the rest.
+//! Appointments to store. Each test changes the members that matter to it.
 
 use citas_core::model::{
     Appointment, Context, CountryCode, Field, Phase, Provenance, Revision, Role, RulesId, Shift, Slot, Value, ZoneClock,
@@ -19,7 +19,7 @@ pub fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// When everything here is stored, unless a test says otherwise.
+/// Returns the time at which everything here is stored, unless a test sets another.
 pub fn now() -> Timestamp {
     at("2026-11-24T15:00:00.123456789Z")
 }
@@ -32,7 +32,7 @@ pub fn id(number: usize) -> Uuid {
     Uuid::from_u128(0x0193_5f00_0000_7000_8000_0000_0000_0000 + u128::try_from(number).unwrap())
 }
 
-/// Peru's appointment `number`, just booked.
+/// Returns Peru's appointment `number`, just booked.
 pub fn booked(number: usize) -> Revision {
     Revision {
         country: pe(),
@@ -55,7 +55,7 @@ pub fn booked(number: usize) -> Revision {
     }
 }
 
-/// What `before` becomes next, a minute later.
+/// Returns the next revision after `before`, a minute later.
 pub fn after(before: &Revision) -> Revision {
     let mut next = before.clone();
     next.appointment.revision += 1;
@@ -64,18 +64,18 @@ pub fn after(before: &Revision) -> Revision {
     next
 }
 
-/// A change that takes all of the revision's claims.
+/// Returns a change that takes these claims, which become all of the revision's.
 pub fn booking(mut revision: Revision, claims: &[&str]) -> Change {
     revision.claims = strings(claims);
     Change { revision, take: strings(claims), release: Vec::new(), receipt: None, events: Vec::new() }
 }
 
-/// The next revision, with nothing taken or released.
+/// Returns a change to this revision that takes and releases no claims.
 pub fn change(revision: Revision) -> Change {
     Change { revision, take: Vec::new(), release: Vec::new(), receipt: None, events: Vec::new() }
 }
 
-/// The receipt of `key` for what the revision is, for a day.
+/// Returns the receipt of `key` for this revision. It lasts a day.
 pub fn receipt(key: &str, revision: &Revision) -> Receipt {
     Receipt {
         key: key.into(),

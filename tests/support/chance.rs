@@ -1,6 +1,6 @@
-//! Chance that comes out the same each time.
+//! Reproducible random numbers.
 
-/// xorshift64*: good enough to shuffle tests.
+/// Pseudorandom generator xorshift64*, good enough to shuffle tests.
 pub struct Chance(u64);
 
 impl Chance {
@@ -8,7 +8,7 @@ impl Chance {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -17,7 +17,7 @@ impl Chance {
         usize::try_from(bits).unwrap() % end
     }
 
-    /// True once in `odds` times.
+    /// Returns true once in `odds` times.
     pub fn once_in(&mut self, odds: usize) -> bool {
         self.below(odds) == 0
     }

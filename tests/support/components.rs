@@ -1,4 +1,4 @@
-//! Components that the tests load, each built once for the whole run.
+//! Components that the tests load, each built once per run.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,23 +11,23 @@ use citas_core::model::{Limits, digest};
 use citas_core::ports::{Engine, Refusal, Rules};
 use citas_core::release::{Admission, InProcess};
 
-/// The engine that the tests share, as the host has one for all countries.
+/// Returns the engine that the tests share, as all countries of a host do.
 pub fn engine() -> &'static WasmEngine {
     static ENGINE: OnceLock<WasmEngine> = OnceLock::new();
     ENGINE.get_or_init(|| WasmEngine::new().unwrap())
 }
 
-/// The workspace.
+/// Returns the folder of the workspace.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// A country's folder: `pe`, `cl`, or `xx`, the chaos country.
+/// Returns a country's folder: `pe`, `cl`, or `xx`, the chaos country.
 pub fn folder(country: &str) -> PathBuf {
     if country == "xx" { root().join("tests/chaos") } else { root().join("countries").join(country) }
 }
 
-/// A country's component.
+/// Returns a country's component.
 pub fn component(country: &str) -> &'static [u8] {
     static PE: OnceLock<Vec<u8>> = OnceLock::new();
     static CL: OnceLock<Vec<u8>> = OnceLock::new();
@@ -64,40 +64,40 @@ impl Engine for SharedEngine {
     }
 }
 
-/// Judges in this process, and compiles a component once.
+/// Returns an admission that judges in this process and compiles a component once.
 pub fn admission() -> Arc<dyn Admission> {
     Arc::new(InProcess::new(SharedEngine))
 }
 
-/// Starts the program to judge.
+/// Returns a judge that starts the program.
 pub fn judge() -> ChildJudge {
     ChildJudge::new(Path::new(env!("CARGO_BIN_EXE_citas")))
 }
 
-/// Judges as a host does, and keeps what it accepts in the data folder.
+/// Returns an admission that judges as a host does and keeps accepted code in the data folder.
 pub fn child_admission(data: &Path) -> Arc<dyn Admission> {
     Arc::new(ChildAdmission::new(WasmEngine::new().unwrap(), judge(), data))
 }
 
-/// The decent build of the chaos country.
+/// Returns the well-behaved build of the chaos country.
 pub fn chaos() -> &'static [u8] {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
     BUILT.get_or_init(|| chaos_with(&[]))
 }
 
-/// The chaos country with something wrong with the whole component.
+/// Builds the chaos country with these faults of the whole component.
 pub fn chaos_with(features: &[&str]) -> Vec<u8> {
     built_with(&folder("xx"), features)
 }
 
-/// One build after the other: cargo puts each package's component in the same place.
+/// Builds one component at a time, because cargo puts all builds of a package's component in the same place.
 fn built_with(folder: &Path, features: &[&str]) -> Vec<u8> {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _building = BUILDING.lock();
     CountryFolder::open(folder).unwrap().build(features).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The chaos country, loaded anew.
+/// Loads another copy of the chaos country.
 pub fn loaded_chaos() -> Arc<dyn Rules> {
     engine().load(chaos(), &Limits::default()).unwrap()
 }

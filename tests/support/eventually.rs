@@ -1,11 +1,11 @@
-//! Waiting for something, at most so long, without a guess at how long it takes.
+//! Waits for a condition up to a deadline, without a guess at how long it takes.
 
 use std::time::{Duration, Instant};
 
-/// How often a test looks again.
+/// Interval between two attempts.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What `found` finds at last.
+/// Polls `found` until it returns a value.
 #[track_caller]
 pub fn eventually<T>(what: &str, within: Duration, mut found: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;

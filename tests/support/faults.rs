@@ -1,4 +1,4 @@
-//! AWS failing: stands between an SDK client and the real server, and lets something happen to some of the requests.
+//! AWS failing: injects faults into some of the requests between an SDK client and the real server.
 //!
 //! ```ignore
 //! let faults = Faults::at(2, Fault::Lost);                    // the third request
@@ -27,24 +27,24 @@ use futures::{StreamExt as _, stream};
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
 
-/// How long a client of [`Faults::over`] waits for an answer, and for all of them.
+/// Timeouts of a client of [`Faults::over`]: for one attempt, and for all of them.
 const ATTEMPT: Duration = Duration::from_secs(1);
 const OPERATION: Duration = Duration::from_secs(3);
 
-/// What happens to a request.
+/// A fault of a request.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// The connection is cut before the request arrives.
     Cut,
-    /// The request is done, and the connection cut before the answer.
+    /// The request is executed, and the connection is cut before the answer.
     Lost,
-    /// The request is done, and the connection cut in the middle of the answer.
+    /// The request is executed, and the connection is cut in the middle of the answer.
     Half,
-    /// The request is done, and the rest of the answer does not come.
+    /// The request is executed, and the rest of the answer does not come.
     Stalled,
-    /// Nothing arrives and nothing answers.
+    /// Neither the request nor an answer arrives.
     Silence,
-    /// The server says no with this status and code, in the protocol that the request is of.
+    /// The server refuses with this status and code, in the protocol of the request.
     No(u16, &'static str),
     /// The server answers with this status and body.
     Answer(u16, String),
@@ -52,7 +52,7 @@ pub enum Fault {
 
 type Rule = dyn Fn(usize, &HttpRequest) -> Option<Fault> + Send + Sync;
 
-/// Which request meets what, and what was heard of them all.
+/// Faults by request, and a record of all requests.
 #[derive(Clone)]
 pub struct Faults {
     rule: Arc<Rule>,
@@ -61,27 +61,28 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// What `rule` says of a request and its number, the first being 0.
+    /// Injects the fault that `rule` returns for a request and its number, the first being 0.
     pub fn when(rule: impl Fn(usize, &HttpRequest) -> Option<Fault> + Send + Sync + 'static) -> Self {
         Self { rule: Arc::new(rule), count: Arc::default(), heard: Arc::default() }
     }
 
-    /// Request `number`, the first being 0, meets `fault`.
+    /// Injects `fault` into request `number`, the first being 0.
     pub fn at(number: usize, fault: Fault) -> Self {
         Self::when(move |asked, _| (asked == number).then(|| fault.clone()))
     }
 
-    /// Request `number` and all after it meet `fault`.
+    /// Injects `fault` into request `number` and all later ones.
     pub fn from(number: usize, fault: Fault) -> Self {
         Self::when(move |asked, _| (asked >= number).then(|| fault.clone()))
     }
 
-    /// Nothing happens; it only listens.
+    /// Injects nothing and records the requests.
     pub fn none() -> Self {
         Self::when(|_, _| None)
     }
 
-    /// The same server through this, with short patience and hardly a pause between attempts.
+    /// Returns a configuration for the same server through these faults, with short timeouts and almost no pause
+    /// between attempts.
     pub fn over(&self, config: &SdkConfig) -> SdkConfig {
         let inner = config.http_client().expect("`clients::configuration` names one");
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
@@ -94,7 +95,7 @@ impl Faults {
             .build()
     }
 
-    /// Each request with the status of its answer, `-` for none, in the order of the answers.
+    /// Returns each request with the status of its answer, `-` for none, in the order of the answers.
     pub fn heard(&self) -> Vec<String> {
         self.heard.lock().unwrap().clone()
     }
@@ -106,7 +107,7 @@ impl fmt::Debug for Faults {
     }
 }
 
-/// A client, or one of its connectors.
+/// An HTTP client, or one of its connectors, with injected faults.
 #[derive(Debug)]
 struct Failing<C> {
     inner: C,
@@ -137,7 +138,7 @@ impl HttpConnector for Failing<SharedHttpConnector> {
     }
 }
 
-/// Method and path, or DynamoDB's name of the operation.
+/// Returns the method and path, or DynamoDB's name of the operation.
 fn name(request: &HttpRequest) -> String {
     if let Some(operation) = request.headers().get("x-amz-target") {
         return operation.to_owned();
@@ -169,7 +170,7 @@ fn answer(status: u16, body: String) -> HttpResponse {
     HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
 }
 
-/// An error as the request's service writes it: JSON, SNS's XML, or S3's.
+/// Formats an error in the format of the request's service: JSON, SNS's XML, or S3's.
 fn refusal(request: &HttpRequest, code: &str) -> String {
     let kind = request.headers().get("content-type").unwrap_or_default();
     if request.headers().contains_key("x-amz-target") || kind.contains("json") {
@@ -181,7 +182,7 @@ fn refusal(request: &HttpRequest, code: &str) -> String {
     }
 }
 
-/// The answer's first half, and then the end of the connection, or nothing for ever.
+/// Returns the answer's first half, and then the end of the connection or, unless `ends`, nothing for ever.
 async fn halved(mut answer: HttpResponse, ends: bool) -> HttpResponse {
     let whole = ByteStream::new(answer.take_body()).collect().await.unwrap().into_bytes();
     let half: Bytes = whole.slice(..whole.len() / 2);

@@ -1,4 +1,4 @@
-//! The whole platform in this process, on a port and a data folder of its own.
+//! The whole platform in this process, with its own port and data folder.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub struct TravellingClock {
 }
 
 impl TravellingClock {
-    /// Lets time pass.
+    /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
         self.shift_wall(SignedDuration::try_from(by).unwrap());
         *self.monotonic.lock().unwrap() += by;
@@ -65,17 +65,17 @@ pub struct Host {
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<()>>,
     runtime: Runtime,
-    /// Goes when the host goes.
+    /// Temporary data folder, removed with the host.
     folder: Option<TempDir>,
 }
 
 impl Host {
-    /// With the rules of these countries in force, in a folder that goes when it goes.
+    /// Starts a host with the rules of these countries in force, in a temporary folder.
     pub fn of(countries: &[&str]) -> Self {
         Self::set_up(countries, |_| {})
     }
 
-    /// With something in the options changed.
+    /// Starts a host in a temporary folder, with changed options.
     pub fn set_up(countries: &[&str], change: impl FnOnce(&mut HostOptions)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = options(folder.path());
@@ -85,12 +85,12 @@ impl Host {
         host
     }
 
-    /// In a folder that stays.
+    /// Starts a host in a folder that stays.
     pub fn in_folder(countries: &[&str], data: &Path) -> Self {
         Self::set_up_in(countries, data, |_| {})
     }
 
-    /// In a folder that stays, with something in the options changed.
+    /// Starts a host in a folder that stays, with changed options.
     pub fn set_up_in(countries: &[&str], data: &Path, change: impl FnOnce(&mut HostOptions)) -> Self {
         let mut options = options(data);
         change(&mut options);
@@ -100,7 +100,7 @@ impl Host {
     fn start(countries: &[&str], options: &HostOptions) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock = Arc::new(TravellingClock::default());
-        // The program that runs is the tests', which judges nothing.
+        // The running program is the test binary, which cannot judge.
         let admission = child_admission(&options.folders.data);
         let platform = Arc::new(runtime.block_on(Platform::open_with(options, clock.clone(), admission)).unwrap());
         for country in countries {
@@ -126,17 +126,17 @@ impl Host {
         Self { platform, clock, base, data, issuer, stop: Some(stop), served: Some(served), runtime, folder: None }
     }
 
-    /// Somebody with every scope and no group: a patient.
+    /// Returns the client of a patient: every scope, no group.
     pub fn patient(&self, subject: &str) -> Client {
         self.client(subject, &[], &Scope::ALL.map(Scope::as_str))
     }
 
-    /// Somebody of a country's staff.
+    /// Returns the client of a member of a country's staff.
     pub fn staff(&self, country: &str) -> Client {
         self.client("staff", &[&format!("{country}:staff")], &Scope::ALL.map(Scope::as_str))
     }
 
-    /// Somebody of the platform team.
+    /// Returns the client of a member of the platform team.
     pub fn platform_team(&self) -> Client {
         self.client("platform", &["platform"], &Scope::ALL.map(Scope::as_str))
     }
@@ -153,17 +153,17 @@ impl Host {
         &self.issuer
     }
 
-    /// Its data folder.
+    /// Returns its data folder.
     pub fn data(&self) -> &Path {
         &self.data
     }
 
-    /// The mail that it has written.
+    /// Returns its mail folder.
     pub fn spool(&self) -> Spool {
         Spool::in_data(&self.data)
     }
 
-    /// Runs something that wants an asynchronous runtime.
+    /// Runs a future on the host's runtime.
     pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
@@ -173,14 +173,14 @@ impl Drop for Host {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(served) = self.served.take() {
-            // What went wrong while serving has shown itself to the test already.
+            // An error of the server has already failed the test's requests.
             let _ = self.runtime.block_on(served);
         }
         drop(self.folder.take());
     }
 }
 
-/// A token of a local issuer.
+/// Returns a token of a local issuer.
 pub fn token(issuer: &LocalIssuer, subject: &str, groups: &[&str], scopes: &[&str], now: Timestamp) -> String {
     let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
     issuer.token(&Claims { subject: subject.into(), groups: set(groups), scopes: set(scopes) }, now).unwrap()
@@ -197,7 +197,7 @@ fn options(data: &Path) -> HostOptions {
     }
 }
 
-/// This process's metrics, whichever of its hosts they are of.
+/// Returns the metrics of this process, which all its hosts share.
 fn metrics() -> PrometheusHandle {
     static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
     METRICS.get_or_init(|| record_metrics().unwrap()).clone()

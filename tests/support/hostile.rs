@@ -1,4 +1,4 @@
-//! What somebody may put where a file belongs: nothing of it is a file that can be read to its end.
+//! Entries that somebody may put in a file's place. None of them is a file that can be read to its end.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -6,12 +6,12 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
-/// Something in a file's place.
+/// An entry in a file's place.
 pub struct Hostile {
     pub what: &'static str,
-    /// Puts it there; nothing may be there.
+    /// Creates the entry at a path where nothing exists.
     pub put: fn(&Path),
-    /// Part of the words that refuse it.
+    /// Part of the refusal.
     pub why: &'static str,
 }
 
@@ -36,7 +36,7 @@ pub fn pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-/// The path of a socket may not be long, so it is moved to where it belongs.
+/// Creates a socket. The path of a socket must be short, so it is created elsewhere and moved.
 fn socket(path: &Path) {
     let near = tempfile::tempdir().unwrap();
     let short = near.path().join("s");
@@ -52,7 +52,7 @@ fn up_and_out(path: &Path) {
     symlink("../".repeat(30) + "dev/zero", path).unwrap();
 }
 
-/// Removes whatever is there.
+/// Removes the entry at a path.
 pub fn remove(path: &Path) {
     if fs::symlink_metadata(path).unwrap().is_dir() {
         fs::remove_dir_all(path).unwrap();

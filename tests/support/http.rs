@@ -1,4 +1,4 @@
-//! A client that blocks, and that holds every answer to what the API promises of all of them.
+//! A blocking client that checks the promises of the API for all answers.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::{HeaderMap, Method, Request as HttpRequest};
 
-/// Somebody with a token, or without one. Clones share their connections.
+/// A client with a token, or without one. Clones share their connections.
 #[derive(Clone)]
 pub struct Client {
     agent: Agent,
@@ -14,7 +14,7 @@ pub struct Client {
     token: Option<String>,
 }
 
-/// One request, put together.
+/// A request under construction.
 pub struct Request {
     client: Client,
     method: Method,
@@ -23,7 +23,7 @@ pub struct Request {
     body: Vec<u8>,
 }
 
-/// What came back.
+/// A received answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -56,7 +56,7 @@ impl Client {
         self.post(&format!("/v1/{country}/appointments"), request)
     }
 
-    /// An appointment that must come about.
+    /// Books an appointment, which must succeed.
     pub fn booked(&self, country: &str, request: &Value) -> Value {
         self.book(country, request).expect(201).json()
     }
@@ -86,7 +86,7 @@ impl Request {
         self.try_send().unwrap_or_else(|error| panic!("{what}: {error}"))
     }
 
-    /// Nothing when the server goes away meanwhile.
+    /// Sends the request. Returns an error if the server goes away meanwhile.
     pub fn try_send(self) -> Result<Answer, ureq::Error> {
         let mut request = HttpRequest::builder().method(self.method).uri(format!("{}{}", self.client.base, self.path));
         if let Some(token) = &self.client.token {
@@ -110,7 +110,7 @@ impl Request {
 }
 
 impl Answer {
-    /// Every answer has an id; every no is a problem document that says what, where and under which id.
+    /// Checks the promises: an answer has an id, and an error is a complete problem document with that id and the path.
     fn keep_to_the_promises(&self, path: &str) {
         let id = self.header("x-request-id");
         assert!(!id.is_empty(), "{path}: no X-Request-Id");
@@ -139,7 +139,7 @@ impl Answer {
         self
     }
 
-    /// A no of that kind.
+    /// Asserts that the answer is a problem of this kind, and returns it.
     #[track_caller]
     pub fn expect_problem(self, status: u16, name: &str) -> Value {
         let problem = self.expect(status).json();
@@ -151,12 +151,12 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    /// Empty where there is none.
+    /// Returns a header, or an empty text.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Pointer and code of each violation, in order.
+    /// Returns the pointer and the code of each violation, in order.
     pub fn violations(&self) -> Vec<(String, String)> {
         let problem = self.json();
         let violations = problem["violations"].as_array().unwrap_or_else(|| panic!("{problem}"));
@@ -165,7 +165,7 @@ impl Answer {
     }
 }
 
-/// A document with these members changed; null takes one out.
+/// Returns a document with these members changed; null removes a member.
 pub fn with(document: &Value, changes: Value) -> Value {
     let mut result = document.clone();
     let Value::Object(changes) = changes else { panic!("an object of changes, not {changes}") };
@@ -179,7 +179,7 @@ pub fn with(document: &Value, changes: Value) -> Value {
     result
 }
 
-/// A problem without what differs from one request to the next.
+/// Returns a problem without the members that differ between requests.
 pub fn form(problem: &Value) -> Value {
     with(problem, json!({ "instance": null, "requestId": null }))
 }

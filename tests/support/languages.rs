@@ -1,5 +1,5 @@
-//! Countries as `citas rules new` begins them in each language, made by the languages' own tools, each once for the whole
-//! run. Whoever has no Node.js gets one in the target folder.
+//! Countries from `citas rules new` in each language, built by the languages' own tools, once per run. A machine
+//! without Node.js gets one in the target folder.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,10 +14,10 @@ use super::components::root;
 use super::process::{Finished, citas, run_command};
 use super::workspace::Workspace;
 
-/// Its clocks change, so that reading them wrong shows.
+/// Zone whose clocks change, so that a wrong reading shows.
 pub const ZONE: &str = "America/Santiago";
 
-/// A language and the country that begins in it here.
+/// A language, with a country in it.
 #[derive(Clone, Copy, Debug)]
 pub enum Language {
     Rust,
@@ -25,7 +25,7 @@ pub enum Language {
     Python,
 }
 
-/// What came of a country's folder.
+/// A built country.
 pub struct Begun {
     pub country: CountryCode,
     pub component: Vec<u8>,
@@ -44,7 +44,7 @@ impl Language {
         }
     }
 
-    /// Its country, built.
+    /// Builds its country, once per run.
     pub fn begun(self) -> &'static Begun {
         static BEGUN: [OnceLock<Begun>; 3] = [const { OnceLock::new() }; 3];
         BEGUN[self as usize].get_or_init(|| {
@@ -57,7 +57,7 @@ impl Language {
         })
     }
 
-    /// Begins its country there.
+    /// Begins its country in the folder `countries`.
     pub fn begin(self, countries: &Path) -> PathBuf {
         let lang = ["rust", "js", "python"][self as usize];
         let at = countries.to_str().unwrap();
@@ -75,18 +75,18 @@ impl Language {
     }
 }
 
-/// A folder for countries within the target folder, whose tools they share with every other.
+/// Creates a folder for countries within the target folder, whose tools all such folders share.
 pub fn countries() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-/// `citas rules build`.
+/// Runs `citas rules build`.
 pub fn build(folder: &Path, file: &Path) -> Finished {
     let [folder, file] = [folder, file].map(|path| path.to_str().unwrap());
     run_command(with_node(&mut citas(&["rules", "build", folder, "--output", file])))
 }
 
-/// So that it finds Node.js.
+/// Makes a command find Node.js.
 pub fn with_node(command: &mut Command) -> &mut Command {
     match node() {
         Some(folder) => {
@@ -97,7 +97,8 @@ pub fn with_node(command: &mut Command) -> &mut Command {
     }
 }
 
-/// Where Node.js is, if this machine has none of its own: it is made once, whole or not at all.
+/// Returns the folder of an installed Node.js; `None` if the machine has its own. It is installed once, completely or
+/// not at all.
 fn node() -> Option<&'static Path> {
     static NODE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = NODE.get_or_init(|| {
@@ -107,7 +108,8 @@ fn node() -> Option<&'static Path> {
     found.as_deref()
 }
 
-/// The wheel's own `npm` is a Python script that knows where it was first installed, and no longer lies there.
+/// Installs Node.js. The wheel's own `npm` is a Python script with the path of its first installation, which no longer
+/// exists.
 fn installed() -> PathBuf {
     let tests = root().join("tests");
     let mut environment = Command::new(tests.join("stack/environment"));
@@ -117,13 +119,13 @@ fn installed() -> PathBuf {
     let bin = environment.join("node");
     fs::create_dir_all(&bin).unwrap();
     for (name, file) in [("node", "bin/node"), ("npm", "lib/node_modules/npm/bin/npm-cli.js")] {
-        // An earlier run may have made it.
+        // An earlier run may have made the link.
         let _ = symlink(wheel.join(file), bin.join(name));
     }
     bin
 }
 
-/// The path that a program prints.
+/// Runs a program and returns the path that it prints.
 fn printed_path(command: &mut Command) -> PathBuf {
     let ran = command.output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));

@@ -1,4 +1,4 @@
-//! Mail as its reader finds it.
+//! Mail as its recipient gets it.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -12,27 +12,27 @@ use mailparse::{MailHeaderMap, ParsedMail};
 
 use super::eventually::eventually;
 
-/// In which a mail is written after its event, on a machine that others use too.
+/// Maximum time from an event to its mail, on a machine that other tests share.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(20);
 
-/// The folder that mail is written into.
+/// The folder into which the host writes mail.
 pub struct Spool(PathBuf);
 
-/// What a mail says.
+/// A parsed mail.
 #[derive(Clone, Debug, Default)]
 pub struct Letter {
     pub message_id: String,
-    /// Of a mail server's mail: during which of its client's lives it came.
+    /// Number of the client's life in which the mail arrived. Only a [`MailServer`] sets it.
     pub life: usize,
     pub to: String,
     pub subject: String,
     pub text: String,
     pub html: String,
-    /// The calendar among the alternatives.
+    /// Calendar among the alternatives.
     pub calendar: String,
-    /// The same as a file.
+    /// Calendar attached as a file.
     pub attachment: String,
-    /// The `method` of the calendar's content type.
+    /// Parameter `method` of the calendar's content type.
     pub method: String,
 }
 
@@ -41,14 +41,14 @@ impl Spool {
         Self(data.join("mail"))
     }
 
-    /// Every mail that is whole, in no order.
+    /// Returns every complete mail, in no order.
     pub fn letters(&self) -> Vec<Letter> {
         let files = std::fs::read_dir(&self.0).into_iter().flatten().map(|entry| entry.unwrap().path());
         let whole = files.filter(|file| file.extension().is_some_and(|extension| extension == "eml"));
         whole.map(|file| Letter::read(&std::fs::read(file).unwrap())).collect()
     }
 
-    /// Waits for exactly so many.
+    /// Waits for exactly `count` mails.
     #[track_caller]
     pub fn wait_for(&self, count: usize) -> Vec<Letter> {
         let letters = eventually(&format!("{count} mails"), DELIVERED_WITHIN, || {
@@ -79,13 +79,13 @@ impl Letter {
                 self.calendar = body();
                 self.method = part.ctype.params.get("method").cloned().unwrap_or_default();
             }
-            // A file is its bytes.
+            // The body of an attached file is its bytes.
             "application/ics" => self.attachment = String::from_utf8(part.get_body_raw().unwrap()).unwrap(),
             _ => part.subparts.iter().for_each(|part| self.take(part)),
         }
     }
 
-    /// A property of the calendar, its lines unfolded (RFC 5545, section 3.1).
+    /// Returns a property of the calendar, with its lines unfolded (RFC 5545, section 3.1).
     pub fn property(&self, name: &str) -> String {
         let unfolded = self.calendar.replace("\r\n ", "").replace("\n ", "");
         let prefix = format!("{name}:");
@@ -93,16 +93,16 @@ impl Letter {
     }
 }
 
-/// An SMTP server. It counts every mail that it takes, where the spool writes a repeat into the same file.
+/// An SMTP server that counts every mail that it takes. The spool writes a repeat into the same file.
 pub struct MailServer {
     address: SocketAddr,
     state: Arc<State>,
 }
 
 struct State {
-    /// Whether it takes mail, or turns away whom it is to.
+    /// True if it takes all mail. Otherwise it turns connections or recipients away.
     up: AtomicBool,
-    /// It turns away recipients that begin so; none: everybody.
+    /// Prefix of the recipients that it turns away; `None` for all.
     refuses: Option<&'static str>,
     /// Time between a mail's last line and the answer to it.
     delay: Duration,
@@ -121,12 +121,12 @@ impl MailServer {
         Self::start(false, None, Duration::ZERO)
     }
 
-    /// A server that turns away recipients that begin so, until it comes up.
+    /// Starts a server that turns away recipients with this prefix, until it comes up.
     pub fn refusing(recipients: &'static str) -> Self {
         Self::start(false, Some(recipients), Duration::ZERO)
     }
 
-    /// A server that takes a mail and answers only after `delay`.
+    /// Starts a server that takes `delay` to answer a mail.
     pub fn slow(delay: Duration) -> Self {
         Self::start(true, None, delay)
     }
@@ -146,7 +146,7 @@ impl MailServer {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let state = state.clone();
-                // A client that has gone away ends its conversation.
+                // A client that disconnects ends its conversation.
                 std::thread::spawn(move || drop(state.serve(&stream)));
             }
         });
@@ -161,27 +161,27 @@ impl MailServer {
         self.state.up.store(true, Ordering::SeqCst);
     }
 
-    /// Its client starts anew.
+    /// Begins another life of the client.
     pub fn begin_life(&self) {
         self.state.life.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How many connections or recipients it has turned away.
+    /// Returns the number of connections and recipients that it has turned away.
     pub fn turned_away(&self) -> usize {
         self.state.turned_away.load(Ordering::SeqCst)
     }
 
-    /// How many mails have come in whole, answered or not.
+    /// Returns the number of mails that arrived completely, answered or not.
     pub fn begun(&self) -> usize {
         self.state.begun.load(Ordering::SeqCst)
     }
 
-    /// Every mail that it has taken, repeats included.
+    /// Returns every mail that it has taken, repeats included.
     pub fn taken(&self) -> Vec<Letter> {
         self.state.taken.lock().unwrap().clone()
     }
 
-    /// How often each Message-ID was taken.
+    /// Returns the number of copies of each mail, by Message-ID.
     pub fn copies(&self) -> BTreeMap<String, usize> {
         let mut copies = BTreeMap::new();
         for letter in self.taken() {
@@ -226,7 +226,7 @@ impl State {
             if line == "." {
                 self.begun.fetch_add(1, Ordering::SeqCst);
                 std::thread::sleep(self.delay);
-                // It is taken whether or not the client still waits for the answer.
+                // The server takes the mail even if the client no longer waits for the answer.
                 self.taken.lock().unwrap().push(Letter { life, ..Letter::read(text.as_bytes()) });
                 message = None;
                 stream.write_all(b"250 taken\r\n")?;

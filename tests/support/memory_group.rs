@@ -1,4 +1,4 @@
-//! A group of processes that share a limit of memory, as a small machine or a container has one.
+//! A group of processes that share a memory limit, like a small machine or a container.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ pub struct MemoryGroup {
 }
 
 impl MemoryGroup {
-    /// Makes a group of so many bytes; none where the machine does not permit it, as in most containers.
+    /// Creates a group with a limit of `bytes` bytes; `None` where the machine does not permit it, as in most
+    /// containers.
     pub fn new(bytes: u64) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("citas-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -24,7 +25,7 @@ impl MemoryGroup {
         })
     }
 
-    /// Starts `command` in this group, with all that it starts.
+    /// Returns a command that starts `command` and its children in this group.
     pub fn confine(&self, command: &Command) -> Command {
         let mut confined = Command::new("sh");
         confined.args(["-c", r#"echo $$ > "$0" && exec "$@""#]).arg(self.folder.join("cgroup.procs"));
@@ -38,7 +39,7 @@ impl MemoryGroup {
         confined
     }
 
-    /// Number of processes that the kernel ended because the group had no more memory.
+    /// Returns the number of processes that the kernel ended because the group had no more memory.
     pub fn killed(&self) -> u64 {
         let read = |file| fs::read_to_string(self.folder.join(file)).ok();
         let events = read("memory.oom_control").or_else(|| read("memory.events")).unwrap();
@@ -48,7 +49,7 @@ impl MemoryGroup {
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
-        // An ended process leaves the group a moment later than it is waited for.
+        // A process leaves the group a moment after its end is reported.
         for _ in 0..100 {
             if fs::remove_dir(&self.folder).is_ok() {
                 return;

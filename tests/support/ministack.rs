@@ -1,5 +1,5 @@
-//! A server that speaks AWS, one for all tests or benchmarks of the process, installed when it is first needed. It ends
-//! when the process does, however that ends: it reads its standard input, and stops where that stops.
+//! A server that speaks AWS, one for all tests or benchmarks of the process, installed on first use. It reads its
+//! standard input and stops at the end of that, so it ends with this process, however the process ends.
 
 use std::io::Read as _;
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use citas::aws::clients;
 
 use super::eventually::eventually;
 
-/// Ends the server with whoever holds the other end of its standard input.
+/// Python program of the server. It ends when its standard input does.
 const WATCHED: &str = "
 import os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
@@ -29,7 +29,7 @@ struct Server {
     _process: Child,
 }
 
-/// Clients of the server.
+/// Returns the configuration of clients of the server.
 pub fn aws() -> ConfigLoader {
     let credentials = Credentials::new("test", "test", None, None, "tests");
     clients::configuration()
@@ -38,7 +38,7 @@ pub fn aws() -> ConfigLoader {
         .credentials_provider(credentials)
 }
 
-/// A name that nothing else of this process has: for tables, buckets, topics.
+/// Returns a name that nothing else in this process uses: for tables, buckets, topics.
 pub fn unique(what: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("{what}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
@@ -51,7 +51,7 @@ fn server() -> &'static Server {
 
 fn start() -> Server {
     let python = installed();
-    // Free now, and taken by nobody else before the server has it, or the server says so and ends.
+    // The port is free now. If another program takes it before the server does, the server reports that and ends.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let endpoint = format!("http://127.0.0.1:{port}");
     let mut process = Command::new(python)
@@ -74,13 +74,14 @@ fn start() -> Server {
         }
         ureq::get(format!("{endpoint}/_ministack/health")).call().ok()
     });
-    // Nobody reads it any more, and what nobody reads must not fill up.
+    // Nobody reads the log from now on, but its pipe must not fill up.
     let mut said = process.stderr.take().unwrap();
     std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
     Server { endpoint, _process: process }
 }
 
-/// Python with the server in it, in the target folder: it is made once, whole or not at all.
+/// Returns the Python of an environment with the server, in the target folder. It is created once, completely or not at
+/// all.
 fn installed() -> PathBuf {
     let stack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/stack");
     let requirements = stack.join("requirements.txt");

@@ -1,4 +1,4 @@
-//! What several suites need.
+//! Helpers that several suites use.
 
 pub mod appointments;
 pub mod chance;

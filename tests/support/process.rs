@@ -1,4 +1,4 @@
-//! The program itself, as people start it and as the system kills it.
+//! The program itself, as people start it and as the system ends it.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use super::components::{component, folder};
 use super::http::Client;
 
-/// In which the program says where it serves; the first start of `dev` compiles.
+/// Maximum time until the program prints its address. The first start of `dev` compiles.
 const STARTED_WITHIN: Duration = Duration::from_mins(4);
 
-/// A command line to be run.
+/// Returns a command of the program, without the `CITAS_` variables of the environment.
 pub fn citas(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_citas"));
     command.args(arguments).stdin(Stdio::null());
@@ -23,7 +23,7 @@ pub fn citas(arguments: &[&str]) -> Command {
     command
 }
 
-/// What a command line answered.
+/// Result of a command that ran to its end.
 pub struct Finished {
     pub status: i32,
     pub out: String,
@@ -35,7 +35,7 @@ pub fn run(arguments: &[&str]) -> Finished {
     run_command(&mut citas(arguments))
 }
 
-/// The same for one that is put together.
+/// Runs a prepared command to its end.
 pub fn run_command(command: &mut Command) -> Finished {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -50,7 +50,7 @@ impl Finished {
     }
 }
 
-/// A program that serves; it is killed when it is dropped.
+/// A running server; it is killed when it is dropped.
 pub struct Process {
     child: Child,
     pub base: String,
@@ -59,7 +59,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `citas serve` or `citas dev` and waits until it says where.
+    /// Starts `citas serve` or `citas dev` and waits until it prints its address.
     pub fn start(arguments: &[&str]) -> Self {
         Self::spawn(&mut citas(arguments))
     }
@@ -77,7 +77,7 @@ impl Process {
         process
     }
 
-    /// The next line that it prints with `text` in it.
+    /// Waits for the next line of its output with `text` in it.
     pub fn line_with(&self, text: &str) -> String {
         let deadline = Instant::now() + STARTED_WITHIN;
         loop {
@@ -93,7 +93,7 @@ impl Process {
         Client::new(&self.base, Some(token.to_owned()))
     }
 
-    /// What it has written on standard error so far.
+    /// Returns its standard error so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -102,18 +102,18 @@ impl Process {
         self.child.id()
     }
 
-    /// How it has ended, if it has.
+    /// Returns its exit status if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
-    /// As the system does that stops it in good order.
+    /// Sends SIGTERM, as the system does for a clean stop.
     pub fn terminate(&self) {
         let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
         assert!(told.success());
     }
 
-    /// As `kill -9` does.
+    /// Sends SIGKILL and waits for the end.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -122,7 +122,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -140,7 +140,7 @@ fn keep(mut from: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
     });
 }
 
-/// A token as `citas token` prints it.
+/// Returns a token as `citas token` prints it.
 pub fn token(data: &Path, arguments: &[&str]) -> String {
     let data = data.to_str().unwrap();
     run(&[&["token", "--data", data], arguments].concat()).expect(0).out.trim().to_owned()

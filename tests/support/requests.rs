@@ -1,4 +1,4 @@
-//! Booking requests that the countries allow today: dates are sought in their own rules, never written down.
+//! Booking requests that the countries allow today. Their dates come from the countries' own rules and are never fixed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::components::{component, engine};
 
-/// Peru's request `number`: no two of different numbers are in each other's way.
+/// Returns Peru's request `number`. Requests of different numbers do not conflict.
 pub fn pe(number: usize) -> Value {
     json!({
         "doctor": (10_000 + number).to_string(), "hospital": "00006219", "date": day("pe", 0), "time": "09:30",
@@ -20,7 +20,7 @@ pub fn pe(number: usize) -> Value {
     })
 }
 
-/// Chile's request `number`, in person.
+/// Returns Chile's request `number`, for an appointment in person.
 pub fn cl(number: usize) -> Value {
     json!({
         "doctor": (200_000 + number).to_string(), "hospital": "109100", "date": day("cl", 0), "time": "09:00",
@@ -29,7 +29,7 @@ pub fn cl(number: usize) -> Value {
     })
 }
 
-/// The chaos country's request `number`.
+/// Returns the chaos country's request `number`.
 pub fn xx(number: usize) -> Value {
     json!({
         "doctor": (300 + number).to_string(), "date": "2026-12-01", "time": "09:30",
@@ -37,7 +37,7 @@ pub fn xx(number: usize) -> Value {
     })
 }
 
-/// A RUN with its check digit: weights 2 to 7 from the right.
+/// Returns a RUN with its check digit (weights 2 to 7 from the right).
 pub fn run(number: usize) -> String {
     let digits = number.to_string();
     let weighted = digits.bytes().rev().zip((2..=7).cycle()).map(|(digit, weight)| usize::from(digit - b'0') * weight);
@@ -48,7 +48,7 @@ pub fn run(number: usize) -> String {
     }
 }
 
-/// A working day on which the country's doctors see patients, three days ahead or later; the first is 0.
+/// Returns a working day on which the country's doctors see patients, three days ahead or later. The first is 0.
 pub fn day(country: &str, number: usize) -> String {
     working_days(country)[number].to_string()
 }

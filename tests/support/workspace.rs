@@ -1,12 +1,12 @@
-//! The countries' sources where a test may change them.
+//! The countries' sources, where a test may change them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::components::root;
 
-/// A copy of the countries and what they are built with, as a workspace of its own. It stays where it is, so that a
-/// later run finds what cargo has made of its dependencies; one test at a time has it.
+/// A copy of the countries and of the files that build them, as a workspace of its own. The copy stays, so that a later
+/// run finds its compiled dependencies. Only one test at a time may use it.
 pub struct Workspace {
     pub path: PathBuf,
     _lock: fs::File,
@@ -19,7 +19,7 @@ impl Workspace {
         let lock = fs::File::create(path.join("lock")).unwrap();
         lock.lock().unwrap();
         for name in ["wit", "countries"] {
-            // There is none the first time.
+            // The first run has none.
             let _ = fs::remove_dir_all(path.join(name));
             copy(&root().join(name), &path.join(name));
         }
@@ -53,7 +53,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Peru's `holidays.rs` with one more, on this day alone.
+/// Returns Peru's `holidays.rs` with one more holiday, on this day alone.
 pub fn with_holiday(source: &str, day: &str) -> String {
     let [year, month, day] = [0, 1, 2].map(|part| day.split('-').nth(part).unwrap().parse::<u16>().unwrap());
     let added = format!("national(\"Día de la prueba\", On::Once({year}, {month}, {day})),\n    national(\"Navidad\"");

@@ -1,7 +1,7 @@
-//! A country that misbehaves on request: `book`'s `/mode` says how one call goes wrong, a cargo feature what is wrong
-//! with the whole component. Without either it is a small, decent country, the tests' third.
+//! A country that misbehaves on request. The field `/mode` of `book` selects the fault of one call, a cargo feature the
+//! fault of the whole component. Without either it is a small, well-behaved country, the tests' third.
 //!
-//! On any target but WebAssembly there is nothing here.
+//! On any target but WebAssembly this crate is empty.
 
 #![cfg(target_arch = "wasm32")]
 

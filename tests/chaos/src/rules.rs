@@ -1,4 +1,4 @@
-//! The rules themselves.
+//! The rules of the chaos country.
 
 use std::hint::black_box;
 
@@ -50,7 +50,7 @@ const RESCHEDULE_SCHEMA: &str = r#"{
 
 const ZONE: &str = if cfg!(feature = "zone") { "America/Atlantis" } else { "America/Lima" };
 
-/// Where the clocks are changed, unlike in Lima.
+/// Zone whose clocks change, unlike Lima's.
 const SHIFTING_ZONE: &str = "America/Santiago";
 
 const VERSION: &str = if cfg!(feature = "major") {
@@ -166,7 +166,7 @@ impl notice_rules::Guest for Chaos {
     }
 }
 
-/// Never comes back from the modes that end the call.
+/// Runs a mode. A mode that ends the call does not return.
 fn misbehave(mode: &str) {
     match mode {
         "loop" => turn_for_ever(),
@@ -181,7 +181,7 @@ fn misbehave(mode: &str) {
     }
 }
 
-/// Turns that take most of a call's standard fuel.
+/// Number of turns that take most of a call's standard fuel.
 const WORK: u32 = 500_000;
 
 fn turn(turns: u32) {
@@ -236,7 +236,7 @@ fn start(date: &str, time: &str) -> Option<Civil> {
     })
 }
 
-/// All its appointments start on the half hour, so that one claim is enough.
+/// Returns the appointment's claim. All appointments start on the half hour, so one claim is enough.
 fn claim(doctor: &str, start: Civil) -> String {
     let Civil { year, month, day, hour, minute } = start;
     format!("doctor/{doctor}/{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}")
