@@ -127,7 +127,7 @@ fn a_crowd_before_a_looping_component_is_told_soon_and_peru_books_on() {
 fn a_country_without_rules_is_unavailable_and_no_reason_to_call_the_host_unready() {
     let host = Host::of(&["pe"]);
     let xx_code = "xx".parse().unwrap();
-    host.platform.swapper.refuse(xx_code, Target::named("version 1.0.0"), "it does not do");
+    host.platform.swapper.refuse(xx_code, Target::Unpublished("version 1.0.0"), "it does not do");
     host.patient("ana").book("xx", &xx(1)).expect_problem(503, "rules-unavailable");
     let ready = host.patient("ana").get("/readyz").expect(200).json();
     assert_eq!(ready["trouble"], json!({ "xx": "no rules are in force" }));
@@ -137,7 +137,7 @@ fn a_country_without_rules_is_unavailable_and_no_reason_to_call_the_host_unready
 fn swap(host: &Host, component: &[u8]) -> Result<(), String> {
     let package = RulesPackage { component: component.to_vec(), limits: Limits::default(), cases: "[]".into() };
     let package = Arc::new(package);
-    let swapped = host.platform.swapper.swap("xx".parse().unwrap(), Target::named("a test"), &package);
+    let swapped = host.platform.swapper.swap("xx".parse().unwrap(), Target::Unpublished("a test"), &package);
     host.block_on(swapped).map_err(|refusal| refusal.to_string())
 }
 

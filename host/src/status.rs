@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use citas_core::model::{Candidate, CountryCode};
+use citas_core::model::{Candidate, CountryCode, RulesId};
 use citas_core::ports::Clock;
 use citas_core::release::{Catalogue, Entry, RefusedVersion};
 use jiff::Timestamp;
@@ -53,21 +53,17 @@ pub struct TrialStatus {
 /// The rules in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InForceStatus {
-    /// Version of the rules.
-    pub version: String,
-    /// Digest of the component.
-    pub digest: String,
+    /// Version of the rules and digest of the component.
+    #[serde(flatten)]
+    pub id: RulesId,
     /// Time since which they are in force.
     pub since: Option<Timestamp>,
 }
 
 impl CountryStatus {
     fn of(entry: &Entry) -> Self {
-        let in_force = entry.rules.as_ref().map(|rules| InForceStatus {
-            version: rules.id.version.clone(),
-            digest: rules.id.digest.clone(),
-            since: entry.since,
-        });
+        let in_force = entry.rules.as_ref();
+        let in_force = in_force.map(|rules| InForceStatus { id: rules.id.clone(), since: entry.since });
         let on_trial = entry
             .candidate
             .as_ref()

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    citas::lambda::api::main()
+    citas::lambda::run_function(citas::lambda::api::run())
 }

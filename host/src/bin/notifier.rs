@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    citas::lambda::notifier::main()
+    citas::lambda::run_function(citas::lambda::notifier::run())
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    citas::lambda::relay::main()
+    citas::lambda::run_function(citas::lambda::relay::run())
 }

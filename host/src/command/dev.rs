@@ -94,19 +94,20 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
     log::note(&format!("Building {} …", folder.display()));
     let built = tokio::task::spawn_blocking(move || built(&folder)).await;
     let refused = match built {
-        Ok(Ok((country, package))) => match swapper.swap(country, Target::named(&what), &Arc::new(package)).await {
+        Ok(Ok((country, package))) => match swapper.swap(country, Target::Unpublished(&what), &Arc::new(package)).await
+        {
             Ok(()) => return,
             Err(NotAdmitted::Refused(refusal)) => refusal.to_string(),
             Err(unjudged) => {
                 let why = unjudged.to_string();
-                swapper.refuse(country, Target::named(&what), &why);
+                swapper.refuse(country, Target::Unpublished(&what), &why);
                 why
             }
         },
         Ok(Err((country, error))) => {
             let error = chain(error.as_ref());
             if let Some(country) = country {
-                swapper.refuse(country, Target::named(&what), &error);
+                swapper.refuse(country, Target::Unpublished(&what), &error);
             }
             error
         }

@@ -1,7 +1,6 @@
 //! The Lambda function `api`: the HTTP API behind API Gateway, which has verified the token and passes its claims.
 
 use std::collections::{BTreeSet, HashMap};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use lambda_http::request::RequestContext;
 use lambda_runtime::Runtime;
 
 use super::setup::{Rules, RulesSettings, Starting};
-use super::{Ended, Started, answer, to_its_end};
+use super::{Ended, Started, answer};
 use crate::api::{self, Api, Description, Limits, Readiness};
 use crate::system::{SystemClock, UuidIds};
 
@@ -26,13 +25,11 @@ use crate::system::{SystemClock, UuidIds};
 /// of a slower request gets a response that says so.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Runs the function.
-#[must_use]
-pub fn main() -> ExitCode {
-    to_its_end(run())
-}
-
-async fn run() -> Ended {
+/// Runs the function for as long as its instance lives.
+///
+/// # Errors
+/// Errors when it cannot start, or Lambda's runtime API fails.
+pub async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<RulesSettings>::new().await?;
     let rules = Rules::new(&settings, &aws, engine, false)?;

@@ -35,7 +35,7 @@ use crate::json_lines::JsonLines;
 const NAMESPACE: &str = "Citas";
 
 /// Result of a function. After an error Lambda starts another instance.
-type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+pub type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Everything that a function has after its start.
 struct Started<Settings> {
@@ -91,7 +91,7 @@ fn registry(place: &RegistryPlace, aws: &SdkConfig) -> Result<S3Registry, &'stat
 
 /// Runs a function, and prints the error that ended it.
 #[tokio::main(flavor = "current_thread")]
-async fn to_its_end(run: impl Future<Output = Ended>) -> ExitCode {
+pub async fn run_function(run: impl Future<Output = Ended>) -> ExitCode {
     match run.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,6 +1,5 @@
 //! The Lambda function `notifier`: sends mail for the messages of the queue.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws_lambda_events::event::sqs::SqsEvent;
@@ -10,7 +9,7 @@ use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use lettre::message::Mailbox;
 
 use super::setup::{Rules, RulesSettings, Starting};
-use super::{Ended, Started, answer, to_its_end};
+use super::{Ended, Started, answer};
 use crate::aws::queue;
 use crate::aws::ses::SesMailer;
 use crate::system::SystemClock;
@@ -27,13 +26,11 @@ struct Settings {
     configuration_set: String,
 }
 
-/// Runs the function.
-#[must_use]
-pub fn main() -> ExitCode {
-    to_its_end(run())
-}
-
-async fn run() -> Ended {
+/// Runs the function for as long as its instance lives.
+///
+/// # Errors
+/// Errors when it cannot start, or Lambda's runtime API fails.
+pub async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let rules = Rules::new(&settings.rules, &aws, engine, false)?;

@@ -2,8 +2,6 @@
 //! `{}`, for example after a change of the engine, it compiles every version that is in use, was in use before, or is
 //! on trial.
 
-use std::process::ExitCode;
-
 use citas_core::model::CountryCode;
 use citas_core::ports::{Registry as _, RegistryError};
 use citas_core::release::{NotCompiled, NotTrust, Trust, precompile};
@@ -12,9 +10,10 @@ use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use semver::Version;
 use serde::Deserialize;
+use std::process::ExitCode;
 use url::form_urlencoded;
 
-use super::{Ended, Started, answer, registry, to_its_end};
+use super::{Ended, Started, answer, registry, run_function};
 use crate::aws::registry::S3Registry;
 use crate::config::RegistryPlace;
 use crate::system::SystemClock;
@@ -69,7 +68,7 @@ pub fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(VERB) {
         return judge_main();
     }
-    to_its_end(run())
+    run_function(run())
 }
 
 async fn run() -> Ended {

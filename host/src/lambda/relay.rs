@@ -1,12 +1,10 @@
 //! The Lambda function `relay`: publishes the events of a table's stream to the topic.
 
-use std::process::ExitCode;
-
 use aws_lambda_events::event::dynamodb;
 use clap::Args;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 
-use super::{Ended, Started, answer, to_its_end};
+use super::{Ended, Started, answer};
 use crate::aws::sns::SnsPublisher;
 use crate::aws::stream;
 
@@ -17,13 +15,11 @@ struct Settings {
     topic: String,
 }
 
-/// Runs the function.
-#[must_use]
-pub fn main() -> ExitCode {
-    to_its_end(run())
-}
-
-async fn run() -> Ended {
+/// Runs the function for as long as its instance lives.
+///
+/// # Errors
+/// Errors when it cannot start, or Lambda's runtime API fails.
+pub async fn run() -> Ended {
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let publisher = &SnsPublisher::new(aws_sdk_sns::Client::new(&aws), settings.topic);
     let handler = service_fn(move |event: LambdaEvent<dynamodb::Event>| async move {

@@ -1,23 +1,20 @@
 //! The Lambda function `trial`: tries candidates on the records of a table's stream.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws_lambda_events::event::dynamodb;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 
 use super::setup::{Rules, RulesSettings, Starting};
-use super::{Ended, Started, answer, to_its_end};
+use super::{Ended, Started, answer};
 use crate::aws::trial::Trier;
 use crate::system::SystemClock;
 
-/// Runs the function.
-#[must_use]
-pub fn main() -> ExitCode {
-    to_its_end(run())
-}
-
-async fn run() -> Ended {
+/// Runs the function for as long as its instance lives.
+///
+/// # Errors
+/// Errors when it cannot start, or Lambda's runtime API fails.
+pub async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<RulesSettings>::new().await?;
     let Rules { catalogue, on_demand, registry, ledger } = Rules::new(&settings, &aws, engine, true)?;

@@ -23,31 +23,33 @@ pub struct NativeCode {
     pub limits: Limits,
 }
 
-/// A place for a version: in force, or on trial.
+/// A place for rules: in force, or on trial.
 #[derive(Clone, Copy)]
 pub enum Target<'a> {
-    /// In force.
-    Use {
-        /// Published version; none for rules that were not published.
-        version: Option<&'a Version>,
-        /// Name in messages to the platform team.
-        what: &'a str,
-    },
-    /// On trial beside the version in force.
+    /// Puts a published version into force.
+    Version(&'a Version),
+    /// Puts a version into force that came into force before; the second value names it for the platform team.
+    Recalled(&'a Version, &'a str),
+    /// Puts rules into force that were not published, under this name.
+    Unpublished(&'a str),
+    /// Puts a candidate on trial beside the version in force.
     Trial(&'a Candidate),
 }
 
 impl<'a> Target<'a> {
-    /// Targets rules that were not published, under this name.
-    #[must_use]
-    pub fn named(what: &'a str) -> Self {
-        Self::Use { version: None, what }
-    }
-
     fn version(self) -> Option<&'a Version> {
         match self {
-            Self::Use { version, .. } => version,
+            Self::Version(version) | Self::Recalled(version, _) => Some(version),
             Self::Trial(terms) => Some(&terms.version),
+            Self::Unpublished(_) => None,
+        }
+    }
+
+    fn what(self) -> String {
+        match self {
+            Self::Version(version) => format!("version {version}"),
+            Self::Recalled(_, what) | Self::Unpublished(what) => what.to_owned(),
+            Self::Trial(terms) => format!("the candidate {}", terms.version),
         }
     }
 }
@@ -137,11 +139,10 @@ impl Swapper {
         let rules = admitted
             .and_then(|rules| check_identity(&rules, country, target.version()).map(|()| rules))
             .inspect_err(|refusal| self.refuse(country, target, &refusal.to_string()))?;
-        match target {
-            Target::Use { .. } => self.catalogue.install(rules, self.clock.now()),
-            Target::Trial(terms) => {
-                self.catalogue.try_out(country, Some(OnTrial::new(Arc::new(rules), terms.clone())));
-            }
+        if let Target::Trial(terms) = target {
+            self.catalogue.try_out(country, Some(OnTrial::new(Arc::new(rules), terms.clone())));
+        } else {
+            self.catalogue.install(rules, self.clock.now());
         }
         Ok(())
     }
@@ -161,10 +162,7 @@ impl Swapper {
 
     /// Records why a version is not in its target.
     pub fn refuse(&self, country: CountryCode, target: Target<'_>, why: &str) {
-        let (what, on_trial) = match target {
-            Target::Use { what, .. } => (what.to_owned(), false),
-            Target::Trial(terms) => (format!("the candidate {}", terms.version), true),
-        };
+        let (what, on_trial) = (target.what(), matches!(target, Target::Trial(_)));
         self.catalogue.refuse(country, &RefusedVersion { at: self.clock.now(), what, why: why.to_owned(), on_trial });
     }
 }
@@ -221,8 +219,8 @@ mod tests {
     #[tokio::test]
     async fn a_refused_version_leaves_what_is_in_force_and_is_recorded() {
         let (swapper, catalogue) = swapper();
-        swapper.swap(pe(), Target::named("the first"), &package("good")).await.unwrap();
-        let refused = swapper.swap(pe(), Target::named("the second"), &package("bad")).await;
+        swapper.swap(pe(), Target::Unpublished("the first"), &package("good")).await.unwrap();
+        let refused = swapper.swap(pe(), Target::Unpublished("the second"), &package("bad")).await;
         assert!(matches!(refused, Err(NotAdmitted::Refused(Refusal::Precompiled))));
         let entry = catalogue.entry(pe()).unwrap();
         assert_eq!(entry.rules.unwrap().id.version, "1.0.0");
@@ -233,7 +231,7 @@ mod tests {
     #[tokio::test]
     async fn what_could_not_be_judged_is_left_to_the_caller_to_record() {
         let (swapper, catalogue) = swapper();
-        let unjudged = swapper.swap(pe(), Target::named("it"), &package("unjudged")).await;
+        let unjudged = swapper.swap(pe(), Target::Unpublished("it"), &package("unjudged")).await;
         assert!(matches!(unjudged, Err(NotAdmitted::Unjudged(_))));
         assert!(catalogue.entry(pe()).is_none());
     }
@@ -242,13 +240,13 @@ mod tests {
     async fn rules_of_another_version_or_country_are_refused() {
         let (swapper, catalogue) = swapper();
         let (first, second) = (version("1.0.0"), version("2.0.0"));
-        let target = Target::Use { version: Some(&second), what: "version 2.0.0" };
+        let target = Target::Version(&second);
         let refused = swapper.swap(pe(), target, &package("good")).await.unwrap_err().to_string();
         assert!(refused.contains("the version is `1.0.0` where the manifest says `2.0.0`"), "{refused}");
         let cl = "cl".parse().unwrap();
-        let refused = swapper.swap(cl, Target::named("it"), &package("good")).await.unwrap_err().to_string();
+        let refused = swapper.swap(cl, Target::Unpublished("it"), &package("good")).await.unwrap_err().to_string();
         assert!(refused.contains("the country is `pe` where the manifest says `cl`"), "{refused}");
-        let target = Target::Use { version: Some(&first), what: "version 1.0.0" };
+        let target = Target::Version(&first);
         assert!(swapper.swap_accepted(pe(), target, &package("good")).await.unwrap().is_ok());
         assert!(swapper.swap_accepted(pe(), target, &package("bad")).await.is_none());
         assert_eq!(catalogue.rules(pe()).unwrap().id.version, "1.0.0");

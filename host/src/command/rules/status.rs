@@ -107,7 +107,7 @@ fn said_by_host(here: &CountryStatus) -> String {
     let since = |at: Option<jiff::Timestamp>| at.map_or_else(String::new, |at| format!(" since {at}"));
     let in_force = here.in_force.as_ref().map_or_else(
         || "the host has none in force".into(),
-        |rules| format!("the host has {} in force{}", rules.version, since(rules.since)),
+        |rules| format!("the host has {} in force{}", rules.id.version, since(rules.since)),
     );
     let trial = here.on_trial.as_ref().map_or_else(String::new, |trial| format!(", {}", terms(&trial.terms)));
     let refused = here.refused.as_ref().map_or_else(String::new, |refused| {

@@ -15,7 +15,7 @@ use super::outcome::{NotInForce, NotTaken};
 use super::reads::{READ_TIMEOUT, start_within, within};
 use super::retry::Retry;
 use crate::model::{Artifact, Candidate, Channel, CountryCode, RulesPackage};
-use crate::ports::{NativeCodeStore, Refusal, RegistryError};
+use crate::ports::{NativeCodeStore, RegistryError};
 use crate::release::swap::{NativeCode, Target};
 use crate::release::verify::{check_digests, check_origin};
 
@@ -163,8 +163,8 @@ impl Follower {
     async fn accepted(&mut self) -> Result<Option<Version>, NotTaken> {
         let following = self.following.clone();
         let Some(channel) = self.read(following.registry.channel(self.country)).await? else { return Ok(None) };
-        let (version, what) = (channel.current.clone(), format!("version {}", channel.current));
-        let target = Target::Use { version: Some(&version), what: &what };
+        let version = channel.current.clone();
+        let target = Target::Version(&version);
         let artifact = self.fetch(&version).await?;
         let artifact = self.verify(&version, target, artifact).await?;
         let package = Arc::new(RulesPackage::from(artifact.clone()));
@@ -281,8 +281,7 @@ impl Follower {
 
     /// Puts the channel's current version into force, from native code if the host does not compile.
     async fn take(&mut self, channel: &Channel) -> Result<(), NotTaken> {
-        let (following, what) = (self.following.clone(), format!("version {}", channel.current));
-        let target = Target::Use { version: Some(&channel.current), what: &what };
+        let (following, target) = (self.following.clone(), Target::Version(&channel.current));
         if let Some(natives) = &following.natives {
             return self.take_native_or_previous(natives.as_ref(), channel, target).await;
         }
@@ -390,7 +389,7 @@ impl Follower {
     }
 
     async fn recall_version(&mut self, version: &Version, what: &str, artifact: Artifact, judge: bool) -> bool {
-        let target = Target::Use { version: Some(version), what };
+        let target = Target::Recalled(version, what);
         match self.take_recalled(version, target, artifact, judge).await {
             Ok(is_in_force) => is_in_force,
             Err(NotTaken::Refused | NotTaken::Waiting) => false,
@@ -418,24 +417,21 @@ impl Follower {
         Ok(true)
     }
 
-    /// Returns the artifact if it is authentic. Records the refusal if it is not.
-    async fn verify(&self, version: &Version, target: Target<'_>, artifact: Artifact) -> Result<Artifact, NotTaken> {
-        self.authentic(version, artifact).await?.map_err(|refusal| {
-            self.following.swapper.refuse(self.country, target, &self.with_start(&refusal.to_string()));
-            NotTaken::Refused
-        })
-    }
-
     /// Returns the fetched artifact if it matches its digests and is the published version, signed by a trusted key.
-    /// Hashing 36 MB takes long, so it runs on a blocking thread.
-    async fn authentic(&self, version: &Version, artifact: Artifact) -> Result<Result<Artifact, Refusal>, NotTaken> {
+    /// Records a refusal. Hashing 36 MB takes long, so it runs on a blocking thread.
+    async fn verify(&self, version: &Version, target: Target<'_>, artifact: Artifact) -> Result<Artifact, NotTaken> {
         let (following, country, version) = (self.following.clone(), self.country, version.clone());
         let checked = tokio::task::spawn_blocking(move || {
             check_digests(&artifact).map_err(|error| NotTaken::Unjudged(error.to_string()))?;
             let trust = following.trust.as_ref().map(|trust| trust()).transpose().map_err(untrusted)?;
-            Ok(check_origin(&artifact, country, &version, trust.as_ref()).map(|()| artifact))
+            Ok((check_origin(&artifact, country, &version, trust.as_ref()), artifact))
         });
-        checked.await.unwrap_or_else(|_| Err(NotTaken::Unjudged(HOST_FAILED.into())))
+        let (origin, artifact) = checked.await.unwrap_or_else(|_| Err(NotTaken::Unjudged(HOST_FAILED.into())))?;
+        if let Err(refusal) = origin {
+            self.following.swapper.refuse(self.country, target, &self.with_start(&refusal.to_string()));
+            return Err(NotTaken::Refused);
+        }
+        Ok(artifact)
     }
 
     /// Puts the current version into its target from native code. If that fails and no rules are in force, as in a host
@@ -449,11 +445,8 @@ impl Follower {
         let taken = self.take_native(natives, &channel.current, target).await;
         let Some(version) = &channel.previous else { return taken };
         if taken.is_err() && !self.following.swapper.is_in_force(self.country, None) {
-            let what = format!("version {version}");
-            let target = Target::Use { version: Some(version), what: &what };
-            if let Err(NotTaken::Later(error) | NotTaken::Unjudged(error)) =
-                self.take_native(natives, version, target).await
-            {
+            let previous = self.take_native(natives, version, Target::Version(version)).await;
+            if let Err(NotTaken::Later(error) | NotTaken::Unjudged(error)) = previous {
                 tracing::warn!(country = %self.country, %version, error, "the version before cannot be had either");
             }
         }
@@ -527,7 +520,7 @@ impl Follower {
     }
 
     fn refuse(&self, what: &str, why: &str) {
-        self.following.swapper.refuse(self.country, Target::named(what), &self.with_start(why));
+        self.following.swapper.refuse(self.country, Target::Unpublished(what), &self.with_start(why));
     }
 
     /// Appends to a reason the version that the host started with instead.

@@ -126,7 +126,7 @@ impl Followers {
             // The panic's message may contain anything, so it is left out.
             let swapper = &self.following.swapper;
             swapper.end_trial(country);
-            swapper.refuse(country, Target::named("the registry's version"), HOST_FAILED);
+            swapper.refuse(country, Target::Unpublished("the registry's version"), HOST_FAILED);
             self.panicked.insert(country, Instant::now() + PANIC_RETRY_INTERVAL);
             Follower::new(self.following.clone(), country)
         };
