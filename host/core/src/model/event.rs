@@ -1,7 +1,7 @@
 //! What has happened, as a CloudEvent 1.0 in its JSON format.
 //!
-//! The record is small and its time is a [`Timestamp`]; the CloudEvents SDK brings a second calendar library
-//! for the same nine members, so the format is written here.
+//! The format is written here and not taken from the CloudEvents SDK: nine members need no conversion to and from the
+//! SDK's untyped data (the architecture's decision D26).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The port to where published rules lie, by the architecture's decision 8.
+//! The port to where published rules lie, by the architecture's decision D18.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
