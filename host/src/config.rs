@@ -58,7 +58,7 @@ pub struct Folders {
     /// Where appointments, mail and the issuer's key are kept
     #[arg(long, env = "CITAS_DATA", default_value = "data", value_name = "DIR")]
     pub data: PathBuf,
-    /// Where published rules lie: a folder, or a bucket [default: <data>/registry]
+    /// Where published rules lie: a folder or a bucket, by default `<data>/registry`
     #[arg(
         long,
         env = "CITAS_REGISTRY",
@@ -140,7 +140,7 @@ pub struct HostOptions {
     /// Take published rules only when they are signed with a key that this file names for their country
     #[arg(long, env = "CITAS_TRUST", value_name = "FILE")]
     pub trust: Option<PathBuf>,
-    /// Mail goes to this server, `smtp://host:25` or `smtps://user:password@host`, and not into <data>/mail
+    /// Mail goes to this server, `smtp://host:25` or `smtps://user:password@host`, and not into `<data>/mail`
     #[arg(long, env = "CITAS_SMTP", hide_env_values = true, value_name = "URL", value_parser = SmtpServer)]
     pub smtp: Option<SmtpMailer>,
     /// The sender of every mail

@@ -84,7 +84,7 @@ pub enum Verb {
     Build {
         /// The folder with the country's rules.toml
         folder: PathBuf,
-        /// Where the component goes [default: <country>.wasm]
+        /// Where the component goes, by default `<country>.wasm`
         #[arg(long, short)]
         output: Option<PathBuf>,
         #[command(flatten)]
@@ -128,7 +128,7 @@ pub enum Verb {
     Keygen {
         /// Whose
         country: CountryCode,
-        /// Where the secret key goes; the public one goes beside it [default: <country>.key]
+        /// Where the secret key goes, by default `<country>.key`; the public one goes beside it
         #[arg(long, short)]
         output: Option<PathBuf>,
         #[command(flatten)]
