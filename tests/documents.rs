@@ -1,4 +1,5 @@
-//! What documents and files for operators name is there: log messages, settings, decisions, the steps of CI, the unit file.
+//! Documents name things that exist: log messages, settings, decisions and the steps of CI. The unit file is one that systemd
+//! takes.
 
 use std::collections::BTreeSet;
 use std::fs;

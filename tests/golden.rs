@@ -1,5 +1,5 @@
-//! What clients may rely on byte for byte, beside the files in `golden/`: the API's description, and one problem document of
-//! each kind. A change of a file is a change that clients see.
+//! The API's description and one problem document of each kind, beside the files in `golden/`. A change of a file is a change
+//! that clients see.
 
 use std::collections::BTreeSet;
 use std::fs;
