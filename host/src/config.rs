@@ -58,7 +58,7 @@ pub struct Folders {
     /// Where appointments, mail and the issuer's key are kept
     #[arg(long, env = "CITAS_DATA", default_value = "data", value_name = "DIR")]
     pub data: PathBuf,
-    /// Where published rules lie: a folder or a bucket, by default `<data>/registry`
+    /// Registry of published rules: a folder or a bucket, by default `<data>/registry`
     #[arg(
         long,
         env = "CITAS_REGISTRY",

@@ -1,4 +1,4 @@
-//! The port to where published rules lie, by the architecture's decision D18.
+//! Port to the published rules (decision D18 of the architecture).
 
 use async_trait::async_trait;
 use jiff::Timestamp;

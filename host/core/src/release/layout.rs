@@ -1,4 +1,4 @@
-//! What lies where in a registry, by the architecture's decision D18: the same names and the same content, in a folder as in
+//! Layout of a registry (decision D18 of the architecture): the same names and the same content, in a folder as in
 //! S3. Reads and writes nothing.
 
 use crate::model::appointment::CountryCode;

@@ -84,7 +84,7 @@ pub enum Verb {
     Build {
         /// The folder with the country's rules.toml
         folder: PathBuf,
-        /// Where the component goes, by default `<country>.wasm`
+        /// File for the component, by default `<country>.wasm`
         #[arg(long, short)]
         output: Option<PathBuf>,
         #[command(flatten)]
@@ -128,7 +128,7 @@ pub enum Verb {
     Keygen {
         /// Whose
         country: CountryCode,
-        /// Where the secret key goes, by default `<country>.key`; the public one goes beside it
+        /// File for the secret key, by default `<country>.key`; the public key goes beside it
         #[arg(long, short)]
         output: Option<PathBuf>,
         #[command(flatten)]
