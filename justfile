@@ -46,6 +46,6 @@ release country version registry why:
     cargo run --quiet --features aws -- rules publish countries/{{country}} --registry {{registry}}
     cargo run --quiet --features aws -- rules promote {{country}} {{version}} --registry {{registry}} --why "{{why}}"
 
-# all that CI does
-ci:
-    .ci/run
+# all that CI does, or these steps of it
+ci *steps:
+    .ci/run {{steps}}

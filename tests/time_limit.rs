@@ -24,13 +24,19 @@ use crate::support::requests::pe;
 
 const LIMIT: Duration = Duration::from_millis(300);
 
-struct Platform {
+/// The API in this process, without a server.
+pub struct Platform {
     router: axum::Router,
     token: String,
 }
 
 impl Platform {
     fn open(data: &Path) -> Self {
+        Self::open_with(data, |_| {})
+    }
+
+    /// With something of the API changed.
+    pub fn open_with(data: &Path, change: impl FnOnce(&mut Api)) -> Self {
         let catalogue = Arc::new(Catalogue::default());
         let rules = LoadedRules::load(&SharedEngine, component("pe"), &RulesLimits::default()).unwrap();
         catalogue.install(rules, Timestamp::now());
@@ -38,7 +44,7 @@ impl Platform {
         let issuer = LocalIssuer::open(data, Arc::new(SystemClock)).unwrap();
         let token = host::token(&issuer, "ana", &[], &Scope::ALL.map(Scope::as_str), Timestamp::now());
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
-        let router = api::router(Api {
+        let mut api = Api {
             booking: Booking::new(catalogue.clone(), ledger.clone(), clock, ids, "test"),
             ready: Readiness::new(catalogue.clone(), ledger),
             catalogue,
@@ -48,18 +54,23 @@ impl Platform {
             request_timeout: LIMIT,
             description: Description::default(),
             metrics: Box::new(String::new),
-        });
-        Self { router, token }
+        };
+        change(&mut api);
+        Self { router: api::router(api), token }
     }
 
-    async fn send(&self, method: &str, body: Body) -> (StatusCode, Value) {
+    pub async fn send(&self, method: &str, body: Body) -> (StatusCode, Value) {
         let request = Request::builder()
             .method(method)
             .uri("/v1/pe/appointments")
             .header("Authorization", format!("Bearer {}", self.token))
             .header("Content-Type", "application/json")
             .header("Idempotency-Key", "one");
-        let answer = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        self.answer(request.body(body).unwrap()).await
+    }
+
+    pub async fn answer(&self, request: Request<Body>) -> (StatusCode, Value) {
+        let answer = self.router.clone().oneshot(request).await.unwrap();
         let status = answer.status();
         let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())
@@ -77,17 +88,17 @@ impl Platform {
 }
 
 /// A lock that keeps the writer from committing.
-struct Lock(rusqlite::Connection);
+pub struct Lock(rusqlite::Connection);
 
 impl Lock {
-    fn take(data: &Path) -> Self {
+    pub fn take(data: &Path) -> Self {
         let file = rusqlite::Connection::open(data.join("pe.db")).unwrap();
         file.busy_timeout(Duration::from_secs(10)).unwrap();
         file.execute_batch("BEGIN IMMEDIATE").unwrap();
         Self(file)
     }
 
-    fn release(self) {
+    pub fn release(self) {
         self.0.execute_batch("ROLLBACK").unwrap();
     }
 }

@@ -59,7 +59,7 @@ pub struct Folders {
     /// Folder for appointments, mail and the issuer's key
     #[arg(long, env = "CITAS_DATA", default_value = "data", value_name = "DIR")]
     pub data: PathBuf,
-    /// Folder or bucket with the registry of published rules [default: <data>/registry]
+    /// Folder or bucket with the registry of published rules, by default `<data>/registry`
     #[arg(
         long,
         env = "CITAS_REGISTRY",
@@ -141,7 +141,7 @@ pub struct HostOptions {
     /// File with the keys that may sign each country's rules; without it, rules need no signature
     #[arg(long, env = "CITAS_TRUST", value_name = "FILE")]
     pub trust: Option<PathBuf>,
-    /// SMTP server for mail, `smtp://host:25` or `smtps://user:password@host`; without it, mail goes into <data>/mail
+    /// SMTP server for mail, `smtp://host:25` or `smtps://user:password@host`; without it, mail goes into `<data>/mail`
     #[arg(long, env = "CITAS_SMTP", hide_env_values = true, value_name = "URL", value_parser = SmtpServer)]
     pub smtp: Option<SmtpMailer>,
     /// Sender of every mail

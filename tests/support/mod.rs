@@ -5,6 +5,7 @@ pub mod chance;
 pub mod components;
 pub mod eventually;
 pub mod faults;
+pub mod golden;
 pub mod host;
 pub mod hostile;
 pub mod http;

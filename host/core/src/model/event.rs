@@ -1,7 +1,7 @@
 //! Events about appointments: CloudEvents 1.0 in the JSON format.
 //!
-//! The format has nine members and is written here. The CloudEvents SDK would bring the time type of another calendar
-//! library beside [`Timestamp`].
+//! The format is written here and not taken from the CloudEvents SDK: nine members need no conversion to and from the
+//! SDK's untyped data (the architecture's decision D26).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Port to the store of published rules. See the architecture's decision 8.
+//! Port to the store of published rules (decision D18 of the architecture).
 
 use async_trait::async_trait;
 use semver::Version;

@@ -1,4 +1,4 @@
-//! Defines the names and the maximum sizes of a registry's files (decision 8 of the architecture). Names and content
+//! Defines the names and the maximum sizes of a registry's files (decision D18 of the architecture). Names and content
 //! are the same in a folder and in S3. Reads and writes nothing.
 
 use crate::model::{Artifact, Channel, CountryCode, MAX_COMPONENT_BYTES, Manifest, written};

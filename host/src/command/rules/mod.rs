@@ -81,7 +81,7 @@ pub enum Verb {
     Build {
         /// Folder with the country's rules.toml
         folder: PathBuf,
-        /// Output file [default: <country>.wasm]
+        /// Output file, by default `<country>.wasm`
         #[arg(long, short)]
         output: Option<PathBuf>,
         #[command(flatten)]
@@ -125,7 +125,7 @@ pub enum Verb {
     Keygen {
         /// Country code, for example `pe`
         country: CountryCode,
-        /// File for the secret key; the public key is written beside it [default: <country>.key]
+        /// File for the secret key, by default `<country>.key`; the public key is written beside it
         #[arg(long, short)]
         output: Option<PathBuf>,
         #[command(flatten)]
