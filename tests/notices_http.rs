@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use citas::local::smtp::SmtpMailer;
 use citas_core::model::{Limits, RulesPackage};
 use citas_core::release::admit;
 use citas_core::rules::{LoadedRules, cases};
@@ -67,7 +66,7 @@ fn chile_tells_nobody() {
 fn mail_that_the_server_does_not_take_goes_out_once_when_it_does() {
     let server = MailServer::down();
     let host = Host::set_up(&["pe"], |options| {
-        options.smtp = Some(SmtpMailer::new(&server.url()).unwrap());
+        options.smtp = Some(server.url());
     });
     let ana = host.patient("ana");
     let booked = [1, 2].map(|number| ana.booked("pe", &pe(number)));

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use citas::local::smtp::SmtpMailer;
 use citas_core::ports::Clock as _;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -19,8 +18,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const WITHIN: Duration = Duration::from_secs(30);
 
 fn with_mail_to(server: &MailServer, data: &Path) -> Host {
-    let smtp = SmtpMailer::new(&server.url()).unwrap();
-    Host::set_up_in(&["pe"], data, |options| options.smtp = Some(smtp))
+    Host::set_up_in(&["pe"], data, |options| options.smtp = Some(server.url()))
 }
 
 /// Waits until the server has turned away `more` further mails.

@@ -1,19 +1,15 @@
 //! Parses the settings that commands share, from the command line and the environment. Refuses variables that Citas
 //! does not know.
 
-use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::builder::{PathBufValueParser, TypedValueParser};
-use clap::error::ErrorKind;
-use clap::{Arg, Args, Command};
+use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use ipnet::IpNet;
 use lettre::message::Mailbox;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
-
-use crate::local::smtp::SmtpMailer;
 
 /// Prefix of every environment variable of Citas.
 const PREFIX: &str = "CITAS_";
@@ -142,8 +138,8 @@ pub struct HostOptions {
     #[arg(long, env = "CITAS_TRUST", value_name = "FILE")]
     pub trust: Option<PathBuf>,
     /// SMTP server for mail, `smtp://host:25` or `smtps://user:password@host`; without it, mail goes into `<data>/mail`
-    #[arg(long, env = "CITAS_SMTP", hide_env_values = true, value_name = "URL", value_parser = SmtpServer)]
-    pub smtp: Option<SmtpMailer>,
+    #[arg(long, env = "CITAS_SMTP", hide_env_values = true, value_name = "URL")]
+    pub smtp: Option<String>,
     /// Sender of every mail
     #[arg(long, env = "CITAS_MAIL_FROM", default_value = "Citas <citas@localhost.localdomain>")]
     pub mail_from: Mailbox,
@@ -153,19 +149,6 @@ pub struct HostOptions {
     /// Log filter, for example `info` or `citas=debug`
     #[arg(long, env = "CITAS_LOG", default_value = "info", value_name = "FILTER", value_parser = log_filter)]
     pub log: String,
-}
-
-/// Parses `--smtp`. clap's own error would repeat the invalid value, which may hold a password here.
-#[derive(Clone)]
-struct SmtpServer;
-
-impl TypedValueParser for SmtpServer {
-    type Value = SmtpMailer;
-
-    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<SmtpMailer, clap::Error> {
-        SmtpMailer::new(&value.to_string_lossy())
-            .map_err(|why| clap::Error::raw(ErrorKind::ValueValidation, format!("--smtp: {why}\n")).with_cmd(command))
-    }
 }
 
 /// Parses `--trusted-proxy`: a network, or one address.

@@ -28,6 +28,7 @@ use crate::files;
 use crate::local::last_good::LastGoodFolder;
 use crate::local::publisher::InProcessPublisher;
 use crate::local::registry::FolderRegistry;
+use crate::local::smtp::SmtpMailer;
 use crate::local::spool::SpoolMailer;
 use crate::local::sqlite::{FILES_PER_COUNTRY, OpenError, SqliteLedger};
 use crate::local::trials::FileTrials;
@@ -138,8 +139,12 @@ impl Platform {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn open(options: &HostOptions, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        Self::open_with(options, clock, admission(&options.folders.data)?).await
+    pub async fn open(
+        options: &HostOptions,
+        smtp: Option<SmtpMailer>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        Self::open_with(options, smtp, clock, admission(&options.folders.data)?).await
     }
 
     /// Opens the platform with another way to admit rules.
@@ -148,6 +153,7 @@ impl Platform {
     /// See [`StartError`].
     pub async fn open_with(
         options: &HostOptions,
+        smtp: Option<SmtpMailer>,
         clock: Arc<dyn Clock>,
         admission: Arc<dyn Admission>,
     ) -> Result<Self, StartError> {
@@ -157,7 +163,7 @@ impl Platform {
         if let Some(file) = &options.trust {
             trusted(file).map_err(StartError::Trust)?;
         }
-        let (mailer, mail) = mailer(options)?;
+        let (mailer, mail) = mailer(smtp, &data)?;
         let trials = Arc::new(FileTrials::new(&data));
         let notifier =
             Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone(), clock.clone())
@@ -345,11 +351,12 @@ fn trusted(file: &Path) -> Result<Trust, String> {
 }
 
 /// Returns the SMTP server if one is configured, else the spool in the data folder; and the destination as text.
-fn mailer(options: &HostOptions) -> Result<(Arc<dyn Mailer>, String), StartError> {
-    if let Some(mailer) = &options.smtp {
-        return Ok((Arc::new(mailer.clone()), mailer.server().to_owned()));
+fn mailer(smtp: Option<SmtpMailer>, data: &Path) -> Result<(Arc<dyn Mailer>, String), StartError> {
+    if let Some(mailer) = smtp {
+        let server = mailer.server().to_owned();
+        return Ok((Arc::new(mailer), server));
     }
-    let spool = options.folders.data.join("mail");
+    let spool = data.join("mail");
     let mailer = SpoolMailer::open(&spool).map_err(StartError::Spool)?;
     Ok((Arc::new(mailer), spool.display().to_string()))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use citas::background::Background;
 use citas::config::{Folders, HostOptions};
 use citas::local::issuer::LocalIssuer;
+use citas::local::smtp::SmtpMailer;
 use citas::system::SystemClock;
 use citas::wiring::{Identity, Platform, record_metrics};
 use citas_core::model::{Claims, Limits, Scope};
@@ -102,7 +103,9 @@ impl Host {
         let clock = Arc::new(TravellingClock::default());
         // The running program is the test binary, which cannot judge.
         let admission = child_admission(&options.folders.data);
-        let platform = Arc::new(runtime.block_on(Platform::open_with(options, clock.clone(), admission)).unwrap());
+        let smtp = options.smtp.as_deref().map(|url| SmtpMailer::new(url).unwrap());
+        let platform =
+            Arc::new(runtime.block_on(Platform::open_with(options, smtp, clock.clone(), admission)).unwrap());
         for country in countries {
             let rules = LoadedRules::load(&SharedEngine, component(country), &Limits::default()).unwrap();
             platform.catalogue.install(rules, Timestamp::now());

@@ -17,7 +17,7 @@ use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use super::listen::listen;
-use super::{Answer, Misuse, Outcome, announce, booking_line, chain, log, stop};
+use super::{Answer, Misuse, Outcome, announce, booking_line, chain, log, smtp, stop};
 use crate::background::Background;
 use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
@@ -49,7 +49,7 @@ async fn serve(options: &Options) -> Outcome {
     let metrics = record_metrics()?;
     require_folder(&options.countries)?;
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)), "--port").await?;
-    let platform = Platform::open(&options.host, Arc::new(SystemClock)).await?;
+    let platform = Platform::open(&options.host, smtp(&options.host)?, Arc::new(SystemClock)).await?;
     let issuer = LocalIssuer::open(&options.host.folders.data, Arc::new(SystemClock))?;
     let mut background = Background::default();
     platform.follow_registry(&mut background).await;

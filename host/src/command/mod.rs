@@ -22,7 +22,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::refuse_unknown_settings;
+use crate::config::{HostOptions, refuse_unknown_settings};
+use crate::local::smtp::SmtpMailer;
 #[cfg(feature = "compiler")]
 use crate::wasm::judge::judge_main;
 
@@ -109,6 +110,12 @@ fn announce(lines: String) {
             tracing::warn!(%error, "standard output does not take where this serves");
         }
     });
+}
+
+/// Returns the mailer of `--smtp`, if there is one.
+fn smtp(options: &HostOptions) -> Result<Option<SmtpMailer>, Misuse> {
+    let mailer = options.smtp.as_deref().map(SmtpMailer::new).transpose();
+    mailer.map_err(|why| Misuse(format!("--smtp: {why}")))
 }
 
 /// Writes a line to standard error. Waits a limited time until it is accepted.

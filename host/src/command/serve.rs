@@ -9,7 +9,7 @@ use clap::Args;
 use ipnet::IpNet;
 
 use super::listen::listen;
-use super::{Answer, Outcome, announce, log, stop};
+use super::{Answer, Outcome, announce, log, smtp, stop};
 use crate::background::Background;
 use crate::config::{HostOptions, network};
 use crate::local::issuer::LocalIssuer;
@@ -47,7 +47,7 @@ pub fn run(options: &Options) -> Outcome {
 async fn serve(options: &Options) -> Outcome {
     let metrics = record_metrics()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let platform = Platform::open(&options.host, clock.clone()).await?;
+    let platform = Platform::open(&options.host, smtp(&options.host)?, clock.clone()).await?;
     let identity = match &options.issuer {
         Some(issuer) => {
             let verifier = OidcVerifier::discover(issuer, &options.audience, clock).await?;
