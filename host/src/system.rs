@@ -1,4 +1,4 @@
-//! Adapters of the ports for time and ids. The core reads the wall clock only through this one.
+//! Adapters of the ports for time and ids. The core reads clocks only through them.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};

@@ -9,6 +9,7 @@
 //! - [`limits`]: the time of a request and the rate of a caller
 //! - [`ready`]: whether any country can be booked
 //! - [`observe`]: request ids, metrics and the log
+//! - [`body`], [`paths`]: bodies, headers and path segments of requests
 
 mod appointments;
 mod body;

@@ -1,4 +1,5 @@
-//! Gives every request an id, a line in the log and metrics, and writes the problem documents.
+//! Gives every request an id, a line in the log and metrics, and writes the problem documents. Calls of rules are measured
+//! in `citas_core::rules`.
 
 use std::sync::Arc;
 use std::time::Instant;

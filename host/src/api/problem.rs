@@ -1,4 +1,5 @@
-//! Turns every error into a problem document (RFC 9457). Only this module gives errors their status codes.
+//! Turns every error into a problem document (RFC 9457). Only this module gives errors their status codes and titles. The
+//! details are the texts of the errors themselves, mostly of `citas_core::booking`.
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};

@@ -8,6 +8,7 @@
 //! - [`queue`]: passes a queue's messages to the notifier
 //! - [`ses`]: the mailer
 //! - [`registry`]: published rules in an S3 bucket
+//! - [`failure`]: failed calls in one line
 
 pub mod clients;
 pub mod dynamo;

@@ -4,7 +4,8 @@
 //! - [`relay`]: publishes the events of a table's stream to the topic
 //! - [`notifier`]: sends mail for the messages of the queue
 //! - [`trial`]: tries candidates on the records of a table's stream
-//! - [`precompile`]: compiles published components to native code
+//! - `precompile`: compiles published components to native code
+//! - [`setup`]: the rules and the ledger that several functions start with
 
 pub mod api;
 pub mod notifier;

@@ -6,7 +6,7 @@
 //! - [`spool`], [`smtp`]: delivery of mail
 //! - [`registry`], [`last_good`]: published rules, and those that last came into force on this host
 //! - [`trials`]: reports of trials
-//! - [`issuer`], [`oidc`]: verification of tokens
+//! - [`issuer`], [`oidc`], [`jwt`], [`token_cache`]: verification of tokens
 
 pub mod issuer;
 mod jwt;

@@ -1,6 +1,8 @@
 //! Admits packages to a host that serves. Loads a package that it accepted before from this machine's disk, and has a
-//! child process judge any other one first. The first load of new native code is part of the counted attempt, so a
-//! crash there does not recur at every start.
+//! child process judge any other one first. Limits the number of child processes.
+//!
+//! Loading new native code for the first time counts as part of the attempt to judge it, so a crash there does not recur
+//! at every start.
 
 use std::path::Path;
 use std::sync::Arc;

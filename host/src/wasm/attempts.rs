@@ -1,6 +1,6 @@
-//! Counts on disk the attempts to judge a package that began and did not end. A package that takes the machine down is
-//! not tried for ever, and one or two power cuts do not count against it. A package's file exists while an attempt runs
-//! or is counted.
+//! Counts on disk the attempts to judge a package. Attempts that ended are not counted. So a package that takes the machine
+//! down is not tried for ever, and one or two power cuts do not count against it. A package's file exists while an attempt
+//! runs or is counted.
 //!
 //! ```text
 //! <data>/attempts/<package's digest>      number of attempts that began

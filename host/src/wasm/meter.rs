@@ -1,5 +1,5 @@
-//! Records the resources of calls, for commands that measure rules. A host that serves has no meter and records
-//! nothing.
+//! Records the resources of calls, for commands that measure rules. A host that serves has no meter: its metrics of calls
+//! come from `citas_core::rules`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

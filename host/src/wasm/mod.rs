@@ -1,9 +1,15 @@
-//! Runs countries' rules with wasmtime. Implements [`citas_core::ports::rules`]. Knows neither the origin of a
+//! Runs countries' rules with wasmtime. Implements [`citas_core::ports::Rules`]. Knows neither the origin of a
 //! component nor the use of its results.
 //!
 //! A component is compiled and linked once, when it is loaded. Each call then gets a store and an instance of its own,
 //! which are dropped when the call ends. So one patient's data never meets another's, and a failed call leaves no
 //! damage behind. Pooled memories that are mapped copy-on-write reduce this cost to microseconds.
+//!
+//! - [`engine`], [`component`], [`convert`], [`wit`]: load a component, call it, and convert its values
+//! - [`limits`], [`meter`]: resources of a call
+//! - `judge`, `static_bounds`, `attempts`, `admission`, `cache`: judge a stranger's component in a child process, and
+//!   remember the outcome
+//! - [`native`]: native code that was compiled before
 
 #[cfg(feature = "compiler")]
 mod admission;

@@ -1,4 +1,5 @@
-//! Reasons why a use case of appointments fails. Knows no status codes: the API gives each variant its own response.
+//! Reasons why a use case of appointments fails. Clients read the text of a variant as the `detail` of a problem document.
+//! Knows no status codes: the API gives each variant its own response.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Implements `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): equal requests with one key take effect
 //! once.
 //!
-//! The ledger stores the outcome of a key in the transaction that produced it. This module holds only the keys that are
-//! in use in this process.
+//! Defines how long a key is remembered, and holds the keys of requests in progress in this process. The ledger stores
+//! the outcome of a key in the transaction that produced it.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};

@@ -1,5 +1,13 @@
 //! The use cases of appointments: book, act, get, list and history. Only rules decide, and only the ledger makes a
 //! decision permanent. Knows no HTTP and no database.
+//!
+//! - [`decide`]: the decision on a request, by the version in force or by a canary, and the change that it makes
+//! - [`error`]: reasons for which a use case fails
+//! - [`alternatives`]: free slots near one that is taken
+//! - [`idempotency`]: `Idempotency-Key`, and how long a key is remembered
+//! - [`presentation`]: appointments as their country shows them, and the cache of these
+//!
+//! This file also decides whether a caller learns which claim is taken.
 
 mod alternatives;
 mod decide;

@@ -1,4 +1,5 @@
-//! Callers, their roles and scopes, and the checks of what they may see and do.
+//! Callers, their roles and scopes, and which appointments a caller may see. What a refusal may reveal is decided in
+//! `booking`.
 
 use std::collections::BTreeSet;
 

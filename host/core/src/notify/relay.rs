@@ -1,5 +1,6 @@
-//! Publishes the events of the outbox: at least once, and in order for each appointment. Knows nothing of the
-//! subscribers.
+//! Publishes the events of the outbox: at least once, and in order for each appointment. Decides when a
+//! failed event is tried again and when it is given up; on AWS the stream's settings in `countries/country.yaml` do.
+//! Knows nothing of the subscribers.
 //!
 //! All durations are measured by the monotonic clock. The wall clock may be set, and a host may be off for days:
 //! neither delays an event nor causes it to be given up.

@@ -1,5 +1,5 @@
-//! Limits the time of a request. The limit ends when a ledger's adapter hands over a change to be stored: the response
-//! to a change that may be stored must not be "too late".
+//! Limits the time of a request. Once a ledger's adapter has handed over a change that may be stored, the request no longer
+//! times out.
 
 use std::future::poll_fn;
 use std::pin::pin;

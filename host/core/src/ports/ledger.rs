@@ -1,7 +1,6 @@
 //! Port to the store of appointments.
 //!
-//! One contract suite checks every adapter. Holds and agendas can be added without a change of this port: a claim is a
-//! key with one holder, and a change is one transaction.
+//! One contract suite checks every adapter. A claim is a key with one holder, and a change is one transaction.
 
 use std::collections::HashSet;
 use std::sync::Arc;

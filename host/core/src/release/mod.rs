@@ -1,5 +1,13 @@
-//! Brings versions into force: reads a version from the registry, verifies it, has it judged, and swaps it in.
-//! [`catalogue`] holds the versions in force. Nothing here decides on an appointment.
+//! Brings versions into force. Nothing here decides on an appointment.
+//!
+//! - [`follow`]: reads the channels of a registry and fetches changed versions
+//! - [`on_demand`]: does so for the countries that requests ask for, in a function that sleeps between requests
+//! - [`verify`], [`trust`]: whether a version is complete, and signed by somebody who may sign for the country
+//! - [`admission`]: judges versions that a host has not accepted before
+//! - [`swap`]: puts an admitted version into force or on trial
+//! - [`catalogue`], [`routing`]: the versions in force and on trial, and which of them decides for a patient
+//! - [`precompile`]: judges and compiles versions for hosts that do not compile
+//! - [`layout`]: names and sizes of a registry's files
 
 mod admission;
 mod catalogue;

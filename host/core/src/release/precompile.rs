@@ -1,5 +1,5 @@
-//! Has published versions judged and stores their native code for hosts that do not compile. Code under `native/` has
-//! passed every check that a compiling host would make.
+//! Asks for the judgement of published versions, and stores their native code for hosts that do not compile. Code under
+//! `native/` has passed every check that a compiling host would make.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

@@ -1,5 +1,5 @@
-//! Brings a version into force: has it judged, checks its identity, and replaces the rules in one atomic store. After a
-//! failure the rules in force stay, and the reason is recorded.
+//! Puts a version into force or on trial: asks for its judgement, checks its identity, and replaces the rules in one atomic
+//! store. After a failure the rules in force stay, and the reason is recorded.
 
 use std::sync::Arc;
 

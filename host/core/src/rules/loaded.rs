@@ -1,5 +1,5 @@
 //! One version of a country's rules, loaded and checked: the component, and all that the host derives from its
-//! descriptor.
+//! descriptor. Every call to rules for a client passes through here and is counted and timed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

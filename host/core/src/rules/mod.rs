@@ -1,5 +1,14 @@
 //! One loaded version of a country's rules, and the checks of the host around each call to it. Knows nothing of
 //! registries, ledgers or HTTP.
+//!
+//! - [`loaded`]: a version, its calls, and their metrics
+//! - [`decision`]: the pipeline from a request to a plan
+//! - [`plan_check`]: plans, offers and notices against the contract, with the check of claims
+//! - [`schema`]: JSON Schemas, bounded when they are loaded
+//! - [`messages`]: violations in the language of the client
+//! - [`cases`]: golden cases
+//! - [`compare`]: differences between two versions that clients notice
+//! - [`executor`]: the threads of calls, and whose turn it is
 
 pub mod cases;
 pub mod compare;

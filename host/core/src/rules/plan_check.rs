@@ -1,6 +1,6 @@
-//! Checks plans, offers and notices against the contract. The host stores and mails the results of the rules as they
-//! are. So it first refuses everything that some ledger could not store, or that some mail server or calendar could not
-//! handle.
+//! Checks plans, offers and notices against the contract: their number, length and form, and claims that are empty or
+//! repeated. The host stores and mails the results of the rules as they are. So it first refuses everything that some
+//! ledger could not store, or that some mail server or calendar could not handle.
 
 use std::collections::HashSet;
 

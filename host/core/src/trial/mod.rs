@@ -1,5 +1,10 @@
 //! Tries a candidate version beside the version in use. A canary decides for some patients. A shadow decides for no
 //! patient. A replay evaluates decisions of the past again.
+//!
+//! - [`shadow`]: compares the results of both versions, and counts a canary's decisions
+//! - [`take_back`]: ends a canary that does much worse
+//! - [`replay`]: evaluates stored decisions
+//! - [`redaction`]: masks personal data in reports
 
 mod redaction;
 mod replay;

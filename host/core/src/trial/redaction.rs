@@ -1,4 +1,5 @@
-//! Masks personal data in requests, so that people who are not concerned by a request may see the rest.
+//! Masks personal data in the reports of shadows and replays, which operators read. Responses of the API are not masked
+//! here.
 
 use serde_json::{Map, Value as Json, json};
 

@@ -1,4 +1,5 @@
-//! Takes back a canary that refuses too much or gives no result too often, over all hosts that count its decisions.
+//! Takes back a canary that refuses too much or gives no result too often, over all hosts that count its decisions. The
+//! margin is in the channel. `shadow` has stopped the canary in its own process before.
 
 use crate::model::{Canary, Candidate, ChangeNote, CountryCode, SequenceSpent};
 use crate::ports::{Clock, Registry, RegistryError, Tally, Trials, Unavailable};

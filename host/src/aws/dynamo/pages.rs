@@ -1,5 +1,5 @@
-//! Reads pages of lists. Each filter has an index that starts with it. The first filter selects the index; the others
-//! drop items while it is read.
+//! Reads pages of lists. Each filter has an index that starts with it. The first filter selects the index; the other
+//! filters drop items while the index is read.
 
 use std::collections::HashMap;
 

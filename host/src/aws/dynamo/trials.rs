@@ -1,5 +1,5 @@
-//! Implements the port [`Trials`]: one item for each sum that several functions add to, and one for each place of a
-//! difference.
+//! Implements the port [`Trials`]: one item holds the sums that several functions add to, and one item each
+//! bucket of differences.
 //!
 //! An addition whose response is lost is repeated: counts may be slightly high, never low.
 

@@ -1,5 +1,5 @@
-//! Defines the tables of a country's file, opens it, and converts instants for its columns. Stores and reads no
-//! appointment.
+//! Defines the tables of a country's file and their migrations, opens the file, and converts instants for its columns. A
+//! change of the tables is a new migration and a higher version. Stores and reads no appointment.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Holds the settings, ports and turns that the followers of all countries share.
+//! Holds the settings and ports that the followers of all countries share, and the limits of versions that are read and
+//! judged at once.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Runs calls to rules on dedicated threads, with fair turns across countries. Knows nothing of the content of a call.
+//! Runs calls to rules on dedicated threads, with fair turns across countries. Measures
+//! the wait for a turn, not the call, and knows nothing of its content.
 //!
 //! Guest code is synchronous, and a country's team decides how long it takes. It must therefore not run on the threads
 //! that serve connections. A host has a few places for calls, and countries take turns: the country that has used the

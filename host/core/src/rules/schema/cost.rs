@@ -1,6 +1,6 @@
 //! Bounds the cost of a schema: its size with every reference followed, and the maximum work of checking any document
-//! against it. Counts in the way of the validator, which first checks whether a document fits and collects all errors
-//! if it does not.
+//! against it. Counts like the validator, which first checks whether a document fits and collects all errors if it does
+//! not.
 
 use std::ops::Add;
 

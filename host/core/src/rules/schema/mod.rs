@@ -4,8 +4,8 @@
 //! Schemas are code that runs in the host, outside every fuel limit. They are bounded on loading, so that compiling a
 //! schema and checking any document against it end in a known time.
 //!
-//! The measured schema is the compiled one: [`validator`] compiles a copy that has only the keywords that the measuring
-//! walk has followed, and references that this module writes.
+//! [`validator`] compiles a copy of the schema. The copy has only the keywords that were measured, and this module writes
+//! its references, so what was measured is what is compiled.
 
 mod compiled;
 mod cost;
