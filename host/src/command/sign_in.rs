@@ -2,25 +2,29 @@
 //! a port of this machine with a code. Only the program that started the sign-in can exchange the code for a token (RFC
 //! 7636).
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::collections::HashMap;
+use std::error::Error;
+use std::net::TcpListener;
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::Query;
+use axum::http::StatusCode;
+use axum::routing::get;
 use citas_core::model::Scope;
 use oauth2::basic::BasicClient;
 use oauth2::{
     AuthUrl, AuthorizationCode, ClientId, CsrfToken, HttpRequest, HttpResponse, PkceCodeChallenge, RedirectUrl,
     Scope as Asked, TokenResponse as _, TokenUrl,
 };
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use url::Url;
 
 use super::Misuse;
 
-/// Maximum number of bytes that are read of a browser's request.
-const LONGEST: u64 = 16 * 1024;
-
-/// Timeout of one read from a browser.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum time until the last response has been sent.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A user pool and the client that signs in to it.
 pub struct Pool<'a> {
@@ -33,7 +37,7 @@ pub struct Pool<'a> {
 }
 
 /// Returns an access token of the person who signs in.
-pub fn token(pool: &Pool<'_>) -> Result<String, Box<dyn std::error::Error>> {
+pub fn token(pool: &Pool<'_>) -> Result<String, Box<dyn Error>> {
     let (Some("localhost" | "127.0.0.1"), Some(port)) = (pool.callback.host_str(), pool.callback.port()) else {
         return Err(Misuse(format!("`--callback {}` names no port of this machine", pool.callback)).into());
     };
@@ -47,55 +51,46 @@ pub fn token(pool: &Pool<'_>) -> Result<String, Box<dyn std::error::Error>> {
     let (page, state) =
         client.authorize_url(CsrfToken::new_random).add_scopes(scopes).set_pkce_challenge(challenge).url();
     super::complain(&format!("Sign in with a browser on this machine:\n\n{page}\n"));
-    let code = code(&listener, pool.callback.path(), state.secret())?;
+    let code = code(listener, pool.callback.path(), state.secret().clone())?;
     let answer = client.exchange_code(code).set_pkce_verifier(verifier).request(&exchange)?;
     Ok(answer.access_token().secret().clone())
 }
 
 /// Waits until the browser returns with a code or a refusal. Answers all other requests with an error.
-fn code(listener: &TcpListener, path: &str, state: &str) -> Result<AuthorizationCode, Box<dyn std::error::Error>> {
-    loop {
-        let (mut browser, _) = listener.accept()?;
-        let Some(came) = request(&browser).filter(|came| came.path() == path) else {
-            answer(&mut browser, "404 Not Found", "There is nothing here.");
-            continue;
+#[tokio::main(flavor = "current_thread")]
+async fn code(listener: TcpListener, path: &str, state: String) -> Result<AuthorizationCode, Box<dyn Error>> {
+    let (outcomes, mut outcome) = mpsc::channel(1);
+    let returned = async move |Query(mut query): Query<HashMap<String, String>>| {
+        if query.get("state") != Some(&state) {
+            return (StatusCode::BAD_REQUEST, "This is about another sign-in.");
+        }
+        let (outcome, words) = match query.remove("code") {
+            Some(code) => {
+                (Ok(code), "You are signed in; the token is where you asked for it. You can close this page.")
+            }
+            None => {
+                (Err(query.remove("error_description").or_else(|| query.remove("error"))), "You are not signed in.")
+            }
         };
-        let said = |name: &str| came.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
-        if said("state").as_deref() != Some(state) {
-            answer(&mut browser, "400 Bad Request", "This is about another sign-in.");
-            continue;
+        // Only the first return counts.
+        let _ = outcomes.try_send(outcome);
+        (StatusCode::OK, words)
+    };
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let (end, is_over) = oneshot::channel::<()>();
+    let server = axum::serve(listener, Router::new().route(path, get(returned)));
+    let server = tokio::spawn(server.with_graceful_shutdown(async { drop(is_over.await) }).into_future());
+    let outcome = outcome.recv().await;
+    drop(end);
+    // The browser gets its page.
+    let _ = timeout(CLOSE_TIMEOUT, server).await;
+    match outcome.ok_or("the server for the browser ended")? {
+        Ok(code) => Ok(AuthorizationCode::new(code)),
+        Err(why) => {
+            Err(format!("the sign-in page says no: {}", why.unwrap_or_else(|| "no reason is given".into())).into())
         }
-        if let Some(code) = said("code") {
-            answer(
-                &mut browser,
-                "200 OK",
-                "You are signed in; the token is where you asked for it. You can close this page.",
-            );
-            return Ok(AuthorizationCode::new(code));
-        }
-        let why = said("error_description").or_else(|| said("error")).unwrap_or_else(|| "no reason is given".into());
-        answer(&mut browser, "200 OK", "You are not signed in.");
-        return Err(format!("the sign-in page says no: {why}").into());
     }
-}
-
-/// Returns the URL that a browser requests, or `None` if the request cannot be read.
-fn request(browser: &TcpStream) -> Option<Url> {
-    browser.set_read_timeout(Some(READ_TIMEOUT)).ok()?;
-    let mut lines = BufReader::new(browser.take(LONGEST)).lines().map_while(Result::ok);
-    let first = lines.next()?;
-    // A browser takes the response for a broken connection if its header is not read to the end.
-    lines.by_ref().take_while(|line| !line.is_empty()).for_each(drop);
-    let target = first.strip_prefix("GET ")?.split(' ').next()?;
-    Url::parse("http://localhost").ok()?.join(target).ok()
-}
-
-fn answer(browser: &mut TcpStream, status: &str, words: &str) {
-    let length = words.len();
-    let head =
-        format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close");
-    // A browser that has disconnected needs no response.
-    let _ = browser.write_all(format!("{head}\r\n\r\n{words}").as_bytes());
 }
 
 /// Exchanges a code for a token. Returns the pool's response whatever its status, for the caller to evaluate.
@@ -103,4 +98,48 @@ fn exchange(request: HttpRequest) -> Result<HttpResponse, ureq::Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let (head, mut body) = agent.run(request)?.into_parts();
     Ok(HttpResponse::from_parts(head, body.read_to_vec()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpStream};
+
+    use super::*;
+
+    fn get(server: SocketAddr, target: &str) -> String {
+        let mut browser = TcpStream::connect(server).unwrap();
+        write!(browser, "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        browser.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Returns the outcome of a sign-in whose browser asks for these targets, and the last response.
+    fn sign_in(targets: &[&str]) -> (Result<String, String>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        std::thread::scope(|scope| {
+            let browser = scope.spawn(|| targets.iter().map(|target| get(server, target)).last().unwrap());
+            let code = code(listener, "/callback", "state".into());
+            (code.map(|code| code.secret().clone()).map_err(|why| why.to_string()), browser.join().unwrap())
+        })
+    }
+
+    #[test]
+    fn a_browser_that_returns_with_a_code_signs_in() {
+        let (code, page) =
+            sign_in(&["/favicon.ico", "/callback?code=a&state=other", "/callback?code=b%20c&state=state"]);
+        assert_eq!(code.as_deref(), Ok("b c"));
+        assert!(page.starts_with("HTTP/1.1 200") && page.contains("You are signed in"), "{page}");
+    }
+
+    #[test]
+    fn a_refusal_of_the_page_is_the_reason() {
+        let (code, page) = sign_in(&["/callback?error=access_denied&error_description=no%20account&state=state"]);
+        assert_eq!(code.unwrap_err(), "the sign-in page says no: no account");
+        assert!(page.contains("You are not signed in"), "{page}");
+        let (code, _) = sign_in(&["/callback?state=state"]);
+        assert_eq!(code.unwrap_err(), "the sign-in page says no: no reason is given");
+    }
 }
