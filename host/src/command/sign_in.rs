@@ -120,7 +120,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = listener.local_addr().unwrap();
         std::thread::scope(|scope| {
-            let browser = scope.spawn(|| targets.iter().map(|target| get(server, target)).last().unwrap());
+            let browser = scope.spawn(|| targets.iter().fold(String::new(), |_, target| get(server, target)));
             let code = code(listener, "/callback", "state".into());
             (code.map(|code| code.secret().clone()).map_err(|why| why.to_string()), browser.join().unwrap())
         })

@@ -286,13 +286,11 @@ impl Follower {
             return self.take_native_or_previous(natives.as_ref(), channel, target).await;
         }
         Retry::postponed(self.retry.as_ref(), &channel.current)?;
-        let taken = match self.take_component(&channel.current, target).await {
-            Ok(artifact) => {
-                self.remember(channel, &artifact).await;
-                Ok(())
-            }
-            Err(cause) => Err(cause),
-        };
+        let taken = self.take_component(&channel.current, target).await;
+        if let Ok(artifact) = &taken {
+            self.remember(channel, artifact).await;
+        }
+        let taken = taken.map(drop);
         self.retry = Retry::after(self.retry.take(), &channel.current, &taken);
         taken
     }
@@ -379,25 +377,17 @@ impl Follower {
         let refused = following.swapper.refused(self.country);
         let version = &channel.current;
         let what = format!("the last good version {version}");
-        if !self.recall_version(version, &what, artifact, judge).await {
+        let taken = self.take_recalled(version, Target::Recalled(version, &what), artifact, judge).await;
+        if let Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) = &taken {
+            self.refuse(&what, why);
+        }
+        if !matches!(taken, Ok(true)) {
             return false;
         }
         let (what_not, why_not) = refused.unwrap_or_else(|| not_in_force.words());
         self.started_with = Some(what);
         self.refuse(&what_not, &why_not);
         true
-    }
-
-    async fn recall_version(&mut self, version: &Version, what: &str, artifact: Artifact, judge: bool) -> bool {
-        let target = Target::Recalled(version, what);
-        match self.take_recalled(version, target, artifact, judge).await {
-            Ok(is_in_force) => is_in_force,
-            Err(NotTaken::Refused | NotTaken::Waiting) => false,
-            Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => {
-                self.refuse(what, &why);
-                false
-            }
-        }
     }
 
     async fn take_recalled(
