@@ -379,7 +379,7 @@ impl Follower {
         let what = format!("the last good version {version}");
         let taken = self.take_recalled(version, Target::Recalled(version, &what), artifact, judge).await;
         if let Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) = &taken {
-            self.refuse(&what, why);
+            self.refuse("the last good version", why);
         }
         if !matches!(taken, Ok(true)) {
             return false;
