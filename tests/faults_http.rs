@@ -127,7 +127,7 @@ fn a_crowd_before_a_looping_component_is_told_soon_and_peru_books_on() {
 fn a_country_without_rules_is_unavailable_and_no_reason_to_call_the_host_unready() {
     let host = Host::of(&["pe"]);
     let xx_code = "xx".parse().unwrap();
-    host.platform.swapper.refuse(xx_code, Target::Unpublished("version 1.0.0"), "it does not do");
+    host.platform.swapper.refuse(xx_code, "version 1.0.0", "it does not do");
     host.patient("ana").book("xx", &xx(1)).expect_problem(503, "rules-unavailable");
     let ready = host.patient("ana").get("/readyz").expect(200).json();
     assert_eq!(ready["trouble"], json!({ "xx": "no rules are in force" }));

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas::local::registry::FolderRegistry;
-use citas_core::model::json::flatten;
 use citas_core::model::{
     Appointment, Artifact, ChangeNote, Channel, Limits, Manifest, Phase, Plan, Role, RulesPackage, Verdict, digest,
 };
 use citas_core::ports::{CONTRACT, Registry as _};
-use citas_core::rules::{LoadedRules, cases};
+use citas_core::rules::{DecisionRequest, LoadedRules, cases, decide};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -157,7 +156,8 @@ fn decisions(rules: &LoadedRules) -> Vec<(String, Verdict)> {
         for date in dates {
             for time in ["07:30", "08:00", "09:10", "12:30", "13:00", "13:30", "17:30", "18:00"] {
                 let request = with(&request(), json!({ "date": date, "time": time }));
-                let verdict = rules.rules().book(&context, &flatten(&request).unwrap()).unwrap();
+                let asked = DecisionRequest { context: &context, document: &request, action: None };
+                let verdict = decide(rules, &asked).unwrap().map(|planned| planned.plan);
                 let asked = format!("{date} {time} at {now}");
                 if let Ok(plan) = &verdict {
                     all.extend(cancellations(rules, now, plan).map(|verdict| (format!("cancel {asked}"), verdict)));
@@ -175,7 +175,7 @@ fn decisions(rules: &LoadedRules) -> Vec<(String, Verdict)> {
 fn cancellations(rules: &LoadedRules, now: Timestamp, plan: &Plan) -> impl Iterator<Item = Verdict> {
     let slot = plan.slot.clone().unwrap();
     let start = slot.start.in_tz(&slot.zone).unwrap().timestamp();
-    let input = flatten(&json!({ "reason": "other" })).unwrap();
+    let input = json!({ "reason": "other" });
     let asked = [
         (24, Role::Patient, plan.phase),
         (24, Role::Staff, plan.phase),
@@ -187,7 +187,9 @@ fn cancellations(rules: &LoadedRules, now: Timestamp, plan: &Plan) -> impl Itera
         let (slot, attributes) = (Some(slot.clone()), plan.attributes.clone());
         let current = Appointment { id: Uuid::nil(), phase, slot, revision: 1, attributes };
         let context = rules.context((start - hours.hours()).max(now), role);
-        rules.rules().act(&context, &current, "cancel", &input).unwrap()
+        let action = Some(("cancel", &current));
+        let asked = DecisionRequest { context: &context, document: &input, action };
+        decide(rules, &asked).unwrap().map(|planned| planned.plan)
     })
 }
 

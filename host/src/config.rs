@@ -42,7 +42,7 @@ pub struct UnknownSetting {
 /// Refuses an unknown `CITAS_…` variable, which is most likely a typing error.
 ///
 /// # Errors
-/// Errors when there is an unknown variable, and names the first one.
+/// Returns an error if there is an unknown variable, and names the first one.
 pub fn refuse_unknown_settings() -> Result<(), UnknownSetting> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let mut unknown = names.filter(|name| name.starts_with(PREFIX) && !KNOWN.contains(&name.as_str()));
@@ -128,8 +128,8 @@ impl Folders {
     }
 }
 
-/// Options of `dev` and `serve`.
-#[derive(Args, Clone, Debug)]
+/// Options of `dev` and `serve`. They are not printed: the URL of the SMTP server may hold a password.
+#[derive(Args, Clone)]
 pub struct HostOptions {
     /// Locations of the data and of the registry.
     #[command(flatten)]

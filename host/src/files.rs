@@ -56,7 +56,7 @@ pub enum Durability {
 /// Reads a regular file of at most `limit` bytes. Follows a symbolic link.
 ///
 /// # Errors
-/// Errors when the file cannot be read, is not a regular file, or is larger ([`ErrorKind::FileTooLarge`]).
+/// Returns an error if the file cannot be read, is not a regular file, or is larger ([`ErrorKind::FileTooLarge`]).
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_opened(OpenOptions::new().read(true).custom_flags(no_wait()).open(path).map_err(explain_not_regular)?, limit)
 }
@@ -118,7 +118,7 @@ fn require_regular(kind: fs::FileType) -> io::Result<()> {
 /// Creates a folder and its missing parents. Does not change an existing folder.
 ///
 /// # Errors
-/// Errors when the folder cannot be created.
+/// Returns an error if the folder cannot be created.
 pub fn make_folder(folder: &Path, access: Access) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(access.folder()).create(folder)
 }
@@ -127,7 +127,7 @@ pub fn make_folder(folder: &Path, access: Access) -> io::Result<()> {
 /// as it is, because that may be intended; the log says how to close it.
 ///
 /// # Errors
-/// Errors when the folder cannot be created.
+/// Returns an error if the folder cannot be created.
 pub fn make_data_folder(folder: &Path) -> io::Result<()> {
     make_folder(folder, Access::Private)?;
     if let Some(mode) = open_to_others(folder)? {
@@ -147,7 +147,7 @@ fn open_to_others(folder: &Path) -> io::Result<Option<u32>> {
 /// Creates a folder for unfinished work beside complete ones. It is removed when it is dropped.
 ///
 /// # Errors
-/// Errors when the folder cannot be created.
+/// Returns an error if the folder cannot be created.
 pub fn unfinished_folder(parent: &Path, access: Access) -> io::Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED).permissions(Permissions::from_mode(access.folder())).tempdir_in(parent)
@@ -156,7 +156,7 @@ pub fn unfinished_folder(parent: &Path, access: Access) -> io::Result<tempfile::
 /// Replaces a file, or creates it. Readers see the old file or the whole new one.
 ///
 /// # Errors
-/// Errors when the file cannot be written. The old file is then still there, unless only the sync of the folder failed.
+/// Returns an error if the file cannot be written. The old file is then still there, unless only the sync of the folder failed.
 pub fn replace(path: &Path, content: &[u8], access: Access, durability: Durability) -> io::Result<()> {
     let (folder, unfinished) = unfinished_file(path, content, access, durability)?;
     unfinished.persist(path)?;
@@ -166,7 +166,7 @@ pub fn replace(path: &Path, content: &[u8], access: Access, durability: Durabili
 /// Creates a file that does not exist yet, whole and on disk. If several processes do so at once, one succeeds.
 ///
 /// # Errors
-/// Errors when the file cannot be written, or exists already ([`ErrorKind::AlreadyExists`]).
+/// Returns an error if the file cannot be written, or exists already ([`ErrorKind::AlreadyExists`]).
 pub fn create(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
     let (folder, unfinished) = unfinished_file(path, content, access, Durability::Synced)?;
     unfinished.persist_noclobber(path)?;
@@ -196,7 +196,7 @@ fn unfinished_file(
 /// Writes a new file into a folder that nobody reads yet.
 ///
 /// # Errors
-/// Errors when the file cannot be written, or exists already.
+/// Returns an error if the file cannot be written, or exists already.
 pub fn write_new(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(access.file()).open(path)?;
     file.write_all(content)?;
@@ -206,7 +206,7 @@ pub fn write_new(path: &Path, content: &[u8], access: Access) -> io::Result<()> 
 /// Waits until a folder's entries are on disk. Only then a rename is durable.
 ///
 /// # Errors
-/// Errors when the disk fails.
+/// Returns an error if the disk fails.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -215,7 +215,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 /// not change the content of an existing one.
 ///
 /// # Errors
-/// Errors when the file cannot be opened, or is not a regular file.
+/// Returns an error if the file cannot be opened, or is not a regular file.
 pub fn open_or_create(path: &Path, access: Access) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(access.file()).custom_flags(no_wait());
@@ -225,7 +225,7 @@ pub fn open_or_create(path: &Path, access: Access) -> io::Result<File> {
 /// Returns the opened file if it is a regular one.
 ///
 /// # Errors
-/// Errors when it is not a regular file.
+/// Returns an error if it is not a regular file.
 pub fn require_file(file: File) -> io::Result<File> {
     require_regular(file.metadata()?.file_type())?;
     Ok(file)
@@ -234,7 +234,7 @@ pub fn require_file(file: File) -> io::Result<File> {
 /// Sets the modification time of a regular file.
 ///
 /// # Errors
-/// Errors when the file does not exist or cannot be changed.
+/// Returns an error if the file does not exist or cannot be changed.
 pub fn touch(path: &Path, at: SystemTime) -> io::Result<()> {
     let file = OpenOptions::new().append(true).custom_flags(no_wait()).open(path).map_err(explain_not_regular)?;
     require_file(file)?.set_modified(at)

@@ -88,7 +88,7 @@ impl StatusFile {
     /// Writes the status if it has changed, and touches the file to show that the host is alive.
     ///
     /// # Errors
-    /// Errors when the file cannot be written or touched.
+    /// Returns an error if the file cannot be written or touched.
     pub fn keep(&mut self, catalogue: &Catalogue, clock: &dyn Clock) -> io::Result<()> {
         let status = catalogue.all().iter().map(|(country, entry)| (*country, CountryStatus::of(entry))).collect();
         if self.written.as_ref() != Some(&status) {
@@ -106,7 +106,7 @@ impl StatusFile {
 /// Reads the status of the host on a data folder; none if no host runs there.
 ///
 /// # Errors
-/// Errors when the file cannot be read.
+/// Returns an error if the file cannot be read.
 pub fn read(data: &Path, clock: &dyn Clock) -> io::Result<Option<Status>> {
     let path = data.join(FILE);
     let touched = match fs::metadata(&path).and_then(|metadata| metadata.modified()) {

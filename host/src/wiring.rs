@@ -198,7 +198,7 @@ impl Platform {
     /// Serves until `shutdown` resolves and the requests in progress are answered. Then finishes the mail in progress.
     ///
     /// # Errors
-    /// Errors when a background task ends: without it, mail or new rules would be missing in silence.
+    /// Returns an error if a background task ends: without it, mail or new rules would be missing in silence.
     pub async fn serve(
         &self,
         listeners: Listeners,
@@ -440,7 +440,7 @@ async fn relays(
 /// Records this process's metrics from now on. Must be called once for each process, whatever it serves.
 ///
 /// # Errors
-/// Errors when another recorder is installed.
+/// Returns an error if another recorder is installed.
 pub fn record_metrics() -> Result<PrometheusHandle, StartError> {
     const SECONDS: [f64; 12] =
         [0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0];

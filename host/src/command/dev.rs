@@ -100,14 +100,14 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
             Err(NotAdmitted::Refused(refusal)) => refusal.to_string(),
             Err(unjudged) => {
                 let why = unjudged.to_string();
-                swapper.refuse(country, Target::Unpublished(&what), &why);
+                swapper.refuse(country, &what, &why);
                 why
             }
         },
         Ok(Err((country, error))) => {
             let error = chain(error.as_ref());
             if let Some(country) = country {
-                swapper.refuse(country, Target::Unpublished(&what), &error);
+                swapper.refuse(country, &what, &error);
             }
             error
         }

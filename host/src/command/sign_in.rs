@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Query;
-use axum::http::StatusCode;
-use axum::routing::get;
+use axum::http::{Method, StatusCode, Uri};
 use citas_core::model::Scope;
 use oauth2::basic::BasicClient;
 use oauth2::{
@@ -60,7 +59,11 @@ pub fn token(pool: &Pool<'_>) -> Result<String, Box<dyn Error>> {
 #[tokio::main(flavor = "current_thread")]
 async fn code(listener: TcpListener, path: &str, state: String) -> Result<AuthorizationCode, Box<dyn Error>> {
     let (outcomes, mut outcome) = mpsc::channel(1);
-    let returned = async move |Query(mut query): Query<HashMap<String, String>>| {
+    let path = path.to_owned();
+    let returned = async move |method: Method, uri: Uri, Query(mut query): Query<HashMap<String, String>>| {
+        if method != Method::GET || uri.path() != path {
+            return (StatusCode::NOT_FOUND, "There is nothing here.");
+        }
         if query.get("state") != Some(&state) {
             return (StatusCode::BAD_REQUEST, "This is about another sign-in.");
         }
@@ -79,7 +82,7 @@ async fn code(listener: TcpListener, path: &str, state: String) -> Result<Author
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let (end, is_over) = oneshot::channel::<()>();
-    let server = axum::serve(listener, Router::new().route(path, get(returned)));
+    let server = axum::serve(listener, Router::new().fallback(returned));
     let server = tokio::spawn(server.with_graceful_shutdown(async { drop(is_over.await) }).into_future());
     let outcome = outcome.recv().await;
     drop(end);

@@ -28,7 +28,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 /// Runs the function for as long as its instance lives.
 ///
 /// # Errors
-/// Errors when it cannot start, or Lambda's runtime API fails.
+/// Returns an error if it cannot start, or Lambda's runtime API fails.
 pub async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<RulesSettings>::new().await?;

@@ -18,7 +18,7 @@ struct Settings {
 /// Runs the function for as long as its instance lives.
 ///
 /// # Errors
-/// Errors when it cannot start, or Lambda's runtime API fails.
+/// Returns an error if it cannot start, or Lambda's runtime API fails.
 pub async fn run() -> Ended {
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
     let publisher = &SnsPublisher::new(aws_sdk_sns::Client::new(&aws), settings.topic);

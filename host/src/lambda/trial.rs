@@ -13,7 +13,7 @@ use crate::system::SystemClock;
 /// Runs the function for as long as its instance lives.
 ///
 /// # Errors
-/// Errors when it cannot start, or Lambda's runtime API fails.
+/// Returns an error if it cannot start, or Lambda's runtime API fails.
 pub async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<RulesSettings>::new().await?;

@@ -103,8 +103,8 @@ impl Decider {
     /// 503 means that nothing is stored.
     fn prepare(&self, rules: &Arc<LoadedRules>, request: &RuleRequest, before: Option<&Arc<Revision>>) -> Decided {
         let (provenance, planned) = self.plan(rules, request, before)?;
-        let revision =
-            revision(self.ids.next(), rules.country, request, before.map(|before| &**before), &planned, provenance);
+        let id = before.map_or_else(|| self.ids.next(), |before| before.appointment.id);
+        let revision = revision(id, rules.country, request, before.map(|before| &**before), &planned, provenance);
         let plan = planned.plan;
         let held: HashSet<&String> = before.into_iter().flat_map(|before| &before.claims).collect();
         let kept: HashSet<&String> = plan.claims.iter().collect();
@@ -165,7 +165,7 @@ fn revision(
     Revision {
         country,
         appointment: Appointment {
-            id: before.map_or(id, |before| before.appointment.id),
+            id,
             phase: plan.phase,
             slot: plan.slot.clone(),
             revision: before.map_or(1, |before| before.appointment.revision.saturating_add(1)),

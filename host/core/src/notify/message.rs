@@ -15,7 +15,7 @@ use crate::ports::{Mail, MailError};
 /// Composes the mail for the `index`th notice of an event.
 ///
 /// # Errors
-/// Errors when no mail can be composed, for example because the address is invalid.
+/// Returns an error if no mail can be composed, for example because the address is invalid.
 pub(crate) fn compose(event: &Event, notice: &Notice, index: usize, from: &Mailbox) -> Result<Mail, MailError> {
     let to: Mailbox = notice.to.parse().map_err(|cause| MailError::Refused(format!("not a mail address: {cause}")))?;
     let id = format!("{}.{index}", event.id);

@@ -65,7 +65,7 @@ impl Notifier {
     /// with the same Message-ID.
     ///
     /// # Errors
-    /// Errors when some notices may not have been sent. The caller must pass the event again.
+    /// Returns an error if some notices may not have been sent. The caller must pass the event again.
     pub async fn notify(&self, event: &Event) -> Result<(), NotifyError> {
         if self.ledger.notified(event.country, event.id).await? {
             return Ok(());

@@ -138,7 +138,7 @@ impl Relay {
     /// given up.
     ///
     /// # Errors
-    /// Errors when the outbox does not answer. Events published before that are removed, or will be published again.
+    /// Returns an error if the outbox does not answer. Events published before that are removed, or will be published again.
     pub async fn drain(&mut self) -> Result<bool, Unavailable> {
         while self.may_begin() {
             let pending = self.outbox.pending(self.country, BATCH + self.waiting.len()).await?;

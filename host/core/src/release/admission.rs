@@ -9,10 +9,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::model::{Appointment, Plan, Role, RulesPackage};
+use crate::model::{Appointment, Plan, Role, RulesPackage, Violation};
 use crate::ports::{Engine, Refusal};
-use crate::rules::check_notices;
-use crate::rules::{DecisionRequest, LoadedRules, Planned, cases, decide};
+use crate::rules::{DecisionRequest, LoadedRules, NotDecided, Planned, cases, check_notices, decide};
 
 /// Reasons why a package is not admitted.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +102,14 @@ fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
     for example in rules.request_schema["examples"].as_array().into_iter().flatten() {
         let failed = |cause: &dyn Display| Refusal::Example { example: example.to_string(), cause: cause.to_string() };
         let request = DecisionRequest { context: &context, document: example, action: None };
-        let Ok(Planned { plan, .. }) = decide(rules, &request).map_err(|cause| failed(&cause))? else { continue };
+        let decision = decide(rules, &request).map_err(|cause| match cause {
+            NotDecided::Schema(violations) => {
+                let Violation { code, path, .. } = &violations[0];
+                failed(&format!("its own schema says {code} at `{path}`"))
+            }
+            cause => failed(&cause),
+        });
+        let Ok(Planned { plan, .. }) = decision? else { continue };
         let Plan { phase, slot, attributes, events, .. } = plan;
         let appointment = Appointment { id: Uuid::nil(), phase, slot, revision: 1, attributes };
         rules.rules().present(&[&appointment]).map_err(|fault| failed(&fault))?;

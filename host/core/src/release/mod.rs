@@ -6,7 +6,7 @@
 //! - [`admission`]: judges versions that a host has not accepted before
 //! - [`swap`]: puts an admitted version into force or on trial
 //! - [`catalogue`], [`routing`]: the versions in force and on trial, and which of them decides for a patient
-//! - [`precompile`]: judges and compiles versions for hosts that do not compile
+//! - [`mod@precompile`]: judges and compiles versions for hosts that do not compile
 //! - [`layout`]: names and sizes of a registry's files
 
 mod admission;

@@ -28,8 +28,8 @@ pub struct NativeCode {
 pub enum Target<'a> {
     /// Puts a published version into force.
     Version(&'a Version),
-    /// Puts a version into force that came into force before; the second value names it for the platform team.
-    Recalled(&'a Version, &'a str),
+    /// Puts the last good version into force, which this host kept.
+    LastGood(&'a Version),
     /// Puts rules into force that were not published, under this name.
     Unpublished(&'a str),
     /// Puts a candidate on trial beside the version in force.
@@ -39,7 +39,7 @@ pub enum Target<'a> {
 impl<'a> Target<'a> {
     fn version(self) -> Option<&'a Version> {
         match self {
-            Self::Version(version) | Self::Recalled(version, _) => Some(version),
+            Self::Version(version) | Self::LastGood(version) => Some(version),
             Self::Trial(terms) => Some(&terms.version),
             Self::Unpublished(_) => None,
         }
@@ -48,7 +48,8 @@ impl<'a> Target<'a> {
     fn what(self) -> String {
         match self {
             Self::Version(version) => format!("version {version}"),
-            Self::Recalled(_, what) | Self::Unpublished(what) => what.to_owned(),
+            Self::LastGood(version) => format!("the last good version {version}"),
+            Self::Unpublished(what) => what.to_owned(),
             Self::Trial(terms) => format!("the candidate {}", terms.version),
         }
     }
@@ -138,7 +139,7 @@ impl Swapper {
     ) -> Result<(), Refusal> {
         let rules = admitted
             .and_then(|rules| check_identity(&rules, country, target.version()).map(|()| rules))
-            .inspect_err(|refusal| self.refuse(country, target, &refusal.to_string()))?;
+            .inspect_err(|refusal| self.refuse_target(country, target, &refusal.to_string()))?;
         if let Target::Trial(terms) = target {
             self.catalogue.try_out(country, Some(OnTrial::new(Arc::new(rules), terms.clone())));
         } else {
@@ -160,8 +161,13 @@ impl Swapper {
         Some((what, why))
     }
 
+    /// Records why something is not in force.
+    pub fn refuse(&self, country: CountryCode, what: &str, why: &str) {
+        self.refuse_target(country, Target::Unpublished(what), why);
+    }
+
     /// Records why a version is not in its target.
-    pub fn refuse(&self, country: CountryCode, target: Target<'_>, why: &str) {
+    pub(crate) fn refuse_target(&self, country: CountryCode, target: Target<'_>, why: &str) {
         let (what, on_trial) = (target.what(), matches!(target, Target::Trial(_)));
         self.catalogue.refuse(country, &RefusedVersion { at: self.clock.now(), what, why: why.to_owned(), on_trial });
     }

@@ -84,6 +84,8 @@ struct Current {
     booked: Option<Json>,
     acted: Option<Box<Act>>,
     at: Timestamp,
+    /// Role of the caller at that time. Without it, it is the case's role, or a role that may ask for the action.
+    role: Option<Role>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -282,13 +284,23 @@ fn decided(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Decisio
 
 fn current(rules: &LoadedRules, current: &Current, role: Role) -> Result<Appointment, String> {
     let (decision, revision) = match current {
-        Current { booked: Some(request), acted: None, at } => (book(rules, request, *at, role)?, 1),
-        Current { booked: None, acted: Some(asked), at } => (act(rules, asked, *at, role)?, 2),
+        Current { booked: Some(request), acted: None, at, role: own } => {
+            (book(rules, request, *at, own.unwrap_or(role))?, 1)
+        }
+        Current { booked: None, acted: Some(asked), at, role: own } => {
+            (act(rules, asked, *at, own.unwrap_or_else(|| permitted(rules, &asked.action, role)))?, 2)
+        }
         _ => return Err("`current` has exactly one of booked, acted".into()),
     };
     let planned =
         decision.map_err(|violations| format!("the rules refuse its `current`: {}", list_codes(&violations)))?;
     Ok(appointment(planned.plan, revision))
+}
+
+/// Returns the role if it may ask for the action, else the first role that may.
+fn permitted(rules: &LoadedRules, action: &str, role: Role) -> Role {
+    let roles = [role, Role::Patient, Role::Staff, Role::Platform];
+    roles.into_iter().find(|role| rules.allow(action, *role).is_ok()).unwrap_or(role)
 }
 
 fn appointment(Plan { phase, slot, attributes, .. }: Plan, revision: u32) -> Appointment {

@@ -86,11 +86,20 @@ pub fn decide(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Deci
 /// # Errors
 /// Returns an error if the request must not reach the rules.
 pub fn check_input(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Vec<Field>, NotDecided> {
+    check(rules, request)?;
+    Ok(flatten(request.document)?)
+}
+
+/// Checks a request before the rules see it: the action, the role and the schema.
+///
+/// # Errors
+/// Returns an error if the rules are not to be asked.
+pub fn check(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<(), NotDecided> {
     let violations = match request.action {
         None => rules.check_request(request.document)?,
         Some((action, _)) => rules.allow(action, request.context.role)?.check(request.document)?,
     };
-    if violations.is_empty() { Ok(flatten(request.document)?) } else { Err(NotDecided::Schema(violations)) }
+    if violations.is_empty() { Ok(()) } else { Err(NotDecided::Schema(violations)) }
 }
 
 /// Calls the rules and checks that their plan keeps the bounds of the contract. A local time that does not exist gives

@@ -19,7 +19,7 @@ mod messages;
 mod plan_check;
 pub mod schema;
 
-pub use self::decision::{Decision, DecisionRequest, NotDecided, Planned, check_input, decide, evaluate};
+pub use self::decision::{Decision, DecisionRequest, NotDecided, Planned, check, check_input, decide, evaluate};
 pub use self::executor::Executor;
 pub use self::loaded::{Action, Counters, Fields, HOST_MEMBERS, LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
 pub use self::messages::Messages;

@@ -2,8 +2,8 @@
 //! patient. A replay evaluates decisions of the past again.
 //!
 //! - [`shadow`]: compares the results of both versions, and counts a canary's decisions
-//! - [`take_back`]: ends a canary that does much worse
-//! - [`replay`]: evaluates stored decisions
+//! - [`mod@take_back`]: ends a canary that does much worse
+//! - [`mod@replay`]: evaluates stored decisions
 //! - [`redaction`]: masks personal data in reports
 
 mod redaction;

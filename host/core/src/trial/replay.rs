@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use crate::model::json::{TooManyLeaves, nest};
 use crate::model::{Context, Field, Phase, Plan, Revision, Slot, Violation};
 use crate::ports::Fault;
-use crate::rules::{Decision, DecisionRequest, LoadedRules, NotDecided, Planned, check_input, evaluate};
+use crate::rules::{Decision, DecisionRequest, LoadedRules, NotDecided, Planned, check, evaluate};
 
 /// Outcome of a repeated decision.
 #[derive(Debug, PartialEq)]
@@ -73,8 +73,8 @@ pub(crate) fn judge(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &
         let params = params.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Ok(Err(vec![Violation { path: String::new(), code: code.into(), params }]))
     };
-    match check_input(rules, request) {
-        Ok(_) => evaluate(rules, request, input),
+    match check(rules, request) {
+        Ok(()) => evaluate(rules, request, input),
         Err(NotDecided::Schema(violations)) => Ok(Err(violations)),
         Err(NotDecided::UnknownAction(action)) => refuse("action.unknown", &action),
         Err(NotDecided::WrongRole { action, .. }) => refuse("action.role", &action),

@@ -28,7 +28,7 @@ use crate::trial::replay::{Replayed, judge, replay};
 const QUEUE_LENGTH: usize = 1024;
 
 /// Maximum wait of a request until its canary's decision is counted.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+const COUNT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Maximum length of a bucket's name, in characters. The rules choose the end of the name.
 const MAX_BUCKET_CHARS: usize = 200;
@@ -130,7 +130,7 @@ impl TrialRecorder {
         metrics::counter!("citas_rules_canary_total", "country" => country.to_string(), "outcome" => outcome)
             .increment(1);
         let (trial, found) = (candidate.terms.trial, TrialReport { canary: tally, ..TrialReport::default() });
-        match timeout(FLUSH_INTERVAL, self.trials.add(country, trial, &found)).await {
+        match timeout(COUNT_TIMEOUT, self.trials.add(country, trial, &found)).await {
             Ok(Ok(sum)) => {
                 if candidate.terms.canary.is_some_and(|canary| sum.exceeds(&canary).is_some()) {
                     candidate.stop();

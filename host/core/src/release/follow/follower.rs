@@ -259,7 +259,7 @@ impl Follower {
                 Err(NotTaken::Waiting) => return,
                 Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => {
                     if self.untried.as_ref() != Some(&why) {
-                        following.swapper.refuse(self.country, Target::Trial(&candidate), &why);
+                        following.swapper.refuse_target(self.country, Target::Trial(&candidate), &why);
                         self.untried = Some(why);
                     }
                     return;
@@ -375,9 +375,7 @@ impl Follower {
         let Some((channel, artifact)) = recalled else { return false };
         // Installing the version clears the recorded reason.
         let refused = following.swapper.refused(self.country);
-        let version = &channel.current;
-        let what = format!("the last good version {version}");
-        let taken = self.take_recalled(version, Target::Recalled(version, &what), artifact, judge).await;
+        let taken = self.take_recalled(&channel.current, artifact, judge).await;
         if let Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) = &taken {
             self.refuse("the last good version", why);
         }
@@ -385,18 +383,13 @@ impl Follower {
             return false;
         }
         let (what_not, why_not) = refused.unwrap_or_else(|| not_in_force.words());
-        self.started_with = Some(what);
+        self.started_with = Some(format!("the last good version {}", channel.current));
         self.refuse(&what_not, &why_not);
         true
     }
 
-    async fn take_recalled(
-        &self,
-        version: &Version,
-        target: Target<'_>,
-        artifact: Artifact,
-        judge: bool,
-    ) -> Result<bool, NotTaken> {
+    async fn take_recalled(&self, version: &Version, artifact: Artifact, judge: bool) -> Result<bool, NotTaken> {
+        let target = Target::LastGood(version);
         let package = Arc::new(RulesPackage::from(self.verify(version, target, artifact).await?));
         let swapper = &self.following.swapper;
         match swapper.swap_accepted(self.country, target, &package).await {
@@ -418,7 +411,9 @@ impl Follower {
         });
         let (origin, artifact) = checked.await.unwrap_or_else(|_| Err(NotTaken::Unjudged(HOST_FAILED.into())))?;
         if let Err(refusal) = origin {
-            self.following.swapper.refuse(self.country, target, &self.with_start(&refusal.to_string()));
+            let why = refusal.to_string();
+            let why = if matches!(target, Target::Trial(_)) { why } else { self.with_start(&why) };
+            self.following.swapper.refuse_target(self.country, target, &why);
             return Err(NotTaken::Refused);
         }
         Ok(artifact)
@@ -510,7 +505,7 @@ impl Follower {
     }
 
     fn refuse(&self, what: &str, why: &str) {
-        self.following.swapper.refuse(self.country, Target::Unpublished(what), &self.with_start(why));
+        self.following.swapper.refuse(self.country, what, &self.with_start(why));
     }
 
     /// Appends to a reason the version that the host started with instead.

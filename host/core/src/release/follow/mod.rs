@@ -26,7 +26,6 @@ use self::reads::start_within;
 pub(crate) use self::reads::{READ_TIMEOUT, within};
 use crate::model::CountryCode;
 use crate::ports::RegistryError;
-use crate::release::swap::Target;
 
 /// Time until the next look at a country after a look that panicked.
 const PANIC_RETRY_INTERVAL: Duration = Duration::from_secs(30);
@@ -126,7 +125,7 @@ impl Followers {
             // The panic's message may contain anything, so it is left out.
             let swapper = &self.following.swapper;
             swapper.end_trial(country);
-            swapper.refuse(country, Target::Unpublished("the registry's version"), HOST_FAILED);
+            swapper.refuse(country, "the registry's version", HOST_FAILED);
             self.panicked.insert(country, Instant::now() + PANIC_RETRY_INTERVAL);
             Follower::new(self.following.clone(), country)
         };
