@@ -122,7 +122,6 @@ fn bucket(place: &str) -> Option<RegistryPlace> {
 
 impl Folders {
     /// Returns the location of the registry.
-    #[must_use]
     pub fn registry(&self) -> RegistryPlace {
         self.registry.clone().unwrap_or_else(|| RegistryPlace::Folder(self.data.join("registry")))
     }

@@ -87,7 +87,6 @@ pub fn read_opened(file: File, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Returns the flags to open a file for reading. Opening a pipe or a device then does not wait for its other end.
-#[must_use]
 pub fn no_wait() -> i32 {
     flags(OFlags::NONBLOCK | OFlags::CLOEXEC)
 }

@@ -80,7 +80,6 @@ pub struct StatusFile {
 
 impl StatusFile {
     /// Creates a handle for the file of a data folder. Writes nothing yet.
-    #[must_use]
     pub fn new(data: &Path) -> Self {
         Self { folder: data.to_owned(), written: None }
     }

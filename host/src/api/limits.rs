@@ -52,7 +52,6 @@ struct PerSubject {
 
 impl Limits {
     /// Limits each subject to `requests` per second, and as many at once; 0 means no limit.
-    #[must_use]
     pub fn per_second(requests: u32) -> Self {
         Self(NonZeroU32::new(requests).map(|per_second| PerSubject {
             per_second,

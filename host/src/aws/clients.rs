@@ -20,7 +20,6 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 const OPERATION: Duration = Duration::from_secs(10);
 
 /// Returns the configuration that all clients of this process share. Load it once.
-#[must_use]
 pub fn configuration() -> ConfigLoader {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)

@@ -108,7 +108,6 @@ enum If<'a> {
 impl S3Registry {
     /// Creates a registry in `bucket`, under `prefix`; an empty prefix means none. The registry uses a copy of the
     /// client that bounds responses.
-    #[must_use]
     pub fn new(client: &Client, bucket: &str, prefix: &str) -> Self {
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let client = Client::from_conf(client.config().to_builder().interceptor(LimitAnswers).build());
@@ -116,7 +115,6 @@ impl S3Registry {
     }
 
     /// Returns the version whose manifest has this key in the bucket.
-    #[must_use]
     pub fn version_of(&self, key: &str) -> Option<(CountryCode, Version)> {
         let (country, version) = key.strip_prefix(&self.prefix)?.split_once("/versions/")?;
         let version = version.strip_suffix(MANIFEST)?.strip_suffix('/')?;

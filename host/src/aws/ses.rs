@@ -34,7 +34,6 @@ pub struct SesMailer {
 
 impl SesMailer {
     /// Creates a mailer that uses the configuration set of this name.
-    #[must_use]
     pub fn new(client: Client, configuration_set: impl Into<String>) -> Self {
         Self { client, configuration_set: configuration_set.into() }
     }

@@ -33,7 +33,6 @@ struct Message {
 
 impl SnsPublisher {
     /// Creates a publisher to the topic with this ARN.
-    #[must_use]
     pub fn new(client: Client, topic: impl Into<String>) -> Self {
         Self { client, topic: topic.into() }
     }

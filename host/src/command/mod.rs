@@ -69,7 +69,6 @@ type Outcome = Result<Answer, Box<dyn Error>>;
 const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the command line of this process.
-#[must_use]
 pub fn main() -> ExitCode {
     let Citas { verb } = Citas::parse();
     if let Err(unknown) = refuse_unknown_settings() {

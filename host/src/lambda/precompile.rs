@@ -62,7 +62,6 @@ impl Upload {
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the function.
-#[must_use]
 pub fn main() -> ExitCode {
     // The process that judges is this program too.
     if std::env::args().nth(1).as_deref() == Some(VERB) {

@@ -101,7 +101,6 @@ impl LocalIssuer {
     }
 
     /// Returns the public key as a JWK set (RFC 7517).
-    #[must_use]
     pub fn jwks(&self) -> Value {
         json!({ "keys": [self.jwk] })
     }

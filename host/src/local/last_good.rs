@@ -18,7 +18,6 @@ pub struct LastGoodFolder(FolderRegistry);
 
 impl LastGoodFolder {
     /// Keeps versions in `folder`, which may be absent until there is one.
-    #[must_use]
     pub fn new(folder: &Path) -> Self {
         Self(FolderRegistry::private(folder))
     }

@@ -15,7 +15,6 @@ pub struct InProcessPublisher {
 
 impl InProcessPublisher {
     /// Creates a publisher to this notifier.
-    #[must_use]
     pub fn new(notifier: Arc<Notifier>) -> Self {
         Self { notifier }
     }

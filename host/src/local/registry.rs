@@ -62,7 +62,6 @@ pub struct FolderRegistry {
 
 impl FolderRegistry {
     /// Creates a registry in `folder`, which may be absent until something is published.
-    #[must_use]
     pub fn new(folder: &Path) -> Self {
         Self::of(folder, Access::Shared)
     }

@@ -56,7 +56,6 @@ impl SmtpMailer {
     }
 
     /// Returns the server's host and port, without user and password.
-    #[must_use]
     pub fn server(&self) -> &str {
         &self.server
     }

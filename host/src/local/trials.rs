@@ -38,7 +38,6 @@ impl Known {
 
 impl FileTrials {
     /// Returns the trials of a data folder. Reads and writes nothing yet.
-    #[must_use]
     pub fn new(data: &Path) -> Self {
         Self { folder: data.join("trials"), known: Mutex::default() }
     }

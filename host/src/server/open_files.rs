@@ -24,7 +24,6 @@ impl OpenFiles {
 
     /// Returns the number of connections beside `reserved` other files: the rest of the limit, at least a quarter of
     /// it, at most 4,096.
-    #[must_use]
     pub fn connections(self, reserved: u64) -> usize {
         let rest = self.limit.saturating_sub(reserved).max(self.limit / 4);
         usize::try_from(rest.min(MAX_CONNECTIONS)).unwrap_or(usize::MAX)

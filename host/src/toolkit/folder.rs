@@ -102,13 +102,11 @@ impl CountryFolder {
     }
 
     /// Returns the code of the country.
-    #[must_use]
     pub fn country(&self) -> CountryCode {
         self.manifest.country
     }
 
     /// Returns the limits that the component declares.
-    #[must_use]
     pub fn limits(&self) -> Limits {
         self.manifest.limits
     }

@@ -60,7 +60,6 @@ impl Language {
     }
 
     /// Returns the file in which the country's own rules begin.
-    #[must_use]
     pub fn first_page(self) -> &'static str {
         match self {
             Self::Rust => "src/lib.rs",

@@ -53,7 +53,6 @@ impl Names {
 impl ChildAdmission {
     /// Creates an admission that loads with `engine` what `judge` accepts, and keeps native code and attempts in the
     /// data folder.
-    #[must_use]
     pub fn new(engine: WasmEngine, judge: ChildJudge, data: &Path) -> Self {
         let store = NativeStore::open(&engine, &data.join("native"));
         let attempts = Attempts::new(&data.join("attempts"));

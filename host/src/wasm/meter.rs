@@ -27,7 +27,6 @@ impl Meter {
     }
 
     /// Returns the calls since the last read, and clears them.
-    #[must_use]
     pub fn take(&self) -> Vec<Metered> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

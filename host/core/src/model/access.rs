@@ -22,7 +22,6 @@ impl Scope {
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Rules];
 
     /// Returns the scope as it is written in a token.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "appointments/read",
@@ -80,7 +79,6 @@ impl Caller {
     }
 
     /// Returns true if the caller may see an appointment in this role.
-    #[must_use]
     pub fn sees(&self, role: Role, revision: &Revision) -> bool {
         match role {
             Role::Staff | Role::Platform => true,

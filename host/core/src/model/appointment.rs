@@ -22,7 +22,6 @@ pub struct NotACountry(String);
 
 impl CountryCode {
     /// Returns the two letters.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("two ASCII letters")
     }
@@ -113,13 +112,11 @@ impl Phase {
         [Self::Requested, Self::Pending, Self::Booked, Self::Arrived, Self::Fulfilled, Self::Cancelled, Self::NoShow];
 
     /// Returns true if an appointment in this phase keeps its claims.
-    #[must_use]
     pub fn is_live(self) -> bool {
         matches!(self, Self::Requested | Self::Pending | Self::Booked | Self::Arrived)
     }
 
     /// Returns FHIR's code for the phase.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Requested => "requested",

@@ -97,7 +97,6 @@ pub enum ChannelVerb {
 
 impl ChannelVerb {
     /// Returns the name of the verb, as in `channel.json`.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Promote => "promote",
@@ -134,7 +133,6 @@ pub struct SequenceSpent(u64);
 
 impl Channel {
     /// Returns a country's first channel, with a version in use.
-    #[must_use]
     pub fn first(version: Version, note: ChangeNote) -> Self {
         let mut channel = Self {
             current: version.clone(),
@@ -225,13 +223,11 @@ impl Channel {
     }
 
     /// Returns the latest change of the kinds that `of` selects.
-    #[must_use]
     pub fn last(&self, of: impl Fn(ChannelVerb) -> bool) -> Option<&ChannelChange> {
         self.history.iter().rev().find(|change| of(change.verb))
     }
 
     /// Returns the number and the version of the latest trial, running or ended.
-    #[must_use]
     pub fn latest_trial(&self) -> Option<(u64, &Version)> {
         self.history.iter().rev().find_map(|change| Some((change.trial?, &change.version)))
     }

@@ -17,7 +17,6 @@ pub enum Role {
 
 impl Role {
     /// Returns the contract's name of the role.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Patient => "patient",

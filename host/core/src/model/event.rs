@@ -38,7 +38,6 @@ pub struct Event {
 
 impl Event {
     /// Returns the event `name` about an appointment whose new revision is `revision`.
-    #[must_use]
     pub fn new(id: Uuid, name: &str, revision: &Revision) -> Self {
         Self {
             specversion: "1.0".into(),
@@ -54,7 +53,6 @@ impl Event {
     }
 
     /// Returns the rules' name of the event.
-    #[must_use]
     pub fn name(&self) -> &str {
         self.kind.strip_prefix(TYPE_PREFIX).unwrap_or(&self.kind)
     }

@@ -143,14 +143,12 @@ fn size(value: &Value) -> usize {
 }
 
 /// Escapes a key as one token of a JSON Pointer (RFC 6901, section 3).
-#[must_use]
 pub fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
 /// Builds the document of these leaves: the reverse of [`flatten`]. An object with the keys 0, 1, 2, … becomes an
 /// array. If two leaves have the same path, the first one counts.
-#[must_use]
 pub fn nest(fields: &[Field]) -> Map<String, Json> {
     let mut root = Map::new();
     for field in fields {

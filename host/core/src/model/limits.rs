@@ -27,7 +27,6 @@ pub struct Limits {
 
 impl Limits {
     /// Returns true if no limit is declared.
-    #[must_use]
     pub fn are_standard(&self) -> bool {
         *self == Self::default()
     }

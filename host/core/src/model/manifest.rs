@@ -10,7 +10,6 @@ use crate::model::appointment::CountryCode;
 use crate::model::limits::Limits;
 
 /// Returns the SHA-256 digest of `bytes`: `sha256:` and 64 hexadecimal digits.
-#[must_use]
 pub fn digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     Sha256::digest(bytes).iter().fold(String::from("sha256:"), |mut text, byte| {
@@ -20,7 +19,6 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 /// Serializes a value as a registry stores it: indented JSON and a line end.
-#[must_use]
 pub fn written<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("strings, numbers and null");
     bytes.push(b'\n');
@@ -53,13 +51,11 @@ pub struct Manifest {
 impl Manifest {
     /// Returns the bytes of `manifest.json`, which the signature covers. They contain the digests of the component and
     /// the cases, so the signature covers both.
-    #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         written(self)
     }
 
     /// Returns the digest of the package that the manifest describes: component, golden cases and limits.
-    #[must_use]
     pub fn package_digest(&self) -> String {
         package_digest(&self.digest, &self.cases_digest, &self.limits)
     }
@@ -92,7 +88,6 @@ pub struct RulesPackage {
 
 impl RulesPackage {
     /// Returns the digest of everything that the judgement depends on. A package with this digest is judged once.
-    #[must_use]
     pub fn digest(&self) -> String {
         let Self { component, limits, cases } = self;
         package_digest(&digest(component), &digest(cases.as_bytes()), limits)

@@ -28,7 +28,6 @@ pub struct Violation {
 
 impl Violation {
     /// Returns the violation of a local time that the clocks of its zone skip.
-    #[must_use]
     pub fn nonexistent_time() -> Self {
         Self { path: String::new(), code: "time.nonexistent".into(), params: Vec::new() }
     }

@@ -19,34 +19,29 @@ pub struct Zone {
 
 impl Zone {
     /// Returns the zone with this IANA name, or `None` if there is no such zone.
-    #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         let tz = TimeZone::get(name).ok()?;
         (tz.iana_name() == Some(name)).then(|| Self { name: name.to_owned(), tz })
     }
 
     /// Returns the IANA name.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Returns the local time at an instant.
-    #[must_use]
     pub fn civil(&self, at: Timestamp) -> DateTime {
         self.tz.to_datetime(at)
     }
 
     /// Returns the instant at which the local time is `civil`. A time that occurs twice gives the earlier instant; a
     /// skipped time gives `None`.
-    #[must_use]
     pub fn instant(&self, civil: DateTime) -> Option<Timestamp> {
         let found = self.tz.to_ambiguous_timestamp(civil);
         if matches!(found.offset(), AmbiguousOffset::Gap { .. }) { None } else { found.earlier().ok() }
     }
 
     /// Returns the zone's local time and shifts at `now`, for the rules.
-    #[must_use]
     pub fn clock(&self, now: Timestamp) -> ZoneClock {
         let shift = |at: i64, offset: Offset| Shift {
             at,

@@ -107,7 +107,6 @@ pub struct Query {
 
 impl Position {
     /// Returns the position of an appointment in a list.
-    #[must_use]
     pub fn of(revision: &Revision) -> Self {
         Self { starts_at: revision.starts_at, id: revision.appointment.id }
     }
@@ -115,7 +114,6 @@ impl Position {
 
 impl Query {
     /// Returns the equality filters that are set, each with its name, the most selective first.
-    #[must_use]
     pub fn given(&self) -> Vec<(&'static str, &str)> {
         let filters = [
             ("owner", self.owner.as_deref()),

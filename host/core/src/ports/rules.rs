@@ -44,7 +44,6 @@ pub enum Fault {
 
 impl Fault {
     /// Returns the name of the fault for metrics.
-    #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::OverBudget(_) => "over-budget",

@@ -45,7 +45,6 @@ pub struct Entry {
 
 impl Entry {
     /// Returns the versions that decide in the country; none if no version has come into force yet.
-    #[must_use]
     pub fn in_force(&self) -> Option<InForce> {
         Some(InForce { used: self.rules.clone()?, candidate: self.candidate.clone() })
     }
@@ -60,25 +59,21 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// Returns the threads that run calls to rules.
-    #[must_use]
     pub fn executor(&self) -> &Executor {
         &self.executor
     }
 
     /// Returns all countries, ordered by code.
-    #[must_use]
     pub fn all(&self) -> Arc<BTreeMap<CountryCode, Entry>> {
         self.entries.load_full()
     }
 
     /// Returns a country; none if the host does not know it.
-    #[must_use]
     pub fn entry(&self, country: CountryCode) -> Option<Entry> {
         self.entries.load().get(&country).cloned()
     }
 
     /// Returns the rules in force in a country.
-    #[must_use]
     pub fn rules(&self, country: CountryCode) -> Option<Arc<LoadedRules>> {
         self.entries.load().get(&country)?.rules.clone()
     }

@@ -45,7 +45,6 @@ const MAX_VERSION_BYTES: usize = 128;
 const MAX_CAUSE_BYTES: usize = 500;
 
 /// Returns the maximum size of the file under a key, in bytes.
-#[must_use]
 pub fn max_bytes(key: &str) -> u64 {
     match key.rsplit('/').next().unwrap_or(key) {
         CHANNEL => MAX_CHANNEL_BYTES,
@@ -58,25 +57,21 @@ pub fn max_bytes(key: &str) -> u64 {
 }
 
 /// Returns the key of a country's channel.
-#[must_use]
 pub fn channel(country: CountryCode) -> String {
     format!("{country}/{CHANNEL}")
 }
 
 /// Returns the key of the folder of a country's versions.
-#[must_use]
 pub fn versions(country: CountryCode) -> String {
     format!("{country}/versions")
 }
 
 /// Returns the key of the folder of a version's files.
-#[must_use]
 pub fn version(country: CountryCode, version: &Version) -> String {
     format!("{}/{version}", versions(country))
 }
 
 /// Returns the key of one of a version's files.
-#[must_use]
 pub fn file(country: CountryCode, of: &Version, name: &str) -> String {
     format!("{}/{name}", version(country, of))
 }
@@ -85,13 +80,11 @@ pub fn file(country: CountryCode, of: &Version, name: &str) -> String {
 pub const NATIVE: &str = "native/";
 
 /// Returns the key of a component's native code for one engine.
-#[must_use]
 pub fn native(engine: &str, component: &str) -> String {
     format!("{NATIVE}{engine}/{component}.cwasm")
 }
 
 /// Returns the key of the reason why a version was refused when it was compiled for one engine.
-#[must_use]
 pub fn refused(engine: &str, of: &Manifest) -> String {
     let Manifest { country, version, .. } = of;
     format!("{NATIVE}{engine}/{country}-{version}-{}.refused", of.package_digest())
@@ -191,7 +184,6 @@ fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RegistryErro
 }
 
 /// Returns the error of an unusable file under `key`. A long cause is cut.
-#[must_use]
 pub fn unreadable(key: &str, cause: &dyn std::error::Error) -> RegistryError {
     let mut cause = cause.to_string();
     if cause.len() > MAX_CAUSE_BYTES {
@@ -202,7 +194,6 @@ pub fn unreadable(key: &str, cause: &dyn std::error::Error) -> RegistryError {
 }
 
 /// Returns the error of a missing file under `key`.
-#[must_use]
 pub fn missing(key: &str) -> RegistryError {
     RegistryError::Unreadable { key: key.to_owned(), cause: "it is not there".into() }
 }

@@ -61,7 +61,6 @@ enum Due {
 
 impl OnDemand {
     /// Looks at each country at most once in an `interval`, with a separate follower.
-    #[must_use]
     pub fn new(registry: Arc<dyn Registry>, following: Following, interval: Duration) -> Self {
         let following = Arc::new(following);
         Self { registry, following, interval, countries: Mutex::default(), listed: Turn::default() }

@@ -19,13 +19,11 @@ pub struct InForce {
 
 impl InForce {
     /// Returns the candidate if it decides for this patient.
-    #[must_use]
     pub fn canary_of(&self, patient: &str) -> Option<&OnTrial> {
         self.candidate.as_deref().filter(|candidate| candidate.meets(patient))
     }
 
     /// Returns the version that decides for this patient.
-    #[must_use]
     pub fn of(&self, patient: &str) -> &Arc<LoadedRules> {
         self.canary_of(patient).map_or(&self.used, |candidate| &candidate.rules)
     }
@@ -43,7 +41,6 @@ pub struct OnTrial {
 
 impl OnTrial {
     /// Starts a trial under these terms.
-    #[must_use]
     pub fn new(rules: Arc<LoadedRules>, terms: Candidate) -> Self {
         Self { rules, terms, stopped: AtomicBool::new(false) }
     }
@@ -55,7 +52,6 @@ impl OnTrial {
 
     /// Returns true if the candidate decides for this patient. The share depends only on the patient and the version: a
     /// patient always meets the same version, and a larger share contains all patients of a smaller one.
-    #[must_use]
     pub fn meets(&self, patient: &str) -> bool {
         let Some(canary) = self.terms.canary.filter(|_| !self.stopped.load(Ordering::Relaxed)) else { return false };
         place(&self.rules.id.version, patient) < u64::from(canary.share) * 100

@@ -33,7 +33,6 @@ pub struct Case {
 }
 
 /// Returns the codes that cases expect and that lack a text in some locale.
-#[must_use]
 pub fn unsaid<'a>(rules: &LoadedRules, cases: &'a [Case]) -> BTreeSet<&'a str> {
     let expected = cases.iter().filter_map(|case| case.expect.violations.as_ref()).flatten();
     expected.map(|said| said.code.as_str()).filter(|code| !rules.messages.is_said(code)).collect()
@@ -139,14 +138,12 @@ pub fn read(cases: &str) -> Result<Vec<Case>, serde_json::Error> {
 }
 
 /// Runs cases against rules.
-#[must_use]
 pub fn run(rules: &LoadedRules, cases: &[Case]) -> Vec<Outcome> {
     cases.iter().map(|case| case.run(rules)).collect()
 }
 
 /// Returns the events of the plans that these cases lead to. The descriptor does not list events, so the host learns a
 /// country's events only from its cases.
-#[must_use]
 pub fn events(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
     let plan = |case: &Case| match case {
         Case { book: Some(request), .. } => book(rules, request, case.now, case.role).ok()?.ok(),
@@ -167,7 +164,6 @@ pub struct FullPage {
 
 impl FullPage {
     /// Returns true if a list shows the whole page. Otherwise the list ends early.
-    #[must_use]
     pub fn is_whole(&self) -> bool {
         self.calls <= MAX_PAGE_CALLS
     }
@@ -228,7 +224,6 @@ impl Case {
     }
 
     /// Runs the case against rules.
-    #[must_use]
     pub fn run(&self, rules: &LoadedRules) -> Outcome {
         Outcome { name: self.name.clone(), failure: check(rules, self).err() }
     }

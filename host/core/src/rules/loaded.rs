@@ -151,7 +151,6 @@ impl LoadedRules {
     }
 
     /// Returns the context of a call at `now` by a caller with this role.
-    #[must_use]
     pub fn context(&self, now: Timestamp, role: Role) -> Context {
         Context { now: now.as_second(), clocks: self.zones.iter().map(|zone| zone.clock(now)).collect(), role }
     }
@@ -176,7 +175,6 @@ impl LoadedRules {
     }
 
     /// Returns the component itself. Calls to it are not counted, and their results are not checked.
-    #[must_use]
     pub fn rules(&self) -> &dyn Rules {
         self.rules.as_ref()
     }

@@ -69,7 +69,6 @@ impl Messages {
 
     /// Returns the country's locale that fits an `Accept-Language` best (RFC 9110, section 12.5.4), or the default if
     /// none fits.
-    #[must_use]
     pub fn negotiate(&self, accept_language: &str) -> String {
         let wanted = wanted(accept_language);
         let found = negotiate_languages(&wanted, &self.locales, Some(&self.locales[0]), NegotiationStrategy::Lookup);
@@ -77,7 +76,6 @@ impl Messages {
     }
 
     /// Returns true if a code has a text in every locale, or is a code of the host.
-    #[must_use]
     pub fn is_said(&self, code: &str) -> bool {
         let own = |texts: &HashMap<_, _>| self.locales.iter().all(|locale| texts.contains_key(&locale.to_string()));
         self.texts.get(code).is_some_and(own)
@@ -86,7 +84,6 @@ impl Messages {
     }
 
     /// Returns the text of a violation. A code without a text in `locale` has the text of the country's default locale.
-    #[must_use]
     pub fn text(&self, violation: &Violation, locale: &str) -> String {
         let own = self.texts.get(&violation.code);
         let own = own.and_then(|texts| texts.get(locale).or_else(|| texts.get(&self.locales[0].to_string())));

@@ -22,7 +22,6 @@ pub struct Shown<'a> {
 impl<'a> Shown<'a> {
     /// Returns a booking's request if `is_first`, otherwise an action's input. Members that no schema of these rules
     /// describes are masked.
-    #[must_use]
     pub fn of(rules: &'a LoadedRules, action: &str, is_first: bool, input: &'a [Field]) -> Self {
         let action = rules.actions.get(action).map(|action| &action.schema);
         Self { rules, schema: if is_first { Some(&rules.request_schema) } else { action }, input, about: None }
@@ -35,7 +34,6 @@ impl<'a> Shown<'a> {
     }
 
     /// Returns the input with personal data masked.
-    #[must_use]
     pub fn input(&self) -> Map<String, Json> {
         let mut input = self.input.to_vec();
         for leaf in input.iter_mut().filter(|leaf| self.hides(&leaf.path)) {
@@ -46,7 +44,6 @@ impl<'a> Shown<'a> {
 
     /// Returns violations as `pointer`, `code` and `message`, in the first language of the rules that found them. A
     /// param that repeats personal data of the input or of the appointment is masked.
-    #[must_use]
     pub fn reasons(&self, rules: &LoadedRules, violations: &[Violation]) -> Vec<Json> {
         let personal = self.personal();
         let shown = |value: &String| {
@@ -79,7 +76,6 @@ impl<'a> Shown<'a> {
 /// Returns a value at a pointer into a plan (`/phase`, `/slot/…`, `/attributes/…`), masked unless it is known to
 /// identify nobody. Keys and claims identify people. Attributes may do so too, unless the appointment's schema
 /// describes them as not personal.
-#[must_use]
 pub fn planned(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
     let is_plain = matches!(pointer, "/phase" | "/events") || pointer.starts_with("/slot/");
     match pointer.strip_prefix("/attributes") {
@@ -90,7 +86,6 @@ pub fn planned(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
 }
 
 /// Returns a value at a pointer into an appointment as clients see it, masked if it is personal.
-#[must_use]
 pub fn presented(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
     let is_shown = value.is_null() || !is_personal(&rules.appointment_schema, pointer);
     if is_shown { value.clone() } else { MASK.into() }

@@ -40,7 +40,6 @@ pub struct Difference {
 
 /// Evaluates the decision that made `revision` again. `before` is the preceding revision; a first revision has none.
 /// The names of the plan's events are compared if `events` is given, because revisions do not store them.
-#[must_use]
 pub fn replay(
     rules: &LoadedRules,
     before: Option<&Revision>,

@@ -70,7 +70,6 @@ pub struct Refused {
 
 impl Call {
     /// Returns the country whose rules were called.
-    #[must_use]
     pub fn country(&self) -> CountryCode {
         match self {
             Self::Decided { revision, .. } => revision.country,
@@ -224,7 +223,6 @@ fn count_missed(country: CountryCode) {
 }
 
 /// Compares calls and returns the reports by country and trial. Skips calls of countries without a candidate.
-#[must_use]
 pub fn compare_all(catalogue: &Catalogue, calls: &[Call]) -> BTreeMap<(CountryCode, u64), TrialReport> {
     let mut all: BTreeMap<_, TrialReport> = BTreeMap::new();
     for call in calls {

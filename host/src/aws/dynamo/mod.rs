@@ -43,7 +43,6 @@ pub struct DynamoLedger {
 
 impl DynamoLedger {
     /// Creates a ledger over existing tables whose names start with `prefix`.
-    #[must_use]
     pub fn new(configuration: Builder, prefix: &str, clock: Arc<dyn Clock>) -> Self {
         let client = Client::from_conf(configuration.retry_classifier(change::TryAgain).build());
         Self { client, prefix: prefix.to_owned(), clock }

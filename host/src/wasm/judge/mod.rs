@@ -80,7 +80,6 @@ pub struct Budget {
 
 impl Budget {
     /// Returns the limits for a component of this size.
-    #[must_use]
     pub fn of(component_bytes: u64) -> Self {
         Self {
             memory: (BASE_MEMORY + component_bytes * MEMORY_PER_BYTE).min(MAX_MEMORY),
@@ -163,7 +162,6 @@ pub struct ChildJudge {
 impl ChildJudge {
     /// Creates a judge that starts `program` with the subcommand [`VERB`]. The program is this one or another build of
     /// the same version.
-    #[must_use]
     pub fn new(program: &Path) -> Self {
         Self { program: program.to_owned(), portable: false, name: native::name() }
     }

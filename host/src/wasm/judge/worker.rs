@@ -52,7 +52,6 @@ const MAX_REFUSAL: usize = 8 << 10;
 const OUT_OF_MEMORY_SCORE: &str = "1000";
 
 /// Judges the package on standard input and writes the report to standard output.
-#[must_use]
 pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -74,7 +74,6 @@ pub struct Follower {
 
 impl Follower {
     /// Follows one country with the shared settings.
-    #[must_use]
     pub fn new(following: Arc<Following>, country: CountryCode) -> Self {
         Self {
             following,

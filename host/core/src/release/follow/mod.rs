@@ -47,7 +47,6 @@ pub struct Followers {
 
 impl Followers {
     /// Creates followers without any country yet.
-    #[must_use]
     pub fn new(following: Following) -> Self {
         let following = Arc::new(following);
         let (countries, panicked, looked_at) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());

@@ -36,7 +36,6 @@ pub enum TooLow {
 }
 
 /// Returns all differences that clients notice, except events.
-#[must_use]
 pub fn changes(before: &LoadedRules, now: &LoadedRules) -> Vec<Difference> {
     let mut changes = compare("the request", Reader::Rules, &before.request_schema, &now.request_schema);
     let appointment = compare("the appointment", Reader::Clients, &before.appointment_schema, &now.appointment_schema);
@@ -53,7 +52,6 @@ pub fn changes(before: &LoadedRules, now: &LoadedRules) -> Vec<Difference> {
 /// Returns the differences in events, which subscribers notice. The events are those that each version's golden cases
 /// lead to; see [`crate::rules::cases::events`]. No difference is breaking, because a case that is removed takes its
 /// events with it.
-#[must_use]
 pub fn events(before: &BTreeSet<String>, now: &BTreeSet<String>) -> Vec<Difference> {
     let [before, now] = [before, now].map(|events| events.iter().map(String::as_str).collect());
     listed("event", false, &before, &now)

@@ -66,7 +66,6 @@ impl Executor {
     ///
     /// # Panics
     /// Panics if the system does not create a thread.
-    #[must_use]
     pub fn new(places: usize) -> Self {
         let state = State { turns: Turns::new(places), threads: BTreeMap::new(), next_look: None, is_stopping: false };
         let shared = Arc::new(Shared {

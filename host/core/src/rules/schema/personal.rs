@@ -11,7 +11,6 @@ const PERSONAL: &str = "x-personal";
 
 /// Returns true if a schema marks the leaf at this JSON Pointer, or a value that contains it, as personal. A leaf that
 /// the schema does not describe counts as personal, because nothing says that it may be shown.
-#[must_use]
 pub fn is_personal(schema: &Json, pointer: &str) -> bool {
     let marked = |parts: &[&Json]| parts.iter().any(|part| part[PERSONAL] == true);
     let mut reached = everywhere(schema, vec![schema]);
