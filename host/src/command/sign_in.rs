@@ -110,20 +110,20 @@ mod tests {
 
     use super::*;
 
-    fn get(server: SocketAddr, target: &str) -> String {
+    fn ask(server: SocketAddr, request: &str) -> String {
         let mut browser = TcpStream::connect(server).unwrap();
-        write!(browser, "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        write!(browser, "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         browser.read_to_string(&mut answer).unwrap();
         answer
     }
 
-    /// Returns the outcome of a sign-in whose browser asks for these targets, and the last response.
-    fn sign_in(targets: &[&str]) -> (Result<String, String>, String) {
+    /// Returns the outcome of a sign-in whose browser sends these requests, and the last response.
+    fn sign_in(requests: &[&str]) -> (Result<String, String>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = listener.local_addr().unwrap();
         std::thread::scope(|scope| {
-            let browser = scope.spawn(|| targets.iter().fold(String::new(), |_, target| get(server, target)));
+            let browser = scope.spawn(|| requests.iter().fold(String::new(), |_, request| ask(server, request)));
             let code = code(listener, "/callback", "state".into());
             (code.map(|code| code.secret().clone()).map_err(|why| why.to_string()), browser.join().unwrap())
         })
@@ -131,18 +131,22 @@ mod tests {
 
     #[test]
     fn a_browser_that_returns_with_a_code_signs_in() {
-        let (code, page) =
-            sign_in(&["/favicon.ico", "/callback?code=a&state=other", "/callback?code=b%20c&state=state"]);
+        let (code, page) = sign_in(&[
+            "GET /favicon.ico",
+            "HEAD /callback?code=a&state=state",
+            "GET /callback?code=a&state=other",
+            "GET /callback?code=b%20c&state=state",
+        ]);
         assert_eq!(code.as_deref(), Ok("b c"));
         assert!(page.starts_with("HTTP/1.1 200") && page.contains("You are signed in"), "{page}");
     }
 
     #[test]
     fn a_refusal_of_the_page_is_the_reason() {
-        let (code, page) = sign_in(&["/callback?error=access_denied&error_description=no%20account&state=state"]);
+        let (code, page) = sign_in(&["GET /callback?error=access_denied&error_description=no%20account&state=state"]);
         assert_eq!(code.unwrap_err(), "the sign-in page says no: no account");
         assert!(page.contains("You are not signed in"), "{page}");
-        let (code, _) = sign_in(&["/callback?state=state"]);
+        let (code, _) = sign_in(&["GET /callback?state=state"]);
         assert_eq!(code.unwrap_err(), "the sign-in page says no: no reason is given");
     }
 }

@@ -426,3 +426,52 @@ fn offer_json(offer: &Offer) -> Json {
 fn slot_json(slot: &Slot) -> Json {
     json!({ "start": slot.start.strftime("%Y-%m-%dT%H:%M").to_string(), "minutes": slot.minutes, "zone": slot.zone })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Deciding, plan, revision};
+
+    /// Runs a case against rules that plan the same for every request. Returns why it fails.
+    fn failure(case: &Json) -> Option<String> {
+        let (_, rules) = Deciding::load(Ok(Ok(plan(revision(Uuid::nil())))));
+        let cases = read(&json!([case]).to_string()).unwrap();
+        run(&rules, &cases).pop().unwrap().failure.map(|failure| failure.to_string())
+    }
+
+    fn case(members: &Json) -> Json {
+        let mut case = json!({ "name": "x", "now": "2026-11-24T15:00:00Z", "expect": { "plan": {} } });
+        case.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        case
+    }
+
+    fn booked() -> Json {
+        json!({ "booked": { "day": "x" }, "at": "2026-11-24T15:00:00Z" })
+    }
+
+    #[test]
+    fn a_case_fails_if_its_role_may_not_ask_for_the_action() {
+        let act = json!({ "action": "arrive", "input": { "reason": "x" }, "current": booked() });
+        let why = failure(&case(&json!({ "act": act }))).unwrap();
+        assert!(why.contains("`arrive` is not for the role patient"), "{why}");
+        assert_eq!(failure(&case(&json!({ "act": act, "role": "staff" }))), None);
+    }
+
+    #[test]
+    fn an_earlier_action_may_have_had_another_role() {
+        let arrived = |role: Option<&str>| {
+            let act = json!({ "action": "arrive", "input": { "reason": "x" }, "current": booked() });
+            let mut current = json!({ "acted": act, "at": "2026-11-24T15:00:00Z" });
+            if let Some(role) = role {
+                current["role"] = role.into();
+            }
+            case(&json!({ "act": { "action": "cancel", "input": { "reason": "x" }, "current": current } }))
+        };
+        assert_eq!(failure(&arrived(None)), None, "staff is a role that may");
+        assert_eq!(failure(&arrived(Some("staff"))), None);
+        let why = failure(&arrived(Some("patient"))).unwrap();
+        assert!(why.contains("`arrive` is not for the role patient"), "{why}");
+    }
+}
