@@ -1,12 +1,12 @@
-# What `sam build` calls: puts one function's bootstrap where sam takes it from. `just package` builds them.
+# Targets of `sam build`. Each copies one function's bootstrap into sam's artifact folder. `just package` builds them.
 #
-# ARCHITECTURE  what the bootstrap must be built for: a wrong one is only found out when the function starts
-# BOOTSTRAP     where it is; % stands for its name
+# ARCHITECTURE  architecture of the bootstrap; checked here, because a wrong one fails only when the function starts
+# BOOTSTRAP     path of the bootstrap; % stands for the function's name
 
 ARCHITECTURE ?= arm64
 BOOTSTRAP ?= target/lambda/%/bootstrap
 
-# Bytes 0 to 3 of an ELF file say that it is one, bytes 18 and 19 for which machine (System V ABI, "ELF Header").
+# Bytes 0 to 3 of an ELF file are its magic number, bytes 18 and 19 its machine (System V ABI, "ELF Header").
 ELF := 127 69 76 70
 MACHINE_arm64 := 183 0
 MACHINE_x86_64 := 62 0

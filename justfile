@@ -1,4 +1,4 @@
-# What is done often, by name. `just` lists it.
+# Common commands by name. `just` lists them.
 
 _list:
     @just --list
@@ -7,45 +7,45 @@ _list:
 dev *options:
     cargo run -- dev {{options}}
 
-# format, then the lints that CI runs
+# format the code, then run the lints of CI
 lint:
     cargo fmt --all
     cargo clippy --workspace --all-targets -- --deny warnings
 
-# every test
+# run every test
 test *options:
     cargo test {{options}}
 
-# the golden cases of one country
+# run the golden cases of one country
 cases country:
     cargo run --quiet -- rules test countries/{{country}}
 
-# the measurements of docs/performance.md
+# run the measurements of docs/performance.md
 bench:
     cargo bench
 
-# the functions for AWS, built where no Arm machine is at hand
+# cross-compile the functions for AWS, for Arm
 package:
     rustup target add aarch64-unknown-linux-gnu
     cargo lambda build --release --arm64 --package citas --no-default-features --features aws --bin api --bin relay --bin notifier --bin trial
     cargo lambda build --release --arm64 --package citas --features aws --bin precompile
 
-# the platform, from what `package` built; `mail-from` is the address that its mail comes from
+# deploy the platform with the binaries of `package`; `mail-from` is the sender of its mail
 deploy mail-from *parameters:
     sam build
     sam deploy --parameter-overrides MailFrom={{mail-from}} {{parameters}}
-    # Native code for what is in use, should the engine be another one than before.
+    # Compiles the versions in use again if the engine has changed.
     sam remote invoke Precompile --stack-name citas --event '{}'
 
-# one country's data: `just deploy-country pe`
+# deploy the stack of one country's data: `just deploy-country pe`
 deploy-country country:
     sam deploy --template-file countries/country.yaml --stack-name citas-{{country}} --parameter-overrides Country={{country}}
 
-# put a country's rules into use on AWS; `registry` is what `deploy` printed: `just release pe 1.0.0 s3://… "a holiday"`
+# publish and promote rules on AWS; `registry` is an output of `deploy`: `just release pe 1.0.0 s3://… "a holiday"`
 release country version registry why:
     cargo run --quiet --features aws -- rules publish countries/{{country}} --registry {{registry}}
     cargo run --quiet --features aws -- rules promote {{country}} {{version}} --registry {{registry}} --why "{{why}}"
 
-# all that CI does, or these steps of it
+# run all steps of CI, or only these
 ci *steps:
     .ci/run {{steps}}
