@@ -54,7 +54,7 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
     })?;
     read.map_err(|error| {
         if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
-            return Problem::new(Kind::TooLarge, format!("a request body may have {MAX_BODY_BYTES} bytes"));
+            return Problem::new(Kind::TooLarge, format!("a request body may have at most {MAX_BODY_BYTES} bytes"));
         }
         Problem::malformed("the body breaks off, or its chunks are not as HTTP has them")
     })

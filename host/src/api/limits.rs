@@ -30,7 +30,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// waited for.
 pub(super) async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     let late = || {
-        let detail = format!("a request is given up after {} seconds, its body's way here included", limit.as_secs());
+        let detail =
+            format!("a request may take at most {} seconds, including the transfer of its body", limit.as_secs());
         Problem::new(Kind::TooSlow, detail)
             .header(header::CONNECTION, HeaderValue::from_static("close"))
             .into_response()

@@ -59,32 +59,32 @@ impl Kind {
     /// Returns the status code, the name and the title.
     pub fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::MalformedRequest => (StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read"),
-            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "A good bearer token is needed"),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The token is not for this"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This cannot be done here")
-            }
-            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The request took too long"),
+            Self::MalformedRequest => (StatusCode::BAD_REQUEST, "malformed-request", "Malformed request"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "A valid bearer token is required"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "Request timeout"),
             Self::SlotTaken => (StatusCode::CONFLICT, "slot-taken", "The slot is taken"),
-            Self::InProgress => (StatusCode::CONFLICT, "in-progress", "The same request is at work"),
-            Self::NotAllowedNow => (StatusCode::CONFLICT, "not-allowed-now", "Not possible as the appointment stands"),
-            Self::Stale => (StatusCode::PRECONDITION_FAILED, "stale", "The appointment has changed since"),
+            Self::InProgress => (StatusCode::CONFLICT, "in-progress", "The same request is in progress"),
+            Self::NotAllowedNow => {
+                (StatusCode::CONFLICT, "not-allowed-now", "Not possible in the appointment's current state")
+            }
+            Self::Stale => (StatusCode::PRECONDITION_FAILED, "stale", "The appointment has changed"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The request must be JSON")
             }
-            Self::RulesViolated => (StatusCode::UNPROCESSABLE_ENTITY, "rules-violated", "The rules do not allow it"),
+            Self::RulesViolated => (StatusCode::UNPROCESSABLE_ENTITY, "rules-violated", "The rules refuse the request"),
             Self::KeyReused => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "key-reused", "The Idempotency-Key came with another request")
+                (StatusCode::UNPROCESSABLE_ENTITY, "key-reused", "The Idempotency-Key was used for another request")
             }
             Self::SlowDown => (StatusCode::TOO_MANY_REQUESTS, "slow-down", "Too many requests"),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The host has a fault"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error"),
             Self::RulesUnavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "rules-unavailable", "The country's rules give no answer")
+                (StatusCode::SERVICE_UNAVAILABLE, "rules-unavailable", "The country's rules are unavailable")
             }
-            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "A part of the platform is down"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Service unavailable"),
         }
     }
 }
@@ -115,15 +115,15 @@ impl Problem {
     }
 
     pub fn no_such_place() -> Self {
-        Self::new(Kind::NotFound, "there is nothing at this place")
+        Self::new(Kind::NotFound, "no resource has this path")
     }
 
     pub fn method_not_allowed() -> Self {
-        Self::new(Kind::MethodNotAllowed, "this place does not take this method; `Allow` says which it takes")
+        Self::new(Kind::MethodNotAllowed, "this resource does not support the method; see `Allow`")
     }
 
     pub fn crashed() -> Self {
-        Self::new(Kind::Internal, "the host has a fault; the log has more under the request's id")
+        Self::new(Kind::Internal, "the host failed; the log has details under this request's id")
     }
 
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -166,7 +166,7 @@ impl Problem {
             BookingError::RulesUnavailable(fault) => unanswered(fault.as_ref(), rules, detail),
             BookingError::Unavailable(unavailable) => {
                 tracing::error!(error = %unavailable, "the ledger does not answer");
-                Self::new(Kind::Unavailable, "the ledger does not answer; whatever was asked, ask it again")
+                Self::new(Kind::Unavailable, "the ledger is unavailable; retry the request")
             }
         }
     }

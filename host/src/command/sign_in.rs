@@ -91,7 +91,7 @@ async fn code(listener: TcpListener, path: &str, state: String) -> Result<Author
     match outcome.ok_or("the server for the browser ended")? {
         Ok(code) => Ok(AuthorizationCode::new(code)),
         Err(why) => {
-            Err(format!("the sign-in page says no: {}", why.unwrap_or_else(|| "no reason is given".into())).into())
+            Err(format!("the sign-in page refused: {}", why.unwrap_or_else(|| "no reason is given".into())).into())
         }
     }
 }
@@ -144,9 +144,9 @@ mod tests {
     #[test]
     fn a_refusal_of_the_page_is_the_reason() {
         let (code, page) = sign_in(&["GET /callback?error=access_denied&error_description=no%20account&state=state"]);
-        assert_eq!(code.unwrap_err(), "the sign-in page says no: no account");
+        assert_eq!(code.unwrap_err(), "the sign-in page refused: no account");
         assert!(page.contains("You are not signed in"), "{page}");
         let (code, _) = sign_in(&["GET /callback?state=state"]);
-        assert_eq!(code.unwrap_err(), "the sign-in page says no: no reason is given");
+        assert_eq!(code.unwrap_err(), "the sign-in page refused: no reason is given");
     }
 }

@@ -26,13 +26,13 @@ pub enum BookingError {
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
     /// The schema or the rules refuse the request.
-    #[error("the rules say no")]
+    #[error("the rules refuse the request")]
     Violations(Rejection),
     /// The action is not possible in this phase.
-    #[error("this cannot be done to the appointment as it stands")]
+    #[error("the action is not possible in the appointment's current state")]
     NotAllowedNow(Rejection),
     /// Another appointment holds a claim of this one.
-    #[error("somebody else has {}", .claim.as_deref().unwrap_or("that time"))]
+    #[error("{} is taken", .claim.as_deref().unwrap_or("that time"))]
     SlotTaken {
         /// The taken claim, if the caller may know it.
         claim: Option<String>,
@@ -40,19 +40,19 @@ pub enum BookingError {
         free: Vec<FreeSlot>,
     },
     /// The appointment is not at the revision that the caller saw.
-    #[error("the appointment has changed since; it is at revision {current}")]
+    #[error("the appointment has changed; its current revision is {current}")]
     Stale {
         /// Current revision.
         current: u32,
     },
     /// Another request with this key is in progress.
-    #[error("a request with this Idempotency-Key is at work right now")]
+    #[error("a request with this Idempotency-Key is in progress")]
     InProgress,
     /// The key was used with another request before.
-    #[error("this Idempotency-Key came with another request before")]
+    #[error("this Idempotency-Key was used for another request")]
     KeyReused,
     /// The request, or the revision that it would make, is too large.
-    #[error("the request is more than can be dealt with: it, or what comes of it, has more than {limit} bytes")]
+    #[error("the request, or the appointment that it makes, exceeds {limit} bytes")]
     TooLarge {
         /// Limit, in bytes.
         limit: usize,
