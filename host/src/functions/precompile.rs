@@ -120,8 +120,12 @@ async fn in_use(registry: &S3Registry) -> Result<(Vec<(CountryCode, Version)>, O
     Ok((versions, unread))
 }
 
-/// A refusal is the country team's to read and is not tried again. What may pass is, once every version had its turn.
-async fn compile_all(
+/// Compiles versions. A refusal is the country team's to read and is not tried again. What may pass is, once every version
+/// had its turn.
+///
+/// # Errors
+/// Why the first of those was not compiled that may be later.
+pub async fn compile_all(
     registry: &S3Registry,
     judge: &ChildJudge,
     trust: Option<&Trust>,
