@@ -172,6 +172,28 @@ fn the_fuel_of_each_case_and_the_headroom_are_printed() {
 }
 
 #[test]
+fn a_country_whose_full_page_takes_more_calls_than_a_list_makes_is_told_so() {
+    let words = told(&on_cases("test", &expecting(&json!({ "phase": "booked" })), &[]), 0);
+    assert!(words.contains("one call presents 100 of a page of 100, which takes 1 calls"), "{words}");
+
+    let heavy = expecting(&json!({ "phase": "booked" }));
+    let file = heavy.path().join("case.json");
+    let mut case: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    case["book"]["mode"] = "heavy".into();
+    fs::write(&file, case.to_string()).unwrap();
+    let registry = heavy.path().join("registry");
+    fs::create_dir(&registry).unwrap();
+    let there = ["--registry", registry.to_str().unwrap()];
+    for (verb, more) in [("check", &there[..]), ("test", &[]), ("publish", &there)] {
+        let arguments = on_cases(verb, &heavy, more);
+        let refused = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).expect(1);
+        let words = format!("{}{}", refused.out, refused.err);
+        assert!(words.contains("a list makes at most 10 and ends early: make `present` cheaper"), "{verb}: {words}");
+    }
+    assert_eq!(fs::read_dir(registry).unwrap().count(), 0, "it is not published");
+}
+
+#[test]
 fn a_bench_prints_what_a_call_takes() {
     let cases = expecting(&json!({ "phase": "booked" }));
     let words = told(&on_cases("bench", &cases, &[]), 0);
