@@ -126,6 +126,8 @@ fn a_check_names_the_contract_and_the_lowest_host_and_needs_no_registry() {
     let (file, data) = (team.path("1.0.0.wasm"), team.path("absent"));
     let told = run(&["rules", "check", &file, "--data", &data]).expect(0).out;
     assert!(told.contains("contract 1.0.0, which hosts from 0.1.0 on run"), "{told}");
+    let judging = told.lines().find(|line| line.starts_with("judging  ")).unwrap();
+    assert!(judging.contains(" of 10 s of processor time, ") && judging.contains(" MiB of memory"), "{judging}");
     assert!(!Path::new(&data).exists(), "who checks leaves nothing behind");
     let told = run(&["rules", "check", &file, "--registry", &data]).expect(2);
     assert!(told.err.contains("there is no "), "a registry that was named is to be read: {}", told.err);
