@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use aws_lambda_events::event::{dynamodb, sqs};
 use citas::aws::registry::S3Registry;
 use citas::aws::{queue, stream};
+use citas::lambda::precompile::compile_all;
 use citas::system::{SystemClock, UuidIds};
 use citas::wasm::WasmEngine;
 use citas::wasm::judge::ChildJudge;
@@ -28,7 +29,7 @@ use serde_json::json;
 
 use crate::ledger_dynamo::Tables;
 use crate::registry_contract::{artifact, channel, version, with_cases};
-use crate::support::appointments::{booked, id, pe};
+use crate::support::appointments::{booked, cl, id, pe};
 use crate::support::components::{SharedEngine, admission, component, judge};
 use crate::support::faults::{Fault, Faults};
 use crate::support::ministack::{aws, unique};
@@ -556,6 +557,24 @@ mod refresh {
         rules.ask(pe()).await;
         let told = catalogue.entry(pe()).unwrap();
         assert_eq!(told.rules.unwrap().id.version, "1.0.0");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_version_that_cannot_be_read_keeps_no_other_one_of_an_upload_from_being_compiled() {
+        let bucket = Bucket::new().await;
+        let registry = bucket.registry(&Faults::none()).await;
+        let mut chile = with_cases(artifact(cl(), "1.0.0", component("cl")), "[]");
+        chile.manifest.limits = Limits::default();
+        registry.publish(&chile).await.unwrap();
+        registry.publish(&artifact(pe(), "1.0.1", b"component")).await.unwrap();
+        let client = aws_sdk_s3::Client::new(&aws().load().await);
+        let broken = client.put_object().bucket(&bucket.0).key("pe/versions/1.0.1/manifest.json");
+        broken.body(b"{".to_vec().into()).send().await.unwrap();
+        let uploads = [(pe(), version("1.0.1")), (cl(), version("1.0.0"))];
+        let compiled = compile_all(&registry, &judge().portable(), None, &uploads).await;
+        assert_eq!(registry.readiness(cl(), &version("1.0.0")).await.unwrap(), Readiness::Ready);
+        let unread = compiled.expect_err("S3 gives the upload again").to_string();
+        assert!(unread.contains("`pe/versions/1.0.1/manifest.json`"), "{unread}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

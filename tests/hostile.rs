@@ -4,16 +4,17 @@
 #[path = "chaos/hostile.rs"]
 mod artefacts;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use citas::local::registry::FolderRegistry;
-use citas::wasm::judge::{ChildJudge, NotAccepted};
+use citas::wasm::judge::{Budget, ChildJudge, NotAccepted};
 use citas::wasm::{WasmEngine, census};
-use citas_core::model::{Limits, RulesPackage};
+use citas_core::model::{Candidate, Channel, Limits, RulesPackage};
 use citas_core::ports::{Engine as _, Registry as _};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -70,6 +71,46 @@ fn every_hostile_artefact_is_refused_in_words() {
         println!("{}: {} bytes, {:?}: {why}", hostile.name, hostile.component.len(), started.elapsed());
         assert!(hostile.why.iter().any(|part| why.contains(part)), "{}: {why}", hostile.name);
     }
+}
+
+/// The limits of the children of this process that judge, by the system's names for them; none where there is no limit.
+fn limits_of_judges() -> Vec<HashMap<String, Option<u64>>> {
+    let read = |id: &str, file: &str| fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
+    let own = std::process::id().to_string();
+    let is_judge = |id: &String| {
+        let stat = read(id, "stat");
+        let parent = stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(1));
+        parent == Some(&own) && read(id, "cmdline").split('\0').nth(1) == Some("judge")
+    };
+    let limit = |line: &str| {
+        let (name, rest) = line.split_at_checked(26)?;
+        Some((name.trim().to_owned(), rest.split_whitespace().next()?.parse().ok()))
+    };
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    all.filter(is_judge).map(|id| read(&id, "limits").lines().filter_map(limit).collect()).collect()
+}
+
+/// They hold before it reads the first byte of what it judges. That something else stops an artefact in the end is not enough:
+/// without a limit of memory the machine may have none left by then.
+#[test]
+fn the_process_that_judges_has_limits_of_memory_time_and_files() {
+    let endless = package(chaos(), &endless_cases(20_003));
+    let budget = Budget::of(endless.component.len() as u64);
+    let runtime = Runtime::new().unwrap();
+    let judging = runtime.spawn(async move { judge().judge_package(&endless, None, Timestamp::now()).await.is_ok() });
+    eventually("its limits are set", JUDGED_WITHIN, || {
+        assert!(!judging.is_finished(), "it has ended, and had: {:?}", limits_of_judges());
+        let has_limits = |limits: &HashMap<String, Option<u64>>| {
+            let limit = |name: &str| limits.get(name).copied().flatten();
+            limit("Max data size") == Some(budget.memory)
+                && limit("Max address space").is_some_and(|space| space <= budget.memory + (1 << 30))
+                && limit("Max cpu time") == Some(budget.cpu_seconds)
+                && limit("Max core file size") == Some(0)
+                && limit("Max open files").is_some_and(|files| files <= 32)
+        };
+        limits_of_judges().iter().any(has_limits).then_some(())
+    });
+    judging.abort();
 }
 
 #[test]
@@ -235,6 +276,38 @@ fn a_host_survives_every_hostile_artefact_answers_peru_meanwhile_and_starts_agai
     }
     ana.booked("pe", &pe(800_001));
     assert!(peak_memory(&process) < MAX_HOST_MEMORY, "{} bytes", peak_memory(&process));
+}
+
+/// A version on trial decides nothing, but it is compiled and tried like every other version.
+#[test]
+fn a_hostile_version_on_trial_is_judged_in_a_process_and_the_version_in_use_goes_on() {
+    let place = Place::new();
+    place.promote("xx", chaos(), "[]");
+    let xx = "xx".parse().unwrap();
+    let mut hostile = with_cases(artifact(xx, "1.1.0", chaos()), &endless_cases(20_004));
+    hostile.manifest.limits = Limits::default();
+    let candidate = Candidate { version: hostile.manifest.version.clone(), trial: 2, canary: None };
+    let on_trial = Channel { candidate: Some(candidate), ..channel("1.0.0", None, 2) };
+    let registry = FolderRegistry::new(&place.registry());
+    Runtime::new().unwrap().block_on(async {
+        registry.publish(&hostile).await.unwrap();
+        registry.set_channel(xx, Some(&channel("1.0.0", None, 1)), &on_trial).await.unwrap();
+    });
+    let process = place.serve();
+    let (platform, ana) = (place.platform(&process), process.client(&token(place.data.path(), &[])));
+    let why = eventually("it is refused", JUDGED_WITHIN, || {
+        ana.booked("xx", &xx_request());
+        let told = platform.get("/v1/xx/rules").expect(200).json();
+        assert_eq!(told["rules"]["version"], "1.0.0", "{told}");
+        told["refused"]["why"].as_str().map(str::to_owned)
+    });
+    assert!(why.contains("compiling and trying it takes more than"), "{why}");
+}
+
+/// Returns a request of the chaos country that conflicts with no other.
+fn xx_request() -> Value {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    xx(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The limit of the process that judges exceeds the memory of this machine.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryPartition;
 use citas::aws::registry::S3Registry;
@@ -19,7 +20,7 @@ use futures::{StreamExt as _, stream};
 use crate::registry_contract::{
     Foreign, KINDS, artifact, channel, hostile_registry_contract, registry_contract, version,
 };
-use crate::support::appointments::pe;
+use crate::support::appointments::{cl, pe};
 use crate::support::components::{component, folder};
 use crate::support::eventually::eventually;
 use crate::support::faults::{Fault, Faults};
@@ -101,6 +102,9 @@ impl Bucket {
 fn first() -> Artifact {
     artifact(pe(), "1.0.0", b"component")
 }
+
+/// Maximum time of a listing, on a machine that other tests share. A listing waits a second for a channel.
+const LISTED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Creates a bucket with Peru's 1.0.0 in use.
 async fn peru() -> Bucket {
@@ -245,6 +249,20 @@ async fn an_answer_that_breaks_off_or_stalls_is_no_artefact() {
         assert!(broken.contains("`pe/versions/1.0.0/rules.wasm`"), "{fault:?}: {broken}");
         assert!(begun.elapsed() < Duration::from_secs(10), "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn a_channel_that_does_not_come_holds_up_no_list_of_countries() {
+    let bucket = peru().await;
+    bucket.registry().publish(&artifact(cl(), "1.0.0", b"chile")).await.unwrap();
+    bucket.registry().set_channel(cl(), None, &channel("1.0.0", None, 1)).await.unwrap();
+    let faults = Faults::when(|_, request| request.uri().contains("cl/channel.json").then_some(Fault::Silence));
+    // A client that waits for long.
+    let patient = TimeoutConfig::builder().operation_attempt_timeout(LISTED_WITHIN * 3).build();
+    let config = faults.over(&bucket.config).into_builder().timeout_config(patient).build();
+    let registry = S3Registry::new(&Client::new(&config), &bucket.name, "");
+    let listed = tokio::time::timeout(LISTED_WITHIN, registry.countries()).await.expect("it waits for no channel");
+    assert_eq!(listed.unwrap(), [cl(), pe()], "whoever asks for the channel learns what is wrong with it");
 }
 
 #[tokio::test]

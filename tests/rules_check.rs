@@ -126,6 +126,8 @@ fn a_check_names_the_contract_and_the_lowest_host_and_needs_no_registry() {
     let (file, data) = (team.path("1.0.0.wasm"), team.path("absent"));
     let told = run(&["rules", "check", &file, "--data", &data]).expect(0).out;
     assert!(told.contains("contract 1.0.0, which hosts from 0.1.0 on run"), "{told}");
+    let judging = told.lines().find(|line| line.starts_with("judging  ")).unwrap();
+    assert!(judging.contains(" of 10 s of processor time, ") && judging.contains(" MiB of memory"), "{judging}");
     assert!(!Path::new(&data).exists(), "who checks leaves nothing behind");
     let told = run(&["rules", "check", &file, "--registry", &data]).expect(2);
     assert!(told.err.contains("there is no "), "a registry that was named is to be read: {}", told.err);
@@ -169,6 +171,28 @@ fn the_fuel_of_each_case_and_the_headroom_are_printed() {
     assert!(line.ends_with(" %)") && line.contains("headroom 9"), "{line}");
     let json: Value = serde_json::from_str(&output_of(&on_cases("test", &cases, &["--json"]), 0)).unwrap();
     assert_eq!((&json["fuel"][0]["used"], &json["fuelLimit"]), (&json!(used), &json!(10_000_000)), "{json}");
+}
+
+#[test]
+fn a_country_whose_full_page_takes_more_calls_than_a_list_makes_is_told_so() {
+    let words = output_of(&on_cases("test", &expecting(&json!({ "phase": "booked" })), &[]), 0);
+    assert!(words.contains("one call presents 100 of a page of 100, which takes 1 calls"), "{words}");
+
+    let heavy = expecting(&json!({ "phase": "booked" }));
+    let file = heavy.path().join("case.json");
+    let mut case: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    case["book"]["mode"] = "heavy".into();
+    fs::write(&file, case.to_string()).unwrap();
+    let registry = heavy.path().join("registry");
+    fs::create_dir(&registry).unwrap();
+    let there = ["--registry", registry.to_str().unwrap()];
+    for (verb, more) in [("check", &there[..]), ("test", &[]), ("publish", &there)] {
+        let arguments = on_cases(verb, &heavy, more);
+        let refused = run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).expect(1);
+        let words = format!("{}{}", refused.out, refused.err);
+        assert!(words.contains("a list makes at most 10 and ends early: make `present` cheaper"), "{verb}: {words}");
+    }
+    assert_eq!(fs::read_dir(registry).unwrap().count(), 0, "it is not published");
 }
 
 #[test]

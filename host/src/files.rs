@@ -74,15 +74,19 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
 /// # Errors
 /// See [`read`].
 pub fn read_opened(file: File, limit: u64) -> io::Result<Vec<u8>> {
-    let too_large = || io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes, its limit"));
     let metadata = file.metadata()?;
     require_regular(metadata.file_type())?;
-    if metadata.len() > limit {
+    read_up_to(limit, file, metadata.len())
+}
+
+/// Reads a source that reports this length. A file may have grown since, and a file of the system reports no length.
+fn read_up_to(limit: u64, from: impl io::Read, length: u64) -> io::Result<Vec<u8>> {
+    let too_large = || io::Error::new(ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes, its limit"));
+    if length > limit {
         return Err(too_large());
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).map_err(io::Error::other)?);
-    // The file may have grown since, and a file of the system reports no length.
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
+    from.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|read| read <= limit) { Ok(bytes) } else { Err(too_large()) }
 }
 
@@ -269,6 +273,15 @@ mod tests {
         assert_eq!(refused.to_string(), "it is larger than 99 bytes, its limit");
         File::options().write(true).open(&file).unwrap().set_len(100 << 30).unwrap();
         assert_eq!(read(&file, 1 << 20).unwrap_err().kind(), ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn of_what_has_no_end_no_more_is_read_than_its_limit() {
+        const ALL: u64 = 16 << 20;
+        let mut endless = io::repeat(7).take(ALL);
+        let refused = read_up_to(100, &mut endless, 0).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::FileTooLarge);
+        assert_eq!(ALL - endless.limit(), 101, "one byte more shows that there is more");
     }
 
     #[test]

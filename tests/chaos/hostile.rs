@@ -32,6 +32,16 @@ pub fn all(good: &[u8]) -> Vec<Hostile> {
         hostile("components in components", nested_components(5_000), &["levels of nested modules"]),
         hostile("types in types", nested_types(2_000_000), &["it crashed the process", "nest", "depth", "large"]),
         hostile("types that double", doubling_types(60), &["type size", "no WebAssembly component"]),
+        alone("a memory of 64 bits", "(component (core module (memory i64 1)))", &["memory64"]),
+        alone("pages of one byte", "(component (core module (memory 1 (pagesize 1))))", &["page size"]),
+        alone("an exception", "(component (core module (tag)))", &["exception"]),
+        alone("a structure", "(component (core module (type (struct))))", &["gc"]),
+        alone("a shared memory", "(component (core module (memory 1 1 shared)))", &["thread", "shared"]),
+        alone(
+            "a reference to one type of function",
+            "(component (core module (type $f (func)) (func (param (ref null $f)))))",
+            &["function references", "reference types", "gc"],
+        ),
         alone("a table of other references", "(component (core module (table 1 externref)))", &["table of references"]),
         alone(
             "an endless start function",

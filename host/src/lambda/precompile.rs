@@ -122,7 +122,10 @@ async fn in_use(registry: &S3Registry) -> Result<(Vec<(CountryCode, Version)>, O
 
 /// Compiles versions. A refusal is for the country's team to read, and is not tried again. Other errors may pass: the
 /// first is returned after every version had its turn, so that the invocation is tried again.
-async fn compile_all(
+///
+/// # Errors
+/// Returns the first of these other errors.
+pub async fn compile_all(
     registry: &S3Registry,
     judge: &ChildJudge,
     trust: Option<&Trust>,

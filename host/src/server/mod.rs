@@ -383,6 +383,17 @@ mod tests {
         assert!(sent < 1 << 20, "{sent} bytes of requests are held for a client that reads nothing");
     }
 
+    #[tokio::test]
+    async fn the_systems_buffers_of_a_connection_are_limited() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        limit_buffers(&listener);
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let socket = SockRef::from(&accepted);
+        let sizes = [socket.send_buffer_size().unwrap(), socket.recv_buffer_size().unwrap()];
+        assert!(sizes.iter().all(|size| (SOCKET_BUFFER..=2 * SOCKET_BUFFER).contains(size)), "{sizes:?}");
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_header_that_is_too_large_is_refused() {
         let running = start(server(4), hello()).await;

@@ -443,11 +443,12 @@ mod tests {
 
     #[test]
     fn a_page_ends_early_where_its_calls_end_and_every_page_has_at_least_one() {
-        let (rules, _) = presenter(3);
+        let (rules, presenter) = presenter(3);
         let hundred = stored(1..101);
         let mut shown = 0;
         for _ in 0..20 {
             let (length, calls) = page(&rules, &hundred[shown..]);
+            assert_eq!(presenter.calls.swap(0, Ordering::Relaxed), calls, "each call is counted");
             assert!(calls <= MAX_PAGE_CALLS);
             shown += length.unwrap();
         }

@@ -157,13 +157,16 @@ pub struct ChildJudge {
     program: PathBuf,
     portable: bool,
     name: String,
+    /// [`WALL_TIMEOUT`] and [`STARVED_TIMEOUT`].
+    timeouts: (Duration, Duration),
 }
 
 impl ChildJudge {
     /// Creates a judge that starts `program` with the subcommand [`VERB`]. The program is this one or another build of
     /// the same version.
     pub fn new(program: &Path) -> Self {
-        Self { program: program.to_owned(), portable: false, name: native::name() }
+        let timeouts = (WALL_TIMEOUT, STARVED_TIMEOUT);
+        Self { program: program.to_owned(), portable: false, name: native::name(), timeouts }
     }
 
     /// Creates a judge that starts the running program, even if its file was replaced meanwhile.
@@ -220,7 +223,7 @@ impl ChildJudge {
         let id = child.id();
         tokio::select! {
             ran = talk(&mut child, input, budget) => ran,
-            () = overtime(id, started) => {
+            () = overtime(id, started, self.timeouts) => {
                 let cpu_time = cpu_time(id);
                 child.kill().await?;
                 Ok(Ran::Overtime { took: started.elapsed(), cpu_time })
@@ -279,9 +282,9 @@ async fn talk(child: &mut Child, input: &[&[u8]], budget: Budget) -> io::Result<
 }
 
 /// Resolves when the process exceeds its wall-clock limit.
-async fn overtime(id: Option<u32>, started: Instant) {
-    tokio::time::sleep(WALL_TIMEOUT).await;
-    while started.elapsed() < STARVED_TIMEOUT && cpu_time(id).is_some_and(|used| used < started.elapsed() * 4 / 5) {
+async fn overtime(id: Option<u32>, started: Instant, (wall, starved): (Duration, Duration)) {
+    tokio::time::sleep(wall).await;
+    while started.elapsed() < starved && cpu_time(id).is_some_and(|used| used < started.elapsed() * 4 / 5) {
         tokio::time::sleep(STARVED_INTERVAL).await;
     }
 }
@@ -364,6 +367,8 @@ fn unfinished(status: ExitStatus, errors: &str, budget: Budget) -> NotAccepted {
 
 #[cfg(test)]
 mod tests {
+    use citas_core::model::Limits;
+
     use super::*;
 
     fn ended_by(signal: i32, errors: &str) -> NotAccepted {
@@ -389,6 +394,36 @@ mod tests {
         assert!(matches!(starved, NotAccepted::Failed(_)), "{starved}");
         assert!(matches!(after(None), NotAccepted::Failed(_)));
         assert!(matches!(after(Some(Duration::from_secs(budget.cpu_seconds))), NotAccepted::Refused(_)));
+    }
+
+    #[test]
+    fn code_is_taken_only_with_the_digest_that_was_reported() {
+        let budget = Budget::of(1 << 20);
+        let told = |code_digest: String, code: &[u8]| {
+            let accepted = Accepted { country: "pe".into(), version: "1.0.0".into(), code_bytes: 4, code_digest };
+            let usage = Usage { cpu_seconds: 1.0, memory: 1, budget };
+            let report = frame(&Report { verdict: Ok(accepted), usage }).unwrap();
+            reported([&report, code].concat()).map(|judgement| judgement.code).map_err(|cause| cause.to_string())
+        };
+        assert_eq!(told(digest(b"code"), b"code").as_deref(), Ok(&b"code"[..]));
+        let altered = told(digest(b"code"), b"edoc").unwrap_err();
+        assert!(altered.contains("another digest than its code has"), "{altered}");
+        for code in [&b"cod"[..], b"code and more"] {
+            let cut = told(digest(code), code).unwrap_err();
+            assert!(cut.contains("4 bytes of native code and sent"), "{cut}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_that_does_not_end_is_stopped_and_its_component_is_not_refused() {
+        let timeouts = (Duration::from_millis(100), Duration::from_millis(300));
+        // It reads its standard input to the end, which does not come.
+        let judge = ChildJudge { timeouts, ..ChildJudge::new(Path::new("/bin/grep")) };
+        let package = RulesPackage { component: b"component".to_vec(), limits: Limits::default(), cases: "[]".into() };
+        let judging = judge.judge_package(&package, None, Timestamp::UNIX_EPOCH);
+        let stopped = tokio::time::timeout(Duration::from_secs(20), judging).await.expect("it is stopped");
+        let Err(NotAccepted::Failed(why)) = stopped else { panic!("it is accepted or refused") };
+        assert!(why.starts_with("it was not done after"), "{why}");
     }
 
     #[test]

@@ -25,6 +25,8 @@ struct Shelf {
     damaged: Option<Version>,
     /// Country whose channel panics when it is read.
     panics: Option<CountryCode>,
+    /// This country's channel never comes.
+    silent: Option<CountryCode>,
     channel_reads: Mutex<Vec<CountryCode>>,
     fetches: AtomicUsize,
 }
@@ -53,6 +55,9 @@ impl Registry for Shelf {
     async fn channel(&self, country: CountryCode) -> Result<Option<Channel>, RegistryError> {
         self.channel_reads.lock().unwrap().push(country);
         assert_ne!(self.panics, Some(country), "this country's channel panics");
+        if self.silent == Some(country) {
+            std::future::pending::<()>().await;
+        }
         Ok(self.channels.lock().unwrap().get(&country).cloned())
     }
     async fn set_channel(&self, _: CountryCode, _: Option<&Channel>, _: &Channel) -> Result<(), RegistryError> {
@@ -197,6 +202,27 @@ async fn a_look_that_panics_costs_its_own_country_a_while_and_no_other_anything(
     timeout(Duration::from_secs(20), looks).await.expect("Peru is looked at again and again");
     assert_eq!(shelf.channel_reads(cl()), 1);
     assert!(!running.is_finished());
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_channel_that_never_comes_is_given_up_and_keeps_no_other_country_waiting() {
+    let Host { shelf, catalogue, following, .. } = Host::of(Shelf { silent: Some(cl()), ..Shelf::default() });
+    shelf.put(pe(), "1.0.0", 1);
+    shelf.put(cl(), "1.0.0", 1);
+    let running = tokio::spawn(Followers::new(following).run(Duration::from_millis(10)));
+    let given_up = async {
+        loop {
+            if let Some(refused) = refused(&catalogue, cl()) {
+                return refused.why;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let why = timeout(READ_TIMEOUT * 3, given_up).await.expect("a read has a deadline");
+    assert!(why.contains("it did not answer within 10 s"), "{why}");
+    assert_eq!(in_force(&catalogue).as_deref(), Some("1.0.0"));
+    assert!(shelf.channel_reads(pe()) > 10, "Peru is looked at again and again meanwhile");
     running.abort();
 }
 

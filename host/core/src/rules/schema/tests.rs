@@ -92,15 +92,18 @@ fn a_schema_without_end_is_refused() {
     load(&shared).unwrap();
 }
 
-/// Returns a schema of forty levels. Each level refers to the next one twice, which makes 2⁴⁰ checks of one value.
+/// Number of levels of a schema that grows: within the depth of a schema, so that its size is the reason to refuse it.
+const LEVELS: usize = 24;
+
+/// Returns a schema of levels that each refer to the next one twice, which makes 2²⁴ checks of one value.
 fn growing(
     id: impl Fn(&mut Map<String, Json>),
     reference: impl Fn(usize) -> String,
     twice: impl Fn(Json) -> Json,
 ) -> Json {
     let mut levels: Map<String, Json> =
-        (0..40).map(|at| (at.to_string(), twice(json!({ "$ref": reference(at + 1) })))).collect();
-    levels.insert("40".into(), json!({ "type": "string" }));
+        (0..LEVELS).map(|at| (at.to_string(), twice(json!({ "$ref": reference(at + 1) })))).collect();
+    levels.insert(LEVELS.to_string(), json!({ "type": "string" }));
     let mut schema = Map::from_iter([("$ref".to_owned(), json!(reference(0))), ("$defs".to_owned(), levels.into())]);
     id(&mut schema);
     schema.into()
@@ -127,12 +130,16 @@ fn what_grows_by_references_is_refused_in_every_disguise() {
     ];
     for twice in applicators {
         let schema = growing(none, plain, twice);
-        assert!(refused(&schema).contains("with every reference followed"), "{schema}");
+        let why = refused(&schema);
+        let is_bounded =
+            why.contains("members and items together") || why.contains("checking a document here can take");
+        assert!(is_bounded, "{why}: {schema}");
     }
+    assert!(refused(&growing(none, plain, both)).contains("members and items together"));
     // A resolver that honours `$id` takes the inner schema as the root. Any other resolver finds `{}` under each name.
     let inner = json!({ "$id": "https://example.com/other", "$ref": "#/$defs/0",
         "$defs": growing(none, plain, both)["$defs"] });
-    let decoys: Map<String, Json> = (0..41).map(|at| (at.to_string(), json!({}))).collect();
+    let decoys: Map<String, Json> = (0..=LEVELS).map(|at| (at.to_string(), json!({}))).collect();
     let elsewhere = json!({ "properties": { "a": inner }, "$defs": decoys });
     assert!(refused(&elsewhere).contains("`$id` is not supported here"));
     // Checking `{"a":1}`, seven bytes, would take gigabytes.
@@ -146,6 +153,18 @@ fn what_grows_by_references_is_refused_in_every_disguise() {
         both,
     );
     assert!(refused(&absolute).contains("leads to no schema"));
+}
+
+#[test]
+fn a_chain_of_references_is_no_deeper_than_a_schema_may_be() {
+    let chain = |length: usize| {
+        let mut levels: Map<String, Json> =
+            (1..length).map(|at| (at.to_string(), json!({ "$ref": format!("#/$defs/{}", at + 1) }))).collect();
+        levels.insert(length.to_string(), json!({ "type": "string" }));
+        json!({ "$ref": "#/$defs/1", "$defs": levels })
+    };
+    load(&chain(60)).unwrap();
+    assert!(refused(&chain(100)).contains("a schema has at most 64 levels"));
 }
 
 #[test]
