@@ -1,5 +1,6 @@
 //! Admits packages to a host that serves. Loads a package that it accepted before from this machine's disk, and has a
-//! child process judge any other one first. Limits the number of child processes.
+//! child process judge any other one first. Limits the number of child processes,
+//! beside the limit of judgements in `citas_core::release::follow`.
 //!
 //! Loading new native code for the first time counts as part of the attempt to judge it, so a crash there does not recur
 //! at every start.

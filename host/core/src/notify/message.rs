@@ -1,5 +1,8 @@
 //! Composes a notice as a mail (RFC 5322, MIME), with a calendar invitation (RFC 5545, RFC 5546) if the rules request
 //! one. Sends nothing.
+//!
+//! The text and the HTML come from the notice unchanged: the look of a mail is in the country's rules, for example
+//! `countries/pe/src/notices.rs`.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,5 +1,7 @@
 //! The decision pipeline: action and role, schema, leaves, rules, plan check, local time. Bookings, replays, shadows,
 //! golden cases and examples all use it, so a golden case that passes shows the result of a booking.
+//!
+//! `booking::decide` calls [`check_input`] and [`evaluate`] itself, because it checks `If-Match` between them.
 
 use jiff::Timestamp;
 use serde_json::Value as Json;

@@ -1,5 +1,7 @@
 //! Holds the settings and ports that the followers of all countries share, and the limits of versions that are read and
 //! judged at once.
+//!
+//! A host that judges in child processes limits those too (`MAX_CHILDREN` in `host/src/wasm/admission.rs`); raise both.
 
 use std::sync::Arc;
 use std::time::Duration;
