@@ -120,7 +120,9 @@ fn a_bad_token_is_told_so_and_no_token_is_asked_for_one() {
     assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"citas\"");
     answer.expect_problem(401, "unauthenticated");
     let basic = host.with_token(None).request("GET", "/v1/pe/appointments").header("Authorization", "Basic YTpi");
-    basic.send().expect_problem(401, "unauthenticated");
+    let answer = basic.send();
+    assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"citas\"", "another scheme is no bad token");
+    answer.expect_problem(401, "unauthenticated");
 }
 
 #[test]

@@ -134,8 +134,11 @@ fn a_change_of_an_old_revision_is_stale() {
         |tag: &str| ana.request("POST", &action(&booked, "cancel")).header("If-Match", tag).json(&json!({})).send();
     cancel("\"7\"").expect_problem(412, "stale");
     cancel("W/\"1\"").expect_problem(412, "stale");
+    for other in ["\"+1\"", "\"01\"", "\"1-anything\"", "\"x,y\"", "\"\"", ","] {
+        cancel(other).expect_problem(412, "stale");
+    }
     cancel("1").expect_problem(400, "malformed-request");
-    cancel("\"7\", \"1\"").expect(200);
+    cancel("\"7\", \"1\",").expect(200);
     cancel("\"1\"").expect_problem(412, "stale");
 }
 

@@ -129,6 +129,11 @@ impl Host {
         Self { platform, clock, base, data, issuer, stop: Some(stop), served: Some(served), runtime, folder: None }
     }
 
+    /// Returns the address of the listener.
+    pub fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
     /// Returns the client of a patient: every scope, no group.
     pub fn patient(&self, subject: &str) -> Client {
         self.client(subject, &[], &Scope::ALL.map(Scope::as_str))

@@ -17,6 +17,7 @@ use citas_core::model::{CountryCode, Phase, RulesId};
 use citas_core::ports::{Position, Query as LedgerQuery};
 use citas_core::rules::MAX_PAGE;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -24,7 +25,7 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::Api;
-use super::body::{JsonBody, accept_language, has_seen, idempotency_key, if_match};
+use super::body::{JsonBody, accept_language, has_seen, idempotency_key, if_match, is_rfc_3339};
 use super::identity::Identified;
 use super::paths::{AtAction, AtAppointment, InCountry};
 use super::problem::Problem;
@@ -72,7 +73,7 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Answer {
     let view = api.booking.get(&caller, country, id).await.map_err(api.problem(country, &headers))?;
-    if has_seen(&headers, &tag(&view))? {
+    if has_seen(&headers, &view.tag())? {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag(&view)), (CACHE_CONTROL, PRIVATE)]).into_response());
     }
     Ok(appointment_response(&view))
@@ -191,8 +192,14 @@ fn filter(name: &str, value: Option<String>) -> Result<Option<String>, Problem> 
 }
 
 fn instant(name: &str, text: &str) -> Result<Timestamp, Problem> {
-    let refused = |_| Problem::malformed(format!("`{name}` is an instant (RFC 3339) such as 2026-12-01T14:30:00Z"));
-    text.parse().map_err(refused)
+    let refused = || Problem::malformed(format!("`{name}` is an instant (RFC 3339) such as 2026-12-01T14:30:00Z"));
+    if !is_rfc_3339(text) {
+        return Err(refused());
+    }
+    // The library's last instant is two days before the end of the year 9999. No appointment is later.
+    let (date, time) = text.split_at(10);
+    let is_beyond = || date.parse::<Date>().is_ok() && format!("2000-01-01{time}").parse::<Timestamp>().is_ok();
+    text.parse().ok().or_else(|| is_beyond().then_some(Timestamp::MAX)).ok_or_else(refused)
 }
 
 /// Encodes the end of a page as an opaque cursor. The server stores nothing for it.
@@ -219,19 +226,8 @@ fn next_link(uri: &Uri, cursor: &str) -> Result<HeaderValue, Problem> {
 /// `Cache-Control` of responses about people: only the client's own cache may keep them, and it must revalidate them.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
-/// Returns the entity tag without quotes: the revision, with the digest of the presenting rules if other rules decided
-/// it.
-fn tag(view: &View) -> String {
-    let revision = view.revision.appointment.revision;
-    if view.shown_by == view.revision.provenance.rules.digest {
-        return revision.to_string();
-    }
-    let digest = view.shown_by.trim_start_matches("sha256:");
-    format!("{revision}-{}", digest.get(..8).unwrap_or(digest))
-}
-
 fn etag(view: &View) -> HeaderValue {
-    HeaderValue::from_str(&format!("\"{}\"", tag(view))).expect("digits and hexadecimal digits in quotes")
+    HeaderValue::from_str(&format!("\"{}\"", view.tag())).expect("digits and hexadecimal digits in quotes")
 }
 
 fn appointment_response(view: &View) -> Response {
@@ -294,7 +290,7 @@ impl Api {
     /// Returns a function that turns an error of a use case into a problem in the client's language.
     fn problem(&self, country: CountryCode, headers: &HeaderMap) -> impl FnOnce(BookingError) -> Problem {
         let rules = self.catalogue.rules(country);
-        let language = accept_language(headers).to_owned();
+        let language = accept_language(headers);
         move |error| Problem::of(error, rules.as_deref(), &language)
     }
 }

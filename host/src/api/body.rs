@@ -68,7 +68,11 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// Returns the `Idempotency-Key`, with or without the quotes that its draft requires.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(header) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(header) = lines.next() else { return Ok(None) };
+    if lines.next().is_some() {
+        return Err(Problem::malformed("a request has at most one Idempotency-Key"));
+    }
     let text = header.to_str().unwrap_or_default();
     let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
     let bare = !key.starts_with(['"', ' ']) && !key.ends_with(['"', ' ']);
@@ -88,37 +92,47 @@ pub enum Condition {
     Tags(Vec<(bool, String)>),
 }
 
-/// Parses `If-Match` or `If-None-Match`; none if the request has no such header.
+/// Parses `If-Match` or `If-None-Match`; none if the request has no such header. (The crate `headers` skips what is no
+/// entity tag, and the client would not learn of its mistake.)
 pub fn condition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Condition>, Problem> {
-    let mut tags = Vec::new();
-    for header in headers.get_all(name) {
-        let text = header.to_str().unwrap_or("?").trim();
-        if text == "*" {
-            return Ok(Some(Condition::Any));
-        }
-        for tag in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
-            tags.push(entity_tag(tag).ok_or_else(|| {
-                Problem::malformed(format!(r#"`{name}` is `*` or a list of entity tags such as `"3"`"#))
-            })?);
-        }
+    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    if lines.is_empty() {
+        return Ok(None);
     }
-    Ok(headers.contains_key(name).then_some(Condition::Tags(tags)))
+    let list = lines.join(&b',');
+    if list.trim_ascii() == b"*" {
+        return Ok(Some(Condition::Any));
+    }
+    let refused = || Problem::malformed(format!(r#"`{name}` is `*` or a list of entity tags such as `"3"`"#));
+    entity_tags(&list).map(|tags| Some(Condition::Tags(tags))).ok_or_else(refused)
 }
 
-/// Parses an entity tag (RFC 9110, section 8.8.3).
-fn entity_tag(text: &str) -> Option<(bool, String)> {
-    let weak = text.strip_prefix("W/");
-    let opaque = weak.unwrap_or(text).strip_prefix('"')?.strip_suffix('"')?;
-    (!opaque.contains('"')).then(|| (weak.is_some(), opaque.to_owned()))
+/// Parses a list of entity tags (RFC 9110, sections 5.6.1 and 8.8.3). Elements may be empty, and a tag may hold a comma.
+fn entity_tags(list: &[u8]) -> Option<Vec<(bool, String)>> {
+    let (mut tags, mut rest) = (Vec::new(), list.trim_ascii());
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix(b",") {
+            rest = after.trim_ascii_start();
+            continue;
+        }
+        let weak = rest.strip_prefix(b"W/");
+        let opened = weak.unwrap_or(rest).strip_prefix(b"\"")?;
+        let length = opened.iter().position(|byte| *byte == b'"')?;
+        let (opaque, closed) = opened.split_at(length);
+        rest = closed[1..].trim_ascii_start();
+        let is_opaque = opaque.iter().all(|byte| matches!(byte, b'!'..=b'~' | 0x80..));
+        if !is_opaque || !(rest.is_empty() || rest.starts_with(b",")) {
+            return None;
+        }
+        tags.push((weak.is_some(), String::from_utf8_lossy(opaque).into_owned()));
+    }
+    Some(tags)
 }
 
-/// Returns the revisions that `If-Match` allows, whichever rules presented them; none if any will do. A weak tag never
-/// matches.
-pub fn if_match(headers: &HeaderMap) -> Result<Option<Vec<u32>>, Problem> {
+/// Returns the strong entity tags that `If-Match` allows; none if any will do. A weak tag never matches.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<Vec<String>>, Problem> {
     let Some(Condition::Tags(tags)) = condition(headers, &IF_MATCH)? else { return Ok(None) };
-    let strong = tags.into_iter().filter(|(weak, _)| !weak);
-    let revision = |opaque: &str| opaque.split('-').next().and_then(|number| number.parse().ok());
-    Ok(Some(strong.filter_map(|(_, opaque)| revision(&opaque)).collect()))
+    Ok(Some(tags.into_iter().filter(|(weak, _)| !weak).map(|(_, opaque)| opaque).collect()))
 }
 
 /// True if `If-None-Match` names this tag, which the response would have. Tags are compared weakly.
@@ -130,9 +144,30 @@ pub fn has_seen(headers: &HeaderMap, tag: &str) -> Result<bool, Problem> {
     })
 }
 
-/// Returns `Accept-Language`; empty if there is none.
-pub fn accept_language(headers: &HeaderMap) -> &str {
-    headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+/// Returns `Accept-Language`, over all lines; empty if there is none.
+pub fn accept_language(headers: &HeaderMap) -> String {
+    let lines: Vec<&str> = headers.get_all(ACCEPT_LANGUAGE).iter().filter_map(|value| value.to_str().ok()).collect();
+    lines.join(",")
+}
+
+/// True if a text is an instant as RFC 3339 (section 5.6) writes it. The library takes other forms of ISO 8601, too.
+pub fn is_rfc_3339(text: &str) -> bool {
+    let Some((date, rest)) = text.split_at_checked(10) else { return false };
+    let digits = |text: &str, form: &str| {
+        text.len() == form.len()
+            && text
+                .bytes()
+                .zip(form.bytes())
+                .all(|(byte, form)| if form == b'0' { byte.is_ascii_digit() } else { byte == form })
+    };
+    let Some((time, rest)) = rest.split_at_checked(9) else { return false };
+    let is_time = time.starts_with(['T', 't', ' ']) && digits(&time[1..], "00:00:00");
+    let fraction = rest.strip_prefix('.').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let has_fraction = fraction.is_none_or(|after| after.len() + 1 < rest.len());
+    let offset = fraction.unwrap_or(rest);
+    let is_offset =
+        matches!(offset, "Z" | "z") || digits(offset.trim_start_matches(['+', '-']), "00:00") && offset.len() == 6;
+    digits(date, "0000-00-00") && is_time && has_fraction && is_offset
 }
 
 #[cfg(test)]
@@ -140,28 +175,64 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
-    fn parsed(text: &'static str) -> Result<Option<Vec<u32>>, Problem> {
-        if_match(&HeaderMap::from_iter([(IF_MATCH, HeaderValue::from_static(text))]))
+    fn parsed(lines: &[&'static str]) -> Result<Option<Vec<String>>, Problem> {
+        if_match(&lines.iter().map(|line| (IF_MATCH, HeaderValue::from_static(line))).collect())
     }
 
     #[test]
-    fn if_match_names_revisions() {
-        let named: [(&str, &[u32]); 6] = [
-            (r#""3""#, &[3]),
-            (r#""3", "4""#, &[3, 4]),
-            (r#""3-0123abcd""#, &[3]),
-            (r#"W/"3""#, &[]),
-            (r#""elsewhere""#, &[]),
-            ("", &[]),
+    fn if_match_is_a_list_of_entity_tags_over_all_lines() {
+        let named: [(&[&str], &[&str]); 10] = [
+            (&[r#""3""#], &["3"]),
+            (&[r#""3", "4""#], &["3", "4"]),
+            (&[r#""3""#, r#""4" ,"5""#], &["3", "4", "5"]),
+            (&[r#" ,, "3" , ,"#], &["3"]),
+            (&[r#""x,y""#], &["x,y"]),
+            (&[r#""3-0123abcd""#], &["3-0123abcd"]),
+            (&[r#"W/"3""#], &[]),
+            (&[r#""""#], &[""]),
+            (&[","], &[]),
+            (&[""], &[]),
         ];
-        for (given, revisions) in named {
-            assert_eq!(parsed(given).unwrap().as_deref(), Some(revisions), "{given}");
+        for (given, tags) in named {
+            assert_eq!(parsed(given).unwrap().unwrap(), tags, "{given:?}");
         }
-        assert_eq!(parsed("*").unwrap(), None);
+        assert_eq!(parsed(&["*"]).unwrap(), None);
         assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
-        assert!(parsed("3").is_err());
-        assert!(parsed(r#""3" "4""#).is_err());
-        assert!(parsed(",").is_err());
+        for wrong in ["3", r#""3" "4""#, r#""3"#, r#"w/"3""#, r#""3", *"#, r#""a b""#] {
+            assert!(parsed(&[wrong]).is_err(), "{wrong}");
+        }
+        assert!(parsed(&["*", r#""3""#]).is_err());
+    }
+
+    #[test]
+    fn an_instant_is_as_rfc_3339_writes_it_and_no_more() {
+        for good in
+            ["2026-12-01T14:30:00Z", "2026-12-01t14:30:00.5z", "2026-12-01T14:30:00-05:00", "9999-12-31T23:59:59Z"]
+        {
+            assert!(is_rfc_3339(good), "{good}");
+        }
+        for bad in [
+            "20261201T000000Z",
+            "2026-12-01",
+            "2026-12-01T14:30Z",
+            "2026-12-01T14:30:00",
+            "2026-12-01T14:30:00.Z",
+            "2026-12-01T14:30:00,5Z",
+            "2026-12-01T14:30:00+0500",
+            "2026-12-01T14:30:00-05",
+            "+02026-12-01T14:30:00Z",
+            "2026-12-01T14:30:00Z[UTC]",
+            "2026-12-01T14:30:00--05:00",
+            "é026-12-01T14:30:00Z",
+        ] {
+            assert!(!is_rfc_3339(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn accept_language_is_read_over_all_lines() {
+        let lines = ["de", "en;q=0.5"].map(|line| (ACCEPT_LANGUAGE, HeaderValue::from_static(line)));
+        assert_eq!(accept_language(&lines.into_iter().collect()), "de,en;q=0.5");
     }
 
     #[test]
@@ -186,5 +257,7 @@ mod tests {
         assert_eq!(key("\"\""), None);
         assert_eq!(key("\"\"k\"\""), None);
         assert_eq!(key(""), None);
+        let two = ["k-1", "k-1"].map(|key| (IDEMPOTENCY_KEY, HeaderValue::from_static(key)));
+        assert!(idempotency_key(&two.into_iter().collect()).is_err(), "a key stands in one line");
     }
 }

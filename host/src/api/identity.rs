@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderValue;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
 use citas_core::model::{Caller, Claims};
 use citas_core::ports::BadToken;
 
@@ -23,7 +23,7 @@ impl FromRequestParts<Arc<Api>> for Identified {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let Claims { subject, groups, scopes } = match parts.extensions.get::<Claims>() {
             Some(checked) => checked.clone(),
-            None => api.tokens.verify(bearer(parts.headers.get(AUTHORIZATION).ok_or_else(no_token)?)?).await?,
+            None => api.tokens.verify(bearer(&parts.headers)?).await?,
         };
         api.limits.admit(&subject)?;
         let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_default().0;
@@ -38,8 +38,18 @@ fn no_token() -> Problem {
         .header(WWW_AUTHENTICATE, challenge)
 }
 
-fn bearer(header: &HeaderValue) -> Result<&str, BadToken> {
-    const NO_BEARER: BadToken = BadToken("the `Authorization` header is not `Bearer` and a token");
-    let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(NO_BEARER)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(NO_BEARER) }
+/// Returns the bearer token. A request with another scheme has no credentials for this API.
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let header = lines.next().ok_or_else(no_token)?;
+    if lines.next().is_some() {
+        return Err(BadToken("the request has two `Authorization` headers").into());
+    }
+    let text = header.to_str().unwrap_or_default();
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(no_token());
+    }
+    let token = token.trim();
+    if token.is_empty() { Err(BadToken("the `Authorization` header has no token").into()) } else { Ok(token) }
 }

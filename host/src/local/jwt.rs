@@ -1,7 +1,5 @@
 //! Verifies access tokens (RFC 9068, Amazon Cognito) and reads their claims. Fetches no keys and caches nothing.
 
-use std::collections::BTreeSet;
-
 use citas_core::model::Claims;
 use citas_core::ports::BadToken;
 use jiff::{SignedDuration, Timestamp};
@@ -19,33 +17,41 @@ struct AccessToken {
     sub: String,
     exp: Number,
     nbf: Option<Number>,
-    #[serde(default)]
-    scope: String,
-    #[serde(default, rename = "cognito:groups")]
-    cognito_groups: BTreeSet<String>,
-    #[serde(default)]
-    groups: BTreeSet<String>,
-    aud: Option<Audience>,
+    /// Issuer. The library compares it, but would accept a list (RFC 7519, section 4.1.1, has one).
+    #[serde(rename = "iss")]
+    _iss: String,
+    scope: Option<OneOrMany>,
+    #[serde(rename = "cognito:groups")]
+    cognito_groups: Option<OneOrMany>,
+    groups: Option<OneOrMany>,
+    aud: Option<OneOrMany>,
     /// Audience of Cognito's access tokens, which have no `aud`.
     client_id: Option<String>,
     /// Kind of a Cognito token. ID tokens have `id`; they are for the client, not for an API.
     token_use: Option<String>,
 }
 
+/// One text, or a list. Issuers leave out what is empty, write null, or write one text in place of a list of one.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Audience {
+enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
 
+impl OneOrMany {
+    fn texts(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
 impl AccessToken {
     fn is_for(&self, audience: &str) -> bool {
-        match &self.aud {
-            Some(Audience::One(one)) => one == audience,
-            Some(Audience::Many(many)) => many.iter().any(|one| one == audience),
-            None => self.client_id.as_deref() == Some(audience),
-        }
+        let is_client = || self.client_id.as_deref() == Some(audience);
+        self.aud.as_ref().map_or_else(is_client, |aud| aud.texts().iter().any(|one| one == audience))
     }
 }
 
@@ -72,8 +78,12 @@ pub(super) fn good(
     validation.validate_nbf = false;
     // The audience is checked below, because Cognito has it in a claim of another name.
     validation.validate_aud = false;
-    let token =
-        jsonwebtoken::decode::<AccessToken>(token, key, &validation).map_err(|error| reason(error.kind()))?.claims;
+    let token = jsonwebtoken::decode::<AccessToken>(token, key, &validation).map_err(|error| reason(error.kind()))?;
+    if token.header.crit.is_some() {
+        // RFC 7515, section 4.1.11: whoever does not know an extension refuses the token. None is known here.
+        return Err(BadToken("the token has extensions that must be understood"));
+    }
+    let token = token.claims;
     let expires_at = instant(&token.exp);
     if expires_at.saturating_add(LEEWAY).is_ok_and(|end| end < now) {
         return Err(BadToken("the token has expired"));
@@ -90,8 +100,10 @@ pub(super) fn good(
     if token.token_use.is_some_and(|used_for| used_for != "access") {
         return Err(BadToken("this is no access token"));
     }
-    let scopes = token.scope.split_ascii_whitespace().map(str::to_owned).collect();
-    let groups = token.cognito_groups.into_iter().chain(token.groups).collect();
+    let words = |claim: &OneOrMany| claim.texts().join(" ").split_ascii_whitespace().map(str::to_owned).collect();
+    let scopes = token.scope.as_ref().map(words).unwrap_or_default();
+    let groups =
+        [&token.cognito_groups, &token.groups].into_iter().flatten().flat_map(OneOrMany::texts).cloned().collect();
     Ok(Good { claims: Claims { subject: token.sub, groups, scopes }, expires_at })
 }
 

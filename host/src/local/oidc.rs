@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use citas_core::model::Claims;
 use citas_core::ports::{BadToken, Clock, TokenVerifier};
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
@@ -103,7 +103,7 @@ impl OidcVerifier {
 impl Source {
     /// Returns the key for a signature. Fetches the keys if it is unknown; a bounded number of other requests waits for
     /// that one fetch.
-    async fn key(self: &Arc<Self>, kid: &str, algorithm: Algorithm) -> Option<DecodingKey> {
+    async fn key(self: &Arc<Self>, kid: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
         if let Some(key) = self.cached_key(kid, algorithm) {
             self.refresh();
             return Some(key);
@@ -121,10 +121,14 @@ impl Source {
         self.cached_key(kid, algorithm)
     }
 
-    fn cached_key(&self, kid: &str, algorithm: Algorithm) -> Option<DecodingKey> {
+    /// Returns the key for signatures of this algorithm with that `kid`. Without a `kid` it is the only key for such
+    /// signatures, if there is one (OpenID Connect Core, section 10.1).
+    fn cached_key(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
         let keys = self.keys.load();
-        let mut named = keys.keys.iter().filter(|jwk| jwk.common.key_id.as_deref() == Some(kid));
-        DecodingKey::from_jwk(named.find(|jwk| signs_with(jwk, algorithm))?).ok()
+        let is_named = |jwk: &&Jwk| kid.is_none() || jwk.common.key_id.as_deref() == kid;
+        let mut fitting = keys.keys.iter().filter(is_named).filter(|jwk| signs_with(jwk, algorithm));
+        let key = fitting.next()?;
+        (kid.is_some() || fitting.next().is_none()).then(|| DecodingKey::from_jwk(key).ok())?
     }
 
     /// Fetches the keys in the background, if they are old and no other fetch is running.
@@ -157,12 +161,18 @@ impl Source {
     }
 }
 
-/// True if a key is meant for signatures of this algorithm (RFC 7517, sections 4.2 and 4.4). An absent member allows
-/// all.
+/// True if a key can make signatures of this algorithm, and is meant for them (RFC 7517, sections 4.1, 4.2 and 4.4). An
+/// absent `use` or `alg` allows all.
 fn signs_with(jwk: &Jwk, algorithm: Algorithm) -> bool {
     let common = &jwk.common;
+    let is_of_type = match (&jwk.algorithm, algorithm) {
+        (AlgorithmParameters::EllipticCurve(key), Algorithm::ES256) => key.curve == EllipticCurve::P256,
+        (AlgorithmParameters::EllipticCurve(key), Algorithm::ES384) => key.curve == EllipticCurve::P384,
+        (AlgorithmParameters::RSA(_), Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512) => true,
+        _ => false,
+    };
     let signs = common.public_key_use.as_ref().is_none_or(|used_for| *used_for == PublicKeyUse::Signature);
-    signs && common.key_algorithm.is_none_or(|named| named.to_string().parse() == Ok(algorithm))
+    is_of_type && signs && common.key_algorithm.is_none_or(|named| named.to_string().parse() == Ok(algorithm))
 }
 
 async fn fetch(issuer: &str) -> Result<JwkSet, NoKeys> {
@@ -195,8 +205,7 @@ impl TokenVerifier for OidcVerifier {
         if !ALGORITHMS.contains(&header.alg) {
             return Err(UNREADABLE);
         }
-        let kid = header.kid.ok_or(BadToken("the token names no key"))?;
-        let key = self.source.key(&kid, header.alg).await;
+        let key = self.source.key(header.kid.as_deref(), header.alg).await;
         let key = key.ok_or(BadToken("the token is signed with a key that its issuer does not publish for that"))?;
         let issuer = &self.source.issuer;
         let issuers = [issuer.as_str(), &format!("{issuer}/")];
@@ -254,6 +263,17 @@ mod tests {
 
         /// Publishes a new key with these members in place of all others. Returns a token that it signed.
         fn publish(&self, kid: &str, members: &Value) -> String {
+            self.publish_and_sign(kid, members, |header| header.kid = Some(kid.into()), &json!({}))
+        }
+
+        /// Publishes a new key in place of all others. Returns a token that it signed, with this header and these claims.
+        fn publish_and_sign(
+            &self,
+            kid: &str,
+            members: &Value,
+            change: impl FnOnce(&mut Header),
+            claims: &Value,
+        ) -> String {
             let key = p256::SecretKey::random(&mut p256::elliptic_curve::rand_core::OsRng);
             let pem = key.to_pkcs8_pem(LineEnding::LF).unwrap();
             let key = EncodingKey::from_ec_pem(pem.as_bytes()).unwrap();
@@ -265,9 +285,10 @@ mod tests {
             *self.keys.lock().unwrap() = vec![jwk];
 
             let mut header = Header::new(Algorithm::ES256);
-            header.kid = Some(kid.into());
+            change(&mut header);
             let expires = Timestamp::now().as_second() + 600;
-            let payload = json!({ "iss": self.url, "aud": "citas", "sub": "ana", "exp": expires });
+            let mut payload = json!({ "iss": self.url, "aud": "citas", "sub": "ana", "exp": expires });
+            payload.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
             jsonwebtoken::encode(&header, &payload, &key).unwrap()
         }
 
@@ -376,5 +397,62 @@ mod tests {
             let verdict = issuer.verifier(NEVER, NEVER).await.verify(&token).await;
             assert_eq!(verdict.is_ok(), good, "{members}");
         }
+    }
+
+    /// Verifies a token with this header and these claims.
+    async fn verify_with(change: impl FnOnce(&mut Header), claims: Value) -> Result<Claims, BadToken> {
+        let issuer = Issuer::start().await;
+        let token = issuer.publish_and_sign("key", &json!({}), change, &claims);
+        issuer.verifier(NEVER, NEVER).await.verify(&token).await
+    }
+
+    fn named(header: &mut Header) {
+        header.kid = Some("key".into());
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_is_null_is_absent_and_one_text_is_a_list_of_one() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        for (claims, groups, scopes) in [
+            (json!({ "groups": null, "scope": null, "cognito:groups": null }), &[][..], &[][..]),
+            (json!({ "groups": "pe:staff", "scope": "a b" }), &["pe:staff"], &["a", "b"]),
+            (json!({ "groups": ["pe:staff"], "cognito:groups": "platform" }), &["pe:staff", "platform"], &[]),
+            (json!({ "scope": ["a", "b c"] }), &[], &["a", "b", "c"]),
+        ] {
+            let found = verify_with(named, claims.clone()).await.unwrap_or_else(|bad| panic!("{claims}: {bad}"));
+            assert_eq!((found.groups, found.scopes), (texts(groups), texts(scopes)), "{claims}");
+        }
+        for wrong in [json!({ "groups": 7 }), json!({ "groups": ["a", 7] }), json!({ "scope": {} })] {
+            assert!(verify_with(named, wrong.clone()).await.is_err(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_with_critical_extensions_or_a_list_of_issuers_is_refused() {
+        let critical = |header: &mut Header| {
+            named(header);
+            header.crit = Some(vec!["b64".into()]);
+        };
+        assert!(verify_with(critical, json!({})).await.is_err());
+        let issuer = Issuer::start().await;
+        let claims = json!({ "iss": [issuer.url] });
+        let token = issuer.publish_and_sign("key", &json!({}), named, &claims);
+        assert!(issuer.verifier(NEVER, NEVER).await.verify(&token).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_token_that_names_no_key_is_verified_with_the_only_key_for_its_algorithm() {
+        assert!(verify_with(|_| {}, json!({})).await.is_ok());
+        let issuer = Issuer::start().await;
+        let token = issuer.publish_and_sign("key", &json!({}), |_| {}, &json!({}));
+        let mut others = vec![json!({ "kty": "RSA", "kid": "key", "n": "AQAB", "e": "AQAB" })];
+        others.append(&mut issuer.keys.lock().unwrap().clone());
+        issuer.keys.lock().unwrap().clone_from(&others);
+        assert!(issuer.verifier(NEVER, NEVER).await.verify(&token).await.is_ok(), "a key of another type is no choice");
+        let mut second = others[1].clone();
+        second["kid"] = "second".into();
+        others.push(second);
+        *issuer.keys.lock().unwrap() = others;
+        assert!(issuer.verifier(NEVER, NEVER).await.verify(&token).await.is_err(), "two keys could have signed it");
     }
 }

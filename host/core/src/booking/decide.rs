@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::booking::error::{BookingError, Rejection};
-use crate::booking::presentation::{View, show};
+use crate::booking::presentation::{View, entity_tag, show};
 use crate::model::{Appointment, Caller, CountryCode, Event, Provenance, Revision, Role};
 use crate::ports::{CONTRACT, Change, Fault, Ids, Tally};
 use crate::release::{Catalogue, InForce, OnTrial};
@@ -27,7 +27,7 @@ pub(super) struct RuleRequest {
     pub input: Json,
     pub role: Role,
     /// Revisions that the caller accepts as current; none if any will do.
-    pub if_match: Option<Vec<u32>>,
+    pub if_match: Option<Vec<String>>,
     pub now: Timestamp,
 }
 
@@ -131,10 +131,10 @@ impl Decider {
         let action = before.map(|before| (request.action.as_str(), &before.appointment));
         let asked = DecisionRequest { context: &context, document: &request.input, action };
         let input = check_input(rules, &asked).map_err(|cause| BookingError::not_decided(rules, cause))?;
-        if let (Some((_, current)), Some(seen)) = (action, &request.if_match)
-            && !seen.contains(&current.revision)
+        if let (Some(before), Some(seen)) = (before, &request.if_match)
+            && !seen.contains(&entity_tag(before, &rules.id.digest))
         {
-            return Err(BookingError::Stale { current: current.revision });
+            return Err(BookingError::Stale { current: before.appointment.revision });
         }
         let function = if action.is_some() { "act" } else { "book" };
         let decision = rules.call(function, || evaluate(rules, &asked, &input))?;

@@ -49,7 +49,7 @@ pub struct ActionRequest<'a> {
     /// Input of the action, not checked yet.
     pub input: Json,
     /// Revisions that the caller accepts as current; none if any will do.
-    pub if_match: Option<Vec<u32>>,
+    pub if_match: Option<Vec<String>>,
     /// The request's `Idempotency-Key`.
     pub key: Option<&'a str>,
 }

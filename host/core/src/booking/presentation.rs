@@ -67,9 +67,25 @@ impl PresentationCache {
 }
 
 impl View {
+    /// Returns the entity tag without quotes.
+    pub fn tag(&self) -> String {
+        entity_tag(&self.revision, &self.shown_by)
+    }
+
     fn new(rules: &LoadedRules, revision: Arc<Revision>, fields: Fields) -> Self {
         Self { revision, fields, shown_by: rules.id.digest.clone() }
     }
+}
+
+/// Returns the entity tag of a revision as these rules present it: the revision, with the digest of the presenting rules
+/// if other rules decided it.
+pub(super) fn entity_tag(revision: &Revision, shown_by: &str) -> String {
+    let number = revision.appointment.revision;
+    if shown_by == revision.provenance.rules.digest {
+        return number.to_string();
+    }
+    let digest = shown_by.trim_start_matches("sha256:");
+    format!("{number}-{}", digest.get(..8).unwrap_or(digest))
 }
 
 fn key(rules: &LoadedRules, revision: &Revision) -> Key {

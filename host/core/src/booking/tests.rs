@@ -137,8 +137,9 @@ impl Desk {
         self.booking.book(&ana(), pe(), json!({ "day": "2026-12-01" }), None).await
     }
 
-    async fn cancel(&self, if_match: Option<Vec<u32>>) -> Result<View, BookingError> {
+    async fn cancel(&self, if_match: Option<&[&str]>) -> Result<View, BookingError> {
         let input = json!({ "reason": "x" });
+        let if_match = if_match.map(|tags| tags.iter().map(|tag| (*tag).to_owned()).collect());
         let request = ActionRequest { id: Uuid::nil(), action: "cancel", input, if_match, key: None };
         self.booking.act(&ana(), pe(), request).await
     }
@@ -180,9 +181,11 @@ async fn a_change_takes_only_the_claims_that_are_new_and_releases_those_that_go(
 async fn an_action_on_a_revision_that_the_caller_has_not_seen_is_stale_and_the_rules_are_not_asked() {
     let stored = || OneAppointment { stored: Some(revision(Uuid::nil())), ..OneAppointment::default() };
     let desk = Desk::new(Deciding::new(Ok(Ok(booked()))), stored());
-    assert!(matches!(desk.cancel(Some(vec![2])).await, Err(BookingError::Stale { current: 1 })));
+    for other in ["2", "01", "+1", "1-anything", ""] {
+        assert!(matches!(desk.cancel(Some(&[other])).await, Err(BookingError::Stale { current: 1 })), "{other}");
+    }
     assert_eq!(desk.rules.calls(), []);
-    assert!(desk.cancel(Some(vec![2, 1])).await.is_ok());
+    assert!(desk.cancel(Some(&["2", "1"])).await.is_ok());
 }
 
 #[tokio::test]

@@ -130,15 +130,29 @@ const MAX_LANGUAGE_RANGES: usize = 20;
 /// them panic.)
 fn wanted(accept_language: &str) -> Vec<LanguageIdentifier> {
     let weighted = |range: &str| {
-        let (tag, weight) = range.split_once(';').unwrap_or((range, "q=1"));
-        let weight: f32 = weight.trim().strip_prefix("q=")?.parse().ok()?;
-        let tag = tag.trim().parse::<LanguageIdentifier>().ok()?;
+        let mut parts = range.split(';').map(str::trim);
+        let tag = lookup_tag(parts.next()?)?;
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let weight: f32 = weight.unwrap_or("1").parse().ok()?;
         (weight > 0.0 && weight <= 1.0).then_some((weight, tag))
     };
     let ranges = accept_language.split(',').take(MAX_LANGUAGE_RANGES);
     let mut wanted: Vec<(f32, LanguageIdentifier)> = ranges.filter_map(weighted).collect();
     wanted.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     wanted.into_iter().map(|(_, tag)| tag).collect()
+}
+
+/// Returns the tag of a language range, without the extensions that no locale here has: a lookup truncates them (RFC 4647,
+/// section 3.4).
+fn lookup_tag(range: &str) -> Option<LanguageIdentifier> {
+    let mut range = range;
+    loop {
+        match (range.parse(), range.rsplit_once('-')) {
+            (Ok(tag), _) => return Some(tag),
+            (Err(_), Some((shorter, _))) => range = shorter,
+            (Err(_), None) => return None,
+        }
+    }
 }
 
 fn host_text(code: &str, locale: &str) -> &'static str {
@@ -197,6 +211,11 @@ mod tests {
             ("%%%", "es-PE"),
             ("en;q=nan, es;q=nan, en;q=2, qu;q=0.1", "es-PE"),
             ("en;q=0", "es-PE"),
+            ("en;Q=0.8", "en"),
+            ("EN-us ; q=0.8", "en"),
+            ("en-US-u-ms-metric", "en"),
+            ("en-x-private;q=0.5, es;q=0.1", "en"),
+            ("de,en", "en"),
         ];
         for (asked, given) in cases {
             assert_eq!(messages().negotiate(asked), given, "Accept-Language: {asked}");
