@@ -201,6 +201,6 @@ async fn golden_problem_of_a_body_that_does_not_come() {
 async fn golden_problem_of_a_fault_of_the_host() {
     let data = TempDir::new().unwrap();
     let platform = Platform::open_with(data.path(), |api| api.metrics = Box::new(|| panic!("a test")));
-    let request = Request::builder().uri("/metrics").body(Body::empty()).unwrap();
+    let request = Request::builder().uri("/metrics").header("host", "localhost").body(Body::empty()).unwrap();
     assert_problem("internal", platform.answer(request).await.1);
 }

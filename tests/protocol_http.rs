@@ -1,5 +1,8 @@
 //! Malformed requests, and the problems that clients get.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use crate::support::host::Host;
@@ -163,4 +166,59 @@ fn an_emergency_waits_for_no_office_hour() {
     let night = with(&pe(1), json!({ "time": "03:15", "dni": null }));
     host.patient("ana").book("pe", &night).expect_problem(422, "rules-violated");
     host.patient("ana").booked("pe", &with(&night, json!({ "emergency": true })));
+}
+
+/// Sends bytes over a connection and returns the response's status line and body.
+fn raw(host: &Host, request: &str) -> String {
+    let address = host.address();
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn a_request_of_http_1_1_has_exactly_one_host() {
+    let host = Host::of(&["pe"]);
+    let get = |lines: &str| raw(&host, &format!("GET /v1/countries HTTP/1.1\r\n{lines}Connection: close\r\n\r\n"));
+    assert!(get("Host: example.com\r\n").starts_with("HTTP/1.1 200"));
+    for lines in ["", "Host: a.example\r\nHost: b.example\r\n"] {
+        let answer = get(lines);
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("/problems/malformed-request"), "{answer}");
+    }
+    let old = raw(&host, "GET /v1/countries HTTP/1.0\r\n\r\n");
+    assert!(old.starts_with("HTTP/1.0 200"), "{old}");
+}
+
+#[test]
+fn an_idempotency_key_stands_in_one_line() {
+    let host = Host::of(&["pe"]);
+    let request = host.patient("ana").request("POST", APPOINTMENTS);
+    let request = request.header("Idempotency-Key", "k-1").header("Idempotency-Key", "k-2");
+    request.json(&pe(1)).send().expect_problem(400, "malformed-request");
+}
+
+#[test]
+fn an_instant_in_a_query_is_as_rfc_3339_writes_it() {
+    let host = Host::of(&["pe"]);
+    let ana = host.patient("ana");
+    for good in ["9999-12-31T23:59:59Z", "2026-12-01T00:00:00.123-05:00", "2026-12-01t00:00:00z"] {
+        ana.get(&format!("{APPOINTMENTS}?to={good}")).expect(200);
+    }
+    for bad in ["20261201T000000Z", "2026-12-01", "2026-12-01T00:00Z", "2026-12-01T00:00:00", "2026-02-30T00:00:00Z"] {
+        ana.get(&format!("{APPOINTMENTS}?to={bad}")).expect_problem(400, "malformed-request");
+    }
+}
+
+#[test]
+fn the_api_s_own_pages_are_found_with_and_without_a_slash() {
+    let host = Host::of(&["pe"]);
+    let client = host.with_token(None);
+    assert!(client.get("/docs").expect(200).text.contains("swagger"));
+    let slash = raw(&host, "GET /docs/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(slash.starts_with("HTTP/1.1 308") && slash.contains("location: /docs\r\n"), "{slash}");
+    let posted = client.post("/docs", &json!({}));
+    assert_eq!(posted.header("allow"), "GET,HEAD");
+    posted.expect_problem(405, "method-not-allowed");
 }

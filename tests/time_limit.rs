@@ -61,6 +61,7 @@ impl Platform {
 
     pub async fn send(&self, method: &str, body: Body) -> (StatusCode, Value) {
         let request = Request::builder()
+            .header("host", "localhost")
             .method(method)
             .uri("/v1/pe/appointments")
             .header("Authorization", format!("Bearer {}", self.token))

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use super::Api;
 use super::body::{JsonBody, accept_language, has_seen, idempotency_key, if_match, is_rfc_3339};
 use super::identity::Identified;
-use super::paths::{AtAction, AtAppointment, InCountry};
+use super::paths::At;
 use super::problem::Problem;
 
 /// Length of a page if the client requests none.
@@ -38,7 +38,7 @@ type Answer = Result<Response, Problem>;
 /// Handles `POST …/appointments`.
 pub async fn book(
     State(api): State<Arc<Api>>,
-    InCountry(country): InCountry,
+    At(country): At<CountryCode>,
     Identified(caller): Identified,
     headers: HeaderMap,
     JsonBody(request): JsonBody,
@@ -54,7 +54,7 @@ pub async fn book(
 /// Handles `POST …/appointments/{id}/{action}`.
 pub async fn act(
     State(api): State<Arc<Api>>,
-    AtAction(country, id, action): AtAction,
+    At((country, id, action)): At<(CountryCode, Uuid, String)>,
     Identified(caller): Identified,
     headers: HeaderMap,
     JsonBody(input): JsonBody,
@@ -68,7 +68,7 @@ pub async fn act(
 /// Handles `GET …/appointments/{id}`.
 pub async fn get(
     State(api): State<Arc<Api>>,
-    AtAppointment(country, id): AtAppointment,
+    At((country, id)): At<(CountryCode, Uuid)>,
     Identified(caller): Identified,
     headers: HeaderMap,
 ) -> Answer {
@@ -90,7 +90,7 @@ pub struct HistoryQuery {
 /// Handles `GET …/appointments/{id}/history`.
 pub async fn history(
     State(api): State<Arc<Api>>,
-    AtAppointment(country, id): AtAppointment,
+    At((country, id)): At<(CountryCode, Uuid)>,
     Identified(caller): Identified,
     headers: HeaderMap,
     OriginalUri(uri): OriginalUri,
@@ -123,7 +123,7 @@ pub struct ListQuery {
 /// Handles `GET …/appointments`.
 pub async fn list(
     State(api): State<Arc<Api>>,
-    InCountry(country): InCountry,
+    At(country): At<CountryCode>,
     Identified(caller): Identified,
     headers: HeaderMap,
     OriginalUri(uri): OriginalUri,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::identity::Identified;
-use super::paths::InCountry;
+use super::paths::At;
 use super::problem::{Kind, Problem};
 
 /// Handles `GET /v1/countries`.
@@ -33,7 +33,7 @@ fn summary(rules: &LoadedRules) -> Value {
 }
 
 /// Handles `GET /v1/{country}/schema`.
-pub async fn schema(State(api): State<Arc<Api>>, InCountry(country): InCountry) -> Result<Json<Value>, Problem> {
+pub async fn schema(State(api): State<Arc<Api>>, At(country): At<CountryCode>) -> Result<Json<Value>, Problem> {
     let rules = entry(&api, country)?.rules;
     let rules = rules.ok_or_else(|| Problem::new(Kind::RulesUnavailable, "no rules are in force"))?;
     let actions: serde_json::Map<String, Value> = rules
@@ -51,7 +51,7 @@ pub async fn schema(State(api): State<Arc<Api>>, InCountry(country): InCountry) 
 /// Handles `GET /v1/{country}/rules`, for the platform team.
 pub async fn rules(
     State(api): State<Arc<Api>>,
-    InCountry(country): InCountry,
+    At(country): At<CountryCode>,
     Identified(caller): Identified,
 ) -> Result<Json<Value>, Problem> {
     caller.needs(Scope::Rules)?;

@@ -25,9 +25,11 @@ mod ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Request, State};
+use axum::http::header::HOST;
+use axum::http::{HeaderValue, Method, Version, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use citas_core::booking::Booking;
@@ -74,7 +76,7 @@ pub struct Routers {
 
 /// Returns every route in one router.
 pub fn router(api: Api) -> Router {
-    router_with(api, |routes| routes)
+    router_with(api, |routes| routes.layer(from_fn(one_host)))
 }
 
 /// Returns every route in one router. `before` wraps them inside the layers that all requests share.
@@ -87,9 +89,18 @@ pub fn router_with(api: Api, before: impl FnOnce(Router) -> Router) -> Router {
 pub fn routers(api: Api) -> Routers {
     let api = Arc::new(api);
     Routers {
-        public: common(&api, with_answers(public(), &api).merge(docs())),
-        admin: common(&api, with_answers(admin(), &api)),
+        public: common(&api, with_answers(public(), &api).merge(docs()).layer(from_fn(one_host))),
+        admin: common(&api, with_answers(admin(), &api).layer(from_fn(one_host))),
     }
+}
+
+/// Refuses a request of HTTP/1.1 without exactly one `Host` (RFC 9112, section 3.2).
+async fn one_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if hosts == 1 || hosts == 0 && request.version() != Version::HTTP_11 {
+        return next.run(request).await;
+    }
+    Problem::malformed("a request of HTTP/1.1 has exactly one `Host` header").into_response()
 }
 
 fn public() -> Router<Arc<Api>> {
@@ -120,6 +131,18 @@ fn docs() -> Router {
         api_definition: OpenApiSource::Uri("/openapi.json"),
         title: Some("Citas"),
     })
+    .layer(from_fn(docs_paths))
+}
+
+/// Leads `/docs/` to `/docs`, below which the page's files are, and answers other methods with a problem.
+async fn docs_paths(request: Request, next: Next) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return ([(header::ALLOW, "GET,HEAD")], Problem::method_not_allowed()).into_response();
+    }
+    if request.uri().path() == "/docs/" {
+        return Redirect::permanent("/docs").into_response();
+    }
+    next.run(request).await
 }
 
 fn with_answers(routes: Router<Arc<Api>>, api: &Arc<Api>) -> Router {

@@ -13,6 +13,7 @@ use citas_core::release::Entry;
 use citas_core::rules::schema::map_subschemas;
 use citas_core::rules::{HOST_MEMBERS, LoadedRules, MAX_PAGE};
 use serde_json::{Map, Value, json};
+use strum::VariantArray as _;
 
 use super::Api;
 use super::appointments::{DEFAULT_PAGE, MAX_FILTER_CHARS};
@@ -339,7 +340,7 @@ fn common_schemas() -> Map<String, Value> {
     let problem = json!({
         "type": "object", "required": ["type", "title", "status", "detail", "instance", "requestId"],
         "properties": {
-            "type": { "enum": Kind::ALL.map(|kind| format!("/problems/{}", kind.parts().1)) },
+            "type": { "enum": Kind::VARIANTS.iter().map(|kind| format!("/problems/{}", kind.parts().1)).collect::<Vec<_>>() },
             "title": text, "status": { "type": "integer" }, "detail": text, "instance": text, "requestId": text,
             "violations": { "type": "array", "items": reference("Violation") },
             "claim": text,
@@ -431,9 +432,9 @@ fn embedded(schema: &Value, name: &str) -> Value {
 /// Returns one response for each status code, with the titles of all problems that have it.
 fn problem_responses() -> Map<String, Value> {
     let mut responses = Map::new();
-    for kind in Kind::ALL {
+    for kind in Kind::VARIANTS {
         let (status, ..) = kind.parts();
-        let same = Kind::ALL.into_iter().filter(|other| other.parts().0 == status);
+        let same = Kind::VARIANTS.iter().filter(|other| other.parts().0 == status);
         let description = same.map(|kind| kind.parts().2).collect::<Vec<_>>().join("; or: ");
         let content = json!({ "application/problem+json": { "schema": reference("Problem") } });
         let response = json!({ "description": description, "content": content });

@@ -11,7 +11,7 @@ use citas_core::rules::LoadedRules;
 use serde_json::{Map, Value, json};
 
 /// Kind of a problem. Its type is `/problems/<name>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::VariantArray)]
 pub enum Kind {
     MalformedRequest,
     Unauthenticated,
@@ -34,28 +34,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, for the API's description.
-    pub const ALL: [Self; 18] = [
-        Self::MalformedRequest,
-        Self::Unauthenticated,
-        Self::Forbidden,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::TooSlow,
-        Self::SlotTaken,
-        Self::InProgress,
-        Self::NotAllowedNow,
-        Self::Stale,
-        Self::TooLarge,
-        Self::UnsupportedMediaType,
-        Self::RulesViolated,
-        Self::KeyReused,
-        Self::SlowDown,
-        Self::Internal,
-        Self::RulesUnavailable,
-        Self::Unavailable,
-    ];
-
     /// Returns the status code, the name and the title.
     pub fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -255,11 +233,13 @@ pub fn written(mut response: Response, instance: &str, request_id: &str) -> Resp
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray as _;
+
     use super::*;
 
     #[test]
     fn every_kind_has_a_name_of_its_own() {
-        let names: std::collections::BTreeSet<_> = Kind::ALL.map(|kind| kind.parts().1).into();
-        assert_eq!(names.len(), Kind::ALL.len());
+        let names: std::collections::BTreeSet<_> = Kind::VARIANTS.iter().map(|kind| kind.parts().1).collect();
+        assert_eq!(names.len(), Kind::VARIANTS.len());
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 use uuid::Uuid;
 
 use crate::model::context::Context;
@@ -93,7 +94,8 @@ pub struct Field {
 }
 
 /// State of an appointment, in the terms of FHIR's Appointment.status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "FHIR defines the words")]
 pub enum Phase {
@@ -118,15 +120,7 @@ impl Phase {
 
     /// Returns FHIR's code for the phase.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Requested => "requested",
-            Self::Pending => "pending",
-            Self::Booked => "booked",
-            Self::Arrived => "arrived",
-            Self::Fulfilled => "fulfilled",
-            Self::Cancelled => "cancelled",
-            Self::NoShow => "no-show",
-        }
+        self.into()
     }
 }
 

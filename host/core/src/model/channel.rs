@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use semver::Version;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// A country's channel (`channel.json`): the version in use, the version on trial, and the latest changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +77,8 @@ pub struct Canary {
 }
 
 /// Kinds of change to a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 pub enum ChannelVerb {
     /// Puts another version into use.
@@ -98,15 +100,7 @@ pub enum ChannelVerb {
 impl ChannelVerb {
     /// Returns the name of the verb, as in `channel.json`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Promote => "promote",
-            Self::Rollback => "rollback",
-            Self::Pin => "pin",
-            Self::Unpin => "unpin",
-            Self::Shadow => "shadow",
-            Self::Canary => "canary",
-            Self::Withdraw => "withdraw",
-        }
+        self.into()
     }
 }
 

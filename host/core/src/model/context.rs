@@ -2,9 +2,11 @@
 
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// Role of a caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Sees and changes the appointments that the same subject booked.
@@ -18,11 +20,7 @@ pub enum Role {
 impl Role {
     /// Returns the contract's name of the role.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Patient => "patient",
-            Self::Staff => "staff",
-            Self::Platform => "platform",
-        }
+        self.into()
     }
 }
 

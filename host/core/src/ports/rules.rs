@@ -14,7 +14,8 @@ pub const LOWEST_HOST: &str = "0.1.0";
 
 /// Causes of a failed call to the rules. The response is a 503 for the country, or a 413 if the input is too large. A
 /// fault never crashes the host.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Fault {
     /// The call used up its fuel or its time.
     #[error("the call used up its budget of {0}")]
@@ -45,14 +46,7 @@ pub enum Fault {
 impl Fault {
     /// Returns the name of the fault for metrics.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::OverBudget(_) => "over-budget",
-            Self::Trapped(_) => "trapped",
-            Self::AnswerTooLarge { .. } => "answer-too-large",
-            Self::BadAnswer(_) => "bad-answer",
-            Self::InputTooLarge { .. } => "input-too-large",
-            Self::Busy => "busy",
-        }
+        self.into()
     }
 }
 
