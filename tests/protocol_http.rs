@@ -212,6 +212,47 @@ fn an_instant_in_a_query_is_as_rfc_3339_writes_it() {
 }
 
 #[test]
+fn documents_for_everybody_are_revalidated_and_compressed() {
+    let host = Host::of(&["pe"]);
+    let client = host.with_token(None);
+    for path in ["/openapi.json", "/v1/countries", "/v1/pe/schema"] {
+        let whole = client.get(path).expect(200);
+        let tag = whole.header("etag").to_owned();
+        assert!(tag.starts_with("W/\"") && whole.header("cache-control") == "no-cache", "{path}: {tag}");
+        let seen = client.request("GET", path).header("If-None-Match", &tag).send();
+        assert_eq!((seen.status, seen.text.as_str(), seen.header("etag")), (304, "", tag.as_str()), "{path}");
+        client.request("GET", path).header("If-None-Match", "\"other\"").send().expect(200);
+        let packed = raw(
+            &host,
+            &format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"),
+        );
+        let head = packed.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+        assert!(head.contains("content-encoding: gzip") && head.contains("vary: accept-encoding"), "{path}: {head}");
+        let is_smaller = packed.len() < whole.text.len();
+        assert!(is_smaller || whole.text.len() < 1_000, "{path}: {} of {} bytes", packed.len(), whole.text.len());
+    }
+    let ana = host.patient("ana");
+    let booked = ana.booked("pe", &pe(1));
+    let place = format!("{APPOINTMENTS}/{}", booked["id"].as_str().unwrap());
+    let plain = ana.request("GET", &place).header("Accept-Encoding", "gzip").send();
+    assert_eq!((plain.header("content-encoding"), plain.header("etag")), ("", "\"1\""), "its tag names these bytes");
+}
+
+#[test]
+fn the_type_of_a_problem_leads_to_a_page() {
+    let host = Host::of(&["pe"]);
+    let client = host.with_token(None);
+    let problem = client.get("/v1/pe/appointments").json();
+    let page = client.get(problem["type"].as_str().unwrap()).expect(200);
+    assert!(
+        page.header("content-type").starts_with("text/html") && page.text.contains("Get a new one"),
+        "{}",
+        page.text
+    );
+    client.get("/problems/unheard-of").expect_problem(404, "not-found");
+}
+
+#[test]
 fn the_api_s_own_pages_are_found_with_and_without_a_slash() {
     let host = Host::of(&["pe"]);
     let client = host.with_token(None);

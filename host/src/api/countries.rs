@@ -5,21 +5,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use citas_core::model::{CountryCode, Forbidden, Scope};
 use citas_core::release::Entry;
 use citas_core::rules::LoadedRules;
 use serde_json::{Value, json};
 
 use super::Api;
+use super::caching::revalidated_json;
 use super::identity::Identified;
 use super::paths::At;
 use super::problem::{Kind, Problem};
 
 /// Handles `GET /v1/countries`.
-pub async fn list(State(api): State<Arc<Api>>) -> Json<Value> {
+pub async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
     let countries = api.catalogue.all();
     let loaded = countries.values().filter_map(|entry| entry.rules.as_deref());
-    Json(json!({ "items": loaded.map(summary).collect::<Vec<_>>() }))
+    revalidated_json(&headers, &json!({ "items": loaded.map(summary).collect::<Vec<_>>() }))
 }
 
 fn summary(rules: &LoadedRules) -> Value {
@@ -33,7 +36,11 @@ fn summary(rules: &LoadedRules) -> Value {
 }
 
 /// Handles `GET /v1/{country}/schema`.
-pub async fn schema(State(api): State<Arc<Api>>, At(country): At<CountryCode>) -> Result<Json<Value>, Problem> {
+pub async fn schema(
+    State(api): State<Arc<Api>>,
+    At(country): At<CountryCode>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let rules = entry(&api, country)?.rules;
     let rules = rules.ok_or_else(|| Problem::new(Kind::RulesUnavailable, "no rules are in force"))?;
     let actions: serde_json::Map<String, Value> = rules
@@ -45,7 +52,7 @@ pub async fn schema(State(api): State<Arc<Api>>, At(country): At<CountryCode>) -
     document["request"] = rules.request_schema.clone();
     document["appointment"] = rules.appointment_schema.clone();
     document["actions"] = actions.into();
-    Ok(Json(document))
+    revalidated_json(&headers, &document)
 }
 
 /// Handles `GET /v1/{country}/rules`, for the platform team.

@@ -1,7 +1,8 @@
 //! The HTTP API: turns requests into calls of use cases, and their outcomes into responses. Knows no rules and no
 //! storage.
 //!
-//! - [`problem`]: every error response and its status code
+//! - [`problem`], [`problem_pages`]: every error response and its status code, and a page about each kind
+//! - [`caching`]: responses that caches keep, and compression
 //! - [`identity`]: the caller of a request, from its bearer token
 //! - [`appointments`]: the endpoints of appointments
 //! - [`countries`]: the endpoints of countries, their schemas and rules
@@ -13,6 +14,7 @@
 
 mod appointments;
 mod body;
+mod caching;
 mod countries;
 mod identity;
 mod limits;
@@ -20,6 +22,7 @@ mod observe;
 mod openapi;
 mod paths;
 mod problem;
+mod problem_pages;
 mod ready;
 
 use std::sync::Arc;
@@ -76,7 +79,7 @@ pub struct Routers {
 
 /// Returns every route in one router.
 pub fn router(api: Api) -> Router {
-    router_with(api, |routes| routes.layer(from_fn(one_host)))
+    router_with(api, |routes| routes.layer(caching::compression()).layer(from_fn(one_host)))
 }
 
 /// Returns every route in one router. `before` wraps them inside the layers that all requests share.
@@ -89,7 +92,10 @@ pub fn router_with(api: Api, before: impl FnOnce(Router) -> Router) -> Router {
 pub fn routers(api: Api) -> Routers {
     let api = Arc::new(api);
     Routers {
-        public: common(&api, with_answers(public(), &api).merge(docs()).layer(from_fn(one_host))),
+        public: common(
+            &api,
+            with_answers(public(), &api).merge(docs()).layer(caching::compression()).layer(from_fn(one_host)),
+        ),
         admin: common(&api, with_answers(admin(), &api).layer(from_fn(one_host))),
     }
 }
@@ -115,6 +121,7 @@ fn public() -> Router<Arc<Api>> {
         .nest("/v1/{country}", country)
         .route("/v1/countries", get(countries::list))
         .route("/openapi.json", get(openapi::serve))
+        .route("/problems/{name}", get(problem_pages::serve))
         .route("/.well-known/jwks.json", get(jwks))
 }
 

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use citas_core::model::{CountryCode, Phase, Scope};
 use citas_core::release::Entry;
 use citas_core::rules::schema::map_subschemas;
@@ -17,7 +16,8 @@ use strum::VariantArray as _;
 
 use super::Api;
 use super::appointments::{DEFAULT_PAGE, MAX_FILTER_CHARS};
-use super::problem::Kind;
+use super::caching::revalidated;
+use super::problem::{Kind, Problem};
 
 /// The document that was composed last, and the countries that it was composed of. It is kept because everybody may
 /// request it, and composing it takes milliseconds.
@@ -40,9 +40,8 @@ impl Description {
 }
 
 /// Handles `GET /openapi.json`.
-pub async fn serve(State(api): State<Arc<Api>>) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    ([(CONTENT_TYPE, json)], api.description.of(api.catalogue.all())).into_response()
+pub async fn serve(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
+    revalidated(&headers, api.description.of(api.catalogue.all()))
 }
 
 /// Returns the whole document.
