@@ -13,11 +13,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use citas_core::booking::ActionRequest;
 use citas_core::booking::BookingError;
 use citas_core::booking::View;
-use citas_core::model::{CountryCode, Phase, RulesId};
+use citas_core::model::{CountryCode, Phase, Role, RulesId};
 use citas_core::ports::{Position, Query as LedgerQuery};
 use citas_core::rules::MAX_PAGE;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -27,6 +28,7 @@ use uuid::Uuid;
 use super::Api;
 use super::body::{JsonBody, accept_language, has_seen, idempotency_key, if_match, is_rfc_3339};
 use super::identity::Identified;
+use super::instant::Instant;
 use super::paths::At;
 use super::problem::Problem;
 
@@ -135,10 +137,12 @@ pub async fn list(
     paged(views.iter().map(representation).collect(), next.map(|next| encoded(&next)), &uri)
 }
 
-#[derive(Serialize)]
+/// A page of a list.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Page<T> {
+pub struct Page<T> {
     items: Vec<T>,
+    /// `cursor` of the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
@@ -235,21 +239,32 @@ fn appointment_response(view: &View) -> Response {
 }
 
 /// An appointment as JSON: the country's fields, and the members that the host adds (`HOST_MEMBERS`).
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Representation<'a> {
+pub struct Representation<'a> {
     id: Uuid,
     country: CountryCode,
     phase: Phase,
+    /// 1 after the booking, one more with each change.
+    #[schemars(range(min = 1))]
     revision: u32,
+    /// Start; absent while the appointment has no date.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Instant>")]
     starts_at: Option<Timestamp>,
+    /// Length in minutes; absent while the appointment has no date.
     #[serde(skip_serializing_if = "Option::is_none")]
     minutes: Option<u16>,
     #[serde(flatten)]
+    #[schemars(skip)]
     fields: &'a Map<String, Value>,
+    /// Rules that made this revision.
     rules: &'a RulesId,
+    /// Time when the appointment was booked.
+    #[schemars(with = "Instant")]
     created_at: Timestamp,
+    /// Time when this revision was stored.
+    #[schemars(with = "Instant")]
     updated_at: Timestamp,
 }
 
@@ -270,20 +285,48 @@ fn representation(view: &View) -> Representation<'_> {
     }
 }
 
-/// Returns an entry of a history: the action, its time, the caller, the rules and the appointment.
-fn entry(view: &View) -> Value {
+/// An entry of a history: a revision of an appointment, and how it came about.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry<'a, A> {
+    #[schemars(range(min = 1))]
+    revision: u32,
+    /// Action that made the revision; `book` for the first one.
+    action: &'a str,
+    #[schemars(with = "Instant")]
+    at: Timestamp,
+    by: Author<'a>,
+    rules: &'a RulesId,
+    /// Version of the contract between host and rules.
+    contract: &'a str,
+    /// Version of the host.
+    host: &'a str,
+    /// Id of the request that made the revision.
+    request_id: &'a str,
+    appointment: A,
+}
+
+/// Caller who made a revision.
+#[derive(Serialize, JsonSchema)]
+pub struct Author<'a> {
+    /// Subject of the caller's token.
+    subject: &'a str,
+    role: Role,
+}
+
+fn entry(view: &View) -> Entry<'_, Representation<'_>> {
     let provenance = &view.revision.provenance;
-    json!({
-        "revision": view.revision.appointment.revision,
-        "action": provenance.action,
-        "at": view.revision.updated_at,
-        "by": { "subject": provenance.subject, "role": provenance.context.role },
-        "rules": provenance.rules,
-        "contract": provenance.contract,
-        "host": provenance.host,
-        "requestId": provenance.request_id,
-        "appointment": representation(view),
-    })
+    Entry {
+        revision: view.revision.appointment.revision,
+        action: &provenance.action,
+        at: view.revision.updated_at,
+        by: Author { subject: &provenance.subject, role: provenance.context.role },
+        rules: &provenance.rules,
+        contract: &provenance.contract,
+        host: &provenance.host,
+        request_id: &provenance.request_id,
+        appointment: representation(view),
+    }
 }
 
 impl Api {

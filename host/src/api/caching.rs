@@ -5,7 +5,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap};
 use axum::http::{Extensions, HeaderValue, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use citas_core::model::digest;
-use serde_json::Value;
+use serde::Serialize;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 
@@ -29,8 +29,8 @@ pub fn revalidated(headers: &HeaderMap, document: Bytes) -> Result<Response, Pro
 }
 
 /// Returns a JSON value as [`revalidated`] returns a document.
-pub fn revalidated_json(headers: &HeaderMap, value: &Value) -> Result<Response, Problem> {
-    revalidated(headers, value.to_string().into())
+pub fn revalidated_json(headers: &HeaderMap, value: &impl Serialize) -> Result<Response, Problem> {
+    revalidated(headers, serde_json::to_vec(value).expect("members with text keys").into())
 }
 
 /// Compresses responses, but none with a strong entity tag: that names these very bytes (RFC 9110, section 8.8.1).

@@ -1,5 +1,6 @@
 //! The endpoints of countries: the list, the schemas and the state of the rules.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,32 +8,137 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use citas_core::model::{CountryCode, Forbidden, Scope};
-use citas_core::release::Entry;
-use citas_core::rules::LoadedRules;
-use serde_json::{Value, json};
+use citas_core::model::{Canary, CountryCode, Forbidden, Role, RulesId, Scope};
+use citas_core::release::{Entry, OnTrial, RefusedVersion};
+use citas_core::rules::{Action, LoadedRules};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::Api;
 use super::caching::revalidated_json;
 use super::identity::Identified;
+use super::instant::Instant;
 use super::paths::At;
 use super::problem::{Kind, Problem};
+
+/// The countries that can be booked.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Countries")]
+pub struct CountryList {
+    items: Vec<Country>,
+}
+
+/// A country that can be booked.
+#[derive(Serialize, JsonSchema)]
+pub struct Country {
+    country: CountryCode,
+    /// IANA time zones of its appointments.
+    zones: Vec<String>,
+    /// Languages of its messages (BCP 47), the default first.
+    locales: Vec<String>,
+    /// Names of the actions on an appointment.
+    actions: Vec<String>,
+    rules: RulesId,
+}
+
+/// A country's JSON Schemas (2020-12).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CountrySchemas")]
+pub struct Schemas {
+    country: CountryCode,
+    /// IANA time zones of its appointments.
+    zones: Vec<String>,
+    /// Languages of its messages (BCP 47), the default first.
+    locales: Vec<String>,
+    rules: RulesId,
+    /// Schema of a booking request.
+    #[schemars(with = "Map<String, Value>")]
+    request: Value,
+    /// Schema of the country's part of an appointment.
+    #[schemars(with = "Map<String, Value>")]
+    appointment: Value,
+    /// Actions by name.
+    actions: BTreeMap<String, ActionSchema>,
+}
+
+/// An action on an appointment.
+#[derive(Serialize, JsonSchema)]
+pub struct ActionSchema {
+    /// Roles that may perform it.
+    #[schemars(with = "Vec<Role>")]
+    roles: BTreeSet<&'static str>,
+    /// Schema of its input.
+    #[schemars(with = "Map<String, Value>")]
+    input: Value,
+}
+
+/// State of a country's rules on this host.
+#[derive(Serialize, JsonSchema)]
+pub struct RulesStatus {
+    country: CountryCode,
+    /// Rules in force.
+    rules: Option<RulesId>,
+    /// Time at which they came into force here.
+    #[schemars(with = "Option<Instant>")]
+    since: Option<Timestamp>,
+    /// Number of versions that have come into force since the host started.
+    swaps: u64,
+    calls: Option<CallCounts>,
+    /// Last version that did not come into force.
+    refused: Option<Refused>,
+    /// Version on trial.
+    candidate: Option<Trial>,
+}
+
+/// Calls to one version of the rules.
+#[derive(Serialize, JsonSchema)]
+pub struct CallCounts {
+    /// Number of calls that gave a result.
+    answered: u64,
+    /// Number of calls that failed.
+    faults: u64,
+}
+
+/// A version that did not come into force.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RefusedVersion")]
+pub struct Refused {
+    #[schemars(with = "Instant")]
+    at: Timestamp,
+    /// Name of the version.
+    what: String,
+    /// Reason in plain words.
+    why: String,
+}
+
+/// A version on trial beside the rules in force.
+#[derive(Serialize, JsonSchema)]
+pub struct Trial {
+    rules: RulesId,
+    /// Number of the trial.
+    trial: u64,
+    /// Share of the patients for whom it decides; null for a shadow.
+    canary: Option<Canary>,
+    calls: CallCounts,
+}
 
 /// Handles `GET /v1/countries`.
 pub async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
     let countries = api.catalogue.all();
     let loaded = countries.values().filter_map(|entry| entry.rules.as_deref());
-    revalidated_json(&headers, &json!({ "items": loaded.map(summary).collect::<Vec<_>>() }))
+    revalidated_json(&headers, &CountryList { items: loaded.map(summary).collect() })
 }
 
-fn summary(rules: &LoadedRules) -> Value {
-    json!({
-        "country": rules.country,
-        "zones": rules.descriptor.zones,
-        "locales": rules.descriptor.locales,
-        "actions": rules.actions.keys().collect::<Vec<_>>(),
-        "rules": rules.id,
-    })
+fn summary(rules: &LoadedRules) -> Country {
+    Country {
+        country: rules.country,
+        zones: rules.descriptor.zones.clone(),
+        locales: rules.descriptor.locales.clone(),
+        actions: rules.actions.keys().cloned().collect(),
+        rules: rules.id.clone(),
+    }
 }
 
 /// Handles `GET /v1/{country}/schema`.
@@ -43,16 +149,18 @@ pub async fn schema(
 ) -> Result<Response, Problem> {
     let rules = entry(&api, country)?.rules;
     let rules = rules.ok_or_else(|| Problem::new(Kind::RulesUnavailable, "no rules are in force"))?;
-    let actions: serde_json::Map<String, Value> = rules
-        .actions
-        .iter()
-        .map(|(name, action)| (name.clone(), json!({ "roles": action.roles, "input": action.schema })))
-        .collect();
-    let mut document = summary(&rules);
-    document["request"] = rules.request_schema.clone();
-    document["appointment"] = rules.appointment_schema.clone();
-    document["actions"] = actions.into();
-    revalidated_json(&headers, &document)
+    let action = |action: &Action| ActionSchema { roles: action.roles.clone(), input: action.schema.clone() };
+    let Country { country, zones, locales, rules: id, .. } = summary(&rules);
+    let schemas = Schemas {
+        country,
+        zones,
+        locales,
+        rules: id,
+        request: rules.request_schema.clone(),
+        appointment: rules.appointment_schema.clone(),
+        actions: rules.actions.iter().map(|(name, of)| (name.clone(), action(of))).collect(),
+    };
+    revalidated_json(&headers, &schemas)
 }
 
 /// Handles `GET /v1/{country}/rules`, for the platform team.
@@ -60,32 +168,33 @@ pub async fn rules(
     State(api): State<Arc<Api>>,
     At(country): At<CountryCode>,
     Identified(caller): Identified,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<RulesStatus>, Problem> {
     caller.needs(Scope::Rules)?;
     if !caller.groups.contains("platform") {
         return Err(Forbidden("this is for the group `platform`".into()).into());
     }
     let Entry { rules, since, swaps, refused, candidate } = entry(&api, country)?;
-    let candidate = candidate.map(|candidate| {
-        let (rules, terms) = (&candidate.rules, &candidate.terms);
-        json!({ "rules": rules.id, "trial": terms.trial, "canary": terms.canary, "calls": calls(rules) })
-    });
-    let refused = refused.map(|refused| json!({ "at": refused.at, "what": refused.what, "why": refused.why }));
-    Ok(Json(json!({
-        "country": country,
-        "rules": rules.as_ref().map(|rules| &rules.id),
-        "since": since,
-        "swaps": swaps,
-        "calls": rules.as_deref().map(calls),
-        "refused": refused,
-        "candidate": candidate,
-    })))
+    let trial = |candidate: &OnTrial| Trial {
+        rules: candidate.rules.id.clone(),
+        trial: candidate.terms.trial,
+        canary: candidate.terms.canary,
+        calls: calls(&candidate.rules),
+    };
+    Ok(Json(RulesStatus {
+        country,
+        rules: rules.as_ref().map(|rules| rules.id.clone()),
+        since,
+        swaps,
+        calls: rules.as_deref().map(calls),
+        refused: refused.map(|RefusedVersion { at, what, why, .. }| Refused { at, what, why }),
+        candidate: candidate.as_deref().map(trial),
+    }))
 }
 
-/// Returns the number of answered calls and of faults of one loaded version.
-fn calls(rules: &LoadedRules) -> Value {
+/// Returns the counts of one loaded version.
+fn calls(rules: &LoadedRules) -> CallCounts {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    json!({ "answered": read(&rules.counters.answered), "faults": read(&rules.counters.faults) })
+    CallCounts { answered: read(&rules.counters.answered), faults: read(&rules.counters.faults) }
 }
 
 fn entry(api: &Api, country: CountryCode) -> Result<Entry, Problem> {

@@ -11,12 +11,14 @@
 //! - [`ready`]: whether any country can be booked
 //! - [`observe`]: request ids, metrics and the log
 //! - [`body`], [`paths`]: bodies, headers and path segments of requests
+//! - [`instant`]: the schema of an instant
 
 mod appointments;
 mod body;
 mod caching;
 mod countries;
 mod identity;
+mod instant;
 mod limits;
 mod observe;
 mod openapi;
@@ -38,7 +40,9 @@ use axum::{Json, Router, middleware};
 use citas_core::booking::Booking;
 use citas_core::ports::TokenVerifier;
 use citas_core::release::Catalogue;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 use swagger_ui_dist::{ApiDefinition, OpenApiSource};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -67,6 +71,12 @@ pub struct Api {
     pub description: Description,
     /// Renderer of the metrics in the Prometheus text format.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+/// Sign of life of the process.
+#[derive(Serialize, JsonSchema)]
+struct Health {
+    status: &'static str,
 }
 
 /// The routes of the API, and those for operators.
@@ -127,7 +137,7 @@ fn public() -> Router<Arc<Api>> {
 
 fn admin() -> Router<Arc<Api>> {
     Router::new()
-        .route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
+        .route("/healthz", get(|| async { Json(Health { status: "ok" }) }))
         .route("/readyz", get(ready::serve))
         .route("/metrics", get(metrics))
 }

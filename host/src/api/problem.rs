@@ -1,17 +1,24 @@
 //! Turns every error into a problem document (RFC 9457). Only this module gives errors their status codes and titles. The
 //! details are the texts of the errors themselves, mostly of `citas_core::booking`.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use citas_core::booking::{BookingError, FreeSlot, Rejection};
-use citas_core::model::Forbidden;
-use citas_core::ports::BadToken;
+use citas_core::model::{CountryCode, Forbidden, RulesId, Violation};
+use citas_core::ports::{BadToken, Fault};
 use citas_core::rules::LoadedRules;
-use serde_json::{Map, Value, json};
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+use strum::VariantArray;
+
+use super::instant::Instant;
 
 /// Kind of a problem. Its type is `/problems/<name>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Kind {
     MalformedRequest,
     Unauthenticated,
@@ -67,13 +74,103 @@ impl Kind {
     }
 }
 
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("/problems/{}", self.parts().1))
+    }
+}
+
+impl JsonSchema for Kind {
+    fn schema_name() -> Cow<'static, str> {
+        "ProblemType".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Kind of a problem: a relative reference to a page that says what to do.",
+            "type": "string",
+            "enum": Self::VARIANTS,
+        })
+    }
+}
+
 /// An error response.
 #[derive(Debug)]
 pub struct Problem {
     kind: Kind,
     detail: String,
-    members: Map<String, Value>,
+    members: Members,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A problem document (RFC 9457).
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Problem")]
+pub struct ProblemDocument<'a> {
+    r#type: Kind,
+    /// Name of the kind, in English.
+    title: &'static str,
+    /// Status code of the response.
+    status: u16,
+    /// Reason in English, for developers.
+    detail: &'a str,
+    /// Path of the request.
+    instance: &'a str,
+    /// Id of the request in the log, as in `X-Request-Id`.
+    request_id: &'a str,
+    #[serde(flatten)]
+    members: &'a Members,
+}
+
+/// Members of a problem document that only some kinds have.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Members {
+    /// Every reason against the request (`rules-violated`, `not-allowed-now`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    violations: Option<Vec<ViolationMessage>>,
+    /// Text that another appointment holds (`slot-taken`), if the caller may know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim: Option<String>,
+    /// Free slots near the taken one, the nearest first (`slot-taken`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_slots: Option<Vec<FreeSlotView>>,
+    /// Country whose rules give no result (`rules-unavailable`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    country: Option<CountryCode>,
+    /// Rules that give no result (`rules-unavailable`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<RulesId>,
+}
+
+/// One reason against a request.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Violation")]
+struct ViolationMessage {
+    /// JSON Pointer (RFC 6901) to the offending part of the request; empty for the whole.
+    pointer: String,
+    /// Stable code, for programs.
+    code: String,
+    /// Text for people, in the language of `Content-Language`.
+    message: String,
+}
+
+/// A slot that was free at the time of the response. It is not reserved.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "FreeSlot")]
+struct FreeSlotView {
+    /// Start in local time.
+    #[schemars(extend("examples" = ["2026-12-01T09:00"]))]
+    start: String,
+    /// Length in minutes.
+    minutes: u16,
+    /// IANA time zone of `start`.
+    zone: String,
+    /// Start as an instant.
+    #[schemars(with = "Instant")]
+    starts_at: Timestamp,
 }
 
 /// Time that a client waits before it retries a 503, in seconds.
@@ -81,7 +178,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
 impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        let problem = Self { kind, detail: detail.into(), members: Map::new(), headers: Vec::new() };
+        let problem = Self { kind, detail: detail.into(), members: Members::default(), headers: Vec::new() };
         if kind.parts().0 == StatusCode::SERVICE_UNAVAILABLE {
             return problem.header(header::RETRY_AFTER, RETRY_AFTER);
         }
@@ -109,11 +206,6 @@ impl Problem {
         self
     }
 
-    fn member(mut self, name: &str, value: Value) -> Self {
-        self.members.insert(name.into(), value);
-        self
-    }
-
     /// Turns an error of a use case into a problem, with messages in the client's language. If the rules gave no
     /// result, the problem names `rules`, those in force.
     pub fn of(error: BookingError, rules: Option<&LoadedRules>, accept_language: &str) -> Self {
@@ -130,12 +222,9 @@ impl Problem {
                 Self::new(Kind::NotAllowedNow, detail).with_violations(&no, accept_language)
             }
             BookingError::SlotTaken { claim, free } => {
-                let free = free.iter().map(free_slot).collect::<Vec<_>>();
-                let problem = Self::new(Kind::SlotTaken, detail).member("freeSlots", free.into());
-                match claim {
-                    Some(claim) => problem.member("claim", claim.into()),
-                    None => problem,
-                }
+                let free = free.into_iter().map(FreeSlotView::from).collect();
+                let members = Members { claim, free_slots: Some(free), ..Members::default() };
+                Self { members, ..Self::new(Kind::SlotTaken, detail) }
             }
             BookingError::TooLarge { .. } => Self::new(Kind::TooLarge, detail),
             BookingError::Stale { .. } => Self::new(Kind::Stale, detail),
@@ -150,16 +239,15 @@ impl Problem {
     }
 
     /// Adds each violation with its message, and the language of the messages in `Content-Language`.
-    fn with_violations(self, Rejection { violations, rules }: &Rejection, accept_language: &str) -> Self {
+    fn with_violations(mut self, Rejection { violations, rules }: &Rejection, accept_language: &str) -> Self {
         let locale = rules.messages.negotiate(accept_language);
-        let violations: Vec<Value> = violations
-            .iter()
-            .map(|said| {
-                let message = rules.messages.text(said, &locale);
-                json!({ "pointer": said.path, "code": said.code, "message": message })
-            })
-            .collect();
-        let told = self.member("violations", violations.into()).header(header::VARY, header::ACCEPT_LANGUAGE.into());
+        let message = |said: &Violation| ViolationMessage {
+            pointer: said.path.clone(),
+            code: said.code.clone(),
+            message: rules.messages.text(said, &locale),
+        };
+        self.members.violations = Some(violations.iter().map(message).collect());
+        let told = self.header(header::VARY, header::ACCEPT_LANGUAGE.into());
         match HeaderValue::from_str(&locale) {
             Ok(locale) => told.header(header::CONTENT_LANGUAGE, locale),
             Err(_) => told,
@@ -167,34 +255,25 @@ impl Problem {
     }
 
     /// Returns the document. The outermost layer passes the request's path and id, which only it knows.
-    pub fn document(&self, instance: &str, request_id: &str) -> Value {
-        let (status, name, title) = self.kind.parts();
-        let mut document = self.members.clone();
-        document.insert("type".into(), format!("/problems/{name}").into());
-        document.insert("title".into(), title.into());
-        document.insert("status".into(), status.as_u16().into());
-        document.insert("detail".into(), self.detail.as_str().into());
-        document.insert("instance".into(), instance.into());
-        document.insert("requestId".into(), request_id.into());
-        document.into()
+    fn document<'a>(&'a self, instance: &'a str, request_id: &'a str) -> ProblemDocument<'a> {
+        let (status, _, title) = self.kind.parts();
+        let Self { kind, detail, members, .. } = self;
+        ProblemDocument { r#type: *kind, title, status: status.as_u16(), detail, instance, request_id, members }
     }
 }
 
-fn unanswered(fault: Option<&citas_core::ports::Fault>, rules: Option<&LoadedRules>, detail: String) -> Problem {
+fn unanswered(fault: Option<&Fault>, rules: Option<&LoadedRules>, detail: String) -> Problem {
     let problem = Problem::new(Kind::RulesUnavailable, fault.map_or(detail, ToString::to_string));
     let Some(rules) = rules else { return problem };
-    problem.member("rules", json!(rules.id)).member("country", json!(rules.country))
+    let members = Members { country: Some(rules.country), rules: Some(rules.id.clone()), ..Members::default() };
+    Problem { members, ..problem }
 }
 
-/// Returns a free slot as clients see it.
-fn free_slot(free: &FreeSlot) -> Value {
-    let slot = &free.slot;
-    json!({
-        "start": slot.start.strftime("%Y-%m-%dT%H:%M").to_string(),
-        "minutes": slot.minutes,
-        "zone": slot.zone,
-        "startsAt": free.starts_at,
-    })
+impl From<FreeSlot> for FreeSlotView {
+    fn from(FreeSlot { slot, starts_at }: FreeSlot) -> Self {
+        let start = slot.start.strftime("%Y-%m-%dT%H:%M").to_string();
+        Self { start, minutes: slot.minutes, zone: slot.zone, starts_at }
+    }
 }
 
 impl From<Forbidden> for Problem {
@@ -233,8 +312,6 @@ pub fn written(mut response: Response, instance: &str, request_id: &str) -> Resp
 
 #[cfg(test)]
 mod tests {
-    use strum::VariantArray as _;
-
     use super::*;
 
     #[test]

@@ -1,6 +1,7 @@
 //! Handles `GET /readyz`: reports whether any country can be booked here. The check writes to the ledgers and reads
 //! from them, so its result is kept for a second, however many clients request it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use citas_core::model::CountryCode;
 use citas_core::ports::Ledger;
 use citas_core::release::Catalogue;
 use futures::future::join_all;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::Api;
@@ -23,11 +25,20 @@ const GOOD_FOR: Duration = Duration::from_secs(1);
 /// Maximum time for a ledger's check. A slower ledger is not ready.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Result of the check.
+#[derive(Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Readiness")]
+pub struct Report {
+    status: &'static str,
+    /// Reason by country, for each country that cannot be booked.
+    trouble: BTreeMap<String, &'static str>,
+}
+
 /// Check of every country's rules and ledger.
 pub struct Readiness {
     catalogue: Arc<Catalogue>,
     ledger: Arc<dyn Ledger>,
-    last: Mutex<Option<(Instant, StatusCode, Value)>>,
+    last: Mutex<Option<(Instant, StatusCode, Report)>>,
 }
 
 impl Readiness {
@@ -36,7 +47,7 @@ impl Readiness {
         Self { catalogue, ledger, last: Mutex::default() }
     }
 
-    async fn answer(&self) -> (StatusCode, Value) {
+    async fn answer(&self) -> (StatusCode, Report) {
         let mut last = self.last.lock().await;
         if let Some((_, code, body)) = last.as_ref().filter(|(at, ..)| at.elapsed() < GOOD_FOR) {
             return (*code, body.clone());
@@ -46,7 +57,7 @@ impl Readiness {
         (code, body)
     }
 
-    async fn ask(&self) -> (StatusCode, Value) {
+    async fn ask(&self) -> (StatusCode, Report) {
         let countries = self.catalogue.all();
         let asked = countries.iter().map(|(country, entry)| async {
             let trouble = if entry.rules.is_none() {
@@ -56,16 +67,16 @@ impl Readiness {
             } else {
                 return None;
             };
-            Some((country.to_string(), Value::from(trouble)))
+            Some((country.to_string(), trouble))
         });
-        let trouble: Map<_, _> = join_all(asked).await.into_iter().flatten().collect();
+        let trouble: BTreeMap<_, _> = join_all(asked).await.into_iter().flatten().collect();
         if countries.is_empty() {
-            return (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "no country is known yet", "trouble": {} }));
+            return (StatusCode::SERVICE_UNAVAILABLE, Report { status: "no country is known yet", trouble });
         }
         let ready = countries.len() > trouble.len();
         let (code, status) =
             if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
-        (code, json!({ "status": status, "trouble": trouble }))
+        (code, Report { status, trouble })
     }
 
     async fn ledger_is_ready(&self, country: CountryCode) -> bool {

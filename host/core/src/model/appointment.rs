@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 use uuid::Uuid;
@@ -12,8 +13,9 @@ use uuid::Uuid;
 use crate::model::context::Context;
 
 /// A country code: ISO 3166-1 alpha-2 in lower case, for example `pe`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(inline, extend("pattern" = "^[a-z]{2}$"))]
 pub struct CountryCode([u8; 2]);
 
 /// Error for a text that is not a country code.
@@ -94,7 +96,7 @@ pub struct Field {
 }
 
 /// State of an appointment, in the terms of FHIR's Appointment.status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, JsonSchema)]
 #[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "FHIR defines the words")]
@@ -153,11 +155,13 @@ pub struct Appointment {
 }
 
 /// Identifies one version of a country's rules.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RulesVersion")]
 pub struct RulesId {
     /// Semantic version.
     pub version: String,
     /// Digest of the component's bytes: `sha256:` and 64 hexadecimal digits.
+    #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub digest: String,
 }
 

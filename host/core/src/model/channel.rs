@@ -1,6 +1,7 @@
 //! A country's channel: the version in use, the version before it, the candidate on trial, and the history of changes.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
@@ -66,7 +67,7 @@ pub struct Candidate {
 }
 
 /// Share of the patients for whom a candidate decides, and the margin beyond which it is taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Canary {
     /// Share of the patients, in percent: 1 to 100.
