@@ -11,6 +11,7 @@ mod booking_http;
 mod chaos;
 mod command;
 mod connections;
+mod countries;
 mod crash;
 mod documents;
 mod fairness_http;

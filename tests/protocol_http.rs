@@ -160,14 +160,6 @@ fn a_subject_that_asks_too_much_is_told_when_to_come_again() {
     host.patient("luis").get(APPOINTMENTS).expect(200);
 }
 
-#[test]
-fn an_emergency_waits_for_no_office_hour() {
-    let host = Host::of(&["pe"]);
-    let night = with(&pe(1), json!({ "time": "03:15", "dni": null }));
-    host.patient("ana").book("pe", &night).expect_problem(422, "rules-violated");
-    host.patient("ana").booked("pe", &with(&night, json!({ "emergency": true })));
-}
-
 /// Sends bytes over a connection and returns the response's status line and body.
 fn raw(host: &Host, request: &str) -> String {
     let address = host.address();

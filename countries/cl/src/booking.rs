@@ -16,7 +16,7 @@ pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violatio
     let mut findings = Findings::default();
     let patient = findings.check(Patient::of(fields));
     findings.note(comunas::unknown(fields));
-    findings.note(prevision::violation(fields));
+    findings.check(prevision::check(fields));
     let start = findings.check(SCHEDULE.start(&visit(context, clock, fields), fields));
     let (patient, start) = findings.conclude(patient.zip(start))?;
 
@@ -26,11 +26,10 @@ pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violatio
 
 /// Returns the request with one spelling for each identity.
 fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
-    let spelled = match patient {
-        Patient::Run(run) => Field::text("/run", run.as_str()),
-        Patient::Document(document) => Field::text("/document/number", &document.number),
-    };
-    set(&mut request, spelled);
+    match patient {
+        Patient::Run(run) => set(&mut request, Field::text("/run", run.as_str())),
+        Patient::Document(document) => document.spell(&mut request),
+    }
     unpad(&mut request, "/doctor");
     request
 }

@@ -6,7 +6,7 @@ use citas_kit::schedule::Whom;
 use citas_kit::{Appointment, Context, Field, Plan, Violation};
 
 use crate::house::{CHANGE_HOURS, COUNTRY, SCHEDULE, clock, visit};
-use crate::patient;
+use crate::patient::Patient;
 
 /// Returns the plan of the action, or all its violations.
 pub fn act(context: &Context, current: &Appointment, action: &str, input: &[Field]) -> Result<Plan, Vec<Violation>> {
@@ -32,7 +32,8 @@ fn no_show(change: &Change, _input: Fields) -> Result<Plan, Vec<Violation>> {
 
 /// Returns the patient of the appointment, by whose key it is found.
 fn patient(change: &Change) -> Whom {
-    patient::booked(Fields::new(&change.current.attributes))
+    let patient = Patient::booked(Fields::new(&change.current.attributes));
+    patient.map(|patient| patient.whom()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -29,6 +29,27 @@ pub const WORDS: &[Words] = &[
         ],
     ),
     (
+        "cl.document.issuer",
+        &[
+            "El IPE y el IPA los emite Chile: indique CHL como país, o no indique ninguno.",
+            "Chile issues IPE and IPA: give CHL as the country, or none.",
+        ],
+    ),
+    (
+        "cl.document.not-foreign",
+        &[
+            "La cédula de identidad chilena no es un documento extranjero: indique el RUN.",
+            "The Chilean identity card is no foreign document: give the RUN.",
+        ],
+    ),
+    (
+        "cl.document.country-unknown",
+        &[
+            "No existe un país con el código {country}. Use el código ISO 3166-1 de tres letras, por ejemplo VEN.",
+            "There is no country with code {country}. Use the three letters of ISO 3166-1, for example VEN.",
+        ],
+    ),
+    (
         "cl.comuna.unknown",
         &[
             "No existe una comuna con el código {comuna}. Use el código único territorial, de cinco dígitos.",
@@ -40,6 +61,21 @@ pub const WORDS: &[Words] = &[
         &["Para FONASA indique el tramo, de la A a la D.", "For FONASA give the tramo, A to D."],
     ),
     ("cl.prevision.plan-missing", &["Para una isapre indique el plan.", "For an isapre give the plan."]),
+    (
+        "cl.prevision.tramo-only-fonasa",
+        &["Solo FONASA tiene tramos: no indique el tramo.", "Only FONASA has a tramo: leave it out."],
+    ),
+    (
+        "cl.prevision.plan-only-isapre",
+        &["Solo una isapre tiene plan: no indique el plan.", "Only an isapre has a plan: leave it out."],
+    ),
+    (
+        "cl.prevision.care-only-fonasa",
+        &[
+            "Solo FONASA distingue entre atención institucional y libre elección: no indique la modalidad de atención.",
+            "Only FONASA distinguishes institutional care and free choice: leave out the care.",
+        ],
+    ),
     (
         "cl.prevision.care-not-allowed",
         &[
@@ -143,7 +179,19 @@ mod tests {
         let requests = [
             anonymous,
             request(&[("/date", "2026-11-24"), ("/time", "12:30"), ("/prevision/system", "isapre")]),
-            request(&[("/run", "1-9"), ("/prevision/care", "mle")]),
+            request(&[
+                ("/run", "1-9"),
+                ("/prevision/care", "mle"),
+                ("/document/type", "ipe"),
+                ("/document/country", "HTI"),
+            ]),
+            request(&[("/document/type", "foreign-id"), ("/document/country", "CHL"), ("/prevision/plan", "P-100")]),
+            request(&[
+                ("/document/country", "ZZZ"),
+                ("/document/type", "passport"),
+                ("/prevision/system", "none"),
+                ("/prevision/care", "mai"),
+            ]),
             request(&[("/run", "12345678-6"), ("/comuna", "99999"), ("/date", "2027-12-08"), ("/time", "21:07")]),
         ];
         let acts = ["cancel", "reschedule", "no-show", "fly"];

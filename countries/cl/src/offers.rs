@@ -12,7 +12,7 @@ pub fn offers(context: &Context, place: &[Field], openings: &[Slot]) -> Vec<Offe
     let place = Fields::new(place);
     let zone = zone(place);
     let doctor = place.text("/doctor").map(unpadded);
-    let patient = Patient::of(place).ok().map(|patient| patient.key());
+    let patient = Patient::booked(place).map(|patient| patient.key());
     let offer = |opening: &Slot| {
         let clock = context.clock(zone.unwrap_or(&opening.zone))?;
         let visit = visit(context, clock, place);

@@ -7,7 +7,7 @@ use citas_kit::Violation;
 pub struct Run(String);
 
 impl Run {
-    /// Parses seven or eight digits with the check digit or K: with all dots or none, with or without a hyphen.
+    /// Parses six to eight digits with the check digit or K: with all dots or none, with or without a hyphen.
     ///
     /// # Errors
     /// Returns a violation if the spelling or the check digit is wrong.
@@ -33,10 +33,13 @@ fn split(text: &[u8]) -> Option<(Vec<u8>, u8)> {
     let (check, number) = text.split_last()?;
     let number = number.strip_suffix(b"-").unwrap_or(number);
     let digits = match number {
-        [millions @ .., b'.', t1, t2, t3, b'.', u1, u2, u3] => [millions, &[*t1, *t2, *t3, *u1, *u2, *u3]].concat(),
+        [m1, millions @ .., b'.', t1, t2, t3, b'.', u1, u2, u3] => {
+            [&[*m1], millions, &[*t1, *t2, *t3, *u1, *u2, *u3]].concat()
+        }
+        [t1, t2, t3, b'.', u1, u2, u3] => vec![*t1, *t2, *t3, *u1, *u2, *u3],
         plain => plain.to_vec(),
     };
-    let usual = matches!(digits.len(), 7 | 8) && digits.iter().all(u8::is_ascii_digit) && digits.first() != Some(&b'0');
+    let usual = matches!(digits.len(), 6..=8) && digits.iter().all(u8::is_ascii_digit) && digits.first() != Some(&b'0');
     let check = check.to_ascii_uppercase();
     (usual && (check.is_ascii_digit() || check == b'K')).then_some((digits, check))
 }
@@ -66,6 +69,9 @@ mod tests {
         }
         for spelling in ["2280782-K", "2.280.782-k", "2280782k", "2.280.782K"] {
             assert_eq!(Run::parse(spelling).expect(spelling).as_str(), "2280782-K");
+        }
+        for spelling in ["123.456-0", "123456-0", "1234560", "123.4560"] {
+            assert_eq!(Run::parse(spelling).expect(spelling).as_str(), "123456-0");
         }
         assert!(Run::parse("12531909-2").is_ok());
         assert_eq!(Run::parse("10000013-k").expect("a RUN").as_str(), "10000013-K");
@@ -102,7 +108,13 @@ mod tests {
             "12345678-５",
             "12345678 -5",
             "12345678-5\u{200b}",
-            "999999-9",
+            "99999-3",
+            "12.345-5",
+            ".123.456-0",
+            "1.23456-0",
+            "12.3456-0",
+            "1234.56-0",
+            "023.456-0",
             "123456789-0",
             "02280782-K",
             "12,345,678-5",

@@ -1,13 +1,18 @@
 //! The view of an appointment that clients see: the stored attributes, and fields derived from them.
 
+use citas_kit::document::Document;
 use citas_kit::fields::{Fields, set};
 use citas_kit::{Appointment, Field, Phase};
 
 use crate::comunas;
+use crate::patient::DOCUMENTS;
 
-/// Returns the country's fields of an appointment.
+/// Returns the country's fields of an appointment. A document that 1.0 stored under a nationality is shown with its issuer.
 pub fn present(appointment: Appointment) -> Vec<Field> {
     let mut fields = appointment.attributes;
+    if let Some(document) = Document::of(DOCUMENTS, Fields::new(&fields)) {
+        document.spell(&mut fields);
+    }
     let comuna = Fields::new(&fields).text("/comuna").and_then(comunas::find);
     if let Some(comuna) = comuna {
         set(&mut fields, Field::text("/comunaName", comuna.name));
@@ -42,5 +47,16 @@ mod tests {
         {
             assert_eq!(fields.text(path), Some(text), "{path}");
         }
+    }
+
+    #[test]
+    fn a_number_that_1_0_stored_can_be_booked_again_as_it_is_shown() {
+        let mut appointment = booked();
+        for (path, text) in
+            [("/document/type", "ipe"), ("/document/number", "1001234567"), ("/document/country", "HTI")]
+        {
+            set(&mut appointment.attributes, Field::text(path, text));
+        }
+        assert_eq!(Fields::new(&present(appointment)).text("/document/country"), Some("CHL"));
     }
 }

@@ -59,9 +59,8 @@ impl Change<'_> {
     /// # Errors
     /// Returns a violation after the deadline.
     pub fn in_time(&self, hours: i64) -> Result<(), Violation> {
-        let staff = matches!(self.context.role.as_str(), "staff" | "platform");
         let late = self.starts_in().is_some_and(|seconds| seconds < hours * 3600);
-        if staff || !late {
+        if self.context.is_staff() || !late {
             return Ok(());
         }
         Err(self.violation("too-late").with("hours", hours.to_string()))
@@ -147,6 +146,14 @@ impl Change<'_> {
 
     fn violation(&self, why: &str) -> Violation {
         Violation::new("", [self.country, ".", self.action, ".", why].concat())
+    }
+}
+
+impl Context {
+    /// True if staff of the country, or of the platform, is asking.
+    #[must_use]
+    pub fn is_staff(&self) -> bool {
+        matches!(self.role.as_str(), "staff" | "platform")
     }
 }
 

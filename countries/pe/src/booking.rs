@@ -5,14 +5,16 @@ use citas_kit::violations::Findings;
 use citas_kit::{Civil, Context, Field, Plan, Violation};
 
 use crate::house::{LENGTH, SCHEDULE, clock, visit};
-use crate::{districts, patient::Patient};
+use crate::patient::Patient;
+use crate::{districts, emergency};
 
 /// Returns the plan of the request, or all its violations.
 pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violation>> {
     let fields = Fields::new(&request);
     let visit = visit(context, fields);
     let mut findings = Findings::default();
-    let patient = findings.check(Patient::of(fields));
+    let patient = findings.check(Patient::of(context, fields));
+    findings.note(emergency::violation(context, fields));
     findings.note(districts::unknown(fields));
     let start = findings.check(SCHEDULE.start(&visit, fields));
     let (patient, start) = findings.conclude(patient.zip(start))?;
@@ -36,9 +38,7 @@ fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
     unpad(&mut request, "/doctor");
     match patient {
         Patient::Dni(number) => set(&mut request, Field::text("/dni", number)),
-        Patient::Document(document) => {
-            set(&mut request, Field::text("/document/number", &document.number));
-        }
+        Patient::Document(document) => document.spell(&mut request),
         Patient::Unknown => {}
     }
     request
@@ -47,10 +47,19 @@ fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::{codes, noon_in_lima, request};
+    use crate::samples::{by, codes, noon_in_lima, request};
+    use citas_kit::Value;
 
     fn book_with(changes: &[(&str, &str)]) -> Result<Plan, Vec<Violation>> {
         book(&noon_in_lima(), request(changes))
+    }
+
+    /// Returns an emergency at night, on a holiday, of somebody unknown.
+    fn anonymous_emergency() -> Vec<Field> {
+        let mut fields = request(&[("/date", "2026-12-08"), ("/time", "23:45")]);
+        fields.retain(|field| !["/dni", "/email"].contains(&field.path.as_str()));
+        fields.push(crate::samples::emergency());
+        fields
     }
 
     #[test]
@@ -110,21 +119,31 @@ mod tests {
 
     #[test]
     fn an_emergency_lifts_hours_holidays_lead_time_and_identity() {
-        let mut fields = request(&[("/date", "2026-12-08"), ("/time", "23:45")]);
-        fields.retain(|field| field.path != "/dni");
-        fields.push(crate::samples::emergency());
-        let plan = book(&noon_in_lima(), fields).expect("an emergency");
-        assert_eq!(plan.patient, "anonymous/45678/2026-12-09T04:45Z");
-        assert_eq!(plan.claims.len(), 2);
+        for role in ["staff", "platform"] {
+            let plan = book(&by(role), anonymous_emergency()).expect("an emergency");
+            assert_eq!(plan.patient, "anonymous/45678/2026-12-09T04:45Z");
+            assert_eq!(plan.claims.len(), 2, "only the doctor's time is taken");
+        }
+    }
+
+    #[test]
+    fn a_patient_records_no_emergency() {
+        assert_eq!(
+            codes(book(&noon_in_lima(), anonymous_emergency())),
+            ["pe.patient.missing", "pe.emergency.staff-only", "pe.date.holiday", "pe.time.closed"]
+        );
+        let mut fields = request(&[]);
+        fields.push(Field { path: "/emergency".into(), value: Value::Flag(false) });
+        assert!(book(&noon_in_lima(), fields).is_ok(), "to say that there is none is no emergency");
     }
 
     #[test]
     fn an_emergency_lifts_neither_grid_nor_horizon_nor_past() {
         let mut fields = request(&[("/date", "2027-02-23"), ("/time", "09:31")]);
         fields.push(crate::samples::emergency());
-        assert_eq!(codes(book(&noon_in_lima(), fields)), ["pe.date.too-far", "pe.time.off-grid"]);
+        assert_eq!(codes(book(&by("staff"), fields)), ["pe.date.too-far", "pe.time.off-grid"]);
         let mut fields = request(&[("/date", "2026-11-24"), ("/time", "11:45")]);
         fields.push(crate::samples::emergency());
-        assert_eq!(codes(book(&noon_in_lima(), fields)), ["pe.time.too-soon"]);
+        assert_eq!(codes(book(&by("staff"), fields)), ["pe.time.too-soon"]);
     }
 }

@@ -5,6 +5,7 @@ use citas_kit::fields::Fields;
 use citas_kit::schedule::{Hours, Length, Schedule, Visit, Week};
 use citas_kit::{Context, ZoneClock};
 
+use crate::emergency;
 use crate::holidays::HOLIDAYS;
 
 /// ISO 3166-1 code, and the first part of every violation code.
@@ -45,7 +46,6 @@ pub fn visit<'a>(context: &'a Context, request: Fields<'a>) -> Visit<'a> {
         clock: clock(context),
         place: request.text("/district").unwrap_or_default(),
         length: LENGTH,
-        // Emergency care does not wait for opening hours (DS 027-2015-SA).
-        urgent: request.flag("/emergency"),
+        urgent: emergency::is_recorded(context, request),
     }
 }

@@ -5,6 +5,7 @@ mod changes;
 mod descriptor;
 mod districts;
 mod dni;
+mod emergency;
 mod holidays;
 mod house;
 mod messages;

@@ -22,6 +22,27 @@ pub const WORDS: &[Words] = &[
         ],
     ),
     (
+        "pe.document.issuer",
+        &[
+            "El carné de extranjería lo emite el Perú: indique PER como país, o no indique ninguno.",
+            "Peru issues the carné de extranjería: give PER as its country, or none.",
+        ],
+    ),
+    (
+        "pe.document.country-unknown",
+        &[
+            "No existe un país con el código {country}. Use el código ISO 3166-1 de tres letras, por ejemplo VEN.",
+            "There is no country with code {country}. Use the three letters of ISO 3166-1, for example VEN.",
+        ],
+    ),
+    (
+        "pe.emergency.staff-only",
+        &[
+            "Solo el personal del establecimiento puede registrar una emergencia. Acuda al servicio de emergencia más cercano.",
+            "Only staff can record an emergency. Please go to the nearest emergency department.",
+        ],
+    ),
+    (
         "pe.district.unknown",
         &[
             "No existe un distrito con el código {district}. Use el UBIGEO del INEI, de seis dígitos.",
@@ -112,7 +133,7 @@ mod tests {
     use crate::samples::{booked, emergency, noon_in_lima, request};
     use crate::{booking, changes};
     use citas_kit::messages::gaps;
-    use citas_kit::{Appointment, Context, Phase, Violation};
+    use citas_kit::{Appointment, Context, Field, Phase, Violation};
 
     /// Returns refusals that together use every code.
     fn refusals() -> Vec<Violation> {
@@ -121,12 +142,14 @@ mod tests {
         let over = Appointment { phase: Phase::Cancelled, ..booked() };
         let mut anonymous = request(&[("/date", "2026-02-30")]);
         anonymous.retain(|field| field.path != "/dni");
-        let mut past = request(&[("/date", "2026-11-24"), ("/time", "09:00")]);
-        past.push(emergency());
+        anonymous.push(emergency());
+        let mut foreign = request(&[("/date", "2026-11-24"), ("/time", "09:00"), ("/document/type", "ce")]);
+        foreign.push(Field::text("/document/country", "VEN"));
+        let nowhere = request(&[("/document/type", "passport"), ("/document/country", "ZZZ")]);
         let everything =
             request(&[("/dni", "10117410-3"), ("/district", "999999"), ("/date", "2027-12-08"), ("/time", "21:07")]);
         let acts = ["cancel", "reschedule", "no-show", "fly"];
-        let answers = [booking::book(&now, anonymous), booking::book(&now, past), booking::book(&now, everything)];
+        let answers = [anonymous, foreign, nowhere, everything].map(|request| booking::book(&now, request));
         let late = acts.map(|action| changes::act(&nearly_there, &booked(), action, &[]));
         let over = acts.map(|action| changes::act(&now, &over, action, &[]));
         answers.into_iter().chain(late).chain(over).filter_map(Result::err).flatten().collect()

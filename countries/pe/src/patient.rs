@@ -1,13 +1,21 @@
 //! Identifies the patient by a DNI or another document, exactly one of them.
 
-use citas_kit::Violation;
 use citas_kit::clock::utc_text;
-use citas_kit::document::Document;
+use citas_kit::document::{self, Document, Issuer, Kind};
 use citas_kit::fields::Fields;
 use citas_kit::schedule::Whom;
 use citas_kit::violations::Findings;
+use citas_kit::{Context, Violation};
 
 use crate::dni::Dni;
+use crate::emergency;
+use crate::house::COUNTRY;
+
+/// Documents other than the DNI.
+pub const DOCUMENTS: &[Kind] = &[
+    Kind { name: "ce", issuer: Issuer::Only("PER"), number: carne },
+    Kind { name: "passport", issuer: Issuer::Any, number: document::printed },
+];
 
 /// Identity of the patient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,26 +30,23 @@ pub enum Patient {
 
 impl Patient {
     /// Returns the patient of a request, or all violations of the identity.
-    pub fn of(request: Fields) -> Result<Self, Vec<Violation>> {
+    pub fn of(context: &Context, request: Fields) -> Result<Self, Vec<Violation>> {
         let mut findings = Findings::default();
-        let given = request.has("/dni");
-        let dni = given.then(|| dni(request)).and_then(|dni| findings.check(dni));
-        let patient = match (given, Document::of(request)) {
-            (true, None) => dni,
-            (false, Some(document)) => Some(Self::Document(document)),
-            // Emergency care does not depend on an identity document (DS 027-2015-SA).
-            (false, None) if request.flag("/emergency") => Some(Self::Unknown),
-            _ => {
-                findings.note(Some(Violation::new("", "pe.patient.missing")));
-                None
-            }
+        findings.note(wrong_dni(request));
+        findings.note(document::violation(COUNTRY, DOCUMENTS, request));
+        let identified = match (request.has("/dni"), request.has("/document")) {
+            (false, false) => emergency::is_recorded(context, request),
+            (dni, document) => dni != document,
         };
-        findings.conclude(patient)
+        findings.note((!identified).then(|| Violation::new("", "pe.patient.missing")));
+        findings.conclude(Some(Self::booked(request)))
     }
 
-    /// Returns the patient of a booked appointment, whichever version of these rules booked it.
+    /// Returns the patient of a booked appointment, whichever version of these rules booked it. Checks nothing.
     pub fn booked(attributes: Fields) -> Self {
-        Self::of(attributes).unwrap_or(Self::Unknown)
+        let dni = attributes.text("/dni").and_then(Dni::parse).map(|dni| Self::Dni(dni.number().into()));
+        let document = || Document::of(DOCUMENTS, attributes).map(Self::Document);
+        dni.or_else(document).unwrap_or(Self::Unknown)
     }
 
     /// Returns the key that claims the patient's time, or `None` while the patient is unknown.
@@ -63,15 +68,23 @@ impl Patient {
     }
 }
 
-fn dni(request: Fields) -> Result<Patient, Violation> {
-    let dni = request.text("/dni").and_then(Dni::parse);
-    let dni = dni.ok_or_else(|| Violation::new("/dni", "pe.dni.check-digit"))?;
-    Ok(Patient::Dni(dni.number().into()))
+/// Returns the violation of the request's DNI, if it has a wrong one.
+fn wrong_dni(request: Fields) -> Option<Violation> {
+    let wrong = request.has("/dni") && request.text("/dni").and_then(Dni::parse).is_none();
+    wrong.then(|| Violation::new("/dni", "pe.dni.check-digit"))
+}
+
+/// Returns the number of a carné de extranjería as it is printed, with nine characters. Other registers put more zeros
+/// before it. Its letters O and I are a misread 0 and 1.
+fn carne(number: &str) -> String {
+    let digits = number.replace('O', "0").replace('I', "1");
+    format!("{:0>9}", digits.trim_start_matches('0'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::by;
     use citas_kit::{Field, Value};
 
     const PASSPORT: [(&str, &str); 3] =
@@ -81,7 +94,13 @@ mod tests {
         let mut fields: Vec<_> = leaves.iter().map(|(path, text)| Field::text(path, *text)).collect();
         fields.push(Field { path: "/emergency".into(), value: Value::Flag(emergency) });
         let codes = |violations: Vec<Violation>| violations.into_iter().map(|v| v.code).collect();
-        Patient::of(Fields::new(&fields)).map_err(codes)
+        Patient::of(&by("staff"), Fields::new(&fields)).map_err(codes)
+    }
+
+    fn carne_key(number: &str, country: Option<&str>) -> Result<Option<String>, Vec<String>> {
+        let mut leaves = vec![("/document/type", "ce"), ("/document/number", number)];
+        leaves.extend(country.map(|country| ("/document/country", country)));
+        of(&leaves, false).map(|patient| patient.key())
     }
 
     #[test]
@@ -104,6 +123,22 @@ mod tests {
         let both = [&PASSPORT[..], &[("/dni", "10117410-3")]].concat();
         assert_eq!(of(&both, false), Err(vec!["pe.dni.check-digit".into(), "pe.patient.missing".into()]));
         assert_eq!(of(&[("/dni", "10117410-3")], true), Err(vec!["pe.dni.check-digit".into()]));
+    }
+
+    #[test]
+    fn a_foreigner_s_card_is_one_person_in_every_spelling() {
+        for spelling in ["020645691", "0020645691", "000020645691", "020-645-691", "O2O645691", "o2o64569i"] {
+            assert_eq!(carne_key(spelling, None), Ok(Some("ce:PER:020645691".into())), "{spelling}");
+        }
+        assert_eq!(carne_key("020645691", Some("PER")), Ok(Some("ce:PER:020645691".into())));
+        assert_eq!(carne_key("020645691", Some("VEN")), Err(vec!["pe.document.issuer".into()]));
+    }
+
+    #[test]
+    fn a_card_that_1_0_booked_under_a_nationality_has_the_same_key() {
+        let stored = [("/document/type", "ce"), ("/document/number", "020645691"), ("/document/country", "VEN")];
+        let stored = stored.map(|(path, text)| Field::text(path, text));
+        assert_eq!(Patient::booked(Fields::new(&stored)).key().as_deref(), Some("ce:PER:020645691"));
     }
 
     #[test]

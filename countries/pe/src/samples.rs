@@ -18,6 +18,11 @@ pub fn noon_in_lima() -> Context {
     }
 }
 
+/// Returns the same moment, with somebody else asking.
+pub fn by(role: &str) -> Context {
+    Context { role: role.into(), ..noon_in_lima() }
+}
+
 /// Returns the request of the API's example with these leaves changed.
 pub fn request(changes: &[(&str, &str)]) -> Vec<Field> {
     let example = [

@@ -1,13 +1,18 @@
 //! The view of an appointment that clients see: the stored attributes, and fields derived from them.
 
+use citas_kit::document::Document;
 use citas_kit::fields::{Fields, set};
 use citas_kit::{Appointment, Field, Phase};
 
 use crate::districts;
+use crate::patient::DOCUMENTS;
 
-/// Returns the country's fields of an appointment.
+/// Returns the country's fields of an appointment. A document that 1.0 stored under a nationality is shown with its issuer.
 pub fn present(appointment: Appointment) -> Vec<Field> {
     let mut fields = appointment.attributes;
+    if let Some(document) = Document::of(DOCUMENTS, Fields::new(&fields)) {
+        document.spell(&mut fields);
+    }
     let district = Fields::new(&fields).text("/district").and_then(districts::name);
     if let Some(name) = district {
         set(&mut fields, Field::text("/districtName", name));
@@ -42,6 +47,19 @@ mod tests {
         {
             assert_eq!(fields.text(path), Some(text), "{path}");
         }
+    }
+
+    #[test]
+    fn a_card_that_1_0_stored_can_be_booked_again_as_it_is_shown() {
+        let mut appointment = booked();
+        for (path, text) in [("/document/type", "ce"), ("/document/number", "0020645691"), ("/document/country", "VEN")]
+        {
+            set(&mut appointment.attributes, Field::text(path, text));
+        }
+        let fields = present(appointment);
+        let fields = Fields::new(&fields);
+        assert_eq!(fields.text("/document/number"), Some("020645691"));
+        assert_eq!(fields.text("/document/country"), Some("PER"));
     }
 
     #[test]
