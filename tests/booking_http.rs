@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::components::version;
 use crate::support::host::Host;
 use crate::support::http::with;
 use crate::support::requests::{day, pe};
@@ -38,7 +39,7 @@ fn a_booking_answers_as_the_api_says() {
     for (member, value) in expected {
         assert_eq!(booked[member], value, "{member}");
     }
-    assert_eq!(booked["rules"]["version"], "2.0.0");
+    assert_eq!(booked["rules"]["version"], version("pe"));
     assert!(booked["rules"]["digest"].as_str().unwrap().starts_with("sha256:"));
     let found = host.patient("ana").get(&place(&booked)).expect(200);
     assert_eq!((found.json(), found.header("etag")), (booked, "\"1\""));

@@ -6,7 +6,6 @@ use std::net::TcpStream;
 use serde_json::json;
 
 use crate::support::host::Host;
-use crate::support::http::with;
 use crate::support::requests::pe;
 
 const APPOINTMENTS: &str = "/v1/pe/appointments";

@@ -95,7 +95,7 @@ fn a_holiday_decreed_later_would_refuse_the_appointments_of_that_day_and_no_othe
 
     let same = file(files.path(), "same.wasm", component("pe"));
     let told = rules(&host, &["impact", same.to_str().unwrap()]).expect(0).out;
-    assert!(told.starts_with("pe 1.0.0: 4 appointments to come, 0 would be refused"), "{told}");
+    assert!(told.contains(": 4 appointments to come, 0 would be refused"), "{told}");
 }
 
 #[test]
@@ -252,7 +252,7 @@ async fn what_lies_in_dynamodb_is_judged_again_too() {
         out + &err
     };
     let told = rules(&["impact", same], 0);
-    assert!(told.starts_with("pe 1.0.0: 2 appointments to come, 0 would be refused"), "{told}");
+    assert!(told.contains(": 2 appointments to come, 0 would be refused"), "{told}");
     for (id, revision) in [(stays, "1"), (moves, "1"), (moves, "2"), (goes, "2")] {
         let told = rules(&["replay", "pe", &id.to_string(), "--revision", revision, "--rules", same], 0);
         assert!(told.contains("the same decision again"), "{told}");

@@ -10,6 +10,7 @@ use citas::wasm::{ChildAdmission, WasmEngine};
 use citas_core::model::{Limits, digest};
 use citas_core::ports::{Engine, Refusal, Rules};
 use citas_core::release::{Admission, InProcess};
+use citas_kit::AppointmentRules as _;
 
 /// Returns the engine that the tests share, as all countries of a host do.
 pub fn engine() -> &'static WasmEngine {
@@ -37,6 +38,15 @@ pub fn component(country: &str) -> &'static [u8] {
         _ => return chaos(),
     };
     built.get_or_init(|| built_with(&folder(country), &[]))
+}
+
+/// Returns the version of a country's component.
+pub fn version(country: &str) -> String {
+    match country {
+        "pe" => citas_pe::Peru::describe().version,
+        "cl" => citas_cl::Chile::describe().version,
+        _ => "1.0.0".into(),
+    }
 }
 
 /// An engine that compiles a component once, however many hosts of the tests load it.

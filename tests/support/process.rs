@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::components::{component, folder};
+use super::components::{component, folder, version};
 use super::http::Client;
 
 /// Maximum time until the program prints its address. The first start of `dev` compiles.
@@ -152,7 +152,7 @@ pub fn publish(registry: &Path, countries: &[&str]) {
     for country in countries {
         let file = files.path().join(format!("{country}.wasm"));
         std::fs::write(&file, component(country)).unwrap();
-        publish_file(registry, country, &file, "1.0.0", &folder(country).join("cases"));
+        publish_file(registry, country, &file, &version(country), &folder(country).join("cases"));
     }
 }
 
