@@ -17,7 +17,7 @@ use citas::wasm::judge::ChildJudge;
 use citas_core::booking::BookingError;
 use citas_core::booking::{ActionRequest, Booking};
 use citas_core::model::{Caller, Event, Limits, Scope};
-use citas_core::notify::Notifier;
+use citas_core::notify::{Notifier, Sender};
 use citas_core::ports::{
     Clock as _, Mail, MailError, Mailer, NotPublished, Publisher, Query, Readiness, Registry as _,
 };
@@ -319,7 +319,7 @@ mod notification {
             peru(),
             Arc::new(tables.ledger_over(faults)),
             sent.clone(),
-            "citas@example.org".parse().unwrap(),
+            Sender { from: "citas@example.org".parse().unwrap(), reply_to: None },
             Arc::new(SystemClock),
         )
     }

@@ -15,13 +15,14 @@ use tracing_subscriber::filter::ParseError;
 const PREFIX: &str = "CITAS_";
 
 /// Every variable that Citas knows.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "CITAS_AUDIENCE",
     "CITAS_CONFIGURATION_SET",
     "CITAS_DATA",
     "CITAS_ISSUER",
     "CITAS_LOG",
     "CITAS_MAIL_FROM",
+    "CITAS_MAIL_REPLY_TO",
     "CITAS_REFRESH_SECONDS",
     "CITAS_REGISTRY",
     "CITAS_SIGNING_KEY",
@@ -142,6 +143,9 @@ pub struct HostOptions {
     /// Sender of every mail
     #[arg(long, env = "CITAS_MAIL_FROM", default_value = "Citas <citas@localhost.localdomain>")]
     pub mail_from: Mailbox,
+    /// Recipient of replies to mail, if it is not the sender
+    #[arg(long, env = "CITAS_MAIL_REPLY_TO", value_name = "MAILBOX")]
+    pub mail_reply_to: Option<Mailbox>,
     /// Maximum number of requests per second for the subject of a token; 0 means no limit
     #[arg(long, default_value_t = 500, value_name = "REQUESTS")]
     pub rate_limit: u32,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use citas_core::booking::Booking;
 use citas_core::model::CountryCode;
-use citas_core::notify::{Notifier, Relay, Stop};
+use citas_core::notify::{Notifier, Relay, Sender, Stop};
 use citas_core::ports::{Clock, Mailer, Registry, TokenVerifier};
 #[cfg(not(feature = "compiler"))]
 use citas_core::release::InProcess;
@@ -165,9 +165,9 @@ impl Platform {
         }
         let (mailer, mail) = mailer(smtp, &data)?;
         let trials = Arc::new(FileTrials::new(&data));
-        let notifier =
-            Notifier::new(catalogue.clone(), ledger.clone(), mailer, options.mail_from.clone(), clock.clone())
-                .trying(TrialRecorder::new(trials.clone(), catalogue.clone()));
+        let sender = Sender { from: options.mail_from.clone(), reply_to: options.mail_reply_to.clone() };
+        let notifier = Notifier::new(catalogue.clone(), ledger.clone(), mailer, sender, clock.clone())
+            .trying(TrialRecorder::new(trials.clone(), catalogue.clone()));
         let place = options.folders.registry();
         Ok(Self {
             swapper: Arc::new(Swapper::new(admission, catalogue.clone(), clock.clone())),

@@ -200,6 +200,7 @@ fn options(data: &Path) -> HostOptions {
         trust: None,
         smtp: None,
         mail_from: "Citas <citas@example.org>".parse().unwrap(),
+        mail_reply_to: None,
         rate_limit: 0,
         log: "info".into(),
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use citas_core::notify::Notifier;
+use citas_core::notify::{Notifier, Sender};
 use clap::Args;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use lettre::message::Mailbox;
@@ -21,6 +21,9 @@ struct Settings {
     /// Sender of every mail
     #[arg(env = "CITAS_MAIL_FROM")]
     mail_from: Mailbox,
+    /// Recipient of replies to mail, if it is not the sender
+    #[arg(env = "CITAS_MAIL_REPLY_TO")]
+    mail_reply_to: Option<Mailbox>,
     /// SES configuration set for outgoing mail
     #[arg(env = "CITAS_CONFIGURATION_SET")]
     configuration_set: String,
@@ -37,7 +40,8 @@ pub async fn run() -> Ended {
     let trying = rules.trying();
     let Rules { catalogue, on_demand, ledger, .. } = rules;
     let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));
-    let notifier = &Notifier::new(catalogue, ledger, mailer, settings.mail_from, Arc::new(SystemClock)).trying(trying);
+    let sender = Sender { from: settings.mail_from, reply_to: settings.mail_reply_to };
+    let notifier = &Notifier::new(catalogue, ledger, mailer, sender, Arc::new(SystemClock)).trying(trying);
     let on_demand = &on_demand;
     let handler = service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         let deadline = event.context.deadline().try_into()?;

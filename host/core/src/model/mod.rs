@@ -22,5 +22,5 @@ pub use self::descriptor::{ActionDescriptor, Descriptor, Message};
 pub use self::event::{Event, TYPE_PREFIX};
 pub use self::limits::{Limits, MAX_COMPONENT_BYTES};
 pub use self::manifest::{Artifact, Manifest, RulesPackage, digest, written};
-pub use self::plan::{MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Plan, Verdict, Violation};
+pub use self::plan::{CalendarTexts, MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Plan, Verdict, Violation};
 pub use self::time::Zone;

@@ -82,3 +82,12 @@ pub struct Notice {
     /// True if the mail carries a calendar invitation.
     pub invite: bool,
 }
+
+/// What a calendar shows of an appointment, in the country's words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CalendarTexts {
+    /// Title of the entry, for example `Cita médica, CMP 45678`.
+    pub summary: Option<String>,
+    /// Place of the appointment.
+    pub location: Option<String>,
+}

@@ -1,107 +1,76 @@
-//! Composes a notice as a mail (RFC 5322, MIME), with a calendar invitation (RFC 5545, RFC 5546) if the rules request
-//! one. Sends nothing.
+//! Composes a notice as a mail (RFC 5322, MIME), with a calendar invitation if the rules request one. Sends nothing.
 //!
 //! The text and the HTML come from the notice unchanged: the look of a mail is in the country's rules, for example
 //! `countries/pe/src/notices.rs`.
 
 use std::time::{Duration, SystemTime};
 
-use icalendar::{Calendar, Component};
-use jiff::{SignedDuration, Timestamp};
+use lettre::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
-use lettre::{Address, Message};
 
-use crate::model::{Event, Notice, Revision};
+use crate::model::{CalendarTexts, Event, Notice};
+use crate::notify::invitation::{Invitation, invitation};
 use crate::ports::{Mail, MailError};
+
+/// Addresses of the platform in every mail.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// Sender of the mail, and organizer of its invitation.
+    pub from: Mailbox,
+    /// Recipient of replies, if it is not the sender.
+    pub reply_to: Option<Mailbox>,
+}
 
 /// Composes the mail for the `index`th notice of an event.
 ///
 /// # Errors
 /// Returns an error if no mail can be composed, for example because the address is invalid.
-pub(crate) fn compose(event: &Event, notice: &Notice, index: usize, from: &Mailbox) -> Result<Mail, MailError> {
+pub(crate) fn compose(
+    event: &Event,
+    notice: &Notice,
+    index: usize,
+    sender: &Sender,
+    texts: &CalendarTexts,
+) -> Result<Mail, MailError> {
+    let Sender { from, reply_to } = sender;
     let to: Mailbox = notice.to.parse().map_err(|cause| MailError::Refused(format!("not a mail address: {cause}")))?;
     let id = format!("{}.{index}", event.id);
-    let language = HeaderValue::new(HeaderName::new_from_ascii_str("Content-Language"), notice.locale.clone());
-    let (sender, recipient) = (from.email.to_string(), to.email.to_string());
-    let body = body(&event.data, notice, &from.email, &to.email);
-    let message = Message::builder()
+    let recipient = to.email.to_string();
+    let invitation = notice.invite.then(|| invitation(&event.data, notice, texts, from, &to)).flatten();
+    let mut message = Message::builder()
         .message_id(Some(format!("<{id}@{}>", from.email.domain())))
         .date(SystemTime::UNIX_EPOCH + Duration::from_secs(event.time.as_second().unsigned_abs()))
         .from(from.clone())
         .to(to)
         .subject(&notice.subject)
-        .raw_header(language)
-        .multipart(body)
-        .map_err(|cause| MailError::Refused(cause.to_string()))?;
-    Ok(Mail { id, from: sender, to: recipient, message: message.formatted() })
+        .raw_header(header("Content-Language", &notice.locale))
+        // No program answers it, for example with an out-of-office reply (RFC 3834, section 5).
+        .raw_header(header("Auto-Submitted", "auto-generated"));
+    if let Some(reply_to) = reply_to {
+        message = message.reply_to(reply_to.clone());
+    }
+    let message = message.multipart(body(notice, invitation)).map_err(|cause| MailError::Refused(cause.to_string()))?;
+    Ok(Mail { id, from: from.email.to_string(), to: recipient, message: message.formatted() })
+}
+
+fn header(name: &'static str, value: &str) -> HeaderValue {
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
 }
 
 /// Returns the text, the HTML and the invitation as alternatives of one another, as calendar programs expect. Programs
 /// that read no alternatives find the invitation as a file too.
-fn body(revision: &Revision, notice: &Notice, organizer: &Address, attendee: &Address) -> MultiPart {
+fn body(notice: &Notice, invitation: Option<Invitation>) -> MultiPart {
     let mut readings = MultiPart::alternative().singlepart(SinglePart::plain(notice.text.clone()));
     if let Some(html) = &notice.html {
         readings = readings.singlepart(SinglePart::html(html.clone()));
     }
-    let invitation = notice.invite.then(|| invitation(revision, notice, organizer, attendee)).flatten();
-    let Some((method, calendar)) = invitation else { return readings };
+    let Some(Invitation { method, calendar }) = invitation else { return readings };
     let content = |kind: &str| ContentType::parse(kind).expect("a constant and one of two methods");
     let inline = content(&format!("text/calendar; charset=utf-8; method={method}"));
     let readings = readings.singlepart(SinglePart::builder().header(inline).body(calendar.clone()));
     let file = Attachment::new("invite.ics".into()).body(calendar, content("application/ics"));
     MultiPart::mixed().multipart(readings).singlepart(file)
-}
-
-/// Returns the method (RFC 5546) and the calendar object; none for an appointment without a date.
-fn invitation(
-    revision: &Revision,
-    notice: &Notice,
-    organizer: &Address,
-    attendee: &Address,
-) -> Option<(&'static str, String)> {
-    let slot = revision.appointment.slot.as_ref()?;
-    let starts_at = revision.starts_at?;
-    let ends_at = starts_at.checked_add(SignedDuration::from_mins(slot.minutes.into())).ok()?;
-    let (method, status) =
-        if revision.appointment.phase.is_live() { ("REQUEST", "CONFIRMED") } else { ("CANCEL", "CANCELLED") };
-    let mut entry = icalendar::Event::new();
-    entry
-        .uid(&revision.appointment.id.to_string())
-        .sequence(revision.appointment.revision.saturating_sub(1))
-        .add_property("DTSTAMP", utc(revision.updated_at))
-        .add_property("DTSTART", utc(starts_at))
-        .add_property("DTEND", utc(ends_at))
-        .add_property("STATUS", status)
-        .add_property("ORGANIZER", mailto(organizer))
-        .summary(&notice.subject)
-        // A line end is `\n` in a calendar's text (RFC 5545, section 3.3.11). The library escapes only LF.
-        .description(&notice.text.replace("\r\n", "\n"));
-    let mut attendee = icalendar::Property::new("ATTENDEE", mailto(attendee));
-    attendee.add_parameter("ROLE", "REQ-PARTICIPANT").add_parameter("PARTSTAT", "NEEDS-ACTION");
-    entry.append_multi_property(attendee);
-    let mut calendar = Calendar::new();
-    calendar.append_property(("METHOD", method)).push(entry.done());
-    Some((method, calendar.to_string()))
-}
-
-/// Returns an address as a URI (RFC 6068, section 2). No character in it ends or splits a line of the calendar.
-fn mailto(address: &Address) -> String {
-    use std::fmt::Write as _;
-    let mut uri = String::from("mailto:");
-    for byte in AsRef::<str>::as_ref(address).bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~!$'*+@".contains(&byte) {
-            uri.push(char::from(byte));
-        } else {
-            write!(uri, "%{byte:02X}").expect("a String takes every write");
-        }
-    }
-    uri
-}
-
-/// Formats a UTC date-time (RFC 5545, section 3.3.5).
-fn utc(at: Timestamp) -> String {
-    at.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
 #[cfg(test)]
@@ -123,60 +92,20 @@ mod tests {
         }
     }
 
+    fn sender() -> Sender {
+        Sender {
+            from: "Citas <citas@example.org>".parse().unwrap(),
+            reply_to: Some("Ayuda <help@example.org>".parse().unwrap()),
+        }
+    }
+
     fn composed(phase: Phase, number: u32, notice: &Notice) -> Result<String, MailError> {
         let mut revision = revision(Uuid::from_u128(9));
         revision.appointment.phase = phase;
         revision.appointment.revision = number;
         let event = Event::new(Uuid::from_u128(1), "booked", &revision);
-        let from = "Citas <citas@example.org>".parse().unwrap();
-        compose(&event, notice, 0, &from).map(|mail| String::from_utf8(mail.message).unwrap())
-    }
-
-    fn calendar(phase: Phase, number: u32) -> String {
-        let mut revision = revision(Uuid::from_u128(9));
-        revision.appointment.phase = phase;
-        revision.appointment.revision = number;
-        invitation_of(&revision, &notice())
-    }
-
-    fn invitation_of(revision: &Revision, notice: &Notice) -> String {
-        let [organizer, attendee] = ["citas@example.org", &notice.to].map(|address| address.parse().unwrap());
-        invitation(revision, notice, &organizer, &attendee).unwrap().1
-    }
-
-    #[test]
-    fn an_invitation_keeps_its_uid_and_counts_its_changes() {
-        let (first, second) = (calendar(Phase::Booked, 1), calendar(Phase::Cancelled, 2));
-        let uid = format!("UID:{}\r\n", Uuid::from_u128(9));
-        for line in [
-            "METHOD:REQUEST\r\n",
-            "SEQUENCE:0\r\n",
-            "STATUS:CONFIRMED\r\n",
-            "DTSTART:20261201T143000Z\r\n",
-            "DTEND:20261201T150000Z\r\n",
-            &uid,
-        ] {
-            assert!(first.contains(line), "{line} in {first}");
-        }
-        for line in ["METHOD:CANCEL\r\n", "SEQUENCE:1\r\n", "STATUS:CANCELLED\r\n", &uid] {
-            assert!(second.contains(line), "{line} in {second}");
-        }
-    }
-
-    #[test]
-    fn text_stays_in_its_property_whatever_its_line_ends_and_signs() {
-        let text = "one\r\ntwo\nEND:VEVENT;x,y\\z".to_owned();
-        let calendar = invitation_of(&revision(Uuid::from_u128(9)), &Notice { text, ..notice() });
-        let lines: Vec<&str> = calendar.split("\r\n").collect();
-        assert!(lines.contains(&r"DESCRIPTION:one\ntwo\nEND:VEVENT\;x\,y\\z"), "{calendar}");
-        assert!(!calendar.replace("\r\n", "").contains(['\r', '\n']), "{calendar:?}");
-    }
-
-    #[test]
-    fn an_odd_address_is_still_one_uri() {
-        let odd = Notice { to: "\"a;b c:d\"@example.com".into(), ..notice() };
-        let calendar = invitation_of(&revision(Uuid::from_u128(9)), &odd).replace("\r\n ", "");
-        assert!(calendar.contains(":mailto:%22a%3Bb%20c%3Ad%22@example.com\r\n"), "{calendar}");
+        compose(&event, notice, 0, &sender(), &CalendarTexts::default())
+            .map(|mail| String::from_utf8(mail.message).unwrap())
     }
 
     #[test]
@@ -187,11 +116,21 @@ mod tests {
             "text/html",
             "method=REQUEST",
             "invite.ics",
-            "Content-Language: es-PE",
+            "Content-Language: es-PE\r\n",
+            "Auto-Submitted: auto-generated\r\n",
+            "From: Citas <citas@example.org>\r\n",
+            "Reply-To: Ayuda <help@example.org>\r\n",
             "Message-ID: <00000000-0000-0000-0000-000000000001.0@example.org>",
         ] {
             assert!(mail.contains(part), "{part} in {mail}");
         }
+    }
+
+    #[test]
+    fn replies_go_to_the_sender_unless_another_address_is_named() {
+        let event = Event::new(Uuid::from_u128(1), "booked", &revision(Uuid::from_u128(9)));
+        let mail = compose(&event, &notice(), 0, &Sender { reply_to: None, ..sender() }, &CalendarTexts::default());
+        assert!(!String::from_utf8(mail.unwrap().message).unwrap().contains("Reply-To"));
     }
 
     #[test]

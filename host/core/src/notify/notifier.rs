@@ -4,12 +4,11 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lettre::message::Mailbox;
 use uuid::Uuid;
 
-use crate::model::{Event, Notice};
-use crate::notify::message;
-use crate::ports::{Clock, Fault, Ledger, MailError, Mailer, Unavailable};
+use crate::model::{CalendarTexts, Event, Notice};
+use crate::notify::message::{self, Sender};
+use crate::ports::{Clock, Fault, Ledger, Mail, MailError, Mailer, Unavailable};
 use crate::release::Catalogue;
 use crate::rules::LoadedRules;
 use crate::trial::{Routed, TrialRecorder};
@@ -31,12 +30,14 @@ pub enum NotifyError {
     Ledger(#[from] Unavailable),
 }
 
+type Composed = Result<Mail, MailError>;
+
 /// Sends the notices of events.
 pub struct Notifier {
     catalogue: Arc<Catalogue>,
     ledger: Arc<dyn Ledger>,
     mailer: Arc<dyn Mailer>,
-    from: Mailbox,
+    sender: Sender,
     clock: Arc<dyn Clock>,
     trying: Option<TrialRecorder>,
     /// Notices that are sent but not recorded in the ledger yet. If recording fails, a retry sends nothing twice.
@@ -44,15 +45,15 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Creates a notifier over these adapters that sends mail from `from`.
+    /// Creates a notifier over these adapters whose mail comes from `sender`.
     pub fn new(
         catalogue: Arc<Catalogue>,
         ledger: Arc<dyn Ledger>,
         mailer: Arc<dyn Mailer>,
-        from: Mailbox,
+        sender: Sender,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { catalogue, ledger, mailer, from, clock, trying: None, sent: Mutex::default() }
+        Self { catalogue, ledger, mailer, sender, clock, trying: None, sent: Mutex::default() }
     }
 
     /// Records the faults of canaries.
@@ -70,12 +71,13 @@ impl Notifier {
         if self.ledger.notified(event.country, event.id).await? {
             return Ok(());
         }
-        let notices = self.notices(event).await?;
+        let (notices, texts) = self.notices(event).await?;
         if notices.is_empty() {
             return Ok(());
         }
         for (index, notice) in notices.iter().enumerate() {
-            self.send_once(event, notice, index, notices.len()).await?;
+            let mail = message::compose(event, notice, index, &self.sender, &texts);
+            self.send_once(event, mail, index, notices.len()).await?;
         }
         self.mark(event, event.id).await?;
         self.sent().retain(|(id, _)| *id != event.id);
@@ -84,13 +86,13 @@ impl Notifier {
 
     /// Sends the `index`th of `count` notices, unless it was sent before. Each of several notices is recorded by
     /// itself: a process that stops between two of them, or cannot send the second, does not repeat the first.
-    async fn send_once(&self, event: &Event, notice: &Notice, index: usize, count: usize) -> Result<(), NotifyError> {
+    async fn send_once(&self, event: &Event, mail: Composed, index: usize, count: usize) -> Result<(), NotifyError> {
         let (one_of_several, id) = (count > 1, notice_id(event.id, index));
         if self.sent().contains(&(event.id, index)) || one_of_several && self.ledger.notified(event.country, id).await?
         {
             return Ok(());
         }
-        self.send(event, notice, index).await?;
+        self.send(event, mail).await?;
         self.sent().insert((event.id, index));
         if one_of_several { self.mark(event, id).await } else { Ok(()) }
     }
@@ -99,12 +101,17 @@ impl Notifier {
         Ok(self.ledger.mark_notified(event.country, id, self.clock.now()).await?)
     }
 
-    /// Calls the patient's version for an event's notices.
-    async fn notices(&self, event: &Event) -> Result<Vec<Notice>, NotifyError> {
+    /// Calls the patient's version for an event's notices, and for what a calendar shows if one of them invites.
+    async fn notices(&self, event: &Event) -> Result<(Vec<Notice>, CalendarTexts), NotifyError> {
         let rules = self.catalogue.entry(event.country).and_then(|entry| entry.in_force());
         let rules = rules.ok_or(NotifyError::NoRules)?;
         let (name, revision) = (event.name().to_owned(), event.data.clone());
-        let call = move |rules: &LoadedRules| rules.notices(&name, &revision.appointment);
+        let call = move |rules: &LoadedRules| {
+            let notices = rules.notices(&name, &revision.appointment)?;
+            let invites = notices.iter().any(|notice| notice.invite);
+            let texts = invites.then(|| rules.calendar_texts(&revision.appointment)).transpose()?;
+            Ok((notices, texts.unwrap_or_default()))
+        };
         let routed = Routed::new(&rules, &event.data.patient, call);
         let answer = self.catalogue.executor().run_eventually(event.country, move || routed.call()).await;
         Ok(answer.settle(&rules, self.trying.as_ref()).await?)
@@ -115,8 +122,8 @@ impl Notifier {
     }
 
     /// Sends one notice. A mail that is refused for good counts as done: another attempt would not help.
-    async fn send(&self, event: &Event, notice: &Notice, index: usize) -> Result<(), NotifyError> {
-        let sent = match message::compose(event, notice, index, &self.from) {
+    async fn send(&self, event: &Event, mail: Composed) -> Result<(), NotifyError> {
+        let sent = match mail {
             Ok(mail) => self.mailer.send(&mail).await,
             Err(error) => Err(error),
         };

@@ -12,8 +12,8 @@ use jsonschema::Validator;
 use serde_json::{Map, Value as Json};
 
 use crate::model::{
-    ActionDescriptor, Appointment, Context, CountryCode, Descriptor, Field, Limits, Notice, Offer, Role, RulesId, Slot,
-    Violation, Zone, digest, json,
+    ActionDescriptor, Appointment, CalendarTexts, Context, CountryCode, Descriptor, Field, Limits, Notice, Offer, Role,
+    RulesId, Slot, Violation, Zone, digest, json,
 };
 use crate::ports::{Engine, Fault, Refusal, Rules};
 use crate::rules::messages::Messages;
@@ -266,6 +266,23 @@ impl LoadedRules {
     /// Returns an error if the call fails, or if its result breaks the contract.
     pub fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
         self.call("notices", || check_notices(self.rules.notices(event, current)?))
+    }
+
+    /// Returns what a calendar shows of an appointment: the texts of the members that the appointment's schema marks
+    /// with `x-calendar`, as clients see them. A country without such members is not called.
+    ///
+    /// # Errors
+    /// Returns an error if the call fails.
+    pub fn calendar_texts(&self, appointment: &Appointment) -> Result<CalendarTexts, Fault> {
+        let members = || self.appointment_schema["properties"].as_object().into_iter().flatten();
+        let marked = |mark: &str| members().find(|(_, member)| member["x-calendar"] == mark).map(|(name, _)| name);
+        let (summary, location) = (marked("summary"), marked("location"));
+        if summary.or(location).is_none() {
+            return Ok(CalendarTexts::default());
+        }
+        let shown = self.present(appointment)?;
+        let text = |member: Option<&String>| shown.get(member?)?.as_str().map(str::to_owned);
+        Ok(CalendarTexts { summary: text(summary), location: text(location) })
     }
 
     /// Runs a call, counts its outcome and logs a fault.
