@@ -17,7 +17,9 @@ use crate::support::requests::{cl, day, pe, xx};
 
 #[test]
 fn a_life_of_an_appointment_in_peru_is_told_in_three_mails() {
-    let host = Host::of(&["pe"]);
+    let host = Host::set_up(&["pe"], |options| {
+        options.mail_reply_to = Some("Ayuda <help@example.org>".parse().unwrap());
+    });
     let ana = host.patient("ana");
     let booked = ana.booked("pe", &pe(7));
     let place = format!("/v1/pe/appointments/{}", booked["id"].as_str().unwrap());
@@ -36,7 +38,12 @@ fn a_life_of_an_appointment_in_peru_is_told_in_three_mails() {
         assert!(letter.text.contains("Miraflores") && letter.text.contains(booked["id"].as_str().unwrap()));
         assert_eq!(letter.property("UID"), booked["id"].as_str().unwrap());
         assert_eq!(letter.property("SEQUENCE"), number.to_string());
+        assert!(letter.html.starts_with("<!doctype html>"), "{}", letter.html);
         assert_eq!(letter.attachment, letter.calendar);
+        assert_eq!(letter.property("SUMMARY"), r"Cita médica\, CMP 10007");
+        assert_eq!(letter.property("LOCATION"), r"IPRESS 00006219\, Miraflores\, Lima");
+        assert_eq!(letter.auto_submitted, "auto-generated");
+        assert_eq!(letter.reply_to, "Ayuda <help@example.org>");
         assert_eq!(letter.property("METHOD"), letter.method);
     }
     let column = |name| letters.iter().map(|letter| letter.property(name)).collect::<Vec<_>>();

@@ -19,8 +19,9 @@ PSEUDO = {
 }
 
 
-def platform():
-    return resolved(translated("template.yaml"), {"MailFrom": "citas@example.com", "OnCall": "oncall@example.com"})
+def platform(**given):
+    given = {"MailFrom": "citas@example.com", "OnCall": "oncall@example.com"} | given
+    return resolved(translated("template.yaml"), given)
 
 
 def country():

@@ -234,6 +234,12 @@ def test_a_function_runs_on_arm_and_is_told_what_it_needs(name):
     assert function["TracingConfig"] == {"Mode": "Active"}
 
 
+def test_replies_go_to_the_sender_unless_another_address_is_named():
+    notifier = properties("Notifier", templates.platform(MailReplyTo="help@example.com"))
+    expected = ENVIRONMENT["Notifier"] | {"CITAS_MAIL_REPLY_TO": "help@example.com"}
+    assert notifier["Environment"]["Variables"] == expected
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_logs_where_logs_are_forgotten_in_time(name):
     logging = properties(name)["LoggingConfig"]

@@ -22,6 +22,8 @@ pub struct Spool(PathBuf);
 #[derive(Clone, Debug, Default)]
 pub struct Letter {
     pub message_id: String,
+    pub reply_to: String,
+    pub auto_submitted: String,
     /// Number of the client's life in which the mail arrived. Only a [`MailServer`] sets it.
     pub life: usize,
     pub to: String,
@@ -64,8 +66,14 @@ impl Letter {
     pub fn read(message: &[u8]) -> Self {
         let mail = mailparse::parse_mail(message).unwrap();
         let header = |name| mail.headers.get_first_value(name).unwrap_or_default();
-        let mut letter =
-            Self { message_id: header("Message-ID"), to: header("To"), subject: header("Subject"), ..Self::default() };
+        let mut letter = Self {
+            message_id: header("Message-ID"),
+            reply_to: header("Reply-To"),
+            auto_submitted: header("Auto-Submitted"),
+            to: header("To"),
+            subject: header("Subject"),
+            ..Self::default()
+        };
         letter.take(&mail);
         letter
     }

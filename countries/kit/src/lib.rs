@@ -50,6 +50,7 @@ pub mod codes;
 pub mod document;
 pub mod fields;
 pub mod holidays;
+pub mod letter;
 pub mod messages;
 pub mod schedule;
 pub mod violations;

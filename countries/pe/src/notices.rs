@@ -3,74 +3,108 @@
 
 use citas_kit::civil::{Date, Time, Weekday};
 use citas_kit::fields::Fields;
-use citas_kit::{Appointment, Civil, Notice};
+use citas_kit::letter::Letter;
+use citas_kit::{Appointment, Civil, Notice, Slot};
 
-use crate::{districts, messages::LOCALES};
+use crate::house::CHANGE_HOURS;
+use crate::messages::LOCALES;
+use crate::{districts, view};
 
 /// Returns the notice for an event, if the event has one.
 pub fn notices(event: &str, current: &Appointment) -> Option<Notice> {
-    let (title, closing) = match event {
-        "booked" => ("Su cita médica está reservada", INVITED),
-        "rescheduled" => ("Su cita médica fue reprogramada", INVITED),
-        "cancelled" => ("Su cita médica fue cancelada", "Si no lo solicitó, comuníquese con el establecimiento."),
-        _ => return None,
-    };
     let booked = Fields::new(&current.attributes);
     let to = booked.text("/email")?;
-    let start = current.slot.as_ref()?.start;
-    let details = details(current, booked, start);
+    let slot = current.slot.as_ref()?;
+    let when = format!("el {} a {} (hora del Perú)", long_date(slot.start), at(Time::of(slot.start).minutes().into()));
+    let (title, lead, sections) = match event {
+        "booked" => ("Su cita médica está reservada", format!("Le esperamos {when}."), to_come(booked, slot.start)),
+        "rescheduled" => (
+            "Su cita médica fue reprogramada",
+            format!("La fecha anterior ya no vale: ahora le esperamos {when}."),
+            to_come(booked, slot.start),
+        ),
+        "cancelled" => ("Su cita médica fue cancelada", format!("Ya no le esperamos {when}."), over()),
+        _ => return None,
+    };
+    let letter = Letter {
+        locale: LOCALES[0],
+        title,
+        lead: &lead,
+        details: &details(current, booked, slot),
+        sections: &sections,
+        footer: "Recibe este mensaje automático porque su dirección de correo se registró en esta cita.",
+    };
     Some(Notice {
         to: to.into(),
-        locale: LOCALES[0].into(),
-        subject: format!("{title}: {}, {}", long_date(start), Time::of(start).text()),
-        text: text(title, &details, closing),
-        html: Some(html(title, &details, closing)),
+        locale: letter.locale.into(),
+        subject: format!("{title}: {}, {}", long_date(slot.start), Time::of(slot.start).text()),
+        text: letter.text(),
+        html: Some(letter.html()),
         invite: true,
     })
 }
 
-const INVITED: &str = "Adjuntamos una invitación para su calendario.";
-
-/// Returns the details of the appointment for the mail, each with its label.
-fn details(current: &Appointment, booked: Fields, start: Civil) -> Vec<(&'static str, String)> {
+/// Returns the details of the appointment, each with its label.
+fn details(current: &Appointment, booked: Fields, slot: &Slot) -> Vec<(&'static str, String)> {
     let said = |path| booked.text(path).unwrap_or_default();
-    let district = districts::name(said("/district")).unwrap_or_default();
+    let mut details = vec![
+        ("Qué", "Cita médica".into()),
+        ("Fecha", long_date(slot.start)),
+        ("Hora", format!("{} (hora del Perú), {} minutos", Time::of(slot.start).text(), slot.minutes)),
+        ("Establecimiento de salud", view::establishment(booked)),
+    ];
+    let district = districts::full_name(said("/district")).map(|name| ("Distrito", name));
+    details.extend(district);
+    details.push(("Médico (Colegio Médico del Perú)", view::doctor(booked)));
+    details.push(("Código de la cita", current.id.clone()));
+    details
+}
+
+type Sections = Vec<(&'static str, Vec<String>)>;
+
+/// Returns what the patient of an appointment to come can do.
+fn to_come(booked: Fields, start: Civil) -> Sections {
+    // An emergency is often nearer than the time limit.
+    let change = if booked.flag("/emergency") {
+        "Llame al establecimiento de salud.".into()
+    } else {
+        format!(
+            "Cancele la cita o cámbiela de fecha en la aplicación o página web donde la reservó, o llame al establecimiento \
+             de salud. Puede hacerlo hasta {CHANGE_HOURS} horas antes: {}.",
+            deadline(start)
+        )
+    };
     vec![
-        ("Fecha", long_date(start)),
-        ("Hora", format!("{} (hora del Perú)", Time::of(start).text())),
-        ("Médico", format!("CMP {}", said("/doctor"))),
-        ("Establecimiento", format!("IPRESS {}", said("/hospital"))),
-        ("Distrito", district.into()),
-        ("Código de la cita", current.id.clone()),
+        ("Qué llevar", vec!["Su DNI, o el documento de identidad con el que reservó.".into()]),
+        ("Si no puede asistir", vec![change, "Rechazar la invitación de su calendario no cancela la cita.".into()]),
+        ("Su calendario", vec!["Adjuntamos una invitación para que la cita quede en su calendario.".into()]),
     ]
 }
 
-fn text(title: &str, details: &[(&str, String)], closing: &str) -> String {
-    let line = |(label, value): &(&str, String)| [*label, ": ", value, "\n"].concat();
-    let lines: String = details.iter().map(line).collect();
-    [title, ".\n\n", &lines, "\n", closing, "\n"].concat()
+/// Returns what the patient of a cancelled appointment can do.
+fn over() -> Sections {
+    vec![
+        (
+            "Si todavía necesita atención",
+            vec!["Reserve otra cita en la aplicación o página web, o llame al establecimiento de salud.".into()],
+        ),
+        ("Si usted no pidió cancelarla", vec!["Llame al establecimiento de salud.".into()]),
+        ("Su calendario", vec!["La invitación adjunta retira la cita de su calendario.".into()]),
+    ]
 }
 
-fn html(title: &str, details: &[(&str, String)], closing: &str) -> String {
-    let row = |(label, value): &(&str, String)| ["<dt>", *label, "</dt><dd>", &escaped(value), "</dd>"].concat();
-    let rows: String = details.iter().map(row).collect();
-    ["<h1>", title, "</h1><dl>", &rows, "</dl><p>", closing, "</p>"].concat()
+/// Returns the last time at which a patient may cancel or move an appointment.
+fn deadline(start: Civil) -> String {
+    let minutes = i64::from(Time::of(start).minutes()) - CHANGE_HOURS * 60;
+    let day = if minutes < 0 { "del día anterior" } else { "de ese día" };
+    format!("hasta {} {day}", at(minutes))
 }
 
-/// Escapes text for use between tags and in attributes.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            other => safe.push(other),
-        }
-    }
-    safe
+/// Formats minutes since midnight as `las 09:30`. One o'clock is singular: `la 01:30`.
+fn at(minutes: i64) -> String {
+    let (hour, minute) = (minutes.div_euclid(60).rem_euclid(24), minutes.rem_euclid(60));
+    let article = if hour == 1 { "la" } else { "las" };
+    format!("{article} {hour:02}:{minute:02}")
 }
 
 /// Formats a date as `martes 1 de diciembre de 2026`.
@@ -117,11 +151,41 @@ mod tests {
         let notice = notices("booked", &booked()).expect("a mail");
         assert_eq!(notice.to, "ana@example.com");
         assert_eq!(notice.subject, "Su cita médica está reservada: martes 1 de diciembre de 2026, 09:30");
-        for said in ["CMP 45678", "IPRESS 00006219", "Miraflores", "09:30 (hora del Perú)"] {
-            assert!(notice.text.contains(said), "{said}");
+        assert!(notice.invite);
+        for said in [
+            "Le esperamos el martes 1 de diciembre de 2026 a las 09:30 (hora del Perú).",
+            "09:30 (hora del Perú), 30 minutos",
+            "IPRESS 00006219",
+            "Miraflores, Lima",
+            "CMP 45678",
+            "Su DNI",
+            "hasta 2 horas antes: hasta las 07:30 de ese día.",
+        ] {
+            assert!(notice.text.contains(said), "{said} in {}", notice.text);
             assert!(notice.html.as_deref().is_some_and(|html| html.contains(said)), "{said}");
         }
-        assert!(notice.invite);
+    }
+
+    #[test]
+    fn a_cancelled_appointment_asks_for_nothing_of_the_patient() {
+        let notice = notices("cancelled", &booked()).expect("a mail");
+        assert!(notice.text.contains("Ya no le esperamos el martes 1 de diciembre"), "{}", notice.text);
+        assert!(notice.text.contains("Reserve otra cita"), "{}", notice.text);
+        for no_longer in ["Si no puede asistir", "Qué llevar", "Su DNI"] {
+            assert!(!notice.text.contains(no_longer), "{no_longer} in {}", notice.text);
+        }
+    }
+
+    #[test]
+    fn the_time_limit_may_be_on_the_day_before_and_an_emergency_has_none() {
+        let at = |hour| Civil { hour, ..booked().slot.expect("a slot").start };
+        assert_eq!(deadline(at(9)), "hasta las 07:30 de ese día");
+        assert_eq!(deadline(at(3)), "hasta la 01:30 de ese día");
+        assert_eq!(deadline(at(1)), "hasta las 23:30 del día anterior");
+        let mut emergency = booked();
+        set(&mut emergency.attributes, crate::samples::emergency());
+        let text = notices("booked", &emergency).expect("a mail").text;
+        assert!(!text.contains("horas antes") && text.contains("Llame al establecimiento"), "{text}");
     }
 
     #[test]

@@ -13,12 +13,36 @@ pub fn present(appointment: Appointment) -> Vec<Field> {
     if let Some(document) = Document::of(DOCUMENTS, Fields::new(&fields)) {
         document.spell(&mut fields);
     }
+    let (description, location) = (description(Fields::new(&fields)), location(Fields::new(&fields)));
     let district = Fields::new(&fields).text("/district").and_then(districts::name);
     if let Some(name) = district {
         set(&mut fields, Field::text("/districtName", name));
     }
+    set(&mut fields, Field::text("/description", description));
+    set(&mut fields, Field::text("/location", location));
     set(&mut fields, Field::text("/status", status(appointment.phase)));
     fields
+}
+
+/// Returns the title of the appointment in a calendar.
+fn description(booked: Fields) -> String {
+    format!("Cita médica, {}", doctor(booked))
+}
+
+/// Returns where the appointment takes place, in words.
+fn location(booked: Fields) -> String {
+    let district = booked.text("/district").and_then(districts::full_name);
+    [Some(establishment(booked)), district].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the doctor's number with the name of its register.
+pub fn doctor(booked: Fields) -> String {
+    format!("CMP {}", booked.text("/doctor").unwrap_or_default())
+}
+
+/// Returns the establishment's code with the name of its register.
+pub fn establishment(booked: Fields) -> String {
+    format!("IPRESS {}", booked.text("/hospital").unwrap_or_default())
 }
 
 const fn status(phase: Phase) -> &'static str {
@@ -42,9 +66,14 @@ mod tests {
     fn clients_see_what_was_booked_with_its_status_and_district() {
         let fields = present(booked());
         let fields = Fields::new(&fields);
-        for (path, text) in
-            [("/status", "reservada"), ("/districtName", "Miraflores"), ("/dni", "10117410"), ("/time", "09:30")]
-        {
+        for (path, text) in [
+            ("/status", "reservada"),
+            ("/districtName", "Miraflores"),
+            ("/description", "Cita médica, CMP 45678"),
+            ("/location", "IPRESS 00006219, Miraflores, Lima"),
+            ("/dni", "10117410"),
+            ("/time", "09:30"),
+        ] {
             assert_eq!(fields.text(path), Some(text), "{path}");
         }
     }
@@ -66,6 +95,8 @@ mod tests {
     fn a_district_that_was_since_abolished_has_no_name() {
         let mut appointment = booked();
         set(&mut appointment.attributes, Field::text("/district", "999999"));
-        assert!(!Fields::new(&present(appointment)).has("/districtName"));
+        let fields = present(appointment);
+        assert!(!Fields::new(&fields).has("/districtName"));
+        assert_eq!(Fields::new(&fields).text("/location"), Some("IPRESS 00006219"));
     }
 }
