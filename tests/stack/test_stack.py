@@ -11,6 +11,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
+import icalendar
 import pytest
 
 from cloud import FUNCTIONS, PLATFORM, REFRESH_SECONDS, ROOT, SCOPES, address, eventually
@@ -68,7 +69,17 @@ def test_a_booking_in_peru_is_mailed_once_with_its_events_id(cloud):
     assert len(mails) == 1
     assert any(event in value for value in mails[0].values()), mails[0].items()
     invitation = next(part for part in mails[0].walk() if part.get_content_type() == "text/calendar")
-    assert booked["id"] in invitation.get_payload(decode=True).decode()
+    [entry] = icalendar.Calendar.from_ical(invitation.get_payload(decode=True)).events
+    assert (entry["UID"], entry["SUMMARY"], entry["LOCATION"]) == tuple(
+        booked[member] for member in ["id", "description", "location"]
+    )
+    assert entry["ATTENDEE"] == f"mailto:{patient}"
+    assert entry.start == datetime.datetime.fromisoformat(booked["startsAt"])
+    assert entry.end - entry.start == datetime.timedelta(minutes=booked["minutes"])
+    assert [alarm["TRIGGER"].dt for alarm in entry.walk("VALARM")] == [
+        -datetime.timedelta(hours=24),
+        -datetime.timedelta(hours=2),
+    ]
 
 
 def test_a_booking_in_chile_tells_nobody(cloud):

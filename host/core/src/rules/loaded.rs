@@ -393,8 +393,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::Verdict;
-    use crate::testing::{Described, revision};
+    use crate::model::{Value, Verdict};
+    use crate::testing::{Deciding, Described, revision};
 
     /// Presents at most `fits` appointments in one call, and never the one with the nil id.
     struct Presenter {
@@ -444,6 +444,32 @@ mod tests {
         let mut budget = MAX_PAGE_CALLS;
         let shown = rules.present_page(&appointments.iter().collect::<Vec<_>>(), &mut budget);
         (shown.map(|shown| shown.len()), MAX_PAGE_CALLS - budget)
+    }
+
+    #[test]
+    fn a_calendar_shows_the_texts_that_the_schema_marks() {
+        let texts = |schema: &str| {
+            let mut rules = Deciding::new(Err(Fault::Busy));
+            rules.descriptor.appointment_schema = schema.into();
+            let text = |path: &str, text: &str| Field { path: path.into(), value: Value::Text(text.into()) };
+            let mut appointment = stored(1..2).remove(0);
+            appointment.attributes = vec![text("/title", "Visit"), text("/town", "Lima")];
+            let CalendarTexts { summary, location } = rules.loaded().1.calendar_texts(&appointment).unwrap();
+            [summary, location]
+        };
+        let both =
+            r#"{ "properties": { "town": { "x-calendar": "location" }, "title": { "x-calendar": "summary" } } }"#;
+        assert_eq!(texts(both), [Some("Visit".into()), Some("Lima".into())]);
+        let absent =
+            r#"{ "properties": { "place": { "x-calendar": "location" }, "title": { "x-calendar": "title" } } }"#;
+        assert_eq!(texts(absent), [None, None]);
+    }
+
+    #[test]
+    fn a_country_that_marks_nothing_for_calendars_is_not_called() {
+        let (rules, presenter) = presenter(1);
+        assert_eq!(rules.calendar_texts(&stored(1..2)[0]), Ok(CalendarTexts::default()));
+        assert_eq!(presenter.calls.load(Ordering::Relaxed), 0);
     }
 
     #[test]
