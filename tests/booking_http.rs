@@ -175,10 +175,14 @@ fn the_history_says_what_was_done_by_whom_under_which_rules() {
     assert_eq!(column("revision"), [1, 2, 3]);
     assert_eq!(column("action"), ["book", "reschedule", "cancel"]);
     let by = |subject: &str, role: &str| json!({ "subject": subject, "role": role });
-    assert_eq!(column("by"), [by("ana", "patient"), by("ana", "patient"), by("staff", "staff")]);
+    assert_eq!(column("by"), [by("ana", "patient"), by("ana", "patient"), json!({ "role": "staff" })]);
     assert!(items.iter().all(|item| item["rules"] == booked["rules"] && item["contract"] == "1.0.0"));
     assert_eq!(items[2]["requestId"], cancelled.header("x-request-id"));
     assert_eq!((&items[0]["appointment"], &items[2]["appointment"]), (&booked, &cancelled.json()));
+    for team in [host.staff("pe"), host.platform_team()] {
+        let seen = team.get(&action(&booked, "history")).expect(200).json();
+        assert_eq!(seen["items"][2]["by"], by("staff", "staff"), "subjects are for staff and the platform");
+    }
 }
 
 #[test]
@@ -242,4 +246,14 @@ fn a_request_that_breaks_the_schema_is_told_every_place() {
         [("/doctor", "schema.type"), ("/email", "schema.required"), ("/favourite", "schema.additionalProperties")];
     assert_eq!(violations, expected.map(|(at, code)| (at.to_owned(), code.to_owned())));
     answer.expect_problem(422, "rules-violated");
+}
+
+#[test]
+fn a_name_in_a_message_that_looks_like_a_placeholder_stays_as_it_is() {
+    let host = Host::of(&["pe"]);
+    for name in ["{code}", "{property}", "{{code}}", "{", "{}"] {
+        let request = host.patient("ana").request("POST", "/v1/pe/appointments").header("Accept-Language", "en");
+        let problem = request.json(&with(&pe(1), json!({ name: 1 }))).send().expect_problem(422, "rules-violated");
+        assert_eq!(problem["violations"][0]["message"], format!("`{name}` is not known here"));
+    }
 }

@@ -1,6 +1,6 @@
 //! Sequential changes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use citas_core::model::{Field, Phase, Value};
@@ -177,7 +177,7 @@ pub async fn countries_are_apart(ledger: Arc<dyn Ledger>) {
     ledger.commit(here.clone()).await.unwrap();
     assert_eq!(ledger.appointment(cl(), id(1)).await.unwrap(), None);
     assert_eq!(ledger.receipt(cl(), "k", now()).await.unwrap(), None);
-    assert_eq!(ledger.taken(cl(), &strings(&["a"])).await.unwrap(), HashSet::new());
+    assert_eq!(ledger.taken(cl(), &strings(&["a"])).await.unwrap(), HashMap::new());
 
     ledger.commit(there.clone()).await.unwrap();
     ledger.mark_notified(pe(), id(9), now()).await.unwrap();
@@ -186,15 +186,18 @@ pub async fn countries_are_apart(ledger: Arc<dyn Ledger>) {
     assert!(!ledger.notified(cl(), id(9)).await.unwrap());
 }
 
-pub async fn taken_says_which_of_the_claims_are_held(ledger: Arc<dyn Ledger>) {
+pub async fn taken_says_which_of_the_claims_are_held_and_by_which_appointment(ledger: Arc<dyn Ledger>) {
     let held: Vec<String> = (0..40).map(|number| format!("doctor:{number}")).collect();
     let mut change = change(booked(1));
     (change.revision.claims, change.take) = (held.clone(), held.clone());
     ledger.commit(change).await.unwrap();
 
-    assert_eq!(ledger.taken(pe(), &[]).await.unwrap(), HashSet::new());
+    assert_eq!(ledger.taken(pe(), &[]).await.unwrap(), HashMap::new());
     let asked: Vec<String> = (20..120).map(|number| format!("doctor:{number}")).collect();
-    assert_eq!(ledger.taken(pe(), &asked).await.unwrap(), held[20..].iter().cloned().collect());
+    assert_eq!(
+        ledger.taken(pe(), &asked).await.unwrap(),
+        held[20..].iter().map(|claim| (claim.clone(), id(1))).collect()
+    );
 }
 
 pub async fn an_event_is_notified_once_it_is_marked(ledger: Arc<dyn Ledger>) {
@@ -249,7 +252,7 @@ async fn assert_nothing_stored(ledger: &dyn Ledger) {
 }
 
 async fn taken(ledger: &dyn Ledger, claims: &[&str]) -> HashSet<String> {
-    ledger.taken(pe(), &strings(claims)).await.unwrap()
+    ledger.taken(pe(), &strings(claims)).await.unwrap().into_keys().collect()
 }
 
 fn set(claims: &[&str]) -> HashSet<String> {

@@ -91,6 +91,7 @@ impl Rules for Described {
 pub struct Deciding {
     pub descriptor: Descriptor,
     pub verdict: Result<Verdict, Fault>,
+    pub offers: Option<Vec<Offer>>,
     pub calls: Mutex<Vec<Context>>,
 }
 
@@ -108,7 +109,7 @@ impl Deciding {
             actions: vec![action("cancel", "patient"), action("arrive", "staff")],
             ..Described::default().0
         };
-        Self { descriptor, verdict, calls: Mutex::default() }
+        Self { descriptor, verdict, offers: None, calls: Mutex::default() }
     }
 
     /// Loads rules with this verdict.
@@ -143,7 +144,7 @@ impl Rules for Deciding {
         Ok(appointments.iter().map(|appointment| appointment.attributes.clone()).collect())
     }
     fn offers(&self, _: &Context, _: &[Field], _: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
-        Ok(None)
+        Ok(self.offers.clone())
     }
     fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
         Ok(vec![])

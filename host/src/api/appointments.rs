@@ -13,7 +13,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use citas_core::booking::ActionRequest;
 use citas_core::booking::BookingError;
 use citas_core::booking::View;
-use citas_core::model::{CountryCode, Phase, Role, RulesId};
+use citas_core::model::{Caller, CountryCode, Phase, Role, RulesId};
 use citas_core::ports::{Position, Query as LedgerQuery};
 use citas_core::rules::MAX_PAGE;
 use jiff::Timestamp;
@@ -104,8 +104,9 @@ pub async fn history(
     let after: u32 = cursor.map_or(Ok(0), |text| decoded(&text))?;
     let history = api.booking.history(&caller, country, id, after, limit).await;
     let (views, more) = history.map_err(api.problem(country, &headers))?;
+    let role = caller.role(country)?;
     let last = views.last().map(|view| view.revision.appointment.revision).filter(|_| more);
-    paged(views.iter().map(entry).collect(), last.map(|last| encoded(&last)), &uri)
+    paged(views.iter().map(|view| entry(view, &caller, role)).collect(), last.map(|last| encoded(&last)), &uri)
 }
 
 /// Query parameters of a list.
@@ -309,18 +310,20 @@ pub struct Entry<'a, A> {
 /// Caller who made a revision.
 #[derive(Serialize, JsonSchema)]
 pub struct Author<'a> {
-    /// Subject of the caller's token.
-    subject: &'a str,
+    /// Subject of the caller's token. A patient sees only their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
     role: Role,
 }
 
-fn entry(view: &View) -> Entry<'_, Representation<'_>> {
+fn entry<'a>(view: &'a View, reader: &Caller, role: Role) -> Entry<'a, Representation<'a>> {
     let provenance = &view.revision.provenance;
+    let subject = Some(provenance.subject.as_str()).filter(|subject| reader.knows(role, subject));
     Entry {
         revision: view.revision.appointment.revision,
         action: &provenance.action,
         at: view.revision.updated_at,
-        by: Author { subject: &provenance.subject, role: provenance.context.role },
+        by: Author { subject, role: provenance.context.role },
         rules: &provenance.rules,
         contract: &provenance.contract,
         host: &provenance.host,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use jiff::ToSpan;
+use jiff::{Timestamp, ToSpan};
 
 use crate::booking::error::{BookingError, FreeSlot};
 use crate::model::{Offer, Revision, Slot};
@@ -17,7 +17,8 @@ const NAMED: usize = 3;
 /// Maximum number of claims in one query of the ledger.
 const MAX_CLAIMS_ASKED: usize = 100;
 
-/// Returns the free slots nearest to `wanted`, the nearest first. Claims that `before` holds count as free.
+/// Returns the free slots nearest to `wanted`, the nearest first, and each time once. Claims that `before` holds count as
+/// free, but the time that it already has is no alternative.
 pub(crate) async fn near(
     ledger: &dyn Ledger,
     executor: &Executor,
@@ -35,15 +36,16 @@ pub(crate) async fn near(
     let claims: Vec<String> = claims.into_iter().collect();
     let mut taken = HashSet::new();
     for asked in claims.chunks(MAX_CLAIMS_ASKED) {
-        taken.extend(ledger.taken(rules.country, asked).await?);
+        taken.extend(ledger.taken(rules.country, asked).await?.into_keys());
     }
     for own in before.into_iter().flat_map(|before| &before.claims) {
         taken.remove(own);
     }
     let free = |offer: &Offer| !offer.claims.iter().any(|claim| taken.contains(claim));
+    let mut named: HashSet<Timestamp> = before.and_then(|before| before.starts_at).into_iter().collect();
     let mut slots = Vec::new();
     for offer in offers.into_iter().filter(free) {
-        if let Some(starts_at) = rules.start(&offer.slot)? {
+        if let Some(starts_at) = rules.start(&offer.slot)?.filter(|start| named.insert(*start)) {
             slots.push(FreeSlot { slot: offer.slot, starts_at });
         }
     }

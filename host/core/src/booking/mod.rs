@@ -37,9 +37,6 @@ use crate::trial::{Routed, TrialRecorder};
 /// Maximum number of evaluations of an action without `If-Match` when other changes are stored first.
 const MAX_ATTEMPTS: usize = 5;
 
-/// Maximum number of the caller's upcoming appointments that are searched for the holder of a conflicting claim.
-const MAX_OWN_SCANNED: usize = 100;
-
 /// A request for an action on an appointment.
 pub struct ActionRequest<'a> {
     /// Id of the appointment.
@@ -314,25 +311,25 @@ impl Booking {
     async fn taken(&self, conflict: &ClaimConflict<'_>, claim: String) -> BookingError {
         let patient = &conflict.wanted.patient;
         let of_patient = conflict.request.role == Role::Patient && claim.contains(patient);
-        if of_patient && !self.owns(conflict, &claim).await {
+        if of_patient && !self.may_see_holder(conflict, &claim).await {
             return BookingError::SlotTaken { claim: None, free: Vec::new() };
         }
         let free = self.free_slots(conflict).await;
         BookingError::SlotTaken { claim: Some(claim), free }
     }
 
-    /// True if the caller booked the appointment that holds this claim of the patient; false if the ledger does not
-    /// answer.
-    async fn owns(&self, ClaimConflict { request, wanted, .. }: &ClaimConflict<'_>, claim: &str) -> bool {
-        let query = Query {
-            owner: Some(request.caller.subject.clone()),
-            patient: Some(wanted.patient.clone()),
-            from: Some(request.now),
-            limit: MAX_OWN_SCANNED,
-            ..Query::default()
+    /// True if the caller may see the appointment that holds this claim; false if the ledger does not answer.
+    async fn may_see_holder(&self, ClaimConflict { request, wanted, .. }: &ClaimConflict<'_>, claim: &str) -> bool {
+        let holder = async {
+            let taken = self.ledger.taken(wanted.country, &[claim.to_owned()]).await?;
+            let Some(holder) = taken.into_values().next() else { return Ok(None) };
+            self.ledger.appointment(wanted.country, holder).await
         };
-        let own = self.ledger.page(wanted.country, &query).await.map_or_else(|_| Vec::new(), |page| page.items);
-        own.iter().any(|held| held.claims.iter().any(|held| held == claim))
+        let holder = holder.await.unwrap_or_else(|error| {
+            tracing::debug!(country = %wanted.country, %error, "nobody knows who holds the claim");
+            None
+        });
+        holder.is_some_and(|holder| request.caller.sees(request.role, &holder))
     }
 
     /// Finds free slots near the taken one. They are a courtesy: if the search fails, the response has none.

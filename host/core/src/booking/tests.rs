@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::model::{Canary, Candidate, Event, Plan, Verdict, Violation};
+use crate::model::{Canary, Candidate, Event, Offer, Plan, Slot, Verdict, Violation};
 use crate::ports::{Change, Receipt, Tally, TrialReport, Trials, Unavailable};
 use crate::release::OnTrial;
 use crate::testing::{Deciding, ManualClock, plan, revision};
@@ -15,10 +15,8 @@ use crate::testing::{Deciding, ManualClock, plan, revision};
 #[derive(Default)]
 struct OneAppointment {
     stored: Option<Revision>,
-    /// The claim that somebody else holds.
+    /// The claim that the stored appointment holds.
     taken: Option<&'static str>,
-    /// What the caller has booked.
-    own: Vec<Revision>,
     changes: Mutex<Vec<Change>>,
 }
 
@@ -41,13 +39,18 @@ impl Ledger for OneAppointment {
         Ok(self.stored.clone().into_iter().collect())
     }
     async fn page(&self, _: CountryCode, _: &Query) -> Result<Page, Unavailable> {
-        Ok(Page { items: self.own.clone(), next: None })
+        Ok(Page::default())
     }
     async fn receipt(&self, _: CountryCode, _: &str, _: Timestamp) -> Result<Option<Receipt>, Unavailable> {
         Ok(None)
     }
-    async fn taken(&self, _: CountryCode, _: &[String]) -> Result<HashSet<String>, Unavailable> {
-        Ok(HashSet::new())
+    async fn taken(&self, _: CountryCode, claims: &[String]) -> Result<HashMap<String, Uuid>, Unavailable> {
+        let held = claims.iter().find(|claim| Some(claim.as_str()) == self.taken);
+        Ok(held
+            .zip(self.stored.as_ref())
+            .map(|(claim, holder)| (claim.clone(), holder.appointment.id))
+            .into_iter()
+            .collect())
     }
     async fn notified(&self, _: CountryCode, _: Uuid) -> Result<bool, Unavailable> {
         Ok(false)
@@ -205,15 +208,42 @@ async fn the_claim_of_a_patient_is_named_only_to_whoever_booked_what_holds_it() 
     const CLAIM: &str = "patient/dni:10117410/2026-12-01T14:30Z";
     let mut wanted = revision(Uuid::nil());
     wanted.claims.push(CLAIM.into());
-    let taken = |own: Vec<Revision>| async {
+    let taken = |stored: Option<Revision>| async {
         let rules = Deciding::new(Ok(Ok(plan(wanted.clone()))));
-        let desk = Desk::new(rules, OneAppointment { taken: Some(CLAIM), own, ..OneAppointment::default() });
+        let desk = Desk::new(rules, OneAppointment { taken: Some(CLAIM), stored, ..OneAppointment::default() });
         let Err(BookingError::SlotTaken { claim, .. }) = desk.book().await else { panic!("the time is taken") };
         claim
     };
-    assert_eq!(taken(vec![]).await, None);
-    assert_eq!(taken(vec![revision(Uuid::nil())]).await, None, "another appointment holds it");
-    assert_eq!(taken(vec![wanted.clone()]).await.as_deref(), Some(CLAIM));
+    let own = || revision(Uuid::nil());
+    assert_eq!(taken(None).await, None, "it was released meanwhile");
+    assert_eq!(taken(Some(Revision { owner: "luis".into(), ..own() })).await, None);
+    assert_eq!(taken(Some(own())).await.as_deref(), Some(CLAIM));
+    let past = Some("2020-01-01T00:00:00Z".parse().unwrap());
+    for starts_at in [None, past] {
+        let held = Revision { starts_at, patient: "ce:PER:000123".into(), ..own() };
+        assert_eq!(taken(Some(held)).await.as_deref(), Some(CLAIM), "its date and its patient do not matter");
+    }
+}
+
+#[tokio::test]
+async fn each_free_time_is_named_once_and_never_the_one_that_the_appointment_has() {
+    const CLAIM: &str = "doctor/45678/2026-12-01T15:00Z";
+    let stored = revision(Uuid::nil());
+    let mut moved = plan(stored.clone());
+    moved.claims = vec![CLAIM.into()];
+    moved.slot.as_mut().unwrap().start = "2026-12-01T10:00".parse().unwrap();
+    let offer = |start: &str, room: &str| Offer {
+        slot: Slot { start: start.parse().unwrap(), minutes: 30, zone: "America/Lima".into() },
+        claims: vec![format!("{room}/{start}")],
+    };
+    let mut rules = Deciding::new(Ok(Ok(moved)));
+    let times = ["2026-12-01T11:00", "2026-12-01T09:30", "2026-12-01T10:30", "2026-12-01T12:00"];
+    rules.offers = Some(times.iter().flat_map(|start| ["a", "b", "c"].map(|room| offer(start, room))).collect());
+    let desk =
+        Desk::new(rules, OneAppointment { taken: Some(CLAIM), stored: Some(stored), ..OneAppointment::default() });
+    let Err(BookingError::SlotTaken { free, .. }) = desk.cancel(None).await else { panic!("the time is taken") };
+    let named: Vec<String> = free.iter().map(|free| free.slot.start.to_string()).collect();
+    assert_eq!(named, ["2026-12-01T10:30:00", "2026-12-01T11:00:00", "2026-12-01T12:00:00"]);
 }
 
 #[tokio::test]

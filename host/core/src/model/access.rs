@@ -85,6 +85,11 @@ impl Caller {
             Role::Patient => revision.owner == self.subject,
         }
     }
+
+    /// Returns true if the caller may know, in this role, which subject made a change. Patients know only themselves.
+    pub fn knows(&self, role: Role, subject: &str) -> bool {
+        role != Role::Patient || subject == self.subject
+    }
 }
 
 /// Verified claims of a token about its bearer.

@@ -2,7 +2,7 @@
 //!
 //! One contract suite checks every adapter. A claim is a key with one holder, and a change is one transaction.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,8 +172,8 @@ pub trait Ledger: Send + Sync {
     /// Returns the receipt of a key, unless it has expired by `now`.
     async fn receipt(&self, country: CountryCode, key: &str, now: Timestamp) -> Result<Option<Receipt>, Unavailable>;
 
-    /// Returns the claims that live appointments hold, out of at most 100 claims.
-    async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashSet<String>, Unavailable>;
+    /// Returns the claims that live appointments hold, out of at most 100 claims, each with the appointment that holds it.
+    async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashMap<String, Uuid>, Unavailable>;
 
     /// Returns true if the notices of the event with this id, or the one notice with this id, were sent.
     async fn notified(&self, country: CountryCode, id: Uuid) -> Result<bool, Unavailable>;

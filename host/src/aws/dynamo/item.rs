@@ -57,9 +57,10 @@ pub(super) fn claim_key(claim: &str) -> Item {
     key(format!("C#{claim}"), "C")
 }
 
-/// Returns the claim in an item's key.
-pub(super) fn claim_of(item: &Item) -> Option<&str> {
-    item.get("pk")?.as_s().ok()?.strip_prefix("C#")
+/// Returns the claim in an item's key, and the appointment that holds it.
+pub(super) fn claim_of(item: &Item) -> Option<(&str, Uuid)> {
+    let claim = item.get("pk")?.as_s().ok()?.strip_prefix("C#")?;
+    Some((claim, item.get("appointment")?.as_s().ok()?.parse().ok()?))
 }
 
 pub(super) fn receipt_key(key_digest: &str) -> Item {

@@ -60,7 +60,7 @@ impl DynamoLedger {
         if next != Some(appointment.revision) {
             return Ok(Some(CommitError::Stale));
         }
-        Ok(self.taken(country, take).await?.into_iter().next().map(CommitError::ClaimTaken))
+        Ok(self.taken(country, take).await?.into_keys().next().map(CommitError::ClaimTaken))
     }
 }
 
@@ -133,21 +133,21 @@ impl Ledger for DynamoLedger {
         Ok(receipt.filter(|receipt| receipt.expires_at > now))
     }
 
-    async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashSet<String>, Unavailable> {
+    async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashMap<String, Uuid>, Unavailable> {
         let table = self.table(country);
         let distinct: HashSet<&String> = claims.iter().collect();
         if distinct.is_empty() {
-            return Ok(HashSet::new());
+            return Ok(HashMap::new());
         }
         let mut asked: Vec<Item> = distinct.into_iter().map(|claim| item::claim_key(claim)).collect();
-        let mut taken = HashSet::new();
+        let mut taken = HashMap::new();
         for attempt in 1..=ATTEMPTS {
             let keys = KeysAndAttributes::builder().set_keys(Some(asked)).consistent_read(true);
-            let keys = keys.projection_expression("pk").build().expect("keys are given");
+            let keys = keys.projection_expression("pk, appointment").build().expect("keys are given");
             let answer = self.client.batch_get_item().request_items(&table, keys).send().await;
             let answer = answer.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?;
             let found = answer.responses.unwrap_or_default().remove(&table).unwrap_or_default();
-            taken.extend(found.iter().filter_map(item::claim_of).map(str::to_owned));
+            taken.extend(found.iter().filter_map(item::claim_of).map(|(claim, holder)| (claim.to_owned(), holder)));
             let mut left: HashMap<_, _> = answer.unprocessed_keys.unwrap_or_default();
             asked = left.remove(&table).map(|keys| keys.keys).unwrap_or_default();
             if asked.is_empty() {

@@ -1,6 +1,6 @@
 //! Queries of a country's file, and the connections that run them. Writes nothing.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -140,13 +140,12 @@ pub(super) fn receipt(connection: &Connection, key: &str, now: Timestamp) -> rus
     select.query_row(params![key, instant(now)], receipt).optional()
 }
 
-pub(super) fn taken(connection: &Connection, claims: &[String]) -> rusqlite::Result<HashSet<String>> {
-    let mut select = connection.prepare_cached("SELECT 1 FROM claim WHERE claim = ?")?;
-    let mut taken = HashSet::new();
+pub(super) fn taken(connection: &Connection, claims: &[String]) -> rusqlite::Result<HashMap<String, Uuid>> {
+    let mut select = connection.prepare_cached("SELECT appointment FROM claim WHERE claim = ?")?;
+    let mut taken = HashMap::new();
     for claim in claims {
-        if select.exists([claim])? {
-            taken.insert(claim.clone());
-        }
+        let holder = select.query_row([claim], |row| Ok(Uuid::from_bytes(row.get(0)?))).optional()?;
+        taken.extend(holder.map(|holder| (claim.clone(), holder)));
     }
     Ok(taken)
 }
