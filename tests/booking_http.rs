@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::components::version;
 use crate::support::host::Host;
 use crate::support::http::with;
-use crate::support::requests::{day, pe};
+use crate::support::requests::{cl, day, pe};
 
 fn place(appointment: &Value) -> String {
     format!("/v1/{}/appointments/{}", appointment["country"].as_str().unwrap(), appointment["id"].as_str().unwrap())
@@ -32,6 +32,8 @@ fn a_booking_answers_as_the_api_says() {
         ("date", request["date"].clone()),
         ("time", json!("09:30")),
         ("startsAt", json!(format!("{}T14:30:00Z", request["date"].as_str().unwrap()))),
+        ("startsAtLocal", json!(format!("{}T09:30:00-05:00", request["date"].as_str().unwrap()))),
+        ("zone", json!("America/Lima")),
         ("minutes", json!(30)),
         ("dni", json!("10117410")),
         ("districtName", json!("Miraflores")),
@@ -68,7 +70,9 @@ fn a_slot_is_taken_once_and_the_no_names_what_is_free() {
     assert!(problem["claim"].as_str().unwrap().starts_with("doctor/10001/"), "{problem}");
     let free = problem["freeSlots"].as_array().unwrap();
     assert_eq!(free.len(), 3, "{problem}");
-    let time = free[0]["start"].as_str().unwrap().split_once('T').unwrap().1;
+    let start = free[0]["start"].as_str().unwrap();
+    assert_eq!(free[0]["startsAtLocal"], format!("{start}:00-05:00"));
+    let time = start.split_once('T').unwrap().1;
     host.patient("luis").booked("pe", &with(&rival, json!({ "time": time })));
 }
 
@@ -246,6 +250,57 @@ fn a_request_that_breaks_the_schema_is_told_every_place() {
         [("/doctor", "schema.type"), ("/email", "schema.required"), ("/favourite", "schema.additionalProperties")];
     assert_eq!(violations, expected.map(|(at, code)| (at.to_owned(), code.to_owned())));
     answer.expect_problem(422, "rules-violated");
+}
+
+#[test]
+fn a_violation_of_the_schema_is_told_in_words_with_its_params() {
+    let host = Host::of(&["pe", "cl"]);
+    let told = |country: &str, request: &Value, language: &str| {
+        let request = host.patient("ana").request("POST", &format!("/v1/{country}/appointments")).json(request);
+        let answer = request.header("Accept-Language", language).send();
+        answer.expect_problem(422, "rules-violated")["violations"].as_array().unwrap().clone()
+    };
+    let short = with(&pe(1), json!({ "dni": "1011741", "coverage": "visa" }));
+    let [coverage, dni] = &told("pe", &short, "es")[..] else { panic!("two violations") };
+    let words = "El DNI tiene ocho dígitos, con o sin su dígito o letra de verificación: 10117410-2.";
+    assert_eq!((&dni["code"], &dni["message"]), (&json!("schema.pattern"), &json!(words)));
+    let pattern = "^[0-9]{8}(-?[0-9A-Ka-k])?$";
+    assert_eq!(dni["params"], json!({ "expected": pattern, "title": "DNI", "example": "10117410-2" }));
+    assert_eq!(coverage["params"]["expected"], "sis, essalud, eps, private, self");
+    let late = told("pe", &with(&pe(1), json!({ "time": "21:15" })), "es");
+    assert_eq!(late[0]["params"]["weekdays"], "07:00–20:00", "{late:?}");
+
+    for (country, request) in [("pe", pe(1)), ("cl", cl(1))] {
+        for language in ["es", "en"] {
+            for wrong in
+                [json!("~"), json!(""), json!(7), json!(true), json!([{}]), json!({ "a": {} }), json!("x".repeat(999))]
+            {
+                let everything = request.as_object().unwrap().keys().map(|name| (name.clone(), wrong.clone()));
+                for said in told(country, &everything.collect(), language) {
+                    let message = said["message"].as_str().unwrap();
+                    assert!(!message.contains(['^', '[', '{', '\\', '"']), "{said}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_schema_lists_the_codes_with_their_params_and_texts() {
+    let host = Host::of(&["pe"]);
+    let codes = host.with_token(None).get("/v1/pe/schema").expect(200).json()["codes"].clone();
+    let holiday = json!({ "params": ["holiday"], "messages": {
+        "en": "That day is a public holiday ({holiday}). Please choose another date.",
+        "es-PE": "Ese día es feriado ({holiday}). Elija otra fecha.",
+    } });
+    assert_eq!(codes["pe.date.holiday"], holiday);
+    let minimum = json!({ "params": ["example", "expected", "title"], "messages": {
+        "en": "{title}: must be at least {expected}", "es-PE": "{title}: debe ser al menos {expected}",
+    } });
+    assert_eq!(codes["schema.minimum"], minimum);
+    for code in ["time.nonexistent", "schema.required", "schema.pattern:/dni"] {
+        assert!(codes[code]["messages"]["es-PE"].is_string(), "{code} in {codes}");
+    }
 }
 
 #[test]

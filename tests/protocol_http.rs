@@ -68,7 +68,10 @@ fn a_body_of_thousands_of_errors_is_told_that_it_is_too_large() {
     let host = Host::of(&["pe"]);
     let body = json!({ "errors": vec![1; 30_000] });
     let problem = host.patient("ana").book("pe", &body).expect_problem(422, "rules-violated");
-    let told = json!([{ "pointer": "", "code": "schema.maxValues", "message": "debe tener como máximo 2000 valores" }]);
+    let told = json!([{
+        "pointer": "", "code": "schema.maxValues", "params": { "expected": "2000" },
+        "message": "debe tener como máximo 2000 valores",
+    }]);
     assert_eq!(problem["violations"], told);
 }
 

@@ -159,6 +159,43 @@ pub const WORDS: &[Words] = &[
         ],
     ),
     ("cl.action.unknown", &["No existe la acción {action}.", "There is no action {action}."]),
+    (
+        "schema.pattern:/doctor",
+        &[
+            "El número del médico en el registro de la Superintendencia (RNPI) solo tiene dígitos: {example}.",
+            "The doctor's number in the register of the Superintendencia (RNPI) has only digits: {example}.",
+        ],
+    ),
+    (
+        "schema.pattern:/hospital",
+        &[
+            "El código DEIS del establecimiento tiene seis dígitos: {example}.",
+            "The DEIS code of the establishment has six digits: {example}.",
+        ],
+    ),
+    (
+        "schema.pattern:/comuna",
+        &[
+            "El código único territorial de la comuna tiene cinco dígitos: {example}.",
+            "The Código Único Territorial of the comuna has five digits: {example}.",
+        ],
+    ),
+    ("schema.pattern:/date", &["Escriba la fecha así: {example}.", "Write the date like this: {example}."]),
+    ("schema.pattern:/time", &["Escriba la hora así: {example}.", "Write the time like this: {example}."]),
+    ("schema.format:/email", &EMAIL),
+    ("schema.pattern:/email", &EMAIL),
+    (
+        "schema.pattern:/phone",
+        &[
+            "El teléfono no está bien escrito. Escríbalo así: {example}.",
+            "The phone number is not written correctly. Write it like this: {example}.",
+        ],
+    ),
+];
+
+const EMAIL: [&str; 2] = [
+    "El correo electrónico no está bien escrito. Escríbalo así: {example}.",
+    "The mail address is not written correctly. Write it like this: {example}.",
 ];
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ pub fn catalogue(locales: &[&str], words: &[Words]) -> Vec<Message> {
 }
 
 /// Lists the gaps in a country's messages for these refusals, for its tests: a text that is missing in some locale, a
-/// placeholder without a param, words for a code that none of the refusals has. Empty if there are none.
+/// placeholder without a param, words for a code that none of the refusals has. Empty if there are none. Words for a
+/// violation of a schema (`schema.pattern:/dni`), which the host finds, only need every language.
 #[must_use]
 pub fn gaps(refusals: &[Violation], locales: &[&str], words: &[Words]) -> Vec<String> {
     let mut gaps = Vec::new();
@@ -33,9 +34,11 @@ pub fn gaps(refusals: &[Violation], locales: &[&str], words: &[Words]) -> Vec<St
         let unfilled = texts.iter().flat_map(|text| placeholders(text)).filter(|name| !given(name));
         gaps.extend(unfilled.map(|name| format!("{code} gives no {name}")));
     }
+    let (of_host, own): (Vec<&Words>, Vec<_>) = words.iter().partition(|(code, _)| code.starts_with("schema."));
     let used = |code: &str| refusals.iter().any(|refusal| refusal.code == code);
-    let unused = words.iter().filter(|(code, _)| !used(code));
-    gaps.extend(unused.map(|(code, _)| format!("{code} is never used")));
+    gaps.extend(own.iter().filter(|(code, _)| !used(code)).map(|(code, _)| format!("{code} is never used")));
+    let unsaid = of_host.iter().filter(|(_, texts)| texts.len() != locales.len());
+    gaps.extend(unsaid.map(|(code, _)| format!("{code} is not said in every language")));
     gaps
 }
 
@@ -67,5 +70,7 @@ mod tests {
             gaps(&[Violation::new("", "x.other")]),
             ["x.other is not said in every language", "x.date.late is never used"]
         );
+        let of_host: &[Words] = &[("schema.pattern:/dni", &["ocho dígitos"])];
+        assert_eq!(super::gaps(&[], &LOCALES, of_host), ["schema.pattern:/dni is not said in every language"]);
     }
 }

@@ -125,6 +125,48 @@ pub const WORDS: &[Words] = &[
         ],
     ),
     ("pe.action.unknown", &["No existe la acción {action}.", "There is no action {action}."]),
+    (
+        "schema.pattern:/dni",
+        &[
+            "El DNI tiene ocho dígitos, con o sin su dígito o letra de verificación: {example}.",
+            "The DNI has eight digits, with or without its check digit or letter: {example}.",
+        ],
+    ),
+    ("schema.minLength:/doctor", &DOCTOR),
+    ("schema.maxLength:/doctor", &DOCTOR),
+    ("schema.pattern:/doctor", &DOCTOR),
+    (
+        "schema.pattern:/hospital",
+        &[
+            "El código del establecimiento (IPRESS) tiene ocho dígitos: {example}.",
+            "The code of the establishment (IPRESS) has eight digits: {example}.",
+        ],
+    ),
+    (
+        "schema.pattern:/district",
+        &["El UBIGEO del distrito tiene seis dígitos: {example}.", "The district's UBIGEO has six digits: {example}."],
+    ),
+    ("schema.pattern:/date", &["Escriba la fecha así: {example}.", "Write the date like this: {example}."]),
+    ("schema.pattern:/time", &["Escriba la hora así: {example}.", "Write the time like this: {example}."]),
+    ("schema.format:/email", &EMAIL),
+    ("schema.pattern:/email", &EMAIL),
+    (
+        "schema.pattern:/phone",
+        &[
+            "El teléfono no está bien escrito. Escríbalo así: {example}.",
+            "The phone number is not written correctly. Write it like this: {example}.",
+        ],
+    ),
+];
+
+const EMAIL: [&str; 2] = [
+    "El correo electrónico no está bien escrito. Escríbalo así: {example}.",
+    "The mail address is not written correctly. Write it like this: {example}.",
+];
+
+const DOCTOR: [&str; 2] = [
+    "El número de colegiatura del médico (CMP) tiene de cuatro a seis dígitos: {example}.",
+    "The doctor's CMP number has four to six digits: {example}.",
 ];
 
 #[cfg(test)]

@@ -239,7 +239,7 @@ fn appointment_response(view: &View) -> Response {
     ([(ETAG, etag(view)), (CACHE_CONTROL, PRIVATE)], Json(representation(view))).into_response()
 }
 
-/// An appointment as JSON: the country's fields, and the members that the host adds (`HOST_MEMBERS`).
+/// An appointment as JSON: the country's fields, and the members that the host adds (`HOST_MEMBERS`, `ADDED_MEMBERS`).
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Representation<'a> {
@@ -249,10 +249,17 @@ pub struct Representation<'a> {
     /// 1 after the booking, one more with each change.
     #[schemars(range(min = 1))]
     revision: u32,
-    /// Start; absent while the appointment has no date.
+    /// Start in UTC; absent while the appointment has no date.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Instant>")]
     starts_at: Option<Timestamp>,
+    /// The same start by the clocks of the place, with its offset from UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Instant>")]
+    starts_at_local: Option<String>,
+    /// IANA time zone of the place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<&'a str>,
     /// Length in minutes; absent while the appointment has no date.
     #[serde(skip_serializing_if = "Option::is_none")]
     minutes: Option<u16>,
@@ -272,13 +279,19 @@ pub struct Representation<'a> {
 fn representation(view: &View) -> Representation<'_> {
     let View { revision, fields, .. } = view;
     let appointment = &revision.appointment;
+    let slot = appointment.slot.as_ref();
+    let added = |name: &str| slot.filter(|_| !fields.contains_key(name));
     Representation {
         id: appointment.id,
         country: revision.country,
         phase: appointment.phase,
         revision: appointment.revision,
         starts_at: revision.starts_at,
-        minutes: appointment.slot.as_ref().map(|slot| slot.minutes),
+        starts_at_local: added("startsAtLocal")
+            .zip(revision.starts_at)
+            .map(|(slot, starts_at)| slot.start_with_offset(starts_at)),
+        zone: added("zone").map(|slot| slot.zone.as_str()),
+        minutes: slot.map(|slot| slot.minutes),
         fields,
         rules: &revision.provenance.rules,
         created_at: revision.created_at,

@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use citas_core::model::{Canary, CountryCode, Forbidden, Role, RulesId, Scope};
 use citas_core::release::{Entry, OnTrial, RefusedVersion};
-use citas_core::rules::{Action, LoadedRules};
+use citas_core::rules::{Action, Code, LoadedRules};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -61,6 +61,8 @@ pub struct Schemas {
     appointment: Value,
     /// Actions by name.
     actions: BTreeMap<String, ActionSchema>,
+    /// Codes of violations, with their texts.
+    codes: BTreeMap<String, Code>,
 }
 
 /// An action on an appointment.
@@ -159,6 +161,7 @@ pub async fn schema(
         request: rules.request_schema.clone(),
         appointment: rules.appointment_schema.clone(),
         actions: rules.actions.iter().map(|(name, of)| (name.clone(), action(of))).collect(),
+        codes: rules.messages.codes(),
     };
     revalidated_json(&headers, &schemas)
 }

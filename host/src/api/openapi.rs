@@ -10,7 +10,7 @@ use axum::response::Response;
 use citas_core::model::{CountryCode, Phase, Scope};
 use citas_core::release::Entry;
 use citas_core::rules::schema::map_subschemas;
-use citas_core::rules::{HOST_MEMBERS, LoadedRules, MAX_PAGE};
+use citas_core::rules::{ADDED_MEMBERS, HOST_MEMBERS, LoadedRules, MAX_PAGE};
 use serde_json::{Map, Value, json};
 use strum::VariantArray as _;
 
@@ -326,13 +326,15 @@ fn common_schemas() -> Map<String, Value> {
         "properties": { "version": text, "digest": { "type": "string", "pattern": "^sha256:[0-9a-f]{64}$" } },
     });
     let violation = json!({
-        "type": "object", "required": ["pointer", "code", "message"],
-        "properties": { "pointer": text, "code": text, "message": text },
+        "type": "object", "required": ["pointer", "code", "params", "message"],
+        "properties": { "pointer": text, "code": text, "message": text,
+            "params": { "type": "object", "additionalProperties": text } },
     });
     let free = json!({
-        "type": "object", "required": ["start", "minutes", "zone", "startsAt"],
+        "type": "object", "required": ["start", "minutes", "zone", "startsAt", "startsAtLocal"],
         "properties": { "start": text, "minutes": { "type": "integer" }, "zone": text,
-            "startsAt": { "type": "string", "format": "date-time" } },
+            "startsAt": { "type": "string", "format": "date-time" },
+            "startsAtLocal": { "type": "string", "format": "date-time" } },
     });
     let country = json!({ "type": "object", "required": ["country", "zones", "locales", "actions", "rules"],
         "properties": { "country": text, "rules": reference("Rules") } });
@@ -409,6 +411,9 @@ fn with_host_members(schema: &Value, country: CountryCode) -> Value {
     }
     if let (Some(properties), Value::Object(members)) = (schema["properties"].as_object_mut(), members) {
         properties.extend(members);
+        for (name, schema) in ADDED_MEMBERS.into_iter().zip([json!({ "type": "string" }), instant]) {
+            properties.entry(name).or_insert(schema);
+        }
     }
     schema
 }

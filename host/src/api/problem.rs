@@ -2,6 +2,7 @@
 //! details are the texts of the errors themselves, mostly of `citas_core::booking`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -152,6 +153,8 @@ struct ViolationMessage {
     pointer: String,
     /// Stable code, for programs.
     code: String,
+    /// Values in the message, by name.
+    params: BTreeMap<String, String>,
     /// Text for people, in the language of `Content-Language`.
     message: String,
 }
@@ -171,6 +174,9 @@ struct FreeSlotView {
     /// Start as an instant.
     #[schemars(with = "Instant")]
     starts_at: Timestamp,
+    /// The same start in local time, with its offset from UTC.
+    #[schemars(with = "Instant")]
+    starts_at_local: String,
 }
 
 /// Time that a client waits before it retries a 503, in seconds.
@@ -238,12 +244,13 @@ impl Problem {
         }
     }
 
-    /// Adds each violation with its message, and the language of the messages in `Content-Language`.
+    /// Adds each violation with its params and its message, and the language of the messages in `Content-Language`.
     fn with_violations(mut self, Rejection { violations, rules }: &Rejection, accept_language: &str) -> Self {
         let locale = rules.messages.negotiate(accept_language);
         let message = |said: &Violation| ViolationMessage {
             pointer: said.path.clone(),
             code: said.code.clone(),
+            params: said.params.iter().cloned().collect(),
             message: rules.messages.text(said, &locale),
         };
         self.members.violations = Some(violations.iter().map(message).collect());
@@ -272,7 +279,8 @@ fn unanswered(fault: Option<&Fault>, rules: Option<&LoadedRules>, detail: String
 impl From<FreeSlot> for FreeSlotView {
     fn from(FreeSlot { slot, starts_at }: FreeSlot) -> Self {
         let start = slot.start.strftime("%Y-%m-%dT%H:%M").to_string();
-        Self { start, minutes: slot.minutes, zone: slot.zone, starts_at }
+        let starts_at_local = slot.start_with_offset(starts_at);
+        Self { start, minutes: slot.minutes, zone: slot.zone, starts_at, starts_at_local }
     }
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
+use jiff::tz::Offset;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
@@ -68,6 +69,16 @@ pub struct Slot {
     pub minutes: u16,
     /// IANA name of the zone.
     pub zone: String,
+}
+
+impl Slot {
+    /// Returns the local start with its offset from UTC (RFC 3339), for example `2026-12-01T09:30:00-05:00`. `starts_at`
+    /// is the start as an instant: a local time may occur twice.
+    pub fn start_with_offset(&self, starts_at: Timestamp) -> String {
+        let ahead = self.start.duration_since(Offset::UTC.to_datetime(starts_at)).as_secs();
+        let offset = i32::try_from(ahead).ok().and_then(|seconds| Offset::from_seconds(seconds).ok());
+        starts_at.display_with_offset(offset.unwrap_or(Offset::UTC)).to_string()
+    }
 }
 
 /// The value of one leaf of a JSON document.
@@ -213,4 +224,22 @@ pub struct Revision {
     pub updated_at: Timestamp,
     /// Provenance of this revision.
     pub provenance: Provenance,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_has_the_offset_of_its_instant() {
+        let start = |start: &str, starts_at: &str| {
+            let slot = Slot { start: start.parse().unwrap(), minutes: 30, zone: "America/Santiago".into() };
+            slot.start_with_offset(starts_at.parse().unwrap())
+        };
+        assert_eq!(start("2026-12-01T09:30", "2026-12-01T12:30:00Z"), "2026-12-01T09:30:00-03:00");
+        // The clocks show this time twice.
+        assert_eq!(start("2026-04-04T23:30", "2026-04-05T02:30:00Z"), "2026-04-04T23:30:00-03:00");
+        assert_eq!(start("2026-04-04T23:30", "2026-04-05T03:30:00Z"), "2026-04-04T23:30:00-04:00");
+        assert_eq!(start("2026-12-01T00:30", "2026-11-30T11:00:00Z"), "2026-12-01T00:30:00+13:30");
+    }
 }

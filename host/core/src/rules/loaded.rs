@@ -16,13 +16,17 @@ use crate::model::{
     RulesId, Slot, Violation, Zone, digest, json,
 };
 use crate::ports::{Engine, Fault, Refusal, Rules};
-use crate::rules::messages::Messages;
+use crate::rules::messages::{self, Messages};
 use crate::rules::plan_check::{check_notices, check_offers, is_slug};
 use crate::rules::schema;
 
 /// Members of an appointment that the host adds. A country's own members must not have these names.
 pub const HOST_MEMBERS: [&str; 9] =
     ["id", "country", "phase", "revision", "startsAt", "minutes", "rules", "createdAt", "updatedAt"];
+
+/// Members of an appointment that the host adds unless the country has a member of that name. Contract 1.0.0 did not
+/// reserve them.
+pub const ADDED_MEMBERS: [&str; 2] = ["zone", "startsAtLocal"];
 
 /// Maximum number of appointments in a page.
 pub const MAX_PAGE: usize = 100;
@@ -172,6 +176,18 @@ impl LoadedRules {
     /// of another version and accepted the schema.
     pub fn check_request(&self, request: &Json) -> Result<Vec<Violation>, Fault> {
         check(&self.request, "request-schema", &self.request_schema, request)
+    }
+
+    /// Returns the codes of messages that no violation has: those for a place or a keyword that the schemas of the
+    /// request and of the actions' inputs do not have.
+    pub fn misplaced_messages(&self) -> BTreeSet<&str> {
+        let inputs = self.actions.values().map(|action| &action.schema);
+        let schemas: Vec<&Json> = inputs.chain([&self.request_schema]).collect();
+        let is_misplaced = |code: &&str| match messages::placed(code) {
+            Some((keyword, place)) => !schemas.iter().any(|schema| schema::may_violate(schema, keyword, place)),
+            None => code.starts_with(messages::SCHEMA) && messages::host_text(code).is_none(),
+        };
+        self.descriptor.messages.iter().map(|message| message.code.as_str()).filter(is_misplaced).collect()
     }
 
     /// Returns the component itself. Calls to it are not counted, and their results are not checked.
@@ -377,7 +393,8 @@ fn check(ready: &OnceLock<Validator>, what: &str, schema: &Json, document: &Json
         // A faster thread has set an equal validator.
         let _ = ready.set(validator);
     }
-    Ok(schema::violations(ready.get().expect("it was just set"), document))
+    let violations = schema::violations(ready.get().expect("it was just set"), document);
+    Ok(violations.into_iter().map(|violation| schema::labelled(schema, violation)).collect())
 }
 
 fn refuse_host_members(schema: &Json) -> Result<(), Refusal> {
@@ -393,7 +410,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::{Value, Verdict};
+    use crate::model::{Message, Value, Verdict};
     use crate::testing::{Deciding, Described, revision};
 
     /// Presents at most `fits` appointments in one call, and never the one with the nil id.
@@ -470,6 +487,36 @@ mod tests {
         let (rules, presenter) = presenter(1);
         assert_eq!(rules.calendar_texts(&stored(1..2)[0]), Ok(CalendarTexts::default()));
         assert_eq!(presenter.calls.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn messages_for_what_no_schema_has_are_misplaced() {
+        let said = [
+            "schema.pattern:/dni",
+            "schema.pattern:/dnii",
+            "schema.format:/dni",
+            "schema.required:/reason",
+            "schema.required",
+            "schema.requried",
+            "pe.other:/x",
+        ];
+        let message = |code: &str| Message { code: code.into(), locale: "en".into(), text: "No.".into() };
+        let rules = LoadedRules::of(
+            Arc::new(Described(Descriptor {
+                request_schema: r#"{ "properties": { "dni": { "pattern": "^[0-9]{8}$" } } }"#.into(),
+                actions: vec![ActionDescriptor {
+                    name: "cancel".into(),
+                    roles: vec![],
+                    input_schema: r#"{ "required": ["reason"] }"#.into(),
+                }],
+                messages: said.map(message).into(),
+                ..Described::default().0
+            })),
+            String::new(),
+        );
+        let rules = rules.unwrap();
+        let misplaced: Vec<&str> = rules.misplaced_messages().into_iter().collect();
+        assert_eq!(misplaced, ["schema.format:/dni", "schema.pattern:/dnii", "schema.requried"]);
     }
 
     #[test]

@@ -1,40 +1,127 @@
 //! Texts of violations in the caller's language: the country's own messages, and the host's for its own codes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fluent_langneg::{LanguageIdentifier, NegotiationStrategy, negotiate_languages};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::model::{Descriptor, Violation};
 use crate::ports::Refusal;
+use crate::rules::schema::ANY;
 
-/// Texts of the host's codes: code, English, Spanish. The text of `schema` is for every keyword that has no line of its
-/// own.
-const HOST: [(&str, &str, &str); 20] = [
-    ("schema", "does not fit the schema", "no cumple el esquema"),
-    ("schema.required", "`{property}` is required", "falta `{property}`, que es obligatorio"),
-    ("schema.additionalProperties", "`{property}` is not known here", "`{property}` no se conoce aquí"),
-    ("schema.type", "must be of type {expected}", "debe ser de tipo {expected}"),
-    ("schema.enum", "must be one of: {expected}", "debe ser uno de: {expected}"),
-    ("schema.const", "must be {expected}", "debe ser {expected}"),
-    ("schema.pattern", "must match the pattern {expected}", "debe seguir el patrón {expected}"),
-    ("schema.format", "must be a valid {expected}", "debe ser un {expected} válido"),
-    ("schema.minLength", "must have at least {expected} characters", "debe tener al menos {expected} caracteres"),
-    ("schema.maxLength", "must have at most {expected} characters", "debe tener como máximo {expected} caracteres"),
-    ("schema.minimum", "must be at least {expected}", "debe ser al menos {expected}"),
-    ("schema.maximum", "must be at most {expected}", "debe ser como máximo {expected}"),
-    ("schema.minItems", "must have at least {expected} items", "debe tener al menos {expected} elementos"),
-    ("schema.maxValues", "must have at most {expected} values", "debe tener como máximo {expected} valores"),
+/// Prefix of the codes of a schema's violations. The keyword follows it, and in a country's message perhaps a colon and
+/// the place for which the message is: `schema.pattern:/dni`.
+pub(crate) const SCHEMA: &str = "schema.";
+
+/// A text of the host in English and in Spanish.
+type Text = (&'static str, &'static str);
+
+/// Texts of the host's codes that clients see: code, the param that explains it, and the text. A violation of a schema
+/// has the params `title` and `example` as well, unless the schema has none.
+const HOST: [(&str, &str, Text); 28] = [
+    ("schema.required", "property", ("this is required", "falta este dato")),
+    ("schema.additionalProperties", "property", ("`{property}` is not known here", "`{property}` no se conoce aquí")),
+    ("schema.type", "expected", ("must be {expected}", "debe ser {expected}")),
+    ("schema.enum", "expected", ("must be one of: {expected}", "debe ser uno de: {expected}")),
+    ("schema.const", "expected", ("must be {expected}", "debe ser {expected}")),
+    ("schema.pattern", "expected", OTHER_FORM),
+    ("schema.format", "expected", OTHER_FORM),
+    (
+        "schema.minLength",
+        "expected",
+        ("must have at least {expected} characters", "debe tener al menos {expected} caracteres"),
+    ),
+    (
+        "schema.maxLength",
+        "expected",
+        ("must have at most {expected} characters", "debe tener como máximo {expected} caracteres"),
+    ),
+    ("schema.minimum", "expected", ("must be at least {expected}", "debe ser al menos {expected}")),
+    ("schema.maximum", "expected", ("must be at most {expected}", "debe ser como máximo {expected}")),
+    ("schema.exclusiveMinimum", "expected", ("must be more than {expected}", "debe ser mayor que {expected}")),
+    ("schema.exclusiveMaximum", "expected", ("must be less than {expected}", "debe ser menor que {expected}")),
+    ("schema.multipleOf", "expected", ("must be a multiple of {expected}", "debe ser múltiplo de {expected}")),
+    (
+        "schema.minItems",
+        "expected",
+        ("must have at least {expected} items", "debe tener al menos {expected} elementos"),
+    ),
+    (
+        "schema.maxItems",
+        "expected",
+        ("must have at most {expected} items", "debe tener como máximo {expected} elementos"),
+    ),
+    ("schema.uniqueItems", "", ("must not repeat an item", "no debe repetir elementos")),
+    ("schema.contains", "", NOT_VALID),
+    (
+        "schema.minProperties",
+        "expected",
+        ("must have at least {expected} members", "debe tener al menos {expected} datos"),
+    ),
+    (
+        "schema.maxProperties",
+        "expected",
+        ("must have at most {expected} members", "debe tener como máximo {expected} datos"),
+    ),
+    ("schema.propertyNames", "", NOT_VALID),
+    ("schema.anyOf", "", NOT_VALID),
+    ("schema.oneOf", "", NOT_VALID),
+    ("schema.not", "", NOT_VALID),
+    ("schema.falseSchema", "", ("is not allowed here", "no se admite aquí")),
+    (
+        "schema.maxValues",
+        "expected",
+        ("must have at most {expected} values", "debe tener como máximo {expected} valores"),
+    ),
     (
         "schema.maxText",
-        "must have at most {expected} bytes of text",
-        "debe tener como máximo {expected} bytes de texto",
+        "expected",
+        ("must have at most {expected} bytes of text", "debe tener como máximo {expected} bytes de texto"),
     ),
-    ("schema.maxItems", "must have at most {expected} items", "debe tener como máximo {expected} elementos"),
-    ("action.unknown", "there is no action `{action}`", "no existe la acción `{action}`"),
-    ("action.role", "`{action}` is not for the role {role}", "`{action}` no es para el rol {role}"),
-    ("time.nonexistent", "at that place the clocks skip this time", "en ese lugar los relojes se saltan esa hora"),
-    ("unknown", "is not allowed ({code})", "no está permitido ({code})"),
+    (
+        "time.nonexistent",
+        "",
+        ("at that place the clocks skip this time", "en ese lugar los relojes se saltan esa hora"),
+    ),
 ];
+
+const OTHER_FORM: Text = ("is not in the expected form", "no tiene la forma esperada");
+
+/// Text of a violation of a schema that has no text of its own, or lacks the param of its text.
+const NOT_VALID: Text = ("is not valid", "no es válido");
+
+/// Texts of codes that only reports have, and the text of an unknown code.
+const OTHERS: [(&str, Text); 2] = [
+    ("action.unknown", ("there is no action `{action}`", "no existe la acción `{action}`")),
+    ("action.role", ("`{action}` is not for the role {role}", "`{action}` no es para el rol {role}")),
+];
+const UNKNOWN: Text = ("is not allowed ({code})", "no está permitido ({code})");
+
+/// Ending of a text that says too little.
+const EXAMPLE: Text = (", such as {example}", ", por ejemplo {example}");
+
+/// Expected types and truth values in words.
+const WORDS: [(&str, Text); 9] = [
+    ("array", ("a list", "una lista")),
+    ("boolean", ("yes or no", "sí o no")),
+    ("integer", ("a whole number", "un número entero")),
+    ("null", ("empty", "vacío")),
+    ("number", ("a number", "un número")),
+    ("object", ("an object", "un objeto")),
+    ("string", ("a text", "un texto")),
+    ("true", ("yes", "sí")),
+    ("false", ("no", "no")),
+];
+
+/// The texts of one code and the params that they may name, for clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Code {
+    /// Names of the params.
+    pub params: BTreeSet<String>,
+    /// Text in each locale, with `{name}` as the placeholder of each param.
+    pub messages: BTreeMap<String, String>,
+}
 
 /// The texts of one country's codes.
 #[derive(Debug)]
@@ -78,20 +165,108 @@ impl Messages {
     /// Returns true if a code has a text in every locale, or is a code of the host.
     pub fn is_said(&self, code: &str) -> bool {
         let own = |texts: &HashMap<_, _>| self.locales.iter().all(|locale| texts.contains_key(&locale.to_string()));
-        self.texts.get(code).is_some_and(own)
-            || code.starts_with("schema.")
-            || HOST.iter().any(|(known, ..)| *known == code)
+        self.texts.get(code).is_some_and(own) || code.starts_with(SCHEMA) || host_text(code).is_some()
     }
 
     /// Returns the text of a violation. A code without a text in `locale` has the text of the country's default locale.
     pub fn text(&self, violation: &Violation, locale: &str) -> String {
-        let own = self.texts.get(&violation.code);
-        let own = own.and_then(|texts| texts.get(locale).or_else(|| texts.get(&self.locales[0].to_string())));
-        let template = own.map_or_else(|| host_text(&violation.code, locale), String::as_str);
-        let param =
-            |name: &str| violation.params.iter().find(|(param, _)| param == name).map(|(_, value)| value.as_str());
-        filled(template, |name| param(name).or_else(|| (name == "code").then_some(violation.code.as_str())))
+        let default = || self.locales[0].to_string();
+        match self.own(violation).and_then(|texts| texts.get(locale).or_else(|| texts.get(&default()))) {
+            Some(own) => filled(own, |name| param(violation, name)),
+            None => host_message(violation, locale),
+        }
     }
+
+    /// Returns every code that clients may see, except those of the country without a text.
+    pub fn codes(&self) -> BTreeMap<String, Code> {
+        let locales = || self.locales.iter().map(ToString::to_string);
+        let host = HOST.into_iter().map(|(code, own, text)| {
+            let labels = ["title", "example"].into_iter().filter(|_| code.starts_with(SCHEMA));
+            let params = [own].into_iter().filter(|own| !own.is_empty()).chain(labels).map(str::to_owned).collect();
+            let messages = locales().map(|locale| (locale.clone(), whole_text(code, text, &locale, true, true)));
+            (code.to_owned(), Code { params, messages: messages.collect() })
+        });
+        let own = self.texts.iter().map(|(code, texts)| {
+            let params = texts.values().flat_map(|text| placeholders(text)).map(str::to_owned).collect();
+            let messages = texts.iter().map(|(locale, text)| (locale.clone(), text.clone())).collect();
+            (code.clone(), Code { params, messages })
+        });
+        host.chain(own).collect()
+    }
+
+    /// Returns the country's texts of a violation: those for its place, else those of its code.
+    fn own(&self, violation: &Violation) -> Option<&HashMap<String, String>> {
+        let placed = self.texts.iter().filter_map(|(code, texts)| {
+            let (keyword, place) = placed(code)?;
+            let fits = violation.code.strip_prefix(SCHEMA) == Some(keyword) && is_at(place, &violation.path);
+            fits.then(|| (place.matches(ANY).count(), place, texts))
+        });
+        let nearest = placed.min_by_key(|(any, place, _)| (*any, *place)).map(|(.., texts)| texts);
+        nearest.or_else(|| self.texts.get(&violation.code))
+    }
+}
+
+/// Returns the keyword and the place of a message that is for one place of a schema.
+pub(crate) fn placed(code: &str) -> Option<(&str, &str)> {
+    code.strip_prefix(SCHEMA)?.split_once(':')
+}
+
+/// Returns true if a violation's path is at a place, each token of which may be [`ANY`].
+fn is_at(place: &str, path: &str) -> bool {
+    let same = |(token, name): (&str, &str)| token == name || token == ANY;
+    place.split('/').count() == path.split('/').count() && place.split('/').zip(path.split('/')).all(same)
+}
+
+fn param<'a>(violation: &'a Violation, name: &str) -> Option<&'a str> {
+    let found = violation.params.iter().find(|(param, _)| param == name).map(|(_, value)| value.as_str());
+    found.or_else(|| (name == "code").then_some(violation.code.as_str()))
+}
+
+/// Returns the host's message of a violation, for people: without regular expressions and JSON.
+fn host_message(violation: &Violation, locale: &str) -> String {
+    let code = &violation.code;
+    let is_complete = |text: &Text| placeholders(text.0).all(|name| param(violation, name).is_some());
+    let general = if code.starts_with(SCHEMA) { NOT_VALID } else { UNKNOWN };
+    let text = host_text(code).filter(is_complete).unwrap_or(general);
+    let has = |name: &str| param(violation, name).is_some();
+    let expected = param(violation, "expected").map(|expected| in_words(code, expected, locale));
+    filled(&whole_text(code, text, locale, has("title"), has("example")), |name| match name {
+        "expected" => expected.as_deref(),
+        _ => param(violation, name),
+    })
+}
+
+/// Returns a text of the host with the title before it, and with an example where it says too little.
+fn whole_text(code: &str, text: Text, locale: &str, has_title: bool, has_example: bool) -> String {
+    let is_labelled = code.starts_with(SCHEMA) && code != "schema.additionalProperties";
+    let title = if has_title && is_labelled { "{title}: " } else { "" };
+    let is_vague = [OTHER_FORM, NOT_VALID].contains(&text);
+    let example = if has_example && is_vague { in_locale(EXAMPLE, locale) } else { "" };
+    [title, in_locale(text, locale), example].concat()
+}
+
+/// Returns the expected value, with the types and truth values of JSON in words.
+fn in_words(code: &str, expected: &str, locale: &str) -> String {
+    if !["schema.type", "schema.const"].contains(&code) {
+        return expected.to_owned();
+    }
+    let word = |value: &str| WORDS.iter().find(|(word, _)| *word == value).map(|(_, text)| in_locale(*text, locale));
+    expected.split(", ").map(|value| word(value).unwrap_or(value)).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the host's text of a code.
+pub(crate) fn host_text(code: &str) -> Option<Text> {
+    let host = HOST.into_iter().map(|(code, _, text)| (code, text));
+    host.chain(OTHERS).find(|(known, _)| *known == code).map(|(_, text)| text)
+}
+
+fn in_locale((english, spanish): Text, locale: &str) -> &'static str {
+    if locale == "es" || locale.starts_with("es-") { spanish } else { english }
+}
+
+/// Returns the names of the placeholders in a text.
+fn placeholders(text: &str) -> impl Iterator<Item = &str> {
+    text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
 /// Maximum length of a message, in bytes. The rules provide text and params, and a text may repeat a param many times.
@@ -155,25 +330,22 @@ fn lookup_tag(range: &str) -> Option<LanguageIdentifier> {
     }
 }
 
-fn host_text(code: &str, locale: &str) -> &'static str {
-    let general = if code.starts_with("schema.") { "schema" } else { "unknown" };
-    let line = |code: &str| HOST.iter().find(|(known, ..)| *known == code);
-    let (_, english, spanish) = line(code).or_else(|| line(general)).expect("the general codes are in the table");
-    if locale == "es" || locale.starts_with("es-") { spanish } else { english }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Message;
 
     fn messages() -> Messages {
+        Messages::of(&descriptor()).unwrap()
+    }
+
+    fn descriptor() -> Descriptor {
         let message = |code: &str, locale: &str, text: &str| Message {
             code: code.into(),
             locale: locale.into(),
             text: text.into(),
         };
-        Messages::of(&Descriptor {
+        Descriptor {
             country: "pe".into(),
             version: "1.0.0".into(),
             zones: vec![],
@@ -186,8 +358,7 @@ mod tests {
                 message("pe.date.holiday", "en", "{date} is a holiday"),
                 message("pe.only.spanish", "es-PE", "solo en español"),
             ],
-        })
-        .unwrap()
+        }
     }
 
     fn translate(code: &str, locale: &str) -> String {
@@ -232,8 +403,64 @@ mod tests {
     #[test]
     fn the_hosts_codes_have_words_of_their_own() {
         assert_eq!(translate("time.nonexistent", "en"), "at that place the clocks skip this time");
-        assert_eq!(translate("schema.dependentRequired", "es-PE"), "no cumple el esquema");
+        assert_eq!(translate("schema.anyOf", "es-PE"), "no es válido");
         assert_eq!(translate("pe.unheard-of", "en"), "is not allowed (pe.unheard-of)");
+    }
+
+    #[test]
+    fn a_violation_of_a_schema_is_told_without_regular_expressions_and_json() {
+        let told = |keyword: &str, params: &[(&str, &str)], locale: &str| {
+            let params = params.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            messages().text(&Violation { path: "/x".into(), code: format!("schema.{keyword}"), params }, locale)
+        };
+        let pattern = [("expected", "^[0-9]{8}$"), ("title", "DNI"), ("example", "10117410-2")];
+        assert_eq!(told("pattern", &pattern, "en"), "DNI: is not in the expected form, such as 10117410-2");
+        assert_eq!(told("pattern", &pattern, "es-PE"), "DNI: no tiene la forma esperada, por ejemplo 10117410-2");
+        assert_eq!(told("pattern", &pattern[..1], "en"), "is not in the expected form");
+        assert_eq!(
+            told("maxLength", &[("expected", "8"), ("title", "DNI"), ("example", "1")], "en"),
+            "DNI: must have at most 8 characters"
+        );
+        assert_eq!(
+            told("type", &[("expected", "string, null"), ("title", "{code}")], "es-PE"),
+            "{code}: debe ser un texto, vacío"
+        );
+        assert_eq!(told("const", &[("expected", "true")], "en"), "must be yes");
+        assert_eq!(told("enum", &[("title", "Plan"), ("example", "A")], "en"), "Plan: is not valid, such as A");
+        assert_eq!(told("additionalProperties", &[("property", "{code}")], "en"), "`{code}` is not known here");
+    }
+
+    #[test]
+    fn a_country_has_words_for_a_keyword_at_a_place() {
+        let mut descriptor = descriptor();
+        descriptor.messages = [
+            ("schema.pattern:/dni", "ocho dígitos, no {expected}"),
+            ("schema.pattern:/phones/*", "un teléfono"),
+            ("schema.pattern:/phones/0", "el primer teléfono"),
+            ("schema.required", "falta {title}"),
+        ]
+        .map(|(code, text)| Message { code: code.into(), locale: "es-PE".into(), text: text.into() })
+        .into();
+        let messages = Messages::of(&descriptor).unwrap();
+        let told = |keyword: &str, path: &str| {
+            let params = vec![("expected".into(), "{title}".into()), ("title".into(), "X".into())];
+            messages.text(&Violation { path: path.into(), code: format!("schema.{keyword}"), params }, "es-PE")
+        };
+        assert_eq!(told("pattern", "/dni"), "ocho dígitos, no {title}");
+        assert_eq!(told("pattern", "/phones/3"), "un teléfono");
+        assert_eq!(told("pattern", "/phones/0"), "el primer teléfono");
+        assert_eq!(told("required", "/dni"), "falta X");
+        for (keyword, path) in
+            [("pattern", "/phones"), ("pattern", "/phones/0/no"), ("pattern", ""), ("format", "/dni")]
+        {
+            assert_eq!(told(keyword, path), "X: no tiene la forma esperada", "{keyword} {path}");
+        }
+        let codes = messages.codes();
+        assert_eq!(codes["schema.pattern:/dni"].params, ["expected".to_owned()].into());
+        assert_eq!(codes["schema.pattern"].params, ["example", "expected", "title"].map(str::to_owned).into());
+        assert_eq!(codes["schema.pattern"].messages["en"], "{title}: is not in the expected form, such as {example}");
+        assert_eq!(codes["schema.required"].messages["es-PE"], "falta {title}");
+        assert!(!codes.contains_key("action.unknown"), "no client sees it");
     }
 
     #[test]

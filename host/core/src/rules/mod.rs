@@ -21,6 +21,6 @@ pub mod schema;
 
 pub use self::decision::{Decision, DecisionRequest, NotDecided, Planned, check, check_input, decide, evaluate};
 pub use self::executor::Executor;
-pub use self::loaded::{Action, Counters, Fields, HOST_MEMBERS, LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
-pub use self::messages::Messages;
+pub use self::loaded::{ADDED_MEMBERS, Action, Counters, Fields, HOST_MEMBERS, LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
+pub use self::messages::{Code, Messages};
 pub(crate) use self::plan_check::check_notices;

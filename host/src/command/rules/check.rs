@@ -38,12 +38,20 @@ pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
     value["good"] = why.is_none().into();
     value["compared"] = compared;
     value["page"] = json!(page);
+    let misplaced = rules.misplaced_messages();
+    value["misplaced"] = json!(misplaced);
     let answer = if why.is_some() { Answer::No } else { Answer::Done };
     if let Some(why) = why {
         value["why"] = why.into();
     }
-    registry.report.say(&format!("{verdict}{words}\npage     {paged}{noticed}"), &value);
+    let misplaced: String = misplaced.iter().map(|code| unused(code)).collect();
+    registry.report.say(&format!("{verdict}{words}\npage     {paged}{misplaced}{noticed}"), &value);
     Ok(answer)
+}
+
+/// Formats the warning about a message that nobody will see.
+fn unused(code: &str) -> String {
+    format!("\nunused   {code}: no schema of a request or an action has this keyword at this place")
 }
 
 /// Describes what the rules offer, in text and in JSON.

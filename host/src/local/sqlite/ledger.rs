@@ -1,7 +1,7 @@
 //! Implements the ports [`Ledger`] and [`Outbox`] by handing each call to the country's writer or readers. Contains no
 //! SQL.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -101,7 +101,7 @@ impl Ledger for SqliteLedger {
         self.ask(country, |connection| reads::receipt(connection, key, now)).await
     }
 
-    async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashSet<String>, Unavailable> {
+    async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashMap<String, Uuid>, Unavailable> {
         self.ask(country, |connection| reads::taken(connection, claims)).await
     }
 

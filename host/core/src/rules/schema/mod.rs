@@ -10,7 +10,7 @@
 mod compiled;
 mod cost;
 mod keywords;
-mod personal;
+mod places;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -29,7 +29,8 @@ use texts::{Checks, MAX_PATTERNS_SIZE, Patterns};
 
 pub use keywords::map_subschemas;
 pub(crate) use keywords::{counts, target};
-pub use personal::{is_personal, named_members};
+pub(crate) use places::{ANY, labelled, may_violate};
+pub use places::{is_personal, named_members};
 
 /// Maximum number of violations that are reported for a document.
 const MAX_VIOLATIONS: usize = 50;

@@ -4,6 +4,7 @@ use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value as Json;
 
+use super::places::scalar;
 use crate::model::Violation;
 use crate::model::json::escape;
 
@@ -40,8 +41,9 @@ fn expected(kind: &ValidationErrorKind) -> Option<String> {
         | Kind::Minimum { limit }
         | Kind::ExclusiveMaximum { limit }
         | Kind::ExclusiveMinimum { limit } => limit.to_string(),
-        Kind::Enum { options } => words(options),
-        Kind::Constant { expected_value } => words(expected_value),
+        Kind::MultipleOf { multiple_of } => multiple_of.to_string(),
+        Kind::Enum { options } => words(options.as_array()?)?,
+        Kind::Constant { expected_value } => scalar(expected_value)?,
         // `pattern` and `format` are custom keywords.
         Kind::Custom { message, .. } => message.clone(),
         Kind::Type { kind: TypeKind::Single(kind) } => kind.to_string(),
@@ -52,32 +54,20 @@ fn expected(kind: &ValidationErrorKind) -> Option<String> {
     })
 }
 
-/// Formats values for people. A long list is cut.
-fn words(value: &Json) -> String {
+/// Lists values for people; none if one of them is a list or an object. A long list is cut.
+fn words(values: &[Json]) -> Option<String> {
     let mut text = String::new();
-    list(value, &mut text);
+    for value in values.iter().filter(|value| !value.is_null()) {
+        let separator = if text.is_empty() { "" } else { ", " };
+        text.extend([separator, &scalar(value)?]);
+        if text.len() > MAX_EXPECTED {
+            break;
+        }
+    }
     if text.len() > MAX_EXPECTED {
         let end = (0..=MAX_EXPECTED).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
         text.truncate(end);
         text.push('…');
     }
-    text
-}
-
-fn list(value: &Json, text: &mut String) {
-    match value {
-        Json::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                if text.len() > MAX_EXPECTED {
-                    return;
-                }
-                if index > 0 {
-                    text.push_str(", ");
-                }
-                list(item, text);
-            }
-        }
-        Json::String(item) => text.push_str(item),
-        other => text.push_str(&other.to_string()),
-    }
+    Some(text)
 }
