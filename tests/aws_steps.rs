@@ -453,15 +453,15 @@ mod refresh {
         let bucket = &Bucket::new().await;
         let listening = Faults::none();
         let (rules, catalogue) = bucket.followed(&listening, Duration::from_hours(1)).await;
-        rules.ask(pe()).await;
-        rules.ask(pe()).await;
+        rules.ask(pe()).await.finish().await;
+        rules.ask(pe()).await.finish().await;
         assert_eq!((in_force(&catalogue).as_deref(), listening.heard().len()), (Some("2.0.0"), STEPS));
         join_all(
             table(STEPS).into_iter().filter(|(_, fault)| !matches!(fault, Fault::Answer(..) | Fault::No(400, _))).map(
                 async |(step, fault)| {
                     let (rules, catalogue) =
                         bucket.followed(&Faults::at(step, fault.clone()), Duration::from_hours(1)).await;
-                    rules.ask(pe()).await;
+                    rules.ask(pe()).await.finish().await;
                     assert_eq!(in_force(&catalogue).as_deref(), Some("2.0.0"), "{fault:?} at {step}");
                 },
             ),
@@ -474,11 +474,11 @@ mod refresh {
         let bucket = Bucket::new().await;
         let faults = Faults::when(|asked, _| (asked > STEPS).then_some(Fault::Cut));
         let (rules, catalogue) = bucket.followed(&faults, Duration::ZERO).await;
-        rules.ask(pe()).await;
-        rules.ask(pe()).await;
+        rules.ask(pe()).await.finish().await;
+        rules.ask(pe()).await.finish().await;
         let unchanged = format!("GET /{}/pe/channel.json 304", bucket.0);
         assert!(until(|| faults.heard().last() == Some(&unchanged)).await, "{:?}", faults.heard());
-        rules.ask(pe()).await;
+        rules.ask(pe()).await.finish().await;
         let cut = |heard: &str| heard.ends_with('-');
         assert!(until(|| faults.heard().iter().filter(|heard| cut(heard)).count() >= 3).await, "{:?}", faults.heard());
         assert_eq!(in_force(&catalogue).as_deref(), Some("2.0.0"));
@@ -489,12 +489,12 @@ mod refresh {
         let bucket = Bucket::new().await;
         let registry = bucket.registry(&Faults::none()).await;
         let (rules, catalogue) = bucket.followed(&Faults::none(), Duration::ZERO).await;
-        rules.ask(pe()).await;
+        rules.ask(pe()).await.finish().await;
         let next = artifact(pe(), "2.0.1", b"to be compiled");
         registry.publish(&next).await.unwrap();
         let first = channel("2.0.0", None, 1);
         registry.set_channel(pe(), Some(&first), &channel("2.0.1", Some("2.0.0"), 2)).await.unwrap();
-        rules.ask(pe()).await;
+        rules.ask(pe()).await.finish().await;
         let refused = || {
             catalogue
                 .entry(pe())
@@ -510,11 +510,11 @@ mod refresh {
         let (bucket, listening) = (Bucket::new().await, Faults::none());
         let (rules, catalogue) = bucket.followed(&listening, Duration::from_hours(1)).await;
         let bolivia = "bo".parse().unwrap();
-        rules.ask(bolivia).await;
-        rules.ask(bolivia).await;
+        rules.ask(bolivia).await.finish().await;
+        rules.ask(bolivia).await.finish().await;
         assert!(catalogue.entry(bolivia).is_none());
         assert_eq!(listening.heard().len(), 1);
-        rules.ask_all().await;
+        rules.ask_all().await.finish().await;
         assert_eq!(in_force(&catalogue).as_deref(), Some("2.0.0"));
     }
 
@@ -528,7 +528,7 @@ mod refresh {
         let first = channel("2.0.0", None, 1);
         registry.set_channel(pe(), Some(&first), &channel("2.0.1", Some("2.0.0"), 2)).await.unwrap();
         let (rules, catalogue) = bucket.followed(&Faults::none(), Duration::from_hours(1)).await;
-        rules.ask(pe()).await;
+        rules.ask(pe()).await.finish().await;
         assert_eq!(in_force(&catalogue).as_deref(), Some("2.0.0"));
     }
 
@@ -554,7 +554,7 @@ mod refresh {
         let first = channel("2.0.0", None, 1);
         registry.set_channel(pe(), Some(&first), &channel("2.0.1", Some("2.0.0"), 2)).await.unwrap();
         let (rules, catalogue) = bucket.followed(&Faults::none(), Duration::from_hours(1)).await;
-        rules.ask(pe()).await;
+        rules.ask(pe()).await.finish().await;
         let told = catalogue.entry(pe()).unwrap();
         assert_eq!(told.rules.unwrap().id.version, "2.0.0");
     }
@@ -601,10 +601,10 @@ mod refresh {
         let bucket = Bucket::new().await;
         let faults = Faults::when(|asked, _| (asked < 5).then_some(Fault::Cut));
         let (rules, catalogue) = bucket.followed(&faults, Duration::from_hours(1)).await;
-        rules.ask(pe()).await;
+        rules.ask(pe()).await.finish().await;
         assert_eq!(in_force(&catalogue), None);
         for _ in 0..200 {
-            rules.ask(pe()).await;
+            rules.ask(pe()).await.finish().await;
             if in_force(&catalogue).is_some() {
                 return;
             }
@@ -617,14 +617,14 @@ mod refresh {
     async fn after_a_long_sleep_a_request_waits_for_its_look() {
         let bucket = Bucket::new().await;
         let (rules, catalogue) = bucket.followed(&Faults::none(), Duration::from_millis(1)).await;
-        rules.ask(pe()).await;
+        rules.ask(pe()).await.finish().await;
         let registry = bucket.registry(&Faults::none()).await;
         let second = artifact(pe(), "2.0.1", component("pe"));
         registry.publish(&second).await.unwrap();
         let first = channel("2.0.0", None, 1);
         registry.set_channel(pe(), Some(&first), &channel("2.0.1", Some("2.0.0"), 2)).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
-        rules.ask(pe()).await;
+        rules.ask(pe()).await.finish().await;
         let refused = catalogue.entry(pe()).unwrap().refused.expect("its component says that it is 2.0.0");
         assert!(refused.why.contains("2.0.0"), "{refused:?}");
     }

@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::model::{
-    ActionDescriptor, Appointment, Context, Descriptor, Field, Notice, Offer, Phase, Plan, Provenance, Revision, Role,
-    RulesId, Slot, Verdict,
+    ActionDescriptor, Appointment, Context, Descriptor, Field, Limits, Notice, Offer, Phase, Plan, Provenance,
+    Revision, Role, RulesId, Slot, Verdict,
 };
-use crate::ports::{CONTRACT, Clock, Fault, Rules};
+use crate::ports::{CONTRACT, Clock, Engine, Fault, Refusal, Rules};
 use crate::rules::LoadedRules;
 
 /// A clock that moves only when a test moves it.
@@ -45,6 +45,21 @@ impl Clock for ManualClock {
 
     fn monotonic(&self) -> Duration {
         *self.monotonic.lock().unwrap()
+    }
+}
+
+/// An engine that loads nothing.
+pub struct NoEngine;
+
+impl Engine for NoEngine {
+    fn load(&self, _: &[u8], _: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
+        Err(Refusal::NoCompiler)
+    }
+    fn load_native(&self, _: &[u8], _: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
+        Err(Refusal::NoCompiler)
+    }
+    fn name(&self) -> &'static str {
+        "none"
     }
 }
 

@@ -46,6 +46,8 @@ pub async fn notify(
 async fn notify_one(rules: &OnDemand, notifier: &Notifier, message: &SqsMessage) -> Result<(), String> {
     let body = message.body.as_deref().unwrap_or_default();
     let event: Event = serde_json::from_str(body).map_err(|error| format!("it is no event: {error}"))?;
-    rules.ask(event.country).await;
-    notifier.notify(&event).await.map_err(|error| error.to_string())
+    let looks = rules.ask(event.country).await;
+    let notified = notifier.notify(&event).await;
+    looks.finish().await;
+    notified.map_err(|error| error.to_string())
 }

@@ -7,7 +7,8 @@
 //! - A channel is read with `If-None-Match`: an unchanged one costs a 304 without a body. Its metadata has the digest
 //!   of the component in use, so that a starting function reads two objects in sequence, not three.
 //! - `native/` holds the output of `precompile`. An object is returned only if its bytes match the digest in its
-//!   metadata.
+//!   metadata. `native/engines.json` names the engines that hosts run: a version comes into use once all of them can
+//!   load it.
 //!
 //! A country's team may write its part of the bucket, so an object may have any size. An object whose declared length
 //! exceeds the limit of its kind is not read. Without a declared length, reading stops at the limit. Responses that the
@@ -16,7 +17,7 @@
 //! The response to a successful write may be lost. The SDK then retries, and the condition no longer holds. So after a
 //! failed condition the registry reads the object and compares it with the one that it wrote.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,14 +34,14 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use citas_core::model::{Artifact, Channel, CountryCode, Limits, Manifest, digest};
+use citas_core::model::{Artifact, Channel, CountryCode, Limits, Manifest, digest, written};
 use citas_core::ports::{NativeCodeStore, Readiness, Registry, RegistryError};
 use futures::{StreamExt as _, stream};
 use http_body_util::Limited;
 use semver::Version;
 
 use crate::aws::failure::error_text;
-use citas_core::release::layout::{self, CASES, COMPONENT, MANIFEST, MAX_LISTED, SIGNATURE};
+use citas_core::release::layout::{self, CASES, COMPONENT, Engines, MANIFEST, MAX_LISTED, SIGNATURE};
 
 /// User metadata key for the digest of a native object's bytes.
 const DIGEST: &str = "sha256";
@@ -144,6 +145,53 @@ impl S3Registry {
 
     fn channels(&self) -> MutexGuard<'_, HashMap<CountryCode, Read>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the state of a version for one engine.
+    ///
+    /// # Errors
+    /// Returns an error if the bucket cannot be read.
+    pub async fn readiness_for(&self, engine: &str, manifest: &Manifest) -> Result<Readiness, RegistryError> {
+        if !self.below(&layout::native(engine, &manifest.digest), None).await?.is_empty() {
+            return Ok(Readiness::Ready);
+        }
+        let refused = self.read_text(&layout::refused(engine, manifest)).await?;
+        Ok(refused.map_or(Readiness::NotCompiled, Readiness::Refused))
+    }
+
+    /// Makes an engine the only one that hosts run, once they are deployed with it.
+    ///
+    /// # Errors
+    /// Returns an error if the bucket cannot be read or written.
+    pub async fn replace_engines(&self, engine: &str) -> Result<(), RegistryError> {
+        self.change_engines(|engines| *engines = [engine.to_owned()].into()).await
+    }
+
+    /// Returns the engines that hosts run, with the object's entity tag.
+    async fn engines(&self) -> Result<Option<(String, Engines)>, RegistryError> {
+        match self.get(&layout::engines(), None).await? {
+            Found::Object(object) => Ok(Some((object.tag, layout::parse_engines(&object.bytes)?))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Changes the engines that hosts run. Several invocations may do so at once.
+    async fn change_engines(&self, change: impl Fn(&mut BTreeSet<String>)) -> Result<(), RegistryError> {
+        let key = layout::engines();
+        for _ in 0..WRITES {
+            let before = self.engines().await?;
+            let mut after = before.as_ref().map(|(_, engines)| engines.clone()).unwrap_or_default();
+            change(&mut after.engines);
+            if before.as_ref().is_some_and(|(_, engines)| *engines == after) {
+                return Ok(());
+            }
+            let condition = before.as_ref().map_or(If::Absent, |(tag, _)| If::Unchanged(tag));
+            if self.put(&key, written(&after), condition, None).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(contended(&key))
     }
 
     async fn is_whole(&self, country: CountryCode, version: &Version) -> Result<bool, RegistryError> {
@@ -373,17 +421,16 @@ impl Registry for S3Registry {
         layout::artifact(country, version, &manifest.bytes, component, cases, signature)
     }
 
-    /// Returns the state of a version. In a bucket with compiled versions, a version is ready once it is compiled.
+    /// Returns the state of a version. It is ready once every engine that the functions run can load it.
     async fn readiness(&self, country: CountryCode, version: &Version) -> Result<Readiness, RegistryError> {
         let manifest = self.manifest(country, version).await?;
-        let engines = self.below(layout::NATIVE, Some("/")).await?;
-        let mut readiness = if engines.is_empty() { Readiness::Ready } else { Readiness::NotCompiled };
-        for engine in engines.iter().map(|engine| engine.trim_end_matches('/')) {
-            if !self.below(&layout::native(engine, &manifest.digest), None).await?.is_empty() {
-                return Ok(Readiness::Ready);
-            }
-            if let Some(why) = self.read_text(&layout::refused(engine, &manifest)).await? {
-                readiness = Readiness::Refused(why);
+        let Some((_, Engines { engines })) = self.engines().await? else { return Ok(Readiness::EngineUnknown) };
+        let mut readiness = Readiness::Ready;
+        for engine in engines {
+            match self.readiness_for(&engine, &manifest).await? {
+                Readiness::Ready => {}
+                refused @ Readiness::Refused(_) => return Ok(refused),
+                other => readiness = other,
             }
         }
         Ok(readiness)
@@ -431,6 +478,13 @@ impl NativeCodeStore for S3Registry {
         layout::check_size(&key, code)?;
         let metadata = Some((DIGEST, digest(code)));
         if self.put(&key, code.to_vec(), If::Always, metadata).await? { Ok(()) } else { Err(contended(&key)) }
+    }
+
+    async fn add_engine(&self, engine: &str) -> Result<(), RegistryError> {
+        self.change_engines(|engines| {
+            engines.insert(engine.to_owned());
+        })
+        .await
     }
 
     async fn refused(&self, engine: &str, version: &Manifest) -> Result<Option<String>, RegistryError> {

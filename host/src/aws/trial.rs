@@ -62,8 +62,9 @@ impl Trier {
     /// Compares the calls with candidates. A call that is not compared, or a result that is not stored, is missing from
     /// the trial's report and has no other effect.
     async fn compare(&self, calls: Vec<Call>) {
+        // No client waits, so the calls are compared with what the looks bring.
         for country in calls.iter().map(Call::country).collect::<BTreeSet<_>>() {
-            self.on_demand.ask(country).await;
+            self.on_demand.ask(country).await.finish().await;
         }
         let mut whole = Vec::new();
         for call in calls {

@@ -11,7 +11,7 @@ use axum::response::Response;
 use citas_core::booking::Booking;
 use citas_core::model::Claims;
 use citas_core::ports::{BadToken, TokenVerifier};
-use citas_core::release::OnDemand;
+use citas_core::release::{Looks, OnDemand};
 use lambda_http::Adapter;
 use lambda_http::request::RequestContext;
 use lambda_runtime::Runtime;
@@ -57,15 +57,18 @@ pub async fn run() -> Ended {
     answer(Runtime::new(Adapter::from(router)), metrics).await
 }
 
-/// Loads the rules that a request needs.
+/// Loads the rules that a request needs. A look at the registry runs beside the request and is part of it, because Lambda
+/// freezes the function after the response.
 async fn with_rules(State(on_demand): State<Arc<OnDemand>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    match path.strip_prefix("/v1/").and_then(|rest| rest.split('/').next()).map(str::parse) {
+    let looks = match path.strip_prefix("/v1/").and_then(|rest| rest.split('/').next()).map(str::parse) {
         Some(Ok(country)) => on_demand.ask(country).await,
         _ if path == "/v1/countries" || path == "/openapi.json" || path == "/readyz" => on_demand.ask_all().await,
-        _ => {}
-    }
-    next.run(request).await
+        _ => Looks::default(),
+    };
+    let response = next.run(request).await;
+    looks.finish().await;
+    response
 }
 
 /// Passes the claims that API Gateway's authorizer found in the token to the API.

@@ -1,15 +1,20 @@
-//! The Lambda function `precompile`: compiles published components to native code. An upload invokes it. Invoked with
-//! `{}`, for example after a change of the engine, it compiles every version that is in use, was in use before, or is
-//! on trial.
+//! The Lambda function `precompile`: compiles published components to native code. An upload invokes it. After a
+//! deployment, `deploy/aws` does:
+//!
+//! - `{"verb":"deployed"}`: all functions run this engine, and no other
+//! - `{"verb":"list"}`: returns the state of every version that is in use, was in use before, or is on trial
+//! - `{"verb":"compile","country":"pe","version":"1.0.0"}`: compiles one version, unless it is compiled already
+//! - `{}`: compiles all that `list` returns
 
 use citas_core::model::CountryCode;
-use citas_core::ports::{Registry as _, RegistryError};
-use citas_core::release::{NotCompiled, NotTrust, Trust, precompile};
+use citas_core::ports::{Readiness, Registry as _, RegistryError};
+use citas_core::release::{Judge as _, NotCompiled, NotTrust, Trust, precompile};
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use semver::Version;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::process::ExitCode;
 use url::form_urlencoded;
 
@@ -30,7 +35,16 @@ struct Settings {
     trusted_keys: String,
 }
 
-/// The event of an invocation: S3's notification of uploads, of which only the keys matter, or an empty object.
+/// An invocation by hand or by `deploy/aws`.
+#[derive(Deserialize)]
+#[serde(tag = "verb", rename_all = "lowercase", deny_unknown_fields)]
+enum Verb {
+    Deployed,
+    List,
+    Compile { country: CountryCode, version: Version },
+}
+
+/// S3's notification of uploads, of which only the keys matter.
 #[derive(Deserialize)]
 struct Uploads {
     #[serde(default, rename = "Records")]
@@ -50,6 +64,27 @@ struct Place {
 #[derive(Deserialize)]
 struct Object {
     key: String,
+}
+
+/// A version that a channel names, or a channel that cannot be read.
+#[derive(Serialize)]
+struct Listed {
+    country: CountryCode,
+    version: Option<Version>,
+    /// True if the version decides for patients now.
+    in_use: bool,
+    state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+#[derive(Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Compiled,
+    Missing,
+    Refused,
+    Unreadable,
 }
 
 impl Upload {
@@ -75,17 +110,39 @@ async fn run() -> Ended {
     let registry = &registry(&settings.registry, &aws)?;
     let judge = &ChildJudge::this_program()?.portable();
     let trust = &trust(&settings.trusted_keys)?;
-    let handler = service_fn(move |event: LambdaEvent<Uploads>| async move {
-        let uploads = event.payload.records;
-        let (versions, unread) = if uploads.is_empty() {
-            in_use(registry).await?
-        } else {
-            (uploads.iter().filter_map(|upload| registry.version_of(&upload.key())).collect(), None)
-        };
-        compile_all(registry, judge, trust.as_ref(), &versions).await?;
-        unread.map_or(Ok(()), |error| Err(Failed::from(error)))
-    });
+    let handler = service_fn(move |event: LambdaEvent<Value>| handle(registry, judge, trust.as_ref(), event.payload));
     answer(Runtime::new(handler), metrics).await
+}
+
+/// Handles one invocation.
+async fn handle(
+    registry: &S3Registry,
+    judge: &ChildJudge,
+    trust: Option<&Trust>,
+    event: Value,
+) -> Result<Value, Failed> {
+    if event.get("verb").is_some() {
+        match serde_json::from_value(event)? {
+            Verb::Deployed => registry.replace_engines(judge.engine_name()).await?,
+            Verb::List => return Ok(serde_json::to_value(list(registry, judge.engine_name()).await?)?),
+            Verb::Compile { country, version } => {
+                compile_missing(registry, judge, trust, &[(country, version)]).await?;
+            }
+        }
+        return Ok(Value::Null);
+    }
+    let Uploads { records } = serde_json::from_value(event)?;
+    if records.is_empty() {
+        let named = channels(registry).await?;
+        let versions: Vec<_> =
+            named.iter().filter_map(|(country, named)| Some((*country, named.as_ref().ok()?.0.clone()))).collect();
+        compile_missing(registry, judge, trust, &versions).await?;
+        named.into_iter().try_for_each(|(_, named)| named.map(drop))?;
+    } else {
+        let uploaded: Vec<_> = records.iter().filter_map(|upload| registry.version_of(&upload.key())).collect();
+        compile_all(registry, judge, trust, &uploaded).await?;
+    }
+    Ok(Value::Null)
 }
 
 fn trust(keys: &str) -> Result<Option<Trust>, NotTrust> {
@@ -98,26 +155,75 @@ fn trust(keys: &str) -> Result<Option<Trust>, NotTrust> {
     keys.replace(';', "\n").parse().map(Some)
 }
 
-/// Returns the version in use in each country, the version that a rollback returns to, and the version on trial. A
-/// country whose channel cannot be read is left out and its error returned, so that the other countries' versions are
-/// compiled first.
-async fn in_use(registry: &S3Registry) -> Result<(Vec<(CountryCode, Version)>, Option<RegistryError>), RegistryError> {
-    let (mut versions, mut unread) = (Vec::new(), None);
+/// Returns the version in use in each country, the version that a rollback returns to, and the version on trial, each
+/// with whether it is in use. A country whose channel cannot be read has its error instead, so that the other countries'
+/// versions are compiled.
+async fn channels(
+    registry: &S3Registry,
+) -> Result<Vec<(CountryCode, Result<(Version, bool), RegistryError>)>, RegistryError> {
+    let mut named = Vec::new();
     for country in registry.countries().await? {
-        let channel = match registry.channel(country).await {
-            Ok(Some(channel)) => channel,
-            Ok(None) => continue,
+        match registry.channel(country).await {
+            Ok(Some(channel)) => {
+                let on_trial = channel.candidate.map(|candidate| candidate.version);
+                named.push((country, Ok((channel.current, true))));
+                let others = channel.previous.into_iter().chain(on_trial);
+                named.extend(others.map(|version| (country, Ok((version, false)))));
+            }
+            Ok(None) => {}
             Err(error) => {
                 tracing::error!(%country, %error, "the channel cannot be read, so nothing of it is compiled");
-                unread = unread.or(Some(error));
-                continue;
+                named.push((country, Err(error)));
             }
-        };
-        let on_trial = channel.candidate.map(|candidate| candidate.version);
-        let named = [Some(channel.current), channel.previous, on_trial].into_iter().flatten();
-        versions.extend(named.map(|version| (country, version)));
+        }
     }
-    Ok((versions, unread))
+    Ok(named)
+}
+
+/// Returns the state of the versions that channels name, for one engine.
+async fn list(registry: &S3Registry, engine: &str) -> Result<Vec<Listed>, RegistryError> {
+    let mut listed = Vec::new();
+    for (country, named) in channels(registry).await? {
+        let (version, in_use, state) = match named {
+            Ok((version, in_use)) => {
+                let state =
+                    async { registry.readiness_for(engine, &registry.manifest(country, &version).await?).await };
+                let state = state.await;
+                (Some(version), in_use, state)
+            }
+            Err(error) => (None, true, Err(error)),
+        };
+        let (state, why) = match state {
+            Ok(Readiness::Ready) => (State::Compiled, None),
+            Ok(Readiness::Refused(why)) => (State::Refused, Some(why)),
+            Ok(Readiness::NotCompiled | Readiness::EngineUnknown) => (State::Missing, None),
+            Err(error) => (State::Unreadable, Some(error.to_string())),
+        };
+        listed.push(Listed { country, version, in_use, state, why });
+    }
+    Ok(listed)
+}
+
+/// Compiles those of the versions that have no native code for this engine.
+async fn compile_missing(
+    registry: &S3Registry,
+    judge: &ChildJudge,
+    trust: Option<&Trust>,
+    versions: &[(CountryCode, Version)],
+) -> Result<(), NotCompiled> {
+    let mut missing = Vec::new();
+    for (country, version) in versions {
+        // What cannot be read is reported when it is compiled.
+        let manifest = registry.manifest(*country, version).await.ok();
+        let is_compiled = match manifest {
+            Some(manifest) => registry.readiness_for(judge.engine_name(), &manifest).await? == Readiness::Ready,
+            None => false,
+        };
+        if !is_compiled {
+            missing.push((*country, version.clone()));
+        }
+    }
+    compile_all(registry, judge, trust, &missing).await
 }
 
 /// Compiles versions. A refusal is for the country's team to read, and is not tried again. Other errors may pass: the

@@ -19,6 +19,10 @@ pub trait NativeCodeStore: Send + Sync {
     /// Stores the code that `engine` made of the component with this digest.
     async fn put_native(&self, engine: &str, digest: &str, code: &[u8]) -> Result<(), RegistryError>;
 
+    /// Adds an engine to those that hosts run. While a host is deployed with another engine, these are two, and a version
+    /// is ready once both can load it.
+    async fn add_engine(&self, engine: &str) -> Result<(), RegistryError>;
+
     /// Returns the reason for which a version was refused instead of compiled for `engine`, if it was.
     async fn refused(&self, engine: &str, version: &Manifest) -> Result<Option<String>, RegistryError>;
 

@@ -65,6 +65,8 @@ pub enum Readiness {
     Ready,
     /// Hosts wait for the native code of the version.
     NotCompiled,
+    /// The registry does not name the engine that hosts run, so none of its native code is known to be loadable.
+    EngineUnknown,
     /// The version was refused instead of compiled, for this reason.
     Refused(String),
 }

@@ -5,6 +5,8 @@ use crate::model::{Artifact, Channel, CountryCode, MAX_COMPONENT_BYTES, Manifest
 use crate::ports::RegistryError;
 use semver::Version;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// File name of a country's channel.
 pub const CHANNEL: &str = "channel.json";
@@ -31,6 +33,9 @@ const MAX_SIGNATURE_BYTES: u64 = 32 << 10;
 /// takes many times the memory of its text.
 const MAX_CASES_BYTES: u64 = 4 << 20;
 
+/// Maximum size of `engines.json`, in bytes. An engine's name has about 100.
+const MAX_ENGINES_BYTES: u64 = 4 << 10;
+
 /// Maximum size of native code, in bytes: eight times that of a component.
 const MAX_NATIVE_BYTES: u64 = 8 * MAX_COMPONENT_BYTES;
 
@@ -52,6 +57,7 @@ pub fn max_bytes(key: &str) -> u64 {
         SIGNATURE => MAX_SIGNATURE_BYTES,
         CASES => MAX_CASES_BYTES,
         COMPONENT => MAX_COMPONENT_BYTES,
+        ENGINES_FILE => MAX_ENGINES_BYTES,
         _ => MAX_NATIVE_BYTES,
     }
 }
@@ -78,6 +84,29 @@ pub fn file(country: CountryCode, of: &Version, name: &str) -> String {
 
 /// Prefix of the keys of native code.
 pub const NATIVE: &str = "native/";
+
+const ENGINES_FILE: &str = "engines.json";
+
+/// Returns the key of the names of the engines that hosts run.
+pub fn engines() -> String {
+    format!("{NATIVE}{ENGINES_FILE}")
+}
+
+/// Names of the engines that hosts run. None if hosts compile for themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Engines {
+    /// Engines that must be able to load a version before it comes into use.
+    pub engines: BTreeSet<String>,
+}
+
+/// Parses an `engines.json`.
+///
+/// # Errors
+/// Returns an error if it cannot be parsed.
+pub fn parse_engines(bytes: &[u8]) -> Result<Engines, RegistryError> {
+    parse(&engines(), bytes)
+}
 
 /// Returns the key of a component's native code for one engine.
 pub fn native(engine: &str, component: &str) -> String {

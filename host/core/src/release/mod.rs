@@ -23,7 +23,7 @@ mod verify;
 pub use self::admission::{Admission, InProcess, NotAdmitted, admit, try_out};
 pub use self::catalogue::{Catalogue, Entry, RefusedVersion};
 pub use self::follow::{Follower, Followers, Following};
-pub use self::on_demand::OnDemand;
+pub use self::on_demand::{Looks, OnDemand};
 pub use self::precompile::{Judge, Judged, NotCompiled, precompile};
 pub use self::routing::{InForce, OnTrial};
 pub use self::swap::{NativeCode, Swapper, Target};

@@ -49,7 +49,7 @@ pub enum NotCompiled {
 }
 
 /// Fetches and verifies a version, has it judged, and stores its native code. The refusal of a judged version is
-/// recorded, so that it is not judged again.
+/// recorded, so that it is not judged again. The engine counts as one that hosts run.
 ///
 /// # Errors
 /// See [`NotCompiled`].
@@ -61,6 +61,7 @@ pub async fn precompile(
     trust: Option<&Trust>,
     (country, version): (CountryCode, &Version),
 ) -> Result<(), NotCompiled> {
+    natives.add_engine(judge.engine_name()).await?;
     let artifact = registry.fetch(country, version).await?;
     check_digests(&artifact)?;
     check_origin(&artifact, country, version, trust)?;

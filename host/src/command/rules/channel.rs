@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use citas_core::model::{ChangeNote, Channel, ChannelVerb, CountryCode};
 use citas_core::ports::{Clock as _, Readiness, Registry, RegistryError};
+use citas_core::release::layout;
 use semver::Version;
 use serde_json::json;
 
@@ -48,7 +49,16 @@ pub(super) async fn wait_for_native_code(
     loop {
         match published.readiness(country, version).await? {
             Readiness::Ready => return Ok(()),
-            Readiness::NotCompiled if Instant::now() < deadline => tokio::time::sleep(Duration::from_secs(1)).await,
+            Readiness::NotCompiled | Readiness::EngineUnknown if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Readiness::EngineUnknown => {
+                return Err(format!(
+                    "the registry has no `{}`, so no native code is known to suit the hosts: `just deploy` has it written. For hosts that compile by themselves, write `{{\"engines\":[]}}` there. Nothing is changed",
+                    layout::engines()
+                )
+                .into());
+            }
             Readiness::NotCompiled => {
                 let minutes = COMPILING.as_secs() / 60;
                 return Err(format!(
@@ -75,6 +85,7 @@ pub(super) async fn rollback(country: CountryCode, reason: Reason, registry: &In
     let channel = back.ok_or_else(|| {
         format!("no version of {country} was in use before this one; name the one to use with `citas rules promote`")
     })?;
+    wait_for_native_code(&*published, country, &channel.current).await?;
     put_into_use(&*published, country, before, &channel, &registry.report).await
 }
 

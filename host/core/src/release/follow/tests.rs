@@ -11,12 +11,12 @@ use super::outcome::NotInForce;
 use super::retry::RETRY_INTERVAL;
 use super::*;
 use crate::model::{Artifact, ChangeNote, Channel, Limits, Manifest, RulesPackage, digest};
-use crate::ports::{Engine, Refusal, Registry, Rules};
+use crate::ports::{Engine, Refusal, Registry};
 use crate::release::admission::{Admission, NotAdmitted};
 use crate::release::catalogue::{Catalogue, RefusedVersion};
 use crate::release::swap::Swapper;
 use crate::rules::LoadedRules;
-use crate::testing::{Described, ManualClock};
+use crate::testing::{Described, ManualClock, NoEngine};
 
 /// A registry in which each component is the text of its version.
 #[derive(Default)]
@@ -84,21 +84,6 @@ impl Registry for Shelf {
             limits: Limits::default(),
         };
         Ok(Artifact { manifest, component, cases: "[]".into(), signature: None })
-    }
-}
-
-/// An engine that loads nothing.
-struct NoEngine;
-
-impl Engine for NoEngine {
-    fn load(&self, _: &[u8], _: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
-        Err(Refusal::NoCompiler)
-    }
-    fn load_native(&self, _: &[u8], _: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
-        Err(Refusal::NoCompiler)
-    }
-    fn name(&self) -> &'static str {
-        "none"
     }
 }
 
