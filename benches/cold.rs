@@ -3,7 +3,8 @@
 //! and no table. The rules come from a bucket of an emulator, whose share of the time is printed, too.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use aws_config::SdkConfig;
 use citas::aws::registry::S3Registry;
@@ -15,7 +16,7 @@ use citas_core::ports::{Engine as _, NativeCodeStore as _, Registry as _};
 use citas_core::release::precompile;
 use citas_core::rules::LoadedRules;
 
-use crate::lambda::cold_start;
+use crate::lambda::{Lambda, get_event};
 use crate::platform::{block_on, component, engine, loaded, pe, peru, promote, publish};
 use crate::report::{Report, millis};
 use crate::timing::{median, time};
@@ -68,6 +69,15 @@ fn country(report: &mut Report, name: &str, component: &[u8]) {
     let (native, compiled) = (median(&mut natives), median(&mut compiled));
     report.figure(format!("{name}: loaded from native code"), millis(native));
     report.figure(format!("{name}: compiled and loaded"), millis(compiled));
+}
+
+/// Starts a function and invokes it with `GET path`. Returns the time from the start to the response, which must be a
+/// 200.
+fn cold_start(function: &mut Command, path: &str) -> Duration {
+    let started = Instant::now();
+    let (response, at) = Lambda::start(function.stdout(Stdio::null())).invoke(&get_event(path, None));
+    assert!(response["statusCode"] == 200, "{response}");
+    at - started
 }
 
 fn portable() -> WasmEngine {

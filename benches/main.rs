@@ -11,7 +11,6 @@ mod gets;
 mod hello;
 mod hello_lambda;
 mod hostile;
-mod lambda;
 mod load;
 mod platform;
 mod posts;
@@ -25,6 +24,8 @@ mod timing;
 
 #[path = "../tests/support/eventually.rs"]
 mod eventually;
+#[path = "../tests/support/lambda.rs"]
+mod lambda;
 #[path = "../tests/support/ministack.rs"]
 mod ministack;
 

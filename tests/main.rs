@@ -3,6 +3,7 @@
 
 mod access_http;
 mod aws_faults;
+mod aws_freeze;
 mod aws_ses;
 mod aws_sns;
 mod aws_steps;

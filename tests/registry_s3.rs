@@ -14,7 +14,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryPartition;
 use citas::aws::registry::S3Registry;
 use citas_core::model::{Artifact, Limits};
-use citas_core::ports::{NativeCodeStore as _, Registry, RegistryError};
+use citas_core::ports::{NativeCodeStore as _, Readiness, Registry, RegistryError};
 use futures::{StreamExt as _, stream};
 
 use crate::registry_contract::{
@@ -96,6 +96,12 @@ impl Bucket {
     async fn put(&self, key: &str, content: &'static [u8]) {
         let put = self.client.put_object().bucket(&self.name).key(key).body(content.to_vec().into());
         put.send().await.unwrap();
+    }
+
+    /// Declares that hosts compile for themselves.
+    async fn for_compiling_hosts(self) -> Self {
+        self.put("native/engines.json", br#"{"engines":[]}"#).await;
+        self
     }
 }
 
@@ -318,6 +324,81 @@ async fn native_code_is_what_was_written_or_none() {
     }
 }
 
+async fn readiness(bucket: &Bucket, name: &str) -> Readiness {
+    bucket.registry().readiness(pe(), &version(name)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_version_is_ready_once_every_engine_that_hosts_run_can_load_it() {
+    let bucket = peru().await;
+    let registry = bucket.registry();
+    let next = artifact(pe(), "1.1.0", b"next");
+    registry.publish(&next).await.unwrap();
+    let (old, new) = (&first().manifest.digest, &next.manifest.digest);
+    assert_eq!(readiness(&bucket, "1.0.0").await, Readiness::EngineUnknown, "nothing is compiled");
+    registry.put_native("engine-1", old, b"code").await.unwrap();
+    assert_eq!(readiness(&bucket, "1.0.0").await, Readiness::EngineUnknown, "nobody is known to load that");
+    registry.add_engine("engine-1").await.unwrap();
+    assert_eq!(readiness(&bucket, "1.0.0").await, Readiness::Ready);
+    assert_eq!(readiness(&bucket, "1.1.0").await, Readiness::NotCompiled);
+
+    // Hosts are deployed with another engine: functions run either.
+    registry.add_engine("engine-2").await.unwrap();
+    registry.put_native("engine-2", new, b"code").await.unwrap();
+    assert_eq!(readiness(&bucket, "1.0.0").await, Readiness::NotCompiled);
+    assert_eq!(readiness(&bucket, "1.1.0").await, Readiness::NotCompiled);
+    registry.put_native("engine-2", old, b"code").await.unwrap();
+    assert_eq!(readiness(&bucket, "1.0.0").await, Readiness::Ready);
+
+    registry.replace_engines("engine-2").await.unwrap();
+    assert_eq!(readiness(&bucket, "1.1.0").await, Readiness::Ready);
+    registry.replace_engines("engine-1").await.unwrap();
+    registry.put_refused("engine-1", &next.manifest, "no reason").await.unwrap();
+    assert_eq!(readiness(&bucket, "1.1.0").await, Readiness::Refused("no reason".into()));
+    assert_eq!(bucket.keys().await.iter().filter(|key| key.ends_with("engines.json")).count(), 1);
+}
+
+#[tokio::test]
+async fn engines_that_are_added_at_once_are_all_kept() {
+    let bucket = peru().await;
+    let add = async |engine: &str| bucket.registry().add_engine(engine).await.unwrap();
+    futures::join!(add("engine-1"), add("engine-2"), add("engine-1"));
+    let object = bucket.client.get_object().bucket(&bucket.name).key("native/engines.json").send().await.unwrap();
+    let written = object.body.collect().await.unwrap().into_bytes();
+    assert_eq!(
+        String::from_utf8_lossy(&written).split_whitespace().collect::<String>(),
+        r#"{"engines":["engine-1","engine-2"]}"#
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_puts_nothing_into_use_that_the_deployed_engine_cannot_load() {
+    let bucket = peru().await;
+    let registry = bucket.registry();
+    let next = artifact(pe(), "1.1.0", b"next");
+    registry.publish(&next).await.unwrap();
+    let current = async || registry.channel(pe()).await.unwrap().unwrap().current.to_string();
+    let refused = |arguments: &[&str], why: &str| {
+        let done = rules(&bucket, arguments);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(1) && said.contains(why), "{arguments:?}: {said}");
+    };
+    let promote = ["promote", "pe", "1.1.0", "--why", "a test"];
+    refused(&promote, "the registry has no `native/engines.json`");
+
+    registry.add_engine("engine").await.unwrap();
+    registry.put_refused("engine", &next.manifest, "it takes too long").await.unwrap();
+    refused(&promote, "it takes too long");
+    assert_eq!(current().await, "1.0.0");
+
+    // The engine was changed after 1.1.0 came into use, and the one before does not suit it.
+    let first_channel = channel("1.0.0", None, 1);
+    registry.set_channel(pe(), Some(&first_channel), &channel("1.1.0", Some("1.0.0"), 2)).await.unwrap();
+    registry.put_refused("engine", &first().manifest, "it has an import").await.unwrap();
+    refused(&["rollback", "pe", "--why", "a test"], "it has an import");
+    assert_eq!(current().await, "1.1.0");
+}
+
 /// Makes a command line use the bucket as its registry.
 fn on<'a>(bucket: &Bucket, command: &'a mut Command) -> &'a mut Command {
     command
@@ -334,7 +415,7 @@ fn rules(bucket: &Bucket, arguments: &[&str]) -> Output {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_command_puts_a_version_of_a_bucket_into_use_and_takes_it_back() {
-    let bucket = peru().await;
+    let bucket = peru().await.for_compiling_hosts().await;
     bucket.registry().publish(&artifact(pe(), "1.1.0", b"next")).await.unwrap();
     let current = async || bucket.registry().channel(pe()).await.unwrap().unwrap().current.to_string();
     for (arguments, status, now) in [
@@ -354,7 +435,7 @@ async fn the_command_puts_a_version_of_a_bucket_into_use_and_takes_it_back() {
 #[test]
 fn a_host_on_a_bucket_takes_up_what_is_put_into_use() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let bucket = runtime.block_on(Bucket::new());
+    let bucket = runtime.block_on(async { Bucket::new().await.for_compiling_hosts().await });
     let put_into_use = |country: &str| {
         let files = tempfile::tempdir().unwrap();
         let (file, cases) = (files.path().join("rules.wasm"), folder(country).join("cases"));

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import boto3
 
+from tools import commands, tools
+
 ROOT = Path(__file__).parents[2]
 REGION = "us-east-1"
 PLATFORM = "citas"
@@ -74,6 +76,12 @@ class Cloud:
 
     def __init__(self, work):
         self.work = work
+        installed = tools()
+        self.commands = commands(
+            work / "commands",
+            sam=f'exec {installed}/bin/python -m samcli "$@"',
+            just=f'exec {installed}/bin/just "$@"',
+        )
         self.binaries = binaries()
         self.port = free_port()
         # Address to which the sign-in page redirects a browser.
@@ -130,22 +138,23 @@ class Cloud:
 
     # ── Deployment, as in README.md ──
 
-    def sam(self, *arguments, **environment):
-        tools = subprocess.run(
-            [ROOT / "tests/stack/environment", ROOT / "tests/stack/sam.txt", ROOT / "target/tmp"],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-        done = subprocess.run(
-            [f"{tools}/bin/python", "-m", "samcli", *arguments],
-            cwd=ROOT,
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-        )
+    def just(self, *arguments, **environment):
+        """Runs a recipe. Returns its output."""
+        done = self.run("just", *arguments, **environment)
         assert done.returncode == 0, (
-            f"sam {arguments[0]}:\n{done.stdout}\n{done.stderr}\n{self.log.read_text()[-4000:]}"
+            f"just {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}\n{self.log.read_text()[-4000:]}"
+        )
+        return done.stdout
+
+    def run(self, command, *arguments, **environment):
+        """Runs `just` or `sam` to its end."""
+        path = f"{self.commands}:{self.environment['PATH']}"
+        return subprocess.run(
+            [self.commands / command, *arguments],
+            cwd=ROOT,
+            env={**self.environment, "PATH": path, **environment},
+            capture_output=True,
+            text=True,
         )
 
     def deploy_platform(self):
@@ -154,31 +163,23 @@ class Cloud:
         stripped.mkdir()
         for name in FUNCTIONS:
             subprocess.run(["strip", "-o", stripped / name, self.binaries / name], check=True)
-        built = self.work / "built"
-        self.sam("build", "--build-dir", str(built), ARCHITECTURE="x86_64", BOOTSTRAP=f"{stripped}/%")
-        self.sam(
-            "deploy",
-            "--config-file",
-            str(ROOT / "samconfig.toml"),
-            "--template-file",
-            str(built / "template.yaml"),
-            "--parameter-overrides",
-            f"MailFrom={MAIL_FROM} RefreshSeconds={REFRESH_SECONDS} CallbackUrl={self.callback} "
-            f"TrustedKeys='{self.trusted_keys()}'",
-        )
+        self.bootstraps, self.trusted = f"{stripped}/%", self.trusted_keys()
+        self.deploy_platform_again()
         outputs = self.client("cloudformation").describe_stacks(StackName=PLATFORM)["Stacks"][0]["Outputs"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
+    def deploy_platform_again(self, *parameters):
+        """Deploys the platform with its parameters and these. Returns the output."""
+        parameters = [
+            f"RefreshSeconds={REFRESH_SECONDS}",
+            f"CallbackUrl={self.callback}",
+            f"TrustedKeys={self.trusted}",
+            *parameters,
+        ]
+        return self.just("deploy", MAIL_FROM, *parameters, ARCHITECTURE="x86_64", BOOTSTRAP=self.bootstraps)
+
     def deploy_country(self, country):
-        self.sam(
-            "deploy",
-            "--template-file",
-            "countries/country.yaml",
-            "--stack-name",
-            f"{PLATFORM}-{country}",
-            "--parameter-overrides",
-            f"Country={country}",
-        )
+        return self.just("deploy-country", country)
 
     def citas(self, *arguments):
         """Runs the command with the account's keys. Returns its output."""

@@ -81,6 +81,23 @@ ses_v2._parse_raw_mime = lambda raw: (
     parsed(raw) | {"BodyParts": [{"ContentType": "text/plain", "Data": base64.b64decode(raw).decode()}]}
 )
 
+# Recipients at these domains get no mail. SES says so with the words of its developer guide.
+WHY_REFUSED = {
+    "refused.example": "Address blacklisted.",
+    "unverified-sender.example": "Email address is not verified. The following identities failed the check in region "
+    "US-EAST-1: {sender}",
+}
+rejection_of = ses_v2._message_rejection
+
+
+def rejection(source, recipients=()):
+    domains = [recipient.rpartition("@")[2] for recipient in recipients or ()]
+    [why, *_] = [WHY_REFUSED[domain] for domain in domains if domain in WHY_REFUSED] or [None]
+    return why.format(sender=parseaddr(source)[1]) if why else rejection_of(source, recipients)
+
+
+ses_v2._message_rejection = rejection
+
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 sys.argv = ["ministack"]
 app.main()

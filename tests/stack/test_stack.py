@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import icalendar
 import pytest
 
+import templates
 from cloud import FUNCTIONS, PLATFORM, REFRESH_SECONDS, ROOT, SCOPES, address, eventually
 
 REQUESTS = {
@@ -28,6 +29,9 @@ REQUESTS = {
     },
     "xx": {"doctor": "300"},
 }
+
+# Recipients to whom SES sends no mail, for reasons that server.py gives.
+REFUSED, UNVERIFIED_SENDER = "ana@refused.example", "ana@unverified-sender.example"
 
 # Half hours of a person's day. No two tests use the same one.
 HALF_HOURS = (f"{hour:02}:{minute}" for hour in range(9, 20) for minute in ["00", "30"])
@@ -343,12 +347,88 @@ def test_a_third_country_is_its_own_stack_and_a_component(cloud):
     assert (cloud.functions(), platform()) == before
 
 
-def test_native_code_is_made_anew_for_all_that_is_in_use(cloud):
-    for country in ["pe", "cl"]:
-        cloud.forget_native(country, "2.0.0")
-    # The native code is missing, as after a deployment with another engine.
-    cloud.sam("remote", "invoke", "Precompile", "--stack-name", PLATFORM, "--event", "{}")
-    assert all(cloud.native(country, "2.0.0") for country in ["pe", "cl"])
+def test_a_deployment_is_repeated_and_makes_native_code_that_is_missing(cloud):
+    functions, keys = cloud.functions(), cloud.native("cl", "2.0.0")
+    # The native code is missing, as after a deployment with another engine whose last step failed.
+    cloud.forget_native("pe", "2.0.0")
+    said = cloud.deploy_platform_again()
+    assert "compiling pe 2.0.0" in said and "compiling cl 2.0.0" not in said, said
+    assert cloud.native("pe", "2.0.0") and cloud.native("cl", "2.0.0") == keys
+    assert cloud.functions() == functions
+    cloud.deploy_country("pe")
+
+
+def test_precompile_by_hand_makes_all_native_code_that_is_missing(cloud):
+    cloud.forget_native("pe", "2.0.0")
+    answer = cloud.client("lambda").invoke(FunctionName=f"{PLATFORM}-precompile", Payload="{}")
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    assert cloud.native("pe", "2.0.0")
+
+
+def test_a_deployment_fails_if_functions_could_not_load_what_is_in_use(cloud):
+    s3, bucket = cloud.client("s3"), cloud.outputs["Registry"].removeprefix("s3://")
+    key = "yy/channel.json"
+    s3.put_object(Bucket=bucket, Key=key, Body=b"{")
+    try:
+        done = cloud.run("just", "native-code")
+        assert done.returncode != 0 and "yy channel.json" in done.stderr, done.stdout + done.stderr
+    finally:
+        s3.delete_object(Bucket=bucket, Key=key)
+
+
+def test_keys_that_may_sign_arrive_whole(cloud):
+    function = cloud.client("lambda").get_function_configuration(FunctionName=f"{PLATFORM}-precompile")
+    assert " " in cloud.trusted and ";" in cloud.trusted
+    assert function["Environment"]["Variables"]["CITAS_TRUSTED_KEYS"] == cloud.trusted
+
+
+def test_a_first_deployment_that_failed_is_repeated(cloud, tmp_path):
+    template = tmp_path / "country.yaml"
+    broken = "  Broken:\n    Type: AWS::Cognito::UserPoolGroup\n    DependsOn: [Table, Decisions]\n"
+    broken += "    Properties: { GroupName: broken, UserPoolId: us-east-1_nowhere }\n"
+    template.write_text((ROOT / "countries/country.yaml").read_text().replace("\nOutputs:\n", f"\n{broken}\nOutputs:\n"))
+    options = ["--template-file", str(template), "--stack-name", f"{PLATFORM}-qq", "--on-failure", "DELETE"]
+    done = cloud.run("sam", "deploy", *options, "--parameter-overrides", "Country=qq")
+    assert done.returncode != 0 and "Broken" in done.stdout, done.stdout + done.stderr
+    assert "citas-qq" not in cloud.client("dynamodb").list_tables()["TableNames"]
+    cloud.deploy_country("qq")
+    assert "citas-qq" in cloud.client("dynamodb").list_tables()["TableNames"]
+
+
+def counted(cloud, function):
+    """Returns the sum of each counter in a function's log: by namespace, name, and labels."""
+    sums = {}
+    for line in cloud.function_logs():
+        group, _, text = line.partition(" ")
+        if not (group.endswith(f"-{function}") and text.startswith('{"_aws"')):
+            continue
+        document = json.loads(text)
+        for metrics in document["_aws"]["CloudWatchMetrics"]:
+            for names, metric in itertools.product(metrics["Dimensions"], metrics["Metrics"]):
+                labels = frozenset((name, document[name]) for name in names)
+                place, value = (metrics["Namespace"], metric["Name"], labels), document[metric["Name"]]
+                sums[place] = sums.get(place, 0) + (value if isinstance(value, int) else 0)
+    return sums
+
+
+def watched(alarm):
+    labels = frozenset((each["Name"], each["Value"]) for each in alarm["Dimensions"])
+    return alarm["Namespace"], alarm["MetricName"], labels
+
+
+@pytest.mark.parametrize(
+    "recipient, alarm",
+    [
+        (UNVERIFIED_SENDER, templates.platform()["NoticesFailAlarm"]),
+        (REFUSED, templates.country()["MailsRefusedAlarm"]),
+    ],
+)
+def test_a_mail_that_ses_does_not_take_is_counted_where_an_alarm_looks(cloud, recipient, alarm):
+    place = watched(alarm["Properties"])
+    before = counted(cloud, "notifier").get(place, 0)
+    book(cloud, "pe", cloud.token(), recipient)
+    eventually("it is counted", lambda: counted(cloud, "notifier").get(place, 0) > before)
+    assert cloud.mails_to(recipient) == []
 
 
 # ── Least privilege: each function's work, with its own role and with the others' ──

@@ -38,7 +38,10 @@ def test_a_countrys_table_is_named_for_it_and_costs_what_it_is_used():
 def test_a_countrys_table_can_be_restored_and_is_not_deleted():
     assert properties("Table", COUNTRY)["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert properties("Table", COUNTRY)["DeletionProtectionEnabled"] is True
-    assert (COUNTRY["Table"]["DeletionPolicy"], COUNTRY["Table"]["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (COUNTRY["Table"]["DeletionPolicy"], COUNTRY["Table"]["UpdateReplacePolicy"]) == (
+        "RetainExceptOnCreate",
+        "Retain",
+    )
 
 
 def test_a_countrys_table_is_encrypted_with_the_platforms_key():
@@ -126,6 +129,30 @@ def test_a_country_brings_data_and_alarms_and_nothing_that_runs():
         "AWS::CloudWatch::Alarm",
     }
 
+
+def test_what_outlives_a_stack_is_in_the_way_of_no_second_attempt():
+    kept = {
+        name: (each["DeletionPolicy"], each["UpdateReplacePolicy"])
+        for name, each in (PLATFORM | COUNTRY).items()
+        if "DeletionPolicy" in each
+    }
+    assert kept == dict.fromkeys(
+        ["Key", "Registry", "Users", "MailIdentity", "Table"], ("RetainExceptOnCreate", "Retain")
+    )
+    # CloudFormation cannot delete these while they are protected, so what may fail for its name comes first.
+    assert PLATFORM["Users"]["DependsOn"] == "Registry"
+    assert COUNTRY["Table"]["DependsOn"] == "Staff"
+
+
+def test_a_sender_that_the_account_has_already_is_used():
+    template = templates.translated("template.yaml")
+    resolver = templates.Resolver(template, {})
+    assert template["Resources"]["MailIdentity"]["Condition"] == "SenderIsNew"
+    for choice, is_new in [("create", True), ("existing", False)]:
+        resolver.values = {"SenderIdentity": choice}
+        assert resolver.of(template["Conditions"]["SenderIsNew"]) is is_new
+    users = [name for name, each in template["Resources"].items() if "MailIdentity" in json.dumps(each)]
+    assert users == [], "nothing needs the stack's own identity"
 
 # ── The API and who may call it ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -392,7 +419,6 @@ def test_the_registry_is_private_versioned_encrypted_and_kept():
     assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "{Key.Arn}"}
-    assert PLATFORM["Registry"]["DeletionPolicy"] == "Retain"
 
 
 def test_a_manifest_that_arrives_is_precompiled():
@@ -571,6 +597,8 @@ def test_the_alarms_watch_what_goes_wrong():
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "{Unpublished.QueueName}"),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "{DeadLetters.QueueName}"),
         ("AWS/SQS", "ApproximateAgeOfOldestMessage", "{Notices.QueueName}"),
+        ("Citas", "citas_messages_total", "failed"),
+        ("Citas", "citas_mails_total", "pe", "refused"),
         ("AWS/SES", "Reputation.BounceRate"),
         ("AWS/SES", "Reputation.ComplaintRate"),
         ("AWS/DynamoDB", "ThrottledRequests", "TransactWriteItems", "{Table}"),

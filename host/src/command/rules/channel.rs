@@ -49,9 +49,7 @@ pub(super) async fn wait_for_native_code(
     loop {
         match published.readiness(country, version).await? {
             Readiness::Ready => return Ok(()),
-            Readiness::NotCompiled | Readiness::EngineUnknown if Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
+            Readiness::NotCompiled if Instant::now() < deadline => tokio::time::sleep(Duration::from_secs(1)).await,
             Readiness::EngineUnknown => {
                 return Err(format!(
                     "the registry has no `{}`, so no native code is known to suit the hosts: `just deploy` has it written. For hosts that compile by themselves, write `{{\"engines\":[]}}` there. Nothing is changed",
