@@ -1,5 +1,7 @@
 //! Functions that Lambda freezes between two events: what they begin beside a request ends with it.
 
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,9 @@ const FROZEN: Duration = Duration::from_millis(1100);
 
 /// Maximum wait of a response for a look.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Delay of a request to the bucket, about that of S3. Without it a look might be over before the response.
+const DELAY: Duration = Duration::from_millis(40);
 
 /// Maximum number of requests whose look may take too long on a machine that other tests share.
 const TRIES: u64 = 20;
@@ -59,12 +64,39 @@ impl Bucket {
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_ENDPOINT_URL", &self.endpoint)
+            .env("AWS_ENDPOINT_URL", delayed(&self.endpoint))
             .env("CITAS_REGISTRY", format!("s3://{}", self.name))
             .env("CITAS_REFRESH_SECONDS", "1")
             .env("CITAS_LOG", "warn")
             .stdout(Stdio::null());
         command
+    }
+}
+
+/// Returns the address of a proxy that delays every request.
+fn delayed(endpoint: &str) -> String {
+    let server = endpoint.strip_prefix("http://").unwrap().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(&server).unwrap();
+            let (mut responses, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || io::copy(&mut responses, &mut to_client));
+            std::thread::spawn(move || forward_delayed(client, server));
+        }
+    });
+    address
+}
+
+/// Forwards requests until either side closes the connection.
+fn forward_delayed(mut client: TcpStream, mut server: TcpStream) {
+    let mut bytes = [0; 16 << 10];
+    while let Ok(count @ 1..) = client.read(&mut bytes) {
+        std::thread::sleep(DELAY);
+        if server.write_all(&bytes[..count]).is_err() {
+            return;
+        }
     }
 }
 
