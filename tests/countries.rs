@@ -139,7 +139,7 @@ fn what_an_appointment_shows_can_be_booked_again_and_comes_back_the_same() {
             let (replanned, reshown) = book(&rules, &again);
             assert_eq!(reshown, with(&shown, json!({ "time": "10:00" })), "{first}");
             // Nobody known is found by the doctor and the start, which is another one now.
-            let found = |planned: &Planned| planned.plan.patient.split("/").next().unwrap().to_owned();
+            let found = |planned: &Planned| planned.plan.patient.split('/').next().unwrap().to_owned();
             assert_eq!(found(&replanned), found(&planned), "{first}");
             assert_eq!(replanned.plan.doctor, planned.plan.doctor, "{first}");
         }

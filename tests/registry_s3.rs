@@ -436,24 +436,24 @@ async fn the_command_puts_a_version_of_a_bucket_into_use_and_takes_it_back() {
 fn a_host_on_a_bucket_takes_up_what_is_put_into_use() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let bucket = runtime.block_on(async { Bucket::new().await.for_compiling_hosts().await });
-    let put_into_use = |country: &str| {
+    let put_into_use = |country: &str, version: &str| {
         let files = tempfile::tempdir().unwrap();
         let (file, cases) = (files.path().join("rules.wasm"), folder(country).join("cases"));
         std::fs::write(&file, component(country)).unwrap();
         let [file, cases] = [&file, &cases].map(|path| path.to_str().unwrap());
-        for arguments in [&["publish", file, "--cases", cases][..], &["promote", country, "1.0.0", "--why", "a test"]] {
+        for arguments in [&["publish", file, "--cases", cases][..], &["promote", country, version, "--why", "a test"]] {
             let done = rules(&bucket, arguments);
             assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         }
     };
-    put_into_use("xx");
+    put_into_use("xx", "1.0.0");
     let data = tempfile::tempdir().unwrap();
     let there = data.path().to_str().unwrap();
     let host = Process::spawn(on(&bucket, &mut citas(&["serve", "--listen", "127.0.0.1:0", "--data", there])));
     let ana = host.client(&token(data.path(), &[]));
     ana.get("/v1/xx/schema").expect(200);
     ana.get("/v1/pe/schema").expect(404);
-    put_into_use("pe");
+    put_into_use("pe", "2.0.0");
     eventually("Peru is in force", Duration::from_secs(30), || (ana.get("/v1/pe/schema").status == 200).then_some(()));
     ana.booked("pe", &requests::pe(1));
 }

@@ -100,7 +100,7 @@ impl JsonSchema for Kind {
 pub struct Problem {
     kind: Kind,
     detail: String,
-    members: Members,
+    members: Box<Members>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -184,7 +184,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
 impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        let problem = Self { kind, detail: detail.into(), members: Members::default(), headers: Vec::new() };
+        let problem = Self { kind, detail: detail.into(), members: Box::default(), headers: Vec::new() };
         if kind.parts().0 == StatusCode::SERVICE_UNAVAILABLE {
             return problem.header(header::RETRY_AFTER, RETRY_AFTER);
         }
@@ -230,7 +230,7 @@ impl Problem {
             BookingError::SlotTaken { claim, free } => {
                 let free = free.into_iter().map(FreeSlotView::from).collect();
                 let members = Members { claim, free_slots: Some(free), ..Members::default() };
-                Self { members, ..Self::new(Kind::SlotTaken, detail) }
+                Self { members: Box::new(members), ..Self::new(Kind::SlotTaken, detail) }
             }
             BookingError::TooLarge { .. } => Self::new(Kind::TooLarge, detail),
             BookingError::Stale { .. } => Self::new(Kind::Stale, detail),
@@ -273,7 +273,7 @@ fn unanswered(fault: Option<&Fault>, rules: Option<&LoadedRules>, detail: String
     let problem = Problem::new(Kind::RulesUnavailable, fault.map_or(detail, ToString::to_string));
     let Some(rules) = rules else { return problem };
     let members = Members { country: Some(rules.country), rules: Some(rules.id.clone()), ..Members::default() };
-    Problem { members, ..problem }
+    Problem { members: Box::new(members), ..problem }
 }
 
 impl From<FreeSlot> for FreeSlotView {
