@@ -12,6 +12,7 @@ mod booking_http;
 mod chaos;
 mod command;
 mod connections;
+mod cors_http;
 mod countries;
 mod crash;
 mod documents;

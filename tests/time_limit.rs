@@ -26,8 +26,8 @@ const LIMIT: Duration = Duration::from_millis(300);
 
 /// The API in this process, without a server.
 pub struct Platform {
-    router: axum::Router,
-    token: String,
+    pub router: axum::Router,
+    pub token: String,
 }
 
 impl Platform {
@@ -51,6 +51,7 @@ impl Platform {
             tokens: Arc::new(issuer),
             jwks: None,
             limits: Limits::per_second(0),
+            cors: None,
             request_timeout: LIMIT,
             description: Description::default(),
             metrics: Box::new(String::new),

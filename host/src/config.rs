@@ -11,13 +11,16 @@ use lettre::message::Mailbox;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
+use crate::api::Origin;
+
 /// Prefix of every environment variable of Citas.
 const PREFIX: &str = "CITAS_";
 
 /// Every variable that Citas knows.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "CITAS_AUDIENCE",
     "CITAS_CONFIGURATION_SET",
+    "CITAS_CORS_ORIGIN",
     "CITAS_DATA",
     "CITAS_ISSUER",
     "CITAS_LOG",
@@ -149,6 +152,10 @@ pub struct HostOptions {
     /// Maximum number of requests per second for the subject of a token; 0 means no limit
     #[arg(long, default_value_t = 500, value_name = "REQUESTS")]
     pub rate_limit: u32,
+    /// Origin whose pages may call the API from a browser, for example https://app.example.com, or `*` for every origin. May
+    /// be repeated, and separated by commas
+    #[arg(long, env = "CITAS_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub cors_origin: Vec<Origin>,
     /// Log filter, for example `info` or `citas=debug`
     #[arg(long, env = "CITAS_LOG", default_value = "info", value_name = "FILTER", value_parser = log_filter)]
     pub log: String,

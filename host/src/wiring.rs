@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, timeout_at};
 
-use crate::api::{self, Api, Description, Limits, REQUEST_TIMEOUT, Readiness};
+use crate::api::{self, Api, Description, Limits, Origin, REQUEST_TIMEOUT, Readiness};
 use crate::background::{Background, Ended};
 use crate::config::{HostOptions, RegistryPlace};
 use crate::files;
@@ -130,6 +130,8 @@ pub struct Platform {
     registry: Arc<dyn Registry>,
     registry_interval: Duration,
     trust: Option<PathBuf>,
+    rate_limit: u32,
+    origins: Vec<Origin>,
     notifier: Arc<Notifier>,
     trials: Arc<FileTrials>,
 }
@@ -174,6 +176,8 @@ impl Platform {
             registry_interval: interval(&place),
             registry: registry(place).await,
             trust: options.trust.clone(),
+            rate_limit: options.rate_limit,
+            origins: options.cors_origin.clone(),
             notifier: Arc::new(notifier),
             trials,
             catalogue,
@@ -203,7 +207,6 @@ impl Platform {
         &self,
         listeners: Listeners,
         identity: Identity,
-        rate_limit: u32,
         metrics: PrometheusHandle,
         mut background: Background,
         shutdown: impl Future<Output = ()>,
@@ -228,7 +231,8 @@ impl Platform {
             ready: Readiness::new(self.catalogue.clone(), self.ledger.clone()),
             tokens: identity.tokens,
             jwks: identity.jwks,
-            limits: Limits::per_second(rate_limit),
+            limits: Limits::per_second(self.rate_limit),
+            cors: api::cors(&self.origins),
             request_timeout: REQUEST_TIMEOUT,
             description: Description::default(),
             metrics: Box::new(move || metrics.render()),

@@ -61,6 +61,8 @@ class Resolver:
                 return self.name(".".join(attribute) if isinstance(attribute, list) else attribute)
             case [("Fn::Sub", text)]:
                 return re.sub(r"\$\{([^}!]+)\}", lambda found: str(self.name(found[1])), text)
+            case [("Fn::Split", [separator, text])]:
+                return self.of(text).split(separator)
             case [("Fn::ImportValue", export)]:
                 return f"{{import {self.of(export)}}}"
             case [("Fn::If", [condition, then, otherwise])]:

@@ -165,18 +165,36 @@ def test_what_concerns_patients_needs_a_token_and_the_rest_does_not():
         if (route.get("AuthorizationType"), route.get("AuthorizerId")) == ("JWT", "{Authorizer}")
     }
     assert guarded == {"ANY /v1/{country}/{proxy+}"}
-    assert set(routes) - guarded == {
-        "GET /healthz",
-        "GET /readyz",
-        "GET /openapi.json",
-        "GET /docs",
-        "GET /docs/{proxy+}",
-        "GET /v1/countries",
-        "GET /v1/{country}/schema",
-    }
+    assert set(routes) - guarded == {"OPTIONS /v1/{country}/{proxy+}", "ANY /v1/{country}/schema", "$default"}
     assert {route["Target"] for route in routes.values()} == {"integrations/{Integration}"}
     assert properties("Integration")["IntegrationUri"] == "{Api.Arn}"
     assert properties("Integration")["PayloadFormatVersion"] == "2.0"
+
+
+def test_pages_of_other_origins_call_if_these_are_named():
+    assert "CorsConfiguration" not in properties("HttpApi")
+    given = {"MailFrom": "citas@example.com", "CorsOrigins": "https://a.example,https://b.example"}
+    cors = properties("HttpApi", templates.resolved(templates.translated("template.yaml"), given))["CorsConfiguration"]
+    assert cors["AllowOrigins"] == ["https://a.example", "https://b.example"]
+    assert {"Authorization", "Idempotency-Key", "If-Match"} <= set(cors["AllowHeaders"])
+    assert {"ETag", "Location", "Link", "Retry-After", "X-Request-Id"} <= set(cors["ExposeHeaders"])
+    # A page signs its requests with a token. The browser adds no credentials of its own.
+    assert "AllowCredentials" not in cors
+
+
+@pytest.mark.parametrize("given, good", [
+    ("", True),
+    ("*", True),
+    ("https://a.example,http://localhost:5173", True),
+    ("https://a.example/", False),
+    ("a.example", False),
+    ("https://a.example, https://b.example", False),
+    ("https://*.example", False),
+])
+def test_an_origin_that_no_browser_sends_is_refused(given, good):
+    parameter = templates.translated("template.yaml")["Parameters"]["CorsOrigins"]
+    assert (re.fullmatch(parameter["AllowedPattern"], given) is not None) == good
+    assert "https://app.example.com" in parameter["ConstraintDescription"]
 
 
 def test_a_token_is_our_pools_and_for_our_client():

@@ -115,15 +115,12 @@ impl Host {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
-        let (serving, rate_limit) = (platform.clone(), options.rate_limit);
+        let serving = platform.clone();
         let served = runtime.spawn(async move {
             let stopped = async {
                 let _ = stopped.await;
             };
-            serving
-                .serve(listener.into(), identity, rate_limit, metrics(), Background::default(), stopped)
-                .await
-                .unwrap();
+            serving.serve(listener.into(), identity, metrics(), Background::default(), stopped).await.unwrap();
         });
         let data = options.folders.data.clone();
         Self { platform, clock, base, data, issuer, stop: Some(stop), served: Some(served), runtime, folder: None }
@@ -202,6 +199,7 @@ fn options(data: &Path) -> HostOptions {
         mail_from: "Citas <citas@example.org>".parse().unwrap(),
         mail_reply_to: None,
         rate_limit: 0,
+        cors_origin: Vec::new(),
         log: "info".into(),
     }
 }

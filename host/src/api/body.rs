@@ -24,7 +24,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum length of an Idempotency-Key, in characters.
 const MAX_KEY_CHARS: usize = 255;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Header of a repeatable request (draft-ietf-httpapi-idempotency-key-header).
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A JSON document without duplicate keys. An empty body is an empty object.
 pub struct JsonBody(pub Value);

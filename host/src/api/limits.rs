@@ -16,8 +16,8 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::problem::{Kind, Problem};
 
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const STATE: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(super) const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Number of requests after which idle subjects are forgotten. Each request adds at most one subject, so at most this
 /// many are remembered beside the active ones.

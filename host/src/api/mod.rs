@@ -3,6 +3,7 @@
 //!
 //! - [`problem`], [`problem_pages`]: every error response and its status code, and a page about each kind
 //! - [`caching`]: responses that caches keep, and compression
+//! - [`cors`]: calls by pages of other origins
 //! - [`identity`]: the caller of a request, from its bearer token
 //! - [`appointments`]: the endpoints of appointments
 //! - [`countries`]: the endpoints of countries, their schemas and rules
@@ -16,6 +17,7 @@
 mod appointments;
 mod body;
 mod caching;
+mod cors;
 mod countries;
 mod identity;
 mod instant;
@@ -32,7 +34,7 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::HOST;
-use axum::http::{HeaderValue, Method, Version, header};
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -45,7 +47,9 @@ use serde::Serialize;
 use serde_json::Value;
 use swagger_ui_dist::{ApiDefinition, OpenApiSource};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::CorsLayer;
 
+pub use cors::{NotAnOrigin, Origin, cors};
 pub use limits::{Limits, REQUEST_TIMEOUT};
 pub use openapi::Description;
 use problem::Problem;
@@ -65,6 +69,8 @@ pub struct Api {
     pub jwks: Option<Value>,
     /// Rate limit of each caller.
     pub limits: Limits,
+    /// Lets pages of other origins call; none if a layer before the API does so, or nothing does.
+    pub cors: Option<CorsLayer>,
     /// Maximum time for a request, including the arrival of its body.
     pub request_timeout: Duration,
     /// The `openapi.json` that was composed last.
@@ -154,7 +160,7 @@ fn docs() -> Router {
 /// Leads `/docs/` to `/docs`, below which the page's files are, and answers other methods with a problem.
 async fn docs_paths(request: Request, next: Next) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return ([(header::ALLOW, "GET,HEAD")], Problem::method_not_allowed()).into_response();
+        return ([(header::ALLOW, "GET,HEAD")], unsupported(request.method())).into_response();
     }
     if request.uri().path() == "/docs/" {
         return Redirect::permanent("/docs").into_response();
@@ -162,19 +168,31 @@ async fn docs_paths(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// Answers a method that no handler of a resource takes. The router adds `Allow`, which is all that `OPTIONS` asks for (RFC
+/// 9110, section 9.3.7).
+fn unsupported(method: &Method) -> Response {
+    if *method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    Problem::method_not_allowed().into_response()
+}
+
 fn with_answers(routes: Router<Arc<Api>>, api: &Arc<Api>) -> Router {
     routes
         .fallback(|| async { Problem::no_such_place() })
-        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .method_not_allowed_fallback(|method: Method| async move { unsupported(&method) })
         .with_state(api.clone())
 }
 
-/// Adds the layers that all requests share.
+/// Adds the layers that all requests share. Every problem passes the one that lets other origins read it.
 fn common(api: &Api, routes: Router) -> Router {
-    routes
+    let mut routes = routes
         .layer(CatchPanicLayer::custom(|_| Problem::crashed().into_response()))
-        .layer(middleware::from_fn_with_state(api.request_timeout, limits::in_time))
-        .layer(middleware::from_fn_with_state(api.catalogue.clone(), observe::observe))
+        .layer(middleware::from_fn_with_state(api.request_timeout, limits::in_time));
+    if let Some(cors) = &api.cors {
+        routes = routes.layer(cors.clone());
+    }
+    routes.layer(middleware::from_fn_with_state(api.catalogue.clone(), observe::observe))
 }
 
 async fn jwks(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {

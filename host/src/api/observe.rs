@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::problem;
 
 /// De facto standard header for a request's id, in both directions.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Maximum length of a client's request id, in characters.
 const MAX_REQUEST_ID_CHARS: usize = 64;
@@ -49,7 +49,7 @@ pub async fn observe(State(catalogue): State<Arc<Catalogue>>, mut request: Reque
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     request.extensions_mut().insert(id.clone());
-    let (country, rules) = country(&catalogue, &route, &path);
+    let (country, rules) = country(&catalogue, request.method(), &route, &path);
     // The highest level keeps the id on every line that passes a filter.
     let span = tracing::error_span!("request", request_id = id.0, method, route, country);
 
@@ -87,9 +87,11 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// Returns the country of a route if the host knows it, and the rules in force there.
-fn country(catalogue: &Catalogue, route: &str, path: &str) -> (String, Option<Arc<LoadedRules>>) {
-    let named = route.starts_with("/v1/{country}").then(|| path.split('/').nth(2)).flatten();
+/// Returns the country of a route if the host knows it, and the rules in force there. A preflight is no request to a
+/// country.
+fn country(catalogue: &Catalogue, method: &Method, route: &str, path: &str) -> (String, Option<Arc<LoadedRules>>) {
+    let is_countrys = *method != Method::OPTIONS && route.starts_with("/v1/{country}");
+    let named = is_countrys.then(|| path.split('/').nth(2)).flatten();
     let code = named.and_then(|code| code.parse::<CountryCode>().ok());
     let known = code.and_then(|code| Some((code.to_string(), catalogue.entry(code)?.rules)));
     known.unwrap_or_else(|| (NO_COUNTRY.to_owned(), None))

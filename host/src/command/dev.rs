@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::listen::listen;
 use super::{Answer, Misuse, Outcome, announce, booking_line, chain, log, smtp, stop};
+use crate::api::Origin;
 use crate::background::Background;
 use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
@@ -49,7 +50,7 @@ async fn serve(options: &Options) -> Outcome {
     let metrics = record_metrics()?;
     require_folder(&options.countries)?;
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)), "--port").await?;
-    let platform = Platform::open(&options.host, smtp(&options.host)?, Arc::new(SystemClock)).await?;
+    let platform = Platform::open(&host_options(options), smtp(&options.host)?, Arc::new(SystemClock)).await?;
     let issuer = LocalIssuer::open(&options.host.folders.data, Arc::new(SystemClock))?;
     let mut background = Background::default();
     platform.follow_registry(&mut background).await;
@@ -64,8 +65,18 @@ async fn serve(options: &Options) -> Outcome {
     let stop = stop::signalled()?;
     announce(greeting(&platform, &issuer, listener.local_addr()?)?);
     let identity = Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) };
-    platform.serve(listener.into(), identity, options.host.rate_limit, metrics, background, stop).await?;
+    platform.serve(listener.into(), identity, metrics, background, stop).await?;
     Ok(Answer::Done)
+}
+
+/// Returns the options of the host. Unless origins are named, pages that this machine serves may call: those of a developer
+/// who tries an application.
+fn host_options(options: &Options) -> HostOptions {
+    let mut host = options.host.clone();
+    if host.cors_origin.is_empty() {
+        host.cors_origin.push(Origin::ThisMachine);
+    }
+    host
 }
 
 fn require_folder(countries: &Path) -> Result<(), Misuse> {

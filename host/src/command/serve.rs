@@ -60,7 +60,7 @@ async fn serve(options: &Options) -> Outcome {
     let listeners = listeners(options).await?;
     let stop = stop::signalled()?;
     announce(greeting(options, &listeners)?);
-    platform.serve(listeners, identity, options.host.rate_limit, metrics, background, stop).await?;
+    platform.serve(listeners, identity, metrics, background, stop).await?;
     Ok(Answer::Done)
 }
 

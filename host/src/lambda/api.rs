@@ -44,6 +44,8 @@ pub async fn run() -> Ended {
         jwks: None,
         // API Gateway limits the rate.
         limits: Limits::per_second(0),
+        // API Gateway answers preflights.
+        cors: None,
         request_timeout: REQUEST_TIMEOUT,
         description: Description::default(),
         // The metrics are in the log.
