@@ -310,7 +310,7 @@ fn what_is_kept_is_judged_once_more() {
     let process = place.serve();
     let told = place.status_of(&process);
     assert!(told["rules"].is_null(), "{told}");
-    assert_eq!(told["refused"]["what"], json!("the last good version"), "{told}");
+    assert_eq!(told["refused"]["what"], json!("the last good version 1.0.0"), "{told}");
     drop(process);
     // A damaged copy does not keep the host from using a registry that is there.
     let data = place.data.path().to_str().unwrap();

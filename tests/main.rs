@@ -43,6 +43,7 @@ mod registry_s3;
 mod rules_check;
 mod rules_command;
 mod rules_new;
+mod rules_operator;
 mod rules_replay;
 mod rules_trial;
 mod signing;

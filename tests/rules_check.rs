@@ -101,14 +101,54 @@ fn what_is_compared_with_is_the_version_in_use_else_the_highest_published() {
     team.has("2.0.0", &["insurance", "major"]);
     team.rules("publish", "1.0.0", 0);
     team.rules("publish", "2.0.0", 0);
-    let told = team.check_json("1.0.0", 1);
-    assert_eq!((&told["good"], &told["compared"]["with"]), (&json!(false), &json!("2.0.0")));
+    let told = team.check_json("1.0.0", 0);
+    assert_eq!(told["compared"]["with"], "1.0.0", "in its own line, as clients of 2.0.0 will not get it");
+    assert_eq!(team.check_json("2.0.0", 0)["compared"]["with"], "2.0.0");
     run(&["rules", "promote", "xx", "1.0.0", "--why", "a test", "--registry", &team.path("registry")]).expect(0);
     let told = team.check_json("2.0.0", 0);
     assert_eq!(told["compared"]["with"], "1.0.0");
     assert_eq!(told["compared"]["changes"][0]["breaking"], true);
     let told = team.check_json("1.0.0", 0);
     assert_eq!(told["compared"]["changes"], json!([]), "itself is no change");
+}
+
+#[test]
+fn versions_rise_within_their_line_and_a_check_says_what_publishing_will_say() {
+    let team = Team::new();
+    team.has("1.1.0", &["later"]);
+    team.has("2.0.0", &["insurance", "major"]);
+    let registry = team.path("registry");
+    let promote = |version: &str| {
+        run(&["rules", "promote", "xx", version, "--why", "a test", "--registry", &registry]).expect(0);
+    };
+    team.rules("publish", "1.0.0", 0);
+    team.rules("publish", "2.0.0", 0);
+    promote("1.0.0");
+    promote("2.0.0");
+    run(&["rules", "rollback", "xx", "--why", "a test", "--registry", &registry]).expect(0);
+    assert!(team.rules("check", "1.1.0", 0).starts_with("good: "));
+    team.rules("publish", "1.1.0", 0);
+    let told = team.rules("check", "1.1.0", 0);
+    assert!(told.contains("publish  1.1.0 is published already, with the same content"), "{told}");
+
+    // What is below the highest of its line is refused by both, in the same words.
+    promote("1.1.0");
+    fs::remove_dir_all(format!("{registry}/xx/versions/1.0.0")).unwrap();
+    for verb in ["check", "publish"] {
+        let told = team.rules(verb, "1.0.0", 1);
+        assert!(told.contains("version 1.0.0 of xx is not above 1.1.0, which is published"), "{verb}: {told}");
+    }
+}
+
+#[test]
+fn a_change_under_a_published_version_is_refused_by_a_check() {
+    let team = Team::new();
+    team.rules("publish", "1.0.0", 0);
+    assert!(team.rules("check", "1.0.0", 0).starts_with("good: "));
+    team.has("1.0.0", &["insurance"]);
+    let told = run(&["rules", "check", &team.path("1.0.0.wasm"), "--registry", &team.path("registry")]).expect(1).out;
+    let why = "no: version 1.0.0 of xx is published already with another content (component)";
+    assert!(told.starts_with(why) && told.contains("raise the version"), "{told}");
 }
 
 #[test]

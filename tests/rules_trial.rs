@@ -283,7 +283,7 @@ fn what_is_no_longer_on_trial_decides_no_more_whatever_cannot_be_had() {
     assert_eq!(ana.get("/v1/xx/rules").json()["refused"], Value::Null, "what was refused is tried no more");
     std::fs::write(trial.data.path().join("registry/xx/versions/1.3.0/rules.wasm"), "damaged").unwrap();
     trial.rules(&["promote", "xx", "1.3.0", "--why", "a test"]).expect(0);
-    assert_eq!(refused("the registry's version")["candidate"], Value::Null);
+    assert_eq!(refused("version 1.3.0")["candidate"], Value::Null);
     assert_eq!(version_of(4), "1.0.0");
 }
 

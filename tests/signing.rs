@@ -262,3 +262,31 @@ fn after_a_signed_version_an_unsigned_one_is_not_published() {
     assert!(refused.contains("1.0.0 of xx is signed, and this is not"), "{refused}");
     publish("later.wasm", &later, &signed).expect(0);
 }
+
+#[test]
+fn a_key_that_will_not_do_is_refused_in_plain_words() {
+    let there = tempfile::tempdir().unwrap();
+    let (registry, rules) = (there.path().join("registry"), there.path().join("pe.wasm"));
+    std::fs::write(&rules, component("pe")).unwrap();
+    let key = there.path().join("pe.key");
+    let told = publish(&registry, &rules, Some(&key)).expect(1).err;
+    assert!(told.ends_with("pe.key; name one that `citas rules keygen` made\n"), "{told}");
+    for text in ["no key", "untrusted comment: a key\nno base64\n"] {
+        std::fs::write(&key, text).unwrap();
+        let told = publish(&registry, &rules, Some(&key)).expect(1).err;
+        assert!(told.ends_with("makes one, and `minisign -C -W` removes a password\n"), "{told}");
+    }
+    let trust = there.path().join("trust");
+    let verify = || {
+        std::fs::create_dir_all(&registry).unwrap();
+        let [registry, trust] = [&registry, &trust].map(|path| path.to_str().unwrap());
+        run(&["rules", "verify", "pe", "--trust", trust, "--registry", registry]).expect(1).err
+    };
+    assert!(verify().ends_with("trust\n") && verify().contains("there is no trust file "), "{}", verify());
+    std::fs::write(&trust, "pe RWQf6\n").unwrap();
+    assert!(
+        verify().contains("line 1: `RWQf6` is no public key: one has 56 characters and begins with RW"),
+        "{}",
+        verify()
+    );
+}

@@ -2,7 +2,7 @@
 //! does not know.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
@@ -12,6 +12,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 use crate::api::Origin;
+use crate::local::sqlite::LOCK;
+
+/// Data folder of a host whose operator names none.
+const DEFAULT_DATA: &str = "data";
 
 /// Prefix of every environment variable of Citas.
 const PREFIX: &str = "CITAS_";
@@ -57,7 +61,7 @@ pub fn refuse_unknown_settings() -> Result<(), UnknownSetting> {
 #[derive(Args, Clone, Debug)]
 pub struct Folders {
     /// Folder for appointments, mail and the issuer's key
-    #[arg(long, env = "CITAS_DATA", default_value = "data", value_name = "DIR")]
+    #[arg(long, env = "CITAS_DATA", default_value = DEFAULT_DATA, value_name = "DIR")]
     pub data: PathBuf,
     /// Folder or bucket with the registry of published rules, by default `<data>/registry`
     #[arg(
@@ -124,7 +128,43 @@ fn bucket(place: &str) -> Option<RegistryPlace> {
     Some(RegistryPlace::Bucket { bucket: bucket.into(), prefix: prefix.trim_matches('/').into() })
 }
 
+/// A folder that a command reads and that does not exist, or is no data folder.
+#[derive(Debug, thiserror::Error)]
+pub enum NoFolder {
+    /// The data folder does not exist.
+    #[error("there is no data folder {}; name the one of the host with --data or CITAS_DATA", .0.display())]
+    Data(PathBuf),
+    /// The folder has neither a registry nor a trace of a host.
+    #[error(
+        "{} is no data folder: it has no registry, and no host has used it; name the folder of the host with --data or CITAS_DATA, or a registry with --registry or CITAS_REGISTRY",
+        .0.display()
+    )]
+    NotData(PathBuf),
+    /// The registry's folder does not exist.
+    #[error("there is no registry {}; name a folder that has published versions with --registry or CITAS_REGISTRY", .0.display())]
+    Registry(PathBuf),
+}
+
 impl Folders {
+    /// Checks that the folders to read exist, so that a mistyped name does not look like an empty platform. A bucket
+    /// reports its absence itself. The default data folder may be absent if a registry is named.
+    ///
+    /// # Errors
+    /// Returns an error that names the folder.
+    pub fn require(&self) -> Result<(), NoFolder> {
+        let is_needed = self.registry.is_none() || self.data != Path::new(DEFAULT_DATA);
+        if is_needed && !self.data.is_dir() {
+            return Err(NoFolder::Data(self.data.clone()));
+        }
+        match &self.registry {
+            Some(RegistryPlace::Folder(folder)) if !folder.exists() => Err(NoFolder::Registry(folder.clone())),
+            None if !["registry", LOCK].iter().any(|name| self.data.join(name).exists()) => {
+                Err(NoFolder::NotData(self.data.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the location of the registry.
     pub fn registry(&self) -> RegistryPlace {
         self.registry.clone().unwrap_or_else(|| RegistryPlace::Folder(self.data.join("registry")))

@@ -348,9 +348,12 @@ fn trust(file: PathBuf) -> TrustSource {
     Box::new(move || trusted(&file))
 }
 
-fn trusted(file: &Path) -> Result<Trust, String> {
-    let text = files::read_text(file, MAX_TRUST_BYTES)
-        .map_err(|cause| format!("{} cannot be read: {cause}", file.display()))?;
+/// Reads a trust file.
+pub(crate) fn trusted(file: &Path) -> Result<Trust, String> {
+    let text = files::read_text(file, MAX_TRUST_BYTES).map_err(|cause| match cause.kind() {
+        io::ErrorKind::NotFound => format!("there is no trust file {}", file.display()),
+        _ => format!("{} cannot be read: {cause}", file.display()),
+    })?;
     text.parse().map_err(|cause| format!("{}: {cause}", file.display()))
 }
 

@@ -1,5 +1,8 @@
 //! Handles `GET /readyz`: reports whether any country can be booked here. The check writes to the ledgers and reads
 //! from them, so its result is kept for a second, however many clients request it.
+//!
+//! A version that the host refuses is named and does not make the host unready: the version before serves, and without
+//! this host its patients would have none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use citas_core::model::CountryCode;
 use citas_core::ports::Ledger;
-use citas_core::release::Catalogue;
+use citas_core::release::{Catalogue, Entry};
 use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -32,6 +35,8 @@ pub struct Report {
     status: &'static str,
     /// Reason by country, for each country that cannot be booked.
     trouble: BTreeMap<String, &'static str>,
+    /// Version that the host does not take, and the one that serves, by country. Such a country is ready.
+    refused: BTreeMap<String, String>,
 }
 
 /// Check of every country's rules and ledger.
@@ -71,12 +76,17 @@ impl Readiness {
         });
         let trouble: BTreeMap<_, _> = join_all(asked).await.into_iter().flatten().collect();
         if countries.is_empty() {
-            return (StatusCode::SERVICE_UNAVAILABLE, Report { status: "no country is known yet", trouble });
+            return (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Report { status: "no country is known yet", trouble, refused: BTreeMap::new() },
+            );
         }
+        let refused: BTreeMap<_, _> =
+            countries.iter().filter_map(|(country, entry)| refused(*country, entry)).collect();
         let ready = countries.len() > trouble.len();
         let (code, status) =
             if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
-        (code, Report { status, trouble })
+        (code, Report { status, trouble, refused })
     }
 
     async fn ledger_is_ready(&self, country: CountryCode) -> bool {
@@ -87,6 +97,13 @@ impl Readiness {
         }
         false
     }
+}
+
+/// Names the version that is wanted and not in force, and the one that serves. The reason is not for everybody.
+fn refused(country: CountryCode, entry: &Entry) -> Option<(String, String)> {
+    let refused = entry.refused.as_ref().filter(|refused| !refused.on_trial)?;
+    let serves = &entry.rules.as_ref()?.id.version;
+    Some((country.to_string(), format!("{} is not in force; version {serves} serves", refused.what)))
 }
 
 /// Handles `GET /readyz`.

@@ -2,7 +2,9 @@
 //! (misuse).
 
 mod booking_line;
+mod completions;
 mod dev;
+mod examples;
 mod listen;
 mod log;
 mod rules;
@@ -10,6 +12,7 @@ mod serve;
 #[cfg(feature = "aws")]
 mod sign_in;
 mod stop;
+mod terminal;
 mod token;
 
 use std::error::Error;
@@ -20,9 +23,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args as _, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::{HostOptions, refuse_unknown_settings};
+use crate::config::{Folders, HostOptions, refuse_unknown_settings};
 use crate::local::smtp::SmtpMailer;
 #[cfg(feature = "compiler")]
 use crate::wasm::judge::judge_main;
@@ -46,6 +49,8 @@ enum Verb {
     /// Build, check, test and publish a country's rules, and put them into force
     #[command(subcommand)]
     Rules(rules::Verb),
+    /// Print a script that completes command lines in a shell
+    Completions(completions::Options),
     /// Judge one version of rules for the host that started this process
     #[cfg(feature = "compiler")]
     #[command(name = crate::wasm::judge::VERB, hide = true)]
@@ -70,7 +75,7 @@ const COMPLAINT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let Citas { verb } = Citas::parse();
+    let Citas { verb } = parsed();
     if let Err(unknown) = refuse_unknown_settings() {
         complain(&format!("citas: {unknown}"));
         return ExitCode::from(2);
@@ -80,6 +85,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(options) => serve::run(&options),
         Verb::Token(options) => token::run(&options),
         Verb::Rules(verb) => rules::run(verb),
+        Verb::Completions(options) => completions::run(&options),
         #[cfg(feature = "compiler")]
         Verb::Judge => return judge_main(),
     };
@@ -93,9 +99,24 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Parses the command line of this process. Misuse ends it with status 2.
+fn parsed() -> Citas {
+    Citas::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.format(&mut command()).exit())
+}
+
+/// Returns the description of the command line, with examples. `--data`, `--registry` and `--json` may stand before a verb
+/// too; those before it are hidden from the help of verbs that have no use for them.
+fn command() -> Command {
+    let command = Citas::command();
+    // The options bring a description of their own.
+    let about = command.get_about().cloned().unwrap_or_default();
+    let anywhere = rules::Report::augment_args(Folders::augment_args(command)).about(about);
+    examples::added(anywhere.mut_args(|option| option.global(true).hide(true)))
+}
+
 /// Writes a line to standard output. A reader that has closed the pipe, as `head` does, is no error.
 fn say(line: impl Display) -> io::Result<()> {
-    match writeln!(io::stdout(), "{line}") {
+    match writeln!(anstream::stdout(), "{line}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
@@ -129,8 +150,21 @@ fn complain(line: &str) {
     let _ = is_written.recv_timeout(COMPLAINT_TIMEOUT);
 }
 
-/// Joins the texts of an error and its causes, without repetitions.
+/// Joins the texts of an error and its causes, without repetitions and without the numbers of the system's errors.
 fn chain(error: &dyn Error) -> String {
+    without_numbers(joined(error))
+}
+
+/// Removes the numbers that the standard library appends to the system's errors, such as ` (os error 2)`.
+fn without_numbers(mut text: String) -> String {
+    while let Some(start) = text.find(" (os error ") {
+        let end = text[start..].find(')').map_or(text.len(), |length| start + length + 1);
+        text.replace_range(start..end, "");
+    }
+    text
+}
+
+fn joined(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -141,4 +175,17 @@ fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_system_is_told_without_its_number() {
+        let absent = io::Error::from_raw_os_error(2);
+        let error: Box<dyn Error> = format!("pe.key cannot be read: {absent}, and so on").into();
+        let told = chain(error.as_ref());
+        assert_eq!(told, "pe.key cannot be read: No such file or directory, and so on");
+    }
 }

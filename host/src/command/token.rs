@@ -8,14 +8,15 @@ use citas_core::model::{Claims, Scope};
 use citas_core::ports::Clock as _;
 use clap::Args;
 
-use super::{Answer, Outcome, say};
+use super::{Answer, Misuse, Outcome, say};
+use crate::config::NoFolder;
 use crate::local::issuer::LocalIssuer;
 use crate::system::SystemClock;
 
 #[derive(Args)]
 pub struct Options {
     /// Data folder whose issuer signs the token
-    #[arg(long, env = "CITAS_DATA", default_value = "data")]
+    #[arg(long, env = "CITAS_DATA", default_value = "data", value_name = "DIR")]
     data: PathBuf,
     /// Subject of the token
     #[arg(long, default_value = "ana")]
@@ -52,6 +53,9 @@ pub fn run(options: &Options) -> Outcome {
         let callback = &options.pool.callback;
         say(super::sign_in::token(&super::sign_in::Pool { domain, client, callback })?)?;
         return Ok(Answer::Done);
+    }
+    if !options.data.is_dir() {
+        return Err(Misuse(NoFolder::Data(options.data.clone()).to_string()).into());
     }
     let all = || Scope::ALL.map(|scope| scope.as_str().to_owned()).into();
     let claims = Claims {

@@ -83,7 +83,8 @@ impl FolderRegistry {
         country: Option<CountryCode>,
         work: impl FnOnce(&Files) -> Result<T, RegistryError> + Send + 'static,
     ) -> Result<T, RegistryError> {
-        let silence = |_| RegistryError::Unavailable(format!("its folder has not answered for {:?}", self.timeout));
+        let silence =
+            |_| RegistryError::Unavailable(format!("its folder has not answered for {} s", self.timeout.as_secs()));
         tokio::time::timeout(self.timeout, self.answer(country, work)).await.map_err(silence)?
     }
 
@@ -353,7 +354,8 @@ fn lock(root: &Dir, key: &str, timeout: Duration) -> Result<File, RegistryError>
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_INTERVAL),
             Err(TryLockError::WouldBlock) => {
-                let cause = format!("another process has held `{key}` for {timeout:?}; nothing is changed");
+                let waited = timeout.as_secs();
+                let cause = format!("another process has held `{key}` for {waited} s; nothing is changed");
                 return Err(RegistryError::Unavailable(cause));
             }
             Err(TryLockError::Error(error)) => return Err(unavailable(&error)),

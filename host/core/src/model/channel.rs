@@ -103,6 +103,11 @@ impl ChannelVerb {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
+
+    /// Returns true if the verb changes the version in use.
+    pub fn puts_into_use(self) -> bool {
+        matches!(self, Self::Promote | Self::Rollback)
+    }
 }
 
 /// Maximum number of changes in a channel's history. Hosts read the whole file, so it must not grow without bound.
@@ -154,19 +159,30 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Returns the channel with the previous version in use again, or `None` if there is no previous version. A
-    /// rollback ends a trial and a pin. Its result has no previous version: a second rollback would bring back the
-    /// version that the first one removed.
+    /// Returns the version that a rollback leads to: the last one before the one in use that was in force, as far as
+    /// hosts have told (`was_in_force`), or else the previous one. Returns `None` after a rollback: a second one would
+    /// bring back the version that the first one removed.
+    pub fn version_before(&self, was_in_force: &[Version]) -> Option<&Version> {
+        let previous = self.previous.as_ref()?;
+        let used = self.history.iter().rev().filter(|change| change.verb.puts_into_use()).map(|change| &change.version);
+        let mut before = std::iter::once(previous).chain(used).filter(|version| **version != self.current);
+        if was_in_force.iter().all(|version| *version == self.current) {
+            return before.next();
+        }
+        before.find(|version| was_in_force.contains(version))
+    }
+
+    /// Returns the channel with an earlier version in use again. A rollback ends a trial and a pin. Its result has no
+    /// previous version.
     ///
     /// # Errors
     /// Returns an error if the sequence cannot rise any further.
-    pub fn rollback(&self, note: ChangeNote) -> Result<Option<Self>, SequenceSpent> {
-        let Some(version) = self.previous.clone() else { return Ok(None) };
+    pub fn rollback(&self, version: Version, note: ChangeNote) -> Result<Self, SequenceSpent> {
         let mut channel = self.next(note.at)?;
         (channel.current, channel.previous) = (version.clone(), None);
         (channel.pinned, channel.candidate) = (false, None);
         channel.record(ChannelVerb::Rollback, version, None, note);
-        Ok(Some(channel))
+        Ok(channel)
     }
 
     /// Returns the channel with its version in use pinned until it is released.
@@ -263,9 +279,25 @@ mod tests {
 
     #[test]
     fn a_rollback_goes_back_once() {
-        let back = second().rollback(note()).unwrap().unwrap();
+        let before = second().version_before(&[]).cloned().unwrap();
+        let back = second().rollback(before, note()).unwrap();
         assert_eq!((back.current.clone(), back.previous.clone(), back.sequence), (version("1.0.0"), None, 3));
-        assert_eq!(back.rollback(note()).unwrap(), None);
+        assert_eq!(back.version_before(&[version("1.1.0")]), None);
+    }
+
+    #[test]
+    fn a_rollback_leads_to_the_last_version_that_was_in_force() {
+        let third = second().promote(version("1.2.0"), note()).unwrap();
+        let before = |was: &[&str]| {
+            let was: Vec<Version> = was.iter().map(|text| version(text)).collect();
+            third.version_before(&was).map(ToString::to_string)
+        };
+        assert_eq!(before(&["1.0.0"]).as_deref(), Some("1.0.0"), "1.1.0 was refused, and so is 1.2.0");
+        assert_eq!(before(&["1.0.0", "1.2.0"]).as_deref(), Some("1.0.0"), "1.1.0 was refused");
+        assert_eq!(before(&["1.0.0", "1.1.0", "1.2.0"]).as_deref(), Some("1.1.0"));
+        assert_eq!(before(&[]).as_deref(), Some("1.1.0"), "no host has told");
+        assert_eq!(before(&["1.2.0"]).as_deref(), Some("1.1.0"), "the host was not there before");
+        assert_eq!(before(&["0.9.0"]), None, "what the history has forgotten is named with --to");
     }
 
     #[test]
@@ -293,7 +325,7 @@ mod tests {
         let last = Channel { sequence: u64::MAX, ..second().try_out(version("1.2.0"), None, note()).unwrap() };
         let refused = [
             last.promote(version("1.3.0"), note()).map(drop),
-            last.rollback(note()).map(drop),
+            last.rollback(version("1.0.0"), note()).map(drop),
             last.pin(note()).map(drop),
             last.unpin(note()).map(drop),
             last.try_out(version("1.3.0"), None, note()).map(drop),

@@ -159,8 +159,10 @@ pub enum Refusal {
     #[error("the signature does not fit the manifest: one of them was altered, or belongs to something else")]
     Altered,
     /// The signature file is not a minisign signature.
-    #[error("manifest.json.minisig is no minisign signature: {0}")]
-    NotASignature(String),
+    #[error(
+        "manifest.json.minisig is no minisign signature, which has four lines and begins with `untrusted comment:`"
+    )]
+    NotASignature,
     /// The country or the version differs from the published one.
     #[error("the {what} is `{found}` where the manifest says `{promised}`")]
     NotAsPromised {

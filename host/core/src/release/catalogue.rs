@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::model::CountryCode;
@@ -18,6 +19,9 @@ use crate::rules::{Executor, LoadedRules};
 pub struct RefusedVersion {
     /// Name of the version, or of the folder of its sources.
     pub what: String,
+    /// The version, if it is a published one and known.
+    #[serde(default)]
+    pub version: Option<Version>,
     /// Reason in plain words.
     pub why: String,
     /// Time of the attempt.
@@ -25,6 +29,9 @@ pub struct RefusedVersion {
     /// True for a candidate, false for a version that was to be in use.
     #[serde(default)]
     pub on_trial: bool,
+    /// True if the host tries again by itself, because the version could not be read or judged.
+    #[serde(default)]
+    pub retried: bool,
 }
 
 /// State of a country on this host.
@@ -100,11 +107,20 @@ impl Catalogue {
         self.update(country, |entry| entry.refused = Some(refused.clone()));
     }
 
+    /// Forgets the refusal of a version that was to be in use, because that is no longer wanted.
+    pub(crate) fn forget_refusal(&self, country: CountryCode) {
+        let is_of_use = |entry: &Entry| entry.refused.as_ref().is_some_and(|refused| !refused.on_trial);
+        if self.all().get(&country).is_some_and(is_of_use) {
+            self.update(country, |entry| entry.refused = None);
+        }
+    }
+
     /// Puts a version on trial, or ends the trial.
     pub fn try_out(&self, country: CountryCode, candidate: Option<OnTrial>) {
         if let Some(OnTrial { rules, terms, .. }) = &candidate {
             let (version, digest) = (&rules.id.version, &rules.id.digest);
-            tracing::info!(%country, version, digest, trial = terms.trial, canary = ?terms.canary, "rules on trial");
+            let (share, margin) = terms.canary.map(|canary| (canary.share, canary.margin)).unzip();
+            tracing::info!(%country, version, digest, trial = terms.trial, share, margin, "rules on trial");
         } else {
             tracing::info!(%country, "no rules are on trial");
         }

@@ -28,3 +28,4 @@ pub use self::precompile::{Judge, Judged, NotCompiled, precompile};
 pub use self::routing::{InForce, OnTrial};
 pub use self::swap::{NativeCode, Swapper, Target};
 pub use self::trust::{NotTrust, Trust, TrustSource};
+pub use self::verify::{check_digests, check_identity, check_origin};

@@ -154,11 +154,14 @@ impl Swapper {
         rules.is_some_and(|rules| version.is_none_or(|version| version.to_string() == rules.id.version))
     }
 
-    /// Returns the last version that did not come into force, and the reason; none if a later one did.
-    pub(crate) fn refused(&self, country: CountryCode) -> Option<(String, String)> {
-        let refused = self.catalogue.entry(country)?.refused.filter(|refused| !refused.on_trial);
-        let RefusedVersion { what, why, .. } = refused?;
-        Some((what, why))
+    /// Returns the last version that did not come into force; none if a later one did.
+    pub(crate) fn refused(&self, country: CountryCode) -> Option<RefusedVersion> {
+        self.catalogue.entry(country)?.refused.filter(|refused| !refused.on_trial)
+    }
+
+    /// Forgets the refusal of a version that is no longer to be in use.
+    pub(crate) fn forget_refusal(&self, country: CountryCode) {
+        self.catalogue.forget_refusal(country);
     }
 
     /// Records why something is not in force.
@@ -168,8 +171,28 @@ impl Swapper {
 
     /// Records why a version is not in its target.
     pub(crate) fn refuse_target(&self, country: CountryCode, target: Target<'_>, why: &str) {
-        let (what, on_trial) = (target.what(), matches!(target, Target::Trial(_)));
-        self.catalogue.refuse(country, &RefusedVersion { at: self.clock.now(), what, why: why.to_owned(), on_trial });
+        self.catalogue.refuse(country, &self.refusal(target, why, false));
+    }
+
+    /// Records why a version is not in its target yet. The host tries it again.
+    pub(crate) fn postpone(&self, country: CountryCode, target: Target<'_>, why: &str) {
+        self.catalogue.refuse(country, &self.refusal(target, why, true));
+    }
+
+    /// Records an earlier refusal again, with another reason.
+    pub(crate) fn refuse_again(&self, country: CountryCode, refused: RefusedVersion, why: String) {
+        self.catalogue.refuse(country, &RefusedVersion { why, ..refused });
+    }
+
+    fn refusal(&self, target: Target<'_>, why: &str, retried: bool) -> RefusedVersion {
+        RefusedVersion {
+            what: target.what(),
+            version: target.version().cloned(),
+            why: why.to_owned(),
+            at: self.clock.now(),
+            on_trial: matches!(target, Target::Trial(_)),
+            retried,
+        }
     }
 }
 

@@ -10,7 +10,10 @@ use crate::rules::LoadedRules;
 
 /// Checks that the files have the digests of their manifest. Files with other digests may still be incomplete, or be
 /// repaired later. The error is therefore not a refusal, and the files are read again.
-pub(crate) fn check_digests(artifact: &Artifact) -> Result<(), RegistryError> {
+///
+/// # Errors
+/// Returns an error that names the file.
+pub fn check_digests(artifact: &Artifact) -> Result<(), RegistryError> {
     let Manifest { country, version, digest: component, cases_digest: cases, .. } = &artifact.manifest;
     let files = [("rules.wasm", component, &artifact.component[..]), ("cases.json", cases, artifact.cases.as_bytes())];
     for (name, promised, bytes) in files {
@@ -28,7 +31,10 @@ pub(crate) fn check_digests(artifact: &Artifact) -> Result<(), RegistryError> {
 
 /// Checks that an artifact is of this country and version, and that it is signed with a key that is trusted for the
 /// country.
-pub(crate) fn check_origin(
+///
+/// # Errors
+/// Returns the reason of the refusal.
+pub fn check_origin(
     artifact: &Artifact,
     country: CountryCode,
     version: &Version,
@@ -41,11 +47,10 @@ pub(crate) fn check_origin(
 }
 
 /// Checks that the descriptor's country, and its version where one is given, are the ones that were published.
-pub(crate) fn check_identity(
-    rules: &LoadedRules,
-    country: CountryCode,
-    version: Option<&Version>,
-) -> Result<(), Refusal> {
+///
+/// # Errors
+/// Returns the reason of the refusal.
+pub fn check_identity(rules: &LoadedRules, country: CountryCode, version: Option<&Version>) -> Result<(), Refusal> {
     check_name("country", rules.country.as_str(), country.as_str())?;
     version.map_or(Ok(()), |version| check_name("version", &rules.id.version, &version.to_string()))
 }

@@ -2,38 +2,61 @@
 
 use std::error::Error;
 
-use citas_core::ports::{CONTRACT, LOWEST_HOST};
+use citas_core::model::RulesPackage;
+use citas_core::ports::{CONTRACT, LOWEST_HOST, Registry};
 use citas_core::rules::{LoadedRules, cases};
+use semver::Version;
 use serde_json::{Value, json};
 
 use super::compared::{Compared, compared};
-use super::{Answer, InRegistry, Outcome, Source, chain, judge};
+use super::publish::{NO_CASES, Published, refuse_lower, signed_highest};
+use super::{Answer, InRegistry, Misuse, Outcome, Source, chain, judge};
+use crate::command::terminal::{BAD, GOOD, styled};
 use crate::wasm::limits::Bounds;
 
+/// Findings beside the registry.
+struct Found {
+    compared: Option<Compared>,
+    /// Reason for which `publish` would refuse the version, if any.
+    refusal: Option<String>,
+    /// Line about publishing, if there is something to say.
+    note: Option<String>,
+}
+
 pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
-    registry.is_there_if_named()?;
+    let absent = registry.folders.require().err();
+    if let Some(absent) = absent.as_ref().filter(|_| registry.is_named()) {
+        return Err(Misuse(absent.to_string()).into());
+    }
     let package = source.package()?;
     let (rules, judging) = match judge(&package).await {
         Ok(judged) => judged,
         Err(refusal) => {
             let why = chain(refusal.as_ref());
-            registry.report.say(&format!("no: {why}"), &json!({ "good": false, "why": why }));
+            registry.report.say(&format!("{}: {why}", styled(BAD, "no")), &json!({ "good": false, "why": why }));
             return Ok(Answer::No);
         }
     };
     let page = cases::full_page(&rules, &cases::read(&package.cases)?)?;
-    let compared = compared(&*registry.open().await, &rules, &package.cases).await;
-    let compared = match compared {
+    let found = match absent {
+        Some(absent) => Err(absent.into()),
+        None => found(&*registry.open_or_create().await, &rules, &package).await,
+    };
+    let found = match found {
         Err(cause) if registry.is_named() => return Err(cause),
         other => other,
     };
-    let too_low = compared.as_ref().ok().and_then(|compared| compared.as_ref()?.too_low.as_ref());
-    let short = page.filter(|page| !page.is_whole());
-    let why = too_low.map(ToString::to_string).or_else(|| short.map(|page| page.to_string()));
-    let verdict = why.as_ref().map_or_else(|| "good: ".to_owned(), |why| format!("no: {why}\n"));
+    let no_cases = (cases::read(&package.cases)?.is_empty() && source.names_cases()).then(|| NO_CASES.to_owned());
+    let short = page.filter(|page| !page.is_whole()).map(|page| page.to_string());
+    let refusal = found.as_ref().ok().and_then(|found| found.refusal.clone());
+    let why = refusal.or(no_cases).or(short);
+    let verdict = match &why {
+        Some(why) => format!("{}: {why}\n", styled(BAD, "no")),
+        None => format!("{}: ", styled(GOOD, "good")),
+    };
     let bounds = Bounds::of(&package.limits)?;
     let (words, mut value) = offered(&rules, bounds, package.component.len(), &judging);
-    let (noticed, compared) = noticed(&compared);
+    let (noticed, compared) = noticed(&found);
     let paged = page.map_or_else(|| "no golden case leads to an appointment".to_owned(), |page| page.to_string());
     value["good"] = why.is_none().into();
     value["compared"] = compared;
@@ -52,6 +75,23 @@ pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
 /// Formats the warning about a message that nobody will see.
 fn unused(code: &str) -> String {
     format!("\nunused   {code}: no schema of a request or an action has this keyword at this place")
+}
+
+/// Compares with the registry, and finds out what `publish` would say.
+async fn found(published: &dyn Registry, rules: &LoadedRules, package: &RulesPackage) -> Result<Found, Box<dyn Error>> {
+    let (country, version) = (rules.country, rules.id.version.parse::<Version>()?);
+    let compared = compared(published, rules, &package.cases).await?;
+    let too_low = compared.as_ref().and_then(|compared| compared.too_low.as_ref()).map(ToString::to_string);
+    let (refusal, note) = match Published::of(published, country, &version, package).await? {
+        Published::Same => (None, Some(format!("{version} is published already, with the same content"))),
+        Published::Differing(why) => (Some(why), None),
+        Published::No => {
+            let lower = refuse_lower(published, country, &version).await.err().map(|lower| lower.to_string());
+            let signed = signed_highest(published, country).await?;
+            (too_low.or(lower), signed.map(|highest| format!("with --key, because {highest} is signed")))
+        }
+    };
+    Ok(Found { compared, refusal, note })
 }
 
 /// Describes what the rules offer, in text and in JSON.
@@ -77,10 +117,15 @@ fn offered(rules: &LoadedRules, bounds: Bounds, bytes: usize, judging: &(String,
 }
 
 /// Describes what clients will notice, or why that is unknown.
-fn noticed(compared: &Result<Option<Compared>, Box<dyn Error>>) -> (String, Value) {
-    match compared {
-        Ok(Some(compared)) => (format!("\n{}", compared.to_text()), compared.json()),
-        Ok(None) => ("\ncompared with nothing: no version is published".into(), Value::Null),
+fn noticed(found: &Result<Found, Box<dyn Error>>) -> (String, Value) {
+    match found {
+        Ok(Found { compared, note, .. }) => {
+            let publish = note.as_ref().map_or_else(String::new, |note| format!("\npublish  {note}"));
+            match compared {
+                Some(compared) => (format!("{publish}\n{}", compared.to_text()), compared.json()),
+                None => (format!("{publish}\ncompared with nothing: no version is published"), Value::Null),
+            }
+        }
         Err(cause) => (format!("\ncompared with nothing: {}", chain(cause.as_ref())), Value::Null),
     }
 }

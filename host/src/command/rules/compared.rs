@@ -3,6 +3,7 @@
 
 use std::error::Error;
 
+use citas_core::model::CountryCode;
 use citas_core::ports::{Registry, RegistryError};
 use citas_core::rules::compare::{self, Difference, TooLow};
 use citas_core::rules::{LoadedRules, cases};
@@ -19,14 +20,13 @@ pub(super) struct Compared {
     pub too_low: Option<TooLow>,
 }
 
-/// Compares with the version in use, or with the highest published version if none is in use. Returns `None` if there
-/// is neither.
+/// Compares with the version that clients know; see [`known_version`]. Returns `None` if nothing is published.
 pub(super) async fn compared(
     registry: &dyn Registry,
     rules: &LoadedRules,
     cases: &str,
 ) -> Result<Option<Compared>, Box<dyn Error>> {
-    let Some(with) = published_version(registry, rules).await? else { return Ok(None) };
+    let Some(with) = known_version(registry, rules.country, &rules.id.version.parse()?).await? else { return Ok(None) };
     let artifact = registry.fetch(rules.country, &with).await?;
     let mut changes = Vec::new();
     if artifact.manifest.digest != rules.id.digest {
@@ -63,11 +63,25 @@ pub(super) async fn refuse_too_low(
     }
 }
 
-async fn published_version(registry: &dyn Registry, rules: &LoadedRules) -> Result<Option<Version>, RegistryError> {
-    if let Some(channel) = registry.channel(rules.country).await? {
-        return Ok(Some(channel.current));
-    }
-    Ok(registry.versions(rules.country).await?.pop())
+/// Returns the version that clients know: the one in use, else the highest published one. For a version of an earlier
+/// line than that, returns the highest one published in its own line, if any.
+async fn known_version(
+    registry: &dyn Registry,
+    country: CountryCode,
+    version: &Version,
+) -> Result<Option<Version>, RegistryError> {
+    let (channel, versions) = (registry.channel(country).await?, registry.versions(country).await?);
+    let known = channel.map(|channel| channel.current).or_else(|| versions.last().cloned());
+    let is_later_line = |known: &Version| known > version && !compare::is_same_line(known, version);
+    Ok(match known {
+        Some(known) if is_later_line(&known) => Some(highest_in_line(&versions, version).cloned().unwrap_or(known)),
+        known => known,
+    })
+}
+
+/// Returns the highest of these versions, lowest first, in the line of a version.
+pub(super) fn highest_in_line<'a>(versions: &'a [Version], version: &Version) -> Option<&'a Version> {
+    versions.iter().rev().find(|published| compare::is_same_line(published, version))
 }
 
 impl Compared {

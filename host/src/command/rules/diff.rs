@@ -28,7 +28,7 @@ pub struct Options {
 
 pub(super) async fn diff(options: &Options) -> Outcome {
     let Options { country, registry, .. } = options;
-    let channel = registry.open().await.channel(*country).await?;
+    let channel = registry.open().await?.channel(*country).await?;
     let latest = channel.as_ref().and_then(|channel| channel.latest_trial());
     let (trial, version) = match (options.trial, latest) {
         (Some(number), latest) => (number, latest.filter(|(latest, _)| *latest == number).map(|(_, version)| version)),

@@ -1,6 +1,7 @@
 //! `citas rules keygen`, and signing with its keys. Uses minisign's format, so that `minisign` itself can sign and
 //! verify as well.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use citas_core::model::{CountryCode, Manifest};
@@ -32,11 +33,18 @@ pub(super) fn keygen(country: CountryCode, secret: Option<PathBuf>, report: &Rep
 
 /// Signs a manifest. Returns the content of `manifest.json.minisig`.
 pub(super) fn sign(manifest: &Manifest, key: &Path) -> Result<String, Box<dyn std::error::Error>> {
-    let text =
-        files::read_text(key, MAX_KEY_BYTES).map_err(|cause| format!("{} cannot be read: {cause}", key.display()))?;
+    let text = files::read_text(key, MAX_KEY_BYTES).map_err(|cause| match cause.kind() {
+        ErrorKind::NotFound => {
+            format!("there is no key file {}; name one that `citas rules keygen` made", key.display())
+        }
+        _ => format!("{} cannot be read: {cause}", key.display()),
+    })?;
     let secret = SecretKeyBox::from_string(&text).and_then(SecretKeyBox::into_unencrypted_secret_key);
-    let secret = secret.map_err(|cause| {
-        format!("{} is no secret key without a password, as `citas rules keygen` makes one: {cause}", key.display())
+    let secret = secret.map_err(|_| {
+        format!(
+            "{} is no secret key without a password; `citas rules keygen` makes one, and `minisign -C -W` removes a password",
+            key.display()
+        )
     })?;
     let what = format!("citas {} {} {}", manifest.country, manifest.version, manifest.digest);
     let signature = minisign::sign(None, &secret, &manifest.bytes()[..], Some(&what), None)?;

@@ -16,6 +16,9 @@ mod status;
 mod stored;
 mod test;
 mod trial;
+mod verdict;
+mod verify;
+mod versions;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -37,7 +40,7 @@ use serde_json::{Value, json};
 
 use self::bench::bench;
 use self::build::build;
-use self::channel::{pin, promote, rollback};
+use self::channel::{RollbackOptions, pin, promote, rollback};
 use self::check::check;
 use self::diff::diff;
 use self::history::history;
@@ -49,7 +52,10 @@ use self::replay::replay;
 use self::status::status;
 use self::test::test;
 use self::trial::{CanaryOptions, try_out, withdraw};
-use super::{Answer, Misuse, Outcome, chain, complain, say};
+use self::verdict::Waiting;
+use self::verify::{TrustFile, verify};
+use self::versions::versions;
+use super::{Answer, Misuse, Outcome, chain, complain, say, terminal};
 use crate::config::{Folders, RegistryPlace};
 use crate::files;
 use crate::system::SystemClock;
@@ -98,6 +104,9 @@ pub enum Verb {
     Test {
         #[command(flatten)]
         source: Source,
+        /// Run only the cases whose name contains this text
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
         #[command(flatten)]
         report: Report,
     },
@@ -131,15 +140,28 @@ pub enum Verb {
         #[command(flatten)]
         report: Report,
     },
-    /// Put a published version into force
+    /// Verify published versions as a host would: their files, signatures and golden cases
+    Verify {
+        /// Country code, for example `pe`
+        country: CountryCode,
+        /// Version to verify, for example `1.2.0` [default: every published version]
+        version: Option<Version>,
+        #[command(flatten)]
+        trust: TrustFile,
+        #[command(flatten)]
+        registry: InRegistry,
+    },
+    /// Put a published version into force, and report whether the host takes it
     Promote {
         #[command(flatten)]
         change: ChannelOptions,
         /// Version to put into force, for example `1.2.0`
         version: Version,
+        #[command(flatten)]
+        trust: TrustFile,
     },
-    /// Put the previous version into force again; a second rollback in a row is refused
-    Rollback(ChannelOptions),
+    /// Put the last version that was in force before into force again; a second rollback in a row is refused
+    Rollback(RollbackOptions),
     /// Pin the version in force; promote, rollback and canary are refused until it is released
     Pin {
         #[command(flatten)]
@@ -154,6 +176,8 @@ pub enum Verb {
         change: ChannelOptions,
         /// Version to try, for example `1.2.0`
         version: Version,
+        #[command(flatten)]
+        trust: TrustFile,
     },
     /// Let a published version decide for some patients; it is taken back automatically if it does much worse
     Canary {
@@ -163,6 +187,8 @@ pub enum Verb {
         version: Version,
         #[command(flatten)]
         canary: CanaryOptions,
+        #[command(flatten)]
+        trust: TrustFile,
     },
     /// End a trial; the version in force decides alone again
     Withdraw(ChannelOptions),
@@ -172,10 +198,20 @@ pub enum Verb {
     History {
         /// Country code, for example `pe`
         country: CountryCode,
+        /// Maximum number of changes to show [default: all that the registry remembers, at most 50]
+        #[arg(long, value_name = "NUMBER")]
+        limit: Option<usize>,
         #[command(flatten)]
         registry: InRegistry,
     },
-    /// Show the published versions, the one that should be in force, and the state of the host on the data folder
+    /// List the published versions of a country, highest first
+    Versions {
+        /// Country code, for example `pe`
+        country: CountryCode,
+        #[command(flatten)]
+        registry: InRegistry,
+    },
+    /// Show the version that should be in force in each country, and the verdict of the host on the data folder
     Status {
         /// Country code, for example `pe` [default: all countries]
         country: Option<CountryCode>,
@@ -214,6 +250,8 @@ pub struct ChannelOptions {
     country: CountryCode,
     #[command(flatten)]
     reason: Reason,
+    #[command(flatten)]
+    waiting: Waiting,
     #[command(flatten)]
     registry: InRegistry,
 }
@@ -264,7 +302,14 @@ impl Report {
 }
 
 impl InRegistry {
-    async fn open(&self) -> Arc<dyn Registry> {
+    /// Opens a registry that exists.
+    async fn open(&self) -> Result<Arc<dyn Registry>, Misuse> {
+        self.folders.require().map_err(|absent| Misuse(absent.to_string()))?;
+        Ok(self.open_or_create().await)
+    }
+
+    /// Opens a registry for publishing, which creates it.
+    async fn open_or_create(&self) -> Arc<dyn Registry> {
         wiring::registry(self.folders.registry()).await
     }
 
@@ -285,14 +330,6 @@ impl InRegistry {
     fn is_named(&self) -> bool {
         self.folders.registry.is_some()
     }
-
-    /// Checks that a folder that was named as registry exists. A bucket reports its absence itself.
-    fn is_there_if_named(&self) -> Result<(), Misuse> {
-        match &self.folders.registry {
-            Some(RegistryPlace::Folder(folder)) => present(folder),
-            _ => Ok(()),
-        }
-    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -303,7 +340,7 @@ pub async fn run(verb: Verb) -> Outcome {
         }
         Verb::Build { folder, output, report } => report.explained(build(&folder, output, &report)),
         Verb::Check { source, registry } => registry.report.explained(check(&source, &registry).await),
-        Verb::Test { source, report } => report.explained(test(&source, &report)),
+        Verb::Test { source, only, report } => report.explained(test(&source, only.as_deref(), &report)),
         Verb::Impact(options) => options.report.explained(impact(&options).await),
         Verb::Replay(options) => options.registry.report.explained(replay(&options).await),
         Verb::Bench { source, report } => report.explained(bench(&source, &report)),
@@ -311,26 +348,26 @@ pub async fn run(verb: Verb) -> Outcome {
             registry.report.explained(publish(&source, options, &registry).await)
         }
         Verb::Keygen { country, output, report } => report.explained(keygen(country, output, &report)),
-        Verb::Promote { change: ChannelOptions { country, reason, registry }, version } => {
-            registry.report.explained(promote(country, version, reason, &registry).await)
+        Verb::Verify { country, version, trust, registry } => {
+            registry.report.explained(verify(country, version, &trust, &registry).await)
         }
-        Verb::Rollback(ChannelOptions { country, reason, registry }) => {
-            registry.report.explained(rollback(country, reason, &registry).await)
+        Verb::Promote { change, version, trust } => {
+            change.registry.report.explained(promote(&change, version, &trust).await)
         }
-        Verb::Pin { change: ChannelOptions { country, reason, registry }, release } => {
-            registry.report.explained(pin(country, release, reason, &registry).await)
+        Verb::Rollback(options) => options.registry.report.explained(rollback(&options).await),
+        Verb::Pin { change, release } => change.registry.report.explained(pin(&change, release).await),
+        Verb::Shadow { change, version, trust } => {
+            change.registry.report.explained(try_out(&change, version, None, &trust).await)
         }
-        Verb::Shadow { change: ChannelOptions { country, reason, registry }, version } => {
-            registry.report.explained(try_out(country, version, None, reason, &registry).await)
+        Verb::Canary { change, version, canary, trust } => {
+            change.registry.report.explained(try_out(&change, version, Some(canary.into()), &trust).await)
         }
-        Verb::Canary { change: ChannelOptions { country, reason, registry }, version, canary } => {
-            registry.report.explained(try_out(country, version, Some(canary.into()), reason, &registry).await)
-        }
-        Verb::Withdraw(ChannelOptions { country, reason, registry }) => {
-            registry.report.explained(withdraw(country, reason, &registry).await)
-        }
+        Verb::Withdraw(change) => change.registry.report.explained(withdraw(&change).await),
         Verb::Diff(options) => options.registry.report.explained(diff(&options).await),
-        Verb::History { country, registry } => registry.report.explained(history(country, &registry).await),
+        Verb::History { country, limit, registry } => {
+            registry.report.explained(history(country, limit, &registry).await)
+        }
+        Verb::Versions { country, registry } => registry.report.explained(versions(country, &registry).await),
         Verb::Status { country, registry } => registry.report.explained(status(country, &registry).await),
     }
 }
@@ -345,10 +382,17 @@ impl Source {
     fn component(&self) -> Result<Vec<u8>, Box<dyn Error>> {
         present(&self.path)?;
         if self.path.is_dir() {
-            return Ok(CountryFolder::open(&self.path)?.build(&[])?);
+            let folder = CountryFolder::open(&self.path)?;
+            let _progress = terminal::progress(format!("building {}", self.path.display()));
+            return Ok(folder.build(&[])?);
         }
         let component = files::read(&self.path, MAX_COMPONENT_BYTES);
         component.map_err(|cause| format!("{} cannot be read: {cause}", self.path.display()).into())
+    }
+
+    /// True if golden cases belong to the source, rather than being unknown.
+    fn names_cases(&self) -> bool {
+        self.cases.is_some() || self.path.is_dir()
     }
 
     /// Returns the golden cases in the format of `cases.json`.
@@ -388,6 +432,7 @@ fn load(component: &[u8], limits: &Limits) -> Result<LoadedRules, Box<dyn Error>
 /// JSON.
 #[cfg(feature = "compiler")]
 async fn judge(package: &RulesPackage) -> Result<(LoadedRules, (String, Value)), Box<dyn Error>> {
+    let _progress = terminal::progress("judging the rules");
     let judged = ChildJudge::this_program()?.judge_package(package, None, SystemClock.now()).await?;
     let (engine, digest) = (WasmEngine::new()?, digest(&package.component));
     let rules = LoadedRules::of(engine.load_native(&judged.code, &package.limits)?, digest)?;

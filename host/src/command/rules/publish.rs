@@ -1,20 +1,58 @@
 //! `citas rules publish`: writes a version to the registry.
 
 use citas_core::model::{Artifact, CountryCode, Manifest, RulesPackage, digest};
-use citas_core::ports::{CONTRACT, Clock as _, Registry};
+use citas_core::ports::{CONTRACT, Clock as _, Registry, RegistryError};
 use citas_core::rules::cases;
 use semver::Version;
 use serde_json::json;
 
-use super::compared::refuse_too_low;
+use super::compared::{highest_in_line, refuse_too_low};
 use super::keygen::sign;
 use super::{Answer, InRegistry, Outcome, PublishOptions, Source, judge};
 use crate::system::SystemClock;
 
 /// Error for a version without golden cases. Hosts run them before they put a version into force, and know nothing else
 /// of it.
-const NO_CASES: &str = "there is no golden case, so no host could tell whether this version answers as its team means it \
+pub(super) const NO_CASES: &str = "there is no golden case, so no host could tell whether this version answers as its team means it \
                         to; write at least one into the country's cases/, or name a folder that has some with --cases";
+
+/// State of a version's number in a registry.
+pub(super) enum Published {
+    /// The number is free.
+    No,
+    /// The version is published, with the same content.
+    Same,
+    /// The version is published with other content, in these words.
+    Differing(String),
+}
+
+impl Published {
+    /// Compares a package with the published version of the same number. A package without golden cases differs in none.
+    pub(super) async fn of(
+        published: &dyn Registry,
+        country: CountryCode,
+        version: &Version,
+        package: &RulesPackage,
+    ) -> Result<Self, RegistryError> {
+        if !published.versions(country).await?.contains(version) {
+            return Ok(Self::No);
+        }
+        let manifest = published.manifest(country, version).await?;
+        let differing = [
+            ("component", manifest.digest != digest(&package.component)),
+            ("golden cases", package.cases != "[]" && manifest.cases_digest != digest(package.cases.as_bytes())),
+            ("limits", manifest.limits != package.limits),
+        ];
+        let differing: Vec<&str> = differing.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
+        if differing.is_empty() {
+            return Ok(Self::Same);
+        }
+        Ok(Self::Differing(format!(
+            "version {version} of {country} is published already with another content ({}), and a published version never changes; raise the version",
+            differing.join(", ")
+        )))
+    }
+}
 
 pub(super) async fn publish(source: &Source, options: PublishOptions, registry: &InRegistry) -> Outcome {
     let cases = source.cases()?;
@@ -38,7 +76,7 @@ pub(super) async fn publish(source: &Source, options: PublishOptions, registry: 
         limits,
     };
     let (country, version) = (manifest.country, manifest.version.clone());
-    let published = registry.open().await;
+    let published = registry.open_or_create().await;
     refuse_lower(&*published, country, &version).await?;
     refuse_too_low(&*published, &rules, &cases).await?;
     let value = json!(manifest);
@@ -63,23 +101,30 @@ async fn refuse_unsigned_after_signed(
     published: &dyn Registry,
     country: CountryCode,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let Some(highest) = published.versions(country).await?.pop() else { return Ok(()) };
-    if published.fetch(country, &highest).await?.signature.is_none() {
-        return Ok(());
-    }
+    let Some(highest) = signed_highest(published, country).await? else { return Ok(()) };
     Err(format!("{highest} of {country} is signed, and this is not; sign it with `--key` (or CITAS_SIGNING_KEY)")
         .into())
 }
 
-/// Refuses a version below the highest published one, so that a version published later is one to be used later. The
-/// registry refuses a version that exists.
-async fn refuse_lower(
+/// Returns the highest published version if it is signed.
+pub(super) async fn signed_highest(
+    published: &dyn Registry,
+    country: CountryCode,
+) -> Result<Option<Version>, RegistryError> {
+    let Some(highest) = published.versions(country).await?.pop() else { return Ok(None) };
+    let is_signed = published.fetch(country, &highest).await?.signature.is_some();
+    Ok(is_signed.then_some(highest))
+}
+
+/// Refuses a version below the highest published one with the same major number, so that a version published later is one
+/// to be used later. The registry refuses a version that exists.
+pub(super) async fn refuse_lower(
     published: &dyn Registry,
     country: CountryCode,
     version: &Version,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let highest = published.versions(country).await?.pop();
-    match highest.filter(|highest| highest > version) {
+    let versions = published.versions(country).await?;
+    match highest_in_line(&versions, version).filter(|highest| *highest > version) {
         Some(highest) => Err(format!(
             "version {version} of {country} is not above {highest}, which is published; publish it under a higher version"
         )

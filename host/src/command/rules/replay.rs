@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::stored::Tables;
 use super::{Answer, InRegistry, Misuse, Outcome, Source, load};
+use crate::command::terminal::time;
 
 #[derive(Args)]
 pub struct Options {
@@ -60,7 +61,7 @@ pub(super) async fn replay(options: &Options) -> Outcome {
 async fn component(options: &Options, revision: &Revision) -> Result<(Vec<u8>, Limits), Box<dyn Error>> {
     let decided = &revision.provenance.rules;
     let Some(path) = &options.rules else {
-        return published(&*options.registry.open().await, revision).await;
+        return published(&*options.registry.open().await?, revision).await;
     };
     let source = Source { path: path.clone(), cases: None, limits: options.limits.clone() };
     let component = source.component()?;
@@ -157,7 +158,7 @@ fn to_text(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> Str
         appointment.id,
         appointment.revision,
         decided.action,
-        revision.updated_at,
+        time(revision.updated_at),
         decided.context.role.as_str(),
         decided.rules.version,
         decided.rules.digest,

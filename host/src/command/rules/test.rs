@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::{Answer, Outcome, Report, Source, headroom, metered};
+use crate::command::terminal::{BAD, GOOD, styled};
 use crate::wasm::Meter;
 use crate::wasm::limits::Bounds;
 
@@ -18,8 +19,15 @@ struct Ran {
     limit: u64,
 }
 
-pub(super) fn test(source: &Source, report: &Report) -> Outcome {
-    let cases = cases::read(&source.cases()?)?;
+pub(super) fn test(source: &Source, only: Option<&str>, report: &Report) -> Outcome {
+    let mut cases = cases::read(&source.cases()?)?;
+    if let Some(only) = only {
+        let all = cases.len();
+        cases.retain(|case| case.name.contains(only));
+        if cases.is_empty() {
+            return Err(format!("none of the {all} golden cases has `{only}` in its name").into());
+        }
+    }
     let meter = Arc::new(Meter::default());
     let limits = source.limits()?;
     let limit = Bounds::of(&limits)?.fuel;
@@ -36,7 +44,8 @@ pub(super) fn test(source: &Source, report: &Report) -> Outcome {
     let unsaid = cases::unsaid(&rules, &cases);
     let page = cases::full_page(&rules, &cases)?;
     let is_whole = page.is_none_or(|page| page.is_whole());
-    let paged = page.map(|page| format!("{}    {page}", if is_whole { "page  " } else { "FAILED" }));
+    let paged =
+        page.map(|page| format!("{}    {page}", if is_whole { "page  ".to_owned() } else { styled(BAD, "FAILED") }));
     let words = ran.iter().map(line).chain(unsaid.iter().map(|code| wordless(code))).chain(paged).chain([sum]);
     let words = words.collect::<Vec<_>>().join("\n");
     let value = json!({
@@ -62,9 +71,10 @@ fn run(rules: &LoadedRules, case: &Case, meter: &Meter, limit: u64) -> Ran {
 
 fn line(Ran { outcome: CaseOutcome { name, failure }, fuel, limit }: &Ran) -> String {
     let used = format!("(fuel {fuel}, headroom {})", headroom(*fuel, *limit));
+    let failed = styled(BAD, "FAILED");
     match failure {
-        None => format!("ok      {name} {used}"),
-        Some(failure) => format!("FAILED  {name} {used}\n        {failure}{}", difference(failure)),
+        None => format!("{}      {name} {used}", styled(GOOD, "ok")),
+        Some(failure) => format!("{failed}  {name} {used}\n        {failure}{}", difference(failure)),
     }
 }
 

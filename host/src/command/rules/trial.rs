@@ -5,11 +5,12 @@ use citas_core::model::{Canary, Candidate, Channel, CountryCode};
 use citas_core::ports::{Registry, RegistryError};
 use clap::Args;
 use semver::Version;
-use serde_json::json;
 
 use super::channel::{note, refuse_pinned, wait_for_native_code};
 use super::status::terms;
-use super::{Answer, InRegistry, Outcome, Reason};
+use super::verdict::{Aim, Change};
+use super::verify::{TrustFile, require_verified};
+use super::{ChannelOptions, Outcome};
 
 /// Options of a canary: its share of the patients, and the margin beyond which it is taken back.
 #[derive(Args)]
@@ -31,13 +32,13 @@ impl From<CanaryOptions> for Canary {
 
 /// Starts a canary if its terms are given, and a shadow otherwise.
 pub(super) async fn try_out(
-    country: CountryCode,
+    options: &ChannelOptions,
     version: Version,
     canary: Option<Canary>,
-    reason: Reason,
-    registry: &InRegistry,
+    trust: &TrustFile,
 ) -> Outcome {
-    let published = registry.open().await;
+    let ChannelOptions { country, reason, waiting, registry } = options;
+    let (country, published) = (*country, registry.open().await?);
     let before = in_use(&*published, country).await?;
     if canary.is_some() {
         refuse_pinned(country, Some(&before))?;
@@ -47,28 +48,29 @@ pub(super) async fn try_out(
     }
     let is_same = |candidate: &Candidate| (&candidate.version, candidate.canary) == (&version, canary);
     if before.candidate.as_ref().is_some_and(is_same) {
-        registry.report.say(&format!("{country} {version} is on trial already; nothing is changed"), &json!(before));
-        return Ok(Answer::Done);
+        let words = format!("{country} {version} is to be on trial already; nothing is changed");
+        return Change { country, channel: &before, aim: Aim::Trial, words }.reported(waiting, registry).await;
     }
     if !published.versions(country).await?.contains(&version) {
         return Err(RegistryError::Absent { country, version }.into());
     }
+    require_verified(&*published, country, &version, trust).await?;
     wait_for_native_code(&*published, country, &version).await?;
     let channel = before.try_out(version, canary, note(reason)?)?;
     published.set_channel(country, Some(&before), &channel).await?;
     let candidate = channel.candidate.as_ref().expect("it was just put there");
     let words = format!("{country} {}; `citas rules diff {country}` says what is found", terms(candidate));
-    registry.report.say(&words, &json!(channel));
-    Ok(Answer::Done)
+    Change { country, channel: &channel, aim: Aim::Trial, words }.reported(waiting, registry).await
 }
 
-pub(super) async fn withdraw(country: CountryCode, reason: Reason, registry: &InRegistry) -> Outcome {
-    let published = registry.open().await;
+pub(super) async fn withdraw(options: &ChannelOptions) -> Outcome {
+    let ChannelOptions { country, reason, waiting, registry } = options;
+    let (country, published) = (*country, registry.open().await?);
     let before = in_use(&*published, country).await?;
     let channel = before.withdraw(note(reason)?)?.ok_or_else(|| format!("no version of {country} is on trial"))?;
     published.set_channel(country, Some(&before), &channel).await?;
-    registry.report.say(&format!("{country} {} decides alone again", channel.current), &json!(channel));
-    Ok(Answer::Done)
+    let words = format!("{country} {} is to decide alone again", channel.current);
+    Change { country, channel: &channel, aim: Aim::Trial, words }.reported(waiting, registry).await
 }
 
 async fn in_use(published: &dyn Registry, country: CountryCode) -> Result<Channel, Box<dyn std::error::Error>> {

@@ -33,6 +33,9 @@ use reads::Readers;
 use revision_cache::RevisionCache;
 use writer::Writer;
 
+/// Name of the file in the data folder that a process locks while it uses the folder.
+pub const LOCK: &str = "lock";
+
 /// Maximum number of files that the ledger has open per country.
 pub const FILES_PER_COUNTRY: usize = reads::MAX_FILES;
 
@@ -87,7 +90,7 @@ impl SqliteLedger {
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let io = |cause| OpenError::Io { folder: folder.to_owned(), cause };
         files::make_data_folder(folder).map_err(io)?;
-        let lock = files::open_or_create(&folder.join("lock"), Access::Private).map_err(io)?;
+        let lock = files::open_or_create(&folder.join(LOCK), Access::Private).map_err(io)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => OpenError::InUse(folder.to_owned()),
             TryLockError::Error(cause) => io(cause),

@@ -49,6 +49,8 @@ pub struct Follower {
     country: CountryCode,
     /// Last channel that was acted upon, whether its version came into force or was refused.
     seen: Option<Channel>,
+    /// Version that the channel names at this look; none if the channel could not be read.
+    wanted: Option<Version>,
     /// True if the channel is an old copy of one that was seen before.
     is_old_copy: bool,
     /// Candidate and its terms, as last acted upon.
@@ -56,8 +58,8 @@ pub struct Follower {
     /// Reason why the candidate could not be loaded at the last look.
     untried: Option<String>,
     /// Reason why the country's files could not be read, or its version could not be judged, at the last look. A reason
-    /// is recorded once, and later looks try again.
-    unread: Option<String>,
+    /// is recorded once for each version, and later looks try again.
+    unread: Option<(Option<Version>, String)>,
     /// Next attempt at the version in use, if it could not be judged.
     pub(super) retry: Option<Retry>,
     /// Next attempt at the candidate, if it could not be judged.
@@ -79,6 +81,7 @@ impl Follower {
             following,
             country,
             seen: None,
+            wanted: None,
             is_old_copy: false,
             tried: None,
             untried: None,
@@ -116,7 +119,7 @@ impl Follower {
         if self.is_in_force() || self.recall(&not_in_force, false).await {
             return;
         }
-        if matches!(not_in_force, NotInForce::Unjudged(_)) && self.look_in_turn().await && self.is_in_force() {
+        if matches!(not_in_force, NotInForce::Unjudged) && self.look_in_turn().await && self.is_in_force() {
             return;
         }
         self.recall(&not_in_force, true).await;
@@ -146,8 +149,8 @@ impl Follower {
     /// not in force.
     pub(super) async fn start_from_registry(&mut self) -> NotInForce {
         match self.accepted().await {
-            Ok(Some(version)) => NotInForce::Unjudged(version),
-            Ok(None) => NotInForce::Unread("the registry has no channel of this country, and had one".into()),
+            Ok(true) => NotInForce::Unjudged,
+            Ok(false) => NotInForce::Unread("the registry has no channel of this country, and had one".into()),
             Err(NotTaken::Refused) => NotInForce::Refused,
             Err(NotTaken::Waiting) => NotInForce::Unread("other versions are judged first".into()),
             Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => {
@@ -157,11 +160,11 @@ impl Follower {
         }
     }
 
-    /// Returns the version of the registry's channel; none if there is no channel. Puts the version into force if this
-    /// host accepted it before.
-    async fn accepted(&mut self) -> Result<Option<Version>, NotTaken> {
+    /// Puts the version of the registry's channel into force if this host accepted it before. Returns false if there is
+    /// no channel.
+    async fn accepted(&mut self) -> Result<bool, NotTaken> {
         let following = self.following.clone();
-        let Some(channel) = self.read(following.registry.channel(self.country)).await? else { return Ok(None) };
+        let Some(channel) = self.channel().await? else { return Ok(false) };
         let version = channel.current.clone();
         let target = Target::Version(&version);
         let artifact = self.fetch(&version).await?;
@@ -174,13 +177,13 @@ impl Follower {
             self.seen = Some(channel);
             taken?;
         }
-        Ok(Some(version))
+        Ok(true)
     }
 
     /// Acts on changes of the channel.
     async fn follow(&mut self) -> Result<(), NotTaken> {
         let following = self.following.clone();
-        let Some(channel) = self.read(following.registry.channel(self.country)).await? else { return Ok(()) };
+        let Some(channel) = self.channel().await? else { return Ok(()) };
         if self.notice_old_copy(&channel) {
             return Ok(());
         }
@@ -198,6 +201,9 @@ impl Follower {
             Ok(()) | Err(NotTaken::Refused) => {}
             Err(later) => return Err(later),
         }
+        if following.swapper.is_in_force(self.country, Some(&channel.current)) {
+            following.swapper.forget_refusal(self.country);
+        }
         self.seen = Some(channel);
         if let Some(candidate) = candidate {
             self.follow_trial(candidate).await;
@@ -205,10 +211,20 @@ impl Follower {
         Ok(())
     }
 
+    /// Reads the channel, and notes the version that it names.
+    async fn channel(&mut self) -> Result<Option<Channel>, RegistryError> {
+        self.wanted = None;
+        let channel = self.read(self.following.registry.channel(self.country)).await?;
+        self.wanted = channel.as_ref().map(|channel| channel.current.clone());
+        Ok(channel)
+    }
+
+    /// Returns true if the channel's version is to be taken. A version that is not in force is taken again when the
+    /// channel changes, and when it can be read again.
     fn is_news(&self, channel: &Channel) -> bool {
         let Some(seen) = &self.seen else { return true };
         let is_in_force = || self.following.swapper.is_in_force(self.country, Some(&channel.current));
-        seen.current != channel.current || seen != channel && !is_in_force()
+        seen.current != channel.current || (seen != channel || self.unread.is_some()) && !is_in_force()
     }
 
     /// Returns true if the channel's sequence is not above the last one seen, so that it is an old copy. An old copy
@@ -224,16 +240,20 @@ impl Follower {
             let why = format!(
                 "the channel's sequence is {found} after {known}; it only rises, so this channel is an old copy"
             );
-            self.refuse(&format!("version {}", channel.current), &why);
+            self.refuse(Target::Version(&channel.current), &why);
             self.seen = Some(channel.clone());
         }
         self.is_old_copy
     }
 
-    /// Ends the trial of any version other than the given candidate.
+    /// Ends the trial of any version other than the given candidate, and forgets why the candidate before could not be
+    /// loaded.
     fn end_other_trial(&mut self, candidate: Option<&Candidate>) {
-        let Some(tried) = &self.tried else { return };
-        if candidate.is_none_or(|candidate| candidate.version != tried.version) {
+        let is_over = match &self.tried {
+            Some(tried) => candidate.is_none_or(|candidate| candidate.version != tried.version),
+            None => candidate.is_none() && self.untried.is_some(),
+        };
+        if is_over {
             self.following.swapper.end_trial(self.country);
             self.tried = None;
             self.untried = None;
@@ -258,7 +278,7 @@ impl Follower {
                 Err(NotTaken::Waiting) => return,
                 Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => {
                     if self.untried.as_ref() != Some(&why) {
-                        following.swapper.refuse_target(self.country, Target::Trial(&candidate), &why);
+                        following.swapper.postpone(self.country, Target::Trial(&candidate), &why);
                         self.untried = Some(why);
                     }
                     return;
@@ -367,7 +387,7 @@ impl Follower {
         let recalled = match self.read_version(last_good.recall(self.country)).await {
             Ok(recalled) => recalled,
             Err(error) => {
-                self.refuse("the last good version", &error.to_string());
+                self.refuse(Target::Unpublished("the last good version"), &error.to_string());
                 return false;
             }
         };
@@ -376,14 +396,19 @@ impl Follower {
         let refused = following.swapper.refused(self.country);
         let taken = self.take_recalled(&channel.current, artifact, judge).await;
         if let Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) = &taken {
-            self.refuse("the last good version", why);
+            self.refuse(Target::LastGood(&channel.current), why);
         }
         if !matches!(taken, Ok(true)) {
             return false;
         }
-        let (what_not, why_not) = refused.unwrap_or_else(|| not_in_force.words());
         self.started_with = Some(format!("the last good version {}", channel.current));
-        self.refuse(&what_not, &why_not);
+        match refused {
+            Some(refused) => {
+                let why = self.with_start(&refused.why);
+                following.swapper.refuse_again(self.country, refused, why);
+            }
+            None => self.postpone(not_in_force.why()),
+        }
         true
     }
 
@@ -496,15 +521,25 @@ impl Follower {
             Err(NotTaken::Waiting) => return false,
             Err(NotTaken::Later(why) | NotTaken::Unjudged(why)) => why,
         };
-        if self.unread.as_ref() != Some(&why) {
-            self.refuse("the registry's version", &why);
-            self.unread = Some(why);
+        let unread = Some((self.wanted.clone(), why));
+        if self.unread != unread {
+            if let Some((_, why)) = &unread {
+                self.postpone(why);
+            }
+            self.unread = unread;
         }
         false
     }
 
-    fn refuse(&self, what: &str, why: &str) {
-        self.following.swapper.refuse(self.country, what, &self.with_start(why));
+    fn refuse(&mut self, target: Target<'_>, why: &str) {
+        self.following.swapper.refuse_target(self.country, target, &self.with_start(why));
+    }
+
+    /// Records why the version that the channel names is not in force yet.
+    fn postpone(&mut self, why: &str) {
+        let why = self.with_start(why);
+        let target = self.wanted.as_ref().map_or(Target::Unpublished("the registry's version"), Target::Version);
+        self.following.swapper.postpone(self.country, target, &why);
     }
 
     /// Appends to a reason the version that the host started with instead.

@@ -1,7 +1,5 @@
 //! Reasons why a version is not in force or on trial.
 
-use semver::Version;
-
 use crate::ports::{Refusal, RegistryError};
 use crate::release::admission::NotAdmitted;
 
@@ -42,7 +40,7 @@ impl From<Refusal> for NotTaken {
 /// Reasons why the registry's version is not in force when a host starts.
 pub(super) enum NotInForce {
     /// This host has not accepted the version before.
-    Unjudged(Version),
+    Unjudged,
     /// The version is not the published one, or is not signed by a trusted key. The refusal is recorded.
     Refused,
     /// The version could not be read.
@@ -50,15 +48,12 @@ pub(super) enum NotInForce {
 }
 
 impl NotInForce {
-    /// Returns the name of the version that is not in force, and the reason.
-    pub(super) fn words(&self) -> (String, String) {
-        let unknown_version = || "the registry's version".to_owned();
+    /// Returns the reason in plain words.
+    pub(super) fn why(&self) -> &str {
         match self {
-            Self::Unjudged(version) => {
-                (format!("version {version}"), "not yet accepted by this host; judging it now".into())
-            }
-            Self::Refused => (unknown_version(), "it was refused".into()),
-            Self::Unread(why) => (unknown_version(), why.clone()),
+            Self::Unjudged => "not yet accepted by this host; judging it now",
+            Self::Refused => "it was refused",
+            Self::Unread(why) => why,
         }
     }
 }

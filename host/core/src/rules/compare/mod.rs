@@ -76,6 +76,12 @@ pub fn version_says_so(before: &Version, now: &Version, changes: &[Difference]) 
     Ok(())
 }
 
+/// Returns true if two versions are of one line, in which versions rise: they have the same major number, or the same
+/// minor number while the major one is 0.
+pub fn is_same_line(one: &Version, other: &Version) -> bool {
+    next_major(one) == next_major(other)
+}
+
 fn next_major(version: &Version) -> Version {
     match version.major {
         0 => Version::new(0, version.minor.saturating_add(1), 0),
