@@ -192,7 +192,7 @@ pub struct HostOptions {
     /// Maximum number of requests per second for the subject of a token; 0 means no limit
     #[arg(long, default_value_t = 500, value_name = "REQUESTS")]
     pub rate_limit: u32,
-    /// Origin whose pages may call the API from a browser, for example https://app.example.com, or `*` for every origin. May
+    /// Origin whose pages may call the API from a browser, for example `https://app.example.com`, or `*` for every origin. May
     /// be repeated, and separated by commas
     #[arg(long, env = "CITAS_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub cors_origin: Vec<Origin>,

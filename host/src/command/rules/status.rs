@@ -96,11 +96,13 @@ pub(super) async fn status(country: Option<CountryCode>, registry: &InRegistry) 
 /// Leaves out a refusal of a version that is no longer wanted, which the host is about to forget.
 fn current(here: CountryStatus, wanted: Option<&Wanted>) -> CountryStatus {
     let Some(channel) = wanted.and_then(|wanted| wanted.channel.as_ref()) else { return here };
-    let is_past = |on_trial: bool, version: Option<&Version>| match on_trial {
-        true => here.trial_verdict(channel) == Verdict::Reached,
-        false => here.verdict(channel) == Verdict::Reached && version.is_some_and(|it| *it != channel.current),
+    let is_wanted = |refused: &RefusedVersion| {
+        if refused.on_trial {
+            return here.trial_verdict(channel) != Verdict::Reached;
+        }
+        let is_other = refused.version.as_ref().is_some_and(|version| *version != channel.current);
+        here.verdict(channel) != Verdict::Reached || !is_other
     };
-    let is_wanted = |refused: &RefusedVersion| !is_past(refused.on_trial, refused.version.as_ref());
     let refused = here.refused.clone().filter(is_wanted);
     CountryStatus { refused, ..here }
 }
