@@ -204,6 +204,11 @@ def test_a_token_is_our_pools_and_for_our_client():
     assert authorizer["JwtConfiguration"] == {"Issuer": "https://{Users.ProviderName}", "Audience": ["{Client}"]}
 
 
+def test_a_token_may_be_for_the_client_of_an_app():
+    authorizer = properties("Authorizer", templates.platform(AppClients="one,two"))
+    assert authorizer["JwtConfiguration"]["Audience"] == ["{Client}", "one", "two"]
+
+
 def test_the_client_keeps_no_secret_and_takes_no_password():
     client = properties("Client")
     assert client["GenerateSecret"] is False
