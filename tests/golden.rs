@@ -89,7 +89,7 @@ fn post(client: &Client, kind: &'static str, body: &[u8]) -> Answer {
 
 #[test]
 fn golden_api_description() {
-    let host = Host::of(&["cl", "pe"]);
+    let host = at_that_time(Host::of(&["cl", "pe"]));
     let description = host.with_token(None).get("/openapi.json").expect(200).json();
     assert_golden("openapi.json", &pretty(&description));
 }

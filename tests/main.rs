@@ -15,6 +15,7 @@ mod connections;
 mod cors_http;
 mod countries;
 mod crash;
+mod description;
 mod documents;
 mod fairness_http;
 mod faults_http;

@@ -45,7 +45,7 @@ impl Platform {
         let token = host::token(&issuer, "ana", &[], &Scope::ALL.map(Scope::as_str), Timestamp::now());
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
         let mut api = Api {
-            booking: Booking::new(catalogue.clone(), ledger.clone(), clock, ids, "test"),
+            booking: Booking::new(catalogue.clone(), ledger.clone(), clock.clone(), ids, "test"),
             ready: Readiness::new(catalogue.clone(), ledger),
             catalogue,
             tokens: Arc::new(issuer),
@@ -53,7 +53,7 @@ impl Platform {
             limits: Limits::per_second(0),
             cors: None,
             request_timeout: LIMIT,
-            description: Description::default(),
+            description: Description::new(clock),
             metrics: Box::new(String::new),
         };
         change(&mut api);

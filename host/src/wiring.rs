@@ -234,7 +234,7 @@ impl Platform {
             limits: Limits::per_second(self.rate_limit),
             cors: api::cors(&self.origins),
             request_timeout: REQUEST_TIMEOUT,
-            description: Description::default(),
+            description: Description::new(self.clock.clone()),
             metrics: Box::new(move || metrics.render()),
         };
         tokio::select! {

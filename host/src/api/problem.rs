@@ -164,8 +164,8 @@ struct ViolationMessage {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "FreeSlot")]
 struct FreeSlotView {
-    /// Start in local time.
-    #[schemars(extend("examples" = ["2026-12-01T09:00"]))]
+    /// Start in local time, without its offset.
+    #[schemars(extend("pattern" = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$"))]
     start: String,
     /// Length in minutes.
     minutes: u16,

@@ -12,12 +12,13 @@ use std::time::Duration;
 use citas_core::model::{Claims, CountryCode, RulesPackage, Scope};
 use citas_core::ports::Clock as _;
 use citas_core::release::{NotAdmitted, Swapper, Target};
+use citas_core::rules::bookable_example;
 use clap::Args;
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use super::listen::listen;
-use super::{Answer, Misuse, Outcome, announce, booking_line, chain, log, smtp, stop};
+use super::{Answer, Misuse, Outcome, announce, chain, log, smtp, stop};
 use crate::api::Origin;
 use crate::background::Background;
 use crate::config::HostOptions;
@@ -207,7 +208,7 @@ fn greeting(platform: &Platform, issuer: &LocalIssuer, address: SocketAddr) -> R
         format!("\nA token for the patient `ana` (others: citas token --help):\n\nexport TOKEN={token}"),
     ];
     for (country, entry) in platform.catalogue.all().iter() {
-        let Some(request) = entry.rules.as_deref().and_then(|rules| booking_line::example(rules, &SystemClock)) else {
+        let Some(request) = entry.rules.as_deref().and_then(|rules| bookable_example(rules, SystemClock.now())) else {
             continue;
         };
         lines.push(format!(

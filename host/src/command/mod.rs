@@ -1,7 +1,6 @@
 //! The command `citas`, with one file per verb. The exit status is 0 (success), 1 (a negative result or an error) or 2
 //! (misuse).
 
-mod booking_line;
 mod completions;
 mod dev;
 mod examples;

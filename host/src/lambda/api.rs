@@ -37,7 +37,8 @@ pub async fn run() -> Ended {
     let Rules { catalogue, on_demand, ledger, .. } = rules;
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
     let api = Api {
-        booking: Booking::new(catalogue.clone(), ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION")).trying(trying),
+        booking: Booking::new(catalogue.clone(), ledger.clone(), clock.clone(), ids, env!("CARGO_PKG_VERSION"))
+            .trying(trying),
         catalogue: catalogue.clone(),
         ready: Readiness::new(catalogue, ledger),
         tokens: Arc::new(Gateway),
@@ -47,7 +48,7 @@ pub async fn run() -> Ended {
         // API Gateway answers preflights.
         cors: None,
         request_timeout: REQUEST_TIMEOUT,
-        description: Description::default(),
+        description: Description::new(clock),
         // The metrics are in the log.
         metrics: Box::new(String::new),
     };

@@ -7,9 +7,11 @@
 //! - [`schema`]: JSON Schemas, bounded when they are loaded
 //! - [`messages`]: violations in the language of the client
 //! - [`cases`]: golden cases
+//! - [`booking_days`]: days on which the examples can be booked
 //! - [`compare`]: differences between two versions that clients notice
 //! - [`executor`]: the threads of calls, and whose turn it is
 
+mod booking_days;
 pub mod cases;
 pub mod compare;
 mod decision;
@@ -19,6 +21,7 @@ mod messages;
 mod plan_check;
 pub mod schema;
 
+pub use self::booking_days::{BookingDays, bookable_example};
 pub use self::decision::{Decision, DecisionRequest, NotDecided, Planned, check, check_input, decide, evaluate};
 pub use self::executor::Executor;
 pub use self::loaded::{ADDED_MEMBERS, Action, Counters, Fields, HOST_MEMBERS, LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};

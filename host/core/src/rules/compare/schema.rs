@@ -21,7 +21,7 @@ pub(super) enum Reader {
 }
 
 /// Keywords that do not affect which documents are valid.
-const ANNOTATIONS: [&str; 15] = [
+const ANNOTATIONS: [&str; 16] = [
     "$anchor",
     "$comment",
     "$defs",
@@ -35,6 +35,7 @@ const ANNOTATIONS: [&str; 15] = [
     "readOnly",
     "title",
     "writeOnly",
+    "x-alternatives",
     "x-calendar",
     "x-personal",
 ];

@@ -77,7 +77,7 @@ pub(super) fn refused(keyword: &str, at_root: bool) -> Option<String> {
 
 /// Returns the target of a reference; none if it is not a schema within `root`. A reference with escapes (`~`, `%`) has
 /// no target, because resolvers differ in reading them.
-pub(crate) fn target<'a>(root: &'a Json, reference: &str) -> Option<&'a Json> {
+pub fn target<'a>(root: &'a Json, reference: &str) -> Option<&'a Json> {
     let pointer = reference.strip_prefix('#')?;
     if pointer.is_empty() {
         return Some(root);

@@ -27,8 +27,8 @@ use compiled::compiled;
 use cost::{Cause, MAX_DOCUMENT_TEXT, MAX_SIZE, MAX_VALUES, Walk};
 use texts::{Checks, MAX_PATTERNS_SIZE, Patterns};
 
-pub use keywords::map_subschemas;
-pub(crate) use keywords::{counts, target};
+pub(crate) use keywords::counts;
+pub use keywords::{map_subschemas, target};
 pub(crate) use places::{ANY, labelled, may_violate};
 pub use places::{is_personal, named_members};
 

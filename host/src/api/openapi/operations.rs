@@ -1,0 +1,306 @@
+//! Describes the operations: their parameters, bodies and responses.
+
+use citas_core::model::{CountryCode, Scope};
+use citas_core::rules::{Action, LoadedRules, MAX_PAGE};
+use serde_json::{Map, Value, json};
+
+use super::super::Health;
+use super::super::appointments::{DEFAULT_PAGE, MAX_FILTER_CHARS};
+use super::super::countries::{CountryList, RulesStatus, Schemas};
+use super::super::problem::Kind;
+use super::super::ready::Report;
+use super::components::{Components, reference, with_headers};
+use super::country::named;
+
+/// Problems of every request.
+const ALWAYS: [Kind; 3] = [Kind::MalformedRequest, Kind::MethodNotAllowed, Kind::Internal];
+
+/// Problems of every request with a token.
+const GUARDED: [Kind; 7] = [
+    Kind::Unauthenticated,
+    Kind::Forbidden,
+    Kind::NotFound,
+    Kind::TooSlow,
+    Kind::SlowDown,
+    Kind::RulesUnavailable,
+    Kind::Unavailable,
+];
+
+/// Additional problems of a change.
+const CHANGING: [Kind; 5] =
+    [Kind::SlotTaken, Kind::Stale, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
+
+/// Operations of a country besides its actions. An action with such a name has another operation id.
+const OPERATIONS: [&str; 6] = ["book", "get", "history", "list", "rules", "schema"];
+
+/// Texts of an operation: what it does, and what a client should know of it.
+struct Texts<'a>(&'a str, &'a str);
+
+/// Returns the id of an operation, for example `peNoShow`.
+fn operation_id(country: CountryCode, what: &str) -> String {
+    let name = named(country, what);
+    let (first, rest) = name.split_at(1);
+    first.to_lowercase() + rest
+}
+
+/// Returns the id of an action's operation.
+fn action_id(country: CountryCode, action: &str) -> String {
+    let id = operation_id(country, action);
+    if OPERATIONS.contains(&action) { id + "Action" } else { id }
+}
+
+/// Returns an operation that needs no token.
+fn open(id: &str, tag: &str, texts: &Texts<'_>, success: (&str, Value), problems: &[Kind]) -> Value {
+    let mut responses = Map::from_iter([(success.0.to_owned(), success.1)]);
+    for kind in ALWAYS.iter().chain(problems) {
+        let status = kind.parts().0.as_u16().to_string();
+        let response = json!({ "$ref": format!("#/components/responses/Problem{status}") });
+        responses.insert(status, response);
+    }
+    let Texts(summary, description) = texts;
+    json!({
+        "operationId": id, "tags": [tag], "summary": summary, "description": description, "security": [],
+        "responses": responses,
+    })
+}
+
+/// Returns an operation that needs a token with this scope.
+fn guarded(
+    id: &str,
+    country: CountryCode,
+    texts: &Texts<'_>,
+    success: (&str, Value),
+    problems: &[Kind],
+    scope: Scope,
+) -> Value {
+    let mut operation = open(id, country.as_str(), texts, success, &[&GUARDED[..], problems].concat());
+    operation["security"] = json!([{ "bearer": [scope.as_str()] }]);
+    operation
+}
+
+fn response(description: &str, schema: &Value, headers: &[&str]) -> Value {
+    let content = json!({ "application/json": { "schema": schema } });
+    with_headers(json!({ "description": description, "content": content }), headers)
+}
+
+/// Makes an operation conditional: its response is a 304 if the client has the current one.
+fn revalidated(mut operation: Value, entity_tag: &str) -> Value {
+    let tag = json!({ "type": "string", "pattern": "^(\\*|(W/)?\"[!#-+\\--~]*\")?$", "examples": [entity_tag] });
+    let condition = header("If-None-Match", "`ETag` of the response that the client has.", &tag);
+    operation["parameters"] =
+        operation["parameters"].as_array().into_iter().flatten().cloned().chain([condition]).collect();
+    let unchanged = json!({ "description": "The response is the one that the client has." });
+    operation["responses"]["304"] = with_headers(unchanged, &["Cache-Control", "ETag"]);
+    operation
+}
+
+/// Returns the paths of the platform.
+pub fn of_platform(components: &mut Components) -> Map<String, Value> {
+    let object = json!({ "type": "object", "additionalProperties": true });
+    let (countries, health, report) =
+        (components.of::<CountryList>(), components.of::<Health>(), components.of::<Report>());
+    let public = |schema: &Value, description| ("200", response(description, schema, &["Cache-Control", "ETag"]));
+    let plain = |id, texts: &Texts<'_>, success, problems: &[Kind]| open(id, "platform", texts, success, problems);
+    let list = Texts(
+        "List the countries",
+        "The countries that can be booked here, with their zones, languages, actions and rules.",
+    );
+    let describe = Texts(
+        "Get this document",
+        "It describes the rules in force, so it changes when a country's rules do. Its examples have dates that can be booked today.",
+    );
+    let health_texts = Texts("Check the process", "A response means that the process runs. For operators.");
+    let ready_texts =
+        Texts("Check readiness", "Reports whether some country can be booked, and why another cannot. For operators.");
+    let keys_texts = Texts(
+        "Get the issuer's keys",
+        "The keys of the local issuer as a JSON Web Key Set (RFC 7517), if the host has one.",
+    );
+    let metrics_texts = Texts("Get the metrics", "The metrics in the Prometheus text format. For operators.");
+    let keys = json!({ "type": "object", "required": ["keys"], "properties": { "keys": { "type": "array", "items": object } } });
+    let keys = components.add("KeySet", keys);
+    let metrics =
+        json!({ "description": "The metrics.", "content": { "text/plain": { "schema": { "type": "string" } } } });
+    let mut ready = plain("ready", &ready_texts, ("200", response("Some country can be booked.", &report, &[])), &[]);
+    ready["responses"]["503"] = response("No country can be booked.", &report, &[]);
+    let get = |path: &str, operation: Value| (path.to_owned(), json!({ "get": operation }));
+    Map::from_iter([
+        get(
+            "/v1/countries",
+            revalidated(plain("listCountries", &list, public(&countries, "The countries."), &[]), "W/\"9c\""),
+        ),
+        get("/healthz", plain("health", &health_texts, ("200", response("The process runs.", &health, &[])), &[])),
+        get("/readyz", ready),
+        get(
+            "/openapi.json",
+            revalidated(plain("describe", &describe, public(&object, "OpenAPI 3.1."), &[]), "W/\"9c\""),
+        ),
+        get(
+            "/.well-known/jwks.json",
+            plain("keys", &keys_texts, ("200", response("The keys.", &keys, &[])), &[Kind::NotFound]),
+        ),
+        get("/metrics", plain("metrics", &metrics_texts, ("200", with_headers(metrics, &[])), &[])),
+    ])
+}
+
+/// Returns the paths of a country.
+pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<String, Value> {
+    let country = rules.country;
+    let base = format!("/v1/{country}");
+    let one = |operation: Value| json!({ "parameters": [id_parameter()], "get": operation });
+    let (schemas, status) = (components.of::<Schemas>(), components.of::<RulesStatus>());
+    let mut paths = Map::from_iter([
+        (format!("{base}/appointments"), json!({ "post": book(rules), "get": list(country) })),
+        (format!("{base}/appointments/{{id}}"), one(get(country))),
+        (format!("{base}/appointments/{{id}}/history"), one(history(country))),
+        (format!("{base}/schema"), json!({ "get": schema(country, &schemas) })),
+        (format!("{base}/rules"), json!({ "get": rules_status(country, &status) })),
+    ]);
+    for (name, action) in &rules.actions {
+        let path = format!("{base}/appointments/{{id}}/{name}");
+        paths.insert(path, json!({ "parameters": [id_parameter()], "post": act(country, name, action) }));
+    }
+    paths
+}
+
+fn id_parameter() -> Value {
+    let schema = json!({ "type": "string", "format": "uuid" });
+    json!({ "name": "id", "in": "path", "required": true, "description": "Id of the appointment.", "schema": schema })
+}
+
+fn header(name: &str, description: &str, schema: &Value) -> Value {
+    json!({ "name": name, "in": "header", "required": false, "description": description, "schema": schema })
+}
+
+fn idempotency_key() -> Value {
+    const KEY: &str = "[!#-~]([ -~]{0,253}[!#-~])?";
+    let schema = json!({
+        "type": "string", "pattern": format!("^(\"{KEY}\"|{KEY})$"), "examples": ["7f9c2ba4-e88f-427d-a720-1c2e8f0b3d51"],
+    });
+    header("Idempotency-Key", "The same key and the same request take effect once, for 24 hours.", &schema)
+}
+
+fn accept_language() -> Value {
+    let schema = json!({ "type": "string", "examples": ["es", "en"] });
+    header("Accept-Language", "Languages for the messages of violations (RFC 9110).", &schema)
+}
+
+fn appointment(country: CountryCode, description: &str, headers: &[&str]) -> Value {
+    let headers = [&["Cache-Control", "ETag"], headers].concat();
+    response(description, &reference(&named(country, "appointment")), &headers)
+}
+
+fn with_body(mut operation: Value, schema: &str, required: bool) -> Value {
+    let content = json!({ "application/json": { "schema": reference(schema) } });
+    operation["requestBody"] = json!({ "required": required, "content": content });
+    operation
+}
+
+fn book(rules: &LoadedRules) -> Value {
+    let country = rules.country;
+    let mut created = appointment(country, "The appointment is booked.", &["Location"]);
+    created["links"] = links(rules);
+    let texts = Texts(
+        "Book an appointment",
+        "The caller owns the appointment. A time that is taken leads to a 409 with free slots nearby.",
+    );
+    let id = operation_id(country, "book");
+    let mut book = guarded(&id, country, &texts, ("201", created), &CHANGING, Scope::Write);
+    book["parameters"] = json!([idempotency_key(), accept_language()]);
+    with_body(book, &named(country, "request"), true)
+}
+
+/// Returns links from a booking to the operations on it.
+fn links(rules: &LoadedRules) -> Value {
+    let country = rules.country;
+    let actions = rules.actions.keys().map(|name| action_id(country, name));
+    let targets = ["get", "history"].map(|name| operation_id(country, name)).into_iter().chain(actions);
+    let link = |id: String| (id.clone(), json!({ "operationId": id, "parameters": { "id": "$response.body#/id" } }));
+    targets.map(link).collect::<Map<_, _>>().into()
+}
+
+fn act(country: CountryCode, name: &str, action: &Action) -> Value {
+    let roles = action.roles.iter().copied().collect::<Vec<_>>().join(", ");
+    let title = action.schema["title"].as_str();
+    let summary = title.map_or_else(|| format!("Perform the action {name}"), |title| format!("{name}: {title}"));
+    let description = format!("Performs the country's action `{name}`. Allowed for the roles: {roles}.");
+    let success = ("200", appointment(country, "The appointment as the action left it.", &[]));
+    let texts = Texts(&summary, &description);
+    let mut act = guarded(&action_id(country, name), country, &texts, success, &CHANGING, Scope::Write);
+    let if_match =
+        json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}(-[0-9a-f]{8})?\")?$", "examples": ["\"1\""] });
+    let if_match =
+        header("If-Match", "`ETag` of the appointment that the client saw: another one leads to a 412.", &if_match);
+    act["parameters"] = json!([if_match, idempotency_key(), accept_language()]);
+    let requires = action.schema["required"].as_array().is_some_and(|required| !required.is_empty());
+    with_body(act, &named(country, &format!("{name}-input")), requires)
+}
+
+fn get(country: CountryCode) -> Value {
+    let success = ("200", appointment(country, "The appointment.", &[]));
+    let texts = Texts("Get an appointment", "A patient gets only appointments that the same subject booked.");
+    revalidated(guarded(&operation_id(country, "get"), country, &texts, success, &[], Scope::Read), "\"1\"")
+}
+
+fn history(country: CountryCode) -> Value {
+    let page =
+        response("Revisions, the first one first.", &reference(&named(country, "history")), &["Cache-Control", "Link"]);
+    let texts = Texts(
+        "List an appointment's revisions",
+        "Each entry has the change, its author, its time, the rules that decided, and the appointment as it then was.",
+    );
+    let mut history = guarded(&operation_id(country, "history"), country, &texts, ("200", page), &[], Scope::Read);
+    history["parameters"] = json!(paging());
+    history
+}
+
+fn query(name: &str, description: &str, schema: &Value) -> Value {
+    json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema })
+}
+
+fn paging() -> [Value; 2] {
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE });
+    [
+        query("limit", "Maximum number of items.", &limit),
+        query("cursor", "`nextCursor` of the page before.", &json!({ "type": "string" })),
+    ]
+}
+
+fn list(country: CountryCode) -> Value {
+    let page =
+        response("A page, the latest start last.", &reference(&named(country, "page")), &["Cache-Control", "Link"]);
+    let texts = Texts(
+        "List appointments",
+        "Those that match all filters, sorted by start. A patient gets only appointments that the same subject booked.",
+    );
+    let mut list = guarded(&operation_id(country, "list"), country, &texts, ("200", page), &[], Scope::Read);
+    let word = json!({ "type": "string", "minLength": 1, "maxLength": MAX_FILTER_CHARS });
+    let instant = json!({ "type": "string", "format": "date-time" });
+    let filters = [
+        query("patient", "The country's key for the patient.", &word),
+        query("doctor", "The country's key for the doctor.", &word),
+        query("hospital", "The country's key for the hospital.", &word),
+        query("from", "Start at this instant or later.", &instant),
+        query("to", "Start before this instant.", &instant),
+        query("phase", "Phase of the appointment.", &reference("Phase")),
+    ];
+    list["parameters"] = filters.into_iter().chain(paging()).collect();
+    list
+}
+
+fn schema(country: CountryCode, schemas: &Value) -> Value {
+    let success = ("200", response("The schemas (JSON Schema 2020-12).", schemas, &["Cache-Control", "ETag"]));
+    let texts =
+        Texts("Get the country's schemas", "The members of a request, of an appointment, and of each action's input.");
+    let id = operation_id(country, "schema");
+    revalidated(open(&id, country.as_str(), &texts, success, &[Kind::RulesUnavailable]), "W/\"9c\"")
+}
+
+fn rules_status(country: CountryCode, status: &Value) -> Value {
+    let success = ("200", response("The rules.", status, &[]));
+    let texts = Texts(
+        "Get the rules in force",
+        "For the group `platform`: the rules in force, the last refusal, and the version on trial.",
+    );
+    guarded(&operation_id(country, "rules"), country, &texts, success, &[], Scope::Rules)
+}

@@ -1,0 +1,310 @@
+//! `openapi.json` as a generator of clients and a reader of its examples see it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use citas_core::rules::schema::{validator, violations};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::support::host::Host;
+use crate::support::http::{Client, with};
+
+/// The document of a running host.
+struct Document(Value);
+
+impl Document {
+    fn of(host: &Host) -> Self {
+        Self(host.with_token(None).get("/openapi.json").expect(200).json())
+    }
+
+    fn schemas(&self) -> &Map<String, Value> {
+        self.0["components"]["schemas"].as_object().unwrap()
+    }
+
+    fn example(&self, name: &str) -> Value {
+        self.schemas()[name]["examples"][0].clone()
+    }
+
+    /// Returns the codes and places of what a schema of the document has against a value.
+    fn violations(&self, schema: &Value, value: &Value) -> Vec<String> {
+        let mut whole = schema.as_object().unwrap().clone();
+        whole.insert("$defs".into(), self.0["components"]["schemas"].clone());
+        let whole = Value::from(whole).to_string().replace("#/components/schemas/", "#/$defs/");
+        let validator = validator("a schema of the document", &whole.parse().unwrap()).unwrap();
+        violations(&validator, value).iter().map(|found| format!("{} at {}", found.code, found.path)).collect()
+    }
+
+    /// Returns every operation with its path and method.
+    fn operations(&self) -> Vec<(String, &Value)> {
+        let paths = self.0["paths"].as_object().unwrap();
+        let methods = paths.iter().flat_map(|(path, item)| {
+            let operations = item.as_object().unwrap().iter().filter(|(method, _)| *method != "parameters");
+            operations.map(move |(method, operation)| (format!("{method} {path}"), operation))
+        });
+        methods.collect()
+    }
+}
+
+/// Calls `see` with every object of a document and its place.
+fn each_object<'a>(value: &'a Value, place: &str, see: &mut impl FnMut(&str, &'a Map<String, Value>)) {
+    if let Value::Object(members) = value {
+        see(place, members);
+        members.iter().for_each(|(name, member)| each_object(member, &format!("{place}/{name}"), see));
+    }
+    if let Value::Array(items) = value {
+        items.iter().enumerate().for_each(|(index, item)| each_object(item, &format!("{place}/{index}"), see));
+    }
+}
+
+fn host_at(now: &str) -> Host {
+    let host = Host::of(&["cl", "pe"]);
+    let now: Timestamp = now.parse().unwrap();
+    host.clock.shift_wall(now.duration_since(Timestamp::now()));
+    host
+}
+
+#[test]
+fn every_example_fits_its_own_schema() {
+    let document = Document::of(&Host::of(&["cl", "pe", "xx"]));
+    let mut seen = 0;
+    each_object(&document.0, "", &mut |place, members| {
+        for example in members.get("examples").and_then(Value::as_array).into_iter().flatten() {
+            let found = document.violations(&members.clone().into(), example);
+            assert!(found.is_empty(), "{place}: {example}: {found:?}");
+            seen += 1;
+        }
+    });
+    assert!(seen > 80, "{seen} examples");
+}
+
+#[test]
+fn the_examples_can_be_booked_and_moved_on_any_day() {
+    // Before a weekend, before Chile's September holidays, before Easter, and while it is tomorrow in UTC.
+    for now in ["2026-12-31T18:00:00Z", "2026-09-16T13:00:00Z", "2027-03-24T20:00:00Z", "2026-11-25T03:30:00Z"] {
+        let host = host_at(now);
+        let document = Document::of(&host);
+        for (country, reason) in [("pe", "other"), ("cl", "other")] {
+            let prefix = if country == "pe" { "Pe" } else { "Cl" };
+            let ana = host.patient("ana");
+            let booked = ana.booked(country, &document.example(&format!("{prefix}Request")));
+            let one = format!("/v1/{country}/appointments/{}", booked["id"].as_str().unwrap());
+            let input = document.example(&format!("{prefix}RescheduleInput"));
+            let moved = ana.post(&format!("{one}/reschedule"), &input).expect(200).json();
+            assert_ne!(moved["date"], booked["date"], "{now}: {country}");
+            ana.post(&format!("{one}/cancel"), &json!({ "reason": reason })).expect(200);
+        }
+    }
+}
+
+#[test]
+fn no_date_of_the_document_is_fixed() {
+    let host = host_at("2027-06-07T15:00:00Z");
+    let document = host.with_token(None).get("/openapi.json").expect(200).text;
+    assert!(document.contains("2027-06-") && !document.contains("2026-"), "{document}");
+}
+
+#[test]
+fn the_document_stays_within_an_hour_and_changes_within_a_day() {
+    let host = host_at("2026-11-24T15:00:00Z");
+    let tag = || host.with_token(None).get("/openapi.json").expect(200).header("etag").to_owned();
+    let first = tag();
+    host.clock.advance(Duration::from_secs(50 * 60));
+    assert_eq!(tag(), first);
+    host.clock.advance(Duration::from_secs(24 * 60 * 60));
+    assert_ne!(tag(), first);
+}
+
+/// Checks that the document and the host agree on a request. Each one that is allowed needs a doctor of its own.
+fn assert_agreed(document: &Document, client: &Client, country: &str, request: &Value, allowed: bool) {
+    let name = if country == "pe" { "PeRequest" } else { "ClRequest" };
+    let found = document.violations(&document.schemas()[name], request);
+    assert_eq!(found.is_empty(), allowed, "{request}: {found:?}");
+    client.book(country, request).expect(if allowed { 201 } else { 422 });
+}
+
+#[test]
+fn a_request_names_exactly_one_identity_in_the_document_as_in_the_rules() {
+    let host = Host::of(&["cl", "pe"]);
+    let (document, ana) = (Document::of(&host), host.patient("ana"));
+    let passport = json!({ "document": { "type": "passport", "number": "AB123456", "country": "VEN" } });
+    for (country, name, number) in [("pe", "PeRequest", "dni"), ("cl", "ClRequest", "run")] {
+        let with_number = document.example(name);
+        let mut with_neither = with_number.clone();
+        with_neither.as_object_mut().unwrap().remove(number);
+        let with_both = with(&with_number, passport.clone());
+        let with_passport = with(&with_neither, with(&passport, json!({ "doctor": "61002" })));
+        for (request, allowed) in
+            [(with_neither, false), (with_both, false), (with_number, true), (with_passport, true)]
+        {
+            assert_agreed(&document, &ana, country, &request, allowed);
+        }
+    }
+}
+
+#[test]
+fn an_emergency_needs_no_identity_in_the_document_as_in_the_rules() {
+    let host = Host::of(&["pe"]);
+    let document = Document::of(&host);
+    let mut request = document.example("PeRequest");
+    for member in ["dni", "email"] {
+        request.as_object_mut().unwrap().remove(member);
+        for (emergency, allowed) in [(false, false), (true, true)] {
+            let doctor = if member == "dni" { "61003" } else { "61004" };
+            let request = with(&request, json!({ "emergency": emergency, "doctor": doctor }));
+            assert_agreed(&document, &host.staff("pe"), "pe", &request, allowed);
+        }
+    }
+}
+
+#[test]
+fn each_document_has_its_issuer_in_the_document_as_in_the_rules() {
+    let host = Host::of(&["cl", "pe"]);
+    let (document, ana) = (Document::of(&host), host.patient("ana"));
+    for (country, kind, number, issuer, allowed) in [
+        ("pe", "ce", "000123456", None, true),
+        ("pe", "ce", "000123457", Some("PER"), true),
+        ("pe", "ce", "000123458", Some("VEN"), false),
+        ("pe", "ce", "12345", None, false),
+        ("pe", "passport", "AB123", Some("VEN"), true),
+        ("pe", "passport", "AB123", None, false),
+        ("cl", "ipe", "100123456", None, true),
+        ("cl", "ipa", "100123457", Some("VEN"), false),
+        ("cl", "foreign-id", "AB123", Some("VEN"), true),
+        ("cl", "passport", "AB123", None, false),
+    ] {
+        let name = if country == "pe" { "PeRequest" } else { "ClRequest" };
+        let mut request = document.example(name);
+        request.as_object_mut().unwrap().retain(|member, _| member != "dni" && member != "run");
+        request["doctor"] = number.bytes().map(u32::from).sum::<u32>().to_string().into();
+        request["document"] = json!({ "type": kind, "number": number });
+        if let Some(issuer) = issuer {
+            request["document"]["country"] = issuer.into();
+        }
+        assert_agreed(&document, &ana, country, &request, allowed);
+    }
+}
+
+#[test]
+fn each_insurance_has_its_own_members_in_the_document_as_in_the_rules() {
+    let host = Host::of(&["cl"]);
+    let (document, ana) = (Document::of(&host), host.patient("ana"));
+    let request = document.example("ClRequest");
+    for (number, (allowed, insurance)) in [
+        (true, json!({ "system": "fonasa", "tramo": "B", "care": "mle" })),
+        (true, json!({ "system": "isapre", "plan": "PLENO-100" })),
+        (true, json!({ "system": "dipreca" })),
+        (false, json!({ "system": "fonasa" })),
+        (false, json!({ "system": "isapre", "plan": "PLENO-100", "tramo": "B" })),
+        (false, json!({ "system": "none", "plan": "PLENO-100" })),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let run = ["7.654.321-6", "12.345.678-5", "11.111.111-1"][number % 3];
+        let own = json!({ "doctor": (62_001 + number).to_string(), "run": run, "prevision": insurance });
+        assert_agreed(&document, &ana, "cl", &with(&request, own), allowed);
+    }
+}
+
+#[test]
+fn answers_fit_the_schemas_that_the_document_names() {
+    let host = Host::of(&["cl", "pe"]);
+    let (document, ana) = (Document::of(&host), host.patient("ana"));
+    let fits = |name: &str, value: &Value| {
+        let found = document.violations(&document.schemas()[name], value);
+        assert!(found.is_empty(), "{name}: {value}: {found:?}");
+    };
+    let request = document.example("PeRequest");
+    let booked = ana.booked("pe", &request);
+    let one = format!("/v1/pe/appointments/{}", booked["id"].as_str().unwrap());
+    fits("PeAppointment", &booked);
+    fits("PePage", &ana.get("/v1/pe/appointments?limit=1").json());
+    fits("PeHistory", &ana.get(&format!("{one}/history")).json());
+    fits("Problem", &ana.book("pe", &request).expect(409).json());
+    fits("Problem", &ana.book("pe", &json!({})).expect(422).json());
+    fits("Countries", &ana.get("/v1/countries").json());
+    fits("CountrySchemas", &ana.get("/v1/cl/schema").json());
+    fits("RulesStatus", &host.platform_team().get("/v1/cl/rules").json());
+    fits("Readiness", &ana.get("/readyz").json());
+    fits("Health", &ana.get("/healthz").json());
+}
+
+#[test]
+fn each_schema_has_a_name_of_its_own_and_each_reference_leads_to_one() {
+    let document = Document::of(&Host::of(&["cl", "pe", "xx"]));
+    let mut titles = BTreeMap::<&str, usize>::new();
+    for (name, schema) in document.schemas() {
+        assert_eq!(schema["title"], name.as_str());
+        *titles.entry(schema["title"].as_str().unwrap()).or_default() += 1;
+    }
+    assert!(titles.values().all(|count| *count == 1), "{titles:?}");
+    for name in ["PeRequest", "PeAppointment", "PeCancelInput", "ClRescheduleInput", "Phase", "RulesVersion"] {
+        assert!(titles.contains_key(name), "{name}");
+    }
+    each_object(&document.0, "", &mut |place, members| {
+        if let Some(to) = members.get("$ref").and_then(Value::as_str) {
+            assert!(document.0.pointer(&to[1..]).is_some(), "{place}: {to}");
+        }
+    });
+}
+
+#[test]
+fn a_schema_requires_only_members_that_it_describes_and_has_no_default() {
+    let document = Document::of(&Host::of(&["cl", "pe"]));
+    each_object(&document.0["components"]["schemas"], "", &mut |place, members| {
+        assert!(!members.contains_key("default"), "{place}: generators make a member with a default mandatory");
+        for name in members.get("required").and_then(Value::as_array).into_iter().flatten() {
+            let described =
+                members.get("properties").is_some_and(|properties| properties.get(name.as_str().unwrap()).is_some());
+            assert!(described, "{place}: {name}");
+        }
+    });
+    let phases =
+        ["PeAppointment", "ClAppointment"].map(|name| &document.schemas()[name]["properties"]["phase"]["$ref"]);
+    assert_eq!(phases, ["#/components/schemas/Phase"; 2]);
+}
+
+#[test]
+fn an_operation_has_an_id_of_its_own_and_says_what_it_requires() {
+    let document = Document::of(&Host::of(&["cl", "pe"]));
+    let operations = document.operations();
+    let ids: BTreeSet<&str> =
+        operations.iter().map(|(_, operation)| operation["operationId"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), operations.len());
+    for (place, operation) in &operations {
+        let needs_token = place.contains("/appointments") || place.ends_with("/rules");
+        let scopes = operation["security"].as_array().unwrap_or_else(|| panic!("{place} has no `security`"));
+        assert_eq!(!scopes.is_empty(), needs_token, "{place}");
+        assert!(operation["summary"].is_string() && operation["description"].is_string(), "{place}");
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let response = response["$ref"].as_str().map_or(response, |to| document.0.pointer(&to[1..]).unwrap());
+            assert!(response["headers"]["X-Request-Id"].is_object(), "{place}: {status}");
+        }
+    }
+    let required = |id: &str| {
+        let (_, operation) = operations.iter().find(|(_, operation)| operation["operationId"] == id).unwrap();
+        operation["requestBody"]["required"].as_bool().unwrap()
+    };
+    let bodies = ["peBook", "peReschedule", "peCancel", "peNoShow", "clCancel"].map(required);
+    assert_eq!(bodies, [true, true, false, false, true]);
+}
+
+#[test]
+fn a_problem_declares_the_headers_that_a_client_needs() {
+    let document = Document::of(&Host::of(&["pe"]));
+    let declared =
+        |status: &str, header: &str| document.0["components"]["responses"][status]["headers"][header].is_object();
+    for (status, header) in [
+        ("Problem401", "WWW-Authenticate"),
+        ("Problem403", "WWW-Authenticate"),
+        ("Problem405", "Allow"),
+        ("Problem422", "Content-Language"),
+        ("Problem422", "Vary"),
+        ("Problem429", "RateLimit"),
+        ("Problem429", "Retry-After"),
+        ("Problem503", "Retry-After"),
+    ] {
+        assert!(declared(status, header), "{status}: {header}");
+    }
+}
