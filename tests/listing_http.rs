@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use jiff::civil::Date;
 use serde_json::{Value, json};
 
 use crate::support::host::Host;
 use crate::support::http::{Client, with};
-use crate::support::requests::{day, pe};
+use crate::support::requests::{cl, day, pe};
 
 /// Follows the Link headers from `path` on. Returns every item and the number of pages.
 fn all(client: &Client, path: &str) -> (Vec<Value>, usize) {
@@ -92,6 +93,172 @@ fn filters_narrow_a_list_and_stay_on_the_way_to_the_next_page() {
     let (cancelled, _) = all(&staff, "/v1/pe/appointments?phase=cancelled");
     assert_eq!(column(&cancelled, "dni"), ["00000006"]);
     assert_eq!(all(&staff, "/v1/pe/appointments?phase=booked&limit=100").0.len(), 119);
+}
+
+#[test]
+fn a_list_is_of_one_day_by_the_clocks_of_the_place_in_either_order() {
+    let host = Host::of(&["cl"]);
+    let ana = host.patient("ana");
+    let (first, second) = (day("cl", 0), day("cl", 1));
+    let mut number = 0;
+    for date in [&first, &second] {
+        // Rapa Nui is two hours behind, and its evening is the next day in UTC.
+        for (comuna, time) in [("13101", "08:00"), ("13101", "19:30"), ("05201", "08:00"), ("05201", "19:30")] {
+            ana.booked("cl", &with(&cl(number), json!({ "date": date, "time": time, "comuna": comuna })));
+            number += 1;
+        }
+    }
+    let list = |query: &str| all(&ana, &format!("/v1/cl/appointments?{query}")).0;
+    let (one_day, other) = (list(&format!("date={first}&limit=3")), list(&format!("date={second}")));
+    assert_eq!((one_day.len(), other.len()), (4, 4));
+    assert!(column(&one_day, "date").iter().all(|date| **date == *first));
+    assert_eq!(column(&one_day, "zone")[3], "Pacific/Easter");
+    let mut latest_first = list(&format!("order=desc&date={first}&limit=1"));
+    latest_first.reverse();
+    assert_eq!(latest_first, one_day);
+    let next_day = first.parse::<Date>().unwrap().tomorrow().unwrap();
+    assert_eq!(list(&format!("date={first}&from={next_day}T00:00:00Z")), one_day[3..], "from narrows a day");
+
+    let cancel = format!("/v1/cl/appointments/{}/cancel", one_day[0]["id"].as_str().unwrap());
+    ana.post(&cancel, &json!({ "reason": "patient" })).expect(200);
+    assert_eq!(list("phase=cancelled&phase=no-show").len(), 1);
+    assert_eq!(list("phase=cancelled&phase=booked&order=asc&limit=3").len(), 8);
+}
+
+/// Returns the detail of the 400 that this query gets.
+fn refused(client: &Client, country: &str, query: &str) -> String {
+    let problem = client.get(&format!("/v1/{country}/appointments?{query}")).expect_problem(400, "malformed-request");
+    problem["detail"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_filter_that_no_appointment_could_match_is_refused() {
+    let host = Host::of(&["pe", "cl"]);
+    let (peru, chile) = (host.staff("pe"), host.staff("cl"));
+    let long = "1".repeat(513);
+    for (client, country, query) in [
+        (&peru, "pe", "patient=dni:45678901-1"),
+        (&peru, "pe", "patient=45678901"),
+        (&peru, "pe", "patient=dni:4567890"),
+        (&peru, "pe", "patient=DNI:45678901"),
+        (&peru, "pe", "patient=dni:%EF%BC%94%EF%BC%955678901"),
+        (&peru, "pe", "patient=dni:45678901%0A"),
+        (&peru, "pe", "patient=+dni:45678901"),
+        (&peru, "pe", "patient=12.345.678-5"),
+        (&peru, "pe", "patient=run:12345678-5"),
+        (&peru, "pe", "patient=ipe:CHL:1001234567"),
+        (&peru, "pe", "patient=passport:ven:AB12345"),
+        (&peru, "pe", "patient="),
+        (&peru, "pe", "doctor=060001"),
+        (&peru, "pe", "doctor=1234567"),
+        (&peru, "pe", "hospital=6219"),
+        (&peru, "pe", "hospital=109100"),
+        (&peru, "pe", &format!("hospital={long}")),
+        (&chile, "cl", "patient=12.345.678-5"),
+        (&chile, "cl", "patient=run:12.345.678-5"),
+        (&chile, "cl", "patient=run:123456785"),
+        (&chile, "cl", "patient=run:2280782-k"),
+        (&chile, "cl", "patient=run:99999-3"),
+        (&chile, "cl", "patient=run:012345678-5"),
+        (&chile, "cl", "patient=run:1234567%EF%BC%98-5"),
+        (&chile, "cl", "patient=dni:45678901"),
+        (&chile, "cl", "patient=passport:VEN:ab-12345"),
+        (&chile, "cl", "doctor=060001"),
+        (&chile, "cl", "doctor="),
+        (&chile, "cl", "hospital=00006219"),
+    ] {
+        let (name, _) = query.split_once('=').unwrap();
+        let detail = refused(client, country, query);
+        assert!(detail.contains(&format!("`{name}`")), "{country} {query}: {detail}");
+        let empty_or_long = detail.contains("has 1 to 512 bytes");
+        assert!(empty_or_long || detail.contains("it is written like "), "{country} {query}: {detail}");
+    }
+    let detail = refused(&host.patient("ana"), "cl", "patient=12.345.678-5");
+    assert_eq!(
+        detail,
+        "no appointment can have this `patient`: it is written like run:12345678-5 or passport:VEN:AB123456"
+    );
+}
+
+#[test]
+fn a_query_that_cannot_be_understood_is_refused() {
+    let host = Host::of(&["pe"]);
+    let staff = host.staff("pe");
+    for (query, said) in [
+        ("doctor=45671&doctor=45672", "`doctor` is given more than once"),
+        ("from=2026-12-01T00:00:00Z&from=2026-12-02T00:00:00Z", "`from` is given more than once"),
+        ("limit=3&limit=4", "`limit` is given more than once"),
+        ("order=asc&order=asc", "`order` is given more than once"),
+        ("limit=%2B3", "`limit` is a number"),
+        ("phase=", "`phase`: a phase is one of"),
+        ("phase=booked&phase=bokked", "`phase`: a phase is one of"),
+        ("phase=booked,arrived", "`phase`: a phase is one of"),
+        ("date=2026-02-30", "`date` is a day"),
+        ("date=", "`date` is a day"),
+        ("from=2026-12-01", "`from` is an instant"),
+        ("to=", "`to` is an instant"),
+        ("order=down", "`order` is `asc` or `desc`"),
+        ("order=", "`order` is `asc` or `desc`"),
+        ("dat=2026-12-01", "there is no parameter `dat` here"),
+        ("Doctor=45671", "there is no parameter `Doctor` here"),
+        ("doctor=4%5", "percent-encoded"),
+        ("doctor=%4", "percent-encoded"),
+        ("doctor=%ZZ", "percent-encoded"),
+        ("patient=%FF", "percent-encoded"),
+        ("from=2026-12-02T00:00:00Z&to=2026-12-01T00:00:00Z", "`from` must be before `to`"),
+        ("from=2026-12-01T00:00:00Z&to=2026-12-01T00:00:00Z", "`from` must be before `to`"),
+        ("date=2026-12-01&from=2026-12-02T05:00:00Z", "`date` must be a day between `from` and `to`"),
+        ("date=2026-12-01&to=2026-12-01T05:00:00Z", "`date` must be a day between `from` and `to`"),
+    ] {
+        let detail = refused(&staff, "pe", query);
+        assert!(detail.contains(said), "{query}: {detail}");
+    }
+    for touching in ["date=2026-12-01&from=2026-12-02T04:59:59Z", "date=2026-12-01&to=2026-12-01T05:00:01Z"] {
+        assert_eq!(all(&staff, &format!("/v1/pe/appointments?{touching}")).0.len(), 0);
+    }
+}
+
+#[test]
+fn a_key_that_citas_shows_is_a_filter() {
+    let host = Host::of(&["pe", "cl"]);
+    let passport = json!({ "type": "passport", "number": "ab-12345", "country": "VEN" });
+    let carne = json!({ "type": "ce", "number": "0020645691" });
+    let ipe = json!({ "type": "ipe", "number": "100123456-7" });
+    let card = json!({ "type": "foreign-id", "number": "1.234", "country": "PER" });
+    let emergency = with(&pe(4), json!({ "dni": null, "email": null, "emergency": true, "doctor": "000123" }));
+    for (country, request, patient) in [
+        ("pe", with(&pe(1), json!({ "doctor": "000045" })), "dni:00000002".to_owned()),
+        ("pe", with(&pe(2), json!({ "dni": null, "document": passport })), "passport:VEN:AB12345".to_owned()),
+        ("pe", with(&pe(3), json!({ "dni": null, "document": carne })), "ce:PER:020645691".to_owned()),
+        ("pe", emergency, format!("anonymous/123/{}T14:30Z", day("pe", 0))),
+        ("cl", cl(1), format!("run:{}", cl(1)["run"].as_str().unwrap())),
+        ("cl", with(&cl(2), json!({ "run": null, "document": ipe })), "ipe:CHL:1001234567".to_owned()),
+        ("cl", with(&cl(3), json!({ "run": null, "document": card })), "foreign-id:PER:1234".to_owned()),
+        ("cl", with(&cl(4), json!({ "run": "123.456-0", "doctor": "0000000007" })), "run:123456-0".to_owned()),
+    ] {
+        let staff = host.staff(country);
+        let booked = staff.booked(country, &request);
+        let list = |query: &str| all(&staff, &format!("/v1/{country}/appointments?{query}")).0;
+        let [doctor, hospital] = ["doctor", "hospital"].map(|name| booked[name].as_str().unwrap().to_owned());
+        assert_eq!(list(&format!("doctor={doctor}")), [booked.clone()], "{country} {doctor}");
+        assert_eq!(list(&format!("patient={patient}&hospital={hospital}")), [booked], "{country} {patient}");
+    }
+}
+
+#[test]
+fn a_cursor_is_for_its_own_query_alone() {
+    let host = Host::of(&["pe"]);
+    many(&host);
+    let staff = host.staff("pe");
+    let page = staff.get("/v1/pe/appointments?doctor=45671&phase=booked&limit=3").expect(200).json();
+    let cursor = page["nextCursor"].as_str().unwrap();
+    for same in ["limit=9&phase=booked&doctor=45671", "doctor=45671&phase=booked&phase=booked&order=asc"] {
+        staff.get(&format!("/v1/pe/appointments?{same}&cursor={cursor}")).expect(200);
+    }
+    for other in ["doctor=45672&phase=booked", "doctor=45671&phase=booked&order=desc", "doctor=45671", "limit=3"] {
+        let detail = refused(&staff, "pe", &format!("{other}&cursor={cursor}"));
+        assert!(detail.contains("`cursor` is from another query"), "{other}: {detail}");
+    }
 }
 
 #[test]

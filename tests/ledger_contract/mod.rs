@@ -59,6 +59,8 @@ macro_rules! ledger_contract {
             each_filter_leaves_what_meets_it
             filters_together_leave_what_meets_all
             from_is_included_and_to_is_not
+            a_date_is_that_of_the_place
+            a_descending_page_is_the_reverse_of_an_ascending_one
             a_cursor_outlives_its_item
             a_page_shows_the_latest_revision
             nothing_listed_is_an_empty_page

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use citas_core::model::{Phase, Revision};
-use citas_core::ports::{Change, CommitError, Ledger, Query, Receipt};
+use citas_core::model::{Phase, Revision, Slot};
+use citas_core::ports::{Change, CommitError, Ledger, Order, Query, Receipt};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::pages::walk;
@@ -61,15 +62,23 @@ impl Model {
                 && given(&query.patient, Some(&item.patient))
                 && given(&query.doctor, item.doctor.as_ref())
                 && given(&query.hospital, item.hospital.as_ref())
-                && query.phase.is_none_or(|phase| item.appointment.phase == phase)
+                && (query.phases.is_empty() || query.phases.contains(&item.appointment.phase))
+                && query.date.is_none_or(|date| day_of(item) == Some(date))
                 && query.from.is_none_or(|from| item.starts_at.is_some_and(|start| start >= from))
                 && query.to.is_none_or(|to| item.starts_at.is_some_and(|start| start < to))
         };
         let latest = self.histories.values().filter_map(|history| history.last());
         let mut items: Vec<Revision> = latest.filter(|item| meets(item)).cloned().collect();
         items.sort_by_key(|item| (item.starts_at.is_none(), item.starts_at, item.appointment.id));
+        if query.order == Order::Descending {
+            items.reverse();
+        }
         items
     }
+}
+
+fn day_of(item: &Revision) -> Option<Date> {
+    item.appointment.slot.as_ref().map(|slot| slot.start.date())
 }
 
 pub async fn random_changes_agree_with_a_model(ledger: Arc<dyn Ledger>) {
@@ -147,6 +156,11 @@ impl Round {
         let chance = &mut self.chance;
         revision.appointment.phase = *chance.pick(&Phase::ALL);
         revision.starts_at = (!chance.once_in(5)).then(|| now() + minutes(chance.below(20)));
+        // Somewhere the next day has come.
+        let zone = if chance.once_in(3) { "Pacific/Kiritimati" } else { "America/Lima" };
+        let local = |at: Timestamp| at.in_tz(zone).unwrap().datetime();
+        revision.appointment.slot =
+            revision.starts_at.map(|at| Slot { start: local(at), minutes: 30, zone: zone.into() });
         revision.owner = format!("owner {} {}", self.seed, chance.below(3));
         revision.patient = format!("patient {}", chance.below(3));
         revision.doctor = (!chance.once_in(4)).then(|| format!("doctor {}", chance.below(3)));
@@ -193,7 +207,9 @@ impl Round {
             hospital: chance.once_in(4).then(|| format!("hospital {}", chance.below(2))),
             from: chance.once_in(4).then(|| now() + minutes(chance.below(20))),
             to: chance.once_in(4).then(|| now() + minutes(chance.below(20))),
-            phase: chance.once_in(4).then(|| *chance.pick(&Phase::ALL)),
+            date: chance.once_in(8).then(|| Date::constant(2026, 11, 24 + i8::try_from(chance.below(2)).unwrap())),
+            phases: (0..chance.below(3)).map(|_| *chance.pick(&Phase::ALL)).collect(),
+            order: if chance.once_in(2) { Order::Descending } else { Order::Ascending },
             after: None,
             limit: 1 + chance.below(5),
         }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use citas_core::model::{Phase, Revision};
-use citas_core::ports::{Ledger, Page, Position, Query};
+use citas_core::model::{Phase, Revision, Slot};
+use citas_core::ports::{Ledger, Order, Page, Position, Query};
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::Offset;
 use uuid::Uuid;
 
 use crate::support::appointments::*;
@@ -15,7 +17,9 @@ fn noon(later: usize) -> Timestamp {
 }
 
 fn starting(number: usize, start: Option<Timestamp>) -> Revision {
-    Revision { starts_at: start, ..booked(number) }
+    let mut revision = Revision { starts_at: start, ..booked(number) };
+    revision.appointment.slot = revision.appointment.slot.filter(|_| start.is_some());
+    revision
 }
 
 async fn store(ledger: &dyn Ledger, revisions: impl IntoIterator<Item = Revision>) {
@@ -102,8 +106,11 @@ pub async fn each_filter_leaves_what_meets_it(ledger: Arc<dyn Ledger>) {
         (Query { doctor: Some("45678".into()), ..all.clone() }, mine),
         (Query { hospital: Some("00006219".into()), ..all.clone() }, mine),
         (Query { hospital: Some("00000001".into()), ..all.clone() }, others),
-        (Query { phase: Some(Phase::Booked), ..all.clone() }, mine),
-        (Query { phase: Some(Phase::NoShow), ..all.clone() }, others),
+        (Query { phases: vec![Phase::Booked], ..all.clone() }, mine),
+        (Query { phases: vec![Phase::NoShow], ..all.clone() }, others),
+        (Query { phases: vec![Phase::NoShow, Phase::Booked], ..all.clone() }, both),
+        (Query { phases: vec![Phase::Pending, Phase::Cancelled], ..all.clone() }, &[]),
+        (Query { phases: vec![Phase::NoShow, Phase::Pending], doctor: Some("45678".into()), ..all.clone() }, &[]),
         (Query { owner: Some("an".into()), ..all.clone() }, &[]),
         (Query { owner: Some("ANA".into()), ..all.clone() }, &[]),
     ] {
@@ -131,7 +138,7 @@ pub async fn filters_together_leave_what_meets_all(ledger: Arc<dyn Ledger>) {
             patient: if_given(1, "patient"),
             doctor: if_given(2, "doctor"),
             hospital: if_given(3, "hospital"),
-            phase: if_given(4, "").map(|_| Phase::Cancelled),
+            phases: if_given(4, "").map(|_| Phase::Cancelled).into_iter().collect(),
             limit: 3,
             ..Query::default()
         };
@@ -158,6 +165,66 @@ pub async fn from_is_included_and_to_is_not(ledger: Arc<dyn Ledger>) {
             let query = Query { from, to, ..of_hospital(limit) };
             let found: Vec<Uuid> = walk(&*ledger, &query).await.iter().map(|item| item.appointment.id).collect();
             assert_eq!(found, numbered(expected), "{query:?}");
+        }
+    }
+}
+
+/// Returns appointments at each hour from 22:00 on 30 November to the morning of 2 December, in three zones.
+fn around_a_day() -> impl Iterator<Item = Revision> {
+    let zones = [("America/Lima", -5), ("Pacific/Easter", -5), ("Pacific/Kiritimati", 14)];
+    let hours = (0..30_usize).flat_map(move |hour| zones.map(|zone| (hour, zone)));
+    hours.enumerate().map(|(number, (hour, (zone, offset)))| {
+        let start = Date::constant(2026, 11, 30).at(22, 0, 0, 0) + minutes(60 * hour);
+        let starts_at = Offset::constant(offset).to_timestamp(start).unwrap();
+        let mut revision = starting(number, Some(starts_at));
+        revision.appointment.slot = Some(Slot { start, minutes: 30, zone: zone.into() });
+        revision.appointment.phase = [Phase::Booked, Phase::Arrived, Phase::NoShow][number % 3];
+        revision
+    })
+}
+
+pub async fn a_date_is_that_of_the_place(ledger: Arc<dyn Ledger>) {
+    store(&*ledger, around_a_day().chain([starting(900, None)])).await;
+    let date = Date::constant(2026, 12, 1);
+    let on_that_day = |item: &Revision| item.appointment.slot.as_ref().is_some_and(|slot| slot.start.date() == date);
+    let mut expected: Vec<Revision> = around_a_day().filter(on_that_day).collect();
+    expected.sort_by_key(Position::of);
+    assert_eq!(expected.len(), 72);
+    for limit in [1, 7, 100] {
+        let query = Query { date: Some(date), ..of_hospital(limit) };
+        assert_eq!(walk(&*ledger, &query).await, expected, "{limit} a page");
+        let any = Query { hospital: None, ..query.clone() };
+        assert_eq!(walk(&*ledger, &any).await, expected, "{limit} a page");
+        let from = Some(at("2026-12-01T12:00:00Z"));
+        let later: Vec<Revision> = expected.iter().filter(|item| item.starts_at >= from).cloned().collect();
+        assert_eq!(walk(&*ledger, &Query { from, ..query }).await, later, "{limit} a page");
+    }
+    let none = Query { date: Some(Date::constant(2026, 12, 5)), ..of_hospital(10) };
+    assert_eq!(walk(&*ledger, &none).await, []);
+}
+
+pub async fn a_descending_page_is_the_reverse_of_an_ascending_one(ledger: Arc<dyn Ledger>) {
+    let undated = (901..=903).map(|number| starting(number, None));
+    store(&*ledger, around_a_day().chain(undated)).await;
+    let date = Some(Date::constant(2026, 12, 1));
+    let (from, to) = (Some(at("2026-12-01T00:00:00Z")), Some(at("2026-12-01T20:00:00Z")));
+    let phases = vec![Phase::Booked, Phase::Arrived];
+    let all = Query { limit: 100, ..Query::default() };
+    for query in [
+        of_hospital(100),
+        all.clone(),
+        Query { phases: phases.clone(), ..all.clone() },
+        Query { phases: vec![Phase::Booked], ..all.clone() },
+        Query { phases, date, ..of_hospital(100) },
+        Query { from, to, ..all.clone() },
+        Query { from, date, ..all.clone() },
+    ] {
+        let mut expected = walk(&*ledger, &query).await;
+        expected.reverse();
+        assert!(expected.len() > 10, "{query:?}");
+        for limit in [1, 7, 100] {
+            let descending = Query { order: Order::Descending, limit, ..query.clone() };
+            assert_eq!(walk(&*ledger, &descending).await, expected, "{descending:?}");
         }
     }
 }

@@ -1,36 +1,33 @@
 //! The endpoints of appointments: book, act, get, list and history.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{OriginalUri, Query, State};
+use axum::extract::{OriginalUri, State};
 use axum::http::header::{CACHE_CONTROL, ETAG, HeaderMap, LINK, LOCATION};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use citas_core::booking::ActionRequest;
 use citas_core::booking::BookingError;
 use citas_core::booking::View;
-use citas_core::model::{Caller, CountryCode, Phase, Role, RulesId};
-use citas_core::ports::{Position, Query as LedgerQuery};
+use citas_core::model::{Caller, CountryCode, MAX_KEY_BYTES, NotAPhase, Phase, Role, RulesId};
+use citas_core::ports::{Order, Position, Query as LedgerQuery};
 use citas_core::rules::MAX_PAGE;
 use jiff::Timestamp;
-use jiff::civil::Date;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::Api;
-use super::body::{JsonBody, accept_language, has_seen, idempotency_key, if_match, is_rfc_3339};
+use super::body::{JsonBody, accept_language, has_seen, idempotency_key, if_match};
 use super::identity::Identified;
 use super::instant::Instant;
 use super::paths::At;
 use super::problem::Problem;
+use super::query::Parameters;
 
 /// Length of a page if the client requests none.
 pub const DEFAULT_PAGE: usize = 20;
@@ -81,14 +78,6 @@ pub async fn get(
     Ok(appointment_response(&view))
 }
 
-/// Query parameters of a history.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HistoryQuery {
-    limit: Option<String>,
-    cursor: Option<String>,
-}
-
 /// Handles `GET …/appointments/{id}/history`.
 pub async fn history(
     State(api): State<Arc<Api>>,
@@ -96,32 +85,18 @@ pub async fn history(
     Identified(caller): Identified,
     headers: HeaderMap,
     OriginalUri(uri): OriginalUri,
-    query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Answer {
-    let Query(query) = query.map_err(|bad| unreadable(&bad))?;
-    let limit = limit(query.limit)?;
-    let cursor = query.cursor.filter(|text| !text.is_empty());
-    let after: u32 = cursor.map_or(Ok(0), |text| decoded(&text))?;
+    let query = Parameters::of(&uri, &[])?;
+    let (limit, after) = (limit(&query)?, query.cursor()?.unwrap_or(0));
     let history = api.booking.history(&caller, country, id, after, limit).await;
     let (views, more) = history.map_err(api.problem(country, &headers))?;
     let role = caller.role(country)?;
     let last = views.last().map(|view| view.revision.appointment.revision).filter(|_| more);
-    paged(views.iter().map(|view| entry(view, &caller, role)).collect(), last.map(|last| encoded(&last)), &uri)
+    paged(views.iter().map(|view| entry(view, &caller, role)).collect(), last.map(|last| query.cursor_at(&last)), &uri)
 }
 
-/// Query parameters of a list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListQuery {
-    patient: Option<String>,
-    doctor: Option<String>,
-    hospital: Option<String>,
-    from: Option<String>,
-    to: Option<String>,
-    phase: Option<String>,
-    limit: Option<String>,
-    cursor: Option<String>,
-}
+/// Parameters of a list that select and order its items.
+pub const FILTERS: [&str; 8] = ["patient", "doctor", "hospital", "from", "to", "date", "phase", "order"];
 
 /// Handles `GET …/appointments`.
 pub async fn list(
@@ -130,12 +105,11 @@ pub async fn list(
     Identified(caller): Identified,
     headers: HeaderMap,
     OriginalUri(uri): OriginalUri,
-    query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Answer {
-    let Query(query) = query.map_err(|bad| unreadable(&bad))?;
-    let filters = filters(query)?;
-    let (views, next) = api.booking.list(&caller, country, filters).await.map_err(api.problem(country, &headers))?;
-    paged(views.iter().map(representation).collect(), next.map(|next| encoded(&next)), &uri)
+    let query = Parameters::of(&uri, &FILTERS)?;
+    let (views, next) =
+        api.booking.list(&caller, country, filters(&query)?).await.map_err(api.problem(country, &headers))?;
+    paged(views.iter().map(representation).collect(), next.map(|next| query.cursor_at(&next)), &uri)
 }
 
 /// A page of a list.
@@ -157,65 +131,40 @@ fn paged(items: Vec<impl Serialize>, next_cursor: Option<String>, uri: &Uri) -> 
     Ok((headers, Json(Page { items, next_cursor })).into_response())
 }
 
-fn unreadable(bad: &QueryRejection) -> Problem {
-    let text = bad.body_text();
-    let why = text.rsplit_once("query string: ").map_or(text.as_str(), |(_, why)| why);
-    Problem::malformed(format!("the query cannot be read: {why}"))
-}
-
-fn filters(query: ListQuery) -> Result<LedgerQuery, Problem> {
+fn filters(query: &Parameters) -> Result<LedgerQuery, Problem> {
+    let phase = |text: &str| text.parse().map_err(|bad: NotAPhase| Problem::malformed(format!("`phase`: {bad}")));
+    let phases: BTreeSet<Phase> = query.all("phase").map(phase).collect::<Result<_, _>>()?;
     Ok(LedgerQuery {
         owner: None,
-        patient: filter("patient", query.patient)?,
-        doctor: filter("doctor", query.doctor)?,
-        hospital: filter("hospital", query.hospital)?,
-        from: query.from.map(|text| instant("from", &text)).transpose()?,
-        to: query.to.map(|text| instant("to", &text)).transpose()?,
-        phase: query
-            .phase
-            .map(|text| text.parse::<Phase>())
-            .transpose()
-            .map_err(|bad| Problem::malformed(bad.to_string()))?,
-        after: query.cursor.filter(|text| !text.is_empty()).map(|text| decoded::<Position>(&text)).transpose()?,
-        limit: limit(query.limit)?,
+        patient: filter(query, "patient")?,
+        doctor: filter(query, "doctor")?,
+        hospital: filter(query, "hospital")?,
+        from: query.instant("from")?,
+        to: query.instant("to")?,
+        date: query.date("date")?,
+        phases: phases.into_iter().collect(),
+        order: match query.one("order")? {
+            None | Some("asc") => Order::Ascending,
+            Some("desc") => Order::Descending,
+            Some(_) => return Err(Problem::malformed("`order` is `asc` or `desc`")),
+        },
+        after: query.cursor::<Position>()?,
+        limit: limit(query)?,
     })
 }
 
-fn limit(text: Option<String>) -> Result<usize, Problem> {
-    let limit = text.map_or(Some(DEFAULT_PAGE), |text| text.parse().ok());
+fn limit(query: &Parameters) -> Result<usize, Problem> {
+    let number = |text: &str| text.parse().ok().filter(|_| !text.starts_with('+'));
+    let limit = query.one("limit")?.map_or(Some(DEFAULT_PAGE), number);
     let refused = || Problem::malformed(format!("`limit` is a number from 1 to {MAX_PAGE}"));
     limit.filter(|limit| (1..=MAX_PAGE).contains(limit)).ok_or_else(refused)
 }
 
-/// Maximum length of a filter's value, in characters.
-pub const MAX_FILTER_CHARS: usize = 128;
-
-fn filter(name: &str, value: Option<String>) -> Result<Option<String>, Problem> {
-    let fits = value.as_ref().is_none_or(|text| (1..=MAX_FILTER_CHARS).contains(&text.chars().count()));
-    let refused = || Problem::malformed(format!("`{name}` has 1 to {MAX_FILTER_CHARS} characters"));
-    if fits { Ok(value) } else { Err(refused()) }
-}
-
-fn instant(name: &str, text: &str) -> Result<Timestamp, Problem> {
-    let refused = || Problem::malformed(format!("`{name}` is an instant (RFC 3339) such as 2026-12-01T14:30:00Z"));
-    if !is_rfc_3339(text) {
-        return Err(refused());
-    }
-    // The library's last instant is two days before the end of the year 9999. No appointment is later.
-    let (date, time) = text.split_at(10);
-    let is_beyond = || date.parse::<Date>().is_ok() && format!("2000-01-01{time}").parse::<Timestamp>().is_ok();
-    text.parse().ok().or_else(|| is_beyond().then_some(Timestamp::MAX)).ok_or_else(refused)
-}
-
-/// Encodes the end of a page as an opaque cursor. The server stores nothing for it.
-fn encoded(end: &impl Serialize) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(json!(end).to_string())
-}
-
-fn decoded<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
-    let end = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    end.ok_or_else(|| Problem::malformed("`cursor` is not one that this API gave"))
+fn filter(query: &Parameters, name: &str) -> Result<Option<String>, Problem> {
+    let value = query.one(name)?;
+    let fits = value.is_none_or(|text| (1..=MAX_KEY_BYTES).contains(&text.len()));
+    let refused = || Problem::malformed(format!("`{name}` has 1 to {MAX_KEY_BYTES} bytes"));
+    if fits { Ok(value.map(str::to_owned)) } else { Err(refused()) }
 }
 
 /// Returns the link to the next page (RFC 8288): the same query with another cursor.
@@ -351,18 +300,5 @@ impl Api {
         let rules = self.catalogue.rules(country);
         let language = accept_language(headers);
         move |error| Problem::of(error, rules.as_deref(), &language)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_comes_back_and_a_forged_one_does_not() {
-        let end = Position { starts_at: Some("2026-12-01T14:30:00Z".parse().unwrap()), id: Uuid::from_u128(7) };
-        assert_eq!(decoded::<Position>(&encoded(&end)).unwrap(), end);
-        assert!(decoded::<Position>("bm90aGluZw").is_err());
-        assert!(decoded::<Position>("%%%").is_err());
     }
 }

@@ -11,7 +11,7 @@
 //! - [`limits`]: the time of a request and the rate of a caller
 //! - [`ready`]: whether any country can be booked
 //! - [`observe`]: request ids, metrics and the log
-//! - [`body`], [`paths`]: bodies, headers and path segments of requests
+//! - [`body`], [`paths`], [`query`]: bodies, headers, path segments and parameters of requests
 //! - [`instant`]: the schema of an instant
 
 mod appointments;
@@ -27,6 +27,7 @@ mod openapi;
 mod paths;
 mod problem;
 mod problem_pages;
+mod query;
 mod ready;
 
 use std::sync::Arc;

@@ -220,6 +220,7 @@ impl Problem {
             BookingError::UnknownCountry(_) | BookingError::UnknownAppointment | BookingError::UnknownAction(_) => {
                 Self::new(Kind::NotFound, detail)
             }
+            BookingError::NoSuchKey { .. } | BookingError::NoSuchTime(_) => Self::malformed(detail),
             BookingError::Forbidden(forbidden) => forbidden.into(),
             BookingError::Violations(no) => {
                 Self::new(Kind::RulesViolated, detail).with_violations(&no, accept_language)

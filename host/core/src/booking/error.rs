@@ -22,6 +22,17 @@ pub enum BookingError {
     /// The country has no action of that name.
     #[error("there is no action `{0}` here")]
     UnknownAction(String),
+    /// No appointment can have this key.
+    #[error("no appointment can have this `{filter}`: {}", spelling(.examples))]
+    NoSuchKey {
+        /// Name of the filter.
+        filter: &'static str,
+        /// Keys as the country writes them.
+        examples: Vec<String>,
+    },
+    /// No appointment can start at these times.
+    #[error("no appointment can start then: {0}")]
+    NoSuchTime(&'static str),
     /// The token is valid but does not permit the request.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
@@ -63,6 +74,14 @@ pub enum BookingError {
     /// The ledger does not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+/// Returns what a key looks like.
+fn spelling(examples: &[String]) -> String {
+    if examples.is_empty() {
+        return "its form is in `x-filters` of the country's appointment schema".to_owned();
+    }
+    format!("it is written like {}", examples.join(" or "))
 }
 
 impl From<Fault> for BookingError {

@@ -3,6 +3,7 @@
 //!
 //! - [`decide`]: the decision on a request, by the version in force or by a canary, and the change that it makes
 //! - [`error`]: reasons for which a use case fails
+//! - [`filters`]: filters of a list that no appointment could match
 //! - [`alternatives`]: free slots near one that is taken
 //! - [`idempotency`]: `Idempotency-Key`, and how long a key is remembered
 //! - [`presentation`]: appointments as their country shows them, and the cache of these
@@ -12,6 +13,7 @@
 mod alternatives;
 mod decide;
 mod error;
+mod filters;
 mod idempotency;
 mod presentation;
 #[cfg(test)]
@@ -161,7 +163,9 @@ impl Booking {
         mut query: Query,
     ) -> Result<(Vec<View>, Option<Position>), BookingError> {
         let (rules, role) = self.enter(caller, country, Scope::Read)?;
+        filters::check_keys(&rules, &query)?;
         query.owner = (role == Role::Patient).then(|| caller.subject.clone());
+        filters::narrow(&rules, &mut query)?;
         let Page { items, mut next } = self.ledger.page(country, &query).await?;
         let found = items.len();
         let views = self.listed(&rules, items).await?;

@@ -1,8 +1,10 @@
 //! Converts between instants and the local time of a zone, with the tz database. Reads no clock: the caller passes the
 //! time.
 
+use std::ops::Range;
+
 use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
 use crate::model::context::{Shift, ZoneClock};
@@ -41,6 +43,13 @@ impl Zone {
         if matches!(found.offset(), AmbiguousOffset::Gap { .. }) { None } else { found.earlier().ok() }
     }
 
+    /// Returns the first instant of a day and that of the next day.
+    pub fn day(&self, date: Date) -> Range<Timestamp> {
+        let first = |date: Date| self.tz.to_ambiguous_timestamp(date.at(0, 0, 0, 0)).compatible();
+        let end = date.tomorrow().and_then(first);
+        first(date).unwrap_or(Timestamp::MIN)..end.unwrap_or(Timestamp::MAX)
+    }
+
     /// Returns the zone's local time and shifts at `now`, for the rules.
     pub fn clock(&self, now: Timestamp) -> ZoneClock {
         let shift = |at: i64, offset: Offset| Shift {
@@ -74,6 +83,16 @@ mod tests {
     fn an_hour_that_occurs_twice_is_the_earlier() {
         let fold = "2026-04-04T23:30".parse().unwrap();
         assert_eq!(santiago().instant(fold), Some("2026-04-05T02:30:00Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_day_lasts_from_its_first_instant_to_that_of_the_next() {
+        let day = |date: &str| santiago().day(date.parse().unwrap());
+        let instants = |start: &str, end: &str| start.parse().unwrap()..end.parse().unwrap();
+        assert_eq!(day("2026-12-01"), instants("2026-12-01T03:00:00Z", "2026-12-02T03:00:00Z"));
+        assert_eq!(day("2026-04-04"), instants("2026-04-04T03:00:00Z", "2026-04-05T04:00:00Z"), "an hour longer");
+        assert_eq!(day("2026-09-06"), instants("2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z"), "an hour shorter");
+        assert_eq!(day("9999-12-31").end, Timestamp::MAX);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //!
 //! One contract suite checks every adapter. A claim is a key with one holder, and a change is one transaction.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -73,7 +75,7 @@ pub struct Unavailable {
     pub cause: String,
 }
 
-/// Position in a list: the key of the last item of a page.
+/// Position in a list: the key of the last item of a page. Positions sort by the start, and those without one last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Start of the item. An item without a start sorts last.
@@ -82,7 +84,17 @@ pub struct Position {
     pub id: Uuid,
 }
 
-/// Filters of a list. An appointment must match every filter that is set.
+/// Order of a list by the position of its items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The earliest start first.
+    #[default]
+    Ascending,
+    /// The latest start first, after the appointments without a start.
+    Descending,
+}
+
+/// Filters and order of a list. An appointment must match every filter that is set.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     /// Subject of the token that booked the appointment.
@@ -97,8 +109,13 @@ pub struct Query {
     pub from: Option<Timestamp>,
     /// Latest start, excluded. Appointments without a start do not match.
     pub to: Option<Timestamp>,
-    /// Phase of the appointment.
-    pub phase: Option<Phase>,
+    /// Day of the start, by the clocks of the appointment's own zone. Appointments without a start do not match. The
+    /// caller narrows `from` and `to` to the day, so that an adapter reads little more than its appointments.
+    pub date: Option<Date>,
+    /// Phases of which the appointment has one; any phase if there are none.
+    pub phases: Vec<Phase>,
+    /// Order of the items.
+    pub order: Order,
     /// Position after which the page begins. Its item need not exist any more.
     pub after: Option<Position>,
     /// Maximum number of items.
@@ -112,21 +129,33 @@ impl Position {
     }
 }
 
+impl Ord for Position {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |position: &Self| (position.starts_at.is_none(), position.starts_at, position.id);
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Query {
-    /// Returns the equality filters that are set, each with its name, the most selective first.
+    /// Returns the filters by one key that are set, each with its name, the most selective first.
     pub fn given(&self) -> Vec<(&'static str, &str)> {
         let filters = [
             ("owner", self.owner.as_deref()),
             ("patient", self.patient.as_deref()),
             ("doctor", self.doctor.as_deref()),
             ("hospital", self.hospital.as_deref()),
-            ("phase", self.phase.map(Phase::as_str)),
         ];
         filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 }
 
-/// A page of appointments, ordered by start and then by id.
+/// A page of appointments, in the order of the query.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// Latest revision of each appointment.

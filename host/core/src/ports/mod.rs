@@ -16,7 +16,7 @@ mod trials;
 pub use self::clock::{Clock, Ids};
 pub use self::last_good::LastGood;
 pub use self::ledger::{
-    Attempts, Change, CommitError, Ledger, Outbox, Page, Pending, Position, Query, Receipt, Unavailable,
+    Attempts, Change, CommitError, Ledger, Order, Outbox, Page, Pending, Position, Query, Receipt, Unavailable,
 };
 pub use self::mailer::{Mail, MailError, Mailer};
 pub use self::native_code::NativeCodeStore;

@@ -1,5 +1,6 @@
 //! Routes patients to the version that decides for them: the version in use, or the canary for a share of the patients.
 
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,6 +19,11 @@ pub struct InForce {
 }
 
 impl InForce {
+    /// Returns the rules in use, and those of the candidate.
+    pub fn versions(&self) -> impl Iterator<Item = &LoadedRules> {
+        iter::once(&*self.used).chain(self.candidate.iter().map(|candidate| &*candidate.rules))
+    }
+
     /// Returns the candidate if it decides for this patient.
     pub fn canary_of(&self, patient: &str) -> Option<&OnTrial> {
         self.candidate.as_deref().filter(|candidate| candidate.meets(patient))

@@ -271,10 +271,23 @@ fn act(rules: &LoadedRules, asked: &Act, now: Timestamp, role: Role) -> Result<D
 }
 
 fn decided(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Decision, String> {
-    match decide(rules, request) {
-        Err(NotDecided::Schema(violations)) => Ok(Err(violations)),
-        decision => decision.map_err(|cause| cause.to_string()),
+    let decision = match decide(rules, request) {
+        Err(NotDecided::Schema(violations)) => return Ok(Err(violations)),
+        decision => decision.map_err(|cause| cause.to_string())?,
+    };
+    match decision.as_ref().ok().and_then(|planned| unlisted(rules, &planned.plan)) {
+        Some(why) => Err(why),
+        None => Ok(decision),
     }
+}
+
+/// Returns the reason why a list could not be asked for the appointment of this plan.
+fn unlisted(rules: &LoadedRules, plan: &Plan) -> Option<String> {
+    let keys =
+        [("patient", Some(&plan.patient)), ("doctor", plan.doctor.as_ref()), ("hospital", plan.hospital.as_ref())];
+    let mut keys = keys.into_iter().filter_map(|(filter, key)| Some((filter, key?)));
+    let (filter, key) = keys.find(|(filter, key)| rules.may_be_key(filter, key) == Ok(false))?;
+    Some(format!("the plan's {filter} `{key}` does not match `/x-filters/{filter}` of the appointment schema"))
 }
 
 fn current(rules: &LoadedRules, current: &Current, role: Role) -> Result<Appointment, String> {
@@ -436,9 +449,16 @@ mod tests {
 
     /// Runs a case against rules that plan the same for every request. Returns why it fails.
     fn failure(case: &Json) -> Option<String> {
-        let (_, rules) = Deciding::load(Ok(Ok(plan(revision(Uuid::nil())))));
+        failure_of(&deciding().loaded().1, case)
+    }
+
+    fn deciding() -> Deciding {
+        Deciding::new(Ok(Ok(plan(revision(Uuid::nil())))))
+    }
+
+    fn failure_of(rules: &LoadedRules, case: &Json) -> Option<String> {
         let cases = read(&json!([case]).to_string()).unwrap();
-        run(&rules, &cases).pop().unwrap().failure.map(|failure| failure.to_string())
+        run(rules, &cases).pop().unwrap().failure.map(|failure| failure.to_string())
     }
 
     fn case(members: &Json) -> Json {
@@ -457,6 +477,22 @@ mod tests {
         let why = failure(&case(&json!({ "act": act }))).unwrap();
         assert!(why.contains("`arrive` is not for the role patient"), "{why}");
         assert_eq!(failure(&case(&json!({ "act": act, "role": "staff" }))), None);
+    }
+
+    #[test]
+    fn a_case_fails_if_its_plan_has_a_key_that_no_list_takes() {
+        let failure = |patients: &str| {
+            let mut rules = deciding();
+            rules.descriptor.appointment_schema =
+                json!({ "x-filters": { "patient": { "pattern": patients } } }).to_string();
+            failure_of(&rules.loaded().1, &case(&json!({ "book": { "day": "x" } })))
+        };
+        assert_eq!(failure("^dni:[0-9]{8}$"), None);
+        let why = failure("^[0-9]{8}$").unwrap();
+        assert_eq!(
+            why,
+            "the plan's patient `dni:10117410` does not match `/x-filters/patient` of the appointment schema"
+        );
     }
 
     #[test]

@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jsonschema::Validator;
 use serde_json::{Map, Value as Json};
 
@@ -84,6 +86,7 @@ pub struct LoadedRules {
     pub(crate) serial: u64,
     zones: Vec<Zone>,
     request: OnceLock<Validator>,
+    filters: OnceLock<Validator>,
     rules: Arc<dyn Rules>,
     /// Number of appointments in the first batch of the next page.
     fitting: AtomicUsize,
@@ -111,6 +114,7 @@ impl LoadedRules {
     pub fn of(rules: Arc<dyn Rules>, digest: String) -> Result<Self, Refusal> {
         let mut loaded = Self::described(rules, digest)?;
         schema::validator("appointment-schema", &loaded.appointment_schema)?;
+        loaded.filters = schema::filters(&loaded.appointment_schema)?.into();
         loaded.request = schema::validator("request-schema", &loaded.request_schema)?.into();
         for (name, action) in &mut loaded.actions {
             action.validator = schema::validator(&input_schema(name), &action.schema)?.into();
@@ -143,6 +147,7 @@ impl LoadedRules {
             actions: actions(&descriptor.actions, &mut schemas)?,
             zones: zones(&descriptor.zones)?,
             request: OnceLock::new(),
+            filters: OnceLock::new(),
             messages: Messages::of(&descriptor)?,
             counters: Counters::default(),
             serial: LOADED.fetch_add(1, Ordering::Relaxed),
@@ -167,6 +172,25 @@ impl LoadedRules {
         let zone = self.zones.iter().find(|zone| zone.name() == slot.zone);
         let unlisted = || Fault::BadAnswer(format!("a slot in `{}`, which the descriptor does not list", slot.zone));
         zone.map(|zone| zone.instant(slot.start)).ok_or_else(unlisted)
+    }
+
+    /// Returns the first instant of a day and that of the next day, in each zone of the country.
+    pub fn days(&self, date: Date) -> impl Iterator<Item = Range<Timestamp>> {
+        self.zones.iter().map(move |zone| zone.day(date))
+    }
+
+    /// Returns true if the key of some appointment may be `key`, by the country's schema of this filter.
+    ///
+    /// # Errors
+    /// Returns an error if the schema is not valid; see [`LoadedRules::check_request`].
+    pub fn may_be_key(&self, filter: &str, key: &str) -> Result<bool, Fault> {
+        let validator = ready(&self.filters, || schema::filters(&self.appointment_schema))?;
+        Ok(validator.is_valid(&Json::Object(Map::from_iter([(filter.to_owned(), key.into())]))))
+    }
+
+    /// Returns examples of keys for this filter, as the country writes them.
+    pub fn example_keys(&self, filter: &str) -> Vec<String> {
+        schema::example_keys(&self.appointment_schema, filter)
     }
 
     /// Checks a booking request against the schema, and returns the violations.
@@ -386,14 +410,22 @@ impl Action {
     }
 }
 
-/// Checks a document against a schema, which is compiled on first use.
-fn check(ready: &OnceLock<Validator>, what: &str, schema: &Json, document: &Json) -> Result<Vec<Violation>, Fault> {
-    if ready.get().is_none() {
-        let validator = schema::validator(what, schema).map_err(|refusal| Fault::BadAnswer(refusal.to_string()))?;
-        // A faster thread has set an equal validator.
-        let _ = ready.set(validator);
+/// Returns a validator that is compiled on first use.
+fn ready(
+    once: &OnceLock<Validator>,
+    compile: impl FnOnce() -> Result<Validator, Refusal>,
+) -> Result<&Validator, Fault> {
+    if let Some(validator) = once.get() {
+        return Ok(validator);
     }
-    let violations = schema::violations(ready.get().expect("it was just set"), document);
+    let validator = compile().map_err(|refusal| Fault::BadAnswer(refusal.to_string()))?;
+    Ok(once.get_or_init(|| validator))
+}
+
+/// Checks a document against a schema, which is compiled on first use.
+fn check(once: &OnceLock<Validator>, what: &str, schema: &Json, document: &Json) -> Result<Vec<Violation>, Fault> {
+    let validator = ready(once, || schema::validator(what, schema))?;
+    let violations = schema::violations(validator, document);
     Ok(violations.into_iter().map(|violation| schema::labelled(schema, violation)).collect())
 }
 

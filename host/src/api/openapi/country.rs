@@ -15,6 +15,9 @@ use super::components::{Components, is_reference};
 /// Annotation of a schema that lists the combinations of members that the rules allow, as `oneOf` would.
 const ALTERNATIVES: &str = "x-alternatives";
 
+/// Annotation of an appointment with the forms of its keys, which are parameters of a list.
+const FILTERS: &str = "x-filters";
+
 /// Age of the appointment in the examples, in days, so that it was booked before today.
 const DAYS_BEFORE: i64 = 30;
 
@@ -123,7 +126,7 @@ impl Embedding<'_> {
         let mut adapted = Map::new();
         for (key, member) in members {
             let value = match (key.as_str(), member) {
-                ("$defs" | "$id" | "$schema" | "default" | ALTERNATIVES, _) => continue,
+                ("$defs" | "$id" | "$schema" | "default" | ALTERNATIVES | FILTERS, _) => continue,
                 ("additionalProperties", Value::Bool(false)) if self.is_open => continue,
                 ("$ref", Value::String(to)) => self.reference(to),
                 ("properties", Value::Object(properties)) if describes => {

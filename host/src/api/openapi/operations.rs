@@ -1,11 +1,11 @@
 //! Describes the operations: their parameters, bodies and responses.
 
-use citas_core::model::{CountryCode, Scope};
+use citas_core::model::{CountryCode, MAX_KEY_BYTES, Scope};
 use citas_core::rules::{Action, LoadedRules, MAX_PAGE};
 use serde_json::{Map, Value, json};
 
 use super::super::Health;
-use super::super::appointments::{DEFAULT_PAGE, MAX_FILTER_CHARS};
+use super::super::appointments::DEFAULT_PAGE;
 use super::super::countries::{CountryList, RulesStatus, Schemas};
 use super::super::problem::Kind;
 use super::super::ready::Report;
@@ -150,7 +150,7 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
     let one = |operation: Value| json!({ "parameters": [id_parameter()], "get": operation });
     let (schemas, status) = (components.of::<Schemas>(), components.of::<RulesStatus>());
     let mut paths = Map::from_iter([
-        (format!("{base}/appointments"), json!({ "post": book(rules), "get": list(country) })),
+        (format!("{base}/appointments"), json!({ "post": book(rules), "get": list(rules) })),
         (format!("{base}/appointments/{{id}}"), one(get(country))),
         (format!("{base}/appointments/{{id}}/history"), one(history(country))),
         (format!("{base}/schema"), json!({ "get": schema(country, &schemas) })),
@@ -266,23 +266,35 @@ fn paging() -> [Value; 2] {
     ]
 }
 
-fn list(country: CountryCode) -> Value {
-    let page =
-        response("A page, the latest start last.", &reference(&named(country, "page")), &["Cache-Control", "Link"]);
+fn list(rules: &LoadedRules) -> Value {
+    let country = rules.country;
+    let page = response("A page, sorted by start.", &reference(&named(country, "page")), &["Cache-Control", "Link"]);
     let texts = Texts(
         "List appointments",
-        "Those that match all filters, sorted by start. A patient gets only appointments that the same subject booked.",
+        "Those that match all filters. A patient gets only appointments that the same subject booked.",
     );
     let mut list = guarded(&operation_id(country, "list"), country, &texts, ("200", page), &[], Scope::Read);
-    let word = json!({ "type": "string", "minLength": 1, "maxLength": MAX_FILTER_CHARS });
+    let key = |of: &str| {
+        let mut form = json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES });
+        let examples = rules.example_keys(of);
+        if !examples.is_empty() {
+            form["examples"] = json!(examples);
+        }
+        query(of, &format!("The country's key for the {of}. Another spelling is refused."), &form)
+    };
     let instant = json!({ "type": "string", "format": "date-time" });
+    let day = json!({ "type": "string", "format": "date" });
+    let phases = json!({ "type": "array", "items": reference("Phase") });
+    let order = json!({ "type": "string", "enum": ["asc", "desc"], "default": "asc" });
     let filters = [
-        query("patient", "The country's key for the patient.", &word),
-        query("doctor", "The country's key for the doctor.", &word),
-        query("hospital", "The country's key for the hospital.", &word),
+        key("patient"),
+        key("doctor"),
+        key("hospital"),
         query("from", "Start at this instant or later.", &instant),
         query("to", "Start before this instant.", &instant),
-        query("phase", "Phase of the appointment.", &reference("Phase")),
+        query("date", "Start on this day, by the clocks of the appointment's zone.", &day),
+        query("phase", "Phase of the appointment: any of these.", &phases),
+        query("order", "The earliest start first (`asc`), or the latest (`desc`).", &order),
     ];
     list["parameters"] = filters.into_iter().chain(paging()).collect();
     list

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use citas_core::model::Phase;
-use citas_core::ports::{Page, Position, Query};
+use citas_core::ports::{Order, Page, Position, Query};
 use futures::future::try_join_all;
 
 use super::item::{self, Item, text};
@@ -14,6 +14,9 @@ use crate::aws::failure::error_text;
 
 /// Maximum number of items that one request reads if filters may drop some of them.
 const LOOKED_AT: i32 = 300;
+
+/// Minimum number of items that one request reads of a day. Few of them are of another day: those of another zone.
+const OF_A_DAY: i32 = 50;
 
 /// Maximum number of requests for one page. If filters leave almost nothing, the page is short, and the next one
 /// continues.
@@ -34,69 +37,93 @@ struct Stretch<'a> {
     value: &'a str,
     /// Columns and values of the filters other than the index's own.
     others: Vec<(&'static str, &'a str)>,
+    /// Phases that an item may have, if the index is not that of the phase.
+    phases: &'a [Phase],
+    date: Option<String>,
     from: String,
     to: String,
+    is_forward: bool,
     limit: usize,
 }
 
-/// Items of a stretch, and the position at which the search for more of them ended early.
+/// Items of a stretch, and the sort key at which the search for more of them ended early.
 #[derive(Default)]
 struct Looked {
     items: Vec<Item>,
-    stopped: Option<Position>,
+    stopped: Option<String>,
 }
 
-/// Reads a page from one index. Without any filter, merges the pages of all phases.
+/// Reads a page from one index. Without a filter by a key, merges the pages of the phases.
 ///
 /// # Errors
 /// Returns the cause, for the log.
 pub(super) async fn page(client: &Client, table: &str, query: &Query) -> Result<Page, String> {
     let looked = try_join_all(stretches(query).iter().map(|stretch| stretch.read(client, table))).await?;
-    let stopped = looked.iter().find_map(|looked| looked.stopped.clone());
+    let in_order = |one: &str, other: &str| match query.order {
+        Order::Ascending => one.cmp(other),
+        Order::Descending => other.cmp(one),
+    };
+    let stops = looked.iter().filter_map(|looked| looked.stopped.clone());
+    let stopped = stops.min_by(|one, other| in_order(one, other));
     let mut items: Vec<Item> = looked.into_iter().flat_map(|looked| looked.items).collect();
-    items.sort_by(|one, other| start(one).cmp(&start(other)));
+    items.sort_by(|one, other| in_order(start(one), start(other)));
+    // Another phase may have items between the stop and an item after it.
+    items.retain(|item| stopped.as_ref().is_none_or(|stop| in_order(start(item), stop).is_le()));
     let more = items.len() > query.limit;
     items.truncate(query.limit);
     let items =
         items.into_iter().map(item::revision).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
-    let next = if more { items.last().map(Position::of) } else { stopped };
+    let next = if more { items.last().map(Position::of) } else { stopped.and_then(|stop| item::position_of(&stop)) };
     Ok(Page { items, next })
 }
 
-fn start(item: &Item) -> Option<&String> {
-    item.get("start").and_then(|start| start.as_s().ok())
+fn start(item: &Item) -> &str {
+    item.get("start").and_then(|start| start.as_s().ok()).map_or("", String::as_str)
 }
 
 fn stretches(query: &Query) -> Vec<Stretch<'_>> {
     let mut given = query.given().into_iter();
-    let (from, to) = (lower_end(query), upper_end(query));
-    let stretch = |(index, value), others| Stretch {
+    let (from, to) = ends(query);
+    let stretch = |(index, value), others, phases| Stretch {
         index,
         value,
         others,
+        phases,
+        date: query.date.map(|date| date.to_string()),
         from: from.clone(),
         to: to.clone(),
+        is_forward: query.order == Order::Ascending,
         limit: query.limit + 1,
     };
-    match given.next() {
-        Some(first) => vec![stretch(first, given.collect())],
-        None => Phase::ALL.map(|phase| stretch(("phase", phase.as_str()), Vec::new())).into(),
+    if let Some(first) = given.next() {
+        return vec![stretch(first, given.collect(), &query.phases[..])];
+    }
+    let phases = if query.phases.is_empty() { &Phase::ALL[..] } else { &query.phases };
+    phases.iter().map(|phase| stretch(("phase", phase.as_str()), Vec::new(), &[])).collect()
+}
+
+/// Returns the first and the last key of the page: from the start `from`, or right after the previous page's last item, to
+/// the last key below the start `to`. In descending order the previous page's item is above the page. Appointments
+/// without a start are included only if neither `from` nor `to` is given.
+fn ends(query: &Query) -> (String, String) {
+    let without_start = if query.from.is_some() { EVERY_START } else { END };
+    let from = query.from.map_or_else(|| BEGINNING.to_owned(), item::instant);
+    let to = query.to.map_or_else(|| without_start.to_owned(), item::instant);
+    match (query.after.as_ref().map(item::position), query.order) {
+        (None, _) => (from, to),
+        // No key lies between an item's key and the same key with one more character.
+        (Some(after), Order::Ascending) => (from.max(after + "!"), to),
+        (Some(after), Order::Descending) => (from, to.min(right_before(&after))),
     }
 }
 
-/// Returns the first key of the page: right after the previous page's last item, or at `from`.
-fn lower_end(query: &Query) -> String {
-    let from = query.from.map_or_else(|| BEGINNING.to_owned(), item::instant);
-    // No key lies between an item's key and the same key with one more character.
-    let after = query.after.as_ref().map_or_else(String::new, |after| item::position(after) + "!");
-    from.max(after)
-}
-
-/// Returns the last key of the page, which is below `to`. Appointments without a start are included only if neither end
-/// is given.
-fn upper_end(query: &Query) -> String {
-    let without_start = if query.from.is_some() { EVERY_START } else { END };
-    query.to.map_or_else(|| without_start.to_owned(), item::instant)
+/// Returns a text above every key that is below an item's key, and below that key itself. Keys end with an id, so
+/// they are of one length for one start.
+fn right_before(key: &str) -> String {
+    let mut before = key.to_owned();
+    let last = before.pop().map_or('~', |last| char::from_u32(u32::from(last) - 1).unwrap_or(last));
+    before.extend([last, '~']);
+    before
 }
 
 impl Stretch<'_> {
@@ -115,7 +142,7 @@ impl Stretch<'_> {
                 return Ok(looked);
             }
         }
-        looked.stopped = next.as_ref().and_then(start).and_then(|start| item::position_of(start));
+        looked.stopped = next.as_ref().map(|key| start(key).to_owned());
         Ok(looked)
     }
 
@@ -125,25 +152,67 @@ impl Stretch<'_> {
         table: &str,
         after: Option<Item>,
     ) -> aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder {
-        let conditions: Vec<String> = self.others.iter().map(|(column, _)| format!("#{column} = :{column}")).collect();
-        let all = || self.others.iter().copied().chain([(self.index, self.value)]);
-        let names: HashMap<_, _> = all()
-            .map(|(column, _)| (format!("#{column}"), column.to_owned()))
-            .chain([("#start".into(), "start".into())])
-            .collect();
-        let ends = [(":from".to_owned(), text(&self.from)), (":to".to_owned(), text(&self.to))];
-        let values: HashMap<String, AttributeValue> =
-            all().map(|(column, value)| (format!(":{column}"), text(value))).chain(ends).collect();
-        let limit = i32::try_from(self.limit).unwrap_or(LOOKED_AT);
+        let filters = self.filters();
+        let drops_some = !self.others.is_empty() || !self.phases.is_empty();
+        let limit = if drops_some { LOOKED_AT } else { i32::try_from(self.limit).unwrap_or(LOOKED_AT) };
+        let limit = if self.date.is_some() { limit.max(OF_A_DAY) } else { limit };
+        let condition = format!("#{0} = :{0} AND #start BETWEEN :from AND :to", self.index);
+        let names = [&condition, &filters].into_iter().flat_map(|text| words_after('#', text));
+        let names: HashMap<_, _> = names.map(|name| (format!("#{name}"), name.to_owned())).collect();
         client
             .query()
             .table_name(table)
             .index_name(self.index)
-            .key_condition_expression(format!("#{0} = :{0} AND #start BETWEEN :from AND :to", self.index))
-            .set_filter_expression((!conditions.is_empty()).then(|| conditions.join(" AND ")))
+            .key_condition_expression(condition)
+            .set_filter_expression(Some(filters).filter(|filters| !filters.is_empty()))
             .set_expression_attribute_names(Some(names))
-            .set_expression_attribute_values(Some(values))
-            .limit(if conditions.is_empty() { limit } else { LOOKED_AT })
+            .set_expression_attribute_values(Some(self.values()))
+            .scan_index_forward(self.is_forward)
+            .limit(limit)
             .set_exclusive_start_key(after)
+    }
+
+    /// Returns the filters that drop items while the index is read.
+    fn filters(&self) -> String {
+        let others = self.others.iter().map(|(column, _)| format!("#{column} = :{column}"));
+        let listed = self.phases.iter().map(|phase| placeholder(*phase)).collect::<Vec<_>>().join(", ");
+        let phases = (!listed.is_empty()).then(|| format!("#phase IN ({listed})"));
+        let date = self.date.as_ref().map(|_| "begins_with(#appointment.#slot.#start, :date)".to_owned());
+        others.chain(phases).chain(date).collect::<Vec<_>>().join(" AND ")
+    }
+
+    fn values(&self) -> HashMap<String, AttributeValue> {
+        let columns = self.others.iter().copied().chain([(self.index, self.value)]);
+        let columns = columns.map(|(column, value)| (format!(":{column}"), text(value)));
+        let phases = self.phases.iter().map(|phase| (placeholder(*phase), text(phase.as_str())));
+        let date = self.date.as_ref().map(|date| (":date".to_owned(), text(date)));
+        let ends = [(":from".to_owned(), text(&self.from)), (":to".to_owned(), text(&self.to))];
+        columns.chain(phases).chain(date).chain(ends).collect()
+    }
+}
+
+/// Returns the placeholder of a phase in an expression, which has no hyphen.
+fn placeholder(phase: Phase) -> String {
+    format!(":is_{}", phase.as_str().replace('-', "_"))
+}
+
+/// Returns the words of letters that follow this sign in an expression.
+fn words_after(sign: char, expression: &str) -> impl Iterator<Item = &str> {
+    expression.split(sign).skip(1).filter_map(|rest| rest.split(|letter: char| !letter.is_ascii_alphabetic()).next())
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn right_before_a_key_is_above_every_lower_one() {
+        let key = |id: u128| item::position(&Position { starts_at: None, id: Uuid::from_u128(id) });
+        for id in [1, 9, 10, 0xa0, 0xff, 0x100] {
+            let before = right_before(&key(id));
+            assert!(key(id - 1) < before && before < key(id), "{id}");
+        }
     }
 }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use citas_core::model::Revision;
-use citas_core::ports::{Attempts, Page, Pending, Position, Query, Receipt};
+use citas_core::ports::{Attempts, Order, Page, Pending, Position, Query, Receipt};
 use jiff::Timestamp;
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
@@ -170,50 +170,80 @@ pub(super) fn pending(connection: &Connection, limit: usize) -> rusqlite::Result
     select.query_map([rows(limit)], pending)?.collect()
 }
 
+/// Reads a page from one index, or from that of the phase once for each phase if there is no other filter.
 pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
-    let pinned = query.given();
-    let mut select = connection.prepare_cached(&page_sql(&pinned))?;
-    let ((start, id), end) = (lower_end(query), upper_end(query));
-    let one_more = rows(query.limit).saturating_add(1);
-    let range: [&dyn ToSql; 4] = [&start, &id, &end, &one_more];
-    let values = pinned.iter().map(|(_, value)| value as &dyn ToSql).chain(range);
-    let mut found = select.query(params_from_iter(values))?;
-
-    let mut items = Vec::with_capacity(query.limit.min(100));
-    while let Some(row) = found.next()? {
-        if items.len() == query.limit {
-            let next = items.last().map(Position::of);
-            return Ok(Page { items, next });
+    let given = query.given();
+    let mut items = Vec::new();
+    if given.is_empty() && !query.phases.is_empty() {
+        for phase in &query.phases {
+            items.extend(stretch(connection, query, &[("phase", phase.as_str())])?);
         }
-        items.push(body(row)?);
+        items.sort_by_key(Position::of);
+        if query.order == Order::Descending {
+            items.reverse();
+        }
+    } else {
+        items = stretch(connection, query, &given)?;
     }
-    Ok(Page { items, next: None })
+    let more = items.len() > query.limit;
+    items.truncate(query.limit);
+    let next = items.last().filter(|_| more).map(Position::of);
+    Ok(Page { items, next })
+}
+
+/// Reads the first items of a query in one index, one more than its limit.
+fn stretch(connection: &Connection, query: &Query, pinned: &[(&str, &str)]) -> rusqlite::Result<Vec<Revision>> {
+    let mut select = connection.prepare_cached(&page_sql(pinned, query.order))?;
+    let ((low, low_id), (high, high_id)) = ends(query);
+    let phases: Vec<&str> = query.phases.iter().map(|phase| phase.as_str()).collect();
+    let phases = (!phases.is_empty()).then(|| format!(",{},", phases.join(",")));
+    let (date, limit) = (query.date.map(|date| date.to_string()), rows(query.limit).saturating_add(1));
+    let names: Vec<String> = pinned.iter().map(|(column, _)| format!(":{column}")).collect();
+    let pinned = names.iter().zip(pinned).map(|(name, (_, value))| (name.as_str(), value as &dyn ToSql));
+    let others: [(&str, &dyn ToSql); 7] = [
+        (":low", &low),
+        (":low_id", &low_id),
+        (":high", &high),
+        (":high_id", &high_id),
+        (":phases", &phases),
+        (":date", &date),
+        (":limit", &limit),
+    ];
+    let values: Vec<(&str, &dyn ToSql)> = pinned.chain(others).collect();
+    select.query_map(&*values, body)?.collect()
 }
 
 /// Returns the SQL of a page. Names the index, because without statistics SQLite would choose by the number of columns.
-fn page_sql(pinned: &[(&str, &str)]) -> String {
+/// The conditions that a query may lack are always there, so that there are few statements.
+fn page_sql(pinned: &[(&str, &str)], order: Order) -> String {
     let index = pinned.first().map_or("start", |(column, _)| column);
-    let conditions: String = pinned.iter().flat_map(|(column, _)| [*column, " = ? AND "]).collect();
+    let conditions: String = pinned.iter().map(|(column, _)| format!("{column} = :{column} AND ")).collect();
+    let direction = if order == Order::Descending { "DESC" } else { "ASC" };
     format!(
         "SELECT body FROM appointment INDEXED BY appointment_by_{index}
-         WHERE {conditions}(starts_at, id) > (?, ?) AND starts_at < ? ORDER BY starts_at, id LIMIT ?"
+         WHERE {conditions}(starts_at, id) > (:low, :low_id) AND (starts_at, id) < (:high, :high_id)
+         AND (:phases IS NULL OR instr(:phases, ',' || phase || ','))
+         AND (:date IS NULL OR substr(json_extract(body, '$.appointment.slot.start'), 1, 10) = :date)
+         ORDER BY starts_at {direction}, id {direction} LIMIT :limit"
     )
 }
 
-/// Returns the lower end of a page, which is not part of it: the item before, or the position before the first item of
-/// `from`.
-fn lower_end(query: &Query) -> (i64, Vec<u8>) {
-    let from = (query.from.map_or(i64::MIN, instant), Vec::new());
-    let after =
-        query.after.as_ref().map(|item| (item.starts_at.map_or(NO_START, instant), item.id.as_bytes().to_vec()));
-    after.map_or(from.clone(), |after| after.max(from))
-}
+/// Start and id of an end of a page.
+type End = (i64, Vec<u8>);
 
-/// Returns the upper end of a page's starts, which is not part of it. Appointments without a start are below it only if
-/// neither end is given.
-fn upper_end(query: &Query) -> i64 {
+/// Returns the ends of a page, neither of which is part of it: those of `from` and `to`, or the last item of the page
+/// before. No id is empty, so an end without one lies before all items of its start. Appointments without a start are
+/// included only if neither `from` nor `to` is given.
+fn ends(query: &Query) -> (End, End) {
     let without_start = if query.from.is_some() { NO_START } else { i64::MAX };
-    query.to.map_or(without_start, instant)
+    let low = (query.from.map_or(i64::MIN, instant), Vec::new());
+    let high = (query.to.map_or(without_start, instant), Vec::new());
+    let Some(after) = &query.after else { return (low, high) };
+    let after = (after.starts_at.map_or(NO_START, instant), after.id.as_bytes().to_vec());
+    match query.order {
+        Order::Ascending => (low.max(after), high),
+        Order::Descending => (low, high.min(after)),
+    }
 }
 
 fn rows(limit: usize) -> i64 {
@@ -228,39 +258,33 @@ fn body<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use citas_core::model::Phase;
-
     use super::*;
 
-    /// Returns every combination of filters.
-    fn queries() -> impl Iterator<Item = Query> {
-        (0..32_u8).map(|bits| {
-            let given = |bit: u8| (bits & (1 << bit) != 0).then(|| "x".to_owned());
-            Query {
-                patient: given(0),
-                doctor: given(1),
-                owner: given(2),
-                hospital: given(3),
-                phase: given(4).map(|_| Phase::Booked),
-                limit: 100,
-                ..Query::default()
-            }
-        })
+    /// Returns every combination of filters by a key, with a phase if there is none.
+    fn combinations() -> impl Iterator<Item = Vec<(&'static str, &'static str)>> {
+        let keys = ["owner", "patient", "doctor", "hospital"];
+        let given = move |bits: usize| {
+            let given = keys.into_iter().enumerate().filter(move |(bit, _)| bits & (1 << bit) != 0);
+            given.map(|(_, column)| (column, "x")).collect()
+        };
+        (0..16).map(given).chain([vec![("phase", "booked")]])
     }
 
     #[test]
     fn every_page_is_one_stretch_of_an_index_and_nothing_is_sorted() {
         let folder = tempfile::tempdir().unwrap();
         let connection = schema::open_writer(&folder.path().join("pe.db")).unwrap();
-        for query in queries() {
-            let sql = format!("EXPLAIN QUERY PLAN {}", page_sql(&query.given()));
+        for (pinned, order) in
+            combinations().flat_map(|pinned| [(pinned.clone(), Order::Ascending), (pinned, Order::Descending)])
+        {
+            let sql = format!("EXPLAIN QUERY PLAN {}", page_sql(&pinned, order));
             let mut explain = connection.prepare(&sql).unwrap();
             let plan: Vec<String> =
                 explain.raw_query().mapped(|row| row.get("detail")).collect::<Result<_, _>>().unwrap();
-            let column = query.given().first().map(|(column, _)| format!("{column}=? AND ")).unwrap_or_default();
+            let column = pinned.first().map(|(column, _)| format!("{column}=? AND ")).unwrap_or_default();
             assert_eq!(plan.len(), 1, "{plan:?}");
             assert!(plan[0].starts_with("SEARCH appointment USING INDEX appointment_by_"), "{plan:?}");
-            assert!(plan[0].contains(&format!("({column}(starts_at,id)>(?,?) AND starts_at<?)")), "{plan:?}");
+            assert!(plan[0].contains(&format!("({column}(starts_at,id)>(?,?) AND (starts_at,id)<(?,?))")), "{plan:?}");
         }
     }
 }

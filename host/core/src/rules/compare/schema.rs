@@ -21,7 +21,7 @@ pub(super) enum Reader {
 }
 
 /// Keywords that do not affect which documents are valid.
-const ANNOTATIONS: [&str; 16] = [
+const ANNOTATIONS: [&str; 17] = [
     "$anchor",
     "$comment",
     "$defs",
@@ -37,6 +37,7 @@ const ANNOTATIONS: [&str; 16] = [
     "writeOnly",
     "x-alternatives",
     "x-calendar",
+    "x-filters",
     "x-personal",
 ];
 

@@ -4,21 +4,21 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::keywords::{counts, map_subschemas, target};
+use super::keywords::{FILTERS, counts, map_subschemas, target};
 use super::texts::MAX_LENGTH;
 
 /// Keywords that look at the items of a list. The validator would look at all items even if there are more than
 /// `maxItems`.
 const OF_ITEMS: [&str; 6] = ["contains", "items", "maxContains", "minContains", "prefixItems", "uniqueItems"];
 
-/// Returns the copy of a measured schema.
-pub(super) fn compiled(schema: &Json) -> Json {
+/// Returns the copy of a measured schema, which is `root` or stands within it.
+pub(super) fn compiled(root: &Json, schema: &Json) -> Json {
     let mut copy = Copier { references: Vec::new() };
     let mut whole = copy.schema(schema);
     let mut targets = Map::new();
     while let Some(reference) = copy.references.get(targets.len()).copied() {
         // A reference without a target was not measured: no document fits it.
-        let copied = target(schema, reference).map_or(Json::Bool(false), |target| copy.schema(target));
+        let copied = target(root, reference).map_or(Json::Bool(false), |target| copy.schema(target));
         targets.insert(targets.len().to_string(), copied);
     }
     if let (Json::Object(members), false) = (&mut whole, targets.is_empty()) {
@@ -36,7 +36,9 @@ impl<'a> Copier<'a> {
     fn schema(&mut self, schema: &'a Json) -> Json {
         let Json::Object(members) = schema else { return schema.clone() };
         let mut copied = Map::new();
-        for (keyword, value) in members.iter().filter(|(keyword, _)| counts(keyword) && *keyword != "$defs") {
+        for (keyword, value) in
+            members.iter().filter(|(keyword, _)| counts(keyword) && !["$defs", FILTERS].contains(&keyword.as_str()))
+        {
             let value = match value.as_str().filter(|_| keyword == "$ref") {
                 Some(reference) => json!(format!("#/$defs/{}", self.number(reference))),
                 None => map_subschemas(keyword, value, |schema| self.schema(schema)),

@@ -6,7 +6,7 @@ use std::ops::Add;
 
 use serde_json::{Map, Value as Json};
 
-use super::keywords::{self, counts, target};
+use super::keywords::{self, FILTERS, counts, target};
 use super::texts::{Patterns, count, max_length};
 
 /// Maximum number of values in a document, including containers and their members. The rules can be given about 1,200
@@ -274,7 +274,7 @@ impl<'a> Walk<'a> {
         let max_items = || beside.get("maxItems").and_then(count);
         Ok(match name {
             "$ref" => self.reference(value, place)?,
-            "$defs" => {
+            "$defs" | FILTERS => {
                 self.named(value, place)?;
                 Cost::default()
             }

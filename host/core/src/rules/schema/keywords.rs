@@ -3,6 +3,9 @@
 
 use serde_json::{Map, Value as Json};
 
+/// Keyword of the country's own keys by which appointments are found: a schema for each filter of a list.
+pub(super) const FILTERS: &str = "x-filters";
+
 /// Shape in which a keyword holds schemas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
@@ -19,7 +22,7 @@ pub(super) fn holds(keyword: &str) -> Option<Holds> {
     Some(match keyword {
         "additionalProperties" | "contains" | "else" | "if" | "items" | "not" | "propertyNames" | "then" => Holds::One,
         "allOf" | "anyOf" | "oneOf" | "prefixItems" => Holds::List,
-        "$defs" | "dependentSchemas" | "patternProperties" | "properties" => Holds::Named,
+        "$defs" | "dependentSchemas" | "patternProperties" | "properties" | FILTERS => Holds::Named,
         _ => return None,
     })
 }

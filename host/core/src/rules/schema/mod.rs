@@ -19,7 +19,7 @@ mod violation;
 use std::sync::Arc;
 
 use jsonschema::{PatternOptions, Validator};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::model::Violation;
 use crate::ports::Refusal;
@@ -27,9 +27,10 @@ use compiled::compiled;
 use cost::{Cause, MAX_DOCUMENT_TEXT, MAX_SIZE, MAX_VALUES, Walk};
 use texts::{Checks, MAX_PATTERNS_SIZE, Patterns};
 
+use keywords::FILTERS;
 pub(crate) use keywords::counts;
 pub use keywords::{map_subschemas, target};
-pub(crate) use places::{ANY, labelled, may_violate};
+pub(crate) use places::{ANY, example_keys, labelled, may_violate};
 pub use places::{is_personal, named_members};
 
 /// Maximum number of violations that are reported for a document.
@@ -82,11 +83,32 @@ fn is_supported(draft: &Json) -> bool {
 /// # Errors
 /// Returns an error if it is not a valid JSON Schema 2020-12.
 pub fn validator(what: &str, schema: &Json) -> Result<Validator, Refusal> {
+    part_validator(what, schema, schema)
+}
+
+/// Compiles the schemas of an appointment's filters as one schema of an object with the filters' names. A filter without
+/// a schema accepts every key.
+///
+/// # Errors
+/// Returns an error if a filter is unknown, or if its schema is not valid.
+pub fn filters(appointment_schema: &Json) -> Result<Validator, Refusal> {
+    let filters = appointment_schema.get(FILTERS).cloned().unwrap_or_else(|| json!({}));
+    let refused = |at: &str| {
+        Refusal::bad_descriptor("appointment-schema", at, "it has schemas of the filters patient, doctor and hospital")
+    };
+    let named = filters.as_object().ok_or_else(|| refused("/x-filters"))?;
+    if let Some(unknown) = named.keys().find(|name| !["patient", "doctor", "hospital"].contains(&name.as_str())) {
+        return Err(refused(&format!("/x-filters/{unknown}")));
+    }
+    part_validator("x-filters of the appointment-schema", appointment_schema, &json!({ "properties": filters }))
+}
+
+fn part_validator(what: &str, root: &Json, schema: &Json) -> Result<Validator, Refusal> {
     let refused = |error: jsonschema::ValidationError<'_>| {
         Refusal::bad_descriptor(what, error.instance_path().as_str(), error.to_string())
     };
     jsonschema::draft202012::meta::validate(schema).map_err(refused)?;
-    options().build(&compiled(schema)).map_err(refused)
+    options().build(&compiled(root, schema)).map_err(refused)
 }
 
 fn options() -> jsonschema::ValidationOptions<'static> {

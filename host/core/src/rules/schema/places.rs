@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value as Json};
 
-use super::keywords::target;
+use super::keywords::{FILTERS, target};
 use crate::model::Violation;
 
 /// Keyword that marks data that identifies a person.
@@ -49,6 +49,12 @@ pub(crate) fn labelled(schema: &Json, mut violation: Violation) -> Violation {
     violation.params.push(("title".to_owned(), title));
     violation.params.extend(example.map(|example| ("example".to_owned(), example)));
     violation
+}
+
+/// Returns the examples of an appointment schema for a filter.
+pub(crate) fn example_keys(schema: &Json, filter: &str) -> Vec<String> {
+    let parts = everywhere(schema, schema[FILTERS].get(filter).into_iter().collect());
+    parts.iter().filter_map(|part| part["examples"].as_array()).flatten().filter_map(scalar).collect()
 }
 
 /// Returns true if a document can violate this keyword of the schema at this place, whose tokens may be [`ANY`].

@@ -64,6 +64,32 @@ fn what_is_marked_or_not_described_is_personal() {
 }
 
 #[test]
+fn filters_have_schemas_of_the_keys_which_may_refer_to_members() {
+    let schema = json!({ "properties": { "doctor": { "$ref": "#/$defs/number" } },
+        "$defs": { "number": { "pattern": "^[1-9][0-9]*$", "examples": ["45678"] } },
+        "x-filters": { "doctor": { "$ref": "#/properties/doctor" }, "patient": { "pattern": "^dni:" } } });
+    load(&schema).unwrap();
+    let keys = filters(&schema).unwrap();
+    let fits = |filter: &str, key: &str| keys.is_valid(&json!({ filter: key }));
+    assert!(fits("doctor", "45678") && fits("patient", "dni:1"));
+    assert!(!fits("doctor", "045678") && !fits("patient", "45678"));
+    assert!(fits("hospital", "any"), "a filter without a schema accepts every key");
+    assert_eq!(example_keys(&schema, "doctor"), ["45678"]);
+    assert!(filters(&json!({})).unwrap().is_valid(&json!({ "doctor": "any" })));
+
+    for (wrong, at) in [
+        (json!({ "x-filters": { "phase": {} } }), "/x-filters/phase"),
+        (json!({ "x-filters": [] }), "/x-filters"),
+        (json!({ "x-filters": { "doctor": { "type": "texto" } } }), "/properties/doctor/type"),
+    ] {
+        let why = filters(&wrong).unwrap_err().to_string();
+        assert!(why.contains(at), "{why}");
+    }
+    let why = refused(&json!({ "x-filters": { "doctor": { "pattern": "(?=x)" } } }));
+    assert!(why.contains("/x-filters/doctor/pattern"), "{why}");
+}
+
+#[test]
 fn a_schema_that_is_none_is_refused_with_its_place() {
     let refused = validator("request-schema", &json!({ "properties": { "a": { "type": "texto" } } })).unwrap_err();
     assert!(refused.to_string().contains("/properties/a/type"), "{refused}");
@@ -496,7 +522,7 @@ fn what_is_counted_bounds_what_the_validator_builds_and_visits() {
                 builds.fetch_add(1, Ordering::Relaxed);
                 Ok(Box::new(Visit(Arc::clone(&visits))))
             })
-            .build(&with_visits(&compiled(&schema)))
+            .build(&with_visits(&compiled(&schema, &schema)))
             .unwrap_or_else(|error| panic!("{error}: {schema}"));
         let built = built.load(Ordering::Relaxed);
         assert!(built <= walk.size, "{built} schemas were built where {} were counted: {schema}", walk.size);
@@ -575,7 +601,7 @@ fn a_reference_leads_where_the_validator_finds_it() {
         whole["$ref"] = json!(reference);
         let Some(own) = found.get("const") else { continue };
         *led.entry("compared").or_default() += 1;
-        for schema in [&whole, &compiled(&whole)] {
+        for schema in [&whole, &compiled(&whole, &whole)] {
             let referring = options().build(schema).unwrap_or_else(|error| panic!("{reference}: {error}"));
             assert!(referring.is_valid(own), "{reference}");
             assert!(!referring.is_valid(&json!(0)), "{reference}");
