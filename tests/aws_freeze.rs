@@ -34,14 +34,14 @@ const DELAY: Duration = Duration::from_millis(40);
 const TRIES: u64 = 20;
 
 /// A bucket with two versions of the chaos country, published and compiled. The first is in use.
-struct Bucket {
+pub struct Bucket {
     name: String,
     endpoint: String,
     registry: S3Registry,
 }
 
 impl Bucket {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let (name, config) = (unique("rules"), aws().load().await);
         let client = aws_sdk_s3::Client::new(&config);
         client.create_bucket().bucket(&name).send().await.unwrap();
@@ -57,7 +57,7 @@ impl Bucket {
         Self { name, endpoint: config.endpoint_url().unwrap().to_owned(), registry }
     }
 
-    fn api(&self) -> Command {
+    pub fn api(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_api"));
         command
             .env_clear()

@@ -57,6 +57,7 @@ fn a_preflight_needs_no_token_and_tells_what_a_page_may_send() {
 #[test]
 fn a_page_reads_answers_and_refusals_with_their_headers() {
     let host = host(&[APP]);
+    let empty = Host::set_up(&[], |options| options.cors_origin = vec![APP.parse().unwrap()]);
     let ana = host.patient("ana");
     let booked = ana.request("POST", APPOINTMENTS).header("Origin", APP).json(&pe(1)).send().expect(201);
     let exposed = [
@@ -76,7 +77,9 @@ fn a_page_reads_answers_and_refusals_with_their_headers() {
         (host.with_token(None).request("GET", APPOINTMENTS), 401),
         (ana.request("GET", "/v1/pe/nothing"), 404),
         (ana.request("DELETE", APPOINTMENTS), 405),
+        (ana.request("POST", APPOINTMENTS).json(&json!("x".repeat(70_000))), 413),
         (ana.request("POST", APPOINTMENTS).json(&json!({})), 422),
+        (empty.with_token(None).request("GET", "/readyz"), 503),
     ];
     for (request, status) in refusals {
         let answer = request.header("Origin", APP).send().expect(status);

@@ -25,8 +25,9 @@ const UNKNOWN_ID: &str = "01935f00-0000-7000-8000-000000000000";
 const APPOINTMENTS: &str = "/v1/pe/appointments";
 
 /// Every kind of problem. The test of the folder fails for a kind that is missing here.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 19] = [
     "forbidden",
+    "header-too-large",
     "in-progress",
     "internal",
     "key-reused",
@@ -119,6 +120,8 @@ fn golden_problems_of_requests() {
     assert_problem("malformed-request", post(&ana, json, b"{\"doctor\":\"1\",\"doctor\":\"2\"}").json());
     assert_problem("unsupported-media-type", post(&ana, "text/plain", b"{}").json());
     assert_problem("too-large", post(&ana, json, &vec![b' '; 64 * 1024 + 1]).json());
+    let long = ana.request("GET", APPOINTMENTS).header("X-Long", &"x".repeat(16 << 10));
+    assert_problem("header-too-large", long.send().json());
     assert_problem("unauthenticated", host.with_token(None).get(APPOINTMENTS).json());
     let reader = host.client("ana", &[], &["appointments/read"]);
     assert_problem("forbidden", reader.book("pe", &request(1)).json());

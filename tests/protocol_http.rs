@@ -3,9 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use citas_core::model::Scope;
+use jiff::Timestamp;
 use serde_json::json;
 
-use crate::support::host::Host;
+use crate::support::host::{Host, token};
+use crate::support::http::Answer;
 use crate::support::requests::pe;
 
 const APPOINTMENTS: &str = "/v1/pe/appointments";
@@ -172,17 +175,145 @@ fn raw(host: &Host, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// Asserts that an answer is this status with a problem document of this kind, and nothing behind it.
+#[track_caller]
+fn assert_refused(answer: &str, status: u16, kind: &str, request: &str) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
+    assert!(head.contains("\r\ncontent-type: application/problem+json"), "{request:?}: {answer}");
+    assert!(head.contains("\r\nx-request-id: "), "{request:?}: {answer}");
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|bad| panic!("{bad}: {answer}"));
+    assert_eq!(problem["type"], format!("/problems/{kind}"), "{request:?}");
+}
+
 #[test]
-fn a_request_of_http_1_1_has_exactly_one_host() {
+fn a_request_of_http_1_1_has_one_valid_host() {
     let host = Host::of(&["pe"]);
     let get = |lines: &str| raw(&host, &format!("GET /v1/countries HTTP/1.1\r\n{lines}Connection: close\r\n\r\n"));
-    assert!(get("Host: example.com\r\n").starts_with("HTTP/1.1 200"));
-    for lines in ["", "Host: a.example\r\nHost: b.example\r\n"] {
-        let answer = get(lines);
-        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("/problems/malformed-request"), "{answer}");
+    for good in ["example.com", "EXAMPLE.com:8080", "example.com:", "127.0.0.1", "[::1]:8080", ""] {
+        assert!(get(&format!("Host: {good}\r\n")).starts_with("HTTP/1.1 200"), "{good}");
+    }
+    assert_refused(&get(""), 400, "malformed-request", "no Host");
+    assert_refused(&get("Host: a.example\r\nHost: a.example\r\n"), 400, "malformed-request", "two");
+    for bad in
+        ["a b", "a.example, b.example", "<a>", "ana@a.example", "a.example:http", "a.example:99999", "a/b", "[::1"]
+    {
+        assert_refused(&get(&format!("Host: {bad}\r\n")), 400, "malformed-request", bad);
     }
     let old = raw(&host, "GET /v1/countries HTTP/1.0\r\n\r\n");
     assert!(old.starts_with("HTTP/1.0 200"), "{old}");
+    let whole =
+        raw(&host, "GET http://x.example/v1/countries HTTP/1.1\r\nHost: x.example\r\nConnection: close\r\n\r\n");
+    assert!(whole.starts_with("HTTP/1.1 200"), "a target may be a whole address: {whole}");
+}
+
+#[test]
+fn what_is_no_request_is_refused_with_a_problem_document_too() {
+    let host = Host::of(&["pe"]);
+    for request in [
+        "nonsense\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET /\u{1} HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET / HTTP/3.0\r\nHost: x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nX-Folded: a\r\n b\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: one\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+    ] {
+        assert_refused(&raw(&host, request), 400, "malformed-request", request);
+        // The refusal comes after the answer to a request before it on the same connection.
+        let both = raw(&host, &format!("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n{request}"));
+        let (first, second) = both.split_at(both.rfind("HTTP/1.1 ").unwrap());
+        assert!(first.starts_with("HTTP/1.1 200") && first.ends_with('}'), "{both}");
+        assert_refused(second, 400, "malformed-request", request);
+    }
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(16 << 10));
+    assert_refused(&raw(&host, &long), 431, "header-too-large", "a long target");
+    let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-Many: x\r\n".repeat(101));
+    assert_refused(&raw(&host, &many), 431, "header-too-large", "many lines");
+    assert_eq!(raw(&host, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), "", "a connection of HTTP/2 is closed");
+    let metrics = host.with_token(None).get("/metrics").expect(200).text;
+    let counted = |line: &str| line.starts_with("citas_requests_total") && line.contains("status=\"431\"");
+    assert!(metrics.lines().any(counted), "{metrics}");
+}
+
+#[test]
+fn a_body_with_two_lengths_ends_where_its_chunks_do() {
+    let host = Host::of(&["pe"]);
+    let both =
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let answer = raw(&host, &format!("POST {APPOINTMENTS} HTTP/1.1\r\nHost: x\r\n{both}"));
+    assert_refused(&answer, 401, "unauthenticated", "what follows is not taken for a request");
+}
+
+#[test]
+fn no_method_and_no_path_is_without_a_problem_document() {
+    let host = Host::of(&["pe"]);
+    let one = format!("{APPOINTMENTS}/01935f00-0000-7000-8000-000000000000");
+    for (method, target, status) in [
+        ("TRACE", "/v1/countries", 405),
+        ("BREW", "/v1/countries", 405),
+        ("get", "/v1/countries", 405),
+        ("PATCH", "/openapi.json", 405),
+        ("PUT", "/docs/swagger-ui.css", 405),
+        ("DELETE", "/problems/stale", 405),
+        ("DELETE", "/healthz", 405),
+        ("CONNECT", "x.example:443", 404),
+        ("GET", "/docs/nothing", 404),
+        ("GET", "/docs/%2e%2e/healthz", 404),
+        ("GET", "/problems/%ff", 404),
+        ("GET", "/v1/%ff/schema", 404),
+        ("GET", "/v1/pe/appointments/%zz", 404),
+        ("GET", "//v1/countries", 404),
+        ("GET", "*", 404),
+        ("POST", &format!("{one}/%ff"), 404),
+    ] {
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let kind = if status == 405 { "method-not-allowed" } else { "not-found" };
+        let answer = raw(&host, &request);
+        assert_refused(&answer, status, kind, &request);
+        assert_eq!(answer.contains("\r\nallow: "), status == 405, "{answer}");
+    }
+    let head = raw(&host, "HEAD /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 404 ") && head.contains("application/problem+json"), "{head}");
+    assert!(head.ends_with("\r\n\r\n"), "a response to HEAD has no body: {head}");
+    host.patient("ana").get(&format!("{APPOINTMENTS}?doctor=%ff")).expect_problem(400, "malformed-request");
+}
+
+#[test]
+fn a_header_that_stands_for_one_value_comes_once() {
+    let host = Host::of(&["pe"]);
+    let ana = host.patient("ana");
+    let twice = ana.request("POST", APPOINTMENTS).header("Content-Type", "text/plain").json(&pe(1)).send();
+    twice.expect_problem(415, "unsupported-media-type");
+    let packed = ana.request("POST", APPOINTMENTS).header("Content-Encoding", "gzip").json(&pe(1)).send();
+    assert_eq!(packed.header("accept-encoding"), "identity");
+    packed.expect_problem(415, "unsupported-media-type");
+    ana.request("POST", APPOINTMENTS).header("Content-Encoding", "identity").json(&pe(1)).send().expect(201);
+    let both = ana.request("GET", APPOINTMENTS).header("Authorization", "Bearer x").send();
+    assert_eq!(both.header("www-authenticate"), r#"Bearer realm="citas", error="invalid_request""#);
+    both.expect_problem(400, "malformed-request");
+}
+
+#[test]
+fn a_condition_holds_for_what_is_read_too() {
+    let host = Host::of(&["pe"]);
+    let ana = host.patient("ana");
+    let place = format!("{APPOINTMENTS}/{}", ana.booked("pe", &pe(1))["id"].as_str().unwrap());
+    let get = |name, condition: &str| ana.request("GET", &place).header(name, condition).send();
+    for good in ["\"1\"", "*", "\"7\", \"1\""] {
+        get("If-Match", good).expect(200);
+    }
+    for stale in ["\"2\"", "W/\"1\""] {
+        get("If-Match", stale).expect_problem(412, "stale");
+    }
+    let lines = ana.request("GET", &place).header("If-None-Match", "\"7\"").header("If-None-Match", "W/\"1\"").send();
+    assert_eq!(
+        (lines.status, lines.header("etag"), lines.header("cache-control")),
+        (304, "\"1\"", "private, no-cache")
+    );
+    get("If-None-Match", "1").expect_problem(400, "malformed-request");
 }
 
 #[test]
@@ -197,39 +328,84 @@ fn an_idempotency_key_stands_in_one_line() {
 fn an_instant_in_a_query_is_as_rfc_3339_writes_it() {
     let host = Host::of(&["pe"]);
     let ana = host.patient("ana");
-    for good in ["9999-12-31T23:59:59Z", "2026-12-01T00:00:00.123-05:00", "2026-12-01t00:00:00z"] {
+    for good in [
+        "9999-12-31T23:59:59Z",
+        "2026-12-01T00:00:00.123-05:00",
+        "2026-12-01T00:00:00%2B05:00",
+        "2026-12-01t00:00:00z",
+        "2016-12-31T23:59:60Z",
+        "0000-01-01T00:00:00Z",
+    ] {
         ana.get(&format!("{APPOINTMENTS}?to={good}")).expect(200);
     }
+    let plus = ana.get(&format!("{APPOINTMENTS}?to=2026-12-01T00:00:00+05:00"));
+    assert!(plus.text.contains("%2B"), "a plus is a space in a query: {}", plus.text);
+    plus.expect_problem(400, "malformed-request");
     for bad in ["20261201T000000Z", "2026-12-01", "2026-12-01T00:00Z", "2026-12-01T00:00:00", "2026-02-30T00:00:00Z"] {
         ana.get(&format!("{APPOINTMENTS}?to={bad}")).expect_problem(400, "malformed-request");
     }
+}
+
+/// Sends a request with this header, and returns the response's head in lower case and the size of its body.
+fn coded(host: &Host, method: &str, path: &str, header: &str) -> (String, usize) {
+    let answer = raw(host, &format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{header}\r\nConnection: close\r\n\r\n"));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_ascii_lowercase(), body.len())
 }
 
 #[test]
 fn documents_for_everybody_are_revalidated_and_compressed() {
     let host = Host::of(&["pe"]);
     let client = host.with_token(None);
-    for path in ["/openapi.json", "/v1/countries", "/v1/pe/schema"] {
+    for path in ["/openapi.json", "/v1/countries", "/v1/pe/schema", "/docs", "/docs/swagger-ui.css", "/problems/stale"]
+    {
+        let (head, _) = coded(&host, "HEAD", path, "Accept-Encoding: gzip");
+        assert!(head.starts_with("http/1.1 200") && head.contains("content-encoding: gzip"), "{path}: {head}");
         let whole = client.get(path).expect(200);
-        let tag = whole.header("etag").to_owned();
-        assert!(tag.starts_with("W/\"") && whole.header("cache-control") == "no-cache", "{path}: {tag}");
+        let caching = |answer: &Answer| ["etag", "cache-control", "vary"].map(|name| answer.header(name).to_owned());
+        let [tag, control, vary] = caching(&whole);
+        assert!(tag.starts_with("W/\""), "{path}: {tag}");
+        assert_eq!((control.as_str(), vary.as_str()), ("no-cache", "accept-encoding"), "{path}");
         let seen = client.request("GET", path).header("If-None-Match", &tag).send();
-        assert_eq!((seen.status, seen.text.as_str(), seen.header("etag")), (304, "", tag.as_str()), "{path}");
+        assert_eq!((seen.status, seen.text.as_str(), caching(&seen)), (304, "", caching(&whole)), "{path}");
         client.request("GET", path).header("If-None-Match", "\"other\"").send().expect(200);
-        let packed = raw(
-            &host,
-            &format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"),
-        );
-        let head = packed.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+        let (head, size) = coded(&host, "GET", path, "Accept-Encoding: gzip");
         assert!(head.contains("content-encoding: gzip") && head.contains("vary: accept-encoding"), "{path}: {head}");
-        let is_smaller = packed.len() < whole.text.len();
-        assert!(is_smaller || whole.text.len() < 1_000, "{path}: {} of {} bytes", packed.len(), whole.text.len());
+        assert!(size < whole.text.len() || whole.text.len() < 1_000, "{path}: {size} of {} bytes", whole.text.len());
+        let (head, size) = coded(&host, "HEAD", path, "Accept: */*");
+        assert!(head.contains(&format!("content-length: {}", whole.text.len())) && size == 0, "{path}: {head}");
     }
+}
+
+#[test]
+fn lists_are_compressed_and_what_has_a_strong_tag_is_not() {
+    let host = Host::of(&["pe"]);
     let ana = host.patient("ana");
     let booked = ana.booked("pe", &pe(1));
     let place = format!("{APPOINTMENTS}/{}", booked["id"].as_str().unwrap());
-    let plain = ana.request("GET", &place).header("Accept-Encoding", "gzip").send();
-    assert_eq!((plain.header("content-encoding"), plain.header("etag")), ("", "\"1\""), "its tag names these bytes");
+    let token = token(host.issuer(), "ana", &[], &Scope::ALL.map(Scope::as_str), Timestamp::now());
+    let coded = |path: &str, coding: &str| {
+        coded(&host, "GET", path, &format!("Authorization: Bearer {token}\r\nAccept-Encoding: {coding}")).0
+    };
+    for path in [APPOINTMENTS.to_owned(), format!("{place}/history")] {
+        let head = coded(&path, "gzip");
+        assert!(head.contains("content-encoding: gzip") && head.contains("vary: accept-encoding"), "{path}: {head}");
+        let head = coded(&path, "gzip;q=0");
+        assert!(!head.contains("content-encoding") && head.contains("vary: accept-encoding"), "{path}: {head}");
+    }
+    let head = coded(&place, "gzip");
+    assert!(head.contains("etag: \"1\"") && !head.contains("content-encoding"), "its tag names these bytes: {head}");
+}
+
+#[test]
+fn a_client_that_accepts_no_coding_is_answered_all_the_same() {
+    let host = Host::of(&["pe"]);
+    let ana = host.patient("ana");
+    for (number, coding) in ["identity;q=0", "*;q=0", "br, identity;q=0"].into_iter().enumerate() {
+        let booked = ana.request("POST", APPOINTMENTS).header("Accept-Encoding", coding).json(&pe(number)).send();
+        booked.expect(201);
+        ana.request("GET", APPOINTMENTS).header("Accept-Encoding", coding).send().expect(200);
+    }
 }
 
 #[test]
@@ -243,6 +419,7 @@ fn the_type_of_a_problem_leads_to_a_page() {
         "{}",
         page.text
     );
+    assert!(page.header("content-security-policy").contains("default-src 'none'"), "{:?}", page.headers);
     client.get("/problems/unheard-of").expect_problem(404, "not-found");
 }
 
@@ -253,6 +430,8 @@ fn the_api_s_own_pages_are_found_with_and_without_a_slash() {
     assert!(client.get("/docs").expect(200).text.contains("swagger"));
     let slash = raw(&host, "GET /docs/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(slash.starts_with("HTTP/1.1 308") && slash.contains("location: /docs\r\n"), "{slash}");
+    let queried = client.get("/docs?lang=en").expect(200).text;
+    assert!(queried.contains("\"/docs/swagger-ui.css\""), "the query is no part of its files' names: {queried}");
     let posted = client.post("/docs", &json!({}));
     assert_eq!(posted.header("allow"), "GET,HEAD");
     posted.expect_problem(405, "method-not-allowed");

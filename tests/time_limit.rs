@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
-use citas::api::{self, Api, Description, Limits, Readiness};
+use citas::api::{self, Api, Description, Documents, Limits, Readiness};
 use citas::local::issuer::LocalIssuer;
 use citas::local::sqlite::SqliteLedger;
 use citas::system::{SystemClock, UuidIds};
@@ -54,6 +54,7 @@ impl Platform {
             cors: None,
             request_timeout: LIMIT,
             description: Description::new(clock),
+            documents: Documents::default(),
             metrics: Box::new(String::new),
         };
         change(&mut api);

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, timeout_at};
 
-use crate::api::{self, Api, Description, Limits, Origin, REQUEST_TIMEOUT, Readiness};
+use crate::api::{self, Api, Description, Documents, Limits, Origin, REQUEST_TIMEOUT, Readiness};
 use crate::background::{Background, Ended};
 use crate::config::{HostOptions, RegistryPlace};
 use crate::files;
@@ -32,7 +32,7 @@ use crate::local::smtp::SmtpMailer;
 use crate::local::spool::SpoolMailer;
 use crate::local::sqlite::{FILES_PER_COUNTRY, OpenError, SqliteLedger};
 use crate::local::trials::FileTrials;
-use crate::server::{OpenFiles, Server};
+use crate::server::{OpenFiles, Refusal, Server};
 use crate::status::StatusFile;
 use crate::system::UuidIds;
 #[cfg(feature = "compiler")]
@@ -235,6 +235,7 @@ impl Platform {
             cors: api::cors(&self.origins),
             request_timeout: REQUEST_TIMEOUT,
             description: Description::new(self.clock.clone()),
+            documents: Documents::default(),
             metrics: Box::new(move || metrics.render()),
         };
         tokio::select! {
@@ -275,10 +276,11 @@ impl Platform {
     /// then.
     async fn listen(&self, listeners: Listeners, api: Api, shutdown: impl Future<Output = ()>) {
         let Listeners { public, admin, trusted_proxies } = listeners;
-        let server = Server { trusted_proxies, ..Server::with_connections(self.connections()) };
+        let refusal = Some(api::unread as Refusal);
+        let server = Server { trusted_proxies, refusal, ..Server::with_connections(self.connections()) };
         let Some(admin) = admin else { return server.serve(public, api::router(api), shutdown).await };
         let routers = api::routers(api);
-        let operators = Server::with_connections(Arc::new(|| ADMIN_CONNECTIONS));
+        let operators = Server { refusal, ..Server::with_connections(Arc::new(|| ADMIN_CONNECTIONS)) };
         tokio::select! {
             () = server.serve(public, routers.public, shutdown) => {}
             () = operators.serve(admin, routers.admin, std::future::pending()) => {}

@@ -26,7 +26,7 @@ use super::body::{JsonBody, accept_language, has_seen, idempotency_key, if_match
 use super::identity::Identified;
 use super::instant::Instant;
 use super::paths::At;
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use super::query::Parameters;
 
 /// Length of a page if the client requests none.
@@ -72,6 +72,9 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Answer {
     let view = api.booking.get(&caller, country, id).await.map_err(api.problem(country, &headers))?;
+    if if_match(&headers)?.is_some_and(|tags| !tags.contains(&view.tag())) {
+        return Err(Problem::new(Kind::Stale, "`If-Match` does not name the appointment's present `ETag`"));
+    }
     if has_seen(&headers, &view.tag())? {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag(&view)), (CACHE_CONTROL, PRIVATE)]).into_response());
     }

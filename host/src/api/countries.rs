@@ -17,7 +17,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Api;
-use super::caching::revalidated_json;
 use super::identity::Identified;
 use super::instant::Instant;
 use super::paths::At;
@@ -129,8 +128,9 @@ pub struct Trial {
 /// Handles `GET /v1/countries`.
 pub async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
     let countries = api.catalogue.all();
-    let loaded = countries.values().filter_map(|entry| entry.rules.as_deref());
-    revalidated_json(&headers, &CountryList { items: loaded.map(summary).collect() })
+    let loaded = || countries.values().filter_map(|entry| entry.rules.as_deref());
+    let list = || CountryList { items: loaded().map(summary).collect() };
+    api.documents.of_rules("/v1/countries", &countries, list).response(&headers)
 }
 
 fn summary(rules: &LoadedRules) -> Country {
@@ -149,11 +149,16 @@ pub async fn schema(
     At(country): At<CountryCode>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let rules = entry(&api, country)?.rules;
+    let countries = api.catalogue.all();
+    let rules = countries.get(&country).ok_or_else(|| unknown(country))?.rules.as_deref();
     let rules = rules.ok_or_else(|| Problem::new(Kind::RulesUnavailable, "no rules are in force"))?;
+    api.documents.of_rules(&format!("/v1/{country}/schema"), &countries, || schemas(rules)).response(&headers)
+}
+
+fn schemas(rules: &LoadedRules) -> Schemas {
     let action = |action: &Action| ActionSchema { roles: action.roles.clone(), input: action.schema.clone() };
-    let Country { country, zones, locales, rules: id, .. } = summary(&rules);
-    let schemas = Schemas {
+    let Country { country, zones, locales, rules: id, .. } = summary(rules);
+    Schemas {
         country,
         zones,
         locales,
@@ -162,8 +167,7 @@ pub async fn schema(
         appointment: rules.appointment_schema.clone(),
         actions: rules.actions.iter().map(|(name, of)| (name.clone(), action(of))).collect(),
         codes: rules.messages.codes(),
-    };
-    revalidated_json(&headers, &schemas)
+    }
 }
 
 /// Handles `GET /v1/{country}/rules`, for the platform team.
@@ -201,6 +205,9 @@ fn calls(rules: &LoadedRules) -> CallCounts {
 }
 
 fn entry(api: &Api, country: CountryCode) -> Result<Entry, Problem> {
-    let absent = || Problem::new(Kind::NotFound, format!("there is no country `{country}` here"));
-    api.catalogue.entry(country).ok_or_else(absent)
+    api.catalogue.entry(country).ok_or_else(|| unknown(country))
+}
+
+fn unknown(country: CountryCode) -> Problem {
+    Problem::new(Kind::NotFound, format!("there is no country `{country}` here"))
 }

@@ -7,7 +7,6 @@ use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use citas_core::model::{Caller, Claims};
-use citas_core::ports::BadToken;
 
 use super::Api;
 use super::observe::RequestId;
@@ -38,18 +37,19 @@ fn no_token() -> Problem {
         .header(WWW_AUTHENTICATE, challenge)
 }
 
-/// Returns the bearer token. A request with another scheme has no credentials for this API.
+/// Returns the bearer token. A request with another scheme, or without a token, has no credentials for this API.
 fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let header = lines.next().ok_or_else(no_token)?;
     if lines.next().is_some() {
-        return Err(BadToken("the request has two `Authorization` headers").into());
+        return Err(Problem::malformed("a request has one `Authorization` header")
+            .header(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="citas", error="invalid_request""#)));
     }
     let text = header.to_str().unwrap_or_default();
     let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
+    let token = token.trim();
+    if token.is_empty() || !scheme.eq_ignore_ascii_case("bearer") {
         return Err(no_token());
     }
-    let token = token.trim();
-    if token.is_empty() { Err(BadToken("the `Authorization` header has no token").into()) } else { Ok(token) }
+    Ok(token)
 }

@@ -12,7 +12,7 @@
 //! - [`ready`]: whether any country can be booked
 //! - [`observe`]: request ids, metrics and the log
 //! - [`body`], [`paths`], [`query`]: bodies, headers, path segments and parameters of requests
-//! - [`instant`]: the schema of an instant
+//! - [`instant`]: instants as RFC 3339 writes them, and their schema
 
 mod appointments;
 mod body;
@@ -33,8 +33,10 @@ mod ready;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::header::HOST;
+use axum::http::uri::{Authority, Uri};
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -50,8 +52,11 @@ use swagger_ui_dist::{ApiDefinition, OpenApiSource};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 
+use caching::Document;
+pub use caching::Documents;
 pub use cors::{NotAnOrigin, Origin, cors};
 pub use limits::{Limits, REQUEST_TIMEOUT};
+pub use observe::unread;
 pub use openapi::Description;
 use problem::Problem;
 pub use ready::Readiness;
@@ -76,6 +81,8 @@ pub struct Api {
     pub request_timeout: Duration,
     /// The `openapi.json` that was composed last.
     pub description: Description,
+    /// Other documents that are the same for everybody.
+    pub documents: Documents,
     /// Renderer of the metrics in the Prometheus text format.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
@@ -96,34 +103,45 @@ pub struct Routers {
 
 /// Returns every route in one router.
 pub fn router(api: Api) -> Router {
-    router_with(api, |routes| routes.layer(caching::compression()).layer(from_fn(one_host)))
+    router_with(api, |routes| routes.layer(from_fn(one_host)))
 }
 
 /// Returns every route in one router. `before` wraps them inside the layers that all requests share.
 pub fn router_with(api: Api, before: impl FnOnce(Router) -> Router) -> Router {
     let api = Arc::new(api);
-    common(&api, before(with_answers(public().merge(admin()), &api).merge(docs())))
+    common(&api, before(with_answers(public().merge(admin()), &api).merge(docs(&api))))
 }
 
 /// Returns the routes for clients and those for operators in separate routers.
 pub fn routers(api: Api) -> Routers {
     let api = Arc::new(api);
     Routers {
-        public: common(
-            &api,
-            with_answers(public(), &api).merge(docs()).layer(caching::compression()).layer(from_fn(one_host)),
-        ),
+        public: common(&api, with_answers(public(), &api).merge(docs(&api)).layer(from_fn(one_host))),
         admin: common(&api, with_answers(admin(), &api).layer(from_fn(one_host))),
     }
 }
 
-/// Refuses a request of HTTP/1.1 without exactly one `Host` (RFC 9112, section 3.2).
+/// Refuses a request with more than one `Host` or an invalid one, and a request of HTTP/1.1 without one (RFC 9112, section
+/// 3.2).
 async fn one_host(request: Request, next: Next) -> Response {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    if hosts == 1 || hosts == 0 && request.version() != Version::HTTP_11 {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let is_good = match (hosts.next(), hosts.next()) {
+        (None, _) => request.version() != Version::HTTP_11,
+        (Some(host), None) => host.to_str().is_ok_and(is_host),
+        (Some(_), Some(_)) => false,
+    };
+    if is_good {
         return next.run(request).await;
     }
-    Problem::malformed("a request of HTTP/1.1 has exactly one `Host` header").into_response()
+    Problem::malformed("a request of HTTP/1.1 has one `Host` header: a host and perhaps a port").into_response()
+}
+
+/// True if a text is a host and perhaps a port (RFC 9110, section 7.2). It is empty if the target has no authority.
+fn is_host(text: &str) -> bool {
+    let is_number = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let is_port = |after: &str| matches!(after, "" | ":") || after.strip_prefix(':').is_some_and(is_number);
+    let is_authority = |authority: Authority| text.strip_prefix(authority.host()).is_some_and(is_port);
+    text.is_empty() || text.parse().is_ok_and(is_authority)
 }
 
 fn public() -> Router<Arc<Api>> {
@@ -149,24 +167,33 @@ fn admin() -> Router<Arc<Api>> {
         .route("/metrics", get(metrics))
 }
 
-fn docs() -> Router {
+fn docs(api: &Arc<Api>) -> Router {
     swagger_ui_dist::generate_routes(ApiDefinition {
         uri_prefix: "/docs",
         api_definition: OpenApiSource::Uri("/openapi.json"),
         title: Some("Citas"),
     })
-    .layer(from_fn(docs_paths))
+    .layer(middleware::from_fn_with_state(api.clone(), docs_files))
 }
 
-/// Leads `/docs/` to `/docs`, below which the page's files are, and answers other methods with a problem.
-async fn docs_paths(request: Request, next: Next) -> Response {
+/// Leads `/docs/` to `/docs`, below which the page's files are, answers other methods with a problem, and compresses each
+/// file once.
+async fn docs_files(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return ([(header::ALLOW, "GET,HEAD")], unsupported(request.method())).into_response();
     }
     if request.uri().path() == "/docs/" {
         return Redirect::permanent("/docs").into_response();
     }
-    next.run(request).await
+    let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
+    // The page names its files below the address that it is requested at. A query would be part of their names.
+    *request.uri_mut() = Uri::try_from(&path).expect("a URI has it");
+    // A response to HEAD has no body to keep.
+    *request.method_mut() = Method::GET;
+    let (head, body) = next.run(request).await.into_parts();
+    let bytes = to_bytes(body, usize::MAX).await.expect("the body is in memory");
+    let content_type = head.headers[header::CONTENT_TYPE].clone();
+    api.documents.fixed(&path, || Document::new(content_type, bytes)).response(&headers).into_response()
 }
 
 /// Answers a method that no handler of a resource takes. The router adds `Allow`, which is all that `OPTIONS` asks for (RFC
@@ -188,6 +215,8 @@ fn with_answers(routes: Router<Arc<Api>>, api: &Arc<Api>) -> Router {
 /// Adds the layers that all requests share. Every problem passes the one that lets other origins read it.
 fn common(api: &Api, routes: Router) -> Router {
     let mut routes = routes
+        .layer(caching::compression())
+        .layer(from_fn(caching::accepted_coding))
         .layer(CatchPanicLayer::custom(|_| Problem::crashed().into_response()))
         .layer(middleware::from_fn_with_state(api.request_timeout, limits::in_time));
     if let Some(cors) = &api.cors {

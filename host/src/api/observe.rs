@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use citas_core::model::CountryCode;
@@ -14,7 +15,7 @@ use citas_core::rules::LoadedRules;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::problem;
+use super::problem::{self, Kind, Problem};
 
 /// De facto standard header for a request's id, in both directions.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -24,6 +25,12 @@ const MAX_REQUEST_ID_CHARS: usize = 64;
 
 /// Label in metrics and the log for a request to no country that the host knows. CloudWatch accepts no empty label.
 const NO_COUNTRY: &str = "none";
+
+/// Label for a route that does not exist.
+const UNMATCHED: &str = "unmatched";
+
+/// Label for a method that no route accepts.
+const OTHER: &str = "other";
 
 /// Id of a request: the client's own if it is short and plain, else a new one.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +54,7 @@ pub async fn observe(State(catalogue): State<Arc<Catalogue>>, mut request: Reque
     let id = RequestId::of(&request);
     let path = request.uri().path().to_owned();
     let method = method_label(request.method());
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or(UNMATCHED, MatchedPath::as_str).to_owned();
     request.extensions_mut().insert(id.clone());
     let (country, rules) = country(&catalogue, request.method(), &route, &path);
     // The highest level keeps the id on every line that passes a filter.
@@ -77,13 +84,37 @@ pub async fn observe(State(catalogue): State<Arc<Catalogue>>, mut request: Reque
     response
 }
 
+/// Returns the response to what could not be read as a request. Its problem has no path, which is unknown.
+pub fn unread(status: StatusCode) -> Response<String> {
+    let problem = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            Problem::new(Kind::HeaderTooLarge, "a request's line and headers may have 16 KiB and 100 lines")
+        }
+        _ => Problem::malformed("this is no request of HTTP/1.1: its first line or a header is not as RFC 9112 has it"),
+    };
+    let id = Uuid::now_v7().to_string();
+    let status = problem.status();
+    tracing::info!(request_id = id, country = NO_COUNTRY, status = status.as_u16(), "request");
+    let labels = [("country", NO_COUNTRY), ("method", OTHER), ("route", UNMATCHED), ("status", status.as_str())]
+        .map(|(name, value)| (name, value.to_owned()));
+    metrics::counter!("citas_requests_total", &labels).increment(1);
+    let mut response =
+        Response::new(serde_json::to_string(&problem.document("", &id)).expect("members with text keys"));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, problem::MEDIA_TYPE);
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
 /// Returns the method if a route accepts it, else `other`: labels that a client can make up would fill the metrics.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::POST => "POST",
-        _ => "other",
+        _ => OTHER,
     }
 }
 

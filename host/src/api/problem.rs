@@ -32,6 +32,7 @@ pub enum Kind {
     NotAllowedNow,
     Stale,
     TooLarge,
+    HeaderTooLarge,
     UnsupportedMediaType,
     RulesViolated,
     KeyReused,
@@ -58,6 +59,11 @@ impl Kind {
             }
             Self::Stale => (StatusCode::PRECONDITION_FAILED, "stale", "The appointment has changed"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
+            Self::HeaderTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "header-too-large",
+                "The header of the request is too large",
+            ),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The request must be JSON")
             }
@@ -179,6 +185,9 @@ struct FreeSlotView {
     starts_at_local: String,
 }
 
+/// Media type of problem documents.
+pub const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+
 /// Time that a client waits before it retries a 503, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
@@ -201,6 +210,10 @@ impl Problem {
 
     pub fn method_not_allowed() -> Self {
         Self::new(Kind::MethodNotAllowed, "this resource does not support the method; see `Allow`")
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.kind.parts().0
     }
 
     pub fn crashed() -> Self {
@@ -263,7 +276,7 @@ impl Problem {
     }
 
     /// Returns the document. The outermost layer passes the request's path and id, which only it knows.
-    fn document<'a>(&'a self, instance: &'a str, request_id: &'a str) -> ProblemDocument<'a> {
+    pub fn document<'a>(&'a self, instance: &'a str, request_id: &'a str) -> ProblemDocument<'a> {
         let (status, _, title) = self.kind.parts();
         let Self { kind, detail, members, .. } = self;
         ProblemDocument { r#type: *kind, title, status: status.as_u16(), detail, instance, request_id, members }
@@ -315,7 +328,7 @@ pub fn written(mut response: Response, instance: &str, request_id: &str) -> Resp
     let Some(problem) = response.extensions_mut().remove::<std::sync::Arc<Problem>>() else { return response };
     let (head, _) = response.into_parts();
     let mut written = (head.status, head.headers, Json(problem.document(instance, request_id))).into_response();
-    written.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    written.headers_mut().insert(header::CONTENT_TYPE, MEDIA_TYPE);
     written
 }
 

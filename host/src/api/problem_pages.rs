@@ -1,22 +1,38 @@
 //! Pages about the kinds of problems: each `type` of a problem document leads to one.
 
-use axum::extract::Path;
-use axum::response::Html;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_SECURITY_POLICY;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
 use strum::VariantArray as _;
 
+use super::Api;
+use super::caching::Document;
+use super::paths::At;
 use super::problem::{Kind, Problem};
 
+/// What a browser may load for a page: nothing but its own style.
+const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+
 /// Handles `GET /problems/{name}`.
-pub async fn serve(Path(name): Path<String>) -> Result<Html<String>, Problem> {
+pub async fn serve(State(api): State<Arc<Api>>, At(name): At<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let kind = Kind::VARIANTS.iter().copied().find(|kind| kind.parts().1 == name).ok_or_else(Problem::no_such_place)?;
-    let (status, _, title) = kind.parts();
+    let document = || Document::new(HeaderValue::from_static("text/html; charset=utf-8"), page(kind).into());
+    let response = api.documents.fixed(&format!("/problems/{name}"), document).response(&headers)?;
+    Ok(([(CONTENT_SECURITY_POLICY, POLICY)], response).into_response())
+}
+
+fn page(kind: Kind) -> String {
+    let (status, name, title) = kind.parts();
     let (status, remedy) = (status.as_u16(), remedy(kind));
-    Ok(Html(format!(
+    format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{title}</title><style>body{{font:1.1em/1.5 sans-serif;max-width:40em;\
-         margin:2em auto;padding:0 1em}}</style><h1>{title}</h1><p>Status {status}.</p><p>{remedy}</p>\
-         <p><a href=\"/docs\">The API</a></p></html>"
-    )))
+         content=\"width=device-width, initial-scale=1\"><title>{title}</title><style>body{{font:1.1em/1.5 \
+         sans-serif;max-width:40em;margin:2em auto;padding:0 1em}}</style><h1>{title}</h1><p>Status {status}, type \
+         <code>{name}</code>.</p><p>{remedy}</p><p><a href=\"/docs\">The API</a></p></html>"
+    )
 }
 
 /// Returns what a client does about a problem.
@@ -28,9 +44,15 @@ fn remedy(kind: Kind) -> &'static str {
         Kind::Unauthenticated => {
             "The request has no valid token. Get a new one, and send it as <code>Authorization: Bearer …</code>."
         }
-        Kind::Forbidden => "The token lacks a scope or a role. Another token of the same kind does not help.",
-        Kind::NotFound => "Nothing is there, or it belongs to somebody else: the two look the same.",
-        Kind::MethodNotAllowed => "The header <code>Allow</code> lists the methods.",
+        Kind::Forbidden => {
+            "The token is valid, but it lacks a scope or a group that the request needs. Sign in with an account that has them."
+        }
+        Kind::NotFound => {
+            "Nothing has this address, or it belongs to somebody else: the two look the same. Check the address and the account."
+        }
+        Kind::MethodNotAllowed => {
+            "The address does not support the method. The header <code>Allow</code> lists those that it does."
+        }
         Kind::TooSlow => "The request took too long to arrive or to be answered. Nothing was stored. Send it again.",
         Kind::SlotTaken => {
             "Somebody else has this time. <code>freeSlots</code> lists free times nearby: offer one of these."
@@ -38,7 +60,10 @@ fn remedy(kind: Kind) -> &'static str {
         Kind::InProgress => "A request with the same Idempotency-Key is in progress. Send it again in a moment.",
         Kind::NotAllowedNow => "The action is not possible in the appointment's phase. Read the appointment again.",
         Kind::Stale => "The appointment has changed. Read it again, and decide anew.",
-        Kind::TooLarge => "Send less.",
+        Kind::TooLarge => "The body has too many bytes. The detail says how many it may have.",
+        Kind::HeaderTooLarge => {
+            "The first line and the headers together are too long. Shorten the URL, or send fewer or smaller headers, such as cookies."
+        }
         Kind::UnsupportedMediaType => "Send JSON, with <code>Content-Type: application/json</code>.",
         Kind::RulesViolated => {
             "The country's rules refuse the request. Show each message of <code>violations</code> at the member that its <code>pointer</code> names."
@@ -51,6 +76,47 @@ fn remedy(kind: Kind) -> &'static str {
         }
         Kind::Unavailable => {
             "Send the request again with the same Idempotency-Key. If it was stored after all, the response has its result."
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_kind_with_its_status() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/http-api.md");
+        let text = fs::read_to_string(file).unwrap();
+        let row = |line: &str| {
+            let mut cells = line.split('|').skip(1).map(|cell| cell.trim().trim_matches('`').to_owned());
+            Some((cells.next()?.parse::<u16>().ok()?, cells.next()?))
+        };
+        let section = text.split("\n## ").find(|section| section.starts_with("Errors\n")).unwrap();
+        // The next table of the section is about responses that are not the host's.
+        let table: BTreeSet<_> = section
+            .split("\n\n")
+            .find_map(|part| Some(part.lines().filter_map(row).collect()).filter(|rows: &BTreeSet<_>| !rows.is_empty()))
+            .unwrap();
+        let kinds: BTreeSet<_> =
+            Kind::VARIANTS.iter().map(|kind| (kind.parts().0.as_u16(), kind.parts().1.to_owned())).collect();
+        assert_eq!(table, kinds);
+    }
+
+    #[test]
+    fn every_page_closes_what_it_opens_and_runs_nothing() {
+        for kind in Kind::VARIANTS {
+            let page = page(*kind);
+            assert!(!page.contains("<script") && page.contains(kind.parts().2), "{page}");
+            for element in ["html", "title", "style", "h1", "p", "a", "code"] {
+                let opened =
+                    page.matches(&format!("<{element}>")).count() + page.matches(&format!("<{element} ")).count();
+                assert_eq!(opened, page.matches(&format!("</{element}>")).count(), "{element} in {page}");
+            }
         }
     }
 }

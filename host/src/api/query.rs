@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::form_urlencoded;
 
-use super::body::is_rfc_3339;
+use super::instant;
 use super::problem::Problem;
 
 /// Number of hexadecimal digits of a query's digest in a cursor.
@@ -80,7 +80,7 @@ impl Parameters {
         let refused = || {
             Problem::malformed(format!("`{name}` is an instant (RFC 3339) such as 2026-12-01T14:30:00Z; `+` is `%2B`"))
         };
-        self.one(name)?.map(|text| instant(text).ok_or_else(refused)).transpose()
+        self.one(name)?.map(|text| instant::parse(text).ok_or_else(refused)).transpose()
     }
 
     /// Returns a day.
@@ -114,16 +114,6 @@ impl Parameters {
 fn is_encoded(query: &str) -> bool {
     let is_byte = |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
     query.split('%').skip(1).all(is_byte) && percent_decode_str(query).decode_utf8().is_ok()
-}
-
-fn instant(text: &str) -> Option<Timestamp> {
-    if !is_rfc_3339(text) {
-        return None;
-    }
-    // The library's last instant is two days before the end of the year 9999. No appointment is later.
-    let (date, time) = text.split_at(10);
-    let is_beyond = || date.parse::<Date>().is_ok() && format!("2000-01-01{time}").parse::<Timestamp>().is_ok();
-    text.parse().ok().or_else(|| is_beyond().then_some(Timestamp::MAX))
 }
 
 #[cfg(test)]

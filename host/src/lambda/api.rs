@@ -18,7 +18,7 @@ use lambda_runtime::Runtime;
 
 use super::setup::{Rules, RulesSettings, Starting};
 use super::{Ended, Started, answer};
-use crate::api::{self, Api, Description, Limits, Readiness};
+use crate::api::{self, Api, Description, Documents, Limits, Readiness};
 use crate::system::{SystemClock, UuidIds};
 
 /// Maximum time for a request. It ends before the function's own time and API Gateway's 30 seconds, so that the client
@@ -49,6 +49,7 @@ pub async fn run() -> Ended {
         cors: None,
         request_timeout: REQUEST_TIMEOUT,
         description: Description::new(clock),
+        documents: Documents::default(),
         // The metrics are in the log.
         metrics: Box::new(String::new),
     };

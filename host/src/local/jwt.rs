@@ -1,12 +1,14 @@
 //! Verifies access tokens (RFC 9068, Amazon Cognito) and reads their claims. Fetches no keys and caches nothing.
 
-use citas_core::model::Claims;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use citas_core::model::{Claims, json};
 use citas_core::ports::BadToken;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
-use serde_json::Number;
+use serde_json::{Number, Value};
 
 /// Allowed difference between the issuer's clock and this host's.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
@@ -35,23 +37,24 @@ struct AccessToken {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
+    One(Option<String>),
+    Many(Vec<Option<String>>),
 }
 
 impl OneOrMany {
-    fn texts(&self) -> &[String] {
-        match self {
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let members = match self {
             Self::One(one) => std::slice::from_ref(one),
             Self::Many(many) => many,
-        }
+        };
+        members.iter().flatten().map(String::as_str)
     }
 }
 
 impl AccessToken {
     fn is_for(&self, audience: &str) -> bool {
         let is_client = || self.client_id.as_deref() == Some(audience);
-        self.aud.as_ref().map_or_else(is_client, |aud| aud.texts().iter().any(|one| one == audience))
+        self.aud.as_ref().map_or_else(is_client, |aud| aud.texts().any(|one| one == audience))
     }
 }
 
@@ -78,11 +81,8 @@ pub(super) fn good(
     validation.validate_nbf = false;
     // The audience is checked below, because Cognito has it in a claim of another name.
     validation.validate_aud = false;
+    check_header(token)?;
     let token = jsonwebtoken::decode::<AccessToken>(token, key, &validation).map_err(|error| reason(error.kind()))?;
-    if token.header.crit.is_some() {
-        // RFC 7515, section 4.1.11: whoever does not know an extension refuses the token. None is known here.
-        return Err(BadToken("the token has extensions that must be understood"));
-    }
     let token = token.claims;
     let expires_at = instant(&token.exp);
     if expires_at.saturating_add(LEEWAY).is_ok_and(|end| end < now) {
@@ -100,11 +100,33 @@ pub(super) fn good(
     if token.token_use.is_some_and(|used_for| used_for != "access") {
         return Err(BadToken("this is no access token"));
     }
-    let words = |claim: &OneOrMany| claim.texts().join(" ").split_ascii_whitespace().map(str::to_owned).collect();
-    let scopes = token.scope.as_ref().map(words).unwrap_or_default();
-    let groups =
-        [&token.cognito_groups, &token.groups].into_iter().flatten().flat_map(OneOrMany::texts).cloned().collect();
+    let scopes = token.scope.iter().flat_map(OneOrMany::texts).flat_map(str::split_ascii_whitespace);
+    let groups = [&token.cognito_groups, &token.groups].into_iter().flatten().flat_map(OneOrMany::texts);
+    let (groups, scopes) = (groups.map(str::to_owned).collect(), scopes.map(str::to_owned).collect());
     Ok(Good { claims: Claims { subject: token.sub, groups, scopes }, expires_at })
+}
+
+/// Types of tokens that may be access tokens (RFC 9068, section 2.1). Tokens for other purposes name theirs, so that no
+/// other recipient takes them (RFC 8725, section 3.11).
+const TYPES: [&str; 2] = ["jwt", "at+jwt"];
+
+/// Refuses a token whose header has a member twice, a type that is not an access token's, or an extension that must be
+/// understood (RFC 7515, section 4.1.11): none is known here. `b64` is one of them in any case (RFC 7797, section 6).
+fn check_header(token: &str) -> Result<(), BadToken> {
+    const UNREADABLE: BadToken = BadToken("the token cannot be read");
+    let header = token.split('.').next().unwrap_or_default();
+    let header = BASE64_URL_SAFE_NO_PAD.decode(header).map_err(|_| UNREADABLE)?;
+    let header = json::parse(&header).map_err(|_| UNREADABLE)?;
+    if ["crit", "b64"].iter().any(|name| header.get(name).is_some()) {
+        return Err(BadToken("the token has extensions that must be understood"));
+    }
+    let kind = |kind: &Value| kind.as_str().map(str::to_ascii_lowercase);
+    // RFC 7515, section 4.1.9: the prefix may be left out.
+    let is_access = |kind: String| TYPES.contains(&kind.strip_prefix("application/").unwrap_or(&kind));
+    if header.get("typ").is_some_and(|typ| !kind(typ).is_some_and(is_access)) {
+        return Err(BadToken("this is no access token"));
+    }
+    Ok(())
 }
 
 /// Converts a `NumericDate` (RFC 7519, section 2): seconds since 1970, whose fraction, if any, is cut off.
@@ -114,7 +136,8 @@ fn instant(seconds: &Number) -> Timestamp {
         reason = "the fraction is to go, and a cast of what is too large saturates"
     )]
     let whole = seconds.as_i64().or_else(|| seconds.as_f64().map(|seconds| seconds as i64));
-    Timestamp::from_second(whole.unwrap_or(0)).unwrap_or(Timestamp::MAX)
+    let whole = whole.unwrap_or(0);
+    Timestamp::from_second(whole).unwrap_or(if whole < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
 
 fn reason(kind: &ErrorKind) -> BadToken {

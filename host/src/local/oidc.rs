@@ -9,9 +9,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use citas_core::model::Claims;
 use citas_core::ports::{BadToken, Clock, TokenVerifier};
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::jwt;
@@ -46,6 +47,12 @@ const ALGORITHMS: [Algorithm; 5] =
 pub struct NoKeys {
     issuer: String,
     cause: String,
+}
+
+/// A JWK set whose keys are not read yet.
+#[derive(Deserialize)]
+struct Published {
+    keys: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -101,34 +108,36 @@ impl OidcVerifier {
 }
 
 impl Source {
-    /// Returns the key for a signature. Fetches the keys if it is unknown; a bounded number of other requests waits for
-    /// that one fetch.
-    async fn key(self: &Arc<Self>, kid: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
-        if let Some(key) = self.cached_key(kid, algorithm) {
+    /// Returns the keys that may have made a signature. Fetches the issuer's keys if there is none; a bounded number of
+    /// other requests waits for that one fetch.
+    async fn keys(self: &Arc<Self>, kid: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
+        let known = self.cached_keys(kid, algorithm);
+        if !known.is_empty() {
             self.refresh();
-            return Some(key);
+            return known;
         }
         // Without a bound, many requests with unknown keys would keep their connections open for as long as the issuer
         // takes.
-        let _place = self.waiting.try_acquire().ok()?;
+        let Ok(_place) = self.waiting.try_acquire() else { return known };
         let begun = self.begun.lock().await;
-        if let Some(key) = self.cached_key(kid, algorithm) {
-            return Some(key);
+        let known = self.cached_keys(kid, algorithm);
+        if !known.is_empty() || self.since(&begun) < self.pace.at_most {
+            return known;
         }
-        if self.since(&begun) >= self.pace.at_most {
-            self.fetch(begun).await;
-        }
-        self.cached_key(kid, algorithm)
+        self.fetch(begun).await;
+        self.cached_keys(kid, algorithm)
     }
 
-    /// Returns the key for signatures of this algorithm with that `kid`. Without a `kid` it is the only key for such
-    /// signatures, if there is one (OpenID Connect Core, section 10.1).
-    fn cached_key(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
+    /// Returns the keys for signatures of this algorithm with that `kid`: one, unless the issuer gives several the same
+    /// `kid`. Without a `kid` it is the only key for such signatures, if there is one (OpenID Connect Core, section 10.1).
+    fn cached_keys(&self, kid: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
         let keys = self.keys.load();
         let is_named = |jwk: &&Jwk| kid.is_none() || jwk.common.key_id.as_deref() == kid;
-        let mut fitting = keys.keys.iter().filter(is_named).filter(|jwk| signs_with(jwk, algorithm));
-        let key = fitting.next()?;
-        (kid.is_some() || fitting.next().is_none()).then(|| DecodingKey::from_jwk(key).ok())?
+        let fitting: Vec<&Jwk> = keys.keys.iter().filter(is_named).filter(|jwk| signs_with(jwk, algorithm)).collect();
+        if kid.is_none() && fitting.len() > 1 {
+            return Vec::new();
+        }
+        fitting.into_iter().filter_map(|key| DecodingKey::from_jwk(key).ok()).collect()
     }
 
     /// Fetches the keys in the background, if they are old and no other fetch is running.
@@ -161,8 +170,8 @@ impl Source {
     }
 }
 
-/// True if a key can make signatures of this algorithm, and is meant for them (RFC 7517, sections 4.1, 4.2 and 4.4). An
-/// absent `use` or `alg` allows all.
+/// True if a key can make signatures of this algorithm, and is meant for them (RFC 7517, sections 4.1 to 4.4). An absent
+/// `use`, `key_ops` or `alg` allows all.
 fn signs_with(jwk: &Jwk, algorithm: Algorithm) -> bool {
     let common = &jwk.common;
     let is_of_type = match (&jwk.algorithm, algorithm) {
@@ -172,7 +181,11 @@ fn signs_with(jwk: &Jwk, algorithm: Algorithm) -> bool {
         _ => false,
     };
     let signs = common.public_key_use.as_ref().is_none_or(|used_for| *used_for == PublicKeyUse::Signature);
-    is_of_type && signs && common.key_algorithm.is_none_or(|named| named.to_string().parse() == Ok(algorithm))
+    let verifies = common.key_operations.as_ref().is_none_or(|uses| uses.contains(&KeyOperations::Verify));
+    is_of_type
+        && signs
+        && verifies
+        && common.key_algorithm.is_none_or(|named| named.to_string().parse() == Ok(algorithm))
 }
 
 async fn fetch(issuer: &str) -> Result<JwkSet, NoKeys> {
@@ -189,7 +202,10 @@ fn fetch_now(issuer: &str) -> Result<JwkSet, String> {
     if discovery.issuer.trim_end_matches('/') != issuer {
         return Err(format!("its configuration names another issuer, {}", discovery.issuer));
     }
-    agent.get(discovery.jwks_uri).call().map_err(said)?.body_mut().read_json().map_err(said)
+    let Published { keys } =
+        agent.get(discovery.jwks_uri).call().map_err(said)?.body_mut().read_json().map_err(said)?;
+    // One key that cannot be read leaves the others as they are (RFC 7517, section 5).
+    Ok(JwkSet { keys: keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect() })
 }
 
 #[async_trait::async_trait]
@@ -205,11 +221,12 @@ impl TokenVerifier for OidcVerifier {
         if !ALGORITHMS.contains(&header.alg) {
             return Err(UNREADABLE);
         }
-        let key = self.source.key(header.kid.as_deref(), header.alg).await;
-        let key = key.ok_or(BadToken("the token is signed with a key that its issuer does not publish for that"))?;
+        let keys = self.source.keys(header.kid.as_deref(), header.alg).await;
         let issuer = &self.source.issuer;
         let issuers = [issuer.as_str(), &format!("{issuer}/")];
-        let good = jwt::good(token, &key, header.alg, &issuers, &self.audience, clock.now())?;
+        let verified = |key| jwt::good(token, key, header.alg, &issuers, &self.audience, clock.now());
+        let unknown = || Err(BadToken("the token is signed with a key that its issuer does not publish for that"));
+        let good = keys.iter().map(verified).reduce(Result::or).unwrap_or_else(unknown)?;
         self.source.tokens.remember(token, &good, clock);
         Ok(good.claims)
     }
@@ -223,10 +240,12 @@ mod tests {
 
     use axum::routing::get;
     use axum::{Json, Router};
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
     use jiff::{SignedDuration, Timestamp};
     use jsonwebtoken::{EncodingKey, Header};
     use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::system::SystemClock;
@@ -238,6 +257,8 @@ mod tests {
     struct Issuer {
         url: String,
         keys: Slot<Vec<Value>>,
+        /// Key that was published last.
+        signing: Slot<Option<EncodingKey>>,
         fetches: AtomicUsize,
     }
 
@@ -289,7 +310,9 @@ mod tests {
             let expires = Timestamp::now().as_second() + 600;
             let mut payload = json!({ "iss": self.url, "aud": "citas", "sub": "ana", "exp": expires });
             payload.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-            jsonwebtoken::encode(&header, &payload, &key).unwrap()
+            let token = jsonwebtoken::encode(&header, &payload, &key).unwrap();
+            *self.signing.lock().unwrap() = Some(key);
+            token
         }
 
         async fn verifier(&self, at_most: Duration, at_least: Duration) -> OidcVerifier {
@@ -390,7 +413,10 @@ mod tests {
         for (members, good) in [
             (json!({ "use": "sig", "alg": "ES256" }), true),
             (json!({}), true),
+            (json!({ "key_ops": ["verify"] }), true),
             (json!({ "use": "enc" }), false),
+            (json!({ "key_ops": ["encrypt", "wrapKey"] }), false),
+            (json!({ "alg": "ES999" }), false),
             (json!({ "alg": "ES384" }), false),
         ] {
             let token = issuer.publish("key", &members);
@@ -427,17 +453,116 @@ mod tests {
         }
     }
 
+    /// Returns the result for a token whose header has these members, whether or not they are valid.
+    async fn verify_with_header(members: &str) -> Result<Claims, BadToken> {
+        let issuer = Issuer::start().await;
+        let token = issuer.publish("key", &json!({}));
+        let claims = token.split('.').nth(1).unwrap();
+        let header = BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"ES256","kid":"key"{members}}}"#));
+        let message = format!("{header}.{claims}");
+        let signature = jsonwebtoken::crypto::sign(
+            message.as_bytes(),
+            issuer.signing.lock().unwrap().as_ref().unwrap(),
+            Algorithm::ES256,
+        )
+        .unwrap();
+        issuer.verifier(NEVER, NEVER).await.verify(&format!("{message}.{signature}")).await
+    }
+
     #[tokio::test]
-    async fn a_token_with_critical_extensions_or_a_list_of_issuers_is_refused() {
-        let critical = |header: &mut Header| {
-            named(header);
-            header.crit = Some(vec!["b64".into()]);
-        };
-        assert!(verify_with(critical, json!({})).await.is_err());
+    async fn a_token_whose_header_has_what_is_not_understood_is_refused() {
+        for good in [
+            "",
+            r#","typ":"JWT""#,
+            r#","typ":"at+jwt""#,
+            r#","typ":"application/AT+JWT""#,
+            r#","typ":"application/jwt""#,
+            r#","more":1"#,
+        ] {
+            assert!(verify_with_header(good).await.is_ok(), "{good}");
+        }
+        for bad in [
+            r#","crit":["b64"],"b64":true"#,
+            r#","crit":["exp"]"#,
+            r#","crit":[]"#,
+            r#","crit":null"#,
+            r#","b64":false"#,
+            r#","kid":"key""#,
+            r#","alg":"ES256""#,
+            r#","more":1,"more":1"#,
+            r#","typ":"logout+jwt""#,
+            r#","typ":"dpop+jwt""#,
+            r#","typ":7"#,
+        ] {
+            assert!(verify_with_header(bad).await.is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn claims_of_a_wrong_type_or_out_of_their_time_are_refused() {
+        let now = Timestamp::now().as_second();
+        for good in [
+            json!({ "exp": now as f64 + 600.5 }),
+            json!({ "exp": u64::MAX }),
+            json!({ "nbf": now + 30 }),
+            json!({ "nbf": -1e300 }),
+            json!({ "aud": ["other", null, "citas"] }),
+            json!({ "nbf": null, "aud": null, "client_id": "citas" }),
+        ] {
+            assert!(verify_with(named, good.clone()).await.is_ok(), "{good}");
+        }
+        for bad in [
+            json!({ "aud": ["citas", 7] }),
+            json!({ "aud": [] }),
+            json!({ "aud": [null], "client_id": "citas" }),
+            json!({ "aud": null }),
+            json!({ "exp": null }),
+            json!({ "sub": null }),
+            json!({ "iss": null }),
+            json!({ "aud": { "citas": true } }),
+            json!({ "exp": (now + 600).to_string() }),
+            json!({ "exp": true }),
+            json!({ "exp": 0 }),
+            json!({ "exp": -1 }),
+            json!({ "exp": -1e300 }),
+            json!({ "exp": i64::MIN }),
+            json!({ "nbf": now + 600 }),
+            json!({ "nbf": 1e300 }),
+            json!({ "nbf": "0" }),
+            json!({ "sub": 7 }),
+            json!({ "sub": ["ana"] }),
+        ] {
+            assert!(verify_with(named, bad.clone()).await.is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_of_issuers_is_refused() {
         let issuer = Issuer::start().await;
         let claims = json!({ "iss": [issuer.url] });
         let token = issuer.publish_and_sign("key", &json!({}), named, &claims);
         assert!(issuer.verifier(NEVER, NEVER).await.verify(&token).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn keys_that_cannot_be_used_leave_the_others_as_they_are() {
+        let issuer = Issuer::start().await;
+        let token = issuer.publish("key", &json!({}));
+        let mut keys = vec![
+            json!({ "kty": "AKP", "alg": "ML-DSA-44", "kid": "key", "pub": "AQAB" }),
+            json!({ "kty": "EC", "crv": "secp256k1", "kid": "key", "x": "AQAB", "y": "AQAB" }),
+            json!({ "kty": "RSA", "kid": "key", "n": "AQAB", "e": "AQAB" }),
+            json!({ "kty": "oct", "kid": "key", "k": "AQAB" }),
+            json!({ "kty": "EC", "kid": 7 }),
+            json!("key"),
+        ];
+        // A key of the same curve with the same `kid` did not make the signature.
+        let other = Issuer::start().await;
+        other.publish("key", &json!({}));
+        keys.append(&mut other.keys.lock().unwrap().clone());
+        keys.append(&mut issuer.keys.lock().unwrap().clone());
+        *issuer.keys.lock().unwrap() = keys;
+        assert!(issuer.verifier(NEVER, NEVER).await.verify(&token).await.is_ok());
     }
 
     #[tokio::test]

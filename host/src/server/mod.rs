@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub use open_files::OpenFiles;
 use places::{Limit, Peer, Places, Seat};
+pub use stream::Refusal;
 use stream::{SeatedService, SeatedStream};
 
 /// Delay before accepting again when the system gives no connection, for example because open files run out.
@@ -53,6 +54,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Time that requests in progress have once the server is to stop.
     pub grace: Duration,
+    /// Answers what cannot be read as a request. Without it the answer has no body.
+    pub refusal: Option<Refusal>,
 }
 
 impl Server {
@@ -64,6 +67,7 @@ impl Server {
             connections,
             trusted_proxies: Vec::new(),
             grace: Duration::from_secs(10),
+            refusal: None,
         }
     }
 
@@ -118,13 +122,14 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection without TCP_NODELAY");
         }
+        let stream = SeatedStream::new(stream, Arc::clone(seat), self.write_timeout, self.refusal);
         let service = SeatedService::new(TowerToHyperService::new(router.clone()), Arc::clone(seat));
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(MAX_BUFFER)
             .max_header_size(MAX_BUFFER)
-            .serve_connection(TokioIo::new(SeatedStream::new(stream, Arc::clone(seat), self.write_timeout)), service)
+            .serve_connection(TokioIo::new(stream), service)
     }
 }
 
@@ -152,6 +157,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{SocketAddr, TcpStream};
 
+    use axum::http::Response;
     use axum::routing::get;
     use tokio::sync::{Notify, oneshot};
 
@@ -396,13 +402,20 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_header_that_is_too_large_is_refused() {
-        let running = start(server(4), hello()).await;
+        let refusal: Refusal = |status| {
+            Response::builder().status(status).header("x-what", status.as_str()).body("too large".into()).unwrap()
+        };
+        let running = start(Server { refusal: Some(refusal), ..server(4) }, hello()).await;
         let mut client = Client::of(&running);
+        // The refusal of a later request comes after the answers to those before.
+        client.get();
+        assert!(client.answer().starts_with("HTTP/1.1 200"));
         let long = "x".repeat(MAX_BUFFER);
         client.send(&format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n"));
         let answer = client.rest();
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
         let mut client = Client::of(&running);
+        assert!(answer.contains("\r\nx-what: 431\r\n") && answer.ends_with("\r\n\r\ntoo large"), "{answer}");
         let many = "X-Many: x\r\n".repeat(101);
         client.send(&format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"));
         let answer = client.rest();

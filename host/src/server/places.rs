@@ -285,6 +285,11 @@ impl Seat {
         }
     }
 
+    /// Returns true if no request is in progress and everything is written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.load(Ordering::SeqCst) & KIND_MASK == IDLE
+    }
+
     /// Resolves when the connection must be closed.
     pub(super) async fn closed(&self) {
         self.closed.notified().await;

@@ -154,12 +154,14 @@ impl Messages {
         Ok(Self { locales, texts })
     }
 
-    /// Returns the country's locale that fits an `Accept-Language` best (RFC 9110, section 12.5.4), or the default if
-    /// none fits.
+    /// Returns the country's locale that fits an `Accept-Language` best (RFC 9110, section 12.5.4). If none fits, it is
+    /// the first one that is not refused, or else the default.
     pub fn negotiate(&self, accept_language: &str) -> String {
-        let wanted = wanted(accept_language);
-        let found = negotiate_languages(&wanted, &self.locales, Some(&self.locales[0]), NegotiationStrategy::Lookup);
-        found.first().map_or_else(|| self.locales[0].to_string(), ToString::to_string)
+        let (wanted, refused) = ranges(accept_language);
+        let is_refused = |locale: &&LanguageIdentifier| refused.iter().any(|range| is_in(locale, range));
+        let default = self.locales.iter().find(|locale| !is_refused(locale)).unwrap_or(&self.locales[0]);
+        let found = negotiate_languages(&wanted, &self.locales, Some(default), NegotiationStrategy::Lookup);
+        found.first().map_or_else(|| default.to_string(), ToString::to_string)
     }
 
     /// Returns true if a code has a text in every locale, or is a code of the host.
@@ -300,21 +302,28 @@ fn locale(tag: &str) -> Result<LanguageIdentifier, Refusal> {
 /// Maximum number of languages of an `Accept-Language` that are read.
 const MAX_LANGUAGE_RANGES: usize = 20;
 
-/// Returns the languages of an `Accept-Language`, the most wanted first. Skips an invalid language range and a weight
-/// that is not above 0 and at most 1. (The crates that read this header sort by the weight as it comes; `q=nan` makes
-/// them panic.)
-fn wanted(accept_language: &str) -> Vec<LanguageIdentifier> {
+/// Returns the languages of an `Accept-Language`, the most wanted first, and those whose weight is 0. Skips an invalid
+/// language range, one with an invalid weight, and `*`, which stands for the default. (The crates that read this header
+/// sort by the weight as it comes; `q=nan` makes them panic.)
+fn ranges(accept_language: &str) -> (Vec<LanguageIdentifier>, Vec<LanguageIdentifier>) {
     let weighted = |range: &str| {
         let mut parts = range.split(';').map(str::trim);
         let tag = lookup_tag(parts.next()?)?;
         let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
         let weight: f32 = weight.unwrap_or("1").parse().ok()?;
-        (weight > 0.0 && weight <= 1.0).then_some((weight, tag))
+        (0.0..=1.0).contains(&weight).then_some((weight, tag))
     };
     let ranges = accept_language.split(',').take(MAX_LANGUAGE_RANGES);
-    let mut wanted: Vec<(f32, LanguageIdentifier)> = ranges.filter_map(weighted).collect();
+    let (mut wanted, refused): (Vec<_>, Vec<_>) = ranges.filter_map(weighted).partition(|(weight, _)| *weight > 0.0);
     wanted.sort_by(|(one, _), (other, _)| other.total_cmp(one));
-    wanted.into_iter().map(|(_, tag)| tag).collect()
+    let tags = |ranges: Vec<(f32, LanguageIdentifier)>| ranges.into_iter().map(|(_, tag)| tag).collect();
+    (tags(wanted), tags(refused))
+}
+
+/// Returns true if a locale is in a language range (RFC 4647, section 3.3.1).
+fn is_in(locale: &LanguageIdentifier, range: &LanguageIdentifier) -> bool {
+    let (locale, range) = (locale.to_string(), range.to_string());
+    locale.strip_prefix(&range).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// Returns the tag of a language range, without the extensions that no locale here has: a lookup truncates them (RFC 4647,
@@ -387,6 +396,12 @@ mod tests {
             ("en-US-u-ms-metric", "en"),
             ("en-x-private;q=0.5, es;q=0.1", "en"),
             ("de,en", "en"),
+            ("*;q=0.5", "es-PE"),
+            ("*, en;q=0.5", "en"),
+            ("en;q=0", "es-PE"),
+            ("es;q=0", "en"),
+            ("de, es-PE;q=0.0, *;q=0.1", "en"),
+            ("es;q=0, en;q=0", "es-PE"),
         ];
         for (asked, given) in cases {
             assert_eq!(messages().negotiate(asked), given, "Accept-Language: {asked}");

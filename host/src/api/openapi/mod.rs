@@ -12,7 +12,6 @@ mod operations;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -27,7 +26,7 @@ use tokio::sync::Mutex;
 use self::components::Components;
 use self::country::country_tag;
 use super::Api;
-use super::caching::revalidated;
+use super::caching::Document;
 use super::problem::Problem;
 
 /// Maximum age of a document, in seconds. The days in its examples are those of the time when it was composed.
@@ -43,7 +42,7 @@ pub struct Description {
 struct Composed {
     countries: Countries,
     at: Timestamp,
-    bytes: Bytes,
+    document: Document,
 }
 
 type Countries = Arc<BTreeMap<CountryCode, Entry>>;
@@ -54,7 +53,7 @@ impl Description {
         Self { clock, last: Mutex::default() }
     }
 
-    async fn of(&self, catalogue: &Catalogue) -> Bytes {
+    async fn of(&self, catalogue: &Catalogue) -> Document {
         let mut last = self.last.lock().await;
         let now = self.clock.now();
         let countries = catalogue.all();
@@ -62,7 +61,7 @@ impl Description {
             Arc::ptr_eq(&last.countries, &countries) && (0..MAX_AGE).contains(&now.duration_since(last.at).as_secs())
         };
         if let Some(last) = last.as_ref().filter(is_current) {
-            return last.bytes.clone();
+            return last.document.clone();
         }
         let mut described = Vec::new();
         for rules in countries.values().filter_map(|entry| entry.rules.clone()) {
@@ -70,15 +69,15 @@ impl Description {
             let days = catalogue.executor().run_eventually(rules.country, move || BookingDays::of(&asked, now)).await;
             described.push((rules, days));
         }
-        let bytes = Bytes::from(document(&described).to_string());
-        *last = Some(Composed { countries, at: now, bytes: bytes.clone() });
-        bytes
+        let document = Document::json(&document(&described));
+        *last = Some(Composed { countries, at: now, document: document.clone() });
+        document
     }
 }
 
 /// Handles `GET /openapi.json`.
 pub async fn serve(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
-    revalidated(&headers, api.description.of(&api.catalogue).await)
+    api.description.of(&api.catalogue).await.response(&headers)
 }
 
 /// Returns the whole document.

@@ -13,7 +13,7 @@ use super::components::{Components, reference, with_headers};
 use super::country::named;
 
 /// Problems of every request.
-const ALWAYS: [Kind; 3] = [Kind::MalformedRequest, Kind::MethodNotAllowed, Kind::Internal];
+const ALWAYS: [Kind; 4] = [Kind::MalformedRequest, Kind::MethodNotAllowed, Kind::HeaderTooLarge, Kind::Internal];
 
 /// Problems of every request with a token.
 const GUARDED: [Kind; 7] = [
@@ -227,11 +227,7 @@ fn act(country: CountryCode, name: &str, action: &Action) -> Value {
     let success = ("200", appointment(country, "The appointment as the action left it.", &[]));
     let texts = Texts(&summary, &description);
     let mut act = guarded(&action_id(country, name), country, &texts, success, &CHANGING, Scope::Write);
-    let if_match =
-        json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}(-[0-9a-f]{8})?\")?$", "examples": ["\"1\""] });
-    let if_match =
-        header("If-Match", "`ETag` of the appointment that the client saw: another one leads to a 412.", &if_match);
-    act["parameters"] = json!([if_match, idempotency_key(), accept_language()]);
+    act["parameters"] = json!([if_match(), idempotency_key(), accept_language()]);
     let requires = action.schema["required"].as_array().is_some_and(|required| !required.is_empty());
     with_body(act, &named(country, &format!("{name}-input")), requires)
 }
@@ -239,7 +235,14 @@ fn act(country: CountryCode, name: &str, action: &Action) -> Value {
 fn get(country: CountryCode) -> Value {
     let success = ("200", appointment(country, "The appointment.", &[]));
     let texts = Texts("Get an appointment", "A patient gets only appointments that the same subject booked.");
-    revalidated(guarded(&operation_id(country, "get"), country, &texts, success, &[], Scope::Read), "\"1\"")
+    let mut get = guarded(&operation_id(country, "get"), country, &texts, success, &[Kind::Stale], Scope::Read);
+    get["parameters"] = json!([if_match()]);
+    revalidated(get, "\"1\"")
+}
+
+fn if_match() -> Value {
+    let tag = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}(-[0-9a-f]{8})?\")?$", "examples": ["\"1\""] });
+    header("If-Match", "`ETag` of the appointment that the client saw: another one leads to a 412.", &tag)
 }
 
 fn history(country: CountryCode) -> Value {
