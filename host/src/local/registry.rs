@@ -84,7 +84,7 @@ impl FolderRegistry {
         work: impl FnOnce(&Files) -> Result<T, RegistryError> + Send + 'static,
     ) -> Result<T, RegistryError> {
         let silence =
-            |_| RegistryError::Unavailable(format!("its folder has not answered for {} s", self.timeout.as_secs()));
+            |_| RegistryError::Unavailable(format!("its folder has not answered for {} s", self.timeout.as_secs_f32()));
         tokio::time::timeout(self.timeout, self.answer(country, work)).await.map_err(silence)?
     }
 
@@ -354,7 +354,7 @@ fn lock(root: &Dir, key: &str, timeout: Duration) -> Result<File, RegistryError>
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_INTERVAL),
             Err(TryLockError::WouldBlock) => {
-                let waited = timeout.as_secs();
+                let waited = timeout.as_secs_f32();
                 let cause = format!("another process has held `{key}` for {waited} s; nothing is changed");
                 return Err(RegistryError::Unavailable(cause));
             }
@@ -399,7 +399,7 @@ mod tests {
             waited
         });
         let silence = waited.unwrap_err().to_string();
-        assert_eq!(silence, "the registry does not answer: its folder has not answered for 100ms");
+        assert_eq!(silence, "the registry does not answer: its folder has not answered for 0.1 s");
         let (ended, end) = mpsc::channel();
         thread::spawn(move || {
             drop(runtime);
@@ -415,7 +415,7 @@ mod tests {
         let root = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();
         let held = lock(&root, ".lock", LOCK_TIMEOUT).unwrap();
         let refused = lock(&root, ".lock", Duration::from_millis(20)).unwrap_err().to_string();
-        assert!(refused.ends_with("another process has held `.lock` for 20ms; nothing is changed"), "{refused}");
+        assert!(refused.ends_with("another process has held `.lock` for 0.02 s; nothing is changed"), "{refused}");
         drop(held);
         lock(&root, ".lock", LOCK_TIMEOUT).unwrap();
     }
