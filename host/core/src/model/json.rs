@@ -88,6 +88,9 @@ pub struct TooManyLeaves {
     pub limit: usize,
 }
 
+/// Largest integer that every reader of JSON keeps as it is (RFC 7493, section 2.2). JavaScript rounds larger ones.
+pub const MAX_INTEGER: i64 = (1 << 53) - 1;
+
 /// Returns the leaves of a document, each with its JSON Pointer. A `null` has no leaf.
 ///
 /// # Errors

@@ -4,7 +4,8 @@
 
 use std::collections::HashSet;
 
-use crate::model::{MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Plan, Slot, Verdict};
+use crate::model::json::MAX_INTEGER;
+use crate::model::{Field, MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Plan, Slot, Value, Verdict};
 use crate::ports::Fault;
 
 /// Maximum number of notices for one event.
@@ -21,7 +22,10 @@ const MAX_PART: usize = 64 << 10;
 
 /// Validates the plan against the contract. Clears the claims if the phase does not hold any.
 pub(crate) fn check_verdict(verdict: Verdict) -> Result<Verdict, Fault> {
-    let Ok(mut plan) = verdict else { return Ok(verdict) };
+    let Ok(mut plan) = verdict else {
+        let is_empty = verdict.as_ref().is_err_and(Vec::is_empty);
+        return if is_empty { Err(Fault::BadAnswer("a refusal without a violation".into())) } else { Ok(verdict) };
+    };
     if let Some(objection) = objection(&plan) {
         return Err(Fault::BadAnswer(objection));
     }
@@ -60,6 +64,11 @@ fn about_attributes(plan: &Plan) -> Option<String> {
     let paths = || plan.attributes.iter().map(|attribute| attribute.path.as_str());
     if let Some(path) = paths().find(|path| !path.starts_with('/')) {
         return Some(format!("an attribute at `{path}`, which is no JSON Pointer below the document"));
+    }
+    let exact = -MAX_INTEGER..=MAX_INTEGER;
+    let is_inexact = |field: &&Field| matches!(field.value, Value::Integer(integer) if !exact.contains(&integer));
+    if let Some(Field { path, .. }) = plan.attributes.iter().find(is_inexact) {
+        return Some(format!("an integer at `{path}` beyond ±{MAX_INTEGER}, which JavaScript rounds; make it a text"));
     }
     (!distinct(paths())).then(|| "a plan with two attributes at one path".into())
 }
@@ -175,7 +184,7 @@ pub(crate) fn is_slug(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Field, Phase, Value};
+    use crate::model::Phase;
 
     fn plan() -> Plan {
         Plan {
@@ -211,6 +220,21 @@ mod tests {
         let cancelled = Plan { phase: Phase::Cancelled, ..plan() };
         let Ok(Ok(taken)) = check_verdict(Ok(cancelled)) else { panic!("it is refused") };
         assert!(taken.claims.is_empty());
+    }
+
+    #[test]
+    fn an_integer_that_another_language_would_round_is_refused() {
+        let with = |integer| move |plan: &mut Plan| plan.attributes[0].value = Value::Integer(integer);
+        assert!(refused(with(MAX_INTEGER + 1)).contains("an integer at `/a` beyond ±9007199254740991"));
+        assert!(refused(with(i64::MIN)).contains("an integer at `/a`"));
+        let mut exact = plan();
+        with(-MAX_INTEGER)(&mut exact);
+        assert!(check_verdict(Ok(exact)).is_ok());
+    }
+
+    #[test]
+    fn a_refusal_without_a_reason_is_no_answer() {
+        assert!(matches!(check_verdict(Err(Vec::new())), Err(Fault::BadAnswer(_))));
     }
 
     #[test]

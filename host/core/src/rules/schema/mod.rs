@@ -22,6 +22,7 @@ use jsonschema::{PatternOptions, Validator};
 use serde_json::{Value as Json, json};
 
 use crate::model::Violation;
+use crate::model::json::{MAX_INTEGER, escape};
 use crate::ports::Refusal;
 use compiled::compiled;
 use cost::{Cause, MAX_DOCUMENT_TEXT, MAX_SIZE, MAX_VALUES, Walk};
@@ -131,14 +132,46 @@ pub fn violations(validator: &Validator, document: &Json) -> Vec<Violation> {
     if let Some(violation) = too_large(document) {
         return vec![violation];
     }
-    if validator.is_valid(document) {
-        return Vec::new();
+    let mut found = Vec::new();
+    if !validator.is_valid(document) {
+        let errors = validator.iter_errors(document);
+        found.extend(errors.flat_map(|error| violation::of(&error, MAX_VIOLATIONS)).take(MAX_VIOLATIONS));
     }
-    validator
-        .iter_errors(document)
-        .flat_map(|error| violation::of(&error, MAX_VIOLATIONS))
-        .take(MAX_VIOLATIONS)
-        .collect()
+    inexact("", document, &mut found);
+    found
+}
+
+/// Adds a violation for each integer that not every language keeps as it is, if there is none at its place.
+fn inexact(path: &str, value: &Json, found: &mut Vec<Violation>) {
+    match value {
+        Json::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                inexact(&format!("{path}/{index}"), item, found);
+            }
+        }
+        Json::Object(members) => {
+            for (name, member) in members {
+                inexact(&format!("{path}/{}", escape(name)), member, found);
+            }
+        }
+        Json::Number(number) => {
+            #[expect(clippy::cast_precision_loss, reason = "a double has this integer")]
+            let limit = MAX_INTEGER as f64;
+            let is_exact = match number.as_i64() {
+                Some(integer) => (-MAX_INTEGER..=MAX_INTEGER).contains(&integer),
+                None => number.as_f64().is_some_and(|number| number.abs() <= limit),
+            };
+            if is_exact || found.len() >= MAX_VIOLATIONS || found.iter().any(|violation| violation.path == path) {
+                return;
+            }
+            let is_negative = number.as_f64().is_some_and(f64::is_sign_negative);
+            let (code, expected) =
+                if is_negative { ("schema.minimum", -MAX_INTEGER) } else { ("schema.maximum", MAX_INTEGER) };
+            let params = vec![("expected".to_owned(), expected.to_string())];
+            found.push(Violation { path: path.to_owned(), code: code.to_owned(), params });
+        }
+        _ => {}
+    }
 }
 
 /// Returns the violation of a document that has more values or text than the measurement of schemas assumes.

@@ -355,6 +355,24 @@ fn a_document_with_thirty_thousand_errors_is_answered_with_one() {
 }
 
 #[test]
+fn an_integer_that_javascript_rounds_is_refused_at_its_place() {
+    let most = (1_i64 << 53) - 1;
+    let found = |number: Json| errors_of(&json!({}), &json!({ "a": [number] }));
+    for exact in [json!(most), json!(-most), json!(0.5), json!(1e15)] {
+        assert_eq!(found(exact), []);
+    }
+    let at_place = |code: &str| [("/a/0".to_owned(), code.to_owned())];
+    for rounded in [json!(most + 1), json!(most + 2), json!(u64::MAX), json!(1e300)] {
+        assert_eq!(found(rounded), at_place("schema.maximum"));
+    }
+    for rounded in [json!(-most - 1), json!(i64::MIN), json!(-1e300)] {
+        assert_eq!(found(rounded), at_place("schema.minimum"));
+    }
+    let bounded = errors_of(&json!({ "properties": { "a": { "maximum": 5 } } }), &json!({ "a": most + 1 }));
+    assert_eq!(bounded.len(), 1, "the schema's own bound is enough");
+}
+
+#[test]
 fn numbers_beyond_all_bounds_are_refused_or_bound_nothing() {
     let read = |text: &str| Budget::default().document("request-schema", text).map_err(|refusal| refusal.to_string());
     assert!(read(r#"{"minLength": 1e400}"#).unwrap_err().contains("out of range"));
