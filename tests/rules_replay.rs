@@ -155,6 +155,27 @@ fn it_reads_a_ledger_that_no_host_has_open_and_leaves_it_to_the_next() {
     assert_eq!(json_of(&run(&["rules", "impact", own, "--data", at, "--json"]).expect(0))["judged"], 2);
 }
 
+/// A reschedule to the same time says nothing of the date, as a confirmation does. The candidate books nothing.
+#[test]
+fn the_decision_that_set_the_time_is_judged_as_well_as_the_latest_action() {
+    let (host, files) = (Host::of(&["xx"]), tempfile::tempdir().unwrap());
+    let ana = host.patient("ana");
+    let on = |number| ana.booked("xx", &with(&xx(number), json!({ "date": "2999-12-01" })));
+    let (booked, confirmed, moved) = (on(1), on(2), on(3));
+    act(&ana, &confirmed, "reschedule", &json!({ "date": "2999-12-01", "time": "09:30" }));
+    act(&ana, &confirmed, "reschedule", &json!({ "date": "2999-12-01", "time": "09:30" }));
+    act(&ana, &moved, "reschedule", &json!({ "date": "2999-12-02", "time": "09:30" }));
+
+    let mute = file(files.path(), "mute.wasm", &chaos_with(&["mute"]));
+    let impact = json_of(&rules(&host, &["impact", mute.to_str().unwrap(), "--json"]).expect(1));
+    assert_eq!((&impact["judged"], &impact["unanswered"]), (&json!(3), &json!(2)), "{impact}");
+    for appointment in [&booked, &confirmed] {
+        let listed = impact["appointments"].as_array().unwrap().iter().find(|listed| id(listed) == id(appointment));
+        let listed = listed.unwrap_or_else(|| panic!("{impact}"));
+        assert_eq!((&listed["revision"], &listed["action"]), (&json!(1), &json!("book")), "{impact}");
+    }
+}
+
 #[test]
 fn a_booking_and_a_reschedule_come_out_the_same_again() {
     let host = Host::of(&["pe"]);

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use citas_core::model::Revision;
 use citas_core::ports::{Clock as _, Position, Query};
@@ -82,24 +83,60 @@ async fn walk(rules: &LoadedRules, ledger: &Stored) -> Result<Impact, Box<dyn Er
     for mut query in [to_come, without_start] {
         loop {
             let page = ledger.page(&query).await?;
-            for revision in page.items.iter().filter(|revision| revision.appointment.phase.is_live()) {
-                found.note(rules, revision, replay(rules, ledger.before(revision).await?.as_deref(), revision, None));
-            }
-            if page.next.is_none() {
-                break;
+            for latest in page.items.into_iter().filter(|revision| revision.appointment.phase.is_live()) {
+                let (revision, replayed) = judge(rules, ledger, latest.into()).await?;
+                found.note(rules, &revision, replayed);
             }
             query.after = page.next;
+            if query.after.is_none() {
+                break;
+            }
         }
     }
     Ok(found)
 }
 
+/// Judges the decision that set the present slot of an appointment, and the latest one. An action such as a confirmation
+/// does not check the date, so the latest alone is not enough. Returns the one with the worse outcome.
+async fn judge(
+    rules: &LoadedRules,
+    ledger: &Stored,
+    latest: Arc<Revision>,
+) -> Result<(Arc<Revision>, Replayed), Box<dyn Error>> {
+    let mut before = ledger.before(&latest).await?;
+    let judged = (latest.clone(), replay(rules, before.as_deref(), &latest, None));
+    let mut setting = latest.clone();
+    while let Some(earlier) = before.take_if(|before| before.appointment.slot == latest.appointment.slot) {
+        before = ledger.before(&earlier).await?;
+        setting = earlier;
+    }
+    if setting.appointment.revision == latest.appointment.revision {
+        return Ok(judged);
+    }
+    let replayed = replay(rules, before.as_deref(), &setting, None);
+    Ok(if gravity(&replayed) > gravity(&judged.1) { (setting, replayed) } else { judged })
+}
+
+/// Returns a number that is higher for a worse outcome.
+fn gravity(replayed: &Replayed) -> u8 {
+    match replayed {
+        Replayed::Same => 0,
+        Replayed::Differs(_) => 1,
+        Replayed::Silent(_) => 2,
+        Replayed::Refused(_) => 3,
+    }
+}
+
 impl Impact {
+    /// Counts an appointment by the outcome of one of its decisions.
     fn note(&mut self, rules: &LoadedRules, revision: &Revision, replayed: Replayed) {
         self.judged += 1;
         let (id, start) = (revision.appointment.id, start(revision));
         let about = |more: Value| {
-            let mut value = json!({ "id": id, "slot": revision.appointment.slot });
+            let mut value = json!({
+                "id": id, "slot": revision.appointment.slot, "revision": revision.appointment.revision,
+                "action": revision.provenance.action,
+            });
             value.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
             value
         };
