@@ -49,11 +49,60 @@ fn where_the_workspace_cannot_list_it_nothing_is_left() {
 }
 
 #[test]
+fn a_country_in_javascript_or_python_needs_no_workspace_to_begin() {
+    for (language, page) in [("js", "src/rules.js"), ("python", "rules.py")] {
+        let there = tempfile::tempdir().unwrap();
+        let countries = there.path().join("countries");
+        run(&["rules", "new", "co", "--lang", language, "--countries", countries.to_str().unwrap()]).expect(0);
+        assert!(countries.join("co").join(page).is_file());
+    }
+}
+
+#[test]
+fn what_is_wrong_in_a_folder_is_told_with_its_place() {
+    let there = tempfile::tempdir().unwrap();
+    run(&["rules", "new", "co", "--lang", "js", "--countries", there.path().to_str().unwrap()]).expect(0);
+    let folder = there.path().join("co");
+    for (manifest, told) in [
+        ("country = \"co\"\nlanguage = \"ts\"", ""),
+        (
+            "country = \"co\"\nlanguage = \"perl\"",
+            "unknown variant `perl`, expected one of `rust`, `js`, `ts`, `python`",
+        ),
+        ("country = \"co\"\nlanguage = \"js\"\ncases = []", "unknown field `cases`, expected one of `country`"),
+        ("language = \"js\"", "missing field `country`"),
+        ("country = \"co\"\nlanguage = \"js\"\n[limits]\nfuell = 3", "unknown field `fuell`"),
+    ] {
+        fs::write(folder.join("rules.toml"), manifest).unwrap();
+        let said = CountryFolder::open(&folder).err().map_or_else(String::new, |error| error.to_string());
+        assert!(said.contains(told) && said.is_empty() == told.is_empty(), "expected `{told}`; came `{said}`");
+    }
+    fs::write(folder.join("rules.toml"), "country = \"co\"\nlanguage = \"js\"").unwrap();
+    let country = CountryFolder::open(&folder).unwrap();
+    for (case, told) in [
+        ("{ \"name\": \"x\",\n \"bok\": {} }", "a.json:2: unknown field `bok`, expected one of `name`"),
+        (
+            "{ \"name\": \"x\", \"now\": \"2026-11-24T15:00:00Z\", \"book\": {},\n \"expect\": { \"paln\": {} } }",
+            "a.json:2: unknown field `paln`, expected one of `violations`",
+        ),
+        (
+            "{ \"name\": \"x\", \"now\": \"2026-11-24T15:00:00Z\", \"book\": {}, \"expect\": {} }",
+            "a.json:1: a case with `book` expects plan or violations",
+        ),
+        ("[]", "a.json:1: a file has one case, a JSON object"),
+    ] {
+        fs::write(folder.join("cases/a.json"), case).unwrap();
+        let said = country.cases().unwrap_err().to_string();
+        assert!(said.contains(told), "expected `{told}`; came `{said}`");
+    }
+}
+
+#[test]
 fn a_country_that_cannot_begin_leaves_nothing() {
     let there = tempfile::tempdir().unwrap();
     let at = there.path().to_str().unwrap();
     let told = run(&["rules", "new", "co", "--countries", at]).expect(1);
-    assert!(told.err.contains("has no kit/"), "{}", told.err);
+    assert!(told.err.contains("has no kit/: a country in Rust begins in a clone of Citas"), "{}", told.err);
     let told = run(&["rules", "new", "co", "--zone", "America/Macondo", "--countries", at]).expect(1);
     assert!(told.err.contains("there is no zone `America/Macondo`"), "{}", told.err);
     assert_eq!(fs::read_dir(there.path()).unwrap().count(), 0);

@@ -1,11 +1,12 @@
 //! A country's folder as its team keeps it. Reads its `rules.toml` and its golden cases, and builds its component.
-//! Knows nothing of the content of the component or of the cases.
+//! Knows nothing of the component's content, and runs no case.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use citas_core::model::{CountryCode, Limits};
+use citas_core::rules::cases as golden;
 use serde::Deserialize;
 
 use super::build::{BuildError, JAVASCRIPT, PYTHON, Rust};
@@ -36,6 +37,7 @@ pub enum Language {
     /// The fastest, with a kit for the code that countries share.
     Rust,
     /// JavaScript or TypeScript.
+    #[serde(alias = "ts")]
     Js,
     /// Python.
     Python,
@@ -70,8 +72,8 @@ pub enum CasesError {
     /// The folder or a file in it cannot be read.
     #[error("{} cannot be read", .0.display())]
     Unreadable(PathBuf, #[source] io::Error),
-    /// A case is not JSON, or has no name.
-    #[error("{}:{}: {cause}", .path.display(), .cause.line())]
+    /// A case is not JSON, or its members are wrong.
+    #[error("{}:{}: {cause}", .path.display(), .cause.line().max(1))]
     Malformed {
         /// Path of the file.
         path: PathBuf,
@@ -160,20 +162,19 @@ fn manifest(file: &Path) -> Result<Manifest, FolderError> {
 /// Reads the golden cases in a folder, as one JSON array in the order of the file names.
 ///
 /// # Errors
-/// Returns an error if there is no such folder, a file is not a JSON object with a `name`, or two cases have the same
-/// name.
+/// Returns an error if there is no such folder, a file is not one case, or two cases have the same name.
 pub fn cases_in(folder: &Path) -> Result<String, CasesError> {
     let mut first_with: HashMap<String, PathBuf> = HashMap::new();
     let mut cases = Vec::new();
     for path in case_files(folder)? {
         let case =
             files::read_text(&path, MAX_CASE_BYTES).map_err(|cause| CasesError::Unreadable(path.clone(), cause))?;
-        let name = case_name(&case).map_err(|cause| CasesError::Malformed { path: path.clone(), cause })?;
-        if let Some(first) = first_with.get(&name) {
+        let read = golden::read_one(&case).map_err(|cause| CasesError::Malformed { path: path.clone(), cause })?;
+        if let Some(first) = first_with.get(&read.name) {
             let (line, first) = (line_of_name(&case), first.clone());
-            return Err(CasesError::SameName { path, line, name, first });
+            return Err(CasesError::SameName { path, line, name: read.name, first });
         }
-        first_with.insert(name, path);
+        first_with.insert(read.name, path);
         cases.push(case.trim().to_owned());
     }
     Ok(format!("[{}]", cases.join(",\n")))
@@ -186,14 +187,6 @@ fn case_files(folder: &Path) -> Result<Vec<PathBuf>, CasesError> {
     files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
     files.sort();
     Ok(files)
-}
-
-fn case_name(case: &str) -> Result<String, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Named {
-        name: String,
-    }
-    serde_json::from_str(case).map(|Named { name }| name)
 }
 
 /// Returns the line of a case's name, counted from 1.

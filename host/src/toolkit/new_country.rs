@@ -79,7 +79,10 @@ pub enum NotBegun {
     #[error("there is no zone `{0}` in the IANA time zone database")]
     Zone(String),
     /// The kit is missing, so the country would not compile.
-    #[error("{} has no kit/: name the folder `countries` of Citas's sources with --countries", .0.display())]
+    #[error(
+        "{} has no kit/: a country in Rust begins in a clone of Citas; run this there, or name its folder `countries` with --countries",
+        .0.display()
+    )]
     NoKit(PathBuf),
     /// The workspace cannot take another member.
     #[error("{} cannot list a new member: {cause}", .manifest.display())]
@@ -107,8 +110,9 @@ pub fn begin(countries: &Path, country: CountryCode, language: Language, zone: &
         return Err(NotBegun::NoKit(countries.to_owned()));
     }
     let folder = countries.join(country.as_str());
-    fs::create_dir(&folder).map_err(|cause| match cause.kind() {
-        ErrorKind::AlreadyExists => NotBegun::Exists(folder.clone()),
+    let created = fs::create_dir_all(countries).and_then(|()| fs::create_dir(&folder));
+    created.map_err(|cause| match cause.kind() {
+        ErrorKind::AlreadyExists if folder.exists() => NotBegun::Exists(folder.clone()),
         _ => NotBegun::Unwritten(folder.clone(), cause),
     })?;
     let listed = || if rust { list(countries, country) } else { Ok(()) };

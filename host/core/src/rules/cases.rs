@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 
 use jiff::Timestamp;
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
@@ -14,6 +15,8 @@ use crate::ports::Fault;
 use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, decide};
 use crate::rules::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
 use crate::rules::plan_check::check_notices;
+
+const ONE_CALL: &str = "a case has exactly one of book, act, offers, notices, present";
 
 /// One golden case, in the format of the files under `cases/`.
 #[derive(Clone, Debug, Deserialize)]
@@ -137,6 +140,22 @@ pub fn read(cases: &str) -> Result<Vec<Case>, serde_json::Error> {
     serde_json::from_str(cases)
 }
 
+/// Reads one case of a country's folder. Unlike [`read`], which reads what was published, it refuses a case that asks for
+/// no call, or that expects nothing of it.
+///
+/// # Errors
+/// Returns an error that states the problem and, for JSON, its position.
+pub fn read_one(case: &str) -> Result<Case, serde_json::Error> {
+    if !case.trim_start().starts_with('{') {
+        return Err(serde_json::Error::custom("a file has one case, a JSON object"));
+    }
+    let case: Case = serde_json::from_str(case)?;
+    match case.misfit() {
+        None => Ok(case),
+        Some(why) => Err(serde_json::Error::custom(why)),
+    }
+}
+
 /// Runs cases against rules.
 pub fn run(rules: &LoadedRules, cases: &[Case]) -> Vec<Outcome> {
     cases.iter().map(|case| case.run(rules)).collect()
@@ -223,6 +242,33 @@ impl Case {
         about.chain(booked).chain(acted).collect()
     }
 
+    /// Returns what is wrong with the members of the case, if anything.
+    fn misfit(&self) -> Option<String> {
+        let Expect { violations, plan, offers, notices, present } = &self.expect;
+        let asked = [
+            (self.book.is_some(), "book", &["plan", "violations"][..]),
+            (self.act.is_some(), "act", &["plan", "violations"]),
+            (self.offers.is_some(), "offers", &["offers"]),
+            (self.notices.is_some(), "notices", &["notices"]),
+            (self.present.is_some(), "present", &["present"]),
+        ];
+        let expected = [
+            (violations.is_some(), "violations"),
+            (plan.is_some(), "plan"),
+            (offers.is_some(), "offers"),
+            (notices.is_some(), "notices"),
+            (present.is_some(), "present"),
+        ];
+        let asked: Vec<_> = asked.into_iter().filter(|(is_some, ..)| *is_some).collect();
+        let [(_, call, fitting)] = asked[..] else { return Some(ONE_CALL.into()) };
+        let expected: Vec<&str> = expected.into_iter().filter(|(is_some, _)| *is_some).map(|(_, name)| name).collect();
+        let fits = matches!(expected[..], [one] if fitting.contains(&one));
+        (!fits).then(|| {
+            let came = if expected.is_empty() { "none of these".to_owned() } else { expected.join(" and ") };
+            format!("a case with `{call}` expects {}; `expect` has {came}", fitting.join(" or "))
+        })
+    }
+
     /// Runs the case against rules.
     pub fn run(&self, rules: &LoadedRules) -> Outcome {
         Outcome { name: self.name.clone(), failure: check(rules, self).err() }
@@ -256,7 +302,7 @@ fn check(rules: &LoadedRules, case: &Case) -> Result<(), Failure> {
             let expected = Json::from(case.expect.present.clone().unwrap_or_default());
             compared("present", &expected, &nest(&found).into())
         }
-        _ => Err("a case has exactly one of book, act, offers, notices, present".to_owned().into()),
+        _ => Err(ONE_CALL.to_owned().into()),
     }
 }
 
@@ -493,6 +539,34 @@ mod tests {
             why,
             "the plan's patient `dni:10117410` does not match `/x-filters/patient` of the appointment schema"
         );
+    }
+
+    #[test]
+    fn a_case_that_asks_for_nothing_or_expects_nothing_is_not_read() {
+        let why = |members: Json| read_one(&case(&members).to_string()).err().map(|error| error.to_string());
+        let present = || json!({ "current": booked() });
+        for members in [
+            json!({ "book": {} }),
+            json!({ "book": {}, "expect": { "violations": [] } }),
+            json!({ "present": present(), "expect": { "present": {} } }),
+        ] {
+            assert_eq!(why(members), None);
+        }
+        for members in [json!({}), json!({ "book": {}, "present": present() })] {
+            assert_eq!(why(members).as_deref(), Some(ONE_CALL));
+        }
+        let several = read_one(&format!("[{}]", case(&json!({ "book": {} })))).unwrap_err();
+        assert_eq!(several.to_string(), "a file has one case, a JSON object");
+        for (expect, told) in [
+            (json!({}), "none of these"),
+            (json!({ "present": {} }), "present"),
+            (json!({ "plan": {}, "violations": [] }), "violations and plan"),
+        ] {
+            let why = why(json!({ "book": {}, "expect": expect })).unwrap();
+            assert_eq!(why, format!("a case with `book` expects plan or violations; `expect` has {told}"));
+        }
+        let why = why(json!({ "present": present() })).unwrap();
+        assert_eq!(why, "a case with `present` expects present; `expect` has plan");
     }
 
     #[test]
