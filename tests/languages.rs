@@ -33,7 +33,7 @@ fn request() -> Value {
 }
 
 /// Returns a request for a working day at least a week ahead that is not New Year's Day.
-fn soon(number: usize) -> Value {
+pub fn soon(number: usize) -> Value {
     let today = Timestamp::now().in_tz("America/Santiago").unwrap().date();
     let days = (7..).map(|ahead| today.checked_add(ahead.days()).unwrap());
     let day =

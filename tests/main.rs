@@ -44,6 +44,7 @@ mod registry_hostile;
 mod registry_s3;
 mod rules_check;
 mod rules_command;
+mod rules_mistakes;
 mod rules_new;
 mod rules_operator;
 mod rules_replay;

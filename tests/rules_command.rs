@@ -110,12 +110,18 @@ fn what_is_not_there_is_misuse() {
 }
 
 #[test]
-fn a_version_without_golden_cases_is_not_published() {
+fn a_version_without_golden_cases_is_neither_tested_nor_published() {
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join("some.wasm"), "").unwrap();
-    let output = rules(data.path(), &["publish", "some.wasm"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text_of(&output).contains("golden case") && text_of(&output).contains("--cases"), "{}", text_of(&output));
+    for verb in ["test", "publish"] {
+        let output = rules(data.path(), &[verb, "some.wasm"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            text_of(&output).contains("golden case") && text_of(&output).contains("--cases"),
+            "{}",
+            text_of(&output)
+        );
+    }
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl Platform {
         smtp: Option<SmtpMailer>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        Self::open_with(options, smtp, clock, admission(&options.folders.data)?).await
+        Self::open_with(options, smtp, clock, admission(&options.folders.data, WasmEngine::new()?)?).await
     }
 
     /// Opens the platform with another way to admit rules.
@@ -312,16 +312,24 @@ impl Platform {
     }
 }
 
-/// Judges new packages in separate processes.
+/// Returns the admission of a host: it judges new packages in separate processes, and loads with `engine` what they
+/// accept.
+///
+/// # Errors
+/// Returns an error if the system does not name this program.
 #[cfg(feature = "compiler")]
-fn admission(data: &Path) -> Result<Arc<dyn Admission>, StartError> {
+pub fn admission(data: &Path, engine: WasmEngine) -> Result<Arc<dyn Admission>, StartError> {
     let judge = ChildJudge::this_program().map_err(StartError::Judge)?;
-    Ok(Arc::new(ChildAdmission::new(WasmEngine::new()?, judge, data)))
+    Ok(Arc::new(ChildAdmission::new(engine, judge, data)))
 }
 
+/// Returns the admission of a host that compiles nothing.
+///
+/// # Errors
+/// Never.
 #[cfg(not(feature = "compiler"))]
-fn admission(_: &Path) -> Result<Arc<dyn Admission>, StartError> {
-    Ok(Arc::new(InProcess::new(WasmEngine::new()?)))
+pub fn admission(_: &Path, engine: WasmEngine) -> Result<Arc<dyn Admission>, StartError> {
+    Ok(Arc::new(InProcess::new(engine)))
 }
 
 fn interval(place: &RegistryPlace) -> Duration {

@@ -1,5 +1,6 @@
 //! `citas dev`: builds the countries in a folder, serves them, and swaps a country when its sources change. Sources
-//! that do not compile change nothing: the last good version stays in force.
+//! that do not compile change nothing: the last good version stays in force. A call that fails is repeated outside the
+//! component, and the log tells what is wrong with it.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -7,10 +8,12 @@ use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use citas_core::model::{Claims, CountryCode, RulesPackage, Scope};
-use citas_core::ports::Clock as _;
+use citas_core::ports::{Clock as _, FailedCall, Refusal};
 use citas_core::release::{NotAdmitted, Swapper, Target};
 use citas_core::rules::bookable_example;
 use clap::Args;
@@ -25,10 +28,14 @@ use crate::config::HostOptions;
 use crate::local::issuer::LocalIssuer;
 use crate::system::SystemClock;
 use crate::toolkit::CountryFolder;
-use crate::wiring::{Identity, Platform, record_metrics};
+use crate::wasm::WasmEngine;
+use crate::wiring::{Identity, Platform, admission, record_metrics};
 
 /// Time without changes before sources are built: editors write a file in several steps.
 const DEBOUNCE: Duration = Duration::from_millis(150);
+
+/// Maximum number of failed calls that wait to be repeated. Others are left out.
+const MAX_FAILED: usize = 8;
 
 #[derive(Args)]
 pub struct Options {
@@ -51,7 +58,11 @@ async fn serve(options: &Options) -> Outcome {
     let metrics = record_metrics()?;
     require_folder(&options.countries)?;
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port)), "--port").await?;
-    let platform = Platform::open(&host_options(options), smtp(&options.host)?, Arc::new(SystemClock)).await?;
+    let (sender, failed) = sync_channel(MAX_FAILED);
+    let admission = admission(&options.host.folders.data, WasmEngine::new()?.watched(sender))?;
+    let clock = Arc::new(SystemClock);
+    let platform = Platform::open_with(&host_options(options), smtp(&options.host)?, clock, admission).await?;
+    explain(options.countries.clone(), failed)?;
     let issuer = LocalIssuer::open(&options.host.folders.data, Arc::new(SystemClock))?;
     let mut background = Background::default();
     platform.follow_registry(&mut background).await;
@@ -104,12 +115,20 @@ fn countries(sources: &Path) -> std::io::Result<Vec<PathBuf>> {
 async fn build(swapper: &Swapper, folder: PathBuf) {
     let what = format!("sources in {}", folder.display());
     log::note(&format!("Building {} …", folder.display()));
-    let built = tokio::task::spawn_blocking(move || built(&folder)).await;
+    let sources = folder.clone();
+    let built = tokio::task::spawn_blocking(move || built(&sources)).await;
+    let mut calls = Vec::new();
     let refused = match built {
         Ok(Ok((country, package))) => match swapper.swap(country, Target::Unpublished(&what), &Arc::new(package)).await
         {
             Ok(()) => return,
-            Err(NotAdmitted::Refused(refusal)) => refusal.to_string(),
+            Err(NotAdmitted::Refused(refusal)) => {
+                let why = refusal.to_string();
+                if let Refusal::Reported { failed, .. } = refusal {
+                    calls = failed;
+                }
+                why
+            }
             Err(unjudged) => {
                 let why = unjudged.to_string();
                 swapper.refuse(country, &what, &why);
@@ -126,6 +145,31 @@ async fn build(swapper: &Swapper, folder: PathBuf) {
         Err(panic) => panic.to_string(),
     };
     log::note(&format!("{what} are not in force: {refused}"));
+    // A panic of it is in the log already.
+    let _ = tokio::task::spawn_blocking(move || repeat(&folder, &calls)).await;
+}
+
+/// Repeats the failed calls of countries whose sources are in a folder, on a thread of its own.
+fn explain(sources: PathBuf, failed: Receiver<FailedCall>) -> std::io::Result<()> {
+    let repeat_all = move || {
+        for call in failed {
+            let is_of = |folder: &PathBuf| {
+                CountryFolder::open(folder).is_ok_and(|folder| folder.country().as_str() == call.country)
+            };
+            if let Some(folder) = countries(&sources).ok().and_then(|folders| folders.into_iter().find(is_of)) {
+                repeat(&folder, &[call]);
+            }
+        }
+    };
+    thread::Builder::new().name("repeat".into()).spawn(repeat_all).map(drop)
+}
+
+/// Repeats failed calls outside the component, and writes what is wrong with each into the log.
+fn repeat(folder: &Path, calls: &[FailedCall]) {
+    let Ok(sources) = CountryFolder::open(folder) else { return };
+    for (call, words) in calls.iter().zip(sources.repeated(calls)) {
+        log::note(&format!("`{}` of {}: {words}", call.function, folder.display()));
+    }
 }
 
 /// A country and its package; or the error, with the country if it is known.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use citas_core::model::{CountryCode, Limits};
+use citas_core::ports::FailedCall;
 use citas_core::rules::cases as golden;
 use serde::Deserialize;
 
@@ -128,6 +129,21 @@ impl CountryFolder {
             Language::Js => JAVASCRIPT.build(folder),
             Language::Python => PYTHON.build(folder),
         }
+    }
+
+    /// Repeats calls that failed in the component outside it, and returns what is wrong with each, in words. Returns one
+    /// text for all if they cannot be repeated, and nothing for a country in Rust, whose own tests repeat calls. Runs
+    /// the country's sources with this user's rights, but without the environment.
+    pub fn repeated(&self, calls: &[FailedCall]) -> Vec<String> {
+        if calls.is_empty() {
+            return Vec::new();
+        }
+        let repeated = match self.manifest.language {
+            Language::Rust => return Vec::new(),
+            Language::Js => JAVASCRIPT.replay(&self.path, calls),
+            Language::Python => PYTHON.replay(&self.path, calls),
+        };
+        repeated.unwrap_or_else(|error| vec![format!("the call cannot be repeated outside the component: {error}")])
     }
 
     /// Reads the golden cases in the folder's `cases/`; none if there is no such folder.

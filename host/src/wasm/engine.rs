@@ -2,10 +2,12 @@
 //! calls.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use citas_core::model::Limits;
-use citas_core::ports::{self as port, Refusal, Rules};
+use citas_core::ports::{self as port, FailedCall, Refusal, Rules};
+use citas_core::rules::watched;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -41,6 +43,7 @@ pub struct WasmEngine {
     engine: Engine,
     name: String,
     meter: Option<Arc<Meter>>,
+    failed: Option<SyncSender<FailedCall>>,
 }
 
 impl WasmEngine {
@@ -95,6 +98,12 @@ impl WasmEngine {
         Ok(Self { meter: Some(meter), ..Self::new()? })
     }
 
+    /// Makes the engine send each failed call to `failed`; see [`watched`].
+    #[must_use]
+    pub fn watched(self, failed: SyncSender<FailedCall>) -> Self {
+        Self { failed: Some(failed), ..self }
+    }
+
     fn with(settings: &Config, slots: u32) -> Result<Self, NoEngine> {
         let engine = pooled(settings.clone(), slots).or_else(|_| on_demand(settings));
         Self::of(engine.map_err(|cause| NoEngine::Unsupported(first_line(&cause)))?)
@@ -103,7 +112,7 @@ impl WasmEngine {
     fn of(engine: Engine) -> Result<Self, NoEngine> {
         let clock = engine.weak();
         thread::Builder::new().name("rules-clock".into()).spawn(move || tick(&clock))?;
-        Ok(Self { engine, name: native::name(), meter: None })
+        Ok(Self { engine, name: native::name(), meter: None, failed: None })
     }
 
     #[cfg(any(test, feature = "compiler"))]
@@ -115,7 +124,15 @@ impl WasmEngine {
     /// functions.
     pub(super) fn ready(&self, component: &Component, bounds: Bounds) -> Result<Arc<dyn Rules>, Refusal> {
         refuse_imports(&self.engine, component)?;
-        Ok(Arc::new(WasmRules::link(&self.engine, component, bounds, self.meter.clone())?))
+        self.link(component, bounds)
+    }
+
+    fn link(&self, component: &Component, bounds: Bounds) -> Result<Arc<dyn Rules>, Refusal> {
+        let rules = Arc::new(WasmRules::link(&self.engine, component, bounds, self.meter.clone())?);
+        Ok(match &self.failed {
+            Some(failed) => watched(rules, failed.clone()),
+            None => rules,
+        })
     }
 }
 
@@ -127,8 +144,7 @@ impl port::Engine for WasmEngine {
 
     fn load_native(&self, code: &[u8], limits: &Limits) -> Result<Arc<dyn Rules>, Refusal> {
         let bounds = Bounds::of(limits)?;
-        let component = native::load(&self.engine, code)?;
-        Ok(Arc::new(WasmRules::link(&self.engine, &component, bounds, self.meter.clone())?))
+        self.link(&native::load(&self.engine, code)?, bounds)
     }
 
     fn name(&self) -> &str {

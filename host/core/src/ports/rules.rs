@@ -4,6 +4,9 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
 use crate::model::{Appointment, Context, Descriptor, Field, Limits, Notice, Offer, Slot, Verdict};
 
 /// Version of the contract that this host implements.
@@ -48,6 +51,18 @@ impl Fault {
     pub fn kind(&self) -> &'static str {
         self.into()
     }
+}
+
+/// A call without a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedCall {
+    /// Country of the rules; empty if `describe` has failed.
+    pub country: String,
+    /// Name of the function in the contract.
+    pub function: String,
+    /// Arguments, as JSON with the names and types of the contract. An option without a value is null, and a variant is
+    /// an object of `tag` and `val`.
+    pub arguments: Vec<Json>,
 }
 
 /// Reasons to refuse a component, in plain words for the team that wrote it.
@@ -98,8 +113,13 @@ pub enum Refusal {
     #[error("it crashed the process that compiled and tried it: {0}")]
     Crashed(String),
     /// The process that judged the component reported this refusal.
-    #[error("{0}")]
-    Reported(String),
+    #[error("{why}")]
+    Reported {
+        /// Reason for the refusal.
+        why: String,
+        /// Calls that failed meanwhile, for the team to repeat outside the component. Not all, if there were many.
+        failed: Vec<FailedCall>,
+    },
     /// Several attempts to judge the component did not end.
     #[error(
         "{attempts} attempts to compile and try it did not end: the host or the process that did it was stopped or killed; remove {file} to have it tried again"

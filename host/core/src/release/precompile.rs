@@ -68,7 +68,7 @@ pub async fn precompile(
     let (engine, manifest) = (judge.engine_name(), artifact.manifest.clone());
     let digest = &manifest.digest;
     if let Some(why) = natives.refused(engine, &manifest).await? {
-        return Err(Refusal::Reported(why).into());
+        return Err(Refusal::Reported { why, failed: Vec::new() }.into());
     }
     match judge_version(judge, artifact.into(), clock.now(), (country, version)).await {
         Ok(code) => {

@@ -10,6 +10,7 @@
 //! - [`booking_days`]: days on which the examples can be booked
 //! - [`compare`]: differences between two versions that clients notice
 //! - [`executor`]: the threads of calls, and whose turn it is
+//! - [`watch`]: failed calls, for their team to repeat
 
 mod booking_days;
 pub mod cases;
@@ -20,6 +21,7 @@ mod loaded;
 mod messages;
 mod plan_check;
 pub mod schema;
+mod watch;
 
 pub use self::booking_days::{BookingDays, bookable_example};
 pub use self::decision::{Decision, DecisionRequest, NotDecided, Planned, check, check_input, decide, evaluate};
@@ -27,3 +29,4 @@ pub use self::executor::Executor;
 pub use self::loaded::{ADDED_MEMBERS, Action, Counters, Fields, HOST_MEMBERS, LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
 pub use self::messages::{Code, Messages};
 pub(crate) use self::plan_check::check_notices;
+pub use self::watch::watched;

@@ -8,9 +8,9 @@ use citas_core::rules::LoadedRules;
 use citas_core::rules::cases::{self, Case};
 use serde_json::{Value, json};
 
-use super::{Answer, Outcome, Report, Source, headroom, metered};
+use super::{Answer, Outcome, Report, Source, headroom};
 use crate::wasm::limits::Bounds;
-use crate::wasm::{Meter, Metered};
+use crate::wasm::{Meter, Metered, WasmEngine};
 
 /// Minimum time for which the cases are repeated.
 const MEASURED: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ pub(super) fn bench(source: &Source, report: &Report) -> Outcome {
     let (meter, limits) = (Arc::new(Meter::default()), source.limits()?);
     let bounds = Bounds::of(&limits)?;
     let started = Instant::now();
-    let rules = metered(&component, &limits, &meter)?;
+    let rules = LoadedRules::load(&WasmEngine::metered(meter.clone())?, &component, &limits)?;
     let load = started.elapsed();
     let measured = measure(&rules, &cases, &meter);
     let head = format!(

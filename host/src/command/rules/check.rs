@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::compared::{Compared, compared};
 use super::publish::{NO_CASES, Published, refuse_lower, signed_highest};
-use super::{Answer, InRegistry, Misuse, Outcome, Source, chain, judge};
+use super::{Answer, InRegistry, Misuse, Outcome, Source, chain, failed_calls, judge};
 use crate::command::terminal::{BAD, GOOD, styled};
 use crate::wasm::limits::Bounds;
 
@@ -32,8 +32,11 @@ pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
     let (rules, judging) = match judge(&package).await {
         Ok(judged) => judged,
         Err(refusal) => {
-            let why = chain(refusal.as_ref());
-            registry.report.say(&format!("{}: {why}", styled(BAD, "no")), &json!({ "good": false, "why": why }));
+            let (why, mut repeated) = (chain(refusal.as_ref()), source.repeated(failed_calls(refusal.as_ref())));
+            repeated.dedup();
+            let words: String = repeated.iter().map(|words| format!("\n    {words}")).collect();
+            let value = json!({ "good": false, "why": why, "repeated": repeated });
+            registry.report.say(&format!("{}: {why}{words}", styled(BAD, "no")), &value);
             return Ok(Answer::No);
         }
     };

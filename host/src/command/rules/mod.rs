@@ -30,7 +30,7 @@ use citas_core::model::digest;
 use citas_core::model::{CountryCode, Limits, MAX_COMPONENT_BYTES, RulesPackage};
 #[cfg(feature = "compiler")]
 use citas_core::ports::Engine as _;
-use citas_core::ports::{Clock as _, Registry};
+use citas_core::ports::{Clock as _, FailedCall, Refusal, Registry};
 #[cfg(not(feature = "compiler"))]
 use citas_core::release::admit;
 use citas_core::rules::LoadedRules;
@@ -60,9 +60,9 @@ use crate::config::{Folders, RegistryPlace};
 use crate::files;
 use crate::system::SystemClock;
 use crate::toolkit::{CountryFolder, Language, cases_in, limits_in};
+use crate::wasm::WasmEngine;
 #[cfg(feature = "compiler")]
-use crate::wasm::judge::ChildJudge;
-use crate::wasm::{Meter, WasmEngine};
+use crate::wasm::judge::{ChildJudge, NotAccepted};
 use crate::wiring;
 
 #[derive(Subcommand)]
@@ -395,8 +395,14 @@ impl Source {
         self.cases.is_some() || self.path.is_dir()
     }
 
+    /// Returns what is wrong with failed calls, in words; nothing for a component file.
+    fn repeated(&self, calls: &[FailedCall]) -> Vec<String> {
+        CountryFolder::open(&self.path).map(|folder| folder.repeated(calls)).unwrap_or_default()
+    }
+
     /// Returns the golden cases in the format of `cases.json`.
     fn cases(&self) -> Result<String, Box<dyn Error>> {
+        present(&self.path)?;
         if let Some(folder) = &self.cases {
             present(folder)?;
             return Ok(cases_in(folder)?);
@@ -445,9 +451,16 @@ async fn judge(package: &RulesPackage) -> Result<(LoadedRules, (String, Value)),
     Ok((rules, (String::new(), Value::Null)))
 }
 
-/// Loads rules whose calls are metered.
-fn metered(component: &[u8], limits: &Limits, meter: &Arc<Meter>) -> Result<LoadedRules, Box<dyn Error>> {
-    Ok(LoadedRules::load(&WasmEngine::metered(meter.clone())?, component, limits)?)
+/// Returns the failed calls that a refusal reports.
+fn failed_calls<'a>(error: &'a (dyn Error + 'static)) -> &'a [FailedCall] {
+    #[cfg(feature = "compiler")]
+    if let Some(NotAccepted::Refused(Refusal::Reported { failed, .. })) = error.downcast_ref() {
+        return failed;
+    }
+    match error.downcast_ref() {
+        Some(Refusal::Reported { failed, .. }) => failed,
+        _ => &[],
+    }
 }
 
 /// Returns the share of a call's fuel that was left, in percent.

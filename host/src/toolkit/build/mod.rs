@@ -1,6 +1,7 @@
 //! Builds components from countries' sources, each language with its own tools. Runs programs; knows nothing of the
 //! component's behaviour.
 
+mod contract;
 mod interpreted;
 mod rust;
 
@@ -54,6 +55,9 @@ pub enum BuildError {
         /// Output of the compiler, unchanged.
         diagnostics: String,
     },
+    /// Calls were not repeated outside the component.
+    #[error("{0}")]
+    NotRepeated(String),
     /// The build succeeded without a WebAssembly module.
     #[error("{package} gives no WebAssembly module; its library has to be a `lib` or a `cdylib`")]
     NoModule {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use self::protocol::{Accepted, MAX_TEXT, Report, Request, frame, read_frame};
+use self::protocol::{Accepted, MAX_TEXT, Refused, Report, Request, frame, read_frame};
 pub use self::worker::main as judge_main;
 use super::engine::bounds_of;
 use super::native;
@@ -329,7 +329,8 @@ fn reported(mut output: Vec<u8>) -> Result<Judgement, NotAccepted> {
     let broken = |cause: &dyn fmt::Display| NotAccepted::Failed(format!("the process that judges it said {cause}"));
     let mut rest = &output[..];
     let Report { verdict, usage } = read_frame(&mut rest).map_err(|error| broken(&error))?;
-    let Accepted { country, version, code_bytes, code_digest } = verdict.map_err(Refusal::Reported)?;
+    let Accepted { country, version, code_bytes, code_digest } =
+        verdict.map_err(|Refused { why, failed }| Refusal::Reported { why, failed })?;
     if rest.len() as u64 != code_bytes {
         return Err(broken(&format_args!("{code_bytes} bytes of native code and sent {}", rest.len())));
     }

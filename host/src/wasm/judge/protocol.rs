@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 
 use citas_core::model::Limits;
+use citas_core::ports::FailedCall;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,8 +33,15 @@ pub(super) struct Request {
 /// Verdict on a package. The native code follows if the package was accepted and had to be compiled.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Report {
-    pub verdict: Result<Accepted, String>,
+    pub verdict: Result<Accepted, Refused>,
     pub usage: Usage,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Refused {
+    pub why: String,
+    /// Failed calls of the component; see `Refusal::Reported`.
+    pub failed: Vec<FailedCall>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

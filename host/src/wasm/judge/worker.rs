@@ -5,18 +5,19 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{self, ExitCode};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use citas_core::model::digest;
-use citas_core::ports::Refusal;
+use citas_core::ports::{FailedCall, Refusal};
 use citas_core::release::try_out;
 use citas_core::rules::LoadedRules;
 use rlimit::Resource;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::component::Component;
 
-use super::protocol::{Accepted, Report, Request, frame, read_bytes, read_frame, write_all};
+use super::protocol::{Accepted, Refused, Report, Request, frame, read_bytes, read_frame, write_all};
 use super::{Budget, FAILED, Usage};
 use crate::wasm::engine::WasmEngine;
 use crate::wasm::error::first_line;
@@ -47,6 +48,12 @@ const NICENESS: i32 = 10;
 
 /// Maximum length of a refusal, in bytes. It may quote the component.
 const MAX_REFUSAL: usize = 8 << 10;
+
+/// Maximum number of failed calls that are reported.
+const MAX_FAILED: usize = 3;
+
+/// Maximum length of the report of a failed call, in bytes. A longer one is left out.
+const MAX_FAILED_BYTES: usize = 256 << 10;
 
 /// Score that makes the kernel end this process first when memory runs out.
 const OUT_OF_MEMORY_SCORE: &str = "1000";
@@ -114,11 +121,16 @@ fn limit(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
 }
 
 fn answer(request: &Request, component: &[u8], cases: &str) -> io::Result<(Report, Vec<u8>)> {
-    let judged = judge(request, component, cases);
+    let (sender, failed) = sync_channel(MAX_FAILED);
+    let judged = judge(request, component, cases, sender);
     let usage = Usage { cpu_seconds: cpu_seconds(), memory: peak_memory(), budget: request.budget };
     let (verdict, code) = match judged? {
         Ok((accepted, code)) => (Ok(accepted), code),
-        Err(refusal) => (Err(shortened(refusal.to_string())), Vec::new()),
+        Err(refusal) => {
+            let is_short = |call: &FailedCall| frame(call).is_ok_and(|frame| frame.len() <= MAX_FAILED_BYTES);
+            let failed = failed.try_iter().filter(is_short).collect();
+            (Err(Refused { why: shortened(refusal.to_string()), failed }), Vec::new())
+        }
     };
     Ok((Report { verdict, usage }, code))
 }
@@ -133,8 +145,13 @@ fn shortened(mut refusal: String) -> String {
 }
 
 /// Runs every check that a component must pass before it may come into force.
-fn judge(request: &Request, component: &[u8], cases: &str) -> io::Result<Result<(Accepted, Vec<u8>), Refusal>> {
-    let engine = WasmEngine::for_judging(request.portable).map_err(io::Error::other)?;
+fn judge(
+    request: &Request,
+    component: &[u8],
+    cases: &str,
+    failed: SyncSender<FailedCall>,
+) -> io::Result<Result<(Accepted, Vec<u8>), Refusal>> {
+    let engine = WasmEngine::for_judging(request.portable).map_err(io::Error::other)?.watched(failed);
     Ok(judge_with(&engine, request, component, cases).map_err(|refusal| translated(refusal, &request.budget)))
 }
 

@@ -1,33 +1,53 @@
-// Makes a component of a country's JavaScript or TypeScript: `node build.mjs <folder> <wit> <output>`. Bundles src/rules
-// with all that it imports, runs it once, and keeps what stands in memory then beside the interpreter, QuickJS.
+// Makes a component of a country's JavaScript or TypeScript: `node build.mjs <folder> <wit> <output>`. Runs the bundle
+// once, and keeps what stands in memory then beside the interpreter, QuickJS.
 
 import { writeFile } from "node:fs/promises";
 import { componentize } from "componentize-qjs";
-import { build } from "esbuild";
+import { bundle } from "./bundle.mjs";
 
 const [folder, witPath, output] = process.argv.slice(2);
 
-const bundle = await build({
-  absWorkingDir: folder,
-  entryPoints: ["./src/rules"],
-  bundle: true,
-  format: "esm",
-  target: "es2023",
-  outfile: "rules.js",
-  write: false,
-  metafile: true,
-  logLevel: "error",
-}).catch(() => process.exit(1)); // It has said why.
+// The engine cuts a number to its type without a word. Any other wrong value ends the call.
+function guarded(rules, functions) {
+  const call = ([name, { answer }]) => {
+    return `${name}(...given) { const answer = ${rules}.${name}(...given); ${guard(answer, "answer")} return answer; }`;
+  };
+  return `{ ${Object.entries(functions).map(call).join(", ")} }`;
+}
+
+// Returns statements that end the call if a number within a value does not fit its type; none if it has no numbers.
+function guard(type, value) {
+  const within = (inner, of, around) => {
+    const statements = guard(of, inner);
+    return statements && around(statements);
+  };
+  switch (type?.kind) {
+    case "integer":
+      return `if (!(Number.isInteger(${value}) && ${value} >= ${type.least} && ${value} <= ${type.most})) throw new RangeError("${value}");`;
+    case "record":
+      return type.members.map(([name, of]) => guard(of, `${value}.${name}`)).join("");
+    case "variant":
+      return Object.entries(type.cases).map(([tag, of]) => within(`${value}.val`, of, (inner) => `if (${value}.tag === "${tag}") { ${inner} }`)).join("");
+    case "option":
+      return within(value, type.of, (inner) => `if (${value} != null) { ${inner} }`);
+    case "list": {
+      const item = `${/\w+/.exec(value)[0]}_`;
+      return within(item, type.of, (inner) => `for (const ${item} of ${value}) { ${inner} }`);
+    }
+    default:
+      return "";
+  }
+}
+
+const { text, interfaces } = await bundle(folder, guarded, { format: "esm" });
 
 // The optional interfaces are those that the module exports.
-const exported = new Set(bundle.metafile.outputs["rules.js"].exports);
 const worlds = { "": "country", s: "country-with-slots", n: "country-with-notices", sn: "full-country" };
-const world = worlds[`${exported.has("slotRules") ? "s" : ""}${exported.has("noticeRules") ? "n" : ""}`];
+const world = worlds[`${interfaces.includes("slotRules") ? "s" : ""}${interfaces.includes("noticeRules") ? "n" : ""}`];
 
 try {
   // No asynchronous interface, nothing of WASI: a call that would need it traps.
-  const options = { witPath, world, jsSource: bundle.outputFiles[0].text, sync: true, stubWasi: true };
-  const { component } = await componentize(options);
+  const { component } = await componentize({ witPath, world, jsSource: text, sync: true, stubWasi: true });
   await writeFile(output, component);
 } catch (error) {
   console.error(error.message);
