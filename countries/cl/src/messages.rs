@@ -182,6 +182,27 @@ pub const WORDS: &[Words] = &[
     ),
     ("schema.pattern:/date", &["Escriba la fecha así: {example}.", "Write the date like this: {example}."]),
     ("schema.pattern:/time", &["Escriba la hora así: {example}.", "Write the time like this: {example}."]),
+    (
+        "schema.pattern:/document/number",
+        &[
+            "El número de un IPE o IPA tiene dígitos y un dígito verificador o K; el de otro documento, hasta 20 letras y dígitos.",
+            "The number of an IPE or IPA has digits and a check digit or K; that of another document up to 20 letters and digits.",
+        ],
+    ),
+    (
+        "schema.pattern:/document/country",
+        &[
+            "Indique el país con las tres letras mayúsculas de ISO 3166-1: {example}.",
+            "Give the country in the three capital letters of ISO 3166-1: {example}.",
+        ],
+    ),
+    (
+        "schema.pattern:/prevision/plan",
+        &[
+            "Indique el plan de la isapre, por ejemplo {example}.",
+            "Give the plan of the isapre, for example {example}.",
+        ],
+    ),
     ("schema.format:/email", &EMAIL),
     ("schema.pattern:/email", &EMAIL),
     (
@@ -194,8 +215,8 @@ pub const WORDS: &[Words] = &[
 ];
 
 const EMAIL: [&str; 2] = [
-    "El correo electrónico no está bien escrito. Escríbalo así: {example}.",
-    "The mail address is not written correctly. Write it like this: {example}.",
+    "El correo electrónico no está bien escrito. Escríbalo así: {example}. Un dominio con eñes o tildes se escribe en su forma xn--.",
+    "The mail address is not written correctly. Write it like this: {example}. An international domain is written in its form xn--.",
 ];
 
 #[cfg(test)]

@@ -132,7 +132,20 @@ pub const WORDS: &[Words] = &[
             "The DNI has eight digits, with or without its check digit or letter: {example}.",
         ],
     ),
-    ("schema.minLength:/doctor", &DOCTOR),
+    (
+        "schema.pattern:/document/number",
+        &[
+            "El número de un carné de extranjería tiene de 9 a 12 letras y dígitos; el de un pasaporte, de 2 a 20.",
+            "The number of a carné de extranjería has 9 to 12 letters and digits, that of a passport 2 to 20.",
+        ],
+    ),
+    (
+        "schema.pattern:/document/country",
+        &[
+            "Indique el país con las tres letras mayúsculas de ISO 3166-1: {example}.",
+            "Give the country in the three capital letters of ISO 3166-1: {example}.",
+        ],
+    ),
     ("schema.maxLength:/doctor", &DOCTOR),
     ("schema.pattern:/doctor", &DOCTOR),
     (
@@ -160,13 +173,13 @@ pub const WORDS: &[Words] = &[
 ];
 
 const EMAIL: [&str; 2] = [
-    "El correo electrónico no está bien escrito. Escríbalo así: {example}.",
-    "The mail address is not written correctly. Write it like this: {example}.",
+    "El correo electrónico no está bien escrito. Escríbalo así: {example}. Un dominio con eñes o tildes se escribe en su forma xn--.",
+    "The mail address is not written correctly. Write it like this: {example}. An international domain is written in its form xn--.",
 ];
 
 const DOCTOR: [&str; 2] = [
-    "El número de colegiatura del médico (CMP) tiene de cuatro a seis dígitos: {example}.",
-    "The doctor's CMP number has four to six digits: {example}.",
+    "El número de colegiatura del médico (CMP) tiene hasta seis dígitos: {example}.",
+    "The doctor's CMP number has up to six digits: {example}.",
 ];
 
 #[cfg(test)]

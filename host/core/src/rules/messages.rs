@@ -30,7 +30,7 @@ const HOST: [(&str, &str, Text); 28] = [
     (
         "schema.minLength",
         "expected",
-        ("must have at least {expected} characters", "debe tener al menos {expected} caracteres"),
+        ("must have {expected} or more characters", "debe tener {expected} o más caracteres"),
     ),
     (
         "schema.maxLength",
@@ -42,11 +42,7 @@ const HOST: [(&str, &str, Text); 28] = [
     ("schema.exclusiveMinimum", "expected", ("must be more than {expected}", "debe ser mayor que {expected}")),
     ("schema.exclusiveMaximum", "expected", ("must be less than {expected}", "debe ser menor que {expected}")),
     ("schema.multipleOf", "expected", ("must be a multiple of {expected}", "debe ser múltiplo de {expected}")),
-    (
-        "schema.minItems",
-        "expected",
-        ("must have at least {expected} items", "debe tener al menos {expected} elementos"),
-    ),
+    ("schema.minItems", "expected", ("must have {expected} or more items", "debe tener {expected} o más elementos")),
     (
         "schema.maxItems",
         "expected",
@@ -54,11 +50,7 @@ const HOST: [(&str, &str, Text); 28] = [
     ),
     ("schema.uniqueItems", "", ("must not repeat an item", "no debe repetir elementos")),
     ("schema.contains", "", NOT_VALID),
-    (
-        "schema.minProperties",
-        "expected",
-        ("must have at least {expected} members", "debe tener al menos {expected} datos"),
-    ),
+    ("schema.minProperties", "expected", ("must have {expected} or more members", "debe tener {expected} o más datos")),
     (
         "schema.maxProperties",
         "expected",
