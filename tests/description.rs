@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use citas_core::ports::Clock as _;
 use citas_core::rules::schema::{validator, violations};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::support::host::Host;
-use crate::support::http::{Client, with};
+use crate::support::http::{Answer, Client, with};
+
+/// Headers of HTTP's own layers, which no description lists.
+const TRANSPORT: [&str; 7] =
+    ["connection", "content-encoding", "content-length", "content-type", "date", "transfer-encoding", "vary"];
 
 /// The document of a running host.
 struct Document(Value);
@@ -22,8 +27,12 @@ impl Document {
         self.0["components"]["schemas"].as_object().unwrap()
     }
 
+    fn examples(&self, name: &str) -> &[Value] {
+        self.schemas()[name]["examples"].as_array().unwrap()
+    }
+
     fn example(&self, name: &str) -> Value {
-        self.schemas()[name]["examples"][0].clone()
+        self.examples(name)[0].clone()
     }
 
     /// Returns the codes and places of what a schema of the document has against a value.
@@ -79,20 +88,35 @@ fn every_example_fits_its_own_schema() {
 }
 
 #[test]
-fn the_examples_can_be_booked_and_moved_on_any_day() {
+fn every_example_of_a_request_books_and_of_an_action_acts_on_any_day() {
     // Before a weekend, before Chile's September holidays, before Easter, and while it is tomorrow in UTC.
     for now in ["2026-12-31T18:00:00Z", "2026-09-16T13:00:00Z", "2027-03-24T20:00:00Z", "2026-11-25T03:30:00Z"] {
         let host = host_at(now);
         let document = Document::of(&host);
-        for (country, reason) in [("pe", "other"), ("cl", "other")] {
-            let prefix = if country == "pe" { "Pe" } else { "Cl" };
+        for (country, prefix) in [("pe", "Pe"), ("cl", "Cl")] {
+            let examples = |of: &str| document.examples(&format!("{prefix}{of}"));
             let ana = host.patient("ana");
-            let booked = ana.booked(country, &document.example(&format!("{prefix}Request")));
-            let one = format!("/v1/{country}/appointments/{}", booked["id"].as_str().unwrap());
-            let input = document.example(&format!("{prefix}RescheduleInput"));
-            let moved = ana.post(&format!("{one}/reschedule"), &input).expect(200).json();
-            assert_ne!(moved["date"], booked["date"], "{now}: {country}");
-            ana.post(&format!("{one}/cancel"), &json!({ "reason": reason })).expect(200);
+            let act = |client: &Client, booked: &Value, action: &str, input: &Value| {
+                let path = format!("/v1/{country}/appointments/{}/{action}", booked["id"].as_str().unwrap());
+                client.post(&path, input).expect(200).json()
+            };
+            for request in examples("Request") {
+                for cancel in examples("CancelInput") {
+                    let booked = ana.booked(country, request);
+                    for reschedule in examples("RescheduleInput") {
+                        let moved = act(&ana, &booked, "reschedule", reschedule);
+                        assert_ne!(moved["date"], booked["date"], "{now}: {country}");
+                    }
+                    act(&ana, &booked, "cancel", cancel);
+                }
+                let booked = ana.booked(country, request);
+                let starts_at: Timestamp = booked["startsAt"].as_str().unwrap().parse().unwrap();
+                let passes = starts_at.duration_since(host.clock.now()) + SignedDuration::from_hours(1);
+                host.clock.shift_wall(passes);
+                let [no_show] = examples("NoShowInput") else { panic!("one example") };
+                act(&host.staff(country), &booked, "no-show", no_show);
+                host.clock.shift_wall(-passes);
+            }
         }
     }
 }
@@ -291,6 +315,54 @@ fn an_operation_has_an_id_of_its_own_and_says_what_it_requires() {
 }
 
 #[test]
+fn an_answer_has_only_headers_that_the_document_declares() {
+    let host = Host::set_up(&["pe"], |options| options.rate_limit = 40);
+    let (document, ana) = (Document::of(&host), host.patient("ana"));
+    let declared = |path: &str, method: &str, answer: &Answer| {
+        let response = &document.0["paths"][path][method]["responses"][&answer.status.to_string()];
+        let response = response["$ref"].as_str().map_or(response, |to| document.0.pointer(&to[1..]).unwrap());
+        for name in answer.headers.keys().map(|name| name.as_str()).filter(|name| !TRANSPORT.contains(name)) {
+            let headers = response["headers"].as_object().unwrap();
+            let is_declared = headers.keys().any(|known| known.eq_ignore_ascii_case(name));
+            assert!(is_declared, "{method} {path}: {}: {name}", answer.status);
+        }
+    };
+    let (all, one) = ("/v1/pe/appointments", "/v1/pe/appointments/{id}");
+    let request = document.example("PeRequest");
+    let booked = ana.book("pe", &request).expect(201);
+    let id = booked.json()["id"].as_str().unwrap().to_owned();
+    let own = format!("{all}/{id}");
+    declared(all, "post", &booked);
+    declared(all, "post", &ana.book("pe", &request).expect(409));
+    declared(all, "post", &ana.book("pe", &json!({})).expect(422));
+    let plain = ana.request("POST", all).header("Content-Type", "text/plain").body(b"{}".to_vec());
+    declared(all, "post", &plain.send().expect(415));
+    ana.booked("pe", &with(&request, json!({ "doctor": "61005", "time": "11:00" })));
+    declared(all, "get", &ana.get(&format!("{all}?limit=1")).expect(200));
+    declared(all, "get", &ana.get(&format!("{all}?phase=none")).expect(400));
+    declared(all, "get", &host.with_token(None).get(all).expect(401));
+    declared(one, "get", &ana.get(&own).expect(200));
+    declared(one, "get", &ana.request("GET", &own).header("If-None-Match", "\"1\"").send().expect(304));
+    declared(one, "get", &host.patient("bea").get(&own).expect(404));
+    let cancel = ana.request("POST", &format!("{own}/cancel")).header("If-Match", "\"9\"");
+    declared(&format!("{one}/cancel"), "post", &cancel.send().expect(412));
+    declared(&format!("{one}/history"), "get", &ana.get(&format!("{own}/history?limit=1")).expect(200));
+    declared("/v1/pe/rules", "get", &ana.get("/v1/pe/rules").expect(403));
+    for path in ["/v1/pe/schema", "/v1/countries", "/openapi.json"] {
+        let answer = ana.get(path).expect(200);
+        declared(path, "get", &answer);
+        let again = ana.request("GET", path).header("If-None-Match", answer.header("etag")).send().expect(304);
+        declared(path, "get", &again);
+    }
+    for path in ["/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"] {
+        declared(path, "get", &ana.get(path).expect(200));
+        declared(path, "get", &ana.request("DELETE", path).send().expect(405));
+    }
+    let slowed = (0..100).map(|_| ana.get(all)).find(|answer| answer.status == 429);
+    declared(all, "get", &slowed.expect("a limit of 40 requests"));
+}
+
+#[test]
 fn a_problem_declares_the_headers_that_a_client_needs() {
     let document = Document::of(&Host::of(&["pe"]));
     let declared =
@@ -300,7 +372,6 @@ fn a_problem_declares_the_headers_that_a_client_needs() {
         ("Problem403", "WWW-Authenticate"),
         ("Problem405", "Allow"),
         ("Problem422", "Content-Language"),
-        ("Problem422", "Vary"),
         ("Problem429", "RateLimit"),
         ("Problem429", "Retry-After"),
         ("Problem503", "Retry-After"),

@@ -72,7 +72,7 @@ def chile() -> None:
     appointment = cl_book.sync(client=client, body=request)
     assert isinstance(appointment, ClAppointment), appointment
 
-    page = cl_list.sync(client=client, phase=Phase.BOOKED)
+    page = cl_list.sync(client=client, phase=[Phase.BOOKED, Phase.ARRIVED])
     assert isinstance(page, ClPage) and appointment.id in [item.id for item in page.items]
 
     move = ClRescheduleInput.from_dict(example("ClRescheduleInput"))

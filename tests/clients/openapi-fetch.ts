@@ -51,7 +51,7 @@ async function chile(): Promise<void> {
   assert(booked.data, JSON.stringify(booked.error));
   const path = { id: booked.data.id };
 
-  const page = await client.GET("/v1/cl/appointments", { params: { query: { phase: "booked" } } });
+  const page = await client.GET("/v1/cl/appointments", { params: { query: { phase: ["booked", "arrived"] } } });
   assert(page.data?.items.some((item) => item.id === path.id));
 
   const input = await example<Schemas["ClRescheduleInput"]>("ClRescheduleInput");

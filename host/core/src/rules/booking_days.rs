@@ -115,7 +115,7 @@ fn moved(document: &Json, member: &str, day: Date) -> Json {
             if let Some(value) = changed.get_mut(member) {
                 *value = at_day(value);
                 if let Some(examples) = value.get_mut("examples").and_then(Json::as_array_mut) {
-                    examples.iter_mut().for_each(|example| *example = at_day(example));
+                    *examples = examples.iter().map(at_day).collect();
                 }
             }
             changed.into()

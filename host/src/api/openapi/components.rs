@@ -55,6 +55,12 @@ impl Components {
 
     /// Adds a schema under a reserved name, and returns the reference to it.
     pub fn put(&mut self, name: &str, schema: Value) -> Value {
+        // A schema that is `true` or `false` could have no title.
+        let schema = match schema {
+            Value::Bool(true) => json!({}),
+            Value::Bool(false) => json!({ "not": {} }),
+            schema => schema,
+        };
         self.schemas.insert(name.to_owned(), schema);
         reference(name)
     }
@@ -199,7 +205,6 @@ pub fn headers() -> Value {
         "RateLimit": text("Remaining requests, and seconds until there are more.", "\"subject\";r=0;t=1"),
         "RateLimit-Policy": text("Limit of the requests in a window of seconds.", "\"subject\";q=500;w=1"),
         "Retry-After": { "description": "Seconds to wait before the next request.", "schema": seconds },
-        "Vary": text("Headers of the request that the response depends on.", "accept-language"),
         "WWW-Authenticate": text("Challenge (RFC 6750).", "Bearer realm=\"citas\", error=\"invalid_token\""),
         "X-Request-Id": text("Id of the request in the log: the client's own, or a new one.", "01a20bd2-de9f-7050-b084"),
     })
@@ -230,7 +235,7 @@ fn headers_of(status: StatusCode) -> &'static [&'static str] {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => &["WWW-Authenticate"],
         StatusCode::METHOD_NOT_ALLOWED => &["Allow"],
-        StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => &["Content-Language", "Vary"],
+        StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => &["Content-Language"],
         StatusCode::TOO_MANY_REQUESTS => &["RateLimit", "RateLimit-Policy", "Retry-After"],
         StatusCode::SERVICE_UNAVAILABLE => &["Retry-After"],
         _ => &[],

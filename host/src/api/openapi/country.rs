@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use citas_core::model::CountryCode;
 use citas_core::rules::schema::{map_subschemas, target};
-use citas_core::rules::{BookingDays, LoadedRules, Planned};
+use citas_core::rules::{Action, BookingDays, LoadedRules, Planned};
 use jiff::ToSpan as _;
 use serde_json::{Map, Value, json};
 
@@ -20,6 +20,12 @@ const FILTERS: &str = "x-filters";
 
 /// Age of the appointment in the examples, in days, so that it was booked before today.
 const DAYS_BEFORE: i64 = 30;
+
+/// Maximum number of alternatives that become whole schemas.
+const MAX_ALTERNATIVES: usize = 16;
+
+/// Keywords of the texts of a choice.
+const TEXTS: [&str; 3] = ["title", "description", "examples"];
 
 /// Keywords of a condition.
 const CONDITION: [&str; 3] = ["if", "then", "else"];
@@ -120,8 +126,8 @@ impl Embedding<'_> {
     /// another one (`if`, `not`) describes no type.
     fn schema(&mut self, schema: &Value, name: &str, describes: bool) -> Value {
         let Value::Object(members) = schema else { return schema.clone() };
-        if let Some((keyword, alternatives)) = alternatives(members).filter(|_| describes) {
-            return self.choice(members, keyword, &alternatives, name);
+        if let Some(choice) = Choice::of(members).filter(|_| describes) {
+            return self.choice(members, &choice, name);
         }
         let mut adapted = Map::new();
         for (key, member) in members {
@@ -139,9 +145,7 @@ impl Embedding<'_> {
             };
             adapted.insert(key.clone(), value);
         }
-        if !describes {
-            describe_required(&mut adapted);
-        }
+        describe_required(&mut adapted);
         adapted.into()
     }
 
@@ -172,57 +176,109 @@ impl Embedding<'_> {
     }
 
     /// Returns a choice between whole schemas: each is the schema itself, changed by one of the alternatives.
-    fn choice(
-        &mut self,
-        members: &Map<String, Value>,
-        keyword: &str,
-        alternatives: &[&Map<String, Value>],
-        name: &str,
-    ) -> Value {
-        let mut whole = members.clone();
-        let texts = ["title", "description", "examples"].map(|keyword| whole.remove_entry(keyword));
-        if whole.contains_key(ALTERNATIVES) {
-            // They say the same.
-            CONDITION.iter().for_each(|keyword| drop(whole.remove(*keyword)));
-        }
-        for keyword in CHOICES {
-            whole.remove(keyword);
-        }
-        for (member, schema) in whole.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
-            let is_replaced = |alternative: &&Map<String, Value>| {
-                let replacing = alternative.get("properties").and_then(|overlay| overlay.get(member));
-                replacing.and_then(Value::as_object).is_some_and(has_values)
-            };
-            if let (Some(schema), true) = (schema.as_object_mut(), alternatives.iter().all(is_replaced)) {
-                schema.remove("enum");
-            }
-        }
-        let Value::Object(whole) = self.schema(&whole.into(), name, true) else { unreachable!("an object stays one") };
-        let common = required(&whole);
-        let branch = |alternative: &&Map<String, Value>| {
-            let own: Vec<Value> = required(alternative).into_iter().filter(|member| !common.contains(member)).collect();
-            let word = own
-                .first()
-                .and_then(Value::as_str)
-                .map_or_else(|| "Otherwise".to_owned(), |own| format!("With{}", pascal(own)));
-            self.components.add(&(name.to_owned() + &word), told(changed(&whole, alternative, own).into()))
+    fn choice(&mut self, members: &Map<String, Value>, choice: &Choice<'_>, name: &str) -> Value {
+        let Value::Object(whole) = self.schema(&choice.common(members).into(), name, true) else {
+            unreachable!("an object stays one")
         };
-        let branches: Vec<Value> = alternatives.iter().map(branch).collect();
-        let choice = Map::from_iter(texts.into_iter().flatten());
-        choice.into_iter().chain([(keyword.to_owned(), branches.into())]).collect()
+        let branches: Vec<Value> =
+            choice.alternatives.iter().map(|alternative| self.branch(&whole, alternative, name)).collect();
+        let texts = TEXTS.iter().filter_map(|keyword| Some(((*keyword).to_owned(), members.get(*keyword)?.clone())));
+        texts.chain([(choice.keyword.to_owned(), branches.into())]).collect()
+    }
+
+    /// Adds an object's schema, changed by one alternative, and returns the reference to it. A member whose schema in the
+    /// alternative is `false` is gone.
+    fn branch(&mut self, whole: &Map<String, Value>, alternative: &Map<String, Value>, name: &str) -> Value {
+        let common = required(whole);
+        let own: Vec<Value> = required(alternative).into_iter().filter(|member| !common.contains(member)).collect();
+        let word = own.first().and_then(Value::as_str);
+        let name = word.map_or_else(|| format!("{name}Otherwise"), |own| format!("{name}With{}", pascal(own)));
+        let mut branch = whole.clone();
+        for keyword in ["title", "description"] {
+            branch.extend(alternative.get(keyword).map(|text| (keyword.to_owned(), text.clone())));
+        }
+        branch.insert("required".into(), [common, own].concat().into());
+        let overlay = alternative.get("properties").and_then(Value::as_object);
+        for (member, schema) in overlay.into_iter().flatten() {
+            let change = self.part(schema, &(name.clone() + &pascal(member)));
+            overlaid(&mut branch, member, change);
+        }
+        describe_required(&mut branch);
+        self.components.add(&name, told(branch.into()))
     }
 }
 
-/// Returns the alternatives of an object's schema with the keyword of their choice, if each only requires, adds or
-/// changes members.
-fn alternatives(members: &Map<String, Value>) -> Option<(&'static str, Vec<&Map<String, Value>>)> {
-    members.get("properties")?;
-    let keyword = CHOICES.into_iter().find(|keyword| members.contains_key(*keyword))?;
-    let fragments = members[keyword].as_array()?.iter().map(Value::as_object).collect::<Option<Vec<_>>>()?;
-    let known = ["type", "title", "description", "required", "properties"];
-    let is_fragment = |fragment: &&Map<String, Value>| fragment.keys().all(|key| known.contains(&key.as_str()));
-    let all = fragments.iter().all(is_fragment);
-    all.then_some((if keyword == "anyOf" { keyword } else { "oneOf" }, fragments))
+/// The alternatives of an object's schema, each of which only requires, adds or changes members.
+struct Choice<'a> {
+    /// Keyword of the choice in the document.
+    keyword: &'static str,
+    /// Keyword of the choice in the country's schema.
+    written: &'static str,
+    alternatives: Vec<&'a Map<String, Value>>,
+}
+
+impl<'a> Choice<'a> {
+    fn of(members: &'a Map<String, Value>) -> Option<Self> {
+        members.get("properties")?;
+        let written = CHOICES.into_iter().find(|keyword| members.contains_key(*keyword))?;
+        let alternatives = members[written].as_array()?.iter().map(Value::as_object).collect::<Option<Vec<_>>>()?;
+        let keyword = if written == "anyOf" { written } else { "oneOf" };
+        let is_known =
+            |keyword: &String| ["type", "title", "description", "required", "properties"].contains(&&**keyword);
+        // The host does not follow references in an annotation, so they may have no end.
+        let is_fragment = |fragment: &&Map<String, Value>| {
+            fragment.keys().all(is_known) && !fragment.values().any(|value| value.to_string().contains("\"$ref\""))
+        };
+        let is_choice = alternatives.len() <= MAX_ALTERNATIVES && alternatives.iter().all(is_fragment);
+        is_choice.then_some(Self { keyword, written, alternatives })
+    }
+
+    /// Returns what all alternatives have in common.
+    fn common(&self, members: &Map<String, Value>) -> Map<String, Value> {
+        let mut common = members.clone();
+        common.retain(|keyword, _| *keyword != self.written && !TEXTS.contains(&&**keyword));
+        if self.written == ALTERNATIVES {
+            // The alternatives say the same.
+            common.retain(|keyword, _| !CONDITION.contains(&&**keyword));
+        }
+        // The values of a member need no name if each alternative lists its own.
+        for (member, schema) in common.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+            let lists = |alternative: &&Map<String, Value>| {
+                alternative.get("properties").is_some_and(|overlay| has_values(&overlay[member]))
+            };
+            if let (Some(schema), true) = (schema.as_object_mut(), self.alternatives.iter().all(lists)) {
+                schema.remove("enum");
+            }
+        }
+        common
+    }
+}
+
+/// Changes a member of an object's schema.
+fn overlaid(schema: &mut Map<String, Value>, member: &str, change: Value) {
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    match (properties.get_mut(member), change) {
+        (_, Value::Bool(false)) => drop(properties.remove(member)),
+        (Some(Value::Object(known)), Value::Object(more)) => {
+            // The alternative may forbid the values of the examples, and its own values are some of the member's.
+            known.remove("examples");
+            if more.contains_key("$ref") {
+                known.retain(|keyword, _| TEXTS.contains(&&**keyword));
+            } else if more.contains_key("const") {
+                known.retain(|keyword, _| keyword != "$ref" && keyword != "enum");
+            }
+            known.extend(more);
+        }
+        (_, change) => drop(properties.insert(member.to_owned(), change)),
+    }
+}
+
+/// Returns true if the members of an action's input are not all optional.
+pub fn needs_members(action: &Action) -> bool {
+    let requires = |alternative: &Value| alternative["required"].as_array().is_some_and(|names| !names.is_empty());
+    let alternatives = action.schema[ALTERNATIVES].as_array();
+    alternatives.is_some_and(|alternatives| !alternatives.is_empty() && alternatives.iter().all(requires))
+        || action.check(&json!({})).is_ok_and(|violations| !violations.is_empty())
 }
 
 /// Adds required members that a schema does not describe: linters and generators know no others.
@@ -237,39 +293,12 @@ fn describe_required(schema: &mut Map<String, Value>) {
 }
 
 /// Returns true for a schema that lists its values.
-fn has_values(schema: &Map<String, Value>) -> bool {
-    ["const", "enum"].iter().any(|keyword| schema.contains_key(*keyword))
+fn has_values(schema: &Value) -> bool {
+    ["const", "enum"].iter().any(|keyword| !schema[keyword].is_null())
 }
 
 fn required(members: &Map<String, Value>) -> Vec<Value> {
     members.get("required").and_then(Value::as_array).cloned().unwrap_or_default()
-}
-
-/// Returns an object's schema changed by one alternative, with its own required members. A member whose schema there is
-/// `false` is gone.
-fn changed(whole: &Map<String, Value>, alternative: &Map<String, Value>, own: Vec<Value>) -> Map<String, Value> {
-    let mut changed = whole.clone();
-    for keyword in ["title", "description"] {
-        changed.extend(alternative.get(keyword).map(|text| (keyword.to_owned(), text.clone())));
-    }
-    changed.insert("required".into(), [required(whole), own].concat().into());
-    let overlay = alternative.get("properties").and_then(Value::as_object);
-    let Some(properties) = changed.get_mut("properties").and_then(Value::as_object_mut) else { return changed };
-    for (name, member) in overlay.into_iter().flatten() {
-        match (properties.get_mut(name), member) {
-            (_, Value::Bool(false)) => drop(properties.remove(name)),
-            (Some(Value::Object(known)), Value::Object(more)) => {
-                // The examples are of values that the alternative may forbid, and its values are some of the member's.
-                known.remove("examples");
-                if has_values(more) {
-                    known.retain(|keyword, _| keyword != "$ref" && keyword != "enum");
-                }
-                known.extend(more.clone());
-            }
-            (_, member) => drop(properties.insert(name.clone(), member.clone())),
-        }
-    }
-    changed
 }
 
 /// Moves the title of a schema into its description: the title in the document is the schema's name.
@@ -283,4 +312,77 @@ fn told(mut schema: Value) -> Value {
         members.insert("description".into(), description.into());
     }
     schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the schemas of the document for a country's request.
+    fn embedded(schema: &Value) -> Map<String, Value> {
+        let mut components = Components::default();
+        components.reserve(["XxRequest".to_owned()]);
+        components.embed(schema, "XxRequest", false);
+        components.into_schemas()
+    }
+
+    #[test]
+    fn each_alternative_is_a_whole_schema() {
+        let text = json!({ "type": "string" });
+        let schemas = embedded(&json!({
+            "description": "One of two", "type": "object", "required": ["c"],
+            "properties": { "a": text, "b": text, "c": { "type": "string", "enum": ["x", "y", "z"] } },
+            "x-alternatives": [
+                { "required": ["a"], "properties": { "b": false, "c": { "const": "x" } } },
+                { "properties": { "a": false, "c": { "type": "string", "enum": ["y", "z"], "default": "y" } } },
+            ],
+            "if": { "required": ["a"] }, "then": { "required": ["c"] },
+        }));
+        let choice = json!({ "title": "XxRequest", "description": "One of two.", "oneOf": [
+            { "$ref": "#/components/schemas/XxRequestWithA" }, { "$ref": "#/components/schemas/XxRequestOtherwise" },
+        ] });
+        assert_eq!(schemas["XxRequest"], choice);
+        let with_a = json!({ "title": "XxRequestWithA", "type": "object", "required": ["c", "a"],
+            "properties": { "a": text, "c": { "type": "string", "const": "x" } } });
+        assert_eq!(schemas["XxRequestWithA"], with_a);
+        let otherwise = json!({ "title": "XxRequestOtherwise", "type": "object", "required": ["c"],
+            "properties": { "b": text, "c": { "$ref": "#/components/schemas/XxRequestOtherwiseC" } } });
+        assert_eq!(schemas["XxRequestOtherwise"], otherwise);
+        let values = json!({ "title": "XxRequestOtherwiseC", "type": "string", "enum": ["y", "z"] });
+        assert_eq!(schemas["XxRequestOtherwiseC"], values);
+    }
+
+    #[test]
+    fn alternatives_with_a_reference_or_too_many_are_no_choice() {
+        let endless = json!([{ "required": ["a"], "properties": { "b": { "$ref": "#" } } }]);
+        let many: Value = (0..=MAX_ALTERNATIVES).map(|_| json!({ "required": ["a"] })).collect();
+        for alternatives in [endless, many, json!({}), json!([1])] {
+            let schemas = embedded(&json!({ "properties": { "a": {} }, "x-alternatives": alternatives }));
+            let expected = json!({ "title": "XxRequest", "properties": { "a": {} } });
+            assert_eq!(schemas["XxRequest"], expected, "{alternatives}");
+        }
+    }
+
+    #[test]
+    fn a_definition_that_is_true_or_false_is_a_schema_with_a_name() {
+        let schemas = embedded(&json!({
+            "$defs": { "any": true, "none": false },
+            "properties": { "a": { "$ref": "#/$defs/any" }, "b": { "$ref": "#/$defs/none" } },
+        }));
+        assert_eq!(schemas["XxRequestAny"], json!({ "title": "XxRequestAny" }));
+        assert_eq!(schemas["XxRequestNone"], json!({ "title": "XxRequestNone", "not": {} }));
+    }
+
+    #[test]
+    fn a_required_member_is_described_and_a_default_is_left_out() {
+        let schemas = embedded(&json!({
+            "required": ["a", "b"], "properties": { "a": { "type": "boolean", "default": false } },
+            "if": { "required": ["a"] },
+        }));
+        let expected = json!({
+            "title": "XxRequest", "required": ["a", "b"], "properties": { "a": { "type": "boolean" }, "b": {} },
+            "if": { "required": ["a"], "properties": { "a": {} } },
+        });
+        assert_eq!(schemas["XxRequest"], expected);
+    }
 }

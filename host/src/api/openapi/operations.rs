@@ -10,7 +10,7 @@ use super::super::countries::{CountryList, RulesStatus, Schemas};
 use super::super::problem::Kind;
 use super::super::ready::Report;
 use super::components::{Components, reference, with_headers};
-use super::country::named;
+use super::country::{named, needs_members};
 
 /// Problems of every request.
 const ALWAYS: [Kind; 4] = [Kind::MalformedRequest, Kind::MethodNotAllowed, Kind::HeaderTooLarge, Kind::Internal];
@@ -228,8 +228,7 @@ fn act(country: CountryCode, name: &str, action: &Action) -> Value {
     let texts = Texts(&summary, &description);
     let mut act = guarded(&action_id(country, name), country, &texts, success, &CHANGING, Scope::Write);
     act["parameters"] = json!([if_match(), idempotency_key(), accept_language()]);
-    let requires = action.schema["required"].as_array().is_some_and(|required| !required.is_empty());
-    with_body(act, &named(country, &format!("{name}-input")), requires)
+    with_body(act, &named(country, &format!("{name}-input")), needs_members(action))
 }
 
 fn get(country: CountryCode) -> Value {
