@@ -3,7 +3,7 @@
 
 import { writeFile } from "node:fs/promises";
 import { componentize } from "componentize-qjs";
-import { bundle } from "./bundle.mjs";
+import { bundle, placesIn } from "./bundle.mjs";
 
 const [folder, witPath, output] = process.argv.slice(2);
 
@@ -39,7 +39,7 @@ function guard(type, value) {
   }
 }
 
-const { text, interfaces } = await bundle(folder, guarded, { format: "esm" });
+const { text, map, interfaces } = await bundle(folder, guarded, { format: "esm" });
 
 // The optional interfaces are those that the module exports.
 const worlds = { "": "country", s: "country-with-slots", n: "country-with-notices", sn: "full-country" };
@@ -50,6 +50,9 @@ try {
   const { component } = await componentize({ witPath, world, jsSource: text, sync: true, stubWasi: true });
   await writeFile(output, component);
 } catch (error) {
-  console.error(error.message);
+  // What the modules' own code said, with its place in the sources.
+  const said = error.message.replace(/^.*module evaluation: /, "");
+  const place = placesIn(folder, map);
+  console.error(said.replace(/componentize-qjs:user\.js:(\d+):(\d+)/g, (bundled, line, column) => place(line, column) ?? bundled));
   process.exit(1);
 }

@@ -1,6 +1,8 @@
 // Bundles a country's src/rules with all that it imports, and with a check of its answers.
 
 import { readFileSync } from "node:fs";
+import { SourceMap } from "node:module";
+import { relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -12,6 +14,17 @@ const INTERFACES = { appointmentRules: "appointment-rules", slotRules: "slot-rul
 // Returns the name of a member or a function in JavaScript.
 export function camel(name) {
   return name.replace(/-[a-z]/g, (letters) => letters[1].toUpperCase());
+}
+
+// Returns a function from a line and a column of a bundle to their place in the country's own sources, if they have one.
+export function placesIn(folder, map) {
+  const entries = new SourceMap(JSON.parse(map));
+  return (line, column) => {
+    const { originalSource, originalLine, originalColumn } = entries.findEntry(line - 1, column - 1);
+    const file = originalSource && relative(folder, resolve(folder, originalSource));
+    const isOwn = file && !file.startsWith("..") && !file.includes("node_modules");
+    return isOwn ? `${file}:${originalLine + 1}:${originalColumn + 1}` : undefined;
+  };
 }
 
 // Returns the functions of the contract as the check reads them. Numbers of 64 bits are doubles in JavaScript.
@@ -37,6 +50,7 @@ function checks(functions) {
 // export: its interface with checks. Ends the program with words if there is something wrong with the sources.
 export async function bundle(folder, wrap, options) {
   const common = { absWorkingDir: folder, bundle: true, target: "es2023", outfile: "rules.js", write: false, logLevel: "error" };
+  const mapped = { sourcemap: "external", sourcesContent: false };
   const ended = () => process.exit(1); // It has said why.
   const sources = await build({ ...common, entryPoints: ["./src/rules"], format: "esm", metafile: true }).catch(ended);
   const { exports: exported, entryPoint } = sources.metafile.outputs["rules.js"];
@@ -55,7 +69,7 @@ export async function bundle(folder, wrap, options) {
   const contents = `import { complete, checked } from ${JSON.stringify(fileURLToPath(new URL("contract.mjs", import.meta.url)))};
 import * as rules from "./src/rules";
 ${wrapped.join("\n")}`;
-  const { outputFiles } = await build({ ...common, stdin: { contents, resolveDir: folder }, ...options }).catch(ended);
+  const { outputFiles } = await build({ ...common, ...mapped, stdin: { contents, resolveDir: folder }, ...options }).catch(ended);
   const text = (ending) => outputFiles.find(({ path }) => path.endsWith(ending))?.text;
   return { text: text(".js"), map: text(".map"), interfaces };
 }

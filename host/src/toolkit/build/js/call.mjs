@@ -1,16 +1,14 @@
 // Repeats one call of a bundle, without what a component lacks, and says what is wrong with it. A thread of replay.mjs.
 
-import { SourceMap } from "node:module";
-import { relative, resolve } from "node:path";
 import vm from "node:vm";
 import { parentPort, workerData } from "node:worker_threads";
-import { camel } from "./bundle.mjs";
+import { camel, placesIn } from "./bundle.mjs";
 
 const TIMEOUT = 5_000; // Milliseconds, of the modules and of the call.
 const MAX_FRAMES = 3;
 
 const { text, map, interfaces, folder, call } = workerData;
-const places = new SourceMap(JSON.parse(map));
+const place = placesIn(folder, map);
 
 // What an interpreter of JavaScript without a system has. Node.js has more.
 const KEPT = new Set(
@@ -47,23 +45,19 @@ function argument(value) {
 
 // Returns where an error comes from in the country's own sources, the innermost place first.
 function frames(stack) {
-  const all = [...String(stack).matchAll(/rules\.bundle:(\d+):(\d+)/g)].map(([, line, column]) => places.findEntry(line - 1, column - 1));
-  const found = all.filter(({ originalSource }) => originalSource).map(({ originalSource, originalLine, originalColumn }) => {
-    return [relative(folder, resolve(folder, originalSource)), originalLine + 1, originalColumn + 1];
-  });
-  const own = found.filter(([file]) => !file.startsWith("..") && !file.includes("node_modules"));
-  return own.slice(0, MAX_FRAMES).map((place) => place.join(":"));
+  const all = [...String(stack).matchAll(/rules\.bundle:(\d+):(\d+)/g)].map(([, line, column]) => place(line, column));
+  return all.filter((place) => place).slice(0, MAX_FRAMES);
 }
 
 function words(error) {
   if (error?.code === "ERR_SCRIPT_EXECUTION_TIMEOUT") {
     return `it does not end within ${TIMEOUT / 1000} s outside the component either; is there a loop without an end?`;
   }
-  const [place, ...callers] = frames(error.stack);
+  const [innermost, ...callers] = frames(error.stack);
   const missing = /^(\w+) is not defined$/.exec(error.message)?.[1];
   const hint = missing && missing in globalThis ? " (Node.js has it; a component has not)" : "";
   const from = callers.length > 0 ? `, called from ${callers.join(", ")}` : "";
-  return place ? `${place}: ${error.name}: ${error.message}${hint}${from}` : error.message;
+  return innermost ? `${innermost}: ${error.name}: ${error.message}${hint}${from}` : error.message;
 }
 
 function repeated({ function: name, arguments: given }) {

@@ -11,8 +11,7 @@ const MEGABYTES = 256;
 const [folder, calls, output] = process.argv.slice(2);
 
 const checkedAll = (rules, functions) => `checked(${rules}, ${JSON.stringify(functions)})`;
-const options = { format: "iife", globalName: "__rules", sourcemap: "external", sourcesContent: false };
-const bundled = await bundle(folder, checkedAll, options);
+const bundled = await bundle(folder, checkedAll, { format: "iife", globalName: "__rules" });
 
 // Repeats a call in a thread of its own, as it has an instance of its own in the host.
 function repeated(call) {
