@@ -50,9 +50,13 @@ try {
   const { component } = await componentize({ witPath, world, jsSource: text, sync: true, stubWasi: true });
   await writeFile(output, component);
 } catch (error) {
-  // What the modules' own code said, with its place in the sources.
-  const said = error.message.replace(/^.*module evaluation: /, "");
+  // What the modules' own code said, with its places in the sources.
   const place = placesIn(folder, map);
-  console.error(said.replace(/componentize-qjs:user\.js:(\d+):(\d+)/g, (bundled, line, column) => place(line, column) ?? bundled));
+  const lines = error.message.replace(/^.*module evaluation: /, "").split("\n").flatMap((line) => {
+    const at = /user\.js:(\d+):(\d+)/.exec(line);
+    const own = at && place(at[1], at[2]);
+    return at ? (own ? [`    at ${own}`] : []) : [line];
+  });
+  console.error(lines.join("\n"));
   process.exit(1);
 }

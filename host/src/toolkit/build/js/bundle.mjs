@@ -22,7 +22,7 @@ export function placesIn(folder, map) {
   return (line, column) => {
     const { originalSource, originalLine, originalColumn } = entries.findEntry(line - 1, column - 1);
     const file = originalSource && relative(folder, resolve(folder, originalSource));
-    const isOwn = file && !file.startsWith("..") && !file.includes("node_modules");
+    const isOwn = file && !/^\.\.|^<|node_modules/.test(file);
     return isOwn ? `${file}:${originalLine + 1}:${originalColumn + 1}` : undefined;
   };
 }
