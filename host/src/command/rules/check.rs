@@ -34,9 +34,9 @@ pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
         Err(refusal) => {
             let (why, mut repeated) = (chain(refusal.as_ref()), source.repeated(failed_calls(refusal.as_ref())));
             repeated.dedup();
-            let words: String = repeated.iter().map(|words| format!("\n    {words}")).collect();
+            let words = [&why].into_iter().chain(&repeated).cloned().collect::<Vec<_>>().join("\n    ");
             let value = json!({ "good": false, "why": why, "repeated": repeated });
-            registry.report.say(&format!("{}: {why}{words}", styled(BAD, "no")), &value);
+            registry.report.say(&format!("{}: {words}", styled(BAD, "no")), &value);
             return Ok(Answer::No);
         }
     };

@@ -102,8 +102,8 @@ fn repeat(source: &Source, ran: &mut [Ran]) {
 fn explained(error: &dyn Error, source: &Source, calls: &Receiver<FailedCall>) -> String {
     let call = calls.try_iter().last();
     let function = call.as_ref().map_or_else(String::new, |call| format!("`{}`: ", call.function));
-    let words: String = source.repeated(call.as_slice()).iter().map(|words| format!("\n    {words}")).collect();
-    format!("{function}{error}{words}")
+    let words = [format!("{function}{error}")].into_iter().chain(source.repeated(call.as_slice()));
+    words.collect::<Vec<_>>().join("\n    ")
 }
 
 fn line(Ran { outcome: CaseOutcome { name, failure }, fuel, limit, repeated, .. }: &Ran) -> String {

@@ -17,7 +17,7 @@ use super::contract::{FUNCTIONS, WIT};
 use super::{BuildError, output, text};
 
 /// Maximum time for repeating calls outside the component. Each call has a limit of its own, too.
-const REPLAY_TIMEOUT: Duration = Duration::from_secs(60);
+const REPLAY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Interval at which a running replay is looked at.
 const REPLAY_INTERVAL: Duration = Duration::from_millis(20);
