@@ -217,11 +217,12 @@ fn stretch(connection: &Connection, query: &Query, pinned: &[(&str, &str)]) -> r
 /// The conditions that a query may lack are always there, so that there are few statements.
 fn page_sql(pinned: &[(&str, &str)], order: Order) -> String {
     let index = pinned.first().map_or("start", |(column, _)| column);
-    let conditions: String = pinned.iter().map(|(column, _)| format!("{column} = :{column} AND ")).collect();
+    let pinned: Vec<_> = pinned.iter().map(|(column, _)| format!("{column} = :{column} AND ")).collect();
+    let pinned = pinned.concat();
     let direction = if order == Order::Descending { "DESC" } else { "ASC" };
     format!(
         "SELECT body FROM appointment INDEXED BY appointment_by_{index}
-         WHERE {conditions}(starts_at, id) > (:low, :low_id) AND (starts_at, id) < (:high, :high_id)
+         WHERE {pinned}(starts_at, id) > (:low, :low_id) AND (starts_at, id) < (:high, :high_id)
          AND (:phases IS NULL OR instr(:phases, ',' || phase || ','))
          AND (:date IS NULL OR substr(json_extract(body, '$.appointment.slot.start'), 1, 10) = :date)
          ORDER BY starts_at {direction}, id {direction} LIMIT :limit"
