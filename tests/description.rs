@@ -7,6 +7,7 @@ use citas_core::ports::Clock as _;
 use citas_core::rules::schema::{validator, violations};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
+use ureq::http::HeaderName;
 
 use crate::support::host::Host;
 use crate::support::http::{Answer, Client, with};
@@ -321,7 +322,7 @@ fn an_answer_has_only_headers_that_the_document_declares() {
     let declared = |path: &str, method: &str, answer: &Answer| {
         let response = &document.0["paths"][path][method]["responses"][&answer.status.to_string()];
         let response = response["$ref"].as_str().map_or(response, |to| document.0.pointer(&to[1..]).unwrap());
-        for name in answer.headers.keys().map(|name| name.as_str()).filter(|name| !TRANSPORT.contains(name)) {
+        for name in answer.headers.keys().map(HeaderName::as_str).filter(|name| !TRANSPORT.contains(name)) {
             let headers = response["headers"].as_object().unwrap();
             let is_declared = headers.keys().any(|known| known.eq_ignore_ascii_case(name));
             assert!(is_declared, "{method} {path}: {}: {name}", answer.status);
