@@ -3,7 +3,7 @@
 //!
 //! - [`problem`], [`problem_pages`]: every error response and its status code, and a page about each kind
 //! - [`caching`]: responses that caches keep, and compression
-//! - [`cors`]: calls by pages of other origins
+//! - [`mod@cors`]: calls by pages of other origins
 //! - [`identity`]: the caller of a request, from its bearer token
 //! - [`appointments`]: the endpoints of appointments
 //! - [`countries`]: the endpoints of countries, their schemas and rules
