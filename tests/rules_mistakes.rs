@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::languages::soon;
 use crate::support::eventually::eventually;
 use crate::support::http::with;
-use crate::support::languages::{Language, build, countries, with_node};
+use crate::support::languages::{Language, ZONE, build, countries, with_node};
 use crate::support::process::{Finished, Process, citas, run_command, token};
 
 /// A mistake, and the words that tell it.
@@ -24,7 +24,7 @@ struct Mistake {
     words: String,
 }
 
-/// A country whose bookings end in a mistake that the hospital names.
+/// A country whose bookings end in a mistake that the hospital names, and whose other functions have one each.
 struct Mistaken {
     folder: PathBuf,
     mistakes: Vec<Mistake>,
@@ -50,8 +50,7 @@ impl Mistaken {
         };
         let mistakes: Vec<Mistake> = source.lines().enumerate().filter_map(mistake).collect();
         for Mistake { name, .. } in &mistakes {
-            let case =
-                json!({ "name": name, "now": "2026-11-24T15:00:00Z", "book": request(name), "expect": { "plan": {} } });
+            let case = with(&json!({ "name": name, "now": "2026-11-24T15:00:00Z" }), case(name));
             fs::write(folder.join("cases").join(format!("{name}.json")), case.to_string()).unwrap();
         }
         Self { folder, mistakes }
@@ -69,6 +68,21 @@ impl Mistaken {
             let is_told = said.contains(words) && place.as_ref().is_none_or(|place| said.contains(place));
             assert!(is_told, "{name}: expected `{words}` at {place:?}; came `{said}`");
         }
+    }
+}
+
+/// Returns the members of a case that makes a mistake.
+fn case(name: &str) -> Value {
+    let current = json!({ "booked": request("H-1"), "at": "2026-11-24T14:00:00Z" });
+    let opening = json!({ "start": "2026-12-01T09:30", "minutes": 30, "zone": ZONE });
+    match name {
+        "act" => json!({ "act": { "action": "cancel", "input": { "reason": "patient" }, "current": current },
+                         "expect": { "plan": {} } }),
+        "offers" => {
+            json!({ "offers": { "place": { "doctor": "45678" }, "openings": [opening] }, "expect": { "offers": [] } })
+        }
+        "notices" => json!({ "notices": { "event": "booked", "current": current }, "expect": { "notices": [] } }),
+        hospital => json!({ "book": request(hospital), "expect": { "plan": {} } }),
     }
 }
 

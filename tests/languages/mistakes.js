@@ -63,4 +63,13 @@ export const appointmentRules = {
     const mistake = MISTAKES[request.find(({ path }) => path === "/hospital").value.val];
     return mistake ? mistake(plan) : plan;
   },
+  "act": (context, current, action, input) => input[0].value.val + current.slot.start.at.hour, // @ reading 'hour'
+};
+
+export const slotRules = {
+  "offers": (context, place, openings) => openings.map(({ start }) => place[0].path + start.at.hour), // @ reading 'hour'
+};
+
+export const noticeRules = {
+  "notices": (event, current) => [{ to: event, text: current.phase }], // returns `answer[0].locale`: it is missing; expected a text
 };

@@ -8,6 +8,7 @@ import time
 import uuid
 
 from componentize_py_types import Err
+from wit_world.exports import NoticeRules as Notices, SlotRules as Slots
 from wit_world.imports.types import Field, Phase, Plan, Slot, Value_Decimal, Value_Integer, Value_Text, Violation
 
 from sound import AppointmentRules as Sound
@@ -112,8 +113,25 @@ MISTAKES = {
 }
 
 
+CALLS = {
+    "act": lambda self, context, current, action, input: input[0].value.value + current.slot.start.at, # @ 'Civil' object has no attribute 'at'
+    "offers": lambda self, context, place, openings: [place[0].path + it.start.at for it in openings], # @ 'Civil' object has no attribute 'at'
+    "notices": lambda self, event, current: [event, current.phase], # returns `answer[0]`: 'booked'; expected a Notice
+}
+
+
 class AppointmentRules(Sound):
+    act = CALLS["act"]
+
     def book(self, context, request):
         name = next(field.value.value for field in request if field.path == "/hospital")
         plan = super().book(context, request)
         return MISTAKES[name](plan) if name in MISTAKES else plan
+
+
+class SlotRules(Slots):
+    offers = CALLS["offers"]
+
+
+class NoticeRules(Notices):
+    notices = CALLS["notices"]
