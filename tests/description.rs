@@ -336,8 +336,9 @@ fn an_answer_has_only_headers_that_the_document_declares() {
     declared(all, "post", &booked);
     declared(all, "post", &ana.book("pe", &request).expect(409));
     declared(all, "post", &ana.book("pe", &json!({})).expect(422));
-    let plain = ana.request("POST", all).header("Content-Type", "text/plain").body(b"{}".to_vec());
-    declared(all, "post", &plain.send().expect(415));
+    let packed = ana.request("POST", all).header("Content-Encoding", "gzip").json(&request);
+    declared(all, "post", &packed.send().expect(415));
+    declared(all, "get", &ana.request("GET", all).header("Authorization", "Bearer x").send().expect(400));
     ana.booked("pe", &with(&request, json!({ "doctor": "61005", "time": "11:00" })));
     declared(all, "get", &ana.get(&format!("{all}?limit=1")).expect(200));
     declared(all, "get", &ana.get(&format!("{all}?phase=none")).expect(400));

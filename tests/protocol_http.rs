@@ -314,6 +314,8 @@ fn a_condition_holds_for_what_is_read_too() {
         (304, "\"1\"", "private, no-cache")
     );
     get("If-None-Match", "1").expect_problem(400, "malformed-request");
+    let stale = ana.request("GET", &place).header("If-Match", "\"7\"").header("If-None-Match", "1").send();
+    stale.expect_problem(400, "malformed-request");
 }
 
 #[test]

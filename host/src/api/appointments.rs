@@ -72,10 +72,12 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Answer {
     let view = api.booking.get(&caller, country, id).await.map_err(api.problem(country, &headers))?;
-    if if_match(&headers)?.is_some_and(|tags| !tags.contains(&view.tag())) {
+    // Both headers are read before one is judged: a malformed one is a 400, whatever the other says.
+    let (wanted, has_seen) = (if_match(&headers)?, has_seen(&headers, &view.tag())?);
+    if wanted.is_some_and(|tags| !tags.contains(&view.tag())) {
         return Err(Problem::new(Kind::Stale, "`If-Match` does not name the appointment's present `ETag`"));
     }
-    if has_seen(&headers, &view.tag())? {
+    if has_seen {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag(&view)), (CACHE_CONTROL, PRIVATE)]).into_response());
     }
     Ok(appointment_response(&view))

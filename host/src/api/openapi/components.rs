@@ -195,6 +195,7 @@ pub fn headers() -> Value {
     let text = |description: &str, example: &str| json!({ "description": description, "schema": { "type": "string", "examples": [example] } });
     let seconds = json!({ "type": "integer", "minimum": 0, "examples": [2] });
     json!({
+        "Accept-Encoding": text("Content codings that a request may have.", "identity"),
         "Allow": text("Methods of the path.", "GET, HEAD"),
         "Cache-Control": text("Caches that may keep the response.", "private, no-cache"),
         "Content-Language": text("Language of the messages of the violations (BCP 47).", "es-PE"),
@@ -233,9 +234,10 @@ pub fn problem_responses() -> Map<String, Value> {
 
 fn headers_of(status: StatusCode) -> &'static [&'static str] {
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => &["WWW-Authenticate"],
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => &["WWW-Authenticate"],
         StatusCode::METHOD_NOT_ALLOWED => &["Allow"],
         StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => &["Content-Language"],
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => &["Accept-Encoding"],
         StatusCode::TOO_MANY_REQUESTS => &["RateLimit", "RateLimit-Policy", "Retry-After"],
         StatusCode::SERVICE_UNAVAILABLE => &["Retry-After"],
         _ => &[],
