@@ -197,15 +197,24 @@ fn a_package_that_cargo_does_not_find_is_an_error_in_cargos_words() {
     assert!(matches!(error, BuildError::Workspace { .. }), "{error}");
 }
 
+/// Returns a golden case with its name in the second line.
+fn case(name: &str) -> String {
+    format!(
+        r#"{{ "now": "2026-11-24T15:00:00Z",
+  "name": "{name}", "book": {{}}, "expect": {{ "violations": [] }} }}"#
+    )
+}
+
 #[test]
 fn cases_come_in_the_order_of_their_files() {
+    let (first, second) = (case("first"), case("second"));
     let folder = folder(&[
         MANIFEST,
-        ("cases/b.json", "{ \"name\": \"second\" }\n"),
-        ("cases/a.json", "{ \"name\": \"first\" }\n"),
+        ("cases/b.json", &format!("{second}\n")),
+        ("cases/a.json", &first),
         ("cases/notes.txt", "not a case"),
     ]);
-    assert_eq!(opened(folder.path()).cases().unwrap(), "[{ \"name\": \"first\" },\n{ \"name\": \"second\" }]");
+    assert_eq!(opened(folder.path()).cases().unwrap(), format!("[{first},\n{second}]"));
 }
 
 #[test]
@@ -215,13 +224,10 @@ fn a_country_without_cases_has_none() {
 
 #[test]
 fn two_cases_of_one_name_are_both_named() {
-    let folder = folder(&[
-        MANIFEST,
-        ("cases/a.json", "{ \"name\": \"same\" }"),
-        ("cases/b.json", "{\n  \"role\": \"patient\",\n  \"name\": \"same\"\n}"),
-    ]);
+    let same = case("same");
+    let folder = folder(&[MANIFEST, ("cases/a.json", &same), ("cases/b.json", &same)]);
     let error = opened(folder.path()).cases().unwrap_err().to_string();
-    assert!(error.contains("b.json:3") && error.contains("`same`") && error.contains("a.json"), "{error}");
+    assert!(error.contains("b.json:2") && error.contains("`same`") && error.contains("a.json"), "{error}");
 }
 
 #[test]
