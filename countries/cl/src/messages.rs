@@ -1,6 +1,6 @@
 //! Messages for each violation code, in Spanish and English.
 
-use citas_kit::messages::Words;
+use citas_kit::messages::{EMAIL, PHONE, Words};
 
 /// Languages of the messages, the default first.
 pub const LOCALES: [&str; 2] = ["es-CL", "en"];
@@ -205,18 +205,7 @@ pub const WORDS: &[Words] = &[
     ),
     ("schema.format:/email", &EMAIL),
     ("schema.pattern:/email", &EMAIL),
-    (
-        "schema.pattern:/phone",
-        &[
-            "El teléfono no está bien escrito. Escríbalo así: {example}.",
-            "The phone number is not written correctly. Write it like this: {example}.",
-        ],
-    ),
-];
-
-const EMAIL: [&str; 2] = [
-    "El correo electrónico no está bien escrito. Escríbalo así: {example}. Un dominio con eñes o tildes se escribe en su forma xn--.",
-    "The mail address is not written correctly. Write it like this: {example}. An international domain is written in its form xn--.",
+    ("schema.pattern:/phone", &PHONE),
 ];
 
 #[cfg(test)]

@@ -46,6 +46,18 @@ fn placeholders(text: &str) -> impl Iterator<Item = &str> {
     text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
+/// Words in Spanish and English for a mail address that is not one.
+pub const EMAIL: [&str; 2] = [
+    "El correo electrónico no está bien escrito. Escríbalo así: {example}. Un dominio con eñes o tildes se escribe en su forma xn--.",
+    "The mail address is not written correctly. Write it like this: {example}. An international domain is written in its form xn--.",
+];
+
+/// Words in Spanish and English for a telephone number that is not one.
+pub const PHONE: [&str; 2] = [
+    "El teléfono no está bien escrito. Escríbalo así: {example}.",
+    "The phone number is not written correctly. Write it like this: {example}.",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
