@@ -165,7 +165,6 @@ fn in_force(here: &CountryStatus) -> Option<String> {
     here.in_force.as_ref().map(|rules| rules.id.version.clone())
 }
 
-#[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "there are no buckets"))]
 fn is_bucket(registry: &InRegistry) -> bool {
     match registry.folders.registry() {
         RegistryPlace::Folder(_) => false,
