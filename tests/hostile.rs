@@ -313,7 +313,7 @@ fn xx_request() -> Value {
 /// The limit of the process that judges exceeds the memory of this machine.
 #[test]
 fn a_machine_without_enough_memory_ends_the_process_that_judges_and_never_the_host() {
-    let Some(memory) = MemoryGroup::new(256 << 20) else {
+    let Some(memory) = MemoryGroup::new(192 << 20) else {
         println!("this machine permits no memory cgroup");
         return;
     };
