@@ -21,12 +21,12 @@ struct Settings {
     /// Sender of every mail
     #[arg(env = "CITAS_MAIL_FROM")]
     mail_from: Mailbox,
-    /// Recipient of replies to mail, if it is not the sender
-    #[arg(env = "CITAS_MAIL_REPLY_TO")]
-    mail_reply_to: Option<Mailbox>,
     /// SES configuration set for outgoing mail
     #[arg(env = "CITAS_CONFIGURATION_SET")]
     configuration_set: String,
+    /// Recipient of replies to mail, if it is not the sender. clap wants what may be absent last
+    #[arg(env = "CITAS_MAIL_REPLY_TO")]
+    mail_reply_to: Option<Mailbox>,
 }
 
 /// Runs the function for as long as its instance lives.
