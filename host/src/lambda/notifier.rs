@@ -24,7 +24,8 @@ struct Settings {
     /// SES configuration set for outgoing mail
     #[arg(env = "CITAS_CONFIGURATION_SET")]
     configuration_set: String,
-    /// Recipient of replies to mail, if it is not the sender. clap wants what may be absent last
+    // clap requires arguments that may be absent to follow the others.
+    /// Recipient of replies to mail, if it is not the sender
     #[arg(env = "CITAS_MAIL_REPLY_TO")]
     mail_reply_to: Option<Mailbox>,
 }
