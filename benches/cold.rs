@@ -17,13 +17,12 @@ use citas_core::release::precompile;
 use citas_core::rules::LoadedRules;
 
 use crate::lambda::{Lambda, get_event};
-use crate::platform::{block_on, component, engine, loaded, pe, peru, promote, publish};
+use crate::platform::{block_on, component, engine, loaded, pe, peru, peru_version, promote, publish};
 use crate::report::{Report, millis};
 use crate::timing::{median, time};
 use crate::{hello_lambda, ministack};
 
 const STARTS: usize = 15;
-const VERSION: &str = "1.0.0";
 
 /// Maximum ratio to a hello-world function's time.
 const TARGET: f64 = 1.5;
@@ -96,11 +95,11 @@ impl Bucket {
         let client = aws_sdk_s3::Client::new(&bucket.aws);
         block_on(client.create_bucket().bucket(&bucket.name).send()).expect("a bucket");
         let registry = bucket.registry();
-        publish(&registry, peru(), VERSION);
-        let version = &VERSION.parse().expect("a version");
+        publish(&registry, peru(), peru_version());
+        let version = &peru_version().parse().expect("a version");
         let judge = ChildJudge::new(Path::new(env!("CARGO_BIN_EXE_citas"))).portable();
         block_on(precompile(&registry, &registry, &judge, &SystemClock, None, (pe(), version))).expect("native code");
-        promote(&registry, VERSION, 1);
+        promote(&registry, peru_version(), 1);
         bucket
     }
 

@@ -67,8 +67,8 @@ impl Data {
     pub fn with_peru() -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a writable target folder");
         let data = Self { folder };
-        data.publish(peru(), "1.0.0");
-        data.promote("1.0.0", 1);
+        data.publish(peru(), peru_version());
+        data.promote(peru_version(), 1);
         data
     }
 
@@ -198,6 +198,12 @@ pub fn component(country: &str) -> Vec<u8> {
 pub fn peru() -> &'static [u8] {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
     BUILT.get_or_init(|| component("pe"))
+}
+
+/// Returns the version of Peru's rules.
+pub fn peru_version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| loaded(peru()).id.version)
 }
 
 /// Loads a component as the host does.

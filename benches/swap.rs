@@ -14,7 +14,7 @@ use crate::report::Report;
 use crate::requests::{booking, example, get, post};
 use crate::timing::median;
 
-const NEXT: &str = "1.0.1";
+const NEXT: &str = "9.9.9";
 const SWAPS: usize = 6;
 const CONNECTIONS: usize = 16;
 const TARGET: Duration = Duration::from_secs(1);
