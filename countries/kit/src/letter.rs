@@ -4,18 +4,18 @@
 //! elsewhere. All styles are inline, because mail programs drop style sheets. Text and background have no colours of
 //! their own, so that a reader's dark mode stays dark; the one accent is legible on both.
 
-/// What a mail says, in the language of its reader. The HTML escapes every text.
+/// Content of a mail, in the language of its reader. The HTML escapes every text.
 #[derive(Clone, Copy, Debug)]
 pub struct Letter<'a> {
     /// BCP 47 tag of the language.
     pub locale: &'a str,
-    /// What has happened, in a few words.
+    /// Title that names the event in a few words.
     pub title: &'a str,
     /// The sentence below the title, which inboxes show as a preview.
     pub lead: &'a str,
     /// The details, each with its label: what, when, where.
     pub details: &'a [(&'a str, String)],
-    /// What the reader can or must do: paragraphs below a heading.
+    /// Instructions for the reader: paragraphs below a heading.
     pub sections: &'a [(&'a str, Vec<String>)],
     /// Why the reader gets this mail.
     pub footer: &'a str,

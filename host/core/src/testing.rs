@@ -173,6 +173,18 @@ pub fn plan(stored: Revision) -> Plan {
     Plan { phase, slot, claims, patient, doctor, hospital, attributes, events: vec!["booked".into()] }
 }
 
+/// Returns a notice with text, HTML and an invitation.
+pub fn notice() -> Notice {
+    Notice {
+        to: "ana@example.com".into(),
+        locale: "es-PE".into(),
+        subject: "Cita reservada, mañana".into(),
+        text: "Le esperamos.\nTraiga su DNI.".into(),
+        html: Some("<p>Le esperamos.</p>".into()),
+        invite: true,
+    }
+}
+
 /// Returns the first revision of a Peruvian appointment.
 pub fn revision(id: Uuid) -> Revision {
     let now = ManualClock::default().now();

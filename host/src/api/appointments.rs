@@ -207,7 +207,7 @@ pub struct Representation<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Instant>")]
     starts_at: Option<Timestamp>,
-    /// The same start by the clocks of the place, with its offset from UTC.
+    /// Start by the clocks of the place, with its offset from UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Instant>")]
     starts_at_local: Option<String>,

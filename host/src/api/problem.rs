@@ -180,7 +180,7 @@ struct FreeSlotView {
     /// Start as an instant.
     #[schemars(with = "Instant")]
     starts_at: Timestamp,
-    /// The same start in local time, with its offset from UTC.
+    /// Start in local time, with its offset from UTC.
     #[schemars(with = "Instant")]
     starts_at_local: String,
 }

@@ -13,7 +13,7 @@ use super::caching::Document;
 use super::paths::At;
 use super::problem::{Kind, Problem};
 
-/// What a browser may load for a page: nothing but its own style.
+/// Content security policy of a page: it loads nothing but its own style.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
 
 /// Handles `GET /problems/{name}`.

@@ -83,7 +83,7 @@ pub struct Notice {
     pub invite: bool,
 }
 
-/// What a calendar shows of an appointment, in the country's words.
+/// Texts that a calendar shows for an appointment, in the country's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CalendarTexts {
     /// Title of the entry, for example `Cita médica, CMP 45678`.

@@ -136,18 +136,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::testing::revision;
-
-    fn notice() -> Notice {
-        Notice {
-            to: "ana@example.com".into(),
-            locale: "es-PE".into(),
-            subject: "Cita reservada, mañana".into(),
-            text: "Le esperamos.\nTraiga su DNI.".into(),
-            html: None,
-            invite: true,
-        }
-    }
+    use crate::testing::{notice, revision};
 
     fn booked() -> Revision {
         revision(Uuid::from_u128(9))

@@ -79,18 +79,7 @@ mod tests {
 
     use super::*;
     use crate::model::Phase;
-    use crate::testing::revision;
-
-    fn notice() -> Notice {
-        Notice {
-            to: "ana@example.com".into(),
-            locale: "es-PE".into(),
-            subject: "Cita reservada, mañana".into(),
-            text: "Le esperamos.\nTraiga su DNI.".into(),
-            html: Some("<p>Le esperamos.</p>".into()),
-            invite: true,
-        }
-    }
+    use crate::testing::{notice, revision};
 
     fn sender() -> Sender {
         Sender {

@@ -26,7 +26,7 @@ pub struct BookingDays {
     pub first: Date,
     /// The next such day, to which the appointment can be moved; `first` if there is no other.
     pub next: Date,
-    /// What the rules plan for the first day.
+    /// Plan of the rules for the first day.
     pub planned: Planned,
 }
 

@@ -80,7 +80,7 @@ impl Components {
     fn embed(&mut self, schema: &Value, name: &str, is_open: bool) -> Value {
         let mut embedding = Embedding { components: self, root: schema, name, is_open, definitions: BTreeMap::new() };
         let embedded = embedding.schema(schema, name, true);
-        self.put(name, told(embedded))
+        self.put(name, with_title_in_description(embedded))
     }
 }
 
@@ -154,7 +154,11 @@ impl Embedding<'_> {
         let adapted = self.schema(schema, name, true);
         let is_object = ["properties", "oneOf", "anyOf"].iter().any(|key| !adapted[key].is_null());
         let is_enumeration = adapted["type"] == "string" && adapted["enum"].is_array();
-        if is_object || is_enumeration { self.components.add(name, told(adapted)) } else { adapted }
+        if is_object || is_enumeration {
+            self.components.add(name, with_title_in_description(adapted))
+        } else {
+            adapted
+        }
     }
 
     /// Returns the document's reference to a place in the country's schema.
@@ -169,7 +173,7 @@ impl Embedding<'_> {
         let name = self.name.to_owned() + &pascal(last);
         // The host refuses a reference to nothing, so there is a target.
         let referred = target(self.root, to).unwrap_or(&Value::Bool(true));
-        let adapted = told(self.schema(referred, &name, true));
+        let adapted = with_title_in_description(self.schema(referred, &name, true));
         let reference = self.components.add(&name, adapted)["$ref"].clone();
         self.definitions.insert(to.to_owned(), reference.clone());
         reference
@@ -204,7 +208,7 @@ impl Embedding<'_> {
             overlaid(&mut branch, member, change);
         }
         describe_required(&mut branch);
-        self.components.add(&name, told(branch.into()))
+        self.components.add(&name, with_title_in_description(branch.into()))
     }
 }
 
@@ -302,7 +306,7 @@ fn required(members: &Map<String, Value>) -> Vec<Value> {
 }
 
 /// Moves the title of a schema into its description: the title in the document is the schema's name.
-fn told(mut schema: Value) -> Value {
+fn with_title_in_description(mut schema: Value) -> Value {
     let Some(members) = schema.as_object_mut() else { return schema };
     let title = members.remove("title");
     let texts: Vec<&str> =

@@ -35,7 +35,7 @@ struct Wanted {
 #[derive(Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 enum State {
-    /// What is wanted is in force.
+    /// The wanted version is in force.
     InForce,
     /// The host refuses what is wanted in force, or on trial.
     Refused,

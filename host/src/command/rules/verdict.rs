@@ -50,7 +50,7 @@ pub(super) struct Change<'a> {
     pub words: String,
 }
 
-/// What the host on a data folder says of a change.
+/// Answer of the host on a data folder to a change.
 enum Heard {
     /// No host runs there.
     NoHost,
