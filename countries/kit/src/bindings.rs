@@ -1,4 +1,4 @@
-//! The contract in Rust, generated from `wit/rules.wit`: one module per interface, all sharing the same types.
+//! The contract in Rust, generated from `wit/1.0.0/rules.wit`: one module per interface, all sharing the same types.
 //!
 //! A component must export exactly the interfaces that its country implements. So each interface is exported by a world
 //! of its own, and [`export!`](crate::export) combines those that a country names.
@@ -7,7 +7,7 @@
 /// The interface that every country implements, and the types that all interfaces share.
 pub mod appointments {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "../../wit/1.0.0",
         world: "citas:rules/country",
         pub_export_macro: true,
         export_macro_name: "export_appointments",
@@ -19,7 +19,7 @@ pub mod appointments {
 /// The optional interface of slots.
 pub mod slots {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "../../wit/1.0.0",
         inline: "package citas:kit; world slots { export citas:rules/slot-rules@1.0.0; }",
         pub_export_macro: true,
         export_macro_name: "export_slots",
@@ -33,7 +33,7 @@ pub mod slots {
 /// The optional interface of notices.
 pub mod notices {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "../../wit/1.0.0",
         inline: "package citas:kit; world notices { export citas:rules/notice-rules@1.0.0; }",
         pub_export_macro: true,
         export_macro_name: "export_notices",

@@ -1,4 +1,4 @@
-//! The contract as Rust types and functions, generated from `wit/rules.wit`. Nothing outside `wasm` sees them.
+//! The contract as Rust types and functions, generated from `wit/1.0.0/rules.wit`. Nothing outside `wasm` sees them.
 //!
 //! The world with every optional interface is bound, so that each interface has its types. Loading a component finds
 //! out which of them it exports.
@@ -6,7 +6,7 @@
 #![allow(missing_docs, clippy::pedantic, reason = "generated code")]
 
 wasmtime::component::bindgen!({
-    path: "../wit",
+    path: "../wit/1.0.0",
     world: "full-country",
 });
 

@@ -10,11 +10,11 @@ mod rules;
 #[allow(unsafe_code, missing_docs, clippy::pedantic, reason = "generated code")]
 mod contract {
     #[cfg(not(feature = "import"))]
-    wit_bindgen::generate!({ path: "../../wit", world: "full-country", pub_export_macro: true });
+    wit_bindgen::generate!({ path: "../../wit/1.0.0", world: "full-country", pub_export_macro: true });
 
     #[cfg(feature = "import")]
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "../../wit/1.0.0",
         inline: "
             package citas:chaos;
 

@@ -1,4 +1,4 @@
-//! Port to one country's rules, in the terms of `wit/rules.wit`.
+//! Port to one country's rules, in the terms of `wit/1.0.0/rules.wit`.
 //!
 //! Calls are synchronous: a guest awaits nothing, and a deadline bounds the call.
 
@@ -236,7 +236,7 @@ pub trait Engine: Send + Sync {
 ///
 /// Every call MUST run in a fresh instance, see nothing of any other call, and be bounded in time, in memory, and in
 /// the size of its input and result.
-#[expect(missing_docs, reason = "the functions are those of wit/rules.wit, which documents them")]
+#[expect(missing_docs, reason = "the functions are those of wit/1.0.0/rules.wit, which documents them")]
 #[expect(clippy::missing_errors_doc, reason = "each gives a Fault when there is no answer, and says nothing else")]
 pub trait Rules: Send + Sync {
     fn describe(&self) -> Result<Descriptor, Fault>;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use wit_parser::{Function, Resolve, Type, TypeDefKind};
 
 /// The contract.
-pub(super) const WIT: (&str, &str) = ("rules.wit", include_str!("../../../../wit/rules.wit"));
+pub(super) const WIT: (&str, &str) = ("rules.wit", include_str!("../../../../wit/1.0.0/rules.wit"));
 
 /// The interfaces with functions: of each function its parameters (`given`), its result (`answer`), and the type of its
 /// error (`refusal`) if it has one.
