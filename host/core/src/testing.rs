@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::model::{
-    ActionDescriptor, Appointment, Context, Descriptor, Field, Limits, Notice, Offer, Phase, Plan, Provenance,
-    Revision, Role, RulesId, Slot, Verdict,
+    ActionDescriptor, Appointment, Claim, Context, Descriptor, Field, HeldClaim, Limits, Notice, Offer, Offered,
+    Opening, Phase, Place, Plan, Provenance, Revision, Role, RulesId, Slot, Step, Verdict,
 };
-use crate::ports::{CONTRACT, Clock, Engine, Fault, Refusal, Rules};
+use crate::ports::{Clock, Engine, Fault, Refusal, Rules};
 use crate::rules::LoadedRules;
 
 /// A clock that moves only when a test moves it.
@@ -77,11 +77,18 @@ impl Default for Described {
             appointment_schema: "{}".into(),
             actions: vec![],
             messages: vec![],
+            claims: vec![],
+            keep_days: None,
+            horizon_days: None,
+            adult_age: None,
         })
     }
 }
 
 impl Rules for Described {
+    fn contract(&self) -> &'static str {
+        "2.0.0"
+    }
     fn describe(&self) -> Result<Descriptor, Fault> {
         Ok(self.0.clone())
     }
@@ -91,10 +98,10 @@ impl Rules for Described {
     fn act(&self, _: &Context, _: &Appointment, _: &str, _: &[Field]) -> Result<Verdict, Fault> {
         Err(Fault::Busy)
     }
-    fn present(&self, _: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
+    fn present(&self, _: Role, _: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
         Err(Fault::Busy)
     }
-    fn offers(&self, _: &Context, _: &[Field], _: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
+    fn offers(&self, _: &Context, _: &Place, _: Option<&Appointment>, _: &[Opening]) -> Result<Option<Offered>, Fault> {
         Err(Fault::Busy)
     }
     fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
@@ -145,6 +152,9 @@ impl Deciding {
 }
 
 impl Rules for Deciding {
+    fn contract(&self) -> &'static str {
+        "2.0.0"
+    }
     fn describe(&self) -> Result<Descriptor, Fault> {
         Ok(self.descriptor.clone())
     }
@@ -155,11 +165,11 @@ impl Rules for Deciding {
     fn act(&self, context: &Context, _: &Appointment, _: &str, input: &[Field]) -> Result<Verdict, Fault> {
         self.book(context, input)
     }
-    fn present(&self, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
+    fn present(&self, _: Role, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
         Ok(appointments.iter().map(|appointment| appointment.attributes.clone()).collect())
     }
-    fn offers(&self, _: &Context, _: &[Field], _: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
-        Ok(self.offers.clone())
+    fn offers(&self, _: &Context, _: &Place, _: Option<&Appointment>, _: &[Opening]) -> Result<Option<Offered>, Fault> {
+        Ok(self.offers.clone().map(|offers| Offered { offers, reason: None }))
     }
     fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
         Ok(vec![])
@@ -168,9 +178,20 @@ impl Rules for Deciding {
 
 /// The plan of an appointment as it is stored.
 pub fn plan(stored: Revision) -> Plan {
-    let Revision { appointment, claims, patient, doctor, hospital, .. } = stored;
-    let (phase, slot, attributes) = (appointment.phase, appointment.slot, appointment.attributes);
-    Plan { phase, slot, claims, patient, doctor, hospital, attributes, events: vec!["booked".into()] }
+    let Appointment { phase, slot, patient, doctor, hospital, wake, attributes, .. } = stored.appointment;
+    Plan {
+        phase,
+        slot,
+        claims: stored.claims.into_iter().map(|held| Claim::new(held.key)).collect(),
+        choices: vec![],
+        patient,
+        doctor,
+        hospital,
+        attributes,
+        events: vec!["booked".into()],
+        wake,
+        off_agenda: false,
+    }
 }
 
 /// Returns a notice with text, HTML and an invitation.
@@ -190,30 +211,36 @@ pub fn revision(id: Uuid) -> Revision {
     let now = ManualClock::default().now();
     Revision {
         country: "pe".parse().unwrap(),
+        person: Uuid::nil(),
         appointment: Appointment {
             id,
             phase: Phase::Booked,
             slot: Some(Slot { start: "2026-12-01T09:30".parse().unwrap(), minutes: 30, zone: "America/Lima".into() }),
+            starts_at: Some("2026-12-01T14:30:00Z".parse().unwrap()),
+            created_at: now,
+            patient: "dni:10117410".into(),
+            doctor: Some("45678".into()),
+            hospital: None,
+            unverified: false,
+            wake: None,
             revision: 1,
+            steps: vec![Step { action: "book".into(), role: Role::Patient, at: now }],
             attributes: vec![],
         },
-        starts_at: Some("2026-12-01T14:30:00Z".parse().unwrap()),
-        claims: vec!["doctor/45678/2026-12-01T14:30Z".into()],
+        claims: vec![HeldClaim { key: "doctor/45678/2026-12-01T14:30Z".into(), ordinal: 0 }],
         owner: "ana".into(),
-        patient: "dni:10117410".into(),
-        doctor: Some("45678".into()),
-        hospital: None,
-        created_at: now,
         updated_at: now,
         provenance: Provenance {
             action: "book".into(),
             input: vec![],
-            context: Context { now: now.as_second(), clocks: vec![], role: Role::Patient },
+            context: Context { now: now.as_second(), clocks: vec![], caller: Role::Patient.into(), facts: vec![] },
+            facts: vec![],
             rules: RulesId { version: "1.0.0".into(), digest: "sha256:00".into() },
-            contract: CONTRACT.into(),
+            contract: "2.0.0".into(),
             host: "0.1.0".into(),
             subject: "ana".into(),
             request_id: "r-1".into(),
         },
+        personal: [].into(),
     }
 }

@@ -1,23 +1,25 @@
 //! Decides requests: selects the version, evaluates its rules, and prepares the change, its events and the view. Stores
 //! nothing.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::booking::error::{BookingError, Rejection};
-use crate::booking::presentation::{View, entity_tag, show};
-use crate::model::{Appointment, Caller, CountryCode, Event, Provenance, Revision, Role};
-use crate::ports::{CONTRACT, Change, Fault, Ids, Tally};
+use crate::booking::presentation::entity_tag;
+use crate::model::{
+    Appointment, Caller, Choice, Claim, CountryCode, Event, Fact, FactQuery, FactSource, HeldClaim, Party, Plan,
+    Provenance, Pseudonyms, Revision, Role, RulesCaller, Step,
+};
+use crate::ports::{Change, Fault, Ids, Ledger, Order, Query, Settled, Tally, Unavailable};
 use crate::release::{Catalogue, InForce, OnTrial};
-use crate::rules::{DecisionRequest, LoadedRules, Planned, check_input, evaluate};
+use crate::rules::{DecisionRequest, Fields, LoadedRules, Planned, check_input, evaluate};
 use crate::trial::{Call, Refused, TrialRecorder};
 
-/// Maximum size of a revision, in bytes of JSON. An event with one fits an SNS message (256 KiB) and a DynamoDB item
-/// (400 KB).
+/// Maximum size of a revision, in bytes of JSON. It fits a DynamoDB item (400 KB).
 const MAX_REVISION_BYTES: usize = 240 << 10;
 
 /// A request to book or to act, independent of the version that decides.
@@ -31,42 +33,70 @@ pub(super) struct RuleRequest {
     pub now: Timestamp,
 }
 
+impl RuleRequest {
+    /// Returns the action on this appointment as the rules get it; `None` for a booking.
+    fn action<'a>(&'a self, before: Option<&'a Arc<Revision>>) -> Option<(&'a str, &'a Appointment)> {
+        before.map(|before| (self.action.as_str(), &before.appointment))
+    }
+}
+
 /// A decision that is ready to be stored.
 pub(super) struct Prepared {
     /// Rules that decided.
     pub rules: Arc<LoadedRules>,
+    /// Claims of the plan and of its choices, as the rules named them.
+    pub claims: Vec<Claim>,
     pub change: Change,
-    pub view: View,
+    /// Fields that clients see: for each choice, or once if there are no choices.
+    pub shown: Vec<Fields>,
 }
 
 type Decided = Result<Prepared, BookingError>;
+
+/// Facts for the rules in use and for a candidate. A fault in a query for them is the decision's.
+struct Facts {
+    used: Result<Vec<Fact>, Fault>,
+    canary: Result<Vec<Fact>, Fault>,
+}
 
 /// Decides requests with the rules in use and with a candidate.
 #[derive(Clone)]
 pub(super) struct Decider {
     pub catalogue: Arc<Catalogue>,
+    pub ledger: Arc<dyn Ledger>,
     /// Records how candidates decide; none if the host tries no candidate.
     pub trying: Option<TrialRecorder>,
     pub ids: Arc<dyn Ids>,
+    pub names: Pseudonyms,
     pub host_version: &'static str,
 }
 
 impl Decider {
     /// Returns the decision of the rules in use or, for a patient in the canary's share, of the canary. Everything from
-    /// the schema check to the view is one call of the executor, so that a request waits for its turn once.
+    /// the schema check to the view is one call of the executor, so that a request waits for its turn once. Only rules that
+    /// need facts take a call before that one.
     pub async fn decide(&self, rules: &InForce, request: &Arc<RuleRequest>, before: Option<&Arc<Revision>>) -> Decided {
-        let (decider, shared) = (self.clone(), (rules.clone(), request.clone(), before.cloned()));
+        let canary = rules.candidate.as_ref().filter(|candidate| candidate.terms.canary.is_some());
+        let canary = canary.filter(|_| self.trying.is_some()).cloned();
+        let known = Arc::new(Facts {
+            used: self.facts(&rules.used, request, before).await?,
+            canary: match &canary {
+                Some(canary) => self.facts(&canary.rules, request, before).await?,
+                None => Ok(Vec::new()),
+            },
+        });
+        let (decider, shared) = (self.clone(), (rules.clone(), request.clone(), before.cloned(), known.clone()));
         let decide = move || {
-            let (rules, request, before) = &shared;
-            let used = decider.prepare(&rules.used, request, before.as_ref());
-            let canary = rules.candidate.as_ref().filter(|candidate| candidate.terms.canary.is_some());
-            let canary = canary.filter(|_| decider.trying.is_some());
-            let tried = canary.and_then(|canary| decider.prepare_canary(canary, request, before.as_ref(), &used));
+            let (rules, request, before, known) = &shared;
+            let used = decider.prepare(&rules.used, request, before.as_ref(), &known.used);
+            let tried = canary
+                .as_ref()
+                .and_then(|canary| decider.prepare_canary(canary, request, before.as_ref(), &known.canary, &used));
             (used, tried)
         };
         let (used, tried) = self.catalogue.executor().run(rules.used.country, decide).await?;
         let (Some(candidate), Some(trying)) = (&rules.candidate, &self.trying) else { return used };
-        if let Some(call) = call(rules, request, before, &used) {
+        if let Some(call) = self.call(rules, request, before, &known, &used) {
             trying.observe(call);
         }
         let Some(tried) = tried else { return used };
@@ -77,47 +107,129 @@ impl Decider {
         if matches!(tried, Err(BookingError::RulesUnavailable(_))) { used } else { tried }
     }
 
+    /// Asks the rules which facts they need, and the ledger for these.
+    async fn facts(
+        &self,
+        rules: &Arc<LoadedRules>,
+        request: &Arc<RuleRequest>,
+        before: Option<&Arc<Revision>>,
+    ) -> Result<Result<Vec<Fact>, Fault>, BookingError> {
+        if !rules.has_facts() {
+            return Ok(Ok(Vec::new()));
+        }
+        let shared = (self.clone(), rules.clone(), request.clone(), before.cloned());
+        let ask = move || {
+            let (decider, rules, request, before) = &shared;
+            let context = rules.context(request.now, decider.caller(rules.country, request));
+            let action = request.action(before.as_ref());
+            let asked = DecisionRequest { context: &context, document: &request.input, action };
+            // A request that the rules do not see needs no facts. The decision refuses it.
+            let Ok(input) = check_input(rules, &asked) else { return Ok(Vec::new()) };
+            rules.queries(&context, action, &input)
+        };
+        let queries = match self.catalogue.executor().run(rules.country, ask).await? {
+            Ok(queries) => queries,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        Ok(Ok(try_join_all(queries.into_iter().map(|query| self.fact(rules.country, query))).await?))
+    }
+
+    async fn fact(&self, country: CountryCode, asked: FactQuery) -> Result<Fact, Unavailable> {
+        let FactQuery { name, of, key, phases, since, until, at_most } = asked;
+        let second = |second: i64| Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
+        let mut query = Query {
+            from: since.map(second),
+            to: until.map(second),
+            phases,
+            order: Order::Descending,
+            limit: at_most.into(),
+            ..Query::default()
+        };
+        match of {
+            Party::Patient => query.person = Some(self.names.patient(country, &key)),
+            Party::Doctor => query.doctor = Some(key),
+            Party::Hospital => query.hospital = Some(key),
+        }
+        let page = self.ledger.page(country, &query).await?;
+        let appointments = page.items.into_iter().map(|found| found.appointment).collect();
+        Ok(Fact { name, appointments, more: page.next.is_some() })
+    }
+
     /// Returns the canary's decision; none if the canary does not decide for this patient.
     fn prepare_canary(
         &self,
         canary: &OnTrial,
         request: &RuleRequest,
         before: Option<&Arc<Revision>>,
+        facts: &Result<Vec<Fact>, Fault>,
         used: &Decided,
     ) -> Option<Decided> {
         let known = before.map(|before| &**before).or(used.as_ref().ok().map(|used| &used.change.revision));
-        if known.is_some_and(|known| !canary.meets(&known.patient)) {
+        if known.is_some_and(|known| !canary.meets(&known.appointment.patient)) {
             return None;
         }
-        let tried = self.prepare(&canary.rules, request, before);
+        let tried = self.prepare(&canary.rules, request, before, facts);
         // If the rules in use refuse, only the canary's plan names the patient.
         let known = known.or(tried.as_ref().ok().map(|tried| &tried.change.revision));
-        let is_met = known.is_some_and(|known| canary.meets(&known.patient));
+        let is_met = known.is_some_and(|known| canary.meets(&known.appointment.patient));
         // Discard a plan that maps the patient to a key outside the share: later requests would go to the other
         // version.
-        let stays = tried.as_ref().map_or(true, |tried| canary.meets(&tried.change.revision.patient));
+        let stays = tried.as_ref().map_or(true, |tried| canary.meets(&tried.change.revision.appointment.patient));
         (is_met && stays).then_some(tried)
     }
 
     /// Prepares the decision of these rules. Every step in which the rules can fail comes before anything is stored: a
-    /// 503 means that nothing is stored.
-    fn prepare(&self, rules: &Arc<LoadedRules>, request: &RuleRequest, before: Option<&Arc<Revision>>) -> Decided {
-        let (provenance, planned) = self.plan(rules, request, before)?;
+    /// 503 means that nothing is stored. So an appointment is presented with each of its choices.
+    fn prepare(
+        &self,
+        rules: &Arc<LoadedRules>,
+        request: &RuleRequest,
+        before: Option<&Arc<Revision>>,
+        facts: &Result<Vec<Fact>, Fault>,
+    ) -> Decided {
+        let facts = facts.clone()?;
+        let (provenance, planned) = self.plan(rules, request, before, facts)?;
         let id = before.map_or_else(|| self.ids.next(), |before| before.appointment.id);
-        let revision = revision(id, rules.country, request, before.map(|before| &**before), &planned, provenance);
+        let revision = self.revision(id, rules, request, before.map(|before| &**before), &planned, provenance);
+        fits(&revision)?;
         let plan = planned.plan;
-        let held: HashSet<&String> = before.into_iter().flat_map(|before| &before.claims).collect();
-        let kept: HashSet<&String> = plan.claims.iter().collect();
         let change = Change {
-            take: plan.claims.iter().filter(|claim| !held.contains(claim)).cloned().collect(),
-            release: held.difference(&kept).map(|claim| (*claim).clone()).collect(),
+            claims: self.kept(rules.country, &plan, &plan.claims),
+            choices: plan.choices.iter().map(|choice| self.kept_choice(rules.country, &plan, choice)).collect(),
+            held: before.map_or_else(Vec::new, |before| before.claims.clone()),
             events: plan.events.iter().map(|name| Event::new(self.ids.next(), name, &revision)).collect(),
             receipt: None,
-            revision: revision.clone(),
+            revision,
         };
-        fits(&change.revision)?;
-        let view = show(rules, Arc::new(revision))?;
-        Ok(Prepared { rules: rules.clone(), change, view })
+        let shown = present(rules, request.role, &change)?;
+        let of_choices = plan.choices.into_iter().flat_map(|choice| choice.claims);
+        Ok(Prepared {
+            rules: rules.clone(),
+            claims: plan.claims.into_iter().chain(of_choices).collect(),
+            change,
+            shown,
+        })
+    }
+
+    /// Returns claims of a plan as the ledger keeps them.
+    fn kept(&self, country: CountryCode, plan: &Plan, claims: &[Claim]) -> Vec<Claim> {
+        let kept = |claim: &Claim| {
+            self.names.claim(country, Claim { personal: claim.is_about(&plan.patient), ..claim.clone() })
+        };
+        claims.iter().map(kept).collect()
+    }
+
+    fn kept_choice(&self, country: CountryCode, plan: &Plan, Choice { claims, attributes }: &Choice) -> Choice {
+        Choice { claims: self.kept(country, plan, claims), attributes: attributes.clone() }
+    }
+
+    /// Returns the caller as rules know them.
+    fn caller(&self, country: CountryCode, request: &RuleRequest) -> RulesCaller {
+        let account = match request.role {
+            Role::Clock => String::new(),
+            _ => self.names.account(country, &request.caller.subject),
+        };
+        RulesCaller { account, ..request.role.into() }
     }
 
     /// Evaluates the request, and returns the plan with its provenance.
@@ -126,9 +238,11 @@ impl Decider {
         rules: &Arc<LoadedRules>,
         request: &RuleRequest,
         before: Option<&Arc<Revision>>,
+        facts: Vec<Fact>,
     ) -> Result<(Provenance, Planned), BookingError> {
-        let context = rules.context(request.now, request.role);
-        let action = before.map(|before| (request.action.as_str(), &before.appointment));
+        let mut context = rules.context(request.now, self.caller(rules.country, request));
+        context.facts = facts;
+        let action = request.action(before);
         let asked = DecisionRequest { context: &context, document: &request.input, action };
         let input = check_input(rules, &asked).map_err(|cause| BookingError::not_decided(rules, cause))?;
         if let (Some(before), Some(seen)) = (before, &request.if_match)
@@ -139,72 +253,102 @@ impl Decider {
         let function = if action.is_some() { "act" } else { "book" };
         let decision = rules.call(function, || evaluate(rules, &asked, &input))?;
         let planned = decision.map_err(|violations| BookingError::refused(rules, violations))?;
+        let facts = context.facts.iter().map(FactSource::from).collect();
+        context.facts.clear();
         let provenance = Provenance {
             action: request.action.clone(),
             input,
             context,
+            facts,
             rules: rules.id.clone(),
-            contract: CONTRACT.to_owned(),
+            contract: rules.contract().to_owned(),
             host: self.host_version.to_owned(),
             subject: request.caller.subject.clone(),
             request_id: request.caller.request_id.clone(),
         };
         Ok((provenance, planned))
     }
-}
 
-/// Returns the revision that a plan makes. Only a booking uses `id`; an action keeps the appointment's id.
-fn revision(
-    id: Uuid,
-    country: CountryCode,
-    request: &RuleRequest,
-    before: Option<&Revision>,
-    Planned { plan, starts_at }: &Planned,
-    provenance: Provenance,
-) -> Revision {
-    Revision {
-        country,
-        appointment: Appointment {
-            id,
-            phase: plan.phase,
-            slot: plan.slot.clone(),
-            revision: before.map_or(1, |before| before.appointment.revision.saturating_add(1)),
-            attributes: plan.attributes.clone(),
-        },
-        starts_at: *starts_at,
-        claims: plan.claims.clone(),
-        owner: before.map_or_else(|| request.caller.subject.clone(), |before| before.owner.clone()),
-        patient: plan.patient.clone(),
-        doctor: plan.doctor.clone(),
-        hospital: plan.hospital.clone(),
-        created_at: before.map_or(request.now, |before| before.created_at),
-        updated_at: request.now,
-        provenance,
-    }
-}
-
-/// Returns the call for the shadow, with the result of the rules in use; none if they neither decided nor refused.
-fn call(rules: &InForce, request: &RuleRequest, before: Option<&Arc<Revision>>, used: &Decided) -> Option<Call> {
-    let before = before.cloned();
-    match used {
-        Ok(Prepared { change, view, .. }) => {
-            let events = change.events.iter().map(|event| event.name().to_owned()).collect();
-            Some(Call::Decided { before, revision: view.revision.clone(), events: Some(events) })
+    /// Returns the revision that a plan makes, without its claims. Only a booking uses `id`.
+    fn revision(
+        &self,
+        id: Uuid,
+        rules: &LoadedRules,
+        request: &RuleRequest,
+        before: Option<&Revision>,
+        planned: &Planned,
+        provenance: Provenance,
+    ) -> Revision {
+        let plan = &planned.plan;
+        let step = Step { action: request.action.clone(), role: request.role, at: request.now };
+        let choices = plan.choices.iter().flat_map(|choice| &choice.attributes);
+        let paths = plan.attributes.iter().chain(choices).map(|field| &field.path);
+        Revision {
+            country: rules.country,
+            person: self.names.patient(rules.country, &plan.patient),
+            appointment: planned.appointment(id, before.map(|before| &before.appointment), step),
+            claims: Vec::new(),
+            owner: before.map_or_else(|| request.caller.subject.clone(), |before| before.owner.clone()),
+            updated_at: request.now,
+            provenance,
+            personal: paths.filter(|path| rules.is_personal(path)).cloned().collect(),
         }
-        Err(
-            BookingError::Violations(Rejection { violations, .. })
-            | BookingError::NotAllowedNow(Rejection { violations, .. }),
-        ) => Some(Call::Refused(Refused {
-            country: rules.used.country,
-            before,
-            action: request.action.clone(),
-            request: request.input.clone(),
-            role: request.role,
-            at: request.now,
-            violations: violations.clone(),
-        })),
-        Err(_) => None,
     }
+
+    /// Returns the call for the shadow, with the result of the rules in use; none if they neither decided nor refused.
+    fn call(
+        &self,
+        rules: &InForce,
+        request: &RuleRequest,
+        before: Option<&Arc<Revision>>,
+        known: &Facts,
+        used: &Decided,
+    ) -> Option<Call> {
+        let (before, facts) = (before.cloned(), known.used.clone().unwrap_or_default());
+        match used {
+            Ok(Prepared { change, .. }) => {
+                let events = change.events.iter().map(|event| event.name().to_owned()).collect();
+                let revision = Arc::new(change.revision_with(&first_places(change)));
+                Some(Call::Decided { before, revision, facts, events: Some(events) })
+            }
+            Err(
+                BookingError::Violations(Rejection { violations, .. })
+                | BookingError::NotAllowedNow(Rejection { violations, .. }),
+            ) => Some(Call::Refused(Refused {
+                country: rules.used.country,
+                before,
+                action: request.action.clone(),
+                request: request.input.clone(),
+                caller: self.caller(rules.used.country, request),
+                facts,
+                at: request.now,
+                violations: violations.clone(),
+            })),
+            Err(_) => None,
+        }
+    }
+}
+
+/// Returns the places that a change takes if nothing is in its way.
+fn first_places(change: &Change) -> Settled {
+    let choice = change.choices.first();
+    let claims = change.claims.iter().chain(choice.into_iter().flat_map(|choice| &choice.claims));
+    let claims = claims.map(|claim| HeldClaim { key: claim.key.clone(), ordinal: 0 }).collect();
+    Settled { choice: choice.map(|_| 0), claims }
+}
+
+/// Presents the appointment of a change with each of its choices, or once if it has none.
+fn present(rules: &LoadedRules, role: Role, Change { revision, choices, .. }: &Change) -> Result<Vec<Fields>, Fault> {
+    if choices.is_empty() {
+        return Ok(vec![rules.present(role, &revision.appointment)?]);
+    }
+    let with = |choice: &Choice| {
+        let mut appointment = revision.appointment.clone();
+        appointment.set(&choice.attributes);
+        appointment
+    };
+    let appointments: Vec<Appointment> = choices.iter().map(with).collect();
+    rules.present_all(role, &appointments.iter().collect::<Vec<_>>())
 }
 
 /// Returns the tally of a canary's decision beside that of the rules in use; none if the canary was too busy to decide.

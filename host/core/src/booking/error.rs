@@ -49,6 +49,8 @@ pub enum BookingError {
         claim: Option<String>,
         /// Free slots near the requested one, the nearest first.
         free: Vec<FreeSlot>,
+        /// The country's words for the taken claim, if it has any and the caller may know it.
+        rejection: Option<Rejection>,
     },
     /// The appointment is not at the revision that the caller saw.
     #[error("the appointment has changed; its current revision is {current}")]
@@ -111,13 +113,10 @@ pub struct FreeSlot {
     pub starts_at: Timestamp,
 }
 
-/// Suffix of the violation codes that mean that the action is not possible in the appointment's phase.
-const NOT_ALLOWED_NOW: &str = ".not-allowed-now";
-
 impl BookingError {
     /// Returns the error for a refusal by these rules.
     pub(super) fn refused(rules: &Arc<LoadedRules>, violations: Vec<Violation>) -> Self {
-        let not_now = violations.iter().any(|violation| violation.code.ends_with(NOT_ALLOWED_NOW));
+        let not_now = violations.iter().any(|violation| violation.conflict);
         let rejection = Rejection { violations, rules: rules.clone() };
         if not_now { Self::NotAllowedNow(rejection) } else { Self::Violations(rejection) }
     }

@@ -2,22 +2,38 @@
 //! list for the truth.
 
 use crate::booking::BookingError;
+use crate::model::Party;
 use crate::ports::Query;
 use crate::release::InForce;
 
-/// Refuses a key that the rules give to no appointment, because it is written in another way.
-pub(super) fn check_keys(rules: &InForce, query: &Query) -> Result<(), BookingError> {
-    let keys = [("patient", &query.patient), ("doctor", &query.doctor), ("hospital", &query.hospital)];
-    for (filter, key) in keys.into_iter().filter_map(|(filter, key)| Some((filter, key.as_deref()?))) {
-        let mut fits = false;
+/// The keys of a list's filters, as the caller spells them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spellings {
+    /// Patient.
+    pub patient: Option<String>,
+    /// Doctor.
+    pub doctor: Option<String>,
+    /// Hospital.
+    pub hospital: Option<String>,
+}
+
+/// Returns the keys that the rules give to these spellings. Refuses a spelling that means no appointment's key.
+pub(super) fn keys(rules: &InForce, spelt: &Spellings) -> Result<Spellings, BookingError> {
+    let key = |of: Party, spelling: &Option<String>| {
+        let Some(spelling) = spelling else { return Ok(None) };
         for rules in rules.versions() {
-            fits |= rules.may_be_key(filter, key)?;
+            if let Some(key) = rules.key(of, spelling)? {
+                return Ok(Some(key));
+            }
         }
-        if !fits {
-            return Err(BookingError::NoSuchKey { filter, examples: rules.used.example_keys(filter) });
-        }
-    }
-    Ok(())
+        let filter = of.as_str();
+        Err(BookingError::NoSuchKey { filter, examples: rules.used.example_keys(filter) })
+    };
+    Ok(Spellings {
+        patient: key(Party::Patient, &spelt.patient)?,
+        doctor: key(Party::Doctor, &spelt.doctor)?,
+        hospital: key(Party::Hospital, &spelt.hospital)?,
+    })
 }
 
 /// Narrows `from` and `to` to the day of the query, which begins and ends at another instant in each zone. Refuses a

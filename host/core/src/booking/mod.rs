@@ -8,6 +8,8 @@
 //! - [`idempotency`]: `Idempotency-Key`, and how long a key is remembered
 //! - [`presentation`]: appointments as their country shows them, and the cache of these
 //!
+//! - [`wake`]: scheduled actions
+//!
 //! This file also decides whether a caller learns which claim is taken.
 
 mod alternatives;
@@ -18,6 +20,7 @@ mod idempotency;
 mod presentation;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,11 +30,14 @@ use uuid::Uuid;
 
 use self::decide::{Decider, Prepared, RuleRequest};
 pub use self::error::{BookingError, FreeSlot, Rejection};
+pub use self::filters::Spellings;
 pub use self::presentation::View;
+pub use self::wake::{Waker, Woken};
 use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
 use crate::booking::presentation::{PresentationCache, show_page};
-use crate::model::{Appointment, Caller, CountryCode, Revision, Role, Scope};
-use crate::ports::{Clock, CommitError, Fault, Ids, Ledger, Page, Position, Query};
+use crate::model::claim::resource_and_minute;
+use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, Revision, Role, Scope};
+use crate::ports::{Clock, CommitError, Committed, Fault, Ids, Ledger, Page, Position, Query, Unavailable};
 use crate::release::{Catalogue, InForce};
 use crate::rules::{LoadedRules, MAX_PAGE_CALLS};
 use crate::trial::{Routed, TrialRecorder};
@@ -70,9 +76,11 @@ impl Booking {
         ledger: Arc<dyn Ledger>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
+        names: Pseudonyms,
         host_version: &'static str,
     ) -> Self {
-        let decider = Decider { catalogue: catalogue.clone(), trying: None, ids, host_version };
+        let (known, ledger_of) = (catalogue.clone(), ledger.clone());
+        let decider = Decider { catalogue: known, ledger: ledger_of, trying: None, ids, names, host_version };
         Self { catalogue, ledger, clock, decider, keys: KeysInUse::default(), views: Arc::default() }
     }
 
@@ -96,7 +104,7 @@ impl Booking {
     ) -> Result<View, BookingError> {
         let (rules, role) = self.enter(caller, country, Scope::Write)?;
         let key = self.use_key(caller, country, "", &request, key)?;
-        if let Some(earlier) = self.earlier(&rules, key.as_ref()).await? {
+        if let Some(earlier) = self.earlier(&rules, role, key.as_ref()).await? {
             return Ok(earlier);
         }
         let (caller, action, now) = (caller.clone(), "book".to_owned(), self.clock.now());
@@ -122,10 +130,11 @@ impl Booking {
         let ActionRequest { id, action, input, if_match, key } = request;
         let mut current = self.visible(caller, country, role, id).await?;
         // The version that decides is selected later. A version that no longer has the action refuses it.
-        let allowed = rules.used.allow(action, role).or_else(|_| rules.of(&current.patient).allow(action, role));
+        let allowed =
+            rules.used.allow(action, role).or_else(|_| rules.of(&current.appointment.patient).allow(action, role));
         allowed.map_err(|cause| BookingError::not_decided(&rules.used, cause))?;
         let key = self.use_key(caller, country, &format!("{id}/{action}"), &input, key)?;
-        if let Some(earlier) = self.earlier(&rules, key.as_ref()).await? {
+        if let Some(earlier) = self.earlier(&rules, role, key.as_ref()).await? {
             return Ok(earlier);
         }
         let (asker, action, now) = (caller.clone(), action.to_owned(), self.clock.now());
@@ -147,10 +156,11 @@ impl Booking {
     pub async fn get(&self, caller: &Caller, country: CountryCode, id: Uuid) -> Result<View, BookingError> {
         let (rules, role) = self.enter(caller, country, Scope::Read)?;
         let revision = self.visible(caller, country, role, id).await?;
-        Ok(self.view(&rules, revision).await?)
+        Ok(self.view(&rules, role, revision).await?)
     }
 
-    /// Returns a page of appointments, and the position of the next page if there is one. Patients see only their own.
+    /// Returns a page of the appointments with these keys that match the query, and the position of the next page if there is
+    /// one. Patients see only their own.
     /// A page takes at most [`MAX_PAGE_CALLS`] calls, so it may be shorter than requested, but it is never empty while
     /// appointments are left.
     ///
@@ -160,15 +170,21 @@ impl Booking {
         &self,
         caller: &Caller,
         country: CountryCode,
+        spelt: Spellings,
         mut query: Query,
     ) -> Result<(Vec<View>, Option<Position>), BookingError> {
         let (rules, role) = self.enter(caller, country, Scope::Read)?;
-        filters::check_keys(&rules, &query)?;
+        if spelt != Spellings::default() {
+            let known = rules.clone();
+            let keys = self.catalogue.executor().run(country, move || filters::keys(&known, &spelt)).await??;
+            query.person = keys.patient.map(|patient| self.decider.names.patient(country, &patient));
+            (query.doctor, query.hospital) = (keys.doctor, keys.hospital);
+        }
         query.owner = (role == Role::Patient).then(|| caller.subject.clone());
         filters::narrow(&rules, &mut query)?;
         let Page { items, mut next } = self.ledger.page(country, &query).await?;
         let found = items.len();
-        let views = self.listed(&rules, items).await?;
+        let views = self.listed(&rules, role, items).await?;
         if views.len() < found {
             next = views.last().map(|view| Position::of(&view.revision));
         }
@@ -194,27 +210,28 @@ impl Booking {
         let more = revisions.len() > limit;
         revisions.truncate(limit);
         let found = revisions.len();
-        let views = self.listed(&rules, revisions).await?;
+        let views = self.listed(&rules, role, revisions).await?;
         let is_short = views.len() < found;
         Ok((views, more || is_short))
     }
 
     /// Presents a stored appointment with its patient's version.
-    async fn view(&self, rules: &InForce, revision: Arc<Revision>) -> Result<View, Fault> {
-        if let Some(view) = self.views.get(rules.of(&revision.patient), &revision) {
+    async fn view(&self, rules: &InForce, role: Role, revision: Arc<Revision>) -> Result<View, Fault> {
+        let patient = &revision.appointment.patient;
+        if let Some(view) = self.views.get(rules.of(patient), role, &revision) {
             return Ok(view);
         }
         let (views, shown) = (self.views.clone(), revision.clone());
-        let routed = Routed::new(rules, &revision.patient, move |rules: &LoadedRules| views.show(rules, &shown));
+        let routed = Routed::new(rules, patient, move |rules: &LoadedRules| views.show(rules, role, &shown));
         let answer = self.catalogue.executor().run(rules.used.country, move || routed.call()).await?;
         answer.settle(rules, self.decider.trying.as_ref()).await
     }
 
     /// Presents stored appointments in order, each with its patient's version. Returns fewer if the calls of the page
     /// are used up.
-    async fn listed(&self, rules: &InForce, revisions: Vec<Revision>) -> Result<Vec<View>, Fault> {
+    async fn listed(&self, rules: &InForce, role: Role, revisions: Vec<Revision>) -> Result<Vec<View>, Fault> {
         let Some(first) = revisions.first() else { return Ok(Vec::new()) };
-        let is_canary = |revision: &Revision| rules.canary_of(&revision.patient).is_some();
+        let is_canary = |revision: &Revision| rules.canary_of(&revision.appointment.patient).is_some();
         let first_is_canary = is_canary(first);
         let order: Vec<Arc<Revision>> = revisions.into_iter().map(Arc::new).collect();
         // The group of the first revision comes first, so that the page has at least that revision.
@@ -222,12 +239,13 @@ impl Booking {
             order.iter().cloned().partition(|revision| is_canary(revision) == first_is_canary);
         let (mut shown, mut budget) = (HashMap::new(), MAX_PAGE_CALLS);
         for group in [groups.0, groups.1] {
-            let Some(patient) = group.first().map(|first| first.patient.clone()).filter(|_| budget > 0) else {
+            let Some(patient) = group.first().map(|first| first.appointment.patient.clone()).filter(|_| budget > 0)
+            else {
                 continue;
             };
             let show = move |rules: &LoadedRules| {
                 let mut left = budget;
-                show_page(rules, &group, &mut left).map(|views| (views, left))
+                show_page(rules, role, &group, &mut left).map(|views| (views, left))
             };
             let routed = Routed::new(rules, &patient, show);
             let answer = self.catalogue.executor().run(rules.used.country, move || routed.call()).await?;
@@ -271,7 +289,12 @@ impl Booking {
     }
 
     /// Returns the outcome of an earlier request with the same key.
-    async fn earlier(&self, rules: &InForce, key: Option<&InUse<'_>>) -> Result<Option<View>, BookingError> {
+    async fn earlier(
+        &self,
+        rules: &InForce,
+        role: Role,
+        key: Option<&InUse<'_>>,
+    ) -> Result<Option<View>, BookingError> {
         let Some(key) = key else { return Ok(None) };
         let country = rules.used.country;
         let receipt = self.ledger.receipt(country, &key.key, self.clock.now()).await?;
@@ -281,7 +304,7 @@ impl Booking {
         }
         let revision = self.ledger.revision(country, receipt.appointment, receipt.revision).await?;
         let revision = Arc::new(revision.ok_or(BookingError::UnknownAppointment)?);
-        Ok(Some(self.view(rules, revision).await?))
+        Ok(Some(self.view(rules, role, revision).await?))
     }
 
     /// Commits a decision, whole or not at all.
@@ -293,15 +316,20 @@ impl Booking {
         before: Option<&Revision>,
         prepared: Prepared,
     ) -> Result<View, BookingError> {
-        let Prepared { rules: decided, mut change, view } = prepared;
-        let Appointment { id, revision, .. } = view.revision.appointment;
+        let Prepared { rules: decided, claims, mut change, shown } = prepared;
+        let Appointment { id, revision, .. } = change.revision.appointment;
         change.receipt = key.map(|key| key.receipt(id, revision, request.now));
+        let wanted = change.revision.clone();
         match self.ledger.commit(change).await {
-            Ok(()) => Ok(view),
-            Err(CommitError::ClaimTaken(claim)) => Err(self
-                .taken(&ClaimConflict { decided: &decided, request, before, wanted: &view.revision }, claim)
-                .await),
-            Err(CommitError::KeyUsed) => self.earlier(rules, key).await?.ok_or(BookingError::InProgress),
+            Ok(Committed { revision, choice }) => {
+                let fields = shown.into_iter().nth(choice.unwrap_or_default()).expect("one for each choice");
+                Ok(View::new(&decided, revision, fields))
+            }
+            Err(CommitError::ClaimTaken(kept)) => {
+                let conflict = ClaimConflict { decided: &decided, request, before, wanted: &wanted };
+                Err(self.taken(&conflict, claims, &kept).await)
+            }
+            Err(CommitError::KeyUsed) => self.earlier(rules, request.role, key).await?.ok_or(BookingError::InProgress),
             Err(CommitError::Stale) => {
                 Err(BookingError::Stale { current: before.map_or(0, |before| before.appointment.revision) })
             }
@@ -309,38 +337,54 @@ impl Booking {
         }
     }
 
-    /// Returns the error for a taken claim, with the claim and free slots nearby. It has neither if the claim is the
-    /// patient's own, the caller has the role of a patient, and another subject booked its holder: the caller may not
-    /// know that person's appointments and free time.
-    async fn taken(&self, conflict: &ClaimConflict<'_>, claim: String) -> BookingError {
-        let patient = &conflict.wanted.patient;
-        let of_patient = conflict.request.role == Role::Patient && claim.contains(patient);
-        if of_patient && !self.may_see_holder(conflict, &claim).await {
-            return BookingError::SlotTaken { claim: None, free: Vec::new() };
+    /// Returns the error for a taken claim, with the claim, the country's words for it, and free slots nearby if it is one on
+    /// time. It has none of these if the claim is personal, the caller has the role of a patient, and another subject
+    /// booked a holder: the caller may not know that person's appointments and free time.
+    ///
+    /// `claims` are those of the plan, one of which the ledger keeps as `kept`.
+    async fn taken(&self, conflict: &ClaimConflict<'_>, claims: Vec<Claim>, kept: &str) -> BookingError {
+        let ClaimConflict { decided, request, wanted, .. } = conflict;
+        let patient = &wanted.appointment.patient;
+        let effective = claims.into_iter().map(|claim| Claim { personal: claim.is_about(patient), ..claim });
+        let is_kept = |claim: &Claim| self.decider.names.claim(wanted.country, claim.clone()).key == kept;
+        let claim = effective.into_iter().find(is_kept).unwrap_or_else(|| Claim::new(kept));
+        let hidden = BookingError::SlotTaken { claim: None, free: Vec::new(), rejection: None };
+        if claim.personal && request.role == Role::Patient && !self.may_see_holders(conflict, &claim).await {
+            return hidden;
         }
-        let free = self.free_slots(conflict).await;
-        BookingError::SlotTaken { claim: Some(claim), free }
+        let is_on_time = resource_and_minute(&claim.key).1.is_some();
+        let free = if is_on_time { self.free_slots(conflict).await } else { Vec::new() };
+        let violation = decided.claim_violation(&claim.key);
+        let rejection =
+            violation.map(|violation| Rejection { violations: vec![violation], rules: Arc::clone(decided) });
+        BookingError::SlotTaken { claim: Some(claim.key), free, rejection }
     }
 
-    /// True if the caller may see the appointment that holds this claim; false if the ledger does not answer.
-    async fn may_see_holder(&self, ClaimConflict { request, wanted, .. }: &ClaimConflict<'_>, claim: &str) -> bool {
-        let holder = async {
-            let taken = self.ledger.taken(wanted.country, &[claim.to_owned()]).await?;
-            let Some(holder) = taken.into_values().next() else { return Ok(None) };
-            self.ledger.appointment(wanted.country, holder).await
+    /// True if the caller may see every appointment that holds this claim; false if there is none, or if the ledger does not
+    /// answer.
+    async fn may_see_holders(&self, ClaimConflict { request, wanted, .. }: &ClaimConflict<'_>, claim: &Claim) -> bool {
+        let country = wanted.country;
+        let see = async {
+            let kept = self.decider.names.claim(country, claim.clone());
+            let holders = self.ledger.taken(country, &[kept]).await?.into_values().flatten().collect::<Vec<_>>();
+            for (_, holder) in &holders {
+                let holder = self.ledger.appointment(country, *holder).await?;
+                if !holder.is_some_and(|holder| request.caller.sees(request.role, &holder)) {
+                    return Ok(false);
+                }
+            }
+            Ok::<_, Unavailable>(!holders.is_empty())
         };
-        let holder = holder.await.unwrap_or_else(|error| {
-            tracing::debug!(country = %wanted.country, %error, "nobody knows who holds the claim");
-            None
-        });
-        holder.is_some_and(|holder| request.caller.sees(request.role, &holder))
+        see.await.unwrap_or_else(|error| {
+            tracing::debug!(%country, %error, "nobody knows who holds the claim");
+            false
+        })
     }
 
     /// Finds free slots near the taken one. They are a courtesy: if the search fails, the response has none.
     async fn free_slots(&self, ClaimConflict { decided, before, wanted, .. }: &ClaimConflict<'_>) -> Vec<FreeSlot> {
-        let found =
-            crate::booking::alternatives::near(&*self.ledger, self.catalogue.executor(), decided, wanted, *before)
-                .await;
+        let (ledger, names) = (&*self.ledger, &self.decider.names);
+        let found = alternatives::near(ledger, self.catalogue.executor(), names, decided, wanted, *before).await;
         found.unwrap_or_else(|error| {
             tracing::debug!(country = %wanted.country, %error, "no free slots are named");
             Vec::new()

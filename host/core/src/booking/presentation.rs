@@ -7,7 +7,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use uuid::Uuid;
 
-use crate::model::{Appointment, Revision};
+use crate::model::{Appointment, Revision, Role};
 use crate::ports::Fault;
 use crate::rules::{Fields, LoadedRules};
 
@@ -28,8 +28,8 @@ pub struct View {
     pub shown_by: String,
 }
 
-/// Serial number of the loaded rules, id of the appointment, number of the revision.
-type Key = (u64, Uuid, u32);
+/// Serial number of the loaded rules, role of the caller, id of the appointment, number of the revision.
+type Key = (u64, Role, Uuid, u32);
 
 /// Cache of recently presented fields.
 pub(crate) struct PresentationCache(Cache<Key, Fields, Bytes>);
@@ -53,15 +53,15 @@ impl Default for PresentationCache {
 
 impl PresentationCache {
     /// Returns the view of a stored revision, if these rules presented it recently.
-    pub fn get(&self, rules: &LoadedRules, revision: &Arc<Revision>) -> Option<View> {
-        let fields = self.0.get(&key(rules, revision))?;
+    pub fn get(&self, rules: &LoadedRules, role: Role, revision: &Arc<Revision>) -> Option<View> {
+        let fields = self.0.get(&key(rules, role, revision))?;
         Some(View::new(rules, revision.clone(), fields))
     }
 
     /// Presents a stored revision, and caches the view: a stored revision never changes.
-    pub fn show(&self, rules: &LoadedRules, revision: &Arc<Revision>) -> Result<View, Fault> {
-        let view = show(rules, revision.clone())?;
-        self.0.insert(key(rules, revision), view.fields.clone());
+    pub fn show(&self, rules: &LoadedRules, role: Role, revision: &Arc<Revision>) -> Result<View, Fault> {
+        let view = View::new(rules, revision.clone(), rules.present(role, &revision.appointment)?);
+        self.0.insert(key(rules, role, revision), view.fields.clone());
         Ok(view)
     }
 }
@@ -72,7 +72,7 @@ impl View {
         entity_tag(&self.revision, &self.shown_by)
     }
 
-    fn new(rules: &LoadedRules, revision: Arc<Revision>, fields: Fields) -> Self {
+    pub(super) fn new(rules: &LoadedRules, revision: Arc<Revision>, fields: Fields) -> Self {
         Self { revision, fields, shown_by: rules.id.digest.clone() }
     }
 }
@@ -88,23 +88,18 @@ pub(super) fn entity_tag(revision: &Revision, shown_by: &str) -> String {
     format!("{number}-{}", digest.get(..8).unwrap_or(digest))
 }
 
-fn key(rules: &LoadedRules, revision: &Revision) -> Key {
-    (rules.serial, revision.appointment.id, revision.appointment.revision)
-}
-
-/// Presents a revision without caching. The revision may not be committed yet.
-pub(crate) fn show(rules: &LoadedRules, revision: Arc<Revision>) -> Result<View, Fault> {
-    let fields = rules.present(&revision.appointment)?;
-    Ok(View::new(rules, revision, fields))
+fn key(rules: &LoadedRules, role: Role, revision: &Revision) -> Key {
+    (rules.serial, role, revision.appointment.id, revision.appointment.revision)
 }
 
 /// Presents revisions in order, as many as the budget of calls allows. Caches nothing.
 pub(crate) fn show_page(
     rules: &LoadedRules,
+    role: Role,
     revisions: &[Arc<Revision>],
     budget: &mut usize,
 ) -> Result<Vec<View>, Fault> {
     let appointments: Vec<&Appointment> = revisions.iter().map(|revision| &revision.appointment).collect();
-    let fields = rules.present_page(&appointments, budget)?;
+    let fields = rules.present_page(role, &appointments, budget)?;
     Ok(revisions.iter().zip(fields).map(|(revision, fields)| View::new(rules, revision.clone(), fields)).collect())
 }

@@ -101,7 +101,7 @@ fn booked() -> Plan {
 }
 
 fn refused() -> Verdict {
-    Err(vec![Violation { path: "/day".into(), code: "pe.day.past".into(), params: vec![] }])
+    Err(vec![Violation::new("/day", "pe.day.past")])
 }
 
 /// The use cases over these rules and this ledger.

@@ -1,5 +1,6 @@
 //! Appointments as Citas stores them: the state that the rules planned, and its provenance.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 use uuid::Uuid;
 
-use crate::model::context::Context;
+use crate::model::claim::HeldClaim;
+use crate::model::context::{Context, FactSource, Role};
 
 /// A country code: ISO 3166-1 alpha-2 in lower case, for example `pe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -113,6 +115,7 @@ pub struct Field {
 #[expect(missing_docs, reason = "FHIR defines the words")]
 pub enum Phase {
     Requested,
+    Waitlisted,
     Pending,
     Booked,
     Arrived,
@@ -123,8 +126,16 @@ pub enum Phase {
 
 impl Phase {
     /// All phases.
-    pub const ALL: [Self; 7] =
-        [Self::Requested, Self::Pending, Self::Booked, Self::Arrived, Self::Fulfilled, Self::Cancelled, Self::NoShow];
+    pub const ALL: [Self; 8] = [
+        Self::Requested,
+        Self::Waitlisted,
+        Self::Pending,
+        Self::Booked,
+        Self::Arrived,
+        Self::Fulfilled,
+        Self::Cancelled,
+        Self::NoShow,
+    ];
 
     /// Returns true if an appointment in this phase keeps its claims.
     pub fn is_live(self) -> bool {
@@ -139,7 +150,9 @@ impl Phase {
 
 /// Error for a text that is not a phase.
 #[derive(Debug, thiserror::Error)]
-#[error("a phase is one of requested, pending, booked, arrived, fulfilled, cancelled, no-show; this is `{0}`")]
+#[error(
+    "a phase is one of requested, waitlisted, pending, booked, arrived, fulfilled, cancelled, no-show; this is `{0}`"
+)]
 pub struct NotAPhase(String);
 
 impl FromStr for Phase {
@@ -150,8 +163,33 @@ impl FromStr for Phase {
     }
 }
 
+/// An action that the host does to an appointment at its time, as the caller `clock`, unless another revision comes
+/// first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wake {
+    /// Time of the action.
+    pub at: Timestamp,
+    /// Name of the action.
+    pub action: String,
+}
+
+/// One action in an appointment's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Name of the action, or `book`.
+    pub action: String,
+    /// Role of the caller.
+    pub role: Role,
+    /// Time at which the revision was stored.
+    pub at: Timestamp,
+}
+
+/// Maximum number of steps that an appointment keeps: the last ones.
+pub const MAX_STEPS: usize = 50;
+
 /// A stored appointment, as the rules see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Appointment {
     /// Id, unique in its country and not guessable.
     pub id: Uuid,
@@ -159,10 +197,40 @@ pub struct Appointment {
     pub phase: Phase,
     /// Time of the appointment; `None` while it has no date.
     pub slot: Option<Slot>,
+    /// Start of the slot as an instant; `None` without a slot.
+    pub starts_at: Option<Timestamp>,
+    /// Time at which the appointment was first stored.
+    pub created_at: Timestamp,
+    /// The country's key for the patient. Once the patient's data is erased, it is the opaque id.
+    pub patient: String,
+    /// The country's key for the doctor.
+    pub doctor: Option<String>,
+    /// The country's key for the hospital.
+    pub hospital: Option<String>,
+    /// True if the caller who booked it had no verified tie to the patient, and nobody has confirmed it since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unverified: bool,
+    /// The next scheduled action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake: Option<Wake>,
     /// Number of the revision: 1 when first booked, and one more with each change.
     pub revision: u32,
+    /// Actions so far, the booking first; the last [`MAX_STEPS`] of them.
+    pub steps: Vec<Step>,
     /// The country's own attributes, as the rules last mapped them.
     pub attributes: Vec<Field>,
+}
+
+impl Appointment {
+    /// Sets attributes, each in place of one with the same path.
+    pub fn set(&mut self, attributes: &[Field]) {
+        for attribute in attributes {
+            match self.attributes.iter_mut().find(|one| one.path == attribute.path) {
+                Some(one) => one.value.clone_from(&attribute.value),
+                None => self.attributes.push(attribute.clone()),
+            }
+        }
+    }
 }
 
 /// Identifies one version of a country's rules.
@@ -184,8 +252,11 @@ pub struct Provenance {
     pub action: String,
     /// Leaves of the request that the rules received.
     pub input: Vec<Field>,
-    /// Context that the rules received.
+    /// Context that the rules received, without its facts.
     pub context: Context,
+    /// Appointments of which the rules knew beside this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<FactSource>,
     /// Rules that decided.
     pub rules: RulesId,
     /// Version of the rules contract.
@@ -204,26 +275,21 @@ pub struct Provenance {
 pub struct Revision {
     /// Country whose rules apply.
     pub country: CountryCode,
+    /// Opaque id of the patient.
+    pub person: Uuid,
     /// The appointment, as the rules planned it.
     pub appointment: Appointment,
-    /// Start of the slot as an instant; `None` without a slot.
-    pub starts_at: Option<Timestamp>,
     /// Claims that the appointment holds while it is live.
-    pub claims: Vec<String>,
+    pub claims: Vec<HeldClaim>,
     /// Subject of the token that booked the appointment.
     pub owner: String,
-    /// The country's key for the patient.
-    pub patient: String,
-    /// The country's key for the doctor.
-    pub doctor: Option<String>,
-    /// The country's key for the hospital.
-    pub hospital: Option<String>,
-    /// Time at which the appointment was first stored.
-    pub created_at: Timestamp,
     /// Time at which this revision was stored.
     pub updated_at: Timestamp,
     /// Provenance of this revision.
     pub provenance: Provenance,
+    /// Paths of the attributes that are personal. Ledgers keep those [apart](Revision::apart).
+    #[serde(skip)]
+    pub personal: BTreeSet<String>,
 }
 
 #[cfg(test)]

@@ -22,6 +22,17 @@ pub struct Message {
     pub text: String,
 }
 
+/// The message for a taken claim, by the beginning of its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimWords {
+    /// Prefix of the claim's key.
+    pub prefix: String,
+    /// JSON Pointer into the request.
+    pub path: String,
+    /// Code of the violation.
+    pub code: String,
+}
+
 /// The description that a component gives of itself. It is constant for a given component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptor {
@@ -41,4 +52,12 @@ pub struct Descriptor {
     pub actions: Vec<ActionDescriptor>,
     /// Texts of the codes.
     pub messages: Vec<Message>,
+    /// Messages for taken claims.
+    pub claims: Vec<ClaimWords>,
+    /// Days after an appointment's end from which its personal leaves are erased; `None` means the platform's own.
+    pub keep_days: Option<u32>,
+    /// Maximum number of days from now until a slot's start; `None` if the contract does not have it.
+    pub horizon_days: Option<u16>,
+    /// Age in years at which a parent's link ends; `None` if the contract does not have it.
+    pub adult_age: Option<u8>,
 }

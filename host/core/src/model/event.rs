@@ -32,8 +32,17 @@ pub struct Event {
     pub datacontenttype: String,
     /// Country, as an extension attribute for filters.
     pub country: CountryCode,
-    /// The appointment at the time of the event.
-    pub data: Revision,
+    /// The revision that the event is about, without its content.
+    pub data: EventData,
+}
+
+/// Names a revision. It holds no personal data, so that events may be kept where nobody can erase them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventData {
+    /// Number of the revision.
+    pub revision: u32,
+    /// Opaque id of the patient.
+    pub patient: Uuid,
 }
 
 impl Event {
@@ -48,7 +57,7 @@ impl Event {
             time: revision.updated_at,
             datacontenttype: "application/json".into(),
             country: revision.country,
-            data: revision.clone(),
+            data: EventData { revision: revision.appointment.revision, patient: revision.person },
         }
     }
 

@@ -3,24 +3,37 @@
 mod access;
 mod appointment;
 mod channel;
+pub mod claim;
 mod context;
 mod descriptor;
 mod event;
 pub mod json;
 mod limits;
 mod manifest;
+mod personal;
 mod plan;
+mod pseudonym;
 mod time;
 
 pub use self::access::{Caller, Claims, Forbidden, Scope};
 pub use self::appointment::{
-    Appointment, CountryCode, Field, NotACountry, NotAPhase, Phase, Provenance, Revision, RulesId, Slot, Value,
+    Appointment, CountryCode, Field, MAX_STEPS, NotACountry, NotAPhase, Phase, Provenance, Revision, RulesId, Slot,
+    Step, Value, Wake,
 };
 pub use self::channel::{Canary, Candidate, ChangeNote, Channel, ChannelChange, ChannelVerb, SequenceSpent};
-pub use self::context::{Context, Role, Shift, ZoneClock};
-pub use self::descriptor::{ActionDescriptor, Descriptor, Message};
-pub use self::event::{Event, TYPE_PREFIX};
+pub use self::claim::{Choice, Claim, HeldClaim};
+pub use self::context::{
+    Context, Fact, FactQuery, FactSource, Party, Relation, Role, RulesCaller, Shift, Tie, ZoneClock,
+};
+pub use self::descriptor::{ActionDescriptor, ClaimWords, Descriptor, Message};
+pub use self::event::{Event, EventData, TYPE_PREFIX};
 pub use self::limits::{Limits, MAX_COMPONENT_BYTES};
 pub use self::manifest::{Artifact, Manifest, RulesPackage, digest, written};
-pub use self::plan::{CalendarTexts, MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Plan, Verdict, Violation};
+pub use self::personal::Personal;
+pub use self::plan::{
+    CalendarTexts, MAX_CHOICES, MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Offered, Opening, Place, Plan,
+    Verdict, Violation,
+};
+pub(crate) use self::pseudonym::PERSONAL;
+pub use self::pseudonym::Pseudonyms;
 pub use self::time::Zone;

@@ -29,7 +29,7 @@ pub(super) fn invitation(
     attendee: &Mailbox,
 ) -> Option<Invitation> {
     let (method, status) = method(revision.appointment.phase)?;
-    let starts_at = revision.starts_at?;
+    let starts_at = revision.appointment.starts_at?;
     let minutes = revision.appointment.slot.as_ref()?.minutes;
     let ends_at = starts_at.checked_add(SignedDuration::from_mins(minutes.into())).ok()?;
     let summary = text(texts.summary.as_ref().unwrap_or(&notice.subject));
@@ -71,7 +71,7 @@ pub(super) fn invitation(
 /// Returns the method and the status of an appointment's entry; none if the calendar has nothing to change.
 fn method(phase: Phase) -> Option<(&'static str, &'static str)> {
     match phase {
-        Phase::Requested | Phase::Pending => Some(("REQUEST", "TENTATIVE")),
+        Phase::Requested | Phase::Waitlisted | Phase::Pending => Some(("REQUEST", "TENTATIVE")),
         Phase::Booked | Phase::Arrived => Some(("REQUEST", "CONFIRMED")),
         Phase::Cancelled => Some(("CANCEL", "CANCELLED")),
         Phase::Fulfilled | Phase::NoShow => None,

@@ -9,7 +9,7 @@ use lettre::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 
-use crate::model::{CalendarTexts, Event, Notice};
+use crate::model::{CalendarTexts, Event, Notice, Revision};
 use crate::notify::invitation::{Invitation, invitation};
 use crate::ports::{Mail, MailError};
 
@@ -28,6 +28,7 @@ pub struct Sender {
 /// Returns an error if no mail can be composed, for example because the address is invalid.
 pub(crate) fn compose(
     event: &Event,
+    revision: &Revision,
     notice: &Notice,
     index: usize,
     sender: &Sender,
@@ -37,7 +38,7 @@ pub(crate) fn compose(
     let to: Mailbox = notice.to.parse().map_err(|cause| MailError::Refused(format!("not a mail address: {cause}")))?;
     let id = format!("{}.{index}", event.id);
     let recipient = to.email.to_string();
-    let invitation = notice.invite.then(|| invitation(&event.data, notice, texts, from, &to)).flatten();
+    let invitation = notice.invite.then(|| invitation(revision, notice, texts, from, &to)).flatten();
     let mut message = Message::builder()
         .message_id(Some(format!("<{id}@{}>", from.email.domain())))
         .date(SystemTime::UNIX_EPOCH + Duration::from_secs(event.time.as_second().unsigned_abs()))
@@ -93,7 +94,7 @@ mod tests {
         revision.appointment.phase = phase;
         revision.appointment.revision = number;
         let event = Event::new(Uuid::from_u128(1), "booked", &revision);
-        compose(&event, notice, 0, &sender(), &CalendarTexts::default())
+        compose(&event, &revision, notice, 0, &sender(), &CalendarTexts::default())
             .map(|mail| String::from_utf8(mail.message).unwrap())
     }
 
@@ -117,8 +118,10 @@ mod tests {
 
     #[test]
     fn replies_go_to_the_sender_unless_another_address_is_named() {
-        let event = Event::new(Uuid::from_u128(1), "booked", &revision(Uuid::from_u128(9)));
-        let mail = compose(&event, &notice(), 0, &Sender { reply_to: None, ..sender() }, &CalendarTexts::default());
+        let revision = revision(Uuid::from_u128(9));
+        let event = Event::new(Uuid::from_u128(1), "booked", &revision);
+        let mail =
+            compose(&event, &revision, &notice(), 0, &Sender { reply_to: None, ..sender() }, &CalendarTexts::default());
         assert!(!String::from_utf8(mail.unwrap().message).unwrap().contains("Reply-To"));
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use crate::model::{CalendarTexts, Event, Notice};
+use crate::model::{CalendarTexts, Event, EventData, Notice, Revision};
 use crate::notify::message::{self, Sender};
 use crate::ports::{Clock, Fault, Ledger, Mail, MailError, Mailer, Unavailable};
 use crate::release::Catalogue;
@@ -19,6 +19,9 @@ pub enum NotifyError {
     /// The country has no rules in force.
     #[error("no rules are in force")]
     NoRules,
+    /// The ledger does not have the revision of the event.
+    #[error("there is no revision {0}")]
+    NoRevision(u32),
     /// The rules gave no result.
     #[error("the rules gave no notices: {0}")]
     Fault(#[from] Fault),
@@ -71,12 +74,15 @@ impl Notifier {
         if self.ledger.notified(event.country, event.id).await? {
             return Ok(());
         }
-        let (notices, texts) = self.notices(event).await?;
+        let EventData { revision, .. } = event.data;
+        let found = self.ledger.revision(event.country, event.subject, revision).await?;
+        let revision = Arc::new(found.ok_or(NotifyError::NoRevision(revision))?);
+        let (notices, texts) = self.notices(event, &revision).await?;
         if notices.is_empty() {
             return Ok(());
         }
         for (index, notice) in notices.iter().enumerate() {
-            let mail = message::compose(event, notice, index, &self.sender, &texts);
+            let mail = message::compose(event, &revision, notice, index, &self.sender, &texts);
             self.send_once(event, mail, index, notices.len()).await?;
         }
         self.mark(event, event.id).await?;
@@ -102,17 +108,21 @@ impl Notifier {
     }
 
     /// Calls the patient's version for an event's notices, and for what a calendar shows if one of them invites.
-    async fn notices(&self, event: &Event) -> Result<(Vec<Notice>, CalendarTexts), NotifyError> {
+    async fn notices(
+        &self,
+        event: &Event,
+        revision: &Arc<Revision>,
+    ) -> Result<(Vec<Notice>, CalendarTexts), NotifyError> {
         let rules = self.catalogue.entry(event.country).and_then(|entry| entry.in_force());
         let rules = rules.ok_or(NotifyError::NoRules)?;
-        let (name, revision) = (event.name().to_owned(), event.data.clone());
+        let (name, told) = (event.name().to_owned(), revision.clone());
         let call = move |rules: &LoadedRules| {
-            let notices = rules.notices(&name, &revision.appointment)?;
+            let notices = rules.notices(&name, &told.appointment)?;
             let invites = notices.iter().any(|notice| notice.invite);
-            let texts = invites.then(|| rules.calendar_texts(&revision.appointment)).transpose()?;
+            let texts = invites.then(|| rules.calendar_texts(&told.appointment)).transpose()?;
             Ok((notices, texts.unwrap_or_default()))
         };
-        let routed = Routed::new(&rules, &event.data.patient, call);
+        let routed = Routed::new(&rules, &revision.appointment.patient, call);
         let answer = self.catalogue.executor().run_eventually(event.country, move || routed.call()).await;
         Ok(answer.settle(&rules, self.trying.as_ref()).await?)
     }

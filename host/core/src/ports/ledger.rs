@@ -1,9 +1,10 @@
 //! Port to the store of appointments.
 //!
-//! One contract suite checks every adapter. A claim is a key with one holder, and a change is one transaction.
+//! One contract suite checks every adapter. A claim is a key with a number of places, each with one holder. A change is one
+//! transaction.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::model::{CountryCode, Event, Phase, Revision};
+use crate::model::{Choice, Claim, CountryCode, Event, HeldClaim, Phase, Revision, Wake};
 
 /// Outcome of the request that used an Idempotency-Key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,13 +35,15 @@ pub struct Receipt {
 /// A change of one appointment. It is stored completely or not at all.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// New revision. It is stored only if the appointment's latest revision is the one before it; revision 1 only if
-    /// the appointment does not exist.
+    /// New revision, without its claims and the attributes of its choice. It is stored only if the appointment's latest
+    /// revision is the one before it; revision 1 only if the appointment does not exist.
     pub revision: Revision,
-    /// Claims to acquire, each named once. The appointment does not hold them yet.
-    pub take: Vec<String>,
-    /// Claims to release. The appointment holds them.
-    pub release: Vec<String>,
+    /// Claims of the appointment from now on, each key once.
+    pub claims: Vec<Claim>,
+    /// Alternatives, of which the appointment takes one. None if there is nothing to choose.
+    pub choices: Vec<Choice>,
+    /// Claims that the appointment holds before the change.
+    pub held: Vec<HeldClaim>,
     /// Receipt to store. The change is stored only if every receipt with this key has expired by the revision's
     /// `updated_at`.
     pub receipt: Option<Receipt>,
@@ -48,10 +51,133 @@ pub struct Change {
     pub events: Vec<Event>,
 }
 
+/// The places that a change takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Index of the choice, if there is one.
+    pub choice: Option<usize>,
+    /// Claims of the appointment from now on.
+    pub claims: Vec<HeldClaim>,
+}
+
+/// A stored change.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The revision, with its claims and the attributes of its choice.
+    pub revision: Arc<Revision>,
+    /// Index of the choice, if there is one.
+    pub choice: Option<usize>,
+}
+
+impl Change {
+    /// Returns the places of a change that leaves nothing to find out: it has no choices, and each of its claims is held
+    /// already or has one place.
+    pub fn plain(&self) -> Option<Settled> {
+        let is_plain = |claim: &Claim| claim.places == 1 || self.held_place(&claim.key).is_some();
+        if !self.choices.is_empty() || !self.claims.iter().all(is_plain) {
+            return None;
+        }
+        let place = |claim: &Claim| {
+            let ordinal = self.held_place(&claim.key).unwrap_or_default();
+            HeldClaim { key: claim.key.clone(), ordinal }
+        };
+        Some(Settled { choice: None, claims: self.claims.iter().map(place).collect() })
+    }
+
+    /// Finds a place for each claim: the one that is held already, or else the lowest that is free. Of the choices, takes
+    /// the one that is held already, or else the first of which every claim is free. `taken` returns the places of a
+    /// claim's key that other appointments hold.
+    ///
+    /// # Errors
+    /// Returns the error of `taken`. The inner error is the key of a claim without a free place.
+    pub fn settle<E>(
+        &self,
+        mut taken: impl FnMut(&Claim) -> Result<BTreeSet<u16>, E>,
+    ) -> Result<Result<Settled, String>, E> {
+        let mut place = |claim: &Claim| -> Result<Option<HeldClaim>, E> {
+            let ordinal = match self.held_place(&claim.key) {
+                Some(ordinal) => Some(ordinal),
+                None => {
+                    let taken = taken(claim)?;
+                    (0..claim.places).find(|ordinal| !taken.contains(ordinal))
+                }
+            };
+            Ok(ordinal.map(|ordinal| HeldClaim { key: claim.key.clone(), ordinal }))
+        };
+        let mut places = |claims: &[Claim]| -> Result<Result<Vec<HeldClaim>, String>, E> {
+            let mut found = Vec::with_capacity(claims.len());
+            for claim in claims {
+                match place(claim)? {
+                    Some(held) => found.push(held),
+                    None => return Ok(Err(claim.key.clone())),
+                }
+            }
+            Ok(Ok(found))
+        };
+        let claims = match places(&self.claims)? {
+            Ok(claims) => claims,
+            Err(full) => return Ok(Err(full)),
+        };
+        if self.choices.is_empty() {
+            return Ok(Ok(Settled { choice: None, claims }));
+        }
+        let mut first_full = None;
+        for index in self.choices_in_order() {
+            match places(&self.choices[index].claims)? {
+                Ok(chosen) => {
+                    return Ok(Ok(Settled { choice: Some(index), claims: [claims, chosen].concat() }));
+                }
+                Err(full) => {
+                    first_full.get_or_insert(full);
+                }
+            }
+        }
+        Ok(Err(first_full.expect("there is a choice, and it was full")))
+    }
+
+    /// Returns the indices of the choices: the ones that the appointment has already come first.
+    fn choices_in_order(&self) -> impl Iterator<Item = usize> {
+        let is_held = |choice: &Choice| choice.claims.iter().all(|claim| self.held_place(&claim.key).is_some());
+        let (held, others): (Vec<_>, Vec<_>) =
+            (0..self.choices.len()).partition(|index| is_held(&self.choices[*index]));
+        held.into_iter().chain(others)
+    }
+
+    fn held_place(&self, key: &str) -> Option<u16> {
+        self.held.iter().find(|held| held.key == key).map(|held| held.ordinal)
+    }
+
+    /// Returns all claims of the plan and its choices for which the appointment holds no place yet.
+    pub fn wanted(&self) -> impl Iterator<Item = &Claim> {
+        let choices = self.choices.iter().flat_map(|choice| &choice.claims);
+        self.claims.iter().chain(choices).filter(|claim| self.held_place(&claim.key).is_none())
+    }
+
+    /// Returns the places to take: those of `settled` that the appointment does not hold.
+    pub fn take<'a>(&self, settled: &'a Settled) -> impl Iterator<Item = &'a HeldClaim> {
+        settled.claims.iter().filter(|claim| !self.held.contains(claim))
+    }
+
+    /// Returns the places to release: those that the appointment holds and that `settled` does not have.
+    pub fn release(&self, settled: &Settled) -> impl Iterator<Item = &HeldClaim> {
+        self.held.iter().filter(|claim| !settled.claims.contains(claim))
+    }
+
+    /// Returns the revision with these places and the attributes of the choice.
+    pub fn revision_with(&self, settled: &Settled) -> Revision {
+        let mut revision = self.revision.clone();
+        revision.claims.clone_from(&settled.claims);
+        if let Some(choice) = settled.choice {
+            revision.appointment.set(&self.choices[choice].attributes);
+        }
+        revision
+    }
+}
+
 /// Reasons for which a change is not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// Another live appointment holds this claim.
+    /// Other live appointments hold every place of this claim.
     #[error("the claim `{0}` is taken")]
     ClaimTaken(String),
     /// The appointment has changed since it was read.
@@ -99,8 +225,8 @@ pub enum Order {
 pub struct Query {
     /// Subject of the token that booked the appointment.
     pub owner: Option<String>,
-    /// The country's key for the patient.
-    pub patient: Option<String>,
+    /// Opaque id of the patient.
+    pub person: Option<Uuid>,
     /// The country's key for the doctor.
     pub doctor: Option<String>,
     /// The country's key for the hospital.
@@ -125,7 +251,7 @@ pub struct Query {
 impl Position {
     /// Returns the position of an appointment in a list.
     pub fn of(revision: &Revision) -> Self {
-        Self { starts_at: revision.starts_at, id: revision.appointment.id }
+        Self { starts_at: revision.appointment.starts_at, id: revision.appointment.id }
     }
 }
 
@@ -144,12 +270,12 @@ impl PartialOrd for Position {
 
 impl Query {
     /// Returns the filters by one key that are set, each with its name, the most selective first.
-    pub fn given(&self) -> Vec<(&'static str, &str)> {
+    pub fn given(&self) -> Vec<(&'static str, String)> {
         let filters = [
-            ("owner", self.owner.as_deref()),
-            ("patient", self.patient.as_deref()),
-            ("doctor", self.doctor.as_deref()),
-            ("hospital", self.hospital.as_deref()),
+            ("owner", self.owner.clone()),
+            ("person", self.person.map(|person| person.to_string())),
+            ("doctor", self.doctor.clone()),
+            ("hospital", self.hospital.clone()),
         ];
         filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -164,6 +290,9 @@ pub struct Page {
     pub next: Option<Position>,
 }
 
+/// Places that live appointments hold, with their holders, by the claim's key.
+pub type Taken = HashMap<String, Vec<(u16, Uuid)>>;
+
 /// Stores the appointments of every country, separately for each country.
 ///
 /// An adapter MUST
@@ -173,12 +302,13 @@ pub struct Page {
 ///   conditions fail;
 /// - show a stored change to every read that starts after its acknowledgement; only a page may be some seconds behind,
 ///   if it comes from an index that is;
-/// - keep each revision for ever, as it was written.
+/// - keep each revision for ever, as it was written, with its personal part in a row of its own;
+/// - number the revisions of a country in the order of their commits.
 #[async_trait]
 pub trait Ledger: Send + Sync {
     /// Stores a change. The request's [time limit](crate::ports::deadline) MUST NOT apply from the moment when the
     /// change may be stored.
-    async fn commit(&self, change: Change) -> Result<(), CommitError>;
+    async fn commit(&self, change: Change) -> Result<Committed, CommitError>;
 
     /// Returns the latest revision of an appointment.
     async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Arc<Revision>>, Unavailable>;
@@ -201,8 +331,9 @@ pub trait Ledger: Send + Sync {
     /// Returns the receipt of a key, unless it has expired by `now`.
     async fn receipt(&self, country: CountryCode, key: &str, now: Timestamp) -> Result<Option<Receipt>, Unavailable>;
 
-    /// Returns the claims that live appointments hold, out of at most 100 claims, each with the appointment that holds it.
-    async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashMap<String, Uuid>, Unavailable>;
+    /// Returns the places of at most 100 claims that live appointments hold, by the claim's key, each with the appointment
+    /// that holds it. Keys of which no place is taken are missing.
+    async fn taken(&self, country: CountryCode, claims: &[Claim]) -> Result<Taken, Unavailable>;
 
     /// Returns true if the notices of the event with this id, or the one notice with this id, were sent.
     async fn notified(&self, country: CountryCode, id: Uuid) -> Result<bool, Unavailable>;
@@ -222,6 +353,36 @@ pub struct Attempts {
     /// Time spent on attempts: from the moment when a process first saw the event to its last attempt, added up over
     /// all processes. Adapters keep milliseconds.
     pub tried_for: Duration,
+}
+
+/// A scheduled action whose time has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueWake {
+    /// Id of the appointment.
+    pub appointment: Uuid,
+    /// Revision that scheduled the action. A later revision replaces it.
+    pub revision: u32,
+    /// The action and its time.
+    pub wake: Wake,
+    /// Number of failed attempts so far.
+    pub failed: u32,
+}
+
+/// Finds the scheduled actions that are due.
+///
+/// An adapter MUST return an action again and again until a later revision of its appointment is stored, it is
+/// postponed, or it has ended.
+#[async_trait]
+pub trait Wakes: Send + Sync {
+    /// Returns actions that are due at `now`, the oldest first, at most `limit`.
+    async fn due(&self, country: CountryCode, now: Timestamp, limit: usize) -> Result<Vec<DueWake>, Unavailable>;
+
+    /// Makes an action due again at `until`, with its number of failed attempts. Does nothing if a later revision is
+    /// stored.
+    async fn postpone(&self, country: CountryCode, due: &DueWake, until: Timestamp) -> Result<(), Unavailable>;
+
+    /// Ends an action without a revision. Does nothing if a later revision is stored.
+    async fn end(&self, country: CountryCode, due: &DueWake) -> Result<(), Unavailable>;
 }
 
 /// An event that waits in the outbox.
@@ -252,4 +413,91 @@ pub trait Outbox: Send + Sync {
 
     /// Waits until the country's outbox has received an event since the last wait.
     async fn changed(&self, country: CountryCode);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::model::{Field, Value};
+    use crate::testing::revision;
+
+    fn change(claims: &[(&str, u16)], held: &[(&str, u16)]) -> Change {
+        let claims = claims.iter().map(|(key, places)| Claim { places: *places, ..Claim::new(*key) });
+        let held = held.iter().map(|(key, ordinal)| HeldClaim { key: (*key).into(), ordinal: *ordinal });
+        Change {
+            revision: revision(Uuid::nil()),
+            claims: claims.collect(),
+            choices: Vec::new(),
+            held: held.collect(),
+            receipt: None,
+            events: Vec::new(),
+        }
+    }
+
+    fn room(name: &str) -> Choice {
+        let attribute = Field { path: "/room".into(), value: Value::Text(name.into()) };
+        Choice { claims: vec![Claim::new(format!("room/{name}"))], attributes: vec![attribute] }
+    }
+
+    fn settled(change: &Change, taken: &[(&str, u16)]) -> Result<(Option<usize>, Vec<(String, u16)>), String> {
+        let of = |claim: &Claim| {
+            let of_key = taken.iter().filter(|(key, _)| *key == claim.key).map(|(_, ordinal)| *ordinal);
+            Ok::<_, Infallible>(of_key.collect())
+        };
+        let Ok(settled) = change.settle(of);
+        settled.map(|Settled { choice, claims }| {
+            (choice, claims.into_iter().map(|held| (held.key, held.ordinal)).collect())
+        })
+    }
+
+    #[test]
+    fn a_claim_gets_the_lowest_free_place() {
+        let change = change(&[("session", 3)], &[]);
+        let place = |taken: &[u16]| {
+            let taken: Vec<_> = taken.iter().map(|ordinal| ("session", *ordinal)).collect();
+            settled(&change, &taken).map(|(_, claims)| claims[0].1)
+        };
+        assert_eq!(place(&[]), Ok(0));
+        assert_eq!(place(&[0, 2]), Ok(1));
+        assert_eq!(place(&[0, 1]), Ok(2));
+        assert_eq!(place(&[0, 1, 2]), Err("session".to_owned()));
+        assert_eq!(place(&[5, 6, 7, 8]), Ok(0), "places beyond the limit of this one are no obstacle");
+    }
+
+    #[test]
+    fn a_place_that_is_held_stays_whatever_the_limit_is_now() {
+        let held = change(&[("session", 2)], &[("session", 7)]);
+        assert_eq!(settled(&held, &[("session", 0), ("session", 1)]), Ok((None, vec![("session".into(), 7)])));
+        assert_eq!(held.plain(), Some(Settled { choice: None, claims: held.held.clone() }));
+        assert_eq!(change(&[("session", 2)], &[]).plain(), None);
+    }
+
+    #[test]
+    fn the_first_choice_that_is_wholly_free_is_taken_and_one_that_is_held_stays() {
+        let mut change = change(&[("patient", 1)], &[]);
+        change.choices = ["1", "2", "3"].map(room).into();
+        assert_eq!(settled(&change, &[]).unwrap().0, Some(0));
+        let taken = [("room/1", 0)];
+        let (choice, claims) = settled(&change, &taken).unwrap();
+        assert_eq!((choice, claims[1].0.as_str()), (Some(1), "room/2"));
+        change.held = vec![HeldClaim { key: "room/3".into(), ordinal: 0 }];
+        assert_eq!(settled(&change, &[]).unwrap().0, Some(2));
+        let all = [("room/1", 0), ("room/2", 0), ("room/3", 0)];
+        change.held.clear();
+        assert_eq!(settled(&change, &all), Err("room/1".to_owned()));
+        assert_eq!(settled(&change, &[("patient", 0)]), Err("patient".to_owned()));
+        assert_eq!(change.plain(), None);
+    }
+
+    #[test]
+    fn a_stored_choice_sets_its_attributes() {
+        let mut change = change(&[], &[]);
+        change.choices = ["1", "2"].map(room).into();
+        let settled = change.settle(|_| Ok::<_, Infallible>(BTreeSet::new())).unwrap().unwrap();
+        let stored = change.revision_with(&settled);
+        assert_eq!(stored.appointment.attributes, change.choices[0].attributes);
+        assert_eq!(stored.claims, settled.claims);
+    }
 }

@@ -16,12 +16,13 @@ mod trials;
 pub use self::clock::{Clock, Ids};
 pub use self::last_good::LastGood;
 pub use self::ledger::{
-    Attempts, Change, CommitError, Ledger, Order, Outbox, Page, Pending, Position, Query, Receipt, Unavailable,
+    Attempts, Change, CommitError, Committed, DueWake, Ledger, Order, Outbox, Page, Pending, Position, Query, Receipt,
+    Settled, Taken, Unavailable, Wakes,
 };
 pub use self::mailer::{Mail, MailError, Mailer};
 pub use self::native_code::NativeCodeStore;
 pub use self::publisher::{NotPublished, Publisher};
 pub use self::registry::{Readiness, Registry, RegistryError};
-pub use self::rules::{CONTRACT, Engine, FailedCall, Fault, LOWEST_HOST, Refusal, Rules};
+pub use self::rules::{CONTRACTS, Engine, FailedCall, Fault, Refusal, Rules};
 pub use self::tokens::{BadToken, TokenVerifier};
 pub use self::trials::{DiffBucket, Tally, TrialReport, Trials};

@@ -1,4 +1,4 @@
-//! Port to one country's rules, in the terms of `wit/1.0.0/rules.wit`.
+//! Port to one country's rules, in the terms of the latest contract, `wit/2.0.0/rules.wit`.
 //!
 //! Calls are synchronous: a guest awaits nothing, and a deadline bounds the call.
 
@@ -7,13 +7,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::model::{Appointment, Context, Descriptor, Field, Limits, Notice, Offer, Slot, Verdict};
+use crate::model::{
+    Appointment, Context, Descriptor, FactQuery, Field, Limits, Notice, Offered, Opening, Party, Place, Role, Verdict,
+};
 
-/// Version of the contract that this host implements.
-pub const CONTRACT: &str = "1.0.0";
-
-/// Lowest version of this host that implements [`CONTRACT`]. A lower version does not run rules that use it.
-pub const LOWEST_HOST: &str = "0.1.0";
+/// Versions of the contract that this host implements, the latest last.
+pub const CONTRACTS: [&str; 2] = ["1.0.0", "2.0.0"];
 
 /// Causes of a failed call to the rules. The response is a 503 for the country, or a 413 if the input is too large. A
 /// fault never crashes the host.
@@ -32,6 +31,9 @@ pub enum Fault {
         /// Maximum size of a result, in bytes.
         limit: usize,
     },
+    /// The rules report an error of their own, such as an exception.
+    #[error("the rules failed: {0}")]
+    Failed(String),
     /// The result breaks the contract.
     #[error("the answer breaks the contract: {0}")]
     BadAnswer(String),
@@ -236,20 +238,46 @@ pub trait Engine: Send + Sync {
 ///
 /// Every call MUST run in a fresh instance, see nothing of any other call, and be bounded in time, in memory, and in
 /// the size of its input and result.
-#[expect(missing_docs, reason = "the functions are those of wit/1.0.0/rules.wit, which documents them")]
+#[expect(missing_docs, reason = "the functions are those of the contract, which documents them")]
 #[expect(clippy::missing_errors_doc, reason = "each gives a Fault when there is no answer, and says nothing else")]
 pub trait Rules: Send + Sync {
+    /// Returns the version of the contract that the component was built for, one of [`CONTRACTS`].
+    fn contract(&self) -> &'static str;
     fn describe(&self) -> Result<Descriptor, Fault>;
     fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault>;
     fn act(&self, context: &Context, current: &Appointment, action: &str, input: &[Field]) -> Result<Verdict, Fault>;
-    fn present(&self, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault>;
+    fn present(&self, role: Role, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault>;
     /// Returns the number of appointments, from the first on, whose input fits one call of `present`. It is at least
     /// one, because rules must be able to present whatever they stored.
     fn fitting(&self, appointments: &[&Appointment]) -> usize {
         appointments.len()
     }
+    /// Returns the key that a spelling means. Without an answer of the rules it means itself.
+    fn key(&self, _of: Party, spelling: &str) -> Result<Option<String>, Fault> {
+        Ok(Some(spelling.to_owned()))
+    }
+    /// Returns true if decisions need facts: if the component exports `fact-rules`.
+    fn has_facts(&self) -> bool {
+        false
+    }
+    /// Returns the queries for the facts of a decision. `acting` is the appointment and the name of the action; a
+    /// booking has none.
+    fn queries(
+        &self,
+        _context: &Context,
+        _acting: Option<(&str, &Appointment)>,
+        _input: &[Field],
+    ) -> Result<Vec<FactQuery>, Fault> {
+        Ok(Vec::new())
+    }
     /// Returns the offers for these openings, or `None` if the component does not export `slot-rules`.
-    fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Option<Vec<Offer>>, Fault>;
+    fn offers(
+        &self,
+        context: &Context,
+        place: &Place,
+        current: Option<&Appointment>,
+        openings: &[Opening],
+    ) -> Result<Option<Offered>, Fault>;
     /// Returns the notices for an event; empty if the component does not export `notice-rules`.
     fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault>;
 }

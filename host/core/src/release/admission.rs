@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::model::{Appointment, Plan, Role, RulesPackage, Violation};
+use crate::model::{Role, RulesPackage, Step, Violation};
 use crate::ports::{Engine, Refusal};
-use crate::rules::{DecisionRequest, LoadedRules, NotDecided, Planned, cases, check_notices, decide};
+use crate::rules::{DecisionRequest, LoadedRules, NotDecided, cases, check_notices, decide};
 
 /// Reasons why a package is not admitted.
 #[derive(Debug, thiserror::Error)]
@@ -109,11 +109,11 @@ fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
             }
             cause => failed(&cause),
         });
-        let Ok(Planned { plan, .. }) = decision? else { continue };
-        let Plan { phase, slot, attributes, events, .. } = plan;
-        let appointment = Appointment { id: Uuid::nil(), phase, slot, revision: 1, attributes };
-        rules.rules().present(&[&appointment]).map_err(|fault| failed(&fault))?;
-        for event in &events {
+        let Ok(planned) = decision? else { continue };
+        let step = Step { action: "book".into(), role: Role::Patient, at: now };
+        let appointment = planned.appointment(Uuid::nil(), None, step);
+        rules.rules().present(Role::Patient, &[&appointment]).map_err(|fault| failed(&fault))?;
+        for event in &planned.plan.events {
             let notices = rules.rules().notices(event, &appointment).and_then(check_notices);
             notices.map_err(|fault| failed(&format!("notices of `{event}`: {fault}")))?;
         }

@@ -1,6 +1,6 @@
 //! Golden cases: calls with the results that a country's team expects, run against the rules themselves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
 use jiff::Timestamp;
@@ -10,13 +10,19 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use crate::model::json::{flatten, nest};
-use crate::model::{Appointment, Field, Notice, Offer, Plan, Role, Slot, Violation};
+use crate::model::{
+    Appointment, Context, Fact, Field, Notice, Offer, Offered, Opening, Place, Plan, Role, RulesCaller, Slot, Step,
+    Violation,
+};
 use crate::ports::Fault;
 use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, decide};
 use crate::rules::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
 use crate::rules::plan_check::check_notices;
 
-const ONE_CALL: &str = "a case has exactly one of book, act, offers, notices, present";
+const ONE_CALL: &str = "a case has exactly one of book, act, offers, notices, present, clock";
+
+/// Maximum number of scheduled actions that a case does one after the other.
+const MAX_WAKES: usize = 50;
 
 /// One golden case, in the format of the files under `cases/`.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,12 +33,41 @@ pub struct Case {
     now: Timestamp,
     #[serde(default = "patient")]
     role: Role,
+    /// The caller, where the role alone does not tell enough.
+    caller: Option<RulesCaller>,
+    /// Facts by name.
+    #[serde(default)]
+    facts: BTreeMap<String, KnownFact>,
     book: Option<Json>,
     act: Option<Act>,
     offers: Option<Offers>,
     notices: Option<Notices>,
     present: Option<Present>,
+    clock: Option<Passing>,
     expect: Expect,
+}
+
+/// Appointments that the rules know of, the newest first.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum KnownFact {
+    All(Vec<Current>),
+    Some(SomeFound),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SomeFound {
+    appointments: Vec<Current>,
+    more: bool,
+}
+
+/// Time that passes: the scheduled actions of the appointment until then are done one after the other.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Passing {
+    current: Current,
+    until: Timestamp,
 }
 
 /// Returns the codes that cases expect and that lack a text in some locale.
@@ -88,13 +123,29 @@ struct Current {
     at: Timestamp,
     /// Role of the caller at that time. Without it, it is the case's role, or a role that may ask for the action.
     role: Option<Role>,
+    /// Time until which its scheduled actions have been done.
+    until: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Offers {
     place: Json,
-    openings: Vec<Slot>,
+    doctor: Option<String>,
+    hospital: Option<String>,
+    current: Option<Current>,
+    openings: Vec<CaseOpening>,
+}
+
+/// An opening: its slot, and what else is known of it.
+#[derive(Clone, Debug, Deserialize)]
+struct CaseOpening {
+    #[serde(flatten)]
+    slot: Slot,
+    doctor: Option<String>,
+    hospital: Option<String>,
+    places: Option<u16>,
+    fields: Option<Json>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -117,8 +168,12 @@ struct Expect {
     violations: Option<BTreeSet<Said>>,
     plan: Option<Map<String, Json>>,
     offers: Option<Json>,
+    /// Why nothing is offered.
+    reason: Option<Said>,
     notices: Option<Vec<Map<String, Json>>>,
     present: Option<Map<String, Json>>,
+    /// The scheduled actions that are done, in order.
+    clock: Option<Vec<Map<String, Json>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
@@ -164,12 +219,19 @@ pub fn run(rules: &LoadedRules, cases: &[Case]) -> Vec<Outcome> {
 /// Returns the events of the plans that these cases lead to. The descriptor does not list events, so the host learns a
 /// country's events only from its cases.
 pub fn events(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
-    let plan = |case: &Case| match case {
-        Case { book: Some(request), .. } => book(rules, request, case.now, case.role).ok()?.ok(),
-        Case { act: Some(asked), .. } => act(rules, asked, case.now, case.role).ok()?.ok(),
+    let events = |case: &Case| match case {
+        Case { book: Some(request), .. } => case.book(rules, request).ok()?.ok().map(|planned| planned.plan.events),
+        Case { act: Some(asked), .. } => case.act(rules, asked).ok()?.ok().map(|planned| planned.plan.events),
+        Case { clock: Some(asked), .. } => {
+            let current = current(rules, &asked.current, case.role).ok()?;
+            let steps = pass(rules, current, asked.until).ok()?.1;
+            Some(
+                steps.into_iter().flat_map(|step| step.decision.ok()).flat_map(|planned| planned.plan.events).collect(),
+            )
+        }
         _ => None,
     };
-    cases.iter().filter_map(plan).flat_map(|planned: Planned| planned.plan.events).collect()
+    cases.iter().filter_map(events).flatten().collect()
 }
 
 /// Result of presenting a full page of the largest appointment that the cases lead to.
@@ -213,7 +275,7 @@ pub fn full_page(rules: &LoadedRules, cases: &[Case]) -> Result<Option<FullPage>
         return Ok(None);
     };
     let page = [&largest; MAX_PAGE];
-    let present = |length: usize| rules.rules().present(&page[..length]);
+    let present = |length: usize| rules.rules().present(Role::Patient, &page[..length]);
     present(1)?;
     let (mut fitting, mut too_many) = (1, rules.rules().fitting(&page) + 1);
     while too_many - fitting > 1 {
@@ -229,35 +291,90 @@ pub fn full_page(rules: &LoadedRules, cases: &[Case]) -> Result<Option<FullPage>
 impl Case {
     /// Returns the appointments that the case is about and those that it makes.
     fn appointments(&self, rules: &LoadedRules) -> Vec<Appointment> {
-        let Self { now, role, book: request, act: asked, notices, present, .. } = self;
-        let made = |decision: Result<Decision, String>| Some(appointment(decision.ok()?.ok()?.plan, 1));
-        let booked = request.as_ref().and_then(|request| made(book(rules, request, *now, *role)));
-        let acted = asked.as_ref().and_then(|asked| made(act(rules, asked, *now, *role)));
+        let Self { role, book: request, act: asked, notices, present, clock, .. } = self;
+        let made = |decision: Result<Decision, String>| Some(self.made(&decision.ok()?.ok()?));
+        let booked = request.as_ref().and_then(|request| made(self.book(rules, request)));
+        let acted = asked.as_ref().and_then(|asked| made(self.act(rules, asked)));
         let about = [
             asked.as_ref().map(|asked| &asked.current),
             notices.as_ref().map(|notices| &notices.current),
             present.as_ref().map(|present| &present.current),
+            clock.as_ref().map(|clock| &clock.current),
         ];
         let about = about.into_iter().flatten().filter_map(|about| current(rules, about, *role).ok());
         about.chain(booked).chain(acted).collect()
     }
 
+    /// Returns the appointment that a plan of this case makes, as far as its size goes.
+    fn made(&self, planned: &Planned) -> Appointment {
+        stored(planned, None, Step { action: "book".into(), role: self.role, at: self.now })
+    }
+
+    /// Returns the context of the case's call.
+    fn context(&self, rules: &LoadedRules) -> Result<Context, String> {
+        let caller = self.caller.clone().unwrap_or_else(|| self.role.into());
+        let mut context = rules.context(self.now, caller);
+        for (name, known) in &self.facts {
+            let (found, more) = match known {
+                KnownFact::All(found) => (found, false),
+                KnownFact::Some(SomeFound { appointments, more }) => (appointments, *more),
+            };
+            let role = context.caller.role;
+            let appointments = found.iter().map(|found| current(rules, found, role)).collect::<Result<_, _>>()?;
+            context.facts.push(Fact { name: name.clone(), appointments, more });
+        }
+        Ok(context)
+    }
+
+    fn book(&self, rules: &LoadedRules, request: &Json) -> Result<Decision, String> {
+        decided(rules, &DecisionRequest { context: &self.context(rules)?, document: request, action: None })
+    }
+
+    fn act(&self, rules: &LoadedRules, asked: &Act) -> Result<Decision, String> {
+        let context = self.context(rules)?;
+        let current = current(rules, &asked.current, context.caller.role)?;
+        let action = Some((asked.action.as_str(), &current));
+        decided(rules, &DecisionRequest { context: &context, document: &asked.input, action })
+    }
+
+    fn offers(&self, rules: &LoadedRules, asked: &Offers) -> Result<Offered, String> {
+        let context = self.context(rules)?;
+        let current = asked.current.as_ref().map(|about| current(rules, about, context.caller.role)).transpose()?;
+        let (doctor, hospital) = (asked.doctor.clone(), asked.hospital.clone());
+        let opening = |opening: &CaseOpening| {
+            Ok(Opening {
+                slot: opening.slot.clone(),
+                doctor: opening.doctor.clone().or_else(|| doctor.clone()),
+                hospital: opening.hospital.clone().or_else(|| hospital.clone()),
+                places: opening.places.unwrap_or(1),
+                fields: opening.fields.as_ref().map(leaves).transpose()?.unwrap_or_default(),
+            })
+        };
+        let openings = asked.openings.iter().map(opening).collect::<Result<Vec<_>, String>>()?;
+        let place = Place { doctor: doctor.clone(), hospital: hospital.clone(), fields: leaves(&asked.place)? };
+        let offered = rules.rules().offers(&context, &place, current.as_ref(), &openings).map_err(fault_message)?;
+        Ok(offered.unwrap_or_default())
+    }
+
     /// Returns what is wrong with the members of the case, if anything.
     fn misfit(&self) -> Option<String> {
-        let Expect { violations, plan, offers, notices, present } = &self.expect;
+        let Expect { violations, plan, offers, reason, notices, present, clock } = &self.expect;
         let asked = [
             (self.book.is_some(), "book", &["plan", "violations"][..]),
             (self.act.is_some(), "act", &["plan", "violations"]),
-            (self.offers.is_some(), "offers", &["offers"]),
+            (self.offers.is_some(), "offers", &["offers", "reason"]),
             (self.notices.is_some(), "notices", &["notices"]),
             (self.present.is_some(), "present", &["present"]),
+            (self.clock.is_some(), "clock", &["clock"]),
         ];
         let expected = [
             (violations.is_some(), "violations"),
             (plan.is_some(), "plan"),
             (offers.is_some(), "offers"),
+            (reason.is_some(), "reason"),
             (notices.is_some(), "notices"),
             (present.is_some(), "present"),
+            (clock.is_some(), "clock"),
         ];
         let asked: Vec<_> = asked.into_iter().filter(|(is_some, ..)| *is_some).collect();
         let [(_, call, fitting)] = asked[..] else { return Some(ONE_CALL.into()) };
@@ -277,43 +394,68 @@ impl Case {
 
 fn check(rules: &LoadedRules, case: &Case) -> Result<(), Failure> {
     match case {
-        Case { book: Some(request), act: None, offers: None, notices: None, present: None, .. } => {
-            verdict(&case.expect, book(rules, request, case.now, case.role)?)
+        Case { book: Some(request), act: None, offers: None, notices: None, present: None, clock: None, .. } => {
+            verdict(&case.expect, case.book(rules, request)?)
         }
-        Case { book: None, act: Some(asked), offers: None, notices: None, present: None, .. } => {
-            verdict(&case.expect, act(rules, asked, case.now, case.role)?)
+        Case { book: None, act: Some(asked), offers: None, notices: None, present: None, clock: None, .. } => {
+            verdict(&case.expect, case.act(rules, asked)?)
         }
-        Case { book: None, act: None, offers: Some(asked), notices: None, present: None, .. } => {
-            let context = rules.context(case.now, case.role);
-            let found =
-                rules.rules().offers(&context, &leaves(&asked.place)?, &asked.openings).map_err(fault_message)?;
-            let found: Vec<Json> = found.unwrap_or_default().iter().map(offer_json).collect();
-            let expected = case.expect.offers.clone().unwrap_or_default();
-            compared("offers", &expected, &Json::from(found))
+        Case { book: None, act: None, offers: Some(asked), notices: None, present: None, clock: None, .. } => {
+            offers(&case.expect, &case.offers(rules, asked)?)
         }
-        Case { book: None, act: None, offers: None, notices: Some(asked), present: None, .. } => {
+        Case { book: None, act: None, offers: None, notices: Some(asked), present: None, clock: None, .. } => {
             let current = current(rules, &asked.current, case.role)?;
             let found = rules.rules().notices(&asked.event, &current).and_then(check_notices).map_err(fault_message)?;
             notices(case.expect.notices.as_deref().unwrap_or_default(), &found)
         }
-        Case { book: None, act: None, offers: None, notices: None, present: Some(asked), .. } => {
-            let current = current(rules, &asked.current, case.role)?;
-            let found = rules.rules().present(&[&current]).map_err(fault_message)?.pop().unwrap_or_default();
+        Case { book: None, act: None, offers: None, notices: None, present: Some(asked), clock: None, .. } => {
+            let role = case.caller.as_ref().map_or(case.role, |caller| caller.role);
+            let current = current(rules, &asked.current, role)?;
+            let found = rules.rules().present(role, &[&current]).map_err(fault_message)?.pop().unwrap_or_default();
             let expected = Json::from(case.expect.present.clone().unwrap_or_default());
             compared("present", &expected, &nest(&found).into())
+        }
+        Case { book: None, act: None, offers: None, notices: None, present: None, clock: Some(asked), .. } => {
+            let current = current(rules, &asked.current, case.role)?;
+            let (_, steps) = pass(rules, current, asked.until)?;
+            clock(case.expect.clock.as_deref().unwrap_or_default(), &steps)
         }
         _ => Err(ONE_CALL.to_owned().into()),
     }
 }
 
-fn book(rules: &LoadedRules, request: &Json, now: Timestamp, role: Role) -> Result<Decision, String> {
-    decided(rules, &DecisionRequest { context: &rules.context(now, role), document: request, action: None })
+/// A scheduled action that a case has done.
+struct Woken {
+    at: Timestamp,
+    action: String,
+    decision: Decision,
 }
 
-fn act(rules: &LoadedRules, asked: &Act, now: Timestamp, role: Role) -> Result<Decision, String> {
-    let current = current(rules, &asked.current, role)?;
-    let action = Some((asked.action.as_str(), &current));
-    decided(rules, &DecisionRequest { context: &rules.context(now, role), document: &asked.input, action })
+/// Does the scheduled actions of an appointment until a time, each at its own. A refusal ends them.
+fn pass(rules: &LoadedRules, mut current: Appointment, until: Timestamp) -> Result<(Appointment, Vec<Woken>), String> {
+    let mut steps = Vec::new();
+    while let Some(wake) = current.wake.take_if(|wake| wake.at <= until) {
+        if steps.len() == MAX_WAKES {
+            return Err(format!("more than {MAX_WAKES} scheduled actions follow one another"));
+        }
+        let context = rules.context(wake.at, Role::Clock);
+        let before = Appointment { wake: Some(wake.clone()), ..current.clone() };
+        let action = Some((wake.action.as_str(), &before));
+        let decision = decided(rules, &DecisionRequest { context: &context, document: &json!({}), action })?;
+        if let Ok(planned) = &decision {
+            let step = Step { action: wake.action.clone(), role: Role::Clock, at: wake.at };
+            current = stored(planned, Some(&current), step);
+        }
+        steps.push(Woken { at: wake.at, action: wake.action, decision });
+    }
+    Ok((current, steps))
+}
+
+/// Returns the appointment that is stored for a plan, with the first of its choices.
+fn stored(planned: &Planned, before: Option<&Appointment>, step: Step) -> Appointment {
+    let mut appointment = planned.appointment(Uuid::nil(), before, step);
+    appointment.set(planned.plan.choices.first().map_or(&[], |choice| &choice.attributes[..]));
+    appointment
 }
 
 fn decided(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Decision, String> {
@@ -336,29 +478,36 @@ fn unlisted(rules: &LoadedRules, plan: &Plan) -> Option<String> {
     Some(format!("the plan's {filter} `{key}` does not match `/x-filters/{filter}` of the appointment schema"))
 }
 
-fn current(rules: &LoadedRules, current: &Current, role: Role) -> Result<Appointment, String> {
-    let (decision, revision) = match current {
-        Current { booked: Some(request), acted: None, at, role: own } => {
-            (book(rules, request, *at, own.unwrap_or(role))?, 1)
+fn current(rules: &LoadedRules, about: &Current, role: Role) -> Result<Appointment, String> {
+    let refused = |violations: Vec<Violation>| format!("the rules refuse its `current`: {}", list_codes(&violations));
+    let role = |action: Option<&str>| {
+        about.role.unwrap_or_else(|| action.map_or(role, |action| permitted(rules, action, role)))
+    };
+    let appointment = match about {
+        Current { booked: Some(request), acted: None, at, .. } => {
+            let (role, context) = (role(None), rules.context(*at, role(None)));
+            let decision = decided(rules, &DecisionRequest { context: &context, document: request, action: None })?;
+            stored(&decision.map_err(refused)?, None, Step { action: "book".into(), role, at: *at })
         }
-        Current { booked: None, acted: Some(asked), at, role: own } => {
-            (act(rules, asked, *at, own.unwrap_or_else(|| permitted(rules, &asked.action, role)))?, 2)
+        Current { booked: None, acted: Some(asked), at, .. } => {
+            let role = role(Some(&asked.action));
+            let before = current(rules, &asked.current, role)?;
+            let (context, action) = (rules.context(*at, role), Some((asked.action.as_str(), &before)));
+            let decision = decided(rules, &DecisionRequest { context: &context, document: &asked.input, action })?;
+            stored(&decision.map_err(refused)?, Some(&before), Step { action: asked.action.clone(), role, at: *at })
         }
         _ => return Err("`current` has exactly one of booked, acted".into()),
     };
-    let planned =
-        decision.map_err(|violations| format!("the rules refuse its `current`: {}", list_codes(&violations)))?;
-    Ok(appointment(planned.plan, revision))
+    match about.until {
+        Some(until) => Ok(pass(rules, appointment, until)?.0),
+        None => Ok(appointment),
+    }
 }
 
 /// Returns the role if it may ask for the action, else the first role that may.
 fn permitted(rules: &LoadedRules, action: &str, role: Role) -> Role {
-    let roles = [role, Role::Patient, Role::Staff, Role::Platform];
-    roles.into_iter().find(|role| rules.allow(action, *role).is_ok()).unwrap_or(role)
-}
-
-fn appointment(Plan { phase, slot, attributes, .. }: Plan, revision: u32) -> Appointment {
-    Appointment { id: Uuid::nil(), phase, slot, revision, attributes }
+    let roles = [role].into_iter().chain(Role::ALL);
+    roles.clone().find(|role| rules.allow(action, *role).is_ok()).unwrap_or(role)
 }
 
 fn leaves(document: &Json) -> Result<Vec<Field>, String> {
@@ -407,6 +556,28 @@ fn codes(violations: &[Violation]) -> BTreeSet<Said> {
     violations.iter().map(|said| Said { path: said.path.clone(), code: said.code.clone() }).collect()
 }
 
+fn offers(expect: &Expect, Offered { offers, reason }: &Offered) -> Result<(), Failure> {
+    if let Some(expected) = &expect.reason {
+        let found = reason.as_ref().map(|reason| Said { path: reason.path.clone(), code: reason.code.clone() });
+        return compared("reason", &json!(expected), &json!(found));
+    }
+    let found: Vec<Json> = offers.iter().map(offer_json).collect();
+    compared("offers", &expect.offers.clone().unwrap_or_default(), &Json::from(found))
+}
+
+/// Compares the scheduled actions that are done with the expected ones: each has `at`, `action`, and either `plan` or
+/// `violations`.
+fn clock(expected: &[Map<String, Json>], steps: &[Woken]) -> Result<(), Failure> {
+    let step = |Woken { at, action, decision }: &Woken| {
+        let (name, outcome) = match decision {
+            Ok(planned) => ("plan", Json::from(plan_json(&planned.plan))),
+            Err(violations) => ("violations", json!(codes(violations))),
+        };
+        json!({ "at": at, "action": action, name: outcome })
+    };
+    compared("clock", &json!(expected), &steps.iter().map(step).collect())
+}
+
 fn notices(expected: &[Map<String, Json>], found: &[Notice]) -> Result<(), Failure> {
     let as_json = |notice: &Notice| match json!(notice) {
         Json::Object(members) => members,
@@ -442,6 +613,9 @@ fn failure(why: String, expected: Json, found: Json) -> Failure {
 fn named(expected: &Json, found: &Json) -> Json {
     match (expected, found) {
         (Json::Object(expected), Json::Object(found)) => named_members(expected, found).into(),
+        (Json::Array(expected), Json::Array(found)) if are_objects(expected, found) => {
+            expected.iter().zip(found).map(|(expected, found)| named(expected, found)).collect()
+        }
         _ => found.clone(),
     }
 }
@@ -463,7 +637,20 @@ fn equal(what: &str, expected: &Json, found: &Json) -> Result<(), String> {
     if let (Json::Object(expected), Json::Object(found)) = (expected, found) {
         return members(what, expected, found);
     }
+    if let (Json::Array(expected), Json::Array(found)) = (expected, found)
+        && are_objects(expected, found)
+    {
+        let mut items = (0..).zip(expected.iter().zip(found));
+        return items.try_for_each(|(index, (expected, found)): (usize, _)| {
+            equal(&format!("{what}[{index}]"), expected, found)
+        });
+    }
     if expected == found { Ok(()) } else { Err(format!("{what}: expected {expected}; came {found}")) }
+}
+
+/// True for two lists of as many objects, which are compared one by one by the members that are expected.
+fn are_objects(expected: &[Json], found: &[Json]) -> bool {
+    expected.len() == found.len() && expected.iter().chain(found).all(Json::is_object)
 }
 
 fn plan_json(plan: &Plan) -> Map<String, Json> {
@@ -479,6 +666,9 @@ fn plan_json(plan: &Plan) -> Map<String, Json> {
 fn offer_json(offer: &Offer) -> Json {
     let mut json = slot_json(&offer.slot);
     json["claims"] = json!(offer.claims);
+    json["choices"] = json!(offer.choices);
+    json["opening"] = json!(offer.opening);
+    json["request"] = nest(&offer.request).into();
     json
 }
 

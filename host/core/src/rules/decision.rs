@@ -5,9 +5,10 @@
 
 use jiff::Timestamp;
 use serde_json::Value as Json;
+use uuid::Uuid;
 
 use crate::model::json::{TooManyLeaves, flatten};
-use crate::model::{Appointment, Context, Field, Plan, Role, Violation};
+use crate::model::{Appointment, Context, Field, MAX_STEPS, Plan, Role, Step, Violation};
 use crate::ports::Fault;
 use crate::rules::loaded::{Action, LoadedRules};
 use crate::rules::plan_check::check_verdict;
@@ -30,6 +31,33 @@ pub struct Planned {
     pub plan: Plan,
     /// Start of the slot; `None` if the plan has no date.
     pub starts_at: Option<Timestamp>,
+}
+
+impl Planned {
+    /// Returns the appointment that the plan makes of the one before, or of a booking with this id. `step` is what is done.
+    /// It has no choice yet.
+    pub fn appointment(&self, id: Uuid, before: Option<&Appointment>, step: Step) -> Appointment {
+        let plan = &self.plan;
+        let created_at = before.map_or(step.at, |before| before.created_at);
+        let mut steps = before.map_or_else(Vec::new, |before| before.steps.clone());
+        steps.push(step);
+        steps.drain(..steps.len().saturating_sub(MAX_STEPS));
+        Appointment {
+            id: before.map_or(id, |before| before.id),
+            phase: plan.phase,
+            slot: plan.slot.clone(),
+            starts_at: self.starts_at,
+            created_at,
+            patient: plan.patient.clone(),
+            doctor: plan.doctor.clone(),
+            hospital: plan.hospital.clone(),
+            unverified: before.is_some_and(|before| before.unverified),
+            wake: plan.wake.clone(),
+            revision: before.map_or(1, |before| before.revision.saturating_add(1)),
+            steps,
+            attributes: plan.attributes.clone(),
+        }
+    }
 }
 
 /// A plan, or all violations that prevent one.
@@ -99,7 +127,7 @@ pub fn check_input(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result
 pub fn check(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<(), NotDecided> {
     let violations = match request.action {
         None => rules.check_request(request.document)?,
-        Some((action, _)) => rules.allow(action, request.context.role)?.check(request.document)?,
+        Some((action, _)) => rules.allow(action, request.context.caller.role)?.check(request.document)?,
     };
     if violations.is_empty() { Ok(()) } else { Err(NotDecided::Schema(violations)) }
 }
@@ -115,7 +143,8 @@ pub fn evaluate(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &[Fie
         None => rules.rules().book(context, input),
         Some((name, current)) => rules.rules().act(context, current, name, input),
     };
-    let plan = match check_verdict(verdict?)? {
+    let is_action = |name: &str| rules.actions.contains_key(name);
+    let plan = match check_verdict(verdict?, context.now, is_action)? {
         Ok(plan) => plan,
         Err(violations) => return Ok(Err(violations)),
     };

@@ -1,11 +1,11 @@
 //! One version of a country's rules, loaded and checked: the component, and all that the host derives from its
 //! descriptor. Every call to rules for a client passes through here and is counted and timed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,12 +14,12 @@ use jsonschema::Validator;
 use serde_json::{Map, Value as Json};
 
 use crate::model::{
-    ActionDescriptor, Appointment, CalendarTexts, Context, CountryCode, Descriptor, Field, Limits, Notice, Offer, Role,
-    RulesId, Slot, Violation, Zone, digest, json,
+    ActionDescriptor, Appointment, CalendarTexts, ClaimWords, Context, CountryCode, Descriptor, FactQuery, Field,
+    Limits, Notice, Offered, Opening, Party, Place, Role, RulesCaller, RulesId, Slot, Violation, Zone, digest, json,
 };
 use crate::ports::{Engine, Fault, Refusal, Rules};
 use crate::rules::messages::{self, Messages};
-use crate::rules::plan_check::{check_notices, check_offers, is_slug};
+use crate::rules::plan_check::{check_notices, check_offers, check_queries, is_slug};
 use crate::rules::schema;
 
 /// Members of an appointment that the host adds. A country's own members must not have these names.
@@ -41,6 +41,9 @@ const MAX_ACTIONS: usize = 50;
 
 /// The country's part of an appointment, as clients see it.
 pub type Fields = Arc<Map<String, Json>>;
+
+/// Maximum number of paths of which the rules remember whether they are personal. A document has fewer.
+const MAX_PATHS: usize = 1_000;
 
 /// Number of versions that this process has loaded.
 static LOADED: AtomicU64 = AtomicU64::new(0);
@@ -90,6 +93,8 @@ pub struct LoadedRules {
     rules: Arc<dyn Rules>,
     /// Number of appointments in the first batch of the next page.
     fitting: AtomicUsize,
+    /// Paths of attributes, and whether they are personal.
+    personal: RwLock<HashMap<String, bool>>,
 }
 
 impl fmt::Debug for LoadedRules {
@@ -152,6 +157,7 @@ impl LoadedRules {
             counters: Counters::default(),
             serial: LOADED.fetch_add(1, Ordering::Relaxed),
             fitting: AtomicUsize::new(MAX_PAGE),
+            personal: RwLock::default(),
             request_schema,
             appointment_schema,
             descriptor,
@@ -159,9 +165,72 @@ impl LoadedRules {
         })
     }
 
-    /// Returns the context of a call at `now` by a caller with this role.
-    pub fn context(&self, now: Timestamp, role: Role) -> Context {
-        Context { now: now.as_second(), clocks: self.zones.iter().map(|zone| zone.clock(now)).collect(), role }
+    /// Returns the context of a call at `now`, without facts.
+    pub fn context(&self, now: Timestamp, caller: impl Into<RulesCaller>) -> Context {
+        let clocks = self.zones.iter().map(|zone| zone.clock(now)).collect();
+        Context { now: now.as_second(), clocks, caller: caller.into(), facts: Vec::new() }
+    }
+
+    /// Returns the version of the contract that the component was built for.
+    pub fn contract(&self) -> &'static str {
+        self.rules.contract()
+    }
+
+    /// Returns true if the attribute at this path identifies a person: if some schema of the country marks it as
+    /// personal, or the schema of an appointment does not describe it.
+    pub fn is_personal(&self, path: &str) -> bool {
+        if let Some(known) = self.personal.read().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return *known;
+        }
+        let others = self.actions.values().map(|action| &action.schema).chain([&self.request_schema]);
+        let is_personal = schema::is_personal(&self.appointment_schema, path)
+            || others.into_iter().any(|schema| schema::is_marked_personal(schema, path));
+        let mut known = self.personal.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < MAX_PATHS {
+            known.insert(path.to_owned(), is_personal);
+        }
+        is_personal
+    }
+
+    /// Returns the violation for a taken claim, by the country's words for the longest prefix of its key.
+    pub fn claim_violation(&self, key: &str) -> Option<Violation> {
+        let words = self.descriptor.claims.iter().filter(|words| key.starts_with(&words.prefix));
+        let ClaimWords { path, code, .. } = words.max_by_key(|words| words.prefix.len())?;
+        Some(Violation { conflict: true, ..Violation::new(path, code) })
+    }
+
+    /// Returns the key that a spelling means; `None` if it means nothing. The key fits the country's schema of the filter.
+    ///
+    /// # Errors
+    /// Returns an error if the call fails.
+    pub fn key(&self, of: Party, spelling: &str) -> Result<Option<String>, Fault> {
+        let key = self.call("key", || self.rules.key(of, spelling))?;
+        match key {
+            Some(key) if self.may_be_key(of.as_str(), &key)? => Ok(Some(key)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns true if decisions need facts.
+    pub fn has_facts(&self) -> bool {
+        self.rules.has_facts()
+    }
+
+    /// Returns the queries for the facts of a decision, for a booking or for an action on an appointment.
+    ///
+    /// # Errors
+    /// Returns an error if the call fails, or if its result breaks the contract.
+    pub fn queries(
+        &self,
+        context: &Context,
+        acting: Option<(&str, &Appointment)>,
+        input: &[Field],
+    ) -> Result<Vec<FactQuery>, Fault> {
+        self.call("facts", || {
+            let queries = self.rules.queries(context, acting, input)?;
+            check_queries(&queries)?;
+            Ok(queries)
+        })
     }
 
     /// Returns the start of a slot, or `None` if the clocks of its zone skip that time.
@@ -223,9 +292,16 @@ impl LoadedRules {
     ///
     /// # Errors
     /// Returns an error if the call fails.
-    pub fn present(&self, appointment: &Appointment) -> Result<Fields, Fault> {
-        let mut shown = self.call("present", || self.present_batch(&[appointment]))?;
-        Ok(shown.pop().expect("one for each appointment"))
+    pub fn present(&self, role: Role, appointment: &Appointment) -> Result<Fields, Fault> {
+        Ok(self.present_all(role, &[appointment])?.pop().expect("one for each appointment"))
+    }
+
+    /// Presents appointments in one call.
+    ///
+    /// # Errors
+    /// Returns an error if the call fails.
+    pub fn present_all(&self, role: Role, appointments: &[&Appointment]) -> Result<Vec<Fields>, Fault> {
+        self.call("present", || self.present_batch(role, appointments))
     }
 
     /// Presents appointments in order with at most `budget` calls, and subtracts the calls made from it. Returns fewer
@@ -237,7 +313,12 @@ impl LoadedRules {
     ///
     /// # Errors
     /// Returns an error if the first appointment cannot be presented by itself.
-    pub fn present_page(&self, appointments: &[&Appointment], budget: &mut usize) -> Result<Vec<Fields>, Fault> {
+    pub fn present_page(
+        &self,
+        role: Role,
+        appointments: &[&Appointment],
+        budget: &mut usize,
+    ) -> Result<Vec<Fields>, Fault> {
         let (mut shown, mut is_split) = (Vec::with_capacity(appointments.len()), false);
         let mut fitting = self.fitting.load(Ordering::Relaxed).max(1);
         while *budget > 0 && shown.len() < appointments.len() {
@@ -245,7 +326,7 @@ impl LoadedRules {
             let needed = if is_split { 0 } else { rest.len().div_ceil(*budget).min(fitting * 2) };
             let length = fitting.max(needed).min(rest.len()).min(self.rules.fitting(rest));
             *budget -= 1;
-            match self.attempt(&rest[..length]) {
+            match self.attempt(role, &rest[..length]) {
                 Ok(fields) => {
                     shown.extend(fields);
                     fitting = fitting.max(length);
@@ -263,18 +344,18 @@ impl LoadedRules {
     }
 
     /// Presents a batch. A failure is a fault of the rules only if the batch cannot be split.
-    fn attempt(&self, batch: &[&Appointment]) -> Result<Vec<Fields>, Fault> {
+    fn attempt(&self, role: Role, batch: &[&Appointment]) -> Result<Vec<Fields>, Fault> {
         if batch.len() == 1 {
-            return self.call("present", || self.present_batch(batch));
+            return self.present_all(role, batch);
         }
         let started = Instant::now();
-        let answer = self.present_batch(batch);
+        let answer = self.present_batch(role, batch);
         self.count("present", if answer.is_ok() { "answered" } else { "split" }, started.elapsed());
         answer
     }
 
-    fn present_batch(&self, batch: &[&Appointment]) -> Result<Vec<Fields>, Fault> {
-        let fields = self.rules.present(batch)?;
+    fn present_batch(&self, role: Role, batch: &[&Appointment]) -> Result<Vec<Fields>, Fault> {
+        let fields = self.rules.present(role, batch)?;
         if fields.len() != batch.len() {
             let (given, answered) = (batch.len(), fields.len());
             return Err(Fault::BadAnswer(format!("`present` was given {given} appointments and answered {answered}")));
@@ -287,16 +368,23 @@ impl LoadedRules {
         Ok(fields.iter().map(shown).collect())
     }
 
-    /// Returns the openings that the country allows; empty if the country has no rules for them.
+    /// Returns the openings that the country allows; none if the country has no rules for them. `current` is the
+    /// appointment to be moved, if there is one.
     ///
     /// # Errors
     /// Returns an error if the call fails, or if its result breaks the contract.
-    pub fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Vec<Offer>, Fault> {
+    pub fn offers(
+        &self,
+        context: &Context,
+        place: &Place,
+        current: Option<&Appointment>,
+        openings: &[Opening],
+    ) -> Result<Offered, Fault> {
         self.call("offers", || {
-            let offers = self.rules.offers(context, place, openings)?.unwrap_or_default();
-            check_offers(&offers, openings)?;
-            offers.iter().try_for_each(|offer| self.start(&offer.slot).map(drop))?;
-            Ok(offers)
+            let offered = self.rules.offers(context, place, current, openings)?.unwrap_or_default();
+            check_offers(&offered, openings)?;
+            offered.offers.iter().try_for_each(|offer| self.start(&offer.slot).map(drop))?;
+            Ok(offered)
         })
     }
 
@@ -320,7 +408,7 @@ impl LoadedRules {
         if summary.or(location).is_none() {
             return Ok(CalendarTexts::default());
         }
-        let shown = self.present(appointment)?;
+        let shown = self.present(Role::Patient, appointment)?;
         let text = |member: Option<&String>| shown.get(member?)?.as_str().map(str::to_owned);
         Ok(CalendarTexts { summary: text(summary), location: text(location) })
     }
@@ -385,11 +473,11 @@ fn action(action: &ActionDescriptor, schemas: &mut schema::Budget) -> Result<(St
         return Err(Refusal::bad_descriptor("actions", name, cause));
     }
     let role = |word: &String| {
-        let known = [Role::Patient, Role::Staff, Role::Platform].map(Role::as_str);
+        let known = Role::ALL.map(Role::as_str);
         known
             .into_iter()
             .find(|role| role == word)
-            .ok_or_else(|| Refusal::bad_descriptor("roles", word, "a role is one of patient, staff, platform"))
+            .ok_or_else(|| Refusal::bad_descriptor("roles", word, "a role is one of patient, staff, platform, clock"))
     };
     let schema = schemas.document(&input_schema(name), &action.input_schema)?;
     let validator = OnceLock::new();
@@ -452,6 +540,9 @@ mod tests {
     }
 
     impl Rules for Presenter {
+        fn contract(&self) -> &'static str {
+            "2.0.0"
+        }
         fn describe(&self) -> Result<Descriptor, Fault> {
             Described::default().describe()
         }
@@ -461,7 +552,7 @@ mod tests {
         fn act(&self, context: &Context, current: &Appointment, name: &str, input: &[Field]) -> Result<Verdict, Fault> {
             Described::default().act(context, current, name, input)
         }
-        fn present(&self, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
+        fn present(&self, _: Role, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
             self.calls.fetch_add(1, Ordering::Relaxed);
             if appointments.len() > self.fits.load(Ordering::Relaxed) {
                 return Err(Fault::OverBudget("fuel"));
@@ -471,8 +562,14 @@ mod tests {
             }
             Ok(appointments.iter().map(|appointment| appointment.attributes.clone()).collect())
         }
-        fn offers(&self, context: &Context, place: &[Field], openings: &[Slot]) -> Result<Option<Vec<Offer>>, Fault> {
-            Described::default().offers(context, place, openings)
+        fn offers(
+            &self,
+            context: &Context,
+            place: &Place,
+            current: Option<&Appointment>,
+            openings: &[Opening],
+        ) -> Result<Option<Offered>, Fault> {
+            Described::default().offers(context, place, current, openings)
         }
         fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
             Described::default().notices(event, current)
@@ -491,7 +588,7 @@ mod tests {
     /// Returns the length of a page of these appointments, and the number of calls that it took.
     fn page(rules: &LoadedRules, appointments: &[Appointment]) -> (Result<usize, Fault>, usize) {
         let mut budget = MAX_PAGE_CALLS;
-        let shown = rules.present_page(&appointments.iter().collect::<Vec<_>>(), &mut budget);
+        let shown = rules.present_page(Role::Patient, &appointments.iter().collect::<Vec<_>>(), &mut budget);
         (shown.map(|shown| shown.len()), MAX_PAGE_CALLS - budget)
     }
 
@@ -582,7 +679,7 @@ mod tests {
         let (rules, _) = presenter(3);
         let hundred = stored(1..101);
         let mut budget = 1;
-        let shown = rules.present_page(&hundred.iter().collect::<Vec<_>>(), &mut budget);
+        let shown = rules.present_page(Role::Patient, &hundred.iter().collect::<Vec<_>>(), &mut budget);
         assert_eq!(shown.map(|shown| shown.len()), Ok(0));
         assert_eq!(rules.counters.faults.load(Ordering::Relaxed), 0);
     }

@@ -363,8 +363,7 @@ mod tests {
     }
 
     fn translate(code: &str, locale: &str) -> String {
-        let violation =
-            Violation { path: String::new(), code: code.into(), params: vec![("date".into(), "2026-12-25".into())] };
+        let violation = Violation { params: vec![("date".into(), "2026-12-25".into())], ..Violation::new("", code) };
         messages().text(&violation, locale)
     }
 

@@ -5,9 +5,20 @@
 use std::collections::HashSet;
 
 use crate::model::json::MAX_INTEGER;
-use crate::model::{Field, MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Plan, Slot, Value, Verdict};
+use crate::model::{
+    Claim, FactQuery, Field, MAX_CHOICES, MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Offered, Opening, Plan,
+    Value, Verdict, Wake,
+};
 use crate::ports::Fault;
 
+/// Minimum time from now until a scheduled action, in seconds.
+const MIN_WAKE: i64 = 60;
+/// Maximum time from now until a scheduled action, in seconds: 400 days.
+const MAX_WAKE: i64 = 400 * 24 * 60 * 60;
+/// Maximum number of queries for the facts of one decision.
+const MAX_QUERIES: usize = 4;
+/// Maximum number of appointments of one fact.
+const MAX_FOUND: u8 = 20;
 /// Maximum number of notices for one event.
 pub(crate) const MAX_NOTICES: usize = 10;
 /// Maximum length of a mail address in bytes (RFC 5321, section 4.5.3.1.3, without the brackets of a path).
@@ -20,37 +31,63 @@ const MAX_SUBJECT: usize = 998;
 /// invitation as a part and as a file.
 const MAX_PART: usize = 64 << 10;
 
-/// Validates the plan against the contract. Clears the claims if the phase does not hold any.
-pub(crate) fn check_verdict(verdict: Verdict) -> Result<Verdict, Fault> {
+/// Validates the plan against the contract. Clears the claims if the phase does not hold any. `now` is the time of the
+/// call, in Unix seconds, and `is_action` tells the names of the country's actions.
+pub(crate) fn check_verdict(verdict: Verdict, now: i64, is_action: impl Fn(&str) -> bool) -> Result<Verdict, Fault> {
     let Ok(mut plan) = verdict else {
         let is_empty = verdict.as_ref().is_err_and(Vec::is_empty);
         return if is_empty { Err(Fault::BadAnswer("a refusal without a violation".into())) } else { Ok(verdict) };
     };
-    if let Some(objection) = objection(&plan) {
+    if let Some(objection) = objection(&plan).or_else(|| about_wake(plan.wake.as_ref()?, now, is_action)) {
         return Err(Fault::BadAnswer(objection));
     }
     if !plan.phase.is_live() {
         plan.claims.clear();
+        plan.choices.clear();
     }
     Ok(Ok(plan))
 }
 
 fn objection(plan: &Plan) -> Option<String> {
-    about_claims(&plan.claims)
+    about_choices(plan)
         .or_else(|| about_keys(plan))
-        .or_else(|| about_attributes(plan))
+        .or_else(|| about_attributes(&plan.attributes))
         .or_else(|| about_events(&plan.events))
         .or_else(|| plan.slot.as_ref().filter(|slot| slot.minutes == 0).map(|_| "a slot of 0 minutes".into()))
 }
 
-fn about_claims(claims: &[String]) -> Option<String> {
-    if claims.len() > MAX_CLAIMS {
-        return Some(format!("a plan with {} claims, and {MAX_CLAIMS} are allowed", claims.len()));
+/// Checks the claims together with those of each choice: the appointment gets both.
+fn about_choices(plan: &Plan) -> Option<String> {
+    if plan.choices.len() > MAX_CHOICES {
+        return Some(format!("a plan with {} choices, and {MAX_CHOICES} are allowed", plan.choices.len()));
     }
-    if !distinct(claims.iter().map(String::as_str)) || !claims.iter().all(|claim| is_key(claim)) {
+    if let Some(objection) = about_claims(plan.claims.iter()) {
+        return Some(objection);
+    }
+    plan.choices.iter().find_map(|choice| {
+        about_claims(plan.claims.iter().chain(&choice.claims)).or_else(|| about_attributes(&choice.attributes))
+    })
+}
+
+fn about_claims<'a>(claims: impl Iterator<Item = &'a Claim> + Clone) -> Option<String> {
+    let number = claims.clone().count();
+    if number > MAX_CLAIMS {
+        return Some(format!("a plan with {number} claims, and {MAX_CLAIMS} are allowed"));
+    }
+    if !distinct(claims.clone().map(|claim| claim.key.as_str())) || !claims.clone().all(|claim| is_key(&claim.key)) {
         return Some(format!("a plan whose claims are empty, longer than {MAX_KEY_BYTES} bytes or not distinct"));
     }
-    None
+    claims.clone().any(|claim| claim.places == 0).then(|| "a plan with a claim of 0 places; 1 is the least".into())
+}
+
+fn about_wake(wake: &Wake, now: i64, is_action: impl Fn(&str) -> bool) -> Option<String> {
+    if !is_action(&wake.action) {
+        return Some(format!("a plan with a wake for `{}`, which is none of the descriptor's actions", wake.action));
+    }
+    let from_now = wake.at.as_second() - now;
+    (!(MIN_WAKE..=MAX_WAKE).contains(&from_now)).then(|| {
+        format!("a plan with a wake {from_now} seconds from now; {MIN_WAKE} to {MAX_WAKE} (400 days) are allowed")
+    })
 }
 
 fn about_keys(plan: &Plan) -> Option<String> {
@@ -60,14 +97,14 @@ fn about_keys(plan: &Plan) -> Option<String> {
     Some(format!("a plan whose `{name}` is empty or longer than {MAX_KEY_BYTES} bytes"))
 }
 
-fn about_attributes(plan: &Plan) -> Option<String> {
-    let paths = || plan.attributes.iter().map(|attribute| attribute.path.as_str());
+fn about_attributes(attributes: &[Field]) -> Option<String> {
+    let paths = || attributes.iter().map(|attribute| attribute.path.as_str());
     if let Some(path) = paths().find(|path| !path.starts_with('/')) {
         return Some(format!("an attribute at `{path}`, which is no JSON Pointer below the document"));
     }
     let exact = -MAX_INTEGER..=MAX_INTEGER;
     let is_inexact = |field: &&Field| matches!(field.value, Value::Integer(integer) if !exact.contains(&integer));
-    if let Some(Field { path, .. }) = plan.attributes.iter().find(is_inexact) {
+    if let Some(Field { path, .. }) = attributes.iter().find(is_inexact) {
         return Some(format!("an integer at `{path}` beyond ±{MAX_INTEGER}, which JavaScript rounds; make it a text"));
     }
     (!distinct(paths())).then(|| "a plan with two attributes at one path".into())
@@ -85,13 +122,42 @@ fn about_events(events: &[String]) -> Option<String> {
 ///
 /// # Errors
 /// Returns an error that describes the first offer which breaks the contract.
-pub(crate) fn check_offers(offers: &[Offer], openings: &[Slot]) -> Result<(), Fault> {
+pub(crate) fn check_offers(Offered { offers, .. }: &Offered, openings: &[Opening]) -> Result<(), Fault> {
     if offers.len() > openings.len() {
         let (given, answered) = (openings.len(), offers.len());
         return Err(Fault::BadAnswer(format!("`offers` was given {given} openings and answered {answered}")));
     }
-    let objection = offers.iter().find_map(|offer| about_claims(&offer.claims));
-    objection.map_or(Ok(()), |objection| Err(Fault::BadAnswer(objection.replace("a plan", "an offer"))))
+    let about = |offer: &Offer| {
+        if offer.opening >= openings.len() {
+            return Some(format!("an offer of opening {}, and there are {} from 0", offer.opening, openings.len()));
+        }
+        let all = offer.choices.iter().map(|choice| &choice.claims[..]).chain([&[][..]]);
+        all.filter_map(|chosen| about_claims(offer.claims.iter().chain(chosen)))
+            .next()
+            .map(|objection| objection.replace("a plan", "an offer"))
+    };
+    offers.iter().find_map(about).map_or(Ok(()), |objection| Err(Fault::BadAnswer(objection)))
+}
+
+/// Checks the queries for the facts of a decision against the contract.
+///
+/// # Errors
+/// Returns an error that describes the first query which breaks the contract.
+pub(crate) fn check_queries(queries: &[FactQuery]) -> Result<(), Fault> {
+    if queries.len() > MAX_QUERIES {
+        return Err(Fault::BadAnswer(format!("{} queries, and {MAX_QUERIES} are allowed", queries.len())));
+    }
+    if !distinct(queries.iter().map(|query| query.name.as_str())) {
+        return Err(Fault::BadAnswer("two queries of one name".into()));
+    }
+    let about = |query: &FactQuery| {
+        if !is_key(&query.key) {
+            return Some(format!("the query `{}` whose key is empty or longer than {MAX_KEY_BYTES} bytes", query.name));
+        }
+        let is_allowed = (1..=MAX_FOUND).contains(&query.at_most);
+        (!is_allowed).then(|| format!("the query `{}` for {}; 1 to {MAX_FOUND} are allowed", query.name, query.at_most))
+    };
+    queries.iter().find_map(about).map_or(Ok(()), |objection| Err(Fault::BadAnswer(objection)))
 }
 
 /// Returns the notices if mails and calendar entries can be made of them.
@@ -184,19 +250,27 @@ pub(crate) fn is_slug(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Phase;
+    use crate::model::{Choice, Party, Phase};
 
     fn plan() -> Plan {
         Plan {
             phase: Phase::Booked,
             slot: None,
-            claims: vec!["a".into(), "b".into()],
+            claims: ["a", "b"].map(Claim::new).into(),
+            choices: vec![],
             patient: "p".into(),
             doctor: None,
             hospital: None,
             attributes: vec![field("/a"), field("/b")],
             events: vec!["booked".into()],
+            wake: None,
+            off_agenda: false,
         }
+    }
+
+    /// Checks a verdict at 1000 seconds, in a country with the action `remind`.
+    fn checked(verdict: Verdict) -> Result<Verdict, Fault> {
+        check_verdict(verdict, 1_000, |name| name == "remind")
     }
 
     fn field(path: &str) -> Field {
@@ -206,19 +280,19 @@ mod tests {
     fn refused(change: impl FnOnce(&mut Plan)) -> String {
         let mut plan = plan();
         change(&mut plan);
-        let Err(Fault::BadAnswer(why)) = check_verdict(Ok(plan)) else { panic!("it was taken") };
+        let Err(Fault::BadAnswer(why)) = checked(Ok(plan)) else { panic!("it was taken") };
         why
     }
 
     #[test]
     fn a_plan_that_can_be_kept_is_taken_as_it_is() {
-        assert_eq!(check_verdict(Ok(plan())), Ok(Ok(plan())));
+        assert_eq!(checked(Ok(plan())), Ok(Ok(plan())));
     }
 
     #[test]
     fn what_is_not_live_holds_nothing() {
         let cancelled = Plan { phase: Phase::Cancelled, ..plan() };
-        let Ok(Ok(taken)) = check_verdict(Ok(cancelled)) else { panic!("it is refused") };
+        let Ok(Ok(taken)) = checked(Ok(cancelled)) else { panic!("it is refused") };
         assert!(taken.claims.is_empty());
     }
 
@@ -229,21 +303,25 @@ mod tests {
         assert!(refused(with(i64::MIN)).contains("an integer at `/a`"));
         let mut exact = plan();
         with(-MAX_INTEGER)(&mut exact);
-        assert!(check_verdict(Ok(exact)).is_ok());
+        assert!(checked(Ok(exact)).is_ok());
     }
 
     #[test]
     fn a_refusal_without_a_reason_is_no_answer() {
-        assert!(matches!(check_verdict(Err(Vec::new())), Err(Fault::BadAnswer(_))));
+        assert!(matches!(checked(Err(Vec::new())), Err(Fault::BadAnswer(_))));
     }
 
     #[test]
     fn what_a_ledger_could_not_keep_is_refused() {
         let long = "x".repeat(MAX_KEY_BYTES + 1);
-        assert!(refused(|plan| plan.claims = vec![String::new()]).contains("claims are empty"));
-        assert!(refused(|plan| plan.claims = vec!["a".into(), "a".into()]).contains("not distinct"));
-        assert!(refused(|plan| plan.claims = vec![long.clone()]).contains("longer than"));
-        assert!(refused(|plan| plan.claims = (0..=MAX_CLAIMS).map(|n| n.to_string()).collect()).contains("41 claims"));
+        let claims = |keys: &[&str]| keys.iter().map(|key| Claim::new(*key)).collect::<Vec<_>>();
+        assert!(refused(|plan| plan.claims = claims(&[""])).contains("claims are empty"));
+        assert!(refused(|plan| plan.claims = claims(&["a", "a"])).contains("not distinct"));
+        assert!(refused(|plan| plan.claims = claims(&[&long])).contains("longer than"));
+        assert!(
+            refused(|plan| plan.claims = (0..=MAX_CLAIMS).map(|n| Claim::new(n.to_string())).collect())
+                .contains("41 claims")
+        );
         assert!(refused(|plan| plan.patient.clear()).contains("`patient` is empty"));
         assert!(refused(|plan| plan.doctor = Some(String::new())).contains("`doctor` is empty"));
         assert!(refused(|plan| plan.hospital = Some(long.clone())).contains("`hospital`"));
@@ -251,6 +329,59 @@ mod tests {
         assert!(refused(|plan| plan.attributes.push(field("c"))).contains("`c`"));
         assert!(refused(|plan| plan.events = vec!["Booked".into()]).contains("`Booked`"));
         assert!(refused(|plan| plan.events = vec!["e".into(); MAX_EVENTS + 1]).contains("11 events"));
+    }
+
+    #[test]
+    fn a_choice_is_checked_together_with_the_claims_beside_it() {
+        let choice =
+            |keys: &[&str]| Choice { claims: keys.iter().map(|key| Claim::new(*key)).collect(), attributes: vec![] };
+        assert!(refused(|plan| plan.choices = vec![choice(&["c"]), choice(&["a"])]).contains("not distinct"));
+        assert!(refused(|plan| plan.choices = vec![choice(&["c"]); MAX_CHOICES + 1]).contains("33 choices"));
+        let many: Vec<String> = (0..MAX_CLAIMS - 1).map(|number| number.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(refused(|plan| plan.choices = vec![choice(&many)]).contains("41 claims"));
+        assert!(refused(|plan| plan.claims[0].places = 0).contains("0 places"));
+    }
+
+    #[test]
+    fn a_wake_is_an_action_of_the_country_within_400_days() {
+        let wake = |from_now: i64, action: &str| {
+            let at = jiff::Timestamp::from_second(1_000 + from_now).unwrap();
+            Some(Wake { at, action: action.into() })
+        };
+        for from_now in [60, 34_560_000] {
+            let mut plan = plan();
+            plan.wake = wake(from_now, "remind");
+            assert!(checked(Ok(plan)).is_ok(), "{from_now}");
+        }
+        for from_now in [59, -1, 34_560_001] {
+            assert!(refused(|plan| plan.wake = wake(from_now, "remind")).contains("seconds from now"), "{from_now}");
+        }
+        assert!(refused(|plan| plan.wake = wake(60, "fly")).contains("`fly`, which is none"));
+    }
+
+    #[test]
+    fn queries_have_names_keys_and_a_bound() {
+        let query = |name: &str, key: &str, at_most| FactQuery {
+            name: name.into(),
+            of: Party::Patient,
+            key: key.into(),
+            phases: vec![],
+            since: None,
+            until: None,
+            at_most,
+        };
+        assert_eq!(check_queries(&[query("a", "x", 1), query("b", "x", 20)]), Ok(()));
+        for (queries, why) in [
+            (vec![query("a", "x", 0)], "the query `a` for 0"),
+            (vec![query("a", "x", 21)], "the query `a` for 21"),
+            (vec![query("a", "", 1)], "whose key is empty"),
+            (vec![query("a", "x", 1), query("a", "y", 1)], "two queries of one name"),
+            (["a", "b", "c", "d", "e"].map(|name| query(name, "x", 1)).into(), "5 queries"),
+        ] {
+            let Err(Fault::BadAnswer(refused)) = check_queries(&queries) else { panic!("{why}") };
+            assert!(refused.contains(why), "{refused}");
+        }
     }
 
     fn notice() -> Notice {

@@ -12,7 +12,7 @@ mod shadow;
 mod take_back;
 
 pub use self::redaction::{Shown, planned, presented};
-pub use self::replay::{Difference, Replayed, replay};
+pub use self::replay::{Difference, Replayed, recall, replay};
 pub(crate) use self::shadow::Routed;
 pub use self::shadow::{Call, Refused, TrialRecorder, compare_all};
 pub use self::take_back::{NotTakenBack, take_back};

@@ -63,7 +63,7 @@ impl<'a> Shown<'a> {
         let of_input = self.input.iter().filter(|leaf| self.hides(&leaf.path));
         let stored = self.about.into_iter().flat_map(|revision| &revision.appointment.attributes);
         let of_stored = stored.filter(|leaf| is_personal(&self.rules.appointment_schema, &leaf.path));
-        let keys = self.about.map(|revision| revision.patient.clone());
+        let keys = self.about.map(|revision| revision.appointment.patient.clone());
         let texts = of_input.chain(of_stored).flat_map(|leaf| texts(&leaf.value)).chain(keys);
         texts.filter(|text| !text.is_empty()).collect()
     }
@@ -77,7 +77,7 @@ impl<'a> Shown<'a> {
 /// identify nobody. Keys and claims identify people. Attributes may do so too, unless the appointment's schema
 /// describes them as not personal.
 pub fn planned(rules: &LoadedRules, pointer: &str, value: &Json) -> Json {
-    let is_plain = matches!(pointer, "/phase" | "/events") || pointer.starts_with("/slot/");
+    let is_plain = matches!(pointer, "/phase" | "/events" | "/wake") || pointer.starts_with("/slot/");
     match pointer.strip_prefix("/attributes") {
         Some(path) => presented(rules, path, value),
         None if is_plain || value.is_null() => value.clone(),

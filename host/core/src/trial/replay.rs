@@ -1,16 +1,18 @@
 //! Evaluates the decision of a stored revision again, with the rules that made it or with a candidate. Reads and stores
 //! nothing.
 //!
-//! The decision is evaluated as of the time when it was made: input, role and clock come from its provenance. The
+//! The decision is evaluated as of the time when it was made: input, caller, clock and facts come from its provenance. The
 //! outcome therefore depends only on the rules. For a candidate it shows whether the appointment would stand if these
 //! rules had been in force when it was last changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
+use uuid::Uuid;
 
+use crate::model::claim::{key_of, resource_and_minute};
 use crate::model::json::{TooManyLeaves, nest};
-use crate::model::{Context, Field, Phase, Plan, Revision, Slot, Violation};
+use crate::model::{Claim, Context, Fact, FactSource, Field, PERSONAL, Plan, Revision, Violation};
 use crate::ports::Fault;
 use crate::rules::{Decision, DecisionRequest, LoadedRules, NotDecided, Planned, check, evaluate};
 
@@ -38,16 +40,37 @@ pub struct Difference {
     pub came: Json,
 }
 
+/// Returns the facts of a decision, from the revisions that its provenance names.
+///
+/// # Errors
+/// Returns the error of `revision`, which reads one revision.
+pub async fn recall<E>(
+    sources: &[FactSource],
+    revision: impl AsyncFn(Uuid, u32) -> Result<Option<Revision>, E>,
+) -> Result<Vec<Fact>, E> {
+    let mut facts = Vec::with_capacity(sources.len());
+    for FactSource { name, appointments, more } in sources {
+        let mut found = Vec::with_capacity(appointments.len());
+        for (id, number) in appointments {
+            found.extend(revision(*id, *number).await?.map(|revision| revision.appointment));
+        }
+        facts.push(Fact { name: name.clone(), appointments: found, more: *more });
+    }
+    Ok(facts)
+}
+
 /// Evaluates the decision that made `revision` again. `before` is the preceding revision; a first revision has none.
-/// The names of the plan's events are compared if `events` is given, because revisions do not store them.
+/// `facts` are those that its provenance names. The names of the plan's events are compared if `events` is given, because
+/// revisions do not store them.
 pub fn replay(
     rules: &LoadedRules,
     before: Option<&Revision>,
     revision: &Revision,
+    facts: Vec<Fact>,
     events: Option<&[String]>,
 ) -> Replayed {
     let decided = &revision.provenance;
-    let (request, context) = (Json::Object(nest(&decided.input)), context(rules, revision));
+    let (request, context) = (Json::Object(nest(&decided.input)), Context { facts, ..context(rules, revision) });
     let action = before.map(|before| (decided.action.as_str(), &before.appointment));
     let request = DecisionRequest { context: &context, document: &request, action };
     match judge(rules, &request, &decided.input) {
@@ -68,9 +91,9 @@ pub fn replay(
 /// the rules is refused.
 pub(crate) fn judge(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &[Field]) -> Result<Decision, Fault> {
     let refuse = |code: &str, action: &str| {
-        let params = [("action", action), ("role", request.context.role.as_str())];
+        let params = [("action", action), ("role", request.context.caller.role.as_str())];
         let params = params.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Ok(Err(vec![Violation { path: String::new(), code: code.into(), params }]))
+        Ok(Err(vec![Violation { params, ..Violation::new("", code) }]))
     };
     match check(rules, request) {
         Ok(()) => evaluate(rules, request, input),
@@ -89,16 +112,12 @@ fn context(rules: &LoadedRules, revision: &Revision) -> Context {
     if rules.id.digest == decided.rules.digest {
         decided.context.clone()
     } else {
-        rules.context(revision.updated_at, decided.context.role)
+        rules.context(revision.updated_at, decided.context.caller.clone())
     }
 }
 
 fn differences(stored: &Revision, plan: &Plan) -> Vec<Difference> {
-    let appointment = &stored.appointment;
-    let mut was = members(appointment.phase, appointment.slot.as_ref(), &stored.claims, &appointment.attributes);
-    keys(&mut was, &stored.patient, stored.doctor.as_ref(), stored.hospital.as_ref());
-    let mut came = members(plan.phase, plan.slot.as_ref(), &plan.claims, &plan.attributes);
-    keys(&mut came, &plan.patient, plan.doctor.as_ref(), plan.hospital.as_ref());
+    let (was, came) = (stored_members(stored), planned_members(stored, plan));
     let paths: BTreeSet<&String> = was.keys().chain(came.keys()).collect();
     let at = |members: &BTreeMap<String, Json>, path: &String| members.get(path).cloned().unwrap_or_default();
     let both =
@@ -106,23 +125,62 @@ fn differences(stored: &Revision, plan: &Plan) -> Vec<Difference> {
     both.filter(|difference| difference.stored != difference.came).collect()
 }
 
-/// Returns the members of a plan or an appointment by JSON Pointer. Claims are a set, so that their order makes no
-/// difference.
-fn members(phase: Phase, slot: Option<&Slot>, claims: &[String], attributes: &[Field]) -> BTreeMap<String, Json> {
-    let claims: BTreeSet<&String> = claims.iter().collect();
-    let mut members = BTreeMap::from([("/phase".into(), json!(phase)), ("/claims".into(), json!(claims))]);
-    if let Some(slot) = slot {
+/// Returns the members of a stored appointment by JSON Pointer.
+fn stored_members(stored: &Revision) -> BTreeMap<String, Json> {
+    let appointment = &stored.appointment;
+    let claims = stored.claims.iter().map(|held| comparable(&held.key, held.key.starts_with(PERSONAL)));
+    let mut members = BTreeMap::from([
+        ("/phase".to_owned(), json!(appointment.phase)),
+        ("/claims".to_owned(), json!(claims.collect::<BTreeSet<_>>())),
+        ("/patient".to_owned(), json!(appointment.patient)),
+        ("/doctor".to_owned(), json!(appointment.doctor)),
+        ("/hospital".to_owned(), json!(appointment.hospital)),
+        ("/wake".to_owned(), json!(appointment.wake)),
+    ]);
+    if let Some(slot) = &appointment.slot {
         members.insert("/slot/start".into(), json!(slot.start));
         members.insert("/slot/minutes".into(), json!(slot.minutes));
         members.insert("/slot/zone".into(), json!(slot.zone));
     }
-    members.extend(attributes.iter().map(|field| (format!("/attributes{}", field.path), json!(field.value))));
+    members.extend(appointment.attributes.iter().map(attribute));
     members
 }
 
-fn keys(members: &mut BTreeMap<String, Json>, patient: &str, doctor: Option<&String>, hospital: Option<&String>) {
-    let keys = [("/patient", json!(patient)), ("/doctor", json!(doctor)), ("/hospital", json!(hospital))];
-    members.extend(keys.map(|(path, key)| (path.to_owned(), key)));
+/// Returns the members of a plan by JSON Pointer, with the choice that the stored appointment has, or else the first.
+fn planned_members(stored: &Revision, plan: &Plan) -> BTreeMap<String, Json> {
+    let mut planned = stored.clone();
+    let key = |claim: &Claim| comparable(&claim.key, claim.is_about(&plan.patient));
+    let held: BTreeSet<String> =
+        stored.claims.iter().map(|held| comparable(&held.key, held.key.starts_with(PERSONAL))).collect();
+    let is_held = |choice: &&crate::model::Choice| choice.claims.iter().all(|claim| held.contains(&key(claim)));
+    let choice = plan.choices.iter().find(is_held).or(plan.choices.first());
+    let appointment = &mut planned.appointment;
+    appointment.phase = plan.phase;
+    appointment.slot.clone_from(&plan.slot);
+    appointment.patient.clone_from(&plan.patient);
+    appointment.doctor.clone_from(&plan.doctor);
+    appointment.hospital.clone_from(&plan.hospital);
+    appointment.wake.clone_from(&plan.wake);
+    appointment.attributes.clone_from(&plan.attributes);
+    appointment.set(choice.map_or(&[], |choice| &choice.attributes[..]));
+    planned.claims.clear();
+    let mut members = stored_members(&planned);
+    let claims = plan.claims.iter().chain(choice.into_iter().flat_map(|choice| &choice.claims));
+    members.insert("/claims".into(), json!(claims.map(key).collect::<BTreeSet<_>>()));
+    members
+}
+
+/// Returns a claim's key with an opaque resource if it is personal. The ledger has another name for that resource than the
+/// rules, so only its minute can be compared.
+fn comparable(key: &str, personal: bool) -> String {
+    if !personal {
+        return key.to_owned();
+    }
+    key_of(PERSONAL, resource_and_minute(key).1)
+}
+
+fn attribute(field: &Field) -> (String, Json) {
+    (format!("/attributes{}", field.path), json!(field.value))
 }
 
 #[cfg(test)]
@@ -132,14 +190,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::{Role, Value};
+    use crate::model::{Choice, HeldClaim, Phase, Role, Value};
     use crate::testing::Deciding;
 
     /// Replays a decision with rules of that digest. Returns the outcome and the contexts that the rules received.
     fn replay_with(revision: &Revision, before: Option<&Revision>, digest: &str) -> (Replayed, Vec<Context>) {
         let agreeing = Arc::new(Deciding::new(Ok(Ok(plan()))));
         let rules = LoadedRules::of(agreeing.clone(), digest.into()).unwrap();
-        (replay(&rules, before, revision, None), agreeing.calls())
+        (replay(&rules, before, revision, vec![], None), agreeing.calls())
     }
 
     fn acted(action: &str, input: &[Field]) -> Revision {
@@ -154,14 +212,17 @@ mod tests {
     fn a_decision_is_judged_by_the_clock_and_in_the_role_of_then() {
         let mut revision = stored();
         revision.provenance.input = vec![field("/day", "x")];
-        revision.provenance.context.role = Role::Staff;
+        revision.provenance.context.caller.role = Role::Staff;
         let own = revision.provenance.rules.digest.clone();
         let (same, told) = replay_with(&revision, None, &own);
         assert_eq!((same, told), (Replayed::Same, vec![revision.provenance.context.clone()]), "the very context");
 
         let (same, told) = replay_with(&revision, None, "sha256:01");
         let [context] = told.as_slice() else { panic!("{told:?}") };
-        assert_eq!((same, context.now, context.role), (Replayed::Same, revision.updated_at.as_second(), Role::Staff));
+        assert_eq!(
+            (same, context.now, context.caller.role),
+            (Replayed::Same, revision.updated_at.as_second(), Role::Staff)
+        );
         assert_eq!(context.clocks[0].zone, "America/Lima", "other rules have their own zones");
     }
 
@@ -187,7 +248,7 @@ mod tests {
 
     fn stored() -> Revision {
         let mut stored = crate::testing::revision(Uuid::nil());
-        stored.claims = vec!["a".into(), "b".into()];
+        stored.claims = ["a", "b"].map(|key| HeldClaim { key: key.into(), ordinal: 0 }).into();
         stored.appointment.attributes = vec![field("/place", "Lima"), field("/gone", "x")];
         stored
     }
@@ -212,6 +273,30 @@ mod tests {
         assert_eq!(differing(|plan| plan.claims.reverse()), [""; 0]);
         assert_eq!(differing(|plan| plan.events.clear()), [""; 0]);
         assert_eq!(differing(|plan| plan.attributes.reverse()), [""; 0]);
+    }
+
+    #[test]
+    fn a_personal_claim_is_compared_by_its_minute_and_a_choice_by_what_is_held() {
+        let mut stored = stored();
+        stored.claims.push(HeldClaim { key: "personal/0f/2026-12-01T14:30Z".into(), ordinal: 2 });
+        let with = |minute: &str| {
+            let mut plan = plan();
+            plan.claims.push(Claim::new(format!("patient/dni:10117410/2026-12-01T{minute}Z")));
+            differences(&stored, &plan).len()
+        };
+        assert_eq!((with("14:30"), with("14:45")), (0, 1));
+
+        let choice =
+            |key: &str, room: &str| Choice { claims: vec![Claim::new(key)], attributes: vec![field("/room", room)] };
+        let mut plan = plan();
+        plan.claims.truncate(1);
+        plan.choices = vec![choice("c", "3"), choice("b", "2")];
+        let mut stored = super::tests::stored();
+        stored.appointment.attributes.push(field("/room", "2"));
+        assert_eq!(differences(&stored, &plan), []);
+        plan.choices.pop();
+        let paths: Vec<_> = differences(&stored, &plan).into_iter().map(|difference| difference.path).collect();
+        assert_eq!(paths, ["/attributes/room", "/claims"]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::model::json::flatten;
-use crate::model::{Appointment, CountryCode, Event, Field, Notice, Revision, Role, Violation};
+use crate::model::{Appointment, Context, CountryCode, Fact, Field, Notice, Revision, Role, RulesCaller, Violation};
 use crate::ports::{DiffBucket, Fault, Tally, TrialReport, Trials};
 use crate::release::{Catalogue, InForce, OnTrial};
 use crate::rules::check_notices;
@@ -41,13 +41,20 @@ pub enum Call {
         before: Option<Arc<Revision>>,
         /// Revision that the decision made.
         revision: Arc<Revision>,
+        /// Facts that the rules knew.
+        facts: Vec<Fact>,
         /// Names of the plan's events, if they are known. Revisions do not store them.
         events: Option<Vec<String>>,
     },
     /// A refusal.
     Refused(Refused),
     /// A stored event, whose notices are compared.
-    Told(Box<Event>),
+    Told {
+        /// Name of the event.
+        event: String,
+        /// Revision that the event is about.
+        revision: Arc<Revision>,
+    },
 }
 
 /// A refused request.
@@ -60,8 +67,10 @@ pub struct Refused {
     pub action: String,
     /// Body of the request.
     pub request: Json,
-    /// Role of the caller.
-    pub role: Role,
+    /// The caller.
+    pub caller: RulesCaller,
+    /// Facts that the rules knew.
+    pub facts: Vec<Fact>,
     /// Time of the request.
     pub at: Timestamp,
     /// Reasons of the refusal.
@@ -72,9 +81,8 @@ impl Call {
     /// Returns the country whose rules were called.
     pub fn country(&self) -> CountryCode {
         match self {
-            Self::Decided { revision, .. } => revision.country,
+            Self::Decided { revision, .. } | Self::Told { revision, .. } => revision.country,
             Self::Refused(refused) => refused.country,
-            Self::Told(event) => event.country,
         }
     }
 }
@@ -245,17 +253,20 @@ pub fn compare_all(catalogue: &Catalogue, calls: &[Call]) -> BTreeMap<(CountryCo
 fn compare(used: &LoadedRules, candidate: &LoadedRules, call: &Call) -> Option<TrialReport> {
     let mut comparison = Comparison { used, candidate, places: BTreeMap::new() };
     match call {
-        Call::Decided { revision, .. } if revision.provenance.rules.digest == candidate.id.digest => return None,
-        Call::Decided { before, revision, events } => {
-            comparison.decided(before.as_deref(), revision, events.as_deref());
+        Call::Decided { revision, .. } | Call::Told { revision, .. }
+            if revision.provenance.rules.digest == candidate.id.digest =>
+        {
+            return None;
+        }
+        Call::Decided { before, revision, facts, events } => {
+            comparison.decided(before.as_deref(), revision, facts.clone(), events.as_deref());
             comparison.presented(&revision.appointment);
             for event in events.iter().flatten() {
                 comparison.compare_notices(event, &revision.appointment);
             }
         }
-        Call::Told(event) if event.data.provenance.rules.digest == candidate.id.digest => return None,
         Call::Refused(refused) => comparison.refused(refused),
-        Call::Told(event) => comparison.compare_notices(event.name(), &event.data.appointment),
+        Call::Told { event, revision } => comparison.compare_notices(event, &revision.appointment),
     }
     let places = comparison.places;
     Some(TrialReport { compared: 1, differed: u64::from(!places.is_empty()), places, ..TrialReport::default() })
@@ -276,12 +287,12 @@ impl Comparison<'_> {
         self.places.insert(place.chars().take(MAX_BUCKET_CHARS).collect(), DiffBucket { count: 1, sample });
     }
 
-    fn decided(&mut self, before: Option<&Revision>, revision: &Revision, events: Option<&[String]>) {
+    fn decided(&mut self, before: Option<&Revision>, revision: &Revision, facts: Vec<Fact>, events: Option<&[String]>) {
         let decided = &revision.provenance;
         let shown = Shown::of(self.used, &decided.action, before.is_none(), &decided.input).about(Some(revision));
-        let about = about(&decided.action, decided.context.role, revision.updated_at, &shown);
+        let about = about(&decided.action, decided.context.caller.role, revision.updated_at, &shown);
         let action = &decided.action;
-        match replay(self.candidate, before, revision, events) {
+        match replay(self.candidate, before, revision, facts, events) {
             Replayed::Same => {}
             Replayed::Differs(differences) => {
                 for found in differences {
@@ -300,12 +311,12 @@ impl Comparison<'_> {
     }
 
     fn refused(&mut self, refused: &Refused) {
-        let Refused { before, action, request, role, at, violations, .. } = refused;
+        let Refused { before, action, request, caller, facts, at, violations, .. } = refused;
         let Ok(input) = flatten(request) else { return };
         let shown = Shown::of(self.used, action, before.is_none(), &input).about(before.as_deref());
-        let about = about(action, *role, *at, &shown);
+        let about = about(action, caller.role, *at, &shown);
         let reasons = shown.reasons(self.used, violations);
-        let context = &self.candidate.context(*at, *role);
+        let context = &Context { facts: facts.clone(), ..self.candidate.context(*at, caller.clone()) };
         let action_on = before.as_deref().map(|before| (action.as_str(), &before.appointment));
         let asked = DecisionRequest { context, document: request, action: action_on };
         match judge(self.candidate, &asked, &input) {
@@ -325,8 +336,8 @@ impl Comparison<'_> {
     }
 
     fn presented(&mut self, appointment: &Appointment) {
-        let Ok(was) = self.used.rules().present(&[appointment]) else { return };
-        match self.candidate.rules().present(&[appointment]) {
+        let Ok(was) = self.used.rules().present(Role::Patient, &[appointment]) else { return };
+        match self.candidate.rules().present(Role::Patient, &[appointment]) {
             Ok(came) => {
                 let [was, came] = [leaves(&was), leaves(&came)];
                 for (path, was, came) in different(&was, &came) {

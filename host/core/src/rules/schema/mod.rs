@@ -31,7 +31,7 @@ use texts::{Checks, MAX_PATTERNS_SIZE, Patterns};
 use keywords::FILTERS;
 pub(crate) use keywords::counts;
 pub use keywords::{map_subschemas, target};
-pub(crate) use places::{ANY, example_keys, labelled, may_violate};
+pub(crate) use places::{ANY, example_keys, is_marked_personal, labelled, may_violate};
 pub use places::{is_personal, named_members};
 
 /// Maximum number of violations that are reported for a document.
@@ -168,7 +168,7 @@ fn inexact(path: &str, value: &Json, found: &mut Vec<Violation>) {
             let (code, expected) =
                 if is_negative { ("schema.minimum", -MAX_INTEGER) } else { ("schema.maximum", MAX_INTEGER) };
             let params = vec![("expected".to_owned(), expected.to_string())];
-            found.push(Violation { path: path.to_owned(), code: code.to_owned(), params });
+            found.push(Violation { params, ..Violation::new(path, code) });
         }
         _ => {}
     }
@@ -178,9 +178,8 @@ fn inexact(path: &str, value: &Json, found: &mut Vec<Violation>) {
 fn too_large(document: &Json) -> Option<Violation> {
     let (values, text) = cost::extent(document);
     let over = |code: &str, limit: usize| Violation {
-        path: String::new(),
-        code: code.to_owned(),
         params: vec![("expected".to_owned(), limit.to_string())],
+        ..Violation::new("", code)
     };
     if values > MAX_VALUES {
         return Some(over("schema.maxValues", MAX_VALUES));

@@ -16,14 +16,22 @@ pub(crate) const ANY: &str = "*";
 /// Returns true if a schema marks the leaf at this JSON Pointer, or a value that contains it, as personal. A leaf that
 /// the schema does not describe counts as personal, because nothing says that it may be shown.
 pub fn is_personal(schema: &Json, pointer: &str) -> bool {
+    described(schema, pointer).last().is_none_or(Vec::is_empty) || is_marked_personal(schema, pointer)
+}
+
+/// Returns true if a schema marks the leaf at this JSON Pointer, or a value that contains it, as personal.
+pub(crate) fn is_marked_personal(schema: &Json, pointer: &str) -> bool {
     let marked = |parts: &Vec<&Json>| parts.iter().any(|part| part[PERSONAL] == true);
-    let levels = levels(schema, pointer, |part, name| {
-        part["properties"].get(name).into_iter().chain(part.get("items")).collect()
-    });
+    let levels = described(schema, pointer);
     let last = levels.last().cloned().unwrap_or_default();
     // An array of texts is one leaf.
     let items = everywhere(schema, last.iter().filter_map(|part| part.get("items")).collect());
-    last.is_empty() || levels.iter().any(marked) || marked(&items)
+    levels.iter().any(marked) || marked(&items)
+}
+
+/// Returns the parts of a schema on the way to a leaf, by named members and items alone.
+fn described<'a>(schema: &'a Json, pointer: &str) -> Vec<Vec<&'a Json>> {
+    levels(schema, pointer, |part, name| part["properties"].get(name).into_iter().chain(part.get("items")).collect())
 }
 
 /// Returns the names of the members that a schema describes, including those in conditions.
@@ -178,7 +186,7 @@ mod tests {
     #[test]
     fn a_violation_has_the_title_and_an_example_of_its_place() {
         let labels = |path: &str, code: &str| {
-            let violation = Violation { path: path.into(), code: code.into(), params: Vec::new() };
+            let violation = Violation::new(path, code);
             let params = labelled(&schema(), violation).params;
             params.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
         };

@@ -24,7 +24,7 @@ pub(super) fn of(error: &ValidationError<'_>, limit: usize) -> Vec<Violation> {
         kind => vec![(path.to_owned(), expected(kind).map(|text| ("expected".to_owned(), text)).into_iter().collect())],
     };
     let code = format!("schema.{}", error.kind().keyword());
-    places.into_iter().map(|(path, params)| Violation { path, code: code.clone(), params }).collect()
+    places.into_iter().map(|(path, params)| Violation { params, ..Violation::new(path, code.clone()) }).collect()
 }
 
 /// Returns the value that the schema expects instead.

@@ -1,0 +1,93 @@
+//! Opaque names for people and accounts, made with a secret key: the same name for the same person, and nothing that
+//! leads back without the key.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use uuid::{Builder, Uuid};
+
+use crate::model::appointment::CountryCode;
+use crate::model::claim::{Claim, key_of, resource_and_minute};
+
+/// Prefix of a personal claim's resource in the ledger.
+pub(crate) const PERSONAL: &str = "personal/";
+
+/// Makes opaque names with one secret key (HMAC with SHA-256, RFC 2104).
+#[derive(Clone)]
+pub struct Pseudonyms(Hmac<Sha256>);
+
+impl Pseudonyms {
+    /// Creates names with this secret key, which is the same on every host of the platform and never changes.
+    pub fn new(key: &[u8]) -> Self {
+        Self(Hmac::new_from_slice(key).expect("HMAC takes a key of any length"))
+    }
+
+    /// Returns the opaque id of a patient.
+    pub fn patient(&self, country: CountryCode, patient: &str) -> Uuid {
+        let digest = self.digest(&["patient", country.as_str(), patient]);
+        Builder::from_custom_bytes(digest[..16].try_into().expect("a digest has 32 bytes")).into_uuid()
+    }
+
+    /// Returns the opaque id of an account, as the rules of a country know it.
+    pub fn account(&self, country: CountryCode, subject: &str) -> String {
+        let digest = self.digest(&["account", country.as_str(), subject]);
+        Builder::from_custom_bytes(digest[..16].try_into().expect("a digest has 32 bytes")).into_uuid().to_string()
+    }
+
+    /// Returns the claim as the ledger keeps it. A personal claim keeps its minute, and its resource becomes opaque.
+    #[must_use]
+    pub fn claim(&self, country: CountryCode, claim: Claim) -> Claim {
+        if !claim.personal {
+            return claim;
+        }
+        let (resource, minute) = resource_and_minute(&claim.key);
+        let digest = self.digest(&["claim", country.as_str(), resource]);
+        let name: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        Claim { key: key_of(&format!("{PERSONAL}{name}"), minute), ..claim }
+    }
+
+    fn digest(&self, parts: &[&str]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(&part.len().to_be_bytes());
+            mac.update(part.as_bytes());
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pe() -> CountryCode {
+        "pe".parse().unwrap()
+    }
+
+    #[test]
+    fn a_person_has_one_name_for_each_country_and_key() {
+        let (one, other) = (Pseudonyms::new(b"one"), Pseudonyms::new(b"other"));
+        let name = one.patient(pe(), "dni:10117410");
+        assert_eq!(name, one.patient(pe(), "dni:10117410"));
+        for different in [
+            one.patient("cl".parse().unwrap(), "dni:10117410"),
+            one.patient(pe(), "dni:10117411"),
+            other.patient(pe(), "dni:10117410"),
+        ] {
+            assert_ne!(name, different);
+        }
+        assert_ne!(name.to_string(), one.account(pe(), "dni:10117410"));
+    }
+
+    #[test]
+    fn a_personal_claim_keeps_its_minute_and_hides_its_resource() {
+        let names = Pseudonyms::new(b"key");
+        let kept = |key: &str, personal| names.claim(pe(), Claim { personal, ..Claim::new(key) }).key;
+        assert_eq!(kept("doctor/45678/2026-12-01T14:15Z", false), "doctor/45678/2026-12-01T14:15Z");
+        let hidden = kept("patient/dni:10117410/2026-12-01T14:15Z", true);
+        let (resource, minute) = resource_and_minute(&hidden);
+        assert!(resource.starts_with("personal/") && !resource.contains("10117410"), "{resource}");
+        assert_eq!(minute, resource_and_minute("a/2026-12-01T14:15Z").1);
+        let (same, _) = (kept("patient/dni:10117410/2027-01-01T00:00Z", true), ());
+        assert_eq!(resource_and_minute(&same).0, resource, "one resource for all its minutes");
+    }
+}
