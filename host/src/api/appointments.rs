@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use citas_core::booking::ActionRequest;
 use citas_core::booking::BookingError;
+use citas_core::booking::Spellings;
 use citas_core::booking::View;
 use citas_core::model::{Caller, CountryCode, MAX_KEY_BYTES, NotAPhase, Phase, Role, RulesId};
 use citas_core::ports::{Order, Position, Query as LedgerQuery};
@@ -112,8 +113,9 @@ pub async fn list(
     OriginalUri(uri): OriginalUri,
 ) -> Answer {
     let query = Parameters::of(&uri, &FILTERS)?;
-    let (views, next) =
-        api.booking.list(&caller, country, filters(&query)?).await.map_err(api.problem(country, &headers))?;
+    let (spelt, filters) = (spellings(&query)?, filters(&query)?);
+    let listed = api.booking.list(&caller, country, spelt, filters).await;
+    let (views, next) = listed.map_err(api.problem(country, &headers))?;
     paged(views.iter().map(representation).collect(), next.map(|next| query.cursor_at(&next)), &uri)
 }
 
@@ -140,10 +142,6 @@ fn filters(query: &Parameters) -> Result<LedgerQuery, Problem> {
     let phase = |text: &str| text.parse().map_err(|bad: NotAPhase| Problem::malformed(format!("`phase`: {bad}")));
     let phases: BTreeSet<Phase> = query.all("phase").map(phase).collect::<Result<_, _>>()?;
     Ok(LedgerQuery {
-        owner: None,
-        patient: filter(query, "patient")?,
-        doctor: filter(query, "doctor")?,
-        hospital: filter(query, "hospital")?,
         from: query.instant("from")?,
         to: query.instant("to")?,
         date: query.date("date")?,
@@ -155,6 +153,15 @@ fn filters(query: &Parameters) -> Result<LedgerQuery, Problem> {
         },
         after: query.cursor::<Position>()?,
         limit: limit(query)?,
+        ..LedgerQuery::default()
+    })
+}
+
+fn spellings(query: &Parameters) -> Result<Spellings, Problem> {
+    Ok(Spellings {
+        patient: filter(query, "patient")?,
+        doctor: filter(query, "doctor")?,
+        hospital: filter(query, "hospital")?,
     })
 }
 
@@ -240,15 +247,15 @@ fn representation(view: &View) -> Representation<'_> {
         country: revision.country,
         phase: appointment.phase,
         revision: appointment.revision,
-        starts_at: revision.starts_at,
+        starts_at: appointment.starts_at,
         starts_at_local: added("startsAtLocal")
-            .zip(revision.starts_at)
+            .zip(appointment.starts_at)
             .map(|(slot, starts_at)| slot.start_with_offset(starts_at)),
         zone: added("zone").map(|slot| slot.zone.as_str()),
         minutes: slot.map(|slot| slot.minutes),
         fields,
         rules: &revision.provenance.rules,
-        created_at: revision.created_at,
+        created_at: appointment.created_at,
         updated_at: revision.updated_at,
     }
 }
@@ -290,7 +297,7 @@ fn entry<'a>(view: &'a View, reader: &Caller, role: Role) -> Entry<'a, Represent
         revision: view.revision.appointment.revision,
         action: &provenance.action,
         at: view.revision.updated_at,
-        by: Author { subject, role: provenance.context.role },
+        by: Author { subject, role: provenance.context.caller.role },
         rules: &provenance.rules,
         contract: &provenance.contract,
         host: &provenance.host,

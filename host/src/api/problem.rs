@@ -241,10 +241,14 @@ impl Problem {
             BookingError::NotAllowedNow(no) => {
                 Self::new(Kind::NotAllowedNow, detail).with_violations(&no, accept_language)
             }
-            BookingError::SlotTaken { claim, free } => {
+            BookingError::SlotTaken { claim, free, rejection } => {
                 let free = free.into_iter().map(FreeSlotView::from).collect();
                 let members = Members { claim, free_slots: Some(free), ..Members::default() };
-                Self { members: Box::new(members), ..Self::new(Kind::SlotTaken, detail) }
+                let taken = Self { members: Box::new(members), ..Self::new(Kind::SlotTaken, detail) };
+                match rejection {
+                    Some(rejection) => taken.with_violations(&rejection, accept_language),
+                    None => taken,
+                }
             }
             BookingError::TooLarge { .. } => Self::new(Kind::TooLarge, detail),
             BookingError::Stale { .. } => Self::new(Kind::Stale, detail),

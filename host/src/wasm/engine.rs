@@ -12,7 +12,7 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::component::WasmRules;
+use super::component;
 use super::error::first_line;
 use super::limits::{Bounds, CEILING, FEW_SLOTS, KEPT_RESIDENT_BYTES, POOL_SLOTS, STACK_BYTES, TICK};
 use super::meter::Meter;
@@ -128,7 +128,7 @@ impl WasmEngine {
     }
 
     fn link(&self, component: &Component, bounds: Bounds) -> Result<Arc<dyn Rules>, Refusal> {
-        let rules = Arc::new(WasmRules::link(&self.engine, component, bounds, self.meter.clone())?);
+        let rules = component::link(&self.engine, component, bounds, self.meter.clone())?;
         Ok(match &self.failed {
             Some(failed) => watched(rules, failed.clone()),
             None => rules,

@@ -66,6 +66,9 @@ impl fmt::Display for Bounds {
 /// request has the same maximum length.
 pub const INPUT_BYTES: usize = 64 << 10;
 
+/// Maximum size of the facts of one decision, in bytes of host memory: the attributes of 80 appointments of 3 KB.
+pub const FACTS_BYTES: usize = 256 << 10;
+
 /// Maximum size of one result, in bytes of host memory, counted while it is copied: its texts and the size of each
 /// element of a list (56 for a field). A guest that returns 10 MB never makes the host allocate them.
 pub const ANSWER_BYTES: usize = 256 << 10;

@@ -5,7 +5,8 @@
 //! which are dropped when the call ends. So one patient's data never meets another's, and a failed call leaves no
 //! damage behind. Pooled memories that are mapped copy-on-write reduce this cost to microseconds.
 //!
-//! - [`engine`], [`component`], [`convert`], [`wit`]: load a component, call it, and convert its values
+//! - [`engine`], [`component`]: load a component and call it
+//! - [`v1`], [`v2`]: the calls of each contract, its types, and the conversion of its values
 //! - [`limits`], [`meter`]: resources of a call
 //! - `judge`, `static_bounds`, `attempts`, `admission`, `cache`: judge a stranger's component in a child process, and
 //!   remember the outcome
@@ -18,7 +19,6 @@ mod attempts;
 #[cfg(feature = "compiler")]
 mod cache;
 mod component;
-mod convert;
 mod engine;
 mod error;
 #[cfg(feature = "compiler")]
@@ -28,7 +28,8 @@ mod meter;
 mod native;
 #[cfg(feature = "compiler")]
 mod static_bounds;
-mod wit;
+mod v1;
+mod v2;
 
 #[cfg(test)]
 mod tests;

@@ -61,8 +61,6 @@ pub struct ActionRequest<'a> {
 
 /// The use cases of appointments.
 pub struct Booking {
-    catalogue: Arc<Catalogue>,
-    ledger: Arc<dyn Ledger>,
     clock: Arc<dyn Clock>,
     decider: Decider,
     keys: KeysInUse,
@@ -79,9 +77,8 @@ impl Booking {
         names: Pseudonyms,
         host_version: &'static str,
     ) -> Self {
-        let (known, ledger_of) = (catalogue.clone(), ledger.clone());
-        let decider = Decider { catalogue: known, ledger: ledger_of, trying: None, ids, names, host_version };
-        Self { catalogue, ledger, clock, decider, keys: KeysInUse::default(), views: Arc::default() }
+        let decider = Decider { catalogue, ledger, trying: None, ids, names, host_version };
+        Self { clock, decider, keys: KeysInUse::default(), views: Arc::default() }
     }
 
     /// Tries candidates on requests, and records how they decide.
@@ -176,13 +173,13 @@ impl Booking {
         let (rules, role) = self.enter(caller, country, Scope::Read)?;
         if spelt != Spellings::default() {
             let known = rules.clone();
-            let keys = self.catalogue.executor().run(country, move || filters::keys(&known, &spelt)).await??;
+            let keys = self.decider.catalogue.executor().run(country, move || filters::keys(&known, &spelt)).await??;
             query.person = keys.patient.map(|patient| self.decider.names.patient(country, &patient));
             (query.doctor, query.hospital) = (keys.doctor, keys.hospital);
         }
         query.owner = (role == Role::Patient).then(|| caller.subject.clone());
         filters::narrow(&rules, &mut query)?;
-        let Page { items, mut next } = self.ledger.page(country, &query).await?;
+        let Page { items, mut next } = self.decider.ledger.page(country, &query).await?;
         let found = items.len();
         let views = self.listed(&rules, role, items).await?;
         if views.len() < found {
@@ -206,7 +203,7 @@ impl Booking {
     ) -> Result<(Vec<View>, bool), BookingError> {
         let (rules, role) = self.enter(caller, country, Scope::Read)?;
         self.visible(caller, country, role, id).await?;
-        let mut revisions = self.ledger.history(country, id, after, limit + 1).await?;
+        let mut revisions = self.decider.ledger.history(country, id, after, limit + 1).await?;
         let more = revisions.len() > limit;
         revisions.truncate(limit);
         let found = revisions.len();
@@ -223,7 +220,7 @@ impl Booking {
         }
         let (views, shown) = (self.views.clone(), revision.clone());
         let routed = Routed::new(rules, patient, move |rules: &LoadedRules| views.show(rules, role, &shown));
-        let answer = self.catalogue.executor().run(rules.used.country, move || routed.call()).await?;
+        let answer = self.decider.catalogue.executor().run(rules.used.country, move || routed.call()).await?;
         answer.settle(rules, self.decider.trying.as_ref()).await
     }
 
@@ -248,7 +245,7 @@ impl Booking {
                 show_page(rules, role, &group, &mut left).map(|views| (views, left))
             };
             let routed = Routed::new(rules, &patient, show);
-            let answer = self.catalogue.executor().run(rules.used.country, move || routed.call()).await?;
+            let answer = self.decider.catalogue.executor().run(rules.used.country, move || routed.call()).await?;
             let (views, left) = answer.settle(rules, self.decider.trying.as_ref()).await?;
             budget = left;
             shown.extend(views.into_iter().map(|view| (place(&view.revision), view)));
@@ -258,7 +255,7 @@ impl Booking {
 
     /// Returns the rules of the country and the caller's role there, if the token has the scope.
     fn enter(&self, caller: &Caller, country: CountryCode, scope: Scope) -> Result<(InForce, Role), BookingError> {
-        let entry = self.catalogue.entry(country).ok_or(BookingError::UnknownCountry(country))?;
+        let entry = self.decider.catalogue.entry(country).ok_or(BookingError::UnknownCountry(country))?;
         let role = caller.role(country)?;
         caller.needs(scope)?;
         Ok((entry.in_force().ok_or(BookingError::RulesUnavailable(None))?, role))
@@ -271,7 +268,7 @@ impl Booking {
         role: Role,
         id: Uuid,
     ) -> Result<Arc<Revision>, BookingError> {
-        let found = self.ledger.appointment(country, id).await?;
+        let found = self.decider.ledger.appointment(country, id).await?;
         found.filter(|revision| caller.sees(role, revision)).ok_or(BookingError::UnknownAppointment)
     }
 
@@ -297,12 +294,12 @@ impl Booking {
     ) -> Result<Option<View>, BookingError> {
         let Some(key) = key else { return Ok(None) };
         let country = rules.used.country;
-        let receipt = self.ledger.receipt(country, &key.key, self.clock.now()).await?;
+        let receipt = self.decider.ledger.receipt(country, &key.key, self.clock.now()).await?;
         let Some(receipt) = receipt else { return Ok(None) };
         if receipt.fingerprint != key.fingerprint {
             return Err(BookingError::KeyReused);
         }
-        let revision = self.ledger.revision(country, receipt.appointment, receipt.revision).await?;
+        let revision = self.decider.ledger.revision(country, receipt.appointment, receipt.revision).await?;
         let revision = Arc::new(revision.ok_or(BookingError::UnknownAppointment)?);
         Ok(Some(self.view(rules, role, revision).await?))
     }
@@ -320,7 +317,7 @@ impl Booking {
         let Appointment { id, revision, .. } = change.revision.appointment;
         change.receipt = key.map(|key| key.receipt(id, revision, request.now));
         let wanted = change.revision.clone();
-        match self.ledger.commit(change).await {
+        match self.decider.ledger.commit(change).await {
             Ok(Committed { revision, choice }) => {
                 let fields = shown.into_iter().nth(choice.unwrap_or_default()).expect("one for each choice");
                 Ok(View::new(&decided, revision, fields))
@@ -366,9 +363,10 @@ impl Booking {
         let country = wanted.country;
         let see = async {
             let kept = self.decider.names.claim(country, claim.clone());
-            let holders = self.ledger.taken(country, &[kept]).await?.into_values().flatten().collect::<Vec<_>>();
+            let holders =
+                self.decider.ledger.taken(country, &[kept]).await?.into_values().flatten().collect::<Vec<_>>();
             for (_, holder) in &holders {
-                let holder = self.ledger.appointment(country, *holder).await?;
+                let holder = self.decider.ledger.appointment(country, *holder).await?;
                 if !holder.is_some_and(|holder| request.caller.sees(request.role, &holder)) {
                     return Ok(false);
                 }
@@ -383,8 +381,9 @@ impl Booking {
 
     /// Finds free slots near the taken one. They are a courtesy: if the search fails, the response has none.
     async fn free_slots(&self, ClaimConflict { decided, before, wanted, .. }: &ClaimConflict<'_>) -> Vec<FreeSlot> {
-        let (ledger, names) = (&*self.ledger, &self.decider.names);
-        let found = alternatives::near(ledger, self.catalogue.executor(), names, decided, wanted, *before).await;
+        let (ledger, names) = (&*self.decider.ledger, &self.decider.names);
+        let found =
+            alternatives::near(ledger, self.decider.catalogue.executor(), names, decided, wanted, *before).await;
         found.unwrap_or_else(|error| {
             tracing::debug!(country = %wanted.country, %error, "no free slots are named");
             Vec::new()

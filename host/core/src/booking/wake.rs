@@ -49,9 +49,9 @@ impl Booking {
     /// # Errors
     /// Returns an error if the action is neither done nor refused. It stays due.
     pub async fn wake(&self, country: CountryCode, due: &DueWake) -> Result<Woken, BookingError> {
-        let entry = self.catalogue.entry(country).ok_or(BookingError::UnknownCountry(country))?;
+        let entry = self.decider.catalogue.entry(country).ok_or(BookingError::UnknownCountry(country))?;
         let rules = entry.in_force().ok_or(BookingError::RulesUnavailable(None))?;
-        let Some(current) = self.ledger.appointment(country, due.appointment).await? else {
+        let Some(current) = self.decider.ledger.appointment(country, due.appointment).await? else {
             return Ok(Woken::Replaced);
         };
         if current.appointment.revision != due.revision {

@@ -59,8 +59,7 @@ pub struct ZoneClock {
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the contract documents them")]
 pub enum Relation {
-    #[serde(rename = "self")]
-    Own,
+    Oneself,
     Parent,
     Guardian,
     Carer,

@@ -14,6 +14,11 @@ use crate::model::{
 /// Versions of the contract that this host implements, the latest last.
 pub const CONTRACTS: [&str; 2] = ["1.0.0", "2.0.0"];
 
+/// Returns the lowest version of this host that implements a contract. A lower version does not run rules that use it.
+pub fn lowest_host(contract: &str) -> &'static str {
+    if contract == "1.0.0" { "0.1.0" } else { "0.2.0" }
+}
+
 /// Causes of a failed call to the rules. The response is a 503 for the country, or a 413 if the input is too large. A
 /// fault never crashes the host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use citas_core::model::RulesPackage;
-use citas_core::ports::{CONTRACT, LOWEST_HOST, Registry};
+use citas_core::ports::{Registry, lowest_host};
 use citas_core::rules::{LoadedRules, cases};
 use semver::Version;
 use serde_json::{Value, json};
@@ -100,9 +100,10 @@ async fn found(published: &dyn Registry, rules: &LoadedRules, package: &RulesPac
 /// Describes what the rules offer, in text and in JSON.
 fn offered(rules: &LoadedRules, bounds: Bounds, bytes: usize, judging: &(String, Value)) -> (String, Value) {
     let actions: Vec<&str> = rules.actions.keys().map(String::as_str).collect();
-    let descriptor = &rules.descriptor;
+    let (descriptor, contract) = (&rules.descriptor, rules.contract());
+    let lowest = lowest_host(contract);
     let words = format!(
-        "{} {}, {bytes} bytes, {}\nzones    {}\nlocales  {}\nactions  {}\nlimits   {bounds}\njudging  {}\ncontract {CONTRACT}, which hosts from {LOWEST_HOST} on run",
+        "{} {}, {bytes} bytes, {}\nzones    {}\nlocales  {}\nactions  {}\nlimits   {bounds}\njudging  {}\ncontract {contract}, which hosts from {lowest} on run",
         rules.country,
         rules.id.version,
         rules.id.digest,
@@ -112,7 +113,7 @@ fn offered(rules: &LoadedRules, bounds: Bounds, bytes: usize, judging: &(String,
         judging.0,
     );
     let value = json!({
-        "country": rules.country, "rules": rules.id, "bytes": bytes, "contract": CONTRACT, "lowestHost": LOWEST_HOST,
+        "country": rules.country, "rules": rules.id, "bytes": bytes, "contract": contract, "lowestHost": lowest,
         "limits": bounds, "judging": judging.1,
         "zones": descriptor.zones, "locales": descriptor.locales, "actions": actions,
     });

@@ -104,7 +104,8 @@ async fn judge(
     latest: Arc<Revision>,
 ) -> Result<(Arc<Revision>, Replayed), Box<dyn Error>> {
     let mut before = ledger.before(&latest).await?;
-    let judged = (latest.clone(), replay(rules, before.as_deref(), &latest, None));
+    let facts = ledger.facts(&latest).await?;
+    let judged = (latest.clone(), replay(rules, before.as_deref(), &latest, facts, None));
     let mut setting = latest.clone();
     while let Some(earlier) = before.take_if(|before| before.appointment.slot == latest.appointment.slot) {
         before = ledger.before(&earlier).await?;
@@ -113,7 +114,8 @@ async fn judge(
     if setting.appointment.revision == latest.appointment.revision {
         return Ok(judged);
     }
-    let replayed = replay(rules, before.as_deref(), &setting, None);
+    let facts = ledger.facts(&setting).await?;
+    let replayed = replay(rules, before.as_deref(), &setting, facts, None);
     Ok(if gravity(&replayed) > gravity(&judged.1) { (setting, replayed) } else { judged })
 }
 

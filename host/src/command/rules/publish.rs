@@ -1,7 +1,7 @@
 //! `citas rules publish`: writes a version to the registry.
 
 use citas_core::model::{Artifact, CountryCode, Manifest, RulesPackage, digest};
-use citas_core::ports::{CONTRACT, Clock as _, Registry, RegistryError};
+use citas_core::ports::{Clock as _, Registry, RegistryError};
 use citas_core::rules::cases;
 use semver::Version;
 use serde_json::json;
@@ -70,7 +70,7 @@ pub(super) async fn publish(source: &Source, options: PublishOptions, registry: 
         version: rules.id.version.parse()?,
         digest: rules.id.digest.clone(),
         cases_digest: digest(cases.as_bytes()),
-        contract: CONTRACT.into(),
+        contract: rules.contract().into(),
         source: options.revision,
         published_at: SystemClock.now(),
         limits,

@@ -50,7 +50,8 @@ pub(super) async fn replay(options: &Options) -> Outcome {
     })?;
     let (component, limits) = component(options, &revision).await?;
     let rules = load(&component, &limits)?;
-    let replayed = judge_again(&rules, ledger.before(&revision).await?.as_deref(), &revision, None);
+    let (before, facts) = (ledger.before(&revision).await?, ledger.facts(&revision).await?);
+    let replayed = judge_again(&rules, before.as_deref(), &revision, facts, None);
     let same = replayed == Replayed::Same;
     let (words, value) = (to_text(&rules, &revision, &replayed), report(&rules, &revision, &replayed));
     options.registry.report.say(&words, &value);
@@ -144,7 +145,7 @@ fn report(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> Valu
     json!({
         "same": *replayed == Replayed::Same, "country": revision.country, "id": revision.appointment.id,
         "revision": revision.appointment.revision, "action": decided.action, "at": revision.updated_at,
-        "role": decided.context.role, "rules": decided.rules, "contract": decided.contract, "host": decided.host,
+        "role": decided.context.caller.role, "rules": decided.rules, "contract": decided.contract, "host": decided.host,
         "input": redacted(rules, revision).input(), "phase": revision.appointment.phase, "slot": revision.appointment.slot,
         "differences": differences, "violations": violations, "fault": fault,
     })
@@ -159,7 +160,7 @@ fn to_text(rules: &LoadedRules, revision: &Revision, replayed: &Replayed) -> Str
         appointment.revision,
         decided.action,
         time(revision.updated_at),
-        decided.context.role.as_str(),
+        decided.context.caller.role.as_str(),
         decided.rules.version,
         decided.rules.digest,
     )];

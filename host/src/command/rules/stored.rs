@@ -4,10 +4,11 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use citas_core::model::{CountryCode, Revision};
+use citas_core::model::{CountryCode, Fact, Revision};
 #[cfg(feature = "aws")]
 use citas_core::ports::Ledger as _;
 use citas_core::ports::{Page, Query, Unavailable};
+use citas_core::trial::recall;
 use clap::Args;
 use uuid::Uuid;
 
@@ -83,6 +84,12 @@ impl Stored {
             #[cfg(feature = "aws")]
             Self::Tables(ledger, country) => ledger.page(*country, query).await,
         }
+    }
+
+    /// Returns the facts of a decision.
+    pub(super) async fn facts(&self, revision: &Revision) -> Result<Vec<Fact>, Unavailable> {
+        let stored = async |id, number| Ok(self.revision(id, number).await?.map(Arc::unwrap_or_clone));
+        recall(&revision.provenance.facts, stored).await
     }
 
     /// Returns the revision that a decision was about, or `None` if the decision made the first one.

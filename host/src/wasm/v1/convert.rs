@@ -1,16 +1,20 @@
-//! Converts between the contract's types and the core's. No other module maps one to the other.
+//! Converts between the types of contract 1.0.0 and the core's. No other module maps one to the other.
 //!
-//! Every value of the core can be converted. A value from a component is checked where the contract's types allow more
+//! An appointment loses what the contract cannot say: its wake, its steps and its keys, and a waitlisted one is requested.
+//! Every other value of the core can be converted. A value from a component is checked where the contract's types allow more
 //! than the core's.
 
 use citas_core::model::{
-    self as core, ActionDescriptor, Context, Descriptor, Message, Notice, Offer, Plan, Shift, Verdict, Violation,
-    ZoneClock,
+    self as core, ActionDescriptor, Claim, Context, Descriptor, Message, Notice, Offer, Offered, Opening, Plan, Shift,
+    Verdict, Violation, ZoneClock,
 };
 use citas_core::ports::Fault;
 use jiff::civil::DateTime;
 
 use super::wit;
+
+/// Suffix of the violation codes that mean that the action is not possible in the appointment's phase.
+const NOT_ALLOWED_NOW: &str = ".not-allowed-now";
 
 /// Size of a leaf without its texts, in bytes. The engine counts the leaves of a result with the same size.
 const LEAF: usize = size_of::<wit::Field>();
@@ -31,14 +35,17 @@ fn text_length(value: &core::Value) -> usize {
 pub(super) fn context(context: &Context) -> wit::Context {
     wit::Context {
         now: context.now,
-        clocks: context.clocks.iter().map(zone_clock).collect(),
-        role: context.role.as_str().to_owned(),
+        clocks: context.clocks.iter().map(|clock| zone_clock(clock, context.now)).collect(),
+        role: context.caller.role.as_str().to_owned(),
     }
 }
 
-fn zone_clock(clock: &ZoneClock) -> wit::ZoneClock {
+/// Returns the clock with the shifts from the one in force at `now` on, in Unix seconds.
+fn zone_clock(clock: &ZoneClock, now: i64) -> wit::ZoneClock {
     let shift = |shift: &Shift| wit::Shift { at: shift.at, offset_minutes: shift.offset_minutes };
-    wit::ZoneClock { zone: clock.zone.clone(), now: civil(clock.now), shifts: clock.shifts.iter().map(shift).collect() }
+    let past = clock.shifts.iter().skip(1).take_while(|shift| shift.at <= now).count();
+    let shifts = clock.shifts.iter().skip(past).map(shift).collect();
+    wit::ZoneClock { zone: clock.zone.clone(), now: civil(clock.now), shifts }
 }
 
 fn civil(time: DateTime) -> wit::Civil {
@@ -81,7 +88,7 @@ pub(super) fn appointment(appointment: &core::Appointment) -> wit::Appointment {
 
 fn phase(phase: core::Phase) -> wit::Phase {
     match phase {
-        core::Phase::Requested => wit::Phase::Requested,
+        core::Phase::Requested | core::Phase::Waitlisted => wit::Phase::Requested,
         core::Phase::Pending => wit::Phase::Pending,
         core::Phase::Booked => wit::Phase::Booked,
         core::Phase::Arrived => wit::Phase::Arrived,
@@ -102,17 +109,22 @@ fn plan_of(plan: wit::Plan) -> Result<Plan, Fault> {
     Ok(Plan {
         phase: phase_of(plan.phase),
         slot: plan.slot.map(slot_of).transpose()?,
-        claims: plan.claims,
+        claims: plan.claims.into_iter().map(Claim::new).collect(),
+        choices: Vec::new(),
         patient: plan.patient,
         doctor: plan.doctor,
         hospital: plan.hospital,
         attributes: fields_of(plan.attributes)?,
         events: plan.events,
+        wake: None,
+        off_agenda: false,
     })
 }
 
 fn violation_of(violation: wit::Violation) -> Violation {
-    Violation { path: violation.path, code: violation.code, params: violation.params }
+    let wit::Violation { path, code, params } = violation;
+    let conflict = code.ends_with(NOT_ALLOWED_NOW);
+    Violation { path, code, params, conflict }
 }
 
 fn slot_of(slot: wit::Slot) -> Result<core::Slot, Fault> {
@@ -165,8 +177,15 @@ fn value_of(value: wit::Value) -> core::Value {
     }
 }
 
-pub(super) fn offer_of(offer: wit::Offer) -> Result<Offer, Fault> {
-    Ok(Offer { slot: slot_of(offer.slot)?, claims: offer.claims })
+/// Returns the offers, each with the opening that has its slot, or else the first.
+pub(super) fn offered_of(offers: Vec<wit::Offer>, openings: &[Opening]) -> Result<Offered, Fault> {
+    let offer = |offer: wit::Offer| {
+        let slot = slot_of(offer.slot)?;
+        let opening = openings.iter().position(|opening| opening.slot == slot).unwrap_or_default();
+        let claims = offer.claims.into_iter().map(Claim::new).collect();
+        Ok(Offer { opening, slot, claims, choices: Vec::new(), request: Vec::new() })
+    };
+    Ok(Offered { offers: offers.into_iter().map(offer).collect::<Result<_, _>>()?, reason: None })
 }
 
 pub(super) fn notice_of(notice: wit::Notice) -> Notice {
@@ -184,6 +203,10 @@ pub(super) fn descriptor_of(descriptor: wit::Descriptor) -> Descriptor {
         appointment_schema: descriptor.appointment_schema,
         actions: descriptor.actions.into_iter().map(action_of).collect(),
         messages: descriptor.messages.into_iter().map(message_of).collect(),
+        claims: Vec::new(),
+        keep_days: None,
+        horizon_days: None,
+        adult_age: None,
     }
 }
 

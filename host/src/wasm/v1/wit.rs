@@ -1,4 +1,4 @@
-//! The contract as Rust types and functions, generated from `wit/1.0.0/rules.wit`. Nothing outside `wasm` sees them.
+//! The contract as Rust types and functions, generated from `wit/1.0.0/rules.wit`. Nothing outside `v1` sees them.
 //!
 //! The world with every optional interface is bound, so that each interface has its types. Loading a component finds
 //! out which of them it exports.

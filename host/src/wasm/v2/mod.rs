@@ -1,0 +1,199 @@
+//! Contract 2.0.0: the calls of its functions.
+
+mod convert;
+mod wit;
+
+use citas_core::model::{
+    Appointment, Context, Descriptor, FactQuery, Field, Notice, Offered, Opening, Party, Place, Role, Verdict,
+};
+use citas_core::ports::{Fault, Refusal, Rules};
+
+use wasmtime::component::{ComponentNamedList, Lift, Lower};
+
+use super::component::{Calls, Exports, Function};
+use super::limits::{FACTS_BYTES, INPUT_BYTES};
+
+/// Version of the contract.
+pub(super) const CONTRACT: &str = "2.0.0";
+
+type BookInput<'a> = (&'a wit::Context, &'a [wit::Field]);
+type ActInput<'a> = (&'a wit::Context, &'a wit::Appointment, &'a str, &'a [wit::Field]);
+type PresentInput<'a> = (wit::Role, &'a [wit::Appointment]);
+type KeyInput<'a> = (wit::Party, &'a str);
+type OffersInput<'a> = (&'a wit::Context, &'a wit::Place, Option<&'a wit::Appointment>, &'a [wit::Opening]);
+type NoticesInput<'a> = (&'a str, &'a wit::Appointment);
+
+type DescribeAnswer = (wit::Descriptor,);
+type VerdictAnswer = (Result<wit::Plan, wit::Refusal>,);
+/// An answer that may be an error of the rules themselves, in words.
+type OrFault<T> = (Result<T, String>,);
+
+/// A component of this contract.
+pub(super) struct RulesV2 {
+    calls: Calls,
+    describe: Function,
+    book: Function,
+    act: Function,
+    present: Function,
+    key: Function,
+    facts: Option<FactFunctions>,
+    offers: Option<Function>,
+    notices: Option<Function>,
+}
+
+struct FactFunctions {
+    before_booking: Function,
+    before_action: Function,
+}
+
+impl RulesV2 {
+    /// Finds the functions and checks their types.
+    pub(super) fn link(mut exports: Exports<'_>) -> Result<Self, Refusal> {
+        let rules = exports.required();
+        let describe = exports.function::<(), DescribeAnswer>(&rules, "describe")?;
+        let book = exports.function::<BookInput, VerdictAnswer>(&rules, "book")?;
+        let act = exports.function::<ActInput, VerdictAnswer>(&rules, "act")?;
+        let present = exports.function::<PresentInput, OrFault<Vec<Vec<wit::Field>>>>(&rules, "present")?;
+        let key = exports.function::<KeyInput, OrFault<Option<String>>>(&rules, "key")?;
+        let facts = match exports.find("fact-rules") {
+            Some(facts) => Some(FactFunctions {
+                before_booking: exports.function::<BookInput, OrFault<Vec<wit::Query>>>(&facts, "before-booking")?,
+                before_action: exports.function::<ActInput, OrFault<Vec<wit::Query>>>(&facts, "before-action")?,
+            }),
+            None => None,
+        };
+        let offers = match exports.find("slot-rules") {
+            Some(slots) => Some(exports.function::<OffersInput, OrFault<wit::Offered>>(&slots, "offers")?),
+            None => None,
+        };
+        let notices = match exports.find("notice-rules") {
+            Some(notices) => Some(exports.function::<NoticesInput, OrFault<Vec<wit::Notice>>>(&notices, "notices")?),
+            None => None,
+        };
+        Ok(Self { calls: exports.linked(), describe, book, act, present, key, facts, offers, notices })
+    }
+}
+
+impl Rules for RulesV2 {
+    fn contract(&self) -> &'static str {
+        CONTRACT
+    }
+
+    fn describe(&self) -> Result<Descriptor, Fault> {
+        let (descriptor,): DescribeAnswer = self.calls.call(&self.describe, ())?;
+        Ok(convert::descriptor_of(descriptor))
+    }
+
+    fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault> {
+        let (context, request) = (known(context)?, input(request)?);
+        let (verdict,): VerdictAnswer = self.calls.call::<BookInput, _>(&self.book, (&context, &request))?;
+        convert::verdict_of(verdict)
+    }
+
+    fn act(&self, context: &Context, current: &Appointment, action: &str, given: &[Field]) -> Result<Verdict, Fault> {
+        let (context, current, given) = (known(context)?, convert::appointment(current), input(given)?);
+        let given: ActInput = (&context, &current, action, &given);
+        let (verdict,): VerdictAnswer = self.calls.call(&self.act, given)?;
+        convert::verdict_of(verdict)
+    }
+
+    fn present(&self, role: Role, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
+        if self.fitting(appointments) < appointments.len() {
+            return Err(Fault::InputTooLarge { limit: INPUT_BYTES });
+        }
+        let appointments: Vec<_> = appointments.iter().map(|appointment| convert::appointment(appointment)).collect();
+        let given: PresentInput = (convert::role(role), &appointments);
+        let views: Vec<Vec<wit::Field>> = self.answer(&self.present, given)?;
+        views.into_iter().map(convert::fields_of).collect()
+    }
+
+    fn fitting(&self, appointments: &[&Appointment]) -> usize {
+        let mut weight = 0;
+        let fitting = appointments.iter().take_while(|appointment| {
+            weight += convert::weight(&appointment.attributes);
+            weight <= INPUT_BYTES
+        });
+        fitting.count().max(1).min(appointments.len())
+    }
+
+    fn key(&self, of: Party, spelling: &str) -> Result<Option<String>, Fault> {
+        self.answer::<KeyInput, _>(&self.key, (convert::party(of), spelling))
+    }
+
+    fn has_facts(&self) -> bool {
+        self.facts.is_some()
+    }
+
+    fn queries(
+        &self,
+        context: &Context,
+        acting: Option<(&str, &Appointment)>,
+        given: &[Field],
+    ) -> Result<Vec<FactQuery>, Fault> {
+        let Some(functions) = &self.facts else { return Ok(Vec::new()) };
+        let (context, given) = (known(context)?, input(given)?);
+        let queries: Vec<wit::Query> = match acting {
+            None => self.answer::<BookInput, _>(&functions.before_booking, (&context, &given))?,
+            Some((action, current)) => {
+                let current = convert::appointment(current);
+                self.answer::<ActInput, _>(&functions.before_action, (&context, &current, action, &given))?
+            }
+        };
+        Ok(queries.into_iter().map(convert::query_of).collect())
+    }
+
+    fn offers(
+        &self,
+        context: &Context,
+        place: &Place,
+        current: Option<&Appointment>,
+        openings: &[Opening],
+    ) -> Result<Option<Offered>, Fault> {
+        let Some(function) = &self.offers else { return Ok(None) };
+        let (context, current) = (known(context)?, current.map(convert::appointment));
+        let place = wit::Place {
+            doctor: place.doctor.clone(),
+            hospital: place.hospital.clone(),
+            fields: input(&place.fields)?,
+        };
+        let openings: Vec<_> = openings.iter().map(convert::opening).collect();
+        let given: OffersInput = (&context, &place, current.as_ref(), &openings);
+        let offered: wit::Offered = self.answer(function, given)?;
+        convert::offered_of(offered).map(Some)
+    }
+
+    fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
+        let Some(function) = &self.notices else { return Ok(Vec::new()) };
+        let current = convert::appointment(current);
+        let notices: Vec<wit::Notice> = self.answer::<NoticesInput, _>(function, (event, &current))?;
+        Ok(notices.into_iter().map(convert::notice_of).collect())
+    }
+}
+
+impl RulesV2 {
+    /// Calls a function whose answer may be an error of the rules themselves.
+    fn answer<Input, Answer>(&self, function: &Function, input: Input) -> Result<Answer, Fault>
+    where
+        Input: ComponentNamedList + Lower,
+        OrFault<Answer>: ComponentNamedList + Lift,
+    {
+        let (answer,): OrFault<Answer> = self.calls.call(function, input)?;
+        answer.map_err(Fault::Failed)
+    }
+}
+
+fn input(fields: &[Field]) -> Result<Vec<wit::Field>, Fault> {
+    if convert::weight(fields) > INPUT_BYTES {
+        return Err(Fault::InputTooLarge { limit: INPUT_BYTES });
+    }
+    Ok(convert::fields(fields))
+}
+
+/// Converts a context whose facts are not too large together.
+fn known(context: &Context) -> Result<wit::Context, Fault> {
+    let appointments = context.facts.iter().flat_map(|fact| &fact.appointments);
+    if appointments.map(|found| convert::weight(&found.attributes)).sum::<usize>() > FACTS_BYTES {
+        return Err(Fault::InputTooLarge { limit: FACTS_BYTES });
+    }
+    Ok(convert::context(context))
+}
