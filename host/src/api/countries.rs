@@ -138,7 +138,7 @@ fn summary(rules: &LoadedRules) -> Country {
         country: rules.country,
         zones: rules.descriptor.zones.clone(),
         locales: rules.descriptor.locales.clone(),
-        actions: rules.actions.keys().cloned().collect(),
+        actions: rules.client_actions().map(|(name, _)| name.clone()).collect(),
         rules: rules.id.clone(),
     }
 }
@@ -156,7 +156,7 @@ pub async fn schema(
 }
 
 fn schemas(rules: &LoadedRules) -> Schemas {
-    let action = |action: &Action| ActionSchema { roles: action.roles.clone(), input: action.schema.clone() };
+    let action = |action: &Action| ActionSchema { roles: action.client_roles(), input: action.schema.clone() };
     let Country { country, zones, locales, rules: id, .. } = summary(rules);
     Schemas {
         country,
@@ -165,7 +165,7 @@ fn schemas(rules: &LoadedRules) -> Schemas {
         rules: id,
         request: rules.request_schema.clone(),
         appointment: rules.appointment_schema.clone(),
-        actions: rules.actions.iter().map(|(name, of)| (name.clone(), action(of))).collect(),
+        actions: rules.client_actions().map(|(name, of)| (name.clone(), action(of))).collect(),
         codes: rules.messages.codes(),
     }
 }

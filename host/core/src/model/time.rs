@@ -3,13 +3,13 @@
 
 use std::ops::Range;
 
-use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::context::{Shift, ZoneClock};
 
-/// Period for which the rules receive a zone's coming shifts, in seconds.
+/// Period on each side of now for which the rules receive a zone's shifts, in seconds: 400 days.
 const HORIZON_SECONDS: i64 = 400 * 24 * 60 * 60;
 
 /// A zone of the tz database that the rules name.
@@ -56,11 +56,12 @@ impl Zone {
             at,
             offset_minutes: i16::try_from(offset.seconds() / 60).expect("an offset is at most a day or so"),
         };
-        let in_force = self.tz.preceding(now).next().map_or(i64::MIN, |last| last.timestamp().as_second());
-        let mut shifts = vec![shift(in_force, self.tz.to_offset(now))];
+        let beginning = now.saturating_sub(SignedDuration::from_secs(HORIZON_SECONDS)).unwrap_or(Timestamp::MIN);
+        let in_force = self.tz.preceding(beginning).next().map_or(i64::MIN, |last| last.timestamp().as_second());
+        let mut shifts = vec![shift(in_force, self.tz.to_offset(beginning))];
         let horizon = now.as_second() + HORIZON_SECONDS;
-        let coming = self.tz.following(now).take_while(|next| next.timestamp().as_second() <= horizon);
-        shifts.extend(coming.map(|next| shift(next.timestamp().as_second(), next.offset())));
+        let later = self.tz.following(beginning).take_while(|next| next.timestamp().as_second() <= horizon);
+        shifts.extend(later.map(|next| shift(next.timestamp().as_second(), next.offset())));
         ZoneClock { zone: self.name.clone(), now: self.civil(now), shifts }
     }
 }
@@ -96,12 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_starts_with_the_shift_in_force_and_names_those_to_come() {
-        let now = "2026-11-24T15:00:00Z".parse().unwrap();
+    fn the_clock_has_the_shifts_of_400_days_on_each_side_and_the_one_in_force_before() {
+        let now: Timestamp = "2026-11-24T15:00:00Z".parse().unwrap();
         let clock = santiago().clock(now);
         let offsets: Vec<i16> = clock.shifts.iter().map(|shift| shift.offset_minutes).collect();
-        assert_eq!(offsets, [-180, -240, -180]);
-        assert!(clock.shifts[0].at <= now.as_second());
+        assert_eq!(offsets, [-180, -240, -180, -240, -180]);
+        assert!(clock.shifts[0].at <= now.as_second() - HORIZON_SECONDS);
         assert_eq!(clock.now, "2026-11-24T12:00".parse().unwrap());
     }
 

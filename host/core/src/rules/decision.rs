@@ -94,7 +94,8 @@ impl LoadedRules {
     /// # Errors
     /// Returns an error if there is no such action, or if it is for other roles.
     pub fn allow(&self, name: &str, role: Role) -> Result<&Action, NotDecided> {
-        let action = self.actions.get(name).ok_or_else(|| NotDecided::UnknownAction(name.to_owned()))?;
+        let action = self.actions.get(name).filter(|action| role == Role::Clock || !action.is_scheduled());
+        let action = action.ok_or_else(|| NotDecided::UnknownAction(name.to_owned()))?;
         if action.roles.contains(role.as_str()) {
             return Ok(action);
         }

@@ -149,7 +149,7 @@ impl LoadedRules {
         Ok(Self {
             country,
             id: RulesId { version: descriptor.version.clone(), digest },
-            actions: actions(&descriptor.actions, &mut schemas)?,
+            actions: actions(&descriptor.actions, rules.contract(), &mut schemas)?,
             zones: zones(&descriptor.zones)?,
             request: OnceLock::new(),
             filters: OnceLock::new(),
@@ -269,6 +269,11 @@ impl LoadedRules {
     /// of another version and accepted the schema.
     pub fn check_request(&self, request: &Json) -> Result<Vec<Violation>, Fault> {
         check(&self.request, "request-schema", &self.request_schema, request)
+    }
+
+    /// Returns the actions that clients may use.
+    pub fn client_actions(&self) -> impl Iterator<Item = (&String, &Action)> {
+        self.actions.iter().filter(|(_, action)| !action.is_scheduled())
     }
 
     /// Returns the codes of messages that no violation has: those for a place or a keyword that the schemas of the
@@ -458,26 +463,33 @@ fn zones(names: &[String]) -> Result<Vec<Zone>, Refusal> {
     names.iter().map(zone).collect()
 }
 
-fn actions(actions: &[ActionDescriptor], schemas: &mut schema::Budget) -> Result<BTreeMap<String, Action>, Refusal> {
+fn actions(
+    actions: &[ActionDescriptor],
+    contract: &str,
+    schemas: &mut schema::Budget,
+) -> Result<BTreeMap<String, Action>, Refusal> {
     if actions.len() > MAX_ACTIONS {
         let cause = format!("a country has at most {MAX_ACTIONS}");
         return Err(Refusal::bad_descriptor("actions", &actions.len().to_string(), cause));
     }
-    actions.iter().map(|described| action(described, schemas)).collect()
+    actions.iter().map(|described| action(described, contract, schemas)).collect()
 }
 
-fn action(action: &ActionDescriptor, schemas: &mut schema::Budget) -> Result<(String, Action), Refusal> {
+fn action(
+    action: &ActionDescriptor,
+    contract: &str,
+    schemas: &mut schema::Budget,
+) -> Result<(String, Action), Refusal> {
     let name = &action.name;
     if !is_slug(name) || name == "history" {
         let cause = "an action's name is a place in the API: lower-case letters and hyphens, and not `history`";
         return Err(Refusal::bad_descriptor("actions", name, cause));
     }
     let role = |word: &String| {
-        let known = Role::ALL.map(Role::as_str);
-        known
-            .into_iter()
-            .find(|role| role == word)
-            .ok_or_else(|| Refusal::bad_descriptor("roles", word, "a role is one of patient, staff, platform, clock"))
+        let known = Role::ALL.into_iter().filter(|role| *role != Role::Clock || contract != "1.0.0").map(Role::as_str);
+        let cause = || format!("a role is one of {}", known.clone().collect::<Vec<_>>().join(", "));
+        let role = known.clone().find(|role| role == word);
+        role.ok_or_else(|| Refusal::bad_descriptor("roles", word, cause()))
     };
     let schema = schemas.document(&input_schema(name), &action.input_schema)?;
     let validator = OnceLock::new();
@@ -489,6 +501,16 @@ fn input_schema(action: &str) -> String {
 }
 
 impl Action {
+    /// Returns the roles of the callers that may use the action: all but the clock.
+    pub fn client_roles(&self) -> BTreeSet<&'static str> {
+        self.roles.iter().copied().filter(|role| *role != Role::Clock.as_str()).collect()
+    }
+
+    /// Returns true if only time does the action: clients neither see it nor may use it.
+    pub fn is_scheduled(&self) -> bool {
+        self.roles.len() == 1 && self.roles.contains(Role::Clock.as_str())
+    }
+
     /// Checks the action's input against the schema, and returns the violations.
     ///
     /// # Errors

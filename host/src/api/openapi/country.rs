@@ -58,7 +58,7 @@ impl Components {
     /// Adds a country's schemas, with examples on days that can be booked.
     pub fn add_country(&mut self, rules: &LoadedRules, days: Option<&BookingDays>) {
         let country = rules.country;
-        let inputs = rules.actions.keys().map(|name| format!("{name}-input"));
+        let inputs = rules.client_actions().map(|(name, _)| format!("{name}-input"));
         let roots = ["request", "appointment", "page", "history-entry", "history"].map(str::to_owned);
         self.reserve(roots.into_iter().chain(inputs).map(|root| named(country, &root)));
         let first = |schema: &Value| days.map_or_else(|| schema.clone(), |days| days.moved(schema, days.first));
@@ -70,7 +70,7 @@ impl Components {
         self.add_page(&named(country, "page"), appointment.clone());
         let entry = self.add_entry(&named(country, "history-entry"), appointment);
         self.add_page(&named(country, "history"), entry);
-        for (name, action) in &rules.actions {
+        for (name, action) in rules.client_actions() {
             self.embed(&next(&action.schema), &named(country, &format!("{name}-input")), false);
         }
     }

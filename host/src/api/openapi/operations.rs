@@ -156,7 +156,7 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
         (format!("{base}/schema"), json!({ "get": schema(country, &schemas) })),
         (format!("{base}/rules"), json!({ "get": rules_status(country, &status) })),
     ]);
-    for (name, action) in &rules.actions {
+    for (name, action) in rules.client_actions() {
         let path = format!("{base}/appointments/{{id}}/{name}");
         paths.insert(path, json!({ "parameters": [id_parameter()], "post": act(country, name, action) }));
     }
@@ -213,14 +213,14 @@ fn book(rules: &LoadedRules) -> Value {
 /// Returns links from a booking to the operations on it.
 fn links(rules: &LoadedRules) -> Value {
     let country = rules.country;
-    let actions = rules.actions.keys().map(|name| action_id(country, name));
+    let actions = rules.client_actions().map(|(name, _)| action_id(country, name));
     let targets = ["get", "history"].map(|name| operation_id(country, name)).into_iter().chain(actions);
     let link = |id: String| (id.clone(), json!({ "operationId": id, "parameters": { "id": "$response.body#/id" } }));
     targets.map(link).collect::<Map<_, _>>().into()
 }
 
 fn act(country: CountryCode, name: &str, action: &Action) -> Value {
-    let roles = action.roles.iter().copied().collect::<Vec<_>>().join(", ");
+    let roles = action.client_roles().into_iter().collect::<Vec<_>>().join(", ");
     let title = action.schema["title"].as_str();
     let summary = title.map_or_else(|| format!("Perform the action {name}"), |title| format!("{name}: {title}"));
     let description = format!("Performs the country's action `{name}`. Allowed for the roles: {roles}.");

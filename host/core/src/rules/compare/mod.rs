@@ -10,7 +10,7 @@ use semver::Version;
 
 pub use self::difference::Difference;
 use self::schema::{Reader, compare};
-use crate::rules::loaded::{Action, LoadedRules};
+use crate::rules::loaded::LoadedRules;
 
 /// Reasons for which a version number is too low for the changes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,21 +90,19 @@ fn next_major(version: &Version) -> Version {
 }
 
 fn actions(before: &LoadedRules, now: &LoadedRules) -> Vec<Difference> {
-    let name = |(name, _): (&'_ String, &'_ Action)| name.clone();
-    let [old, new]: [BTreeSet<String>; 2] =
-        [&before.actions, &now.actions].map(|actions| actions.iter().map(name).collect());
-    let [old, new] = [&old, &new].map(|names| names.iter().map(String::as_str).collect());
+    let [old, new] = [before, now].map(|rules| rules.client_actions().map(|(name, _)| name.as_str()).collect());
     let mut changes = listed("action", true, &old, &new);
-    for (name, old) in &before.actions {
-        let Some(new) = now.actions.get(name) else { continue };
+    for (name, old) in before.client_actions() {
+        let Some(new) = now.actions.get(name).filter(|action| !action.is_scheduled()) else { continue };
+        let (old_roles, new_roles) = (old.client_roles(), new.client_roles());
         changes.extend(
-            old.roles
-                .difference(&new.roles)
+            old_roles
+                .difference(&new_roles)
                 .map(|role| Difference::new(true, format!("the action `{name}` is no longer for the role `{role}`"))),
         );
         changes.extend(
-            new.roles
-                .difference(&old.roles)
+            new_roles
+                .difference(&old_roles)
                 .map(|role| Difference::new(false, format!("the action `{name}` is for the role `{role}` too"))),
         );
         changes.extend(compare(&format!("the input of `{name}`"), Reader::Rules, &old.schema, &new.schema));
@@ -171,6 +169,7 @@ mod tests {
             appointment_schema: r#"{ "properties": { "status": { "type": "string" } } }"#.into(),
             actions: vec![action("cancel", &["patient", "staff"]), action("miss", &["staff"])],
             messages: vec![message("pe.date.holiday"), message("pe.dni.unknown")],
+            ..Described::default().0
         }
     }
 
@@ -214,6 +213,15 @@ mod tests {
             new.code = "pe.date.past".into();
             now.messages.push(new);
         });
+    }
+
+    #[test]
+    fn clients_do_not_notice_what_only_time_does() {
+        let remind =
+            || ActionDescriptor { name: "remind".into(), roles: vec!["clock".into()], input_schema: "{}".into() };
+        assert_eq!(differences(|now| now.actions.push(remind())), []);
+        assert_eq!(differences(|now| now.actions[1].roles.push("clock".into())), []);
+        tells("the action `miss` is gone", true, |now| now.actions[1].roles = vec!["clock".into()]);
     }
 
     #[test]
