@@ -219,3 +219,97 @@ fn message_of(message: wit::Message) -> Message {
     let wit::Message { code, locale, text } = message;
     Message { code, locale, text }
 }
+
+#[cfg(test)]
+mod tests {
+    use citas_core::model::{Role, Step, Wake};
+    use serde_json::json;
+
+    use super::*;
+
+    /// An appointment with everything that only a later contract knows.
+    fn appointment_of_2() -> core::Appointment {
+        let appointment = json!({
+            "id": "00000000-0000-0000-0000-000000000007", "phase": "waitlisted",
+            "slot": { "start": "2026-12-01T09:30:00", "minutes": 30, "zone": "America/Lima" },
+            "startsAt": "2026-12-01T14:30:00Z", "createdAt": "2026-11-24T15:00:00Z",
+            "patient": "dni:10117410", "doctor": "45678", "hospital": "00006219", "unverified": true,
+            "wake": { "at": "2026-11-30T14:30:00Z", "action": "remind" }, "revision": 3,
+            "steps": [{ "action": "book", "role": "patient", "at": "2026-11-24T15:00:00Z" }],
+            "attributes": [{ "path": "/doctor", "value": { "text": "45678" } }],
+        });
+        serde_json::from_value(appointment).unwrap()
+    }
+
+    #[test]
+    fn an_appointment_of_a_later_contract_loses_what_this_one_cannot_say() {
+        let seen = appointment(&appointment_of_2());
+        let golden = r#"Appointment { id: "00000000-0000-0000-0000-000000000007", phase: Phase::Requested, slot: Some(Slot { start: Civil { year: 2026, month: 12, day: 1, hour: 9, minute: 30 }, minutes: 30, zone: "America/Lima" }), revision: 3, attributes: [Field { path: "/doctor", value: Value::Text("45678") }] }"#;
+        assert_eq!(format!("{seen:?}"), golden);
+    }
+
+    #[test]
+    fn a_plan_claims_one_place_of_each_key_and_schedules_nothing() {
+        let plan = wit::Plan {
+            phase: wit::Phase::Booked,
+            slot: None,
+            claims: vec!["doctor/45678/2026-12-01T14:30Z".into()],
+            patient: "dni:10117410".into(),
+            doctor: None,
+            hospital: None,
+            attributes: vec![],
+            events: vec!["booked".into()],
+        };
+        let golden = json!({
+            "phase": "booked", "slot": null, "claims": ["doctor/45678/2026-12-01T14:30Z"], "choices": [],
+            "patient": "dni:10117410", "doctor": null, "hospital": null, "attributes": [], "events": ["booked"],
+            "wake": null, "offAgenda": false,
+        });
+        assert_eq!(json!(verdict_of(Ok(plan)).unwrap().unwrap()), golden);
+    }
+
+    #[test]
+    fn a_violation_is_a_conflict_by_the_end_of_its_code() {
+        let conflict = |code: &str| {
+            let violation = wit::Violation { path: String::new(), code: code.into(), params: vec![] };
+            verdict_of(Err(vec![violation])).unwrap().unwrap_err()[0].conflict
+        };
+        assert!(conflict("pe.cancel.not-allowed-now"));
+        assert!(!conflict("pe.cancel.too-late"));
+    }
+
+    #[test]
+    fn a_clock_begins_with_the_shift_in_force() {
+        let shift = |at, offset_minutes| Shift { at, offset_minutes };
+        let clock = |shifts| ZoneClock {
+            zone: "America/Santiago".into(),
+            now: DateTime::constant(2026, 11, 24, 12, 0, 0, 0),
+            shifts,
+        };
+        let seen = |shifts, now| {
+            zone_clock(&clock(shifts), now).shifts.into_iter().map(|shift| shift.offset_minutes).collect::<Vec<_>>()
+        };
+        let all = || vec![shift(i64::MIN, -240), shift(100, -180), shift(200, -240)];
+        assert_eq!(seen(all(), 99), [-240, -180, -240]);
+        assert_eq!(seen(all(), 100), [-180, -240]);
+        assert_eq!(seen(all(), 200), [-240]);
+        assert_eq!(seen(vec![shift(i64::MIN, -300)], 0), [-300]);
+    }
+
+    #[test]
+    fn a_caller_is_a_role_alone() {
+        let context = Context { now: 0, clocks: vec![], caller: Role::Staff.into(), facts: vec![] };
+        assert_eq!(super::context(&context).role, "staff");
+    }
+
+    #[test]
+    fn the_fixture_has_what_is_left_out() {
+        let appointment = appointment_of_2();
+        let wake = Wake { at: "2026-11-30T14:30:00Z".parse().unwrap(), action: "remind".into() };
+        let step = Step { action: "book".into(), role: Role::Patient, at: appointment.created_at };
+        assert_eq!(
+            (appointment.phase, appointment.wake, appointment.steps),
+            (core::Phase::Waitlisted, Some(wake), vec![step])
+        );
+    }
+}
