@@ -20,8 +20,10 @@ type BookInput<'a> = (&'a wit::Context, &'a [wit::Field]);
 type ActInput<'a> = (&'a wit::Context, &'a wit::Appointment, &'a str, &'a [wit::Field]);
 type PresentInput<'a> = (wit::Role, &'a [wit::Appointment]);
 type KeyInput<'a> = (wit::Party, &'a str);
+type OpeningsInput<'a> = (&'a wit::Context, &'a wit::Place, wit::Civil, wit::Civil);
 type OffersInput<'a> = (&'a wit::Context, &'a wit::Place, Option<&'a wit::Appointment>, &'a [wit::Opening]);
 type NoticesInput<'a> = (&'a str, &'a wit::Appointment);
+type DueInput<'a> = (&'a wit::Context, wit::Demand, i64);
 
 type DescribeAnswer = (wit::Descriptor,);
 type VerdictAnswer = (Result<wit::Plan, wit::Refusal>,);
@@ -63,13 +65,20 @@ impl RulesV2 {
             None => None,
         };
         let offers = match exports.find("slot-rules") {
-            Some(slots) => Some(exports.function::<OffersInput, OrFault<wit::Offered>>(&slots, "offers")?),
+            Some(slots) => {
+                exports.function::<OpeningsInput, OrFault<Vec<wit::Opening>>>(&slots, "openings")?;
+                Some(exports.function::<OffersInput, OrFault<wit::Offered>>(&slots, "offers")?)
+            }
             None => None,
         };
         let notices = match exports.find("notice-rules") {
             Some(notices) => Some(exports.function::<NoticesInput, OrFault<Vec<wit::Notice>>>(&notices, "notices")?),
             None => None,
         };
+        // This host asks for neither openings nor due dates, but a component that has them must have the contract's.
+        if let Some(privacy) = exports.find("privacy-rules") {
+            exports.function::<DueInput, OrFault<i64>>(&privacy, "due")?;
+        }
         Ok(Self { calls: exports.linked(), describe, book, act, present, key, facts, offers, notices })
     }
 }

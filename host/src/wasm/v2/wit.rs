@@ -16,4 +16,5 @@ pub(super) use self::citas::rules::types::{
 };
 pub(super) use exports::citas::rules::appointment_rules::{Action, ClaimWords, Descriptor, Message};
 pub(super) use exports::citas::rules::notice_rules::Notice;
+pub(super) use exports::citas::rules::privacy_rules::Demand;
 pub(super) use exports::citas::rules::slot_rules::{Offer, Offered, Opening, Place};
