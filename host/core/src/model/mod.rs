@@ -7,6 +7,7 @@ pub mod claim;
 mod context;
 mod descriptor;
 mod event;
+mod former;
 pub mod json;
 mod limits;
 mod manifest;
@@ -27,6 +28,7 @@ pub use self::context::{
 };
 pub use self::descriptor::{ActionDescriptor, ClaimWords, Descriptor, Message};
 pub use self::event::{Event, EventData, TYPE_PREFIX};
+pub use self::former::{FormerEvent, FormerRevision};
 pub use self::limits::{Limits, MAX_COMPONENT_BYTES};
 pub use self::manifest::{Artifact, Manifest, RulesPackage, digest, written};
 pub use self::personal::Personal;
