@@ -1,10 +1,10 @@
 //! Sequential changes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use citas_core::model::{Field, Phase, Value};
-use citas_core::ports::{Change, CommitError, Ledger};
+use citas_core::model::{Claim, Field, Phase, Value};
+use citas_core::ports::{Change, CommitError, Committed, Ledger};
 
 use crate::support::appointments::*;
 
@@ -12,8 +12,9 @@ pub async fn a_booking_is_read_back_as_it_was_written(ledger: Arc<dyn Ledger>) {
     let mut change = booking(booked(1), &["doctor:1", "patient:1"]);
     change.receipt = Some(receipt("k", &change.revision));
     let stored = change.revision.clone();
-    ledger.commit(change).await.unwrap();
+    let committed = ledger.commit(change).await.unwrap();
 
+    assert_eq!((&*committed.revision, committed.choice), (&stored, None));
     assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap().as_deref(), Some(&stored));
     assert_eq!(ledger.revision(pe(), id(1), 1).await.unwrap().as_ref(), Some(&stored));
     assert_eq!(ledger.history(pe(), id(1), 0, 100).await.unwrap(), [stored]);
@@ -48,14 +49,20 @@ pub async fn every_kind_of_value_is_read_back_exactly(ledger: Arc<dyn Ledger>) {
     let field = |(number, value)| Field { path: format!("/deep~1er/{number}/ñ"), value };
     revision.appointment.attributes = values.into_iter().enumerate().map(field).collect();
     revision.provenance.input = revision.appointment.attributes.clone();
-    ledger.commit(change(revision.clone())).await.unwrap();
-    assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap().as_deref(), Some(&revision));
+    let paths = revision.appointment.attributes.iter().map(|field| field.path.clone());
+    for (number, personal) in [BTreeSet::new(), paths.collect()].into_iter().enumerate() {
+        revision.appointment.id = id(number);
+        revision.personal = personal;
+        ledger.commit(change(revision.clone())).await.unwrap();
+        assert_eq!(ledger.appointment(pe(), id(number)).await.unwrap().as_deref(), Some(&revision));
+    }
 }
 
 pub async fn sixty_kilobytes_of_attributes_are_read_back_exactly(ledger: Arc<dyn Ledger>) {
     let mut revision = booked(1);
     revision.appointment.attributes =
         (0..60).map(|number| text(&format!("/note{number}"), &"ñ\"x ".repeat(205))).collect();
+    revision.personal = (30..60).map(|number| format!("/note{number}")).collect();
     ledger.commit(change(revision.clone())).await.unwrap();
     let next = after(&revision);
     ledger.commit(change(next.clone())).await.unwrap();
@@ -133,9 +140,9 @@ pub async fn a_reschedule_takes_and_releases_in_one_change(ledger: Arc<dyn Ledge
     ledger.commit(held.clone()).await.unwrap();
 
     let mut moved = change(after(&held.revision));
-    moved.revision.claims = strings(&["b", "c"]);
-    (moved.take, moved.release) = (strings(&["c"]), strings(&["a"]));
-    ledger.commit(moved).await.unwrap();
+    moved.claims = claims(&["b", "c"]);
+    let Committed { revision, choice } = ledger.commit(moved).await.unwrap();
+    assert_eq!((&revision.claims, choice), (&self::held(&["b", "c"]), None));
     assert_eq!(taken(&*ledger, &["a", "b", "c"]).await, set(&["b", "c"]));
 }
 
@@ -145,7 +152,7 @@ pub async fn a_refused_reschedule_keeps_what_it_held(ledger: Arc<dyn Ledger>) {
     ledger.commit(booking(booked(2), &["d"])).await.unwrap();
 
     let mut moved = change(after(&held.revision));
-    (moved.take, moved.release) = (strings(&["c", "d"]), strings(&["a", "b"]));
+    moved.claims = claims(&["c", "d"]);
     assert_claim_taken(ledger.commit(moved).await, &["d"]);
     assert_eq!(taken(&*ledger, &["a", "b", "c", "d"]).await, set(&["a", "b", "d"]));
     assert_eq!(ledger.history(pe(), id(1), 0, 100).await.unwrap(), [held.revision]);
@@ -156,9 +163,9 @@ pub async fn revisions_stay_as_they_were_written(ledger: Arc<dyn Ledger>) {
     ledger.commit(change(booked(1))).await.unwrap();
     for number in 2..=12 {
         let mut next = after(written.last().unwrap());
-        next.starts_at = (number % 3 != 0).then(|| now() + minutes(number));
-        next.doctor = (number % 2 == 0).then(|| format!("doctor {number}"));
-        next.appointment.attributes.push(text(&format!("/{number}"), "new"));
+        next.appointment.starts_at = (number % 3 != 0).then(|| now() + minutes(number));
+        next.appointment.doctor = (number % 2 == 0).then(|| format!("doctor {number}"));
+        next.appointment.attributes.insert(0, text(&format!("/{number}"), "new"));
         ledger.commit(change(next.clone())).await.unwrap();
         written.push(next);
     }
@@ -177,7 +184,7 @@ pub async fn countries_are_apart(ledger: Arc<dyn Ledger>) {
     ledger.commit(here.clone()).await.unwrap();
     assert_eq!(ledger.appointment(cl(), id(1)).await.unwrap(), None);
     assert_eq!(ledger.receipt(cl(), "k", now()).await.unwrap(), None);
-    assert_eq!(ledger.taken(cl(), &strings(&["a"])).await.unwrap(), HashMap::new());
+    assert_eq!(ledger.taken(cl(), &claims(&["a"])).await.unwrap(), HashMap::new());
 
     ledger.commit(there.clone()).await.unwrap();
     ledger.mark_notified(pe(), id(9), now()).await.unwrap();
@@ -187,16 +194,17 @@ pub async fn countries_are_apart(ledger: Arc<dyn Ledger>) {
 }
 
 pub async fn taken_says_which_of_the_claims_are_held_and_by_which_appointment(ledger: Arc<dyn Ledger>) {
-    let held: Vec<String> = (0..40).map(|number| format!("doctor:{number}")).collect();
-    let mut change = change(booked(1));
-    (change.revision.claims, change.take) = (held.clone(), held.clone());
-    ledger.commit(change).await.unwrap();
+    let key = |number: usize| {
+        if number.is_multiple_of(2) { quarter("doctor/45678", number) } else { format!("doctor:{number}") }
+    };
+    let held: Vec<String> = (0..40).map(key).collect();
+    ledger.commit(booking(booked(1), &held.iter().map(String::as_str).collect::<Vec<_>>())).await.unwrap();
 
     assert_eq!(ledger.taken(pe(), &[]).await.unwrap(), HashMap::new());
-    let asked: Vec<String> = (20..120).map(|number| format!("doctor:{number}")).collect();
+    let asked: Vec<Claim> = (20..120).map(|number| Claim::new(key(number))).collect();
     assert_eq!(
         ledger.taken(pe(), &asked).await.unwrap(),
-        held[20..].iter().map(|claim| (claim.clone(), id(1))).collect()
+        held[20..].iter().map(|claim| (claim.clone(), vec![(0, id(1))])).collect()
     );
 }
 
@@ -230,7 +238,7 @@ pub(super) fn with_receipt(mut change: Change) -> Change {
     change
 }
 
-pub(super) fn assert_claim_taken(result: Result<(), CommitError>, claims: &[&str]) {
+pub(super) fn assert_claim_taken(result: Result<Committed, CommitError>, claims: &[&str]) {
     let Err(CommitError::ClaimTaken(claim)) = result else { panic!("{result:?}") };
     assert!(claims.contains(&claim.as_str()), "{claim} is not one of {claims:?}");
 }
@@ -239,7 +247,7 @@ fn cancellation(held: &Change) -> Change {
     let mut cancelled = change(after(&held.revision));
     cancelled.revision.appointment.phase = Phase::Cancelled;
     cancelled.revision.claims.clear();
-    cancelled.release.clone_from(&held.take);
+    cancelled.claims.clear();
     cancelled
 }
 
@@ -252,7 +260,7 @@ async fn assert_nothing_stored(ledger: &dyn Ledger) {
 }
 
 async fn taken(ledger: &dyn Ledger, claims: &[&str]) -> HashSet<String> {
-    ledger.taken(pe(), &strings(claims)).await.unwrap().into_keys().collect()
+    ledger.taken(pe(), &self::claims(claims)).await.unwrap().into_keys().collect()
 }
 
 fn set(claims: &[&str]) -> HashSet<String> {

@@ -11,15 +11,21 @@ mod changes;
 mod model;
 mod outbox;
 mod pages;
+mod places;
 mod races;
 mod receipts;
+mod stored;
+mod wakes;
 
 pub use changes::*;
 pub use model::*;
 pub use outbox::*;
 pub use pages::*;
+pub use places::*;
 pub use races::*;
 pub use receipts::*;
+pub use stored::*;
+pub use wakes::*;
 
 /// Adds every test of the suite to the calling module.
 macro_rules! ledger_contract {
@@ -44,6 +50,13 @@ macro_rules! ledger_contract {
             an_event_is_notified_once_it_is_marked
             an_empty_ledger_is_ready
             a_ledger_with_appointments_is_ready
+            of_two_hundred_who_want_ten_places_ten_get_one_each
+            a_claim_gets_the_lowest_place_that_is_free
+            an_appointment_keeps_its_place_whatever_the_limit_is_now
+            of_choices_the_first_that_is_wholly_free_is_taken
+            a_choice_that_is_held_stays_and_another_releases_it
+            of_forty_who_want_any_of_three_rooms_three_get_one_each
+            claims_on_the_same_minute_of_two_resources_are_two
             of_fifty_who_want_one_claim_one_gets_it
             of_overlapping_claims_no_two_are_held
             disjoint_claims_do_not_hinder_each_other
@@ -75,7 +88,7 @@ macro_rules! outbox_contract {
     ($open:path) => {
         $crate::ledger_contract::each! { $open;
             events_of_one_appointment_are_pending_one_at_a_time_in_the_order_of_its_changes
-        many_events_behind_one_keep_no_other_appointment_from_view
+            many_events_behind_one_keep_no_other_appointment_from_view
             a_refused_change_has_no_events
             an_event_is_pending_until_it_is_removed
             a_removed_event_that_is_removed_again_is_no_error
@@ -88,6 +101,34 @@ macro_rules! outbox_contract {
     };
 }
 pub(crate) use outbox_contract;
+
+/// Adds the tests of an index of scheduled actions to the calling module. `open` returns the two ports of one ledger.
+macro_rules! wakes_contract {
+    ($open:path) => {
+        $crate::ledger_contract::each! { $open;
+            an_action_is_due_from_its_time_on_and_the_oldest_is_first
+            an_action_stays_due_until_another_revision_is_stored
+            a_later_revision_replaces_the_action
+            a_postponed_action_is_due_again_with_its_failures
+            an_ended_action_is_not_due_and_the_revision_stays_as_it_was
+        }
+    };
+}
+pub(crate) use wakes_contract;
+
+/// Adds the tests of what a ledger has stored to the calling module. `open` returns a ledger and a view of what it has
+/// [`Stored`].
+macro_rules! stored_contract {
+    ($open:path) => {
+        $crate::ledger_contract::each! { $open;
+            revisions_are_numbered_in_the_order_of_their_commits_without_a_gap
+            revisions_that_are_stored_at_once_have_a_number_each
+            no_open_row_has_a_personal_value
+            an_erased_revision_is_read_without_its_personal_part
+        }
+    };
+}
+pub(crate) use stored_contract;
 
 macro_rules! each {
     ($open:path; $($name:ident)*) => {

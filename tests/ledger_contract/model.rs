@@ -1,10 +1,11 @@
 //! Random changes to the ledger and to a model in memory that is too simple to be wrong. The two must agree.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use citas_core::model::{Phase, Revision, Slot};
-use citas_core::ports::{Change, CommitError, Ledger, Order, Query, Receipt};
+use citas_core::model::{Choice, Claim, Phase, Revision, Slot};
+use citas_core::ports::{Change, CommitError, Committed, Ledger, Order, Query, Receipt, Taken};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use uuid::Uuid;
@@ -16,17 +17,19 @@ use crate::support::chance::Chance;
 const STEPS: usize = 400;
 const APPOINTMENTS: usize = 24;
 const CLAIMS: usize = 16;
+const ROOMS: usize = 3;
 const KEYS: usize = 8;
 
 #[derive(Default)]
 struct Model {
     histories: HashMap<Uuid, Vec<Revision>>,
-    claims: HashMap<String, Uuid>,
+    /// Holders of places, by the claim's key and the place.
+    claims: BTreeMap<(String, u16), Uuid>,
     receipts: HashMap<String, Receipt>,
 }
 
 impl Model {
-    fn commit(&mut self, change: &Change) -> Result<(), CommitError> {
+    fn commit(&mut self, change: &Change) -> Result<Revision, CommitError> {
         let revision = &change.revision;
         let id = revision.appointment.id;
         let used = change.receipt.as_ref().and_then(|receipt| self.receipt(&receipt.key, revision.updated_at));
@@ -37,14 +40,27 @@ impl Model {
         if usize::try_from(revision.appointment.revision).unwrap() != known + 1 {
             return Err(CommitError::Stale);
         }
-        if let Some(claim) = change.take.iter().find(|claim| self.claims.contains_key(*claim)) {
-            return Err(CommitError::ClaimTaken(claim.clone()));
-        }
-        self.claims.retain(|claim, _| !change.release.contains(claim));
-        self.claims.extend(change.take.iter().map(|claim| (claim.clone(), id)));
+        let Ok(settled) = change.settle(|claim| Ok::<_, Infallible>(self.places(&claim.key).collect()));
+        let settled = settled.map_err(CommitError::ClaimTaken)?;
+        let stored = change.revision_with(&settled);
+        self.claims.retain(|_, holder| *holder != id);
+        self.claims.extend(stored.claims.iter().map(|held| ((held.key.clone(), held.ordinal), id)));
         self.receipts.extend(change.receipt.iter().map(|receipt| (receipt.key.clone(), receipt.clone())));
-        self.histories.entry(id).or_default().push(revision.clone());
-        Ok(())
+        self.histories.entry(id).or_default().push(stored.clone());
+        Ok(stored)
+    }
+
+    /// Returns the places of a claim that are taken.
+    fn places(&self, key: &str) -> impl Iterator<Item = u16> {
+        self.claims.keys().filter(move |(other, _)| other == key).map(|(_, ordinal)| *ordinal)
+    }
+
+    fn taken(&self) -> Taken {
+        let mut taken = Taken::new();
+        for ((key, ordinal), holder) in &self.claims {
+            taken.entry(key.clone()).or_default().push((*ordinal, *holder));
+        }
+        taken
     }
 
     fn receipt(&self, key: &str, now: Timestamp) -> Option<Receipt> {
@@ -58,18 +74,22 @@ impl Model {
     fn list(&self, query: &Query) -> Vec<Revision> {
         let given = |filter: &Option<String>, value: Option<&String>| filter.is_none() || filter.as_ref() == value;
         let meets = |item: &Revision| {
+            let (appointment, start) = (&item.appointment, item.appointment.starts_at);
             given(&query.owner, Some(&item.owner))
-                && given(&query.patient, Some(&item.patient))
-                && given(&query.doctor, item.doctor.as_ref())
-                && given(&query.hospital, item.hospital.as_ref())
-                && (query.phases.is_empty() || query.phases.contains(&item.appointment.phase))
+                && query.person.is_none_or(|person| person == item.person)
+                && given(&query.doctor, appointment.doctor.as_ref())
+                && given(&query.hospital, appointment.hospital.as_ref())
+                && (query.phases.is_empty() || query.phases.contains(&appointment.phase))
                 && query.date.is_none_or(|date| day_of(item) == Some(date))
-                && query.from.is_none_or(|from| item.starts_at.is_some_and(|start| start >= from))
-                && query.to.is_none_or(|to| item.starts_at.is_some_and(|start| start < to))
+                && query.from.is_none_or(|from| start.is_some_and(|start| start >= from))
+                && query.to.is_none_or(|to| start.is_some_and(|start| start < to))
         };
         let latest = self.histories.values().filter_map(|history| history.last());
         let mut items: Vec<Revision> = latest.filter(|item| meets(item)).cloned().collect();
-        items.sort_by_key(|item| (item.starts_at.is_none(), item.starts_at, item.appointment.id));
+        items.sort_by_key(|item| {
+            let start = item.appointment.starts_at;
+            (start.is_none(), start, item.appointment.id)
+        });
         if query.order == Order::Descending {
             items.reverse();
         }
@@ -103,17 +123,21 @@ pub async fn random_changes_agree_with_a_model(ledger: Arc<dyn Ledger>) {
 
 fn assert_agree(
     change: &Change,
-    stored: &Result<(), CommitError>,
-    expected: &Result<(), CommitError>,
+    stored: &Result<Committed, CommitError>,
+    expected: &Result<Revision, CommitError>,
     model: &Model,
     step: usize,
 ) {
     let agree = match (stored, expected) {
-        (Ok(()), Ok(()))
-        | (Err(CommitError::KeyUsed), Err(CommitError::KeyUsed))
-        | (Err(CommitError::Stale), Err(CommitError::Stale)) => true,
+        (Ok(stored), Ok(expected)) => *stored.revision == *expected,
+        (Err(CommitError::KeyUsed), Err(CommitError::KeyUsed)) | (Err(CommitError::Stale), Err(CommitError::Stale)) => {
+            true
+        }
         (Err(CommitError::ClaimTaken(claim)), Err(CommitError::ClaimTaken(_))) => {
-            change.take.contains(claim) && model.claims.contains_key(claim)
+            let wanted = change.wanted().find(|wanted| wanted.key == *claim);
+            wanted.is_some_and(|wanted| {
+                model.places(claim).filter(|ordinal| *ordinal < wanted.places).count() == wanted.places.into()
+            })
         }
         _ => false,
     };
@@ -138,10 +162,43 @@ impl Round {
         revision.updated_at = self.now;
         let held = before.map(|before| before.claims).unwrap_or_default();
         self.vary(&mut revision);
-        let take: Vec<String> = revision.claims.iter().filter(|claim| !held.contains(claim)).cloned().collect();
-        let release = held.into_iter().filter(|claim| !revision.claims.contains(claim)).collect();
+        let is_live = revision.appointment.phase.is_live();
+        let claims = if is_live { self.claims() } else { Vec::new() };
+        let choices = if is_live && self.chance.once_in(4) { self.rooms() } else { Vec::new() };
+        // Attributes that a choice sets are personal or not, like all others.
+        if !choices.is_empty() {
+            revision.personal.insert("/room".to_owned());
+        }
         let receipt = self.chance.once_in(3).then(|| self.receipt(&revision));
-        Change { revision, take, release, receipt, events: Vec::new() }
+        Change { revision, claims, choices, held, receipt, events: Vec::new() }
+    }
+
+    /// Returns up to three claims. Those with an even number are on time, and every third has several places.
+    fn claims(&mut self) -> Vec<Claim> {
+        let count = self.chance.below(4);
+        let numbers: BTreeSet<usize> = (0..count).map(|_| self.chance.below(CLAIMS)).collect();
+        let claim = |number: usize| Claim {
+            places: if number.is_multiple_of(3) { 3 } else { 1 },
+            ..Claim::new(self.key(number))
+        };
+        numbers.into_iter().map(claim).collect()
+    }
+
+    fn rooms(&mut self) -> Vec<Choice> {
+        let room = |room: usize| Choice {
+            claims: vec![Claim::new(self.room(room))],
+            attributes: vec![text("/room", &room.to_string())],
+        };
+        (0..ROOMS).map(room).collect()
+    }
+
+    fn key(&self, number: usize) -> String {
+        let resource = format!("claim {}", self.seed);
+        if number.is_multiple_of(2) { quarter(&resource, number) } else { format!("{resource} {number}") }
+    }
+
+    fn room(&self, number: usize) -> String {
+        format!("room {} {number}", self.seed)
     }
 
     fn before(&mut self, id: Uuid) -> Option<Revision> {
@@ -155,21 +212,19 @@ impl Round {
     fn vary(&mut self, revision: &mut Revision) {
         let chance = &mut self.chance;
         revision.appointment.phase = *chance.pick(&Phase::ALL);
-        revision.starts_at = (!chance.once_in(5)).then(|| now() + minutes(chance.below(20)));
+        revision.appointment.starts_at = (!chance.once_in(5)).then(|| now() + minutes(chance.below(20)));
         // Somewhere the next day has come.
         let zone = if chance.once_in(3) { "Pacific/Kiritimati" } else { "America/Lima" };
         let local = |at: Timestamp| at.in_tz(zone).unwrap().datetime();
         revision.appointment.slot =
-            revision.starts_at.map(|at| Slot { start: local(at), minutes: 30, zone: zone.into() });
+            revision.appointment.starts_at.map(|at| Slot { start: local(at), minutes: 30, zone: zone.into() });
         revision.owner = format!("owner {} {}", self.seed, chance.below(3));
-        revision.patient = format!("patient {}", chance.below(3));
-        revision.doctor = (!chance.once_in(4)).then(|| format!("doctor {}", chance.below(3)));
-        revision.hospital = (!chance.once_in(4)).then(|| format!("hospital {}", chance.below(2)));
-        let live = revision.appointment.phase.is_live();
-        let count = if live { chance.below(4) } else { 0 };
-        let claims: HashSet<usize> = (0..count).map(|_| chance.below(CLAIMS)).collect();
-        revision.claims = claims.into_iter().map(|claim| format!("claim {} {claim}", self.seed)).collect();
-        revision.claims.sort();
+        revision.person = person(chance.below(3));
+        revision.appointment.doctor = (!chance.once_in(4)).then(|| format!("doctor {}", chance.below(3)));
+        revision.appointment.hospital = (!chance.once_in(4)).then(|| format!("hospital {}", chance.below(2)));
+        // The attributes of a room come from a choice.
+        revision.appointment.attributes.retain(|attribute| attribute.path != "/room");
+        revision.personal.remove("/room");
     }
 
     fn receipt(&mut self, revision: &Revision) -> Receipt {
@@ -181,8 +236,11 @@ impl Round {
     async fn check_reads(&mut self, ledger: &dyn Ledger, change: &Change) {
         let id = change.revision.appointment.id;
         assert_eq!(ledger.appointment(pe(), id).await.unwrap().as_deref(), self.model.latest(id));
-        let claims: Vec<String> = (0..CLAIMS).map(|claim| format!("claim {} {claim}", self.seed)).collect();
-        assert_eq!(ledger.taken(pe(), &claims).await.unwrap(), self.model.claims);
+        let keys = (0..CLAIMS).map(|claim| self.key(claim)).chain((0..ROOMS).map(|room| self.room(room)));
+        let claims: Vec<Claim> = keys.map(Claim::new).collect();
+        let mut taken = ledger.taken(pe(), &claims).await.unwrap();
+        taken.values_mut().for_each(|places| places.sort_unstable());
+        assert_eq!(taken, self.model.taken());
         let key = format!("key {} {}", self.seed, self.chance.below(KEYS));
         assert_eq!(ledger.receipt(pe(), &key, self.now).await.unwrap(), self.model.receipt(&key, self.now));
     }
@@ -202,7 +260,7 @@ impl Round {
         let chance = &mut self.chance;
         Query {
             owner: Some(format!("owner {} {}", self.seed, chance.below(3))),
-            patient: chance.once_in(4).then(|| format!("patient {}", chance.below(3))),
+            person: chance.once_in(4).then(|| person(chance.below(3))),
             doctor: chance.once_in(4).then(|| format!("doctor {}", chance.below(3))),
             hospital: chance.once_in(4).then(|| format!("hospital {}", chance.below(2))),
             from: chance.once_in(4).then(|| now() + minutes(chance.below(20))),

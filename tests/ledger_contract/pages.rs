@@ -17,7 +17,8 @@ fn noon(later: usize) -> Timestamp {
 }
 
 fn starting(number: usize, start: Option<Timestamp>) -> Revision {
-    let mut revision = Revision { starts_at: start, ..booked(number) };
+    let mut revision = booked(number);
+    revision.appointment.starts_at = start;
     revision.appointment.slot = revision.appointment.slot.filter(|_| start.is_some());
     revision
 }
@@ -37,7 +38,7 @@ fn numbered(numbers: &[usize]) -> Vec<Uuid> {
 }
 
 fn of_hospital(limit: usize) -> Query {
-    Query { hospital: booked(0).hospital, limit, ..Query::default() }
+    Query { hospital: booked(0).appointment.hospital, limit, ..Query::default() }
 }
 
 /// Returns every item of every page, whatever the limit.
@@ -89,9 +90,9 @@ pub async fn a_page_holds_at_most_its_limit_and_the_last_one_says_so(ledger: Arc
 pub async fn each_filter_leaves_what_meets_it(ledger: Arc<dyn Ledger>) {
     let mut other = starting(2, Some(noon(2)));
     other.owner = "eva".into();
-    other.patient = "ce:000123".into();
-    other.doctor = None;
-    other.hospital = Some("00000001".into());
+    other.person = person(2);
+    other.appointment.doctor = None;
+    other.appointment.hospital = Some("00000001".into());
     other.appointment.phase = Phase::NoShow;
     store(&*ledger, [starting(1, Some(noon(1))), other.clone()]).await;
 
@@ -101,8 +102,8 @@ pub async fn each_filter_leaves_what_meets_it(ledger: Arc<dyn Ledger>) {
         (all.clone(), both),
         (Query { owner: Some("ana".into()), ..all.clone() }, mine),
         (Query { owner: Some("eva".into()), ..all.clone() }, others),
-        (Query { patient: Some("dni:10117410".into()), ..all.clone() }, mine),
-        (Query { patient: Some("ce:000123".into()), ..all.clone() }, others),
+        (Query { person: Some(person(1)), ..all.clone() }, mine),
+        (Query { person: Some(person(2)), ..all.clone() }, others),
         (Query { doctor: Some("45678".into()), ..all.clone() }, mine),
         (Query { hospital: Some("00006219".into()), ..all.clone() }, mine),
         (Query { hospital: Some("00000001".into()), ..all.clone() }, others),
@@ -119,14 +120,14 @@ pub async fn each_filter_leaves_what_meets_it(ledger: Arc<dyn Ledger>) {
 }
 
 pub async fn filters_together_leave_what_meets_all(ledger: Arc<dyn Ledger>) {
-    // Each bit of the number selects one of two owners, patients, doctors, hospitals and phases.
+    // Each bit of the number selects one of two owners, people, doctors, hospitals and phases.
     let revision = |number: usize| {
         let bit = |bit: usize| (number >> bit) & 1;
         let mut revision = starting(number, Some(noon(number)));
         revision.owner = format!("owner {}", bit(0));
-        revision.patient = format!("patient {}", bit(1));
-        revision.doctor = Some(format!("doctor {}", bit(2)));
-        revision.hospital = Some(format!("hospital {}", bit(3)));
+        revision.person = person(bit(1));
+        revision.appointment.doctor = Some(format!("doctor {}", bit(2)));
+        revision.appointment.hospital = Some(format!("hospital {}", bit(3)));
         revision.appointment.phase = [Phase::Booked, Phase::Cancelled][bit(4)];
         revision
     };
@@ -135,7 +136,7 @@ pub async fn filters_together_leave_what_meets_all(ledger: Arc<dyn Ledger>) {
         let if_given = |bit: usize, word: &str| (given & (1 << bit) != 0).then(|| format!("{word} 1"));
         let query = Query {
             owner: if_given(0, "owner"),
-            patient: if_given(1, "patient"),
+            person: if_given(1, "").map(|_| person(1)),
             doctor: if_given(2, "doctor"),
             hospital: if_given(3, "hospital"),
             phases: if_given(4, "").map(|_| Phase::Cancelled).into_iter().collect(),
@@ -196,7 +197,7 @@ pub async fn a_date_is_that_of_the_place(ledger: Arc<dyn Ledger>) {
         let any = Query { hospital: None, ..query.clone() };
         assert_eq!(walk(&*ledger, &any).await, expected, "{limit} a page");
         let from = Some(at("2026-12-01T12:00:00Z"));
-        let later: Vec<Revision> = expected.iter().filter(|item| item.starts_at >= from).cloned().collect();
+        let later: Vec<Revision> = expected.iter().filter(|item| item.appointment.starts_at >= from).cloned().collect();
         assert_eq!(walk(&*ledger, &Query { from, ..query }).await, later, "{limit} a page");
     }
     let none = Query { date: Some(Date::constant(2026, 12, 5)), ..of_hospital(10) };
@@ -238,7 +239,7 @@ pub async fn a_cursor_outlives_its_item(ledger: Arc<dyn Ledger>) {
     let mut moved = after(&starting(2, None));
     store(&*ledger, [moved.clone()]).await;
     assert_eq!(ids(&ledger.page(pe(), &rest).await.unwrap()), numbered(&[3, 4, 2, 5, 6]));
-    moved.hospital = Some("elsewhere".into());
+    moved.appointment.hospital = Some("elsewhere".into());
     store(&*ledger, [after(&moved)]).await;
     assert_eq!(ids(&ledger.page(pe(), &rest).await.unwrap()), numbered(&[3, 4, 5, 6]));
 
@@ -254,7 +255,7 @@ pub async fn a_page_shows_the_latest_revision(ledger: Arc<dyn Ledger>) {
     let first = starting(1, Some(noon(1)));
     let mut second = after(&first);
     second.appointment.phase = Phase::Cancelled;
-    second.doctor = None;
+    second.appointment.doctor = None;
     store(&*ledger, [first, second.clone()]).await;
     assert_eq!(ledger.page(pe(), &of_hospital(10)).await.unwrap().items, [second]);
     let of_doctor = Query { doctor: Some("45678".into()), limit: 10, ..Query::default() };

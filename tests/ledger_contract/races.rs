@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use citas_core::ports::{Change, CommitError, Ledger, Query};
+use citas_core::model::Claim;
+use citas_core::ports::{Change, CommitError, Committed, Ledger, Query};
 use futures::future::join_all;
 
 use super::changes::assert_claim_taken;
@@ -12,7 +13,7 @@ use crate::support::appointments::*;
 const RIVALS: usize = 50;
 
 /// Commits all changes at once, each in a task of its own.
-async fn race(ledger: &Arc<dyn Ledger>, changes: Vec<Change>) -> Vec<Result<(), CommitError>> {
+pub(super) async fn race(ledger: &Arc<dyn Ledger>, changes: Vec<Change>) -> Vec<Result<Committed, CommitError>> {
     let start = Arc::new(tokio::sync::Barrier::new(changes.len()));
     let rivals = changes.into_iter().map(|change| {
         let (ledger, start) = (Arc::clone(ledger), Arc::clone(&start));
@@ -36,7 +37,7 @@ pub async fn of_fifty_who_want_one_claim_one_gets_it(ledger: Arc<dyn Ledger>) {
             assert_claim_taken(result, &["wanted"]);
         }
         assert_eq!(ledger.appointment(pe(), id(number)).await.unwrap().is_some(), won);
-        assert_eq!(ledger.taken(pe(), &[format!("own:{number}")]).await.unwrap().len(), usize::from(won));
+        assert_eq!(ledger.taken(pe(), &[Claim::new(format!("own:{number}"))]).await.unwrap().len(), usize::from(won));
     }
     assert_eq!(winners, 1);
 }
@@ -53,9 +54,9 @@ pub async fn of_overlapping_claims_no_two_are_held(ledger: Arc<dyn Ledger>) {
     for number in (0..RIVALS).filter(|number| results[*number].is_ok()) {
         assert!(quarters(number).all(|quarter| held.insert(quarter)), "{number} overlaps another");
     }
-    assert!(results.iter().all(|result| matches!(result, Ok(()) | Err(CommitError::ClaimTaken(_)))), "{results:?}");
+    assert!(results.iter().all(|result| matches!(result, Ok(_) | Err(CommitError::ClaimTaken(_)))), "{results:?}");
     assert!(!held.is_empty(), "the first in line always gets what it wants");
-    let all: Vec<String> = quarters(0).chain((3..RIVALS + 2).map(|quarter| format!("doctor:{quarter}"))).collect();
+    let all: Vec<Claim> = (0..RIVALS + 2).map(|quarter| Claim::new(format!("doctor:{quarter}"))).collect();
     assert_eq!(ledger.taken(pe(), &all).await.unwrap().into_keys().collect::<HashSet<_>>(), held);
 }
 
@@ -105,7 +106,7 @@ pub async fn a_stored_change_is_seen_by_every_later_read(ledger: Arc<dyn Ledger>
             ledger.commit(booking(revision, &[&claim])).await.unwrap();
             assert!(ledger.appointment(pe(), id(number)).await.unwrap().is_some());
             assert_eq!(ledger.history(pe(), id(number), 0, 100).await.unwrap().len(), 1);
-            assert_eq!(ledger.taken(pe(), &[claim]).await.unwrap().len(), 1);
+            assert_eq!(ledger.taken(pe(), &[Claim::new(claim)]).await.unwrap().len(), 1);
             let query = Query { owner: Some(format!("owner {number}")), limit: 10, ..Query::default() };
             assert_eq!(ledger.page(pe(), &query).await.unwrap().items.len(), 1);
         })

@@ -10,7 +10,7 @@ use crate::support::appointments::*;
 /// Returns the booking of appointment `number` at `at` with the key `k`, which expires ten minutes later.
 fn keyed(number: usize, at: Timestamp) -> Change {
     let mut change = change(booked(number));
-    (change.revision.created_at, change.revision.updated_at) = (at, at);
+    (change.revision.appointment.created_at, change.revision.updated_at) = (at, at);
     let mut receipt = receipt("k", &change.revision);
     receipt.expires_at = at + minutes(10);
     receipt.fingerprint = format!("request {number}");

@@ -1,7 +1,9 @@
 //! Appointments to store. Each test changes the members that matter to it.
 
+use citas_core::model::claim::key_of;
 use citas_core::model::{
-    Appointment, Context, CountryCode, Field, Phase, Provenance, Revision, Role, RulesId, Shift, Slot, Value, ZoneClock,
+    Appointment, Claim, Context, CountryCode, Field, HeldClaim, Phase, Provenance, Revision, Role, RulesId, Shift,
+    Slot, Step, Value, ZoneClock,
 };
 use citas_core::ports::{Change, Receipt};
 use jiff::{SignedDuration, Timestamp};
@@ -32,26 +34,36 @@ pub fn id(number: usize) -> Uuid {
     Uuid::from_u128(0x0193_5f00_0000_7000_8000_0000_0000_0000 + u128::try_from(number).unwrap())
 }
 
+/// Returns the opaque id of person `number`.
+pub fn person(number: usize) -> Uuid {
+    Uuid::from_u128(0x8000_0000_0000_0000 + u128::try_from(number).unwrap())
+}
+
 /// Returns Peru's appointment `number`, just booked.
 pub fn booked(number: usize) -> Revision {
     Revision {
         country: pe(),
+        person: person(1),
         appointment: Appointment {
             id: id(number),
             phase: Phase::Booked,
             slot: Some(Slot { start: "2026-12-01T09:30".parse().unwrap(), minutes: 30, zone: "America/Lima".into() }),
+            starts_at: Some(at("2026-12-01T14:30:00Z")),
+            created_at: now(),
+            patient: "dni:10117410".into(),
+            doctor: Some("45678".into()),
+            hospital: Some("00006219".into()),
+            unverified: false,
+            wake: None,
             revision: 1,
-            attributes: vec![text("/dni", "10117410"), text("/districtName", "Miraflores")],
+            steps: vec![Step { action: "book".into(), role: Role::Patient, at: now() }],
+            attributes: vec![text("/districtName", "Miraflores"), text("/dni", "10117410")],
         },
-        starts_at: Some(at("2026-12-01T14:30:00Z")),
         claims: Vec::new(),
         owner: "ana".into(),
-        patient: "dni:10117410".into(),
-        doctor: Some("45678".into()),
-        hospital: Some("00006219".into()),
-        created_at: now(),
         updated_at: now(),
         provenance: provenance(),
+        personal: ["/dni".to_owned()].into(),
     }
 }
 
@@ -64,15 +76,38 @@ pub fn after(before: &Revision) -> Revision {
     next
 }
 
-/// Returns a change that takes these claims, which become all of the revision's.
+/// Returns a booking with these claims.
 pub fn booking(mut revision: Revision, claims: &[&str]) -> Change {
-    revision.claims = strings(claims);
-    Change { revision, take: strings(claims), release: Vec::new(), receipt: None, events: Vec::new() }
+    revision.claims = held(claims);
+    change(revision)
 }
 
-/// Returns a change to this revision that takes and releases no claims.
+/// Returns a change to this revision that keeps its claims, or takes them if it is the first.
 pub fn change(revision: Revision) -> Change {
-    Change { revision, take: Vec::new(), release: Vec::new(), receipt: None, events: Vec::new() }
+    let is_first = revision.appointment.revision == 1;
+    Change {
+        claims: revision.claims.iter().map(|held| Claim::new(&held.key)).collect(),
+        choices: Vec::new(),
+        held: if is_first { Vec::new() } else { revision.claims.clone() },
+        receipt: None,
+        events: Vec::new(),
+        revision,
+    }
+}
+
+/// Returns claims with one place each.
+pub fn claims(keys: &[&str]) -> Vec<Claim> {
+    keys.iter().map(|key| Claim::new(*key)).collect()
+}
+
+/// Returns the claim on a quarter of an hour of a resource, from the first of December on.
+pub fn quarter(resource: &str, number: usize) -> String {
+    key_of(resource, Some(at("2026-12-01T00:00:00Z") + minutes(15 * number)))
+}
+
+/// Returns the first place of each of these claims.
+pub fn held(keys: &[&str]) -> Vec<HeldClaim> {
+    keys.iter().map(|key| HeldClaim { key: (*key).into(), ordinal: 0 }).collect()
 }
 
 /// Returns the receipt of `key` for this revision. It lasts a day.
@@ -105,10 +140,12 @@ fn provenance() -> Provenance {
                 now: "2026-11-24T10:00".parse().unwrap(),
                 shifts: vec![Shift { at: i64::MIN, offset_minutes: -300 }],
             }],
-            role: Role::Patient,
+            caller: Role::Patient.into(),
+            facts: Vec::new(),
         },
+        facts: Vec::new(),
         rules: RulesId { version: "1.0.0".into(), digest: format!("sha256:{}", "ab".repeat(32)) },
-        contract: "1.0.0".into(),
+        contract: "2.0.0".into(),
         host: "0.1.0".into(),
         subject: "ana".into(),
         request_id: "01935f00-request".into(),

@@ -163,13 +163,16 @@ impl Change {
         self.held.iter().filter(|claim| !settled.claims.contains(claim))
     }
 
-    /// Returns the revision with these places and the attributes of the choice.
+    /// Returns the revision with these places and the attributes of the choice. Personal attributes come last, as in a
+    /// revision that is read back.
     pub fn revision_with(&self, settled: &Settled) -> Revision {
         let mut revision = self.revision.clone();
         revision.claims.clone_from(&settled.claims);
         if let Some(choice) = settled.choice {
             revision.appointment.set(&self.choices[choice].attributes);
         }
+        let Revision { appointment, personal, .. } = &mut revision;
+        appointment.attributes.sort_by_key(|attribute| personal.contains(&attribute.path));
         revision
     }
 }
