@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::model::{
-    ActionDescriptor, Appointment, Claim, Context, Descriptor, Field, HeldClaim, Limits, Notice, Offer, Offered,
-    Opening, Phase, Place, Plan, Provenance, Revision, Role, RulesId, Slot, Step, Verdict,
+    ActionDescriptor, Appointment, Claim, Context, Descriptor, FactQuery, Field, HeldClaim, Limits, Notice, Offer,
+    Offered, Opening, Phase, Place, Plan, Provenance, Revision, Role, RulesId, Slot, Step, Verdict,
 };
 use crate::ports::{Clock, Engine, Fault, Refusal, Rules};
 use crate::rules::LoadedRules;
@@ -114,6 +114,7 @@ pub struct Deciding {
     pub descriptor: Descriptor,
     pub verdict: Result<Verdict, Fault>,
     pub offers: Option<Vec<Offer>>,
+    pub queries: Vec<FactQuery>,
     pub calls: Mutex<Vec<Context>>,
 }
 
@@ -131,7 +132,7 @@ impl Deciding {
             actions: vec![action("cancel", "patient"), action("arrive", "staff")],
             ..Described::default().0
         };
-        Self { descriptor, verdict, offers: None, calls: Mutex::default() }
+        Self { descriptor, verdict, offers: None, queries: Vec::new(), calls: Mutex::default() }
     }
 
     /// Loads rules with this verdict.
@@ -167,6 +168,12 @@ impl Rules for Deciding {
     }
     fn present(&self, _: Role, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
         Ok(appointments.iter().map(|appointment| appointment.attributes.clone()).collect())
+    }
+    fn has_facts(&self) -> bool {
+        !self.queries.is_empty()
+    }
+    fn queries(&self, _: &Context, _: Option<(&str, &Appointment)>, _: &[Field]) -> Result<Vec<FactQuery>, Fault> {
+        Ok(self.queries.clone())
     }
     fn offers(&self, _: &Context, _: &Place, _: Option<&Appointment>, _: &[Opening]) -> Result<Option<Offered>, Fault> {
         Ok(self.offers.clone().map(|offers| Offered { offers, reason: None }))

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -6,8 +6,11 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::model::{Canary, Candidate, Event, Offer, Plan, Slot, Verdict, Violation};
-use crate::ports::{Change, Receipt, Tally, TrialReport, Trials, Unavailable};
+use crate::model::{
+    Canary, Candidate, Choice, ClaimWords, Event, FactQuery, FactSource, Field, HeldClaim, Offer, Party, Plan, Slot,
+    Value, Verdict, Violation, Wake,
+};
+use crate::ports::{Change, DueWake, Order, Receipt, Taken, Tally, TrialReport, Trials, Unavailable};
 use crate::release::OnTrial;
 use crate::testing::{Deciding, ManualClock, plan, revision};
 
@@ -15,19 +18,23 @@ use crate::testing::{Deciding, ManualClock, plan, revision};
 #[derive(Default)]
 struct OneAppointment {
     stored: Option<Revision>,
-    /// The claim that the stored appointment holds.
-    taken: Option<&'static str>,
+    /// The claim that the stored appointment holds, as the ledger keeps it.
+    taken: Option<String>,
     changes: Mutex<Vec<Change>>,
+    queries: Mutex<Vec<Query>>,
 }
 
 #[async_trait]
 impl Ledger for OneAppointment {
-    async fn commit(&self, change: Change) -> Result<(), CommitError> {
-        if let Some(claim) = self.taken.filter(|claim| change.take.iter().any(|taken| taken == claim)) {
-            return Err(CommitError::ClaimTaken(claim.into()));
-        }
+    async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
+        let taken = |claim: &Claim| -> Result<_, Unavailable> {
+            let is_taken = self.taken.as_ref() == Some(&claim.key);
+            Ok(if is_taken { (0..claim.places).collect() } else { BTreeSet::new() })
+        };
+        let settled = change.settle(taken)?.map_err(CommitError::ClaimTaken)?;
+        let revision = Arc::new(change.revision_with(&settled));
         self.changes.lock().unwrap().push(change);
-        Ok(())
+        Ok(Committed { revision, choice: settled.choice })
     }
     async fn appointment(&self, _: CountryCode, _: Uuid) -> Result<Option<Arc<Revision>>, Unavailable> {
         Ok(self.stored.clone().map(Arc::new))
@@ -38,19 +45,17 @@ impl Ledger for OneAppointment {
     async fn history(&self, _: CountryCode, _: Uuid, _: u32, _: usize) -> Result<Vec<Revision>, Unavailable> {
         Ok(self.stored.clone().into_iter().collect())
     }
-    async fn page(&self, _: CountryCode, _: &Query) -> Result<Page, Unavailable> {
-        Ok(Page::default())
+    async fn page(&self, _: CountryCode, query: &Query) -> Result<Page, Unavailable> {
+        self.queries.lock().unwrap().push(query.clone());
+        Ok(Page { items: self.stored.clone().into_iter().collect(), next: None })
     }
     async fn receipt(&self, _: CountryCode, _: &str, _: Timestamp) -> Result<Option<Receipt>, Unavailable> {
         Ok(None)
     }
-    async fn taken(&self, _: CountryCode, claims: &[String]) -> Result<HashMap<String, Uuid>, Unavailable> {
-        let held = claims.iter().find(|claim| Some(claim.as_str()) == self.taken);
-        Ok(held
-            .zip(self.stored.as_ref())
-            .map(|(claim, holder)| (claim.clone(), holder.appointment.id))
-            .into_iter()
-            .collect())
+    async fn taken(&self, _: CountryCode, claims: &[Claim]) -> Result<Taken, Unavailable> {
+        let held = claims.iter().map(|claim| &claim.key).find(|key| self.taken.as_ref() == Some(*key));
+        let holder = held.zip(self.stored.as_ref());
+        Ok(holder.map(|(key, holder)| (key.clone(), vec![(0, holder.appointment.id)])).into_iter().collect())
     }
     async fn notified(&self, _: CountryCode, _: Uuid) -> Result<bool, Unavailable> {
         Ok(false)
@@ -87,6 +92,23 @@ impl Ids for NewIds {
     }
 }
 
+fn names() -> Pseudonyms {
+    Pseudonyms::new(b"key")
+}
+
+/// Returns the key of a personal claim as the ledger keeps it.
+fn kept(key: &str) -> String {
+    names().claim(pe(), Claim { personal: true, ..Claim::new(key) }).key
+}
+
+fn held(key: &str) -> HeldClaim {
+    HeldClaim { key: key.into(), ordinal: 0 }
+}
+
+fn field(path: &str, text: &str) -> Field {
+    Field { path: path.into(), value: Value::Text(text.into()) }
+}
+
 fn pe() -> CountryCode {
     "pe".parse().unwrap()
 }
@@ -119,7 +141,7 @@ impl Desk {
         let loaded = LoadedRules::of(rules.clone(), "sha256:00".into()).unwrap();
         catalogue.install(loaded, Timestamp::UNIX_EPOCH);
         let clock = Arc::new(ManualClock::default());
-        let booking = Booking::new(catalogue.clone(), ledger.clone(), clock, Arc::new(NewIds), "0.1.0");
+        let booking = Booking::new(catalogue.clone(), ledger.clone(), clock, Arc::new(NewIds), names(), "0.1.0");
         Self { rules, catalogue, ledger, booking }
     }
 
@@ -157,26 +179,36 @@ async fn a_booking_stores_the_plan_with_all_that_explains_it() {
     let desk = Desk::new(Deciding::new(Ok(Ok(booked()))), OneAppointment::default());
     let view = desk.book().await.unwrap();
     let [change] = &desk.changes()[..] else { panic!("one change is stored") };
-    let Revision { appointment, owner, starts_at, provenance, .. } = &change.revision;
+    let Revision { appointment, owner, provenance, .. } = &change.revision;
     assert_eq!((appointment.id, appointment.revision, owner.as_str()), (Uuid::from_u128(1), 1, "ana"));
-    assert_eq!(*starts_at, Some("2026-12-01T14:30:00Z".parse().unwrap()));
+    assert_eq!(appointment.starts_at, Some("2026-12-01T14:30:00Z".parse().unwrap()));
     assert_eq!((provenance.action.as_str(), &provenance.context), ("book", &desk.rules.calls()[0]));
-    assert_eq!(change.take, change.revision.claims);
+    assert_eq!(
+        (change.revision.person, provenance.contract.as_str()),
+        (names().patient(pe(), "dni:10117410"), "2.0.0")
+    );
+    assert_eq!(appointment.steps.iter().map(|step| step.action.as_str()).collect::<Vec<_>>(), ["book"]);
+    assert_eq!(change.claims, [Claim::new("doctor/45678/2026-12-01T14:30Z")]);
     assert_eq!(change.events.iter().map(Event::name).collect::<Vec<_>>(), ["booked"]);
-    assert_eq!((&*view.revision, view.shown_by.as_str()), (&change.revision, "sha256:00"));
+    let stored = Revision { claims: vec![held("doctor/45678/2026-12-01T14:30Z")], ..change.revision.clone() };
+    assert_eq!((&*view.revision, view.shown_by.as_str()), (&stored, "sha256:00"));
 }
 
 #[tokio::test]
 async fn a_change_takes_only_the_claims_that_are_new_and_releases_those_that_go() {
     let mut moved = plan(revision(Uuid::nil()));
-    moved.claims = vec!["kept".into(), "new".into()];
+    moved.claims = ["kept", "new"].map(Claim::new).into();
     let mut stored = revision(Uuid::nil());
-    stored.claims = vec!["kept".into(), "gone".into()];
+    stored.claims = ["kept", "gone"].map(held).into();
     let desk =
         Desk::new(Deciding::new(Ok(Ok(moved))), OneAppointment { stored: Some(stored), ..OneAppointment::default() });
     desk.cancel(None).await.unwrap();
     let [change] = &desk.changes()[..] else { panic!("one change is stored") };
-    assert_eq!((&change.take[..], &change.release[..]), (&["new".to_owned()][..], &["gone".to_owned()][..]));
+    let settled = change.plain().unwrap();
+    let keys = |claims: Vec<&HeldClaim>| claims.into_iter().map(|claim| claim.key.clone()).collect::<Vec<_>>();
+    assert_eq!(keys(change.take(&settled).collect()), ["new"]);
+    assert_eq!(keys(change.release(&settled).collect()), ["gone"]);
+    assert_eq!(change.revision.appointment.steps.len(), 2);
     assert_eq!((change.revision.appointment.id, change.revision.appointment.revision), (Uuid::nil(), 2));
 }
 
@@ -203,26 +235,149 @@ async fn an_appointment_of_somebody_else_is_unknown() {
     assert!(matches!(found, Err(BookingError::UnknownAppointment)));
 }
 
+/// Books what takes a claim that another appointment holds. Returns the claim and the codes that the caller learns.
+async fn refused_for(claim: Claim, holder: Option<Revision>) -> (Option<String>, Vec<String>) {
+    let mut wanted = booked();
+    wanted.claims.push(claim.clone());
+    let mut rules = Deciding::new(Ok(Ok(wanted)));
+    let words = |prefix: &str, code: &str| ClaimWords { prefix: prefix.into(), path: "/day".into(), code: code.into() };
+    rules.descriptor.claims = vec![words("", "pe.taken"), words("patient/", "pe.patient.taken"), words("z/", "pe.z")];
+    let taken = Some(if claim.is_about("dni:10117410") { kept(&claim.key) } else { claim.key });
+    let desk = Desk::new(rules, OneAppointment { taken, stored: holder, ..OneAppointment::default() });
+    let Err(BookingError::SlotTaken { claim, rejection, .. }) = desk.book().await else { panic!("the time is taken") };
+    let violations = rejection.into_iter().flat_map(|rejection| rejection.violations);
+    (claim, violations.map(|violation| violation.code).collect())
+}
+
 #[tokio::test]
 async fn the_claim_of_a_patient_is_named_only_to_whoever_booked_what_holds_it() {
     const CLAIM: &str = "patient/dni:10117410/2026-12-01T14:30Z";
-    let mut wanted = revision(Uuid::nil());
-    wanted.claims.push(CLAIM.into());
-    let taken = |stored: Option<Revision>| async {
-        let rules = Deciding::new(Ok(Ok(plan(wanted.clone()))));
-        let desk = Desk::new(rules, OneAppointment { taken: Some(CLAIM), stored, ..OneAppointment::default() });
-        let Err(BookingError::SlotTaken { claim, .. }) = desk.book().await else { panic!("the time is taken") };
+    let taken = |holder| refused_for(Claim::new(CLAIM), holder);
+    let own = || revision(Uuid::nil());
+    let nothing = (None, vec![]);
+    assert_eq!(taken(None).await, nothing, "it was released meanwhile");
+    assert_eq!(taken(Some(Revision { owner: "luis".into(), ..own() })).await, nothing);
+    let named = (Some(CLAIM.to_owned()), vec!["pe.patient.taken".to_owned()]);
+    assert_eq!(taken(Some(own())).await, named);
+    let mut other = own();
+    (other.appointment.starts_at, other.appointment.patient) = (None, "ce:PER:000123".into());
+    assert_eq!(taken(Some(other)).await, named, "its date and its patient do not matter");
+}
+
+#[tokio::test]
+async fn a_claim_that_the_rules_mark_as_personal_is_hidden_like_the_patient_s() {
+    let somebody = || Some(Revision { owner: "luis".into(), ..revision(Uuid::nil()) });
+    let personal = Claim { personal: true, ..Claim::new("ward/7/2026-12-01T14:30Z") };
+    let desk = |claim: Claim| async move {
+        let mut wanted = booked();
+        wanted.claims.push(claim.clone());
+        let taken = Some(names().claim(pe(), claim).key);
+        let rules = Deciding::new(Ok(Ok(wanted)));
+        let desk = Desk::new(rules, OneAppointment { taken, stored: somebody(), ..OneAppointment::default() });
+        let Err(BookingError::SlotTaken { claim, .. }) = desk.book().await else { panic!("it is taken") };
         claim
     };
-    let own = || revision(Uuid::nil());
-    assert_eq!(taken(None).await, None, "it was released meanwhile");
-    assert_eq!(taken(Some(Revision { owner: "luis".into(), ..own() })).await, None);
-    assert_eq!(taken(Some(own())).await.as_deref(), Some(CLAIM));
-    let past = Some("2020-01-01T00:00:00Z".parse().unwrap());
-    for starts_at in [None, past] {
-        let held = Revision { starts_at, patient: "ce:PER:000123".into(), ..own() };
-        assert_eq!(taken(Some(held)).await.as_deref(), Some(CLAIM), "its date and its patient do not matter");
+    assert_eq!(desk(personal.clone()).await, None);
+    assert_eq!(desk(Claim { personal: false, ..personal.clone() }).await, Some(personal.key));
+}
+
+#[tokio::test]
+async fn a_taken_claim_has_the_words_of_the_longest_prefix_and_all_holders_decide() {
+    let own = || Some(revision(Uuid::nil()));
+    let session = Claim { places: 10, ..Claim::new("session/1") };
+    assert_eq!(refused_for(session, own()).await, (Some("session/1".into()), vec!["pe.taken".into()]));
+}
+
+#[tokio::test]
+async fn the_appointment_is_presented_with_the_choice_that_it_gets() {
+    let room = |name: &str| Choice {
+        claims: vec![Claim::new(format!("room/{name}"))],
+        attributes: vec![field("/room", name)],
+    };
+    let mut wanted = booked();
+    wanted.choices = vec![room("1"), room("2"), room("3")];
+    let rules = Deciding::new(Ok(Ok(wanted)));
+    let desk = Desk::new(rules, OneAppointment { taken: Some("room/1".into()), ..OneAppointment::default() });
+    let view = desk.book().await.unwrap();
+    assert_eq!(view.fields["room"], "2");
+    assert_eq!(view.revision.appointment.attributes, [field("/room", "2")]);
+    assert_eq!(view.revision.claims[1], held("room/2"));
+    assert!(view.revision.personal.contains("/room"), "no schema describes it");
+}
+
+#[tokio::test]
+async fn the_rules_get_the_facts_that_they_ask_for_and_provenance_names_their_revisions() {
+    let mut rules = Deciding::new(Ok(Ok(booked())));
+    let query = |of, key: &str| FactQuery {
+        name: key.into(),
+        of,
+        key: key.into(),
+        phases: vec![],
+        since: Some(0),
+        until: None,
+        at_most: 3,
+    };
+    rules.queries = vec![query(Party::Patient, "dni:10117410"), query(Party::Doctor, "45678")];
+    let stored = revision(Uuid::from_u128(7));
+    let desk = Desk::new(rules, OneAppointment { stored: Some(stored.clone()), ..OneAppointment::default() });
+    let view = desk.book().await.unwrap();
+    let [context] = &desk.rules.calls()[..] else { panic!("one call") };
+    assert_eq!(context.facts.len(), 2);
+    assert_eq!((&context.facts[0].appointments[0], context.facts[0].more), (&stored.appointment, false));
+    let source =
+        |name: &str| FactSource { name: name.into(), appointments: vec![(Uuid::from_u128(7), 1)], more: false };
+    assert_eq!(view.revision.provenance.facts, [source("dni:10117410"), source("45678")]);
+    let queries = desk.ledger.queries.lock().unwrap();
+    let [patient, doctor] = &queries[..] else { panic!("two queries") };
+    assert_eq!(
+        (patient.person, patient.limit, patient.order),
+        (Some(names().patient(pe(), "dni:10117410")), 3, Order::Descending)
+    );
+    assert_eq!((doctor.doctor.as_deref(), doctor.from), (Some("45678"), Some(Timestamp::UNIX_EPOCH)));
+}
+
+/// A wake of the stored appointment's first revision.
+fn due(action: &str) -> DueWake {
+    let wake = Wake { at: Timestamp::UNIX_EPOCH, action: action.into() };
+    DueWake { appointment: Uuid::nil(), revision: 1, wake, failed: 0 }
+}
+
+fn waking(verdict: Result<Verdict, Fault>) -> Desk {
+    let mut rules = Deciding::new(verdict);
+    rules.descriptor.actions[0].roles = vec!["clock".into()];
+    rules.descriptor.actions[0].input_schema = "{}".into();
+    Desk::new(rules, OneAppointment { stored: Some(revision(Uuid::nil())), ..OneAppointment::default() })
+}
+
+#[tokio::test]
+async fn a_wake_is_an_action_of_the_clock_and_no_client_can_do_it() {
+    let desk = waking(Ok(Ok(booked())));
+    assert!(matches!(desk.booking.wake(pe(), &due("cancel")).await, Ok(Woken::Done)));
+    let [change] = &desk.changes()[..] else { panic!("one change is stored") };
+    let Revision { appointment, owner, provenance, .. } = &change.revision;
+    assert_eq!((appointment.revision, owner.as_str(), provenance.subject.as_str()), (2, "ana", "clock"));
+    assert_eq!(provenance.context.caller, Role::Clock.into());
+    assert!(matches!(desk.cancel(None).await, Err(BookingError::UnknownAction(_))));
+}
+
+#[tokio::test]
+async fn a_wake_of_an_older_revision_does_nothing() {
+    let desk = waking(Ok(Ok(booked())));
+    let older = DueWake { revision: 0, ..due("cancel") };
+    assert!(matches!(desk.booking.wake(pe(), &older).await, Ok(Woken::Replaced)));
+    assert_eq!((desk.changes().len(), desk.rules.calls().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_wake_that_the_rules_refuse_or_do_not_know_changes_nothing() {
+    let desk = waking(Ok(refused()));
+    assert!(matches!(desk.booking.wake(pe(), &due("cancel")).await, Ok(Woken::Refused(_))));
+    for action in ["fly", "arrive"] {
+        assert!(matches!(desk.booking.wake(pe(), &due(action)).await, Ok(Woken::Unknown)), "{action}");
     }
+    let desk = waking(Err(Fault::OverBudget("fuel")));
+    assert!(matches!(desk.booking.wake(pe(), &due("cancel")).await, Err(BookingError::RulesUnavailable(_))));
+    assert_eq!(desk.changes().len(), 0);
 }
 
 #[tokio::test]
@@ -230,17 +385,22 @@ async fn each_free_time_is_named_once_and_never_the_one_that_the_appointment_has
     const CLAIM: &str = "doctor/45678/2026-12-01T15:00Z";
     let stored = revision(Uuid::nil());
     let mut moved = plan(stored.clone());
-    moved.claims = vec![CLAIM.into()];
+    moved.claims = vec![Claim::new(CLAIM)];
     moved.slot.as_mut().unwrap().start = "2026-12-01T10:00".parse().unwrap();
     let offer = |start: &str, room: &str| Offer {
+        opening: 0,
         slot: Slot { start: start.parse().unwrap(), minutes: 30, zone: "America/Lima".into() },
-        claims: vec![format!("{room}/{start}")],
+        claims: vec![Claim::new(format!("{room}/{start}"))],
+        choices: vec![],
+        request: vec![],
     };
     let mut rules = Deciding::new(Ok(Ok(moved)));
     let times = ["2026-12-01T11:00", "2026-12-01T09:30", "2026-12-01T10:30", "2026-12-01T12:00"];
     rules.offers = Some(times.iter().flat_map(|start| ["a", "b", "c"].map(|room| offer(start, room))).collect());
-    let desk =
-        Desk::new(rules, OneAppointment { taken: Some(CLAIM), stored: Some(stored), ..OneAppointment::default() });
+    let desk = Desk::new(
+        rules,
+        OneAppointment { taken: Some(CLAIM.into()), stored: Some(stored), ..OneAppointment::default() },
+    );
     let Err(BookingError::SlotTaken { free, .. }) = desk.cancel(None).await else { panic!("the time is taken") };
     let named: Vec<String> = free.iter().map(|free| free.slot.start.to_string()).collect();
     assert_eq!(named, ["2026-12-01T10:30:00", "2026-12-01T11:00:00", "2026-12-01T12:00:00"]);

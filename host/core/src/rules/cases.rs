@@ -678,9 +678,13 @@ fn slot_json(slot: &Slot) -> Json {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
+    use crate::model::{ActionDescriptor, Descriptor, Phase, Verdict, Wake};
+    use crate::ports::Rules;
     use crate::testing::{Deciding, plan, revision};
 
     /// Runs a case against rules that plan the same for every request. Returns why it fails.
@@ -773,5 +777,119 @@ mod tests {
         assert_eq!(failure(&arrived(Some("staff"))), None);
         let why = failure(&arrived(Some("patient"))).unwrap();
         assert!(why.contains("`arrive` is not for the role patient"), "{why}");
+    }
+
+    /// Rules whose appointments lapse after two days, and that refuse whoever missed one.
+    struct Lapsing(Deciding);
+
+    impl Lapsing {
+        fn loaded() -> LoadedRules {
+            let mut rules = deciding();
+            rules.descriptor.actions.push(ActionDescriptor {
+                name: "lapse".into(),
+                roles: vec!["clock".into()],
+                input_schema: "{}".into(),
+            });
+            LoadedRules::of(Arc::new(Self(rules)), "sha256:00".into()).unwrap()
+        }
+    }
+
+    impl Rules for Lapsing {
+        fn contract(&self) -> &'static str {
+            self.0.contract()
+        }
+        fn describe(&self) -> Result<Descriptor, Fault> {
+            self.0.describe()
+        }
+        fn book(&self, context: &Context, _: &[Field]) -> Result<Verdict, Fault> {
+            if context.facts.iter().any(|fact| fact.name == "missed" && !fact.appointments.is_empty()) {
+                return Ok(Err(vec![Violation::new("", "pe.call-us")]));
+            }
+            let at = Timestamp::from_second(context.now + 2 * 86_400).unwrap();
+            let wake = Some(Wake { at, action: "lapse".into() });
+            Ok(Ok(Plan { wake, ..plan(revision(Uuid::nil())) }))
+        }
+        fn act(&self, _: &Context, current: &Appointment, _: &str, _: &[Field]) -> Result<Verdict, Fault> {
+            if current.steps.iter().any(|step| step.action == "arrive") {
+                return Ok(Err(vec![Violation { conflict: true, ..Violation::new("", "pe.lapse.arrived") }]));
+            }
+            let wake = current.wake.clone().filter(|_| current.steps.len() == 1 && current.phase != Phase::Booked);
+            Ok(Ok(Plan { phase: Phase::Cancelled, wake, events: vec!["lapsed".into()], ..plan(revision(Uuid::nil())) }))
+        }
+        fn present(&self, role: Role, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
+            self.0.present(role, appointments)
+        }
+        fn offers(
+            &self,
+            context: &Context,
+            place: &Place,
+            current: Option<&Appointment>,
+            openings: &[Opening],
+        ) -> Result<Option<Offered>, Fault> {
+            self.0.offers(context, place, current, openings)
+        }
+        fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
+            self.0.notices(event, current)
+        }
+    }
+
+    fn lapsing(members: &Json) -> Option<String> {
+        failure_of(&Lapsing::loaded(), &case(members))
+    }
+
+    #[test]
+    fn time_passes_and_each_scheduled_action_is_done_at_its_own() {
+        let until = |until: &str, expected: Json| {
+            lapsing(&json!({ "clock": { "current": booked(), "until": until }, "expect": { "clock": expected } }))
+        };
+        let lapsed = json!([{
+            "at": "2026-11-26T15:00:00Z", "action": "lapse", "plan": { "phase": "cancelled", "events": ["lapsed"] },
+        }]);
+        assert_eq!(until("2026-11-26T14:59:59Z", json!([])), None);
+        assert_eq!(until("2026-11-26T15:00:00Z", lapsed.clone()), None);
+        let why = until("2026-11-26T14:59:59Z", lapsed).unwrap();
+        assert!(why.starts_with("clock: expected [{"), "{why}");
+        let why = until("2027-01-01T00:00:00Z", json!([])).unwrap();
+        assert!(why.contains("came [{\"action\":\"lapse\""), "{why}");
+    }
+
+    #[test]
+    fn the_appointment_of_a_case_may_have_lapsed_before() {
+        let mut lapsed = booked();
+        lapsed["until"] = "2026-12-01T00:00:00Z".into();
+        let act =
+            |current: Json| json!({ "act": { "action": "cancel", "input": { "reason": "x" }, "current": current } });
+        assert_eq!(lapsing(&act(lapsed)), None);
+    }
+
+    #[test]
+    fn a_refused_action_ends_what_happens() {
+        let arrive = json!({ "action": "arrive", "input": { "reason": "x" }, "current": booked() });
+        let arrived = json!({ "acted": arrive, "at": "2026-11-24T16:00:00Z" });
+        let expect = json!({ "clock": [] });
+        let case = json!({ "clock": { "current": arrived, "until": "2027-01-01T00:00:00Z" }, "expect": expect });
+        assert_eq!(lapsing(&case), None, "the action dropped the wake");
+    }
+
+    #[test]
+    fn a_case_has_the_facts_that_the_rules_ask_for() {
+        let case = |facts: Json| {
+            json!({ "book": { "day": "x" }, "facts": facts, "expect": { "violations": [
+            { "path": "", "code": "pe.call-us" },
+        ] } })
+        };
+        assert_eq!(lapsing(&case(json!({ "missed": [booked()] }))), None);
+        assert_eq!(lapsing(&case(json!({ "missed": { "appointments": [booked()], "more": true } }))), None);
+        assert_eq!(lapsing(&case(json!({ "missed": [] }))).as_deref(), Some("expected violations; came a plan"));
+    }
+
+    #[test]
+    fn a_caller_takes_the_place_of_the_role() {
+        let act = |caller: Json| {
+            let act = json!({ "action": "arrive", "input": { "reason": "x" }, "current": booked() });
+            failure(&case(&json!({ "act": act, "caller": caller })))
+        };
+        assert_eq!(act(json!({ "role": "staff", "account": "a-1" })), None);
+        assert!(act(json!({ "role": "patient" })).unwrap().contains("not for the role patient"));
     }
 }

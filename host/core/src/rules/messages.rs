@@ -335,6 +335,7 @@ fn lookup_tag(range: &str) -> Option<LanguageIdentifier> {
 mod tests {
     use super::*;
     use crate::model::Message;
+    use crate::testing::Described;
 
     fn messages() -> Messages {
         Messages::of(&descriptor()).unwrap()
@@ -359,6 +360,7 @@ mod tests {
                 message("pe.date.holiday", "en", "{date} is a holiday"),
                 message("pe.only.spanish", "es-PE", "solo en español"),
             ],
+            ..Described::default().0
         }
     }
 
@@ -417,7 +419,7 @@ mod tests {
     fn a_violation_of_a_schema_is_told_without_regular_expressions_and_json() {
         let told = |keyword: &str, params: &[(&str, &str)], locale: &str| {
             let params = params.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            messages().text(&Violation { path: "/x".into(), code: format!("schema.{keyword}"), params }, locale)
+            messages().text(&Violation { params, ..Violation::new("/x", format!("schema.{keyword}")) }, locale)
         };
         let pattern = [("expected", "^[0-9]{8}$"), ("title", "DNI"), ("example", "10117410-2")];
         assert_eq!(told("pattern", &pattern, "en"), "DNI: is not in the expected form, such as 10117410-2");
@@ -450,7 +452,7 @@ mod tests {
         let messages = Messages::of(&descriptor).unwrap();
         let told = |keyword: &str, path: &str| {
             let params = vec![("expected".into(), "{title}".into()), ("title".into(), "X".into())];
-            messages.text(&Violation { path: path.into(), code: format!("schema.{keyword}"), params }, "es-PE")
+            messages.text(&Violation { params, ..Violation::new(path, format!("schema.{keyword}")) }, "es-PE")
         };
         assert_eq!(told("pattern", "/dni"), "ocho dígitos, no {title}");
         assert_eq!(told("pattern", "/phones/3"), "un teléfono");

@@ -977,10 +977,6 @@ fn a_country_is_refused_for_what_any_of_its_schemas_would_take() {
         let action =
             |number| ActionDescriptor { name: format!("a{number}"), roles: vec![], input_schema: input.to_string() };
         let rules = Described(Descriptor {
-            country: "pe".into(),
-            version: "1.0.0".into(),
-            zones: vec!["America/Lima".into()],
-            locales: vec!["en".into()],
             request_schema: request.to_string(),
             appointment_schema: appointment.to_string(),
             actions: (0..actions)
@@ -988,7 +984,7 @@ fn a_country_is_refused_for_what_any_of_its_schemas_would_take() {
                     action(char::from(b'a' + u8::try_from(number % 26).unwrap()).to_string() + &"x".repeat(number / 26))
                 })
                 .collect(),
-            messages: vec![],
+            ..Described::default().0
         });
         LoadedRules::of(Arc::new(rules), "sha256:00".into()).map(|_| ()).map_err(|refusal| refusal.to_string())
     };
