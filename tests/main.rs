@@ -13,6 +13,7 @@ mod booking_http;
 mod chaos;
 mod command;
 mod connections;
+mod contract_1;
 mod cors_http;
 mod countries;
 mod crash;

@@ -142,6 +142,27 @@ fn a_module_without_what_the_host_calls_does_not_become_a_component() {
 }
 
 #[test]
+fn a_class_that_the_host_does_not_call_is_told_with_those_it_calls() {
+    let countries = countries();
+    let folder = Language::Python.begin(countries.path());
+    let page = folder.join("rules.py");
+    let source = fs::read_to_string(&page).unwrap();
+    for (from, to, told) in [
+        (
+            "class AppointmentRules(Rules)",
+            "class AppointmentRule(Rules)",
+            "rules.py has AppointmentRule; the host calls",
+        ),
+        ("class AppointmentRules(Rules)", "class Peru(Rules)", "rules.py has Peru; the host calls AppointmentRules"),
+        ("def against(", "class Slot_Rules:\n    pass\n\n\ndef against(", "rules.py has Slot_Rules; the host calls"),
+    ] {
+        fs::write(&page, source.replace(from, to)).unwrap();
+        let said = build(&folder, &countries.path().join("bo.wasm")).expect(1).err;
+        assert!(said.contains(told), "expected `{told}`; came `{said}`");
+    }
+}
+
+#[test]
 fn a_description_that_fails_is_told_and_typescript_has_its_own_lines() {
     let countries = countries();
     let folder = Language::Js.begin(countries.path());

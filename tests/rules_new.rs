@@ -72,6 +72,14 @@ fn what_is_wrong_in_a_folder_is_told_with_its_place() {
         ("country = \"co\"\nlanguage = \"js\"\ncases = []", "unknown field `cases`, expected one of `country`"),
         ("language = \"js\"", "missing field `country`"),
         ("country = \"co\"\nlanguage = \"js\"\n[limits]\nfuell = 3", "unknown field `fuell`"),
+        (
+            "country = \"co\"\nlanguage = \"js\"\ncontract = \"3.0.0\"",
+            "unknown variant `3.0.0`, expected `1.0.0` or `2.0.0`",
+        ),
+        (
+            "country = \"co\"\nlanguage = \"rust\"\ncontract = \"2.0.0\"",
+            "the `contract` of a country in Rust is that of its kit",
+        ),
     ] {
         fs::write(folder.join("rules.toml"), manifest).unwrap();
         let said = CountryFolder::open(&folder).err().map_or_else(String::new, |error| error.to_string());

@@ -23,18 +23,24 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Returns a country's folder: `pe`, `cl`, or `xx`, the chaos country.
+/// Returns a country's folder: `pe`, `cl`, `xx`, the chaos country, or `ut`, which is on the bindings of contract 1.0.0.
 pub fn folder(country: &str) -> PathBuf {
-    if country == "xx" { root().join("tests/chaos") } else { root().join("countries").join(country) }
+    match country {
+        "xx" => root().join("tests/chaos"),
+        "ut" => root().join("tests/contract_1"),
+        country => root().join("countries").join(country),
+    }
 }
 
 /// Returns a country's component.
 pub fn component(country: &str) -> &'static [u8] {
     static PE: OnceLock<Vec<u8>> = OnceLock::new();
     static CL: OnceLock<Vec<u8>> = OnceLock::new();
+    static UT: OnceLock<Vec<u8>> = OnceLock::new();
     let built = match country {
         "pe" => &PE,
         "cl" => &CL,
+        "ut" => &UT,
         _ => return chaos(),
     };
     built.get_or_init(|| built_with(&folder(country), &[]))

@@ -37,6 +37,13 @@ pub fn xx(number: usize) -> Value {
     })
 }
 
+/// Returns request `number` of the country on contract 1.0.0. Requests differ in doctor and patient.
+pub fn ut(number: usize) -> Value {
+    json!({
+        "patient": (number + 1).to_string(), "doctor": (400 + number).to_string(), "date": "2027-12-01", "time": "09:30",
+    })
+}
+
 /// Returns a RUN with its check digit (weights 2 to 7 from the right).
 pub fn run(number: usize) -> String {
     let digits = number.to_string();

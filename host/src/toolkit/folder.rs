@@ -10,7 +10,7 @@ use citas_core::ports::FailedCall;
 use citas_core::rules::cases as golden;
 use serde::Deserialize;
 
-use super::build::{BuildError, JAVASCRIPT, PYTHON, Rust};
+use super::build::{BuildError, Contract, JAVASCRIPT, PYTHON, Rust};
 use crate::files;
 
 /// Maximum size of a `rules.toml`, in bytes.
@@ -27,6 +27,8 @@ struct Manifest {
     /// Cargo package of a country in Rust.
     package: Option<String>,
     language: Language,
+    /// That of a country in Rust is the kit's.
+    contract: Option<Contract>,
     #[serde(default)]
     limits: Limits,
 }
@@ -120,14 +122,15 @@ impl CountryFolder {
     /// # Errors
     /// Returns an error if a tool is missing or the country's code is wrong. The error contains the compiler's output.
     pub fn build(&self, features: &[&str]) -> Result<Vec<u8>, BuildError> {
-        let (folder, Manifest { country, package, language, .. }) = (&self.path, &self.manifest);
+        let (folder, Manifest { country, package, language, contract, .. }) = (&self.path, &self.manifest);
+        let contract = contract.unwrap_or_default();
         match language {
             Language::Rust => {
                 let package = package.clone().unwrap_or_else(|| format!("citas-{country}"));
                 Rust { folder, package }.build(features)
             }
-            Language::Js => JAVASCRIPT.build(folder),
-            Language::Python => PYTHON.build(folder),
+            Language::Js => JAVASCRIPT.build(folder, contract),
+            Language::Python => PYTHON.build(folder, contract),
         }
     }
 
@@ -138,10 +141,11 @@ impl CountryFolder {
         if calls.is_empty() {
             return Vec::new();
         }
+        let contract = self.manifest.contract.unwrap_or_default();
         let repeated = match self.manifest.language {
             Language::Rust => return Vec::new(),
-            Language::Js => JAVASCRIPT.replay(&self.path, calls),
-            Language::Python => PYTHON.replay(&self.path, calls),
+            Language::Js => JAVASCRIPT.replay(&self.path, contract, calls),
+            Language::Python => PYTHON.replay(&self.path, contract, calls),
         };
         repeated.unwrap_or_else(|error| vec![format!("the call cannot be repeated outside the component: {error}")])
     }
@@ -171,6 +175,9 @@ fn manifest(file: &Path) -> Result<Manifest, FolderError> {
     let manifest: Manifest = toml::from_str(&text).map_err(wrong)?;
     if manifest.package.is_some() && manifest.language != Language::Rust {
         return Err(wrong(serde::de::Error::custom("only a country in Rust has a `package`")));
+    }
+    if manifest.contract.is_some() && manifest.language == Language::Rust {
+        return Err(wrong(serde::de::Error::custom("the `contract` of a country in Rust is that of its kit")));
     }
     Ok(manifest)
 }

@@ -1,26 +1,61 @@
-//! The contract's functions and their types as JSON, for the tools of languages that check types only when they run.
+//! The contracts, and their functions and types as JSON, for the tools of languages that check types only when they run.
 
 use std::sync::LazyLock;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use wit_parser::{Function, Resolve, Type, TypeDefKind};
 
-/// The contract.
-pub(super) const WIT: (&str, &str) = ("rules.wit", include_str!("../../../../wit/1.0.0/rules.wit"));
+/// Contract of a country in JavaScript or Python, as its `rules.toml` names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(in crate::toolkit) enum Contract {
+    /// Also that of a `rules.toml` from before there was another.
+    #[default]
+    #[serde(rename = "1.0.0")]
+    V1,
+    #[serde(rename = "2.0.0")]
+    V2,
+}
 
-/// The interfaces with functions: of each function its parameters (`given`), its result (`answer`), and the type of its
-/// error (`refusal`) if it has one.
+impl Contract {
+    /// Returns its version.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::V1 => "1.0.0",
+            Self::V2 => "2.0.0",
+        }
+    }
+
+    /// Returns its text.
+    fn wit(self) -> &'static str {
+        WITS[self as usize].1
+    }
+}
+
+/// The contracts, by the names of their files among the tools.
+pub(super) const WITS: [(&str, &str); 2] = [
+    ("rules-1.0.0.wit", include_str!("../../../../wit/1.0.0/rules.wit")),
+    ("rules-2.0.0.wit", include_str!("../../../../wit/2.0.0/rules.wit")),
+];
+
+/// Of each contract the interfaces with functions: of each function its parameters (`given`), its result (`answer`), and
+/// the type of its error (`error`) if it has one.
 pub(super) static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
-    let mut contract = Resolve::default();
-    contract.push_source(WIT.0, WIT.1).expect("the contract is valid");
-    let interfaces = contract.interfaces.iter().filter(|(_, interface)| !interface.functions.is_empty());
+    let contracts = [Contract::V1, Contract::V2].map(|contract| (contract.version().to_owned(), interfaces(contract)));
+    Value::Object(contracts.into_iter().collect()).to_string()
+});
+
+fn interfaces(contract: Contract) -> Value {
+    let mut resolved = Resolve::default();
+    resolved.push_source(contract.version(), contract.wit()).expect("the contract is valid");
+    let interfaces = resolved.interfaces.iter().filter(|(_, interface)| !interface.functions.is_empty());
     let functions = interfaces.map(|(_, interface)| {
         let functions =
-            interface.functions.iter().map(|(name, function)| (name.clone(), described(&contract, function)));
+            interface.functions.iter().map(|(name, function)| (name.clone(), described(&resolved, function)));
         (interface.name.clone().expect("no interface is inline"), functions.collect::<Map<_, _>>().into())
     });
-    Value::Object(functions.collect()).to_string()
-});
+    Value::Object(functions.collect())
+}
 
 fn described(contract: &Resolve, function: &Function) -> Value {
     let given: Vec<Value> =
@@ -29,8 +64,8 @@ fn described(contract: &Resolve, function: &Function) -> Value {
     if let Type::Id(id) = answer
         && let TypeDefKind::Result(result) = &contract.types[*id].kind
     {
-        let [answer, refusal] = [&result.ok, &result.err].map(|of| of.as_ref().map(|of| type_of(contract, of)));
-        return json!({ "given": given, "answer": answer, "refusal": refusal });
+        let [answer, error] = [&result.ok, &result.err].map(|of| of.as_ref().map(|of| type_of(contract, of)));
+        return json!({ "given": given, "answer": answer, "error": error });
     }
     json!({ "given": given, "answer": type_of(contract, answer) })
 }

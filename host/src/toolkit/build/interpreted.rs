@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use citas_core::model::digest;
 use citas_core::ports::FailedCall;
 
-use super::contract::{FUNCTIONS, WIT};
+use super::contract::{Contract, FUNCTIONS, WITS};
 use super::{BuildError, output, text};
 
 /// Maximum time for repeating calls outside the component. Each call has a limit of its own, too.
@@ -30,11 +30,11 @@ pub(in crate::toolkit) struct Interpreted {
     files: &'static [(&'static str, &'static str)],
     /// Commands that install the tools, run in their folder.
     install: &'static [&'static [&'static str]],
-    /// Command that builds a component, run in the tools' folder with a country's folder, the contract and the
+    /// Command that builds a component, run in the tools' folder with a country's folder, the contract's version and the
     /// component's file as arguments.
     build: &'static [&'static str],
-    /// Command that repeats calls, run in the tools' folder with a country's folder, a file of calls and the output as
-    /// arguments.
+    /// Command that repeats calls, run in the tools' folder with a country's folder, the contract's version, a file of
+    /// calls and the output as arguments.
     replay: &'static [&'static str],
     /// Advice to the user if a program does not start.
     remedy: &'static str,
@@ -52,7 +52,7 @@ pub(in crate::toolkit) const JAVASCRIPT: Interpreted = Interpreted {
         ("build.mjs", include_str!("js/build.mjs")),
         ("replay.mjs", include_str!("js/replay.mjs")),
         ("call.mjs", include_str!("js/call.mjs")),
-        WIT,
+        ("faults.mjs", include_str!("js/faults.mjs")),
     ],
     // No package needs to run a script of its own to be installed.
     install: &[&["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]],
@@ -67,7 +67,8 @@ pub(in crate::toolkit) const PYTHON: Interpreted = Interpreted {
         ("requirements.txt", include_str!("python/requirements.txt")),
         ("build.py", include_str!("python/build.py")),
         ("replay.py", include_str!("python/replay.py")),
-        WIT,
+        ("citas_contract.py", include_str!("python/citas_contract.py")),
+        ("citas_exports.py", include_str!("python/citas_exports.py")),
     ],
     install: &[
         &["python3", "-m", "venv", "venv"],
@@ -88,25 +89,26 @@ pub(in crate::toolkit) const PYTHON: Interpreted = Interpreted {
 };
 
 impl Interpreted {
-    /// Builds the component of a country's folder.
-    pub fn build(&self, folder: &Path) -> Result<Vec<u8>, BuildError> {
+    /// Builds the component of a country's folder for a contract.
+    pub fn build(&self, folder: &Path, contract: Contract) -> Result<Vec<u8>, BuildError> {
         let unreadable = |cause| BuildError::Unreadable(folder.to_owned(), cause);
         let folder = folder.canonicalize().map_err(unreadable)?;
         let tools = self.tools(&folder)?;
-        let component = tempfile::NamedTempFile::new().map_err(unreadable)?;
+        let scratch = tempfile::tempdir().map_err(unreadable)?;
+        let component = scratch.path().join("rules.wasm");
         let mut command = program(&tools, self.build);
-        command.arg(&folder).arg(tools.join(WIT.0)).arg(component.path());
+        command.arg(&folder).arg(contract.version()).arg(&component);
         let built = output(&mut command, self.remedy)?;
         if !built.status.success() {
             let package = folder.display().to_string();
             return Err(BuildError::Compile { package, diagnostics: text(&built.stderr) });
         }
-        fs::read(component.path()).map_err(|cause| BuildError::Unreadable(component.path().to_owned(), cause))
+        fs::read(&component).map_err(|cause| BuildError::Unreadable(component, cause))
     }
 
-    /// Repeats calls that failed in the component, with the country's sources in the language's own program. Returns what
-    /// is wrong with each, in words.
-    pub fn replay(&self, folder: &Path, calls: &[FailedCall]) -> Result<Vec<String>, BuildError> {
+    /// Repeats calls that failed in a component of a contract, with the country's sources in the language's own program.
+    /// Returns what is wrong with each, in words.
+    pub fn replay(&self, folder: &Path, contract: Contract, calls: &[FailedCall]) -> Result<Vec<String>, BuildError> {
         let unreadable = |cause| BuildError::Unreadable(folder.to_owned(), cause);
         let folder = folder.canonicalize().map_err(unreadable)?;
         let tools = self.tools(&folder)?;
@@ -114,7 +116,7 @@ impl Interpreted {
         let [given, found] = ["calls.json", "found.json"].map(|name| scratch.path().join(name));
         fs::write(&given, serde_json::to_vec(calls).expect("calls are JSON")).map_err(unreadable)?;
         let mut command = program(&tools, self.replay);
-        command.arg(&folder).args([&given, &found]);
+        command.arg(&folder).arg(contract.version()).args([&given, &found]);
         // The environment has secrets of the host, and a time zone.
         command.env_clear().env("TZ", "UTC").envs(env::var_os("PATH").map(|path| ("PATH", path)));
         let said = self.ended(&mut command, REPLAY_TIMEOUT)?;
@@ -177,7 +179,7 @@ impl Interpreted {
     }
 
     fn files(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.files.iter().copied().chain([("contract.json", FUNCTIONS.as_str())])
+        self.files.iter().copied().chain(WITS).chain([("contract.json", FUNCTIONS.as_str())])
     }
 }
 
@@ -220,12 +222,12 @@ mod tests {
 
     fn replay(line: &'static [&'static str]) -> Result<Vec<String>, String> {
         let country = tempfile::tempdir().unwrap();
-        repeated_by(line).replay(country.path(), &[]).map_err(|error| error.to_string())
+        repeated_by(line).replay(country.path(), Contract::V2, &[]).map_err(|error| error.to_string())
     }
 
     #[test]
     fn calls_are_repeated_without_the_environment_of_the_host() {
-        let found = replay(&["sh", "-c", r#"printf '["%s"]' "$(env | cut -d= -f1 | tr '\n' ' ')" > "$2""#]).unwrap();
+        let found = replay(&["sh", "-c", r#"printf '["%s"]' "$(env | cut -d= -f1 | tr '\n' ' ')" > "$3""#]).unwrap();
         // The shell sets the last three.
         let mut names: Vec<&str> = found[0].split_whitespace().collect();
         names.retain(|name| !["PATH", "TZ", "PWD", "SHLVL", "_"].contains(name));

@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+pub(super) use self::contract::Contract;
 pub(super) use self::interpreted::{JAVASCRIPT, PYTHON};
 pub(super) use self::rust::Rust;
 use self::rust::TARGET;

@@ -2,13 +2,12 @@
 
 import vm from "node:vm";
 import { parentPort, workerData } from "node:worker_threads";
-import { camel, placesIn } from "./bundle.mjs";
+import { camel } from "./bundle.mjs";
+import { words } from "./faults.mjs";
 
 const TIMEOUT = 5_000; // Milliseconds, of the modules and of the call.
-const MAX_FRAMES = 3;
 
-const { text, map, interfaces, folder, call } = workerData;
-const place = placesIn(folder, map);
+const { text, places, interfaces, call } = workerData;
 
 // What an interpreter of JavaScript without a system has. Node.js has more.
 const KEPT = new Set(
@@ -43,21 +42,11 @@ function argument(value) {
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [camel(name), argument(member)]));
 }
 
-// Returns where an error comes from in the country's own sources, the innermost place first.
-function frames(stack) {
-  const all = [...String(stack).matchAll(/rules\.bundle:(\d+):(\d+)/g)].map(([, line, column]) => place(line, column));
-  return all.filter((place) => place).slice(0, MAX_FRAMES);
-}
-
-function words(error) {
+function told(error) {
   if (error?.code === "ERR_SCRIPT_EXECUTION_TIMEOUT") {
     return `it does not end within ${TIMEOUT / 1000} s outside the component either; is there a loop without an end?`;
   }
-  const [innermost, ...callers] = frames(error.stack);
-  const missing = /^(\w+) is not defined$/.exec(error.message)?.[1];
-  const hint = missing && missing in globalThis ? " (Node.js has it; a component has not)" : "";
-  const from = callers.length > 0 ? `, called from ${callers.join(", ")}` : "";
-  return innermost ? `${innermost}: ${error.name}: ${error.message}${hint}${from}` : error.message;
+  return words(error, places);
 }
 
 function repeated({ function: name, arguments: given }) {
@@ -67,13 +56,13 @@ function repeated({ function: name, arguments: given }) {
   const names = run("Object.getOwnPropertyNames(globalThis)");
   run(names.filter((name) => !KEPT.has(name)).map((name) => `delete globalThis[${JSON.stringify(name)}];`).join(""));
   try {
-    new vm.Script(text, { filename: "rules.bundle" }).runInContext(context, { timeout: TIMEOUT });
+    new vm.Script(text, { filename: "user.js" }).runInContext(context, { timeout: TIMEOUT });
     run(WITHOUT_CLOCK);
-    const home = interfaces.find((found) => run(`"${call}" in __rules.${found}`));
+    const home = Object.keys(interfaces).find((found) => run(`"${call}" in __rules.${found}`));
     const thrown = run(`try { __rules.${home}.${call}(...${JSON.stringify(argument(given))}); } catch (error) { error instanceof Error ? error : undefined }`);
-    return thrown && "stack" in thrown ? words(thrown) : `the call works in Node.js ${process.version}`;
+    return thrown && "stack" in thrown ? told(thrown) : `the call works in Node.js ${process.version}`;
   } catch (error) {
-    return words(error);
+    return told(error);
   }
 }
 

@@ -1,5 +1,5 @@
-// Repeats calls that failed in the component: `node replay.mjs <folder> <calls> <output>`. Runs the same bundle in
-// Node.js, where an exception has a message and a place. Writes one text for each call.
+// Repeats calls that failed in the component: `node replay.mjs <folder> <contract> <calls> <output>`. Runs the same
+// sources in Node.js, where an exception has a message and a place. Writes one text for each call.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
@@ -8,15 +8,14 @@ import { bundle } from "./bundle.mjs";
 // Memory of one call, many times that of a component.
 const MEGABYTES = 256;
 
-const [folder, calls, output] = process.argv.slice(2);
+const [folder, contract, calls, output] = process.argv.slice(2);
 
-const checkedAll = (rules, functions) => `checked(${rules}, ${JSON.stringify(functions)})`;
-const bundled = await bundle(folder, checkedAll, { format: "iife", globalName: "__rules" });
+const bundled = await bundle(folder, contract, "checked", { format: "iife", globalName: "__rules" });
 
 // Repeats a call in a thread of its own, as it has an instance of its own in the host.
 function repeated(call) {
   const worker = new Worker(new URL("call.mjs", import.meta.url), {
-    workerData: { ...bundled, folder, call },
+    workerData: { ...bundled, call },
     resourceLimits: { maxOldGenerationSizeMb: MEGABYTES },
   });
   return new Promise((resolve) => {

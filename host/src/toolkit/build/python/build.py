@@ -1,57 +1,75 @@
-"""Makes a component of a country's Python: `python build.py <folder> <wit> <output>`.
+"""Makes a component of a country's Python: `python build.py <folder> <contract> <output>`.
 
 Runs rules.py once, with all that it imports, and keeps what stands in memory then beside the interpreter, CPython.
 """
 
 import ast
+import difflib
+import json
 import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import componentize_py
 
-folder, wit, output = map(Path, sys.argv[1:])
+TOOLS = Path(__file__).parent
 
-WORLDS = {
-    (False, False): "country",
-    (True, False): "country-with-slots",
-    (False, True): "country-with-notices",
-    (True, True): "full-country",
-}
+folder, contract, output = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+FUNCTIONS = json.loads((TOOLS / "contract.json").read_text(encoding="utf-8"))[contract]
+CLASSES = {"".join(part.capitalize() for part in name.split("-")): name for name in FUNCTIONS}
 
 
-def names(module: str) -> set[str]:
-    """The classes that a module makes or imports."""
-    found = set()
-    for item in ast.parse(module, "rules.py").body:
-        if isinstance(item, ast.ClassDef):
-            found.add(item.name)
-        elif isinstance(item, ast.ImportFrom):
-            found.update(alias.asname or alias.name for alias in item.names)
-    return found
+def names(module: str) -> tuple[set[str], set[str]]:
+    """Returns the classes that a module makes, and the names that it imports."""
+    body = ast.parse(module, "rules.py").body
+    made = {item.name for item in body if isinstance(item, ast.ClassDef)}
+    imports = (item for item in body if isinstance(item, ast.ImportFrom))
+    return made, {alias.asname or alias.name for item in imports for alias in item.names}
+
+
+def misspelt(made: set[str]) -> list[str]:
+    """Returns the classes whose names are nearly those of the contract."""
+    known = {name.lower(): name for name in CLASSES}
+    near = lambda name: difflib.get_close_matches(name.lower().replace("_", ""), known, cutoff=0.9)
+    return sorted(name for name in made if name not in CLASSES and near(name))
 
 
 source = folder / "rules.py"
 try:
-    # The optional interfaces are those that there is a class for.
-    classes = names(source.read_text(encoding="utf-8"))
+    made, imported = names(source.read_text(encoding="utf-8"))
 except (OSError, SyntaxError) as error:
     sys.exit(f"{source}: {error}")
-world = WORLDS["SlotRules" in classes, "NoticeRules" in classes]
+exported = [name for name in CLASSES if name in made | imported]
+if misspelt(made) or "AppointmentRules" not in exported:
+    found = ", ".join(misspelt(made) or sorted(made)) or "no class"
+    known = ", ".join(CLASSES)
+    sys.exit(f"rules.py has {found}; the host calls {known} in contract {contract}, of which AppointmentRules is required")
 
-with tempfile.TemporaryDirectory() as scratch:
-    # A copy, for the interpreter writes its `__pycache__` beside the sources.
-    copied = Path(scratch) / "rules"
-    shutil.copytree(folder, copied, ignore=shutil.ignore_patterns("__pycache__", "cases", "target", ".*"))
-    os.environ["VIRTUAL_ENV"] = sys.prefix
-    options = ["--quiet", "--wit-path", wit, "--world", world]
-    # Nothing of WASI: a call that would need it traps.
-    sys.argv = ["componentize-py", *map(str, options), "componentize", "--stub-wasi"]
-    sys.argv += ["--python-path", str(copied), "--output", str(output), "rules"]
-    try:
-        componentize_py.script()
-    except AssertionError as error:
-        # What the rules' own code said, without where in the tool that came out.
-        sys.exit(str(error).split("\n\nCaused by:")[0])
+# The world is the classes that there are.
+scratch = output.parent
+wit = (TOOLS / f"rules-{contract}.wit").read_text(encoding="utf-8")
+world = " ".join(f"export {CLASSES[name]};" for name in exported)
+(scratch / "rules.wit").write_text(f"{wit}\nworld sources {{ {world} }}\n", encoding="utf-8")
+
+# A copy, for the interpreter writes its `__pycache__` beside the sources.
+sources, own = scratch / "rules", scratch / "own"
+shutil.copytree(folder, sources, ignore=shutil.ignore_patterns("__pycache__", "cases", "target", ".*"))
+own.mkdir()
+for module in ["citas_contract.py", "citas_exports.py"]:
+    shutil.copy(TOOLS / module, own)
+functions = {CLASSES[name]: FUNCTIONS[CLASSES[name]] for name in exported}
+(own / "citas_functions.py").write_text(f"FUNCTIONS = {functions!r}\n", encoding="utf-8")
+
+# The first contract has no words for an exception.
+module = "rules" if contract == "1.0.0" else "citas_exports"
+os.environ["VIRTUAL_ENV"] = sys.prefix
+# Nothing of WASI: a call that would need it traps.
+sys.argv = ["componentize-py", "--quiet", "--wit-path", str(scratch / "rules.wit"), "--world", "sources"]
+sys.argv += ["componentize", "--stub-wasi", "--python-path", str(sources), "--python-path", str(own)]
+sys.argv += ["--output", str(output), module]
+try:
+    componentize_py.script()
+except AssertionError as error:
+    # What the rules' own code said, without where in the tool that came out.
+    sys.exit(str(error).split("\n\nCaused by:")[0])

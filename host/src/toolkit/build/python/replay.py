@@ -1,10 +1,9 @@
-"""Repeats calls that failed in the component: `python replay.py <folder> <calls> <output>`.
+"""Repeats calls that failed in the component: `python replay.py <folder> <contract> <calls> <output>`.
 
 Runs the same sources in this Python, where an exception has a message and a place, without what a component lacks.
 Writes one text for each call. Each call has a process of its own, as it has an instance of its own in the host.
 """
 
-import enum
 import importlib
 import inspect
 import io
@@ -15,31 +14,28 @@ import resource
 import signal
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 
 TIMEOUT = 5  # Seconds for one call.
 MEMORY = 1 << 30  # Bytes for one call, many times those of a component.
-FRAMES = 3
 ENDLESS = f"it does not end within {TIMEOUT} s outside the component either; is there a loop without an end?"
 
-folder, calls, output = map(Path, sys.argv[1:])
+folder, contract, calls, output = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4])
 TOOLS = Path(__file__).parent
-CONTRACT = json.loads((TOOLS / "contract.json").read_text(encoding="utf-8"))
-CLASSES = {"appointment-rules": "AppointmentRules", "slot-rules": "SlotRules", "notice-rules": "NoticeRules"}
+CONTRACT = json.loads((TOOLS / "contract.json").read_text(encoding="utf-8"))[contract]
+WIT = TOOLS / f"rules-{contract}.wit"
 
 
-def snake(name: str) -> str:
-    return name.replace("-", "_")
+bindings = output.parent / "bindings"
+# The tool's own program names the folder in which it was installed first.
+tool = [sys.executable, "-c", "import componentize_py; componentize_py.script()", "--wit-path", WIT]
+subprocess.run([*tool, "--world", "full-country", "bindings", bindings], check=True, stdout=subprocess.DEVNULL)
+sys.path[:0] = [str(folder), str(bindings)]
+sys.dont_write_bytecode = True
 
-
-def pascal(name: str) -> str:
-    return "".join(part.capitalize() for part in name.split("-"))
-
-
-class Ended(BaseException):
-    """The end of a call that no code of the rules can catch, as none can in a component."""
-
+from citas_contract import Mistake, functions_of, pascal, snake, told  # noqa: E402
+from componentize_py_types import Err  # noqa: E402
+from wit_world.imports import types  # noqa: E402
 
 CLOCK = "a component has no clock; `context.now` has the time, and `context.clocks` the local times"
 FILES = "a component can read files, import modules and ask the system only outside functions, when it is built"
@@ -66,171 +62,57 @@ def absent(function) -> str | None:
 
 def watch(_frame, event, function):
     if event == "c_call" and (why := absent(function)):
-        raise Ended(why)
+        raise Mistake(why)
 
 
-def argument(kind, value, types):
-    """Converts JSON to a value of the bindings."""
+def argument(kind, value, owner):
+    """Converts JSON to a value of the bindings. `owner` has the types of the function's interface."""
+    made = lambda name: getattr(types, name, None) or getattr(owner, name)
     match kind["kind"]:
         case "record":
-            members = (argument(of, value[name], types) for name, of in kind["members"])
-            return getattr(types, pascal(kind["name"]))(*members)
+            return made(pascal(kind["name"]))(*(argument(of, value[name], owner) for name, of in kind["members"]))
         case "variant":
-            of = dict(kind["cases"])[value["tag"]]
-            return getattr(types, f"{pascal(kind['name'])}_{pascal(value['tag'])}")(argument(of, value["val"], types))
+            inner = argument(dict(kind["cases"])[value["tag"]], value["val"], owner)
+            return made(f"{pascal(kind['name'])}_{pascal(value['tag'])}")(inner)
         case "enum":
-            return getattr(types, pascal(kind["name"]))[snake(value).upper()]
+            return made(pascal(kind["name"]))[snake(value).upper()]
         case "list":
-            return [argument(kind["of"], item, types) for item in value]
+            return [argument(kind["of"], item, owner) for item in value]
         case "option":
-            return None if value is None else argument(kind["of"], value, types)
+            return None if value is None else argument(kind["of"], value, owner)
         case _:
             return value
 
 
-def wrong(kind, value):
-    """Returns the path of the first value that is wrong, the value and the type that it should have."""
-    match kind["kind"]:
-        case "record":
-            if type(value).__name__ != pascal(kind["name"]):
-                return "", value, kind
-            for name, of in kind["members"]:
-                member = getattr(value, snake(name), MISSING)
-                if found := wrong(of, member):
-                    return below(f".{snake(name)}", found)
-        case "list":
-            if not isinstance(value, list):
-                return "", value, kind
-            for index, item in enumerate(value):
-                if found := wrong(kind["of"], item):
-                    return below(f"[{index}]", found)
-        case "tuple":
-            if not isinstance(value, tuple) or len(value) != len(kind["of"]):
-                return "", value, kind
-            for index, (of, item) in enumerate(zip(kind["of"], value)):
-                if found := wrong(of, item):
-                    return below(f"[{index}]", found)
-        case "option":
-            return None if value is None else wrong(kind["of"], value)
-        case "variant":
-            of = {f"{pascal(kind['name'])}_{pascal(tag)}": of for tag, of in kind["cases"]}.get(type(value).__name__)
-            return below(".value", wrong(of, value.value)) if of else ("", value, kind)
-        case _:
-            return None if is_right(kind, value) else ("", value, kind)
-    return None
-
-
-MISSING = object()
-
-
-def below(step, found):
-    return found and (step + found[0], *found[1:])
-
-
-def is_right(kind, value) -> bool:
-    match kind["kind"]:
-        case "integer":
-            return isinstance(value, int) and kind["least"] <= value <= kind["most"]
-        case "text":
-            return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
-        case "flag":
-            return isinstance(value, bool)
-        case "enum":
-            return isinstance(value, enum.Enum) and type(value).__name__ == pascal(kind["name"])
-    return False
-
-
-def words(kind) -> str:
-    match kind["kind"]:
-        case "integer":
-            return f"an int from {kind['least']} to {kind['most']}"
-        case "text":
-            return "a str"
-        case "flag":
-            return "a bool"
-        case "enum":
-            names = ", ".join(snake(name).upper() for name in kind["names"])
-            return f"a {pascal(kind['name'])}: {names}"
-        case "variant":
-            return "one of " + ", ".join(f"{pascal(kind['name'])}_{pascal(tag)}" for tag, _ in kind["cases"])
-        case "list":
-            of = kind["of"].get("name")
-            return f"a list of {pascal(of)}" if of else "a list"
-        case "tuple":
-            return f"a tuple of {len(kind['of'])}"
-        case "record":
-            return f"a {pascal(kind['name'])}"
-    return kind["kind"]
-
-
-def shown(value) -> str:
-    if value is MISSING:
-        return "it is missing"
-    if inspect.isawaitable(value):
-        return "a coroutine (rules wait for nothing: the function must not be async)"
-    text = repr(value)
-    text = text if len(text) <= 60 else f"{text[:60]}…"
-    return text if value is None or isinstance(value, (str, bool)) else f"{text}, of the type {type(value).__name__}"
-
-
-def objection(name, verb, kind, value) -> str | None:
-    found = wrong(kind, value)
-    if not found:
-        return None
-    path, actual, expected = found
-    root = kind.get("name") or ("violations" if verb == "raises" else "answer")
-    place = f"`{name}` {verb} `{snake(root)}{path}`:" if path else f"`{name}` {verb}"
-    return f"{place} {shown(actual)}; expected {words(expected)}"
-
-
-def place(error) -> str:
-    """Returns where an exception comes from in the country's own sources, the innermost place first."""
-    frames = reversed(traceback.extract_tb(error.__traceback__))
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
-    places = [f"{Path(frame.filename).relative_to(folder)}:{frame.lineno}" for frame in own][:FRAMES]
-    callers = f", called from {', '.join(places[1:])}" if places[1:] else ""
-    said = str(error) if isinstance(error, Ended) else f"{type(error).__name__}: {error}"
-    return f"{places[0]}: {said}{callers}" if places else said
-
-
 def overtime(_signal, _frame):
-    raise Ended(ENDLESS)
+    raise Mistake(ENDLESS)
 
 
 def replayed(call) -> str | None:
     """Returns what is wrong with a call; None if it works here."""
     import rules
-    from componentize_py_types import Err
-    from wit_world.imports import types
 
-    name = snake(call["function"])
-    interface = next(home for home, functions in CONTRACT.items() if call["function"] in functions)
-    kinds = CONTRACT[interface][call["function"]]
-    owner = getattr(rules, CLASSES[interface])()
-    function = getattr(owner, name, None)
-    if not callable(function):
-        return f"{CLASSES[interface]} has no function `{name}`"
-    given = [argument(kind, value, types) for (_, kind), value in zip(kinds["given"], call["arguments"])]
-    os.environ.clear()
-    signal.signal(signal.SIGALRM, overtime)
-    signal.alarm(TIMEOUT)
-    sys.setprofile(watch)
+    name = call["function"]
+    interface = next(home for home, functions in CONTRACT.items() if name in functions)
+    home = importlib.import_module(f"wit_world.exports.{snake(interface)}")
+    kinds = CONTRACT[interface][name]["given"]
+    given = [argument(kind, value, home) for (_, kind), value in zip(kinds, call["arguments"])]
     try:
-        answer = function(*given)
-    except Err as error:
+        function = functions_of(pascal(interface), getattr(rules, pascal(interface)), CONTRACT[interface])[snake(name)]
+        os.environ.clear()
+        signal.signal(signal.SIGALRM, overtime)
+        signal.alarm(TIMEOUT)
+        sys.setprofile(watch)
+        function(*given)
+    except Err:
         sys.setprofile(None)
-        if not kinds.get("refusal"):
-            return f"`{name}` raises Err; only `book` and `act` may refuse"
-        if error.value == []:
-            return f"`{name}` raises an empty list; a refusal has at least one Violation"
-        return objection(name, "raises", kinds["refusal"], error.value)
+        return None
     except BaseException as error:
         sys.setprofile(None)
-        return place(error)
+        return told(error, str(folder))
     finally:
         sys.setprofile(None)
         signal.alarm(0)
-    return objection(name, "returns", kinds["answer"], answer)
 
 
 def alone(call) -> str:
@@ -250,16 +132,10 @@ def alone(call) -> str:
 
 
 def main() -> list[str]:
-    bindings = output.parent / "bindings"
-    # The tool's own program names the folder in which it was installed first.
-    tool = [sys.executable, "-c", "import componentize_py; componentize_py.script()", "--wit-path", TOOLS / "rules.wit"]
-    subprocess.run([*tool, "--world", "full-country", "bindings", bindings], check=True, stdout=subprocess.DEVNULL)
-    sys.path[:0] = [str(folder), str(bindings)]
-    sys.dont_write_bytecode = True
     try:
         importlib.import_module("rules")
     except Exception as error:
-        sys.exit(f"Python {platform.python_version()} cannot run these sources: {place(error)}")
+        sys.exit(f"Python {platform.python_version()} cannot run these sources: {told(error, str(folder))}")
     return [alone(call) for call in json.loads(calls.read_text(encoding="utf-8"))]
 
 
