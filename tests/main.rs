@@ -14,6 +14,7 @@ mod chaos;
 mod command;
 mod connections;
 mod contract_1;
+mod contract_2;
 mod cors_http;
 mod countries;
 mod crash;

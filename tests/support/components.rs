@@ -23,11 +23,13 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Returns a country's folder: `pe`, `cl`, `xx`, the chaos country, or `ut`, which is on the bindings of contract 1.0.0.
+/// Returns a country's folder: `pe`, `cl`, `xx`, the chaos country, or `ut` and `ut2`, one country on the bindings of contract
+/// 1.0.0 and of 2.0.0.
 pub fn folder(country: &str) -> PathBuf {
     match country {
         "xx" => root().join("tests/chaos"),
         "ut" => root().join("tests/contract_1"),
+        "ut2" => root().join("tests/contract_2"),
         country => root().join("countries").join(country),
     }
 }
@@ -37,10 +39,12 @@ pub fn component(country: &str) -> &'static [u8] {
     static PE: OnceLock<Vec<u8>> = OnceLock::new();
     static CL: OnceLock<Vec<u8>> = OnceLock::new();
     static UT: OnceLock<Vec<u8>> = OnceLock::new();
+    static UT2: OnceLock<Vec<u8>> = OnceLock::new();
     let built = match country {
         "pe" => &PE,
         "cl" => &CL,
         "ut" => &UT,
+        "ut2" => &UT2,
         _ => return chaos(),
     };
     built.get_or_init(|| built_with(&folder(country), &[]))
@@ -51,6 +55,7 @@ pub fn version(country: &str) -> String {
     match country {
         "pe" => citas_pe::Peru::describe().version,
         "cl" => citas_cl::Chile::describe().version,
+        "ut2" => "2.0.0".into(),
         _ => "1.0.0".into(),
     }
 }

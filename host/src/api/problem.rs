@@ -288,7 +288,9 @@ impl Problem {
 }
 
 fn unanswered(fault: Option<&Fault>, rules: Option<&LoadedRules>, detail: String) -> Problem {
-    let problem = Problem::new(Kind::RulesUnavailable, fault.map_or(detail, ToString::to_string));
+    // The rules' own words are for their team. They may name the patient.
+    let told = fault.filter(|fault| !matches!(fault, Fault::Failed(_))).map_or(detail, ToString::to_string);
+    let problem = Problem::new(Kind::RulesUnavailable, told);
     let Some(rules) = rules else { return problem };
     let members = Members { country: Some(rules.country), rules: Some(rules.id.clone()), ..Members::default() };
     Problem { members: Box::new(members), ..problem }
