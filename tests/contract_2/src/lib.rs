@@ -21,6 +21,7 @@ mod contract {
             export citas:rules/notice-rules@2.0.0;
         }",
         additional_derives: [PartialEq],
+        generate_all,
     });
     use crate::Country;
     export!(Country);
