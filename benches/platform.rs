@@ -15,7 +15,7 @@ use citas::toolkit::CountryFolder;
 use citas::wasm::WasmEngine;
 use citas::wasm::limits::CEILING;
 use citas_core::model::{Artifact, Channel, Claims, CountryCode, Limits, Manifest, Scope, digest};
-use citas_core::ports::{CONTRACT, Clock as _, Registry};
+use citas_core::ports::{CONTRACTS, Clock as _, Registry};
 use citas_core::rules::LoadedRules;
 use tempfile::TempDir;
 
@@ -135,7 +135,7 @@ fn publish_country(
         version: version.parse().expect("a version"),
         digest: digest(component),
         cases_digest: digest(cases.as_bytes()),
-        contract: CONTRACT.to_owned(),
+        contract: CONTRACTS[CONTRACTS.len() - 1].to_owned(),
         source: None,
         published_at: SystemClock.now(),
         limits,

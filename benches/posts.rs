@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use citas_core::model::{Event, Revision};
+use citas::system::SystemClock;
+use citas_core::model::{Event, EventData, TYPE_PREFIX};
+use citas_core::ports::Clock as _;
 use rusqlite::{OpenFlags, params};
 use serde_json::Value;
 use uuid::Uuid;
@@ -143,34 +145,51 @@ impl Written {
         !waiting
     }
 
-    fn since(&self, last: i64) -> Vec<Row> {
-        let sql = "SELECT id, number, starts_at, phase, owner, patient, doctor, hospital, body
-                   FROM appointment WHERE rowid > ?";
-        let row = |row: &rusqlite::Row<'_>| {
-            let body: String = row.get(8)?;
-            let revision: Revision = serde_json::from_str(&body).expect("a revision");
-            let event = Event::new(Uuid::now_v7(), "booked", &revision);
-            Ok(Row {
-                id: row.get(0)?,
-                number: row.get(1)?,
-                starts_at: row.get(2)?,
-                texts: [row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?, body],
-                claims: revision.claims,
-                event: (event.id, serde_json::to_string(&event).expect("JSON")),
-            })
+    fn since(&self, last: i64) -> Vec<Booking> {
+        let new = self.rows("SELECT id, sequence FROM appointment WHERE rowid > ?", &last.into());
+        let booking = |found: Vec<Value>| {
+            let [id, sequence] = &found[..] else { panic!("two columns") };
+            let event = event(id);
+            let of = |table, condition, value| {
+                let rows = self.rows(&format!("SELECT * FROM {table} WHERE {condition} = ?"), value);
+                rows.into_iter().map(move |row| (table, row))
+            };
+            let rows = of("log", "sequence", sequence).chain(of("appointment", "id", id)).chain(of("claim", "appointment", id));
+            Booking { rows: rows.collect(), id: id.clone(), event: (event.id, serde_json::to_string(&event).expect("JSON")) }
         };
-        let mut select = self.0.prepare(sql).expect("the ledger's table");
-        select.query_map([last], row).expect("rows").collect::<Result<_, _>>().expect("rows")
+        new.into_iter().map(booking).collect()
+    }
+
+    fn rows(&self, sql: &str, value: &Value) -> Vec<Vec<Value>> {
+        let mut select = self.0.prepare_cached(sql).expect("the ledger's tables");
+        let columns = select.column_count();
+        let row = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get(column)).collect();
+        select.query_map([value], row).expect("rows").collect::<Result<_, _>>().expect("rows")
     }
 }
 
-/// Values that one booking writes.
-struct Row {
-    id: Vec<u8>,
-    number: u32,
-    starts_at: i64,
-    texts: [String; 6],
-    claims: Vec<String>,
+/// Returns an event as a booking has it.
+fn event(appointment: &Value) -> Event {
+    let Value::Blob(id) = appointment else { panic!("an id is a blob") };
+    let pe = crate::platform::pe();
+    Event {
+        specversion: "1.0".into(),
+        id: Uuid::now_v7(),
+        source: format!("/v1/{pe}/appointments"),
+        kind: format!("{TYPE_PREFIX}booked"),
+        subject: Uuid::from_slice(id).expect("an id"),
+        time: SystemClock.now(),
+        datacontenttype: "application/json".into(),
+        country: pe,
+        data: EventData { revision: 1, patient: Uuid::nil() },
+    }
+}
+
+/// Rows that one booking writes.
+struct Booking {
+    /// Each with its table, in the order in which they are written.
+    rows: Vec<(&'static str, Vec<Value>)>,
+    id: Value,
     event: (Uuid, String),
 }
 
@@ -192,7 +211,7 @@ impl Bare {
     }
 
     /// Writes these rows in batches whose sizes alternate so that their average is `batch`.
-    fn commit(&self, rows: &[Row], batch: f64) -> Duration {
+    fn commit(&self, rows: &[Booking], batch: f64) -> Duration {
         let started = Instant::now();
         let (mut rest, mut due) = (rows, 0.0);
         while !rest.is_empty() {
@@ -210,32 +229,17 @@ impl Bare {
         started.elapsed()
     }
 
-    fn batch(&self, rows: &[Row]) -> rusqlite::Result<()> {
+    fn batch(&self, bookings: &[Booking]) -> rusqlite::Result<()> {
         let execute = |sql| self.0.prepare_cached(sql)?.execute([]);
         execute("BEGIN IMMEDIATE")?;
-        for row in rows {
-            let [phase, owner, patient, doctor, hospital, body] = &row.texts;
-            self.0.prepare_cached("INSERT INTO appointment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?.execute(params![
-                row.id,
-                row.number,
-                row.starts_at,
-                phase,
-                owner,
-                patient,
-                doctor,
-                hospital,
-                body
-            ])?;
-            let mut claim = self.0.prepare_cached("INSERT INTO claim VALUES (?, ?)")?;
-            for name in &row.claims {
-                claim.execute(params![name, row.id])?;
+        for Booking { rows, id, event: (event, body) } in bookings {
+            for (table, row) in rows {
+                let values = vec!["?"; row.len()].join(", ");
+                let mut insert = self.0.prepare_cached(&format!("INSERT INTO {table} VALUES ({values})"))?;
+                insert.execute(rusqlite::params_from_iter(row))?;
             }
-            let (id, event) = &row.event;
-            self.0.prepare_cached("INSERT INTO outbox (id, subject, body) VALUES (?, ?, ?)")?.execute(params![
-                id.as_bytes(),
-                row.id,
-                event
-            ])?;
+            let mut insert = self.0.prepare_cached("INSERT INTO outbox (id, subject, body) VALUES (?, ?, ?)")?;
+            insert.execute(params![event.as_bytes(), id, body])?;
         }
         execute("COMMIT")?;
         Ok(())

@@ -2,11 +2,12 @@
 
 use citas::system::SystemClock;
 use citas_core::model::json::flatten;
-use citas_core::model::{Field, Role};
+use citas_core::model::{Appointment, Field, Role, Step};
 use citas_core::ports::Clock as _;
-use citas_core::rules::LoadedRules;
+use citas_core::rules::{DecisionRequest, LoadedRules, decide};
 use jiff::ToSpan as _;
 use serde_json::Value;
+use uuid::Uuid;
 
 /// Number of different patients: those with a DNI of eight digits that starts with 2 to 8.
 const NUMBERS: usize = 70_000_000;
@@ -23,6 +24,15 @@ pub fn example(rules: &LoadedRules) -> Value {
         }
     }
     panic!("the rules allow no day");
+}
+
+/// Returns the country's example, booked.
+pub fn booked(rules: &LoadedRules) -> Appointment {
+    let (now, document) = (SystemClock.now(), example(rules));
+    let context = rules.context(now, Role::Patient);
+    let request = DecisionRequest { context: &context, document: &document, action: None };
+    let planned = decide(rules, &request).expect("an answer").expect("a plan");
+    planned.appointment(Uuid::nil(), None, Step { action: "book".into(), role: Role::Patient, at: now })
 }
 
 /// Returns the leaves of a request, as the rules receive them.

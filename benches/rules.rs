@@ -8,11 +8,10 @@ use citas_core::ports::{Clock as _, Fault};
 use citas_core::rules::LoadedRules;
 use citas_kit::AppointmentRules;
 use jiff::civil::DateTime;
-use uuid::Uuid;
 
 use crate::platform::{component, loaded, peru};
 use crate::report::{Report, micros, spread};
-use crate::requests::{example, leaves};
+use crate::requests::{booked, example, leaves};
 use crate::timing::{median, time, time_answer};
 
 const CALLS: usize = 20_000;
@@ -46,10 +45,9 @@ fn country<Native: AppointmentRules>(report: &mut Report, name: &str, component:
     }
     report.figure(format!("{name}: book, natively"), spread(&mut natively));
 
-    let plan = rules.rules().book(&context, &request).expect("an answer").expect("a plan");
-    let appointment =
-        Appointment { id: Uuid::nil(), phase: plan.phase, slot: plan.slot, revision: 1, attributes: plan.attributes };
-    let mut one: Vec<_> = (0..CALLS).map(|_| time_answer(|| rules.rules().present(&[&appointment]))).collect();
+    let appointment = booked(&rules);
+    let present = || rules.rules().present(Role::Patient, &[&appointment]);
+    let mut one: Vec<_> = (0..CALLS).map(|_| time_answer(present)).collect();
     report.figure(format!("{name}: present 1"), spread(&mut one));
     let page = vec![&appointment; 100];
     let mut hundred: Vec<_> = (0..PAGES).map(|_| time_answer(|| present_all(&rules, &page))).collect();
@@ -62,7 +60,7 @@ fn present_all(rules: &LoadedRules, page: &[&Appointment]) -> Result<(), Fault> 
     let mut rest = page;
     while !rest.is_empty() {
         let (batch, others) = rest.split_at(rules.rules().fitting(rest));
-        rules.rules().present(batch)?;
+        rules.rules().present(Role::Patient, batch)?;
         rest = others;
     }
     Ok(())
@@ -81,7 +79,13 @@ fn native_context(context: &Context) -> citas_kit::Context {
     citas_kit::Context {
         now: context.now,
         clocks: context.clocks.iter().map(clock).collect(),
-        role: context.role.as_str().to_owned(),
+        caller: citas_kit::Caller {
+            role: citas_kit::Role::Patient,
+            account: context.caller.account.clone(),
+            ties: Vec::new(),
+            hospitals: None,
+        },
+        facts: Vec::new(),
     }
 }
 

@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use citas::local::sqlite::SqliteLedger;
 use citas::system::{SystemClock, UuidIds};
-use citas_core::model::{Appointment, Provenance, Revision, Role, Value};
-
-use citas_core::ports::{CONTRACT, Change, Clock as _, Ids as _, Ledger as _};
+use citas_core::model::claim::key_of;
+use citas_core::model::{Claim, Provenance, Pseudonyms, Revision, Role, Value};
+use citas_core::ports::{Change, Clock as _, Ids as _, Ledger as _};
 use citas_core::rules::LoadedRules;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use jiff::ToSpan as _;
+use jiff::{Timestamp, ToSpan as _};
 use uuid::Uuid;
 
 use crate::load::{self, Connection};
 use crate::platform::{Data, Server, block_on, loaded, pe, peru};
 use crate::report::Report;
-use crate::requests::{booking, dni, example, get, leaves, post, scattered};
+use crate::requests::{booked, booking, dni, example, get, leaves, post, scattered};
 use crate::timing::{median, middle};
 
 /// Argument for the larger ledger's full size, which takes minutes to fill and some 3 GB of disk.
@@ -126,10 +126,8 @@ fn fill(data: &Data, count: usize, rules: &LoadedRules) -> Vec<Uuid> {
     let pattern = pattern(rules);
     let ledger = SqliteLedger::open(data.path()).expect("a data folder");
     let commit = async |number| {
-        let revision = varied(&pattern, scattered(number, count));
-        let (id, take) = (revision.appointment.id, revision.claims.clone());
-        ledger.commit(Change { revision, take, release: Vec::new(), receipt: None, events: Vec::new() }).await?;
-        Ok::<_, citas_core::ports::CommitError>(id)
+        let committed = ledger.commit(varied(&pattern, scattered(number, count), ledger.names())).await?;
+        Ok::<_, citas_core::ports::CommitError>(committed.revision.appointment.id)
     };
     let commits = stream::iter((0..count).map(commit)).buffer_unordered(MAX_CONCURRENCY);
     block_on(commits.try_collect()).expect("commits")
@@ -138,31 +136,23 @@ fn fill(data: &Data, count: usize, rules: &LoadedRules) -> Vec<Uuid> {
 /// Returns the revision of the country's example, booked.
 fn pattern(rules: &LoadedRules) -> Revision {
     let now = SystemClock.now();
-    let (context, input) = (rules.context(now, Role::Patient), leaves(&example(rules)));
-    let plan = rules.rules().book(&context, &input).expect("an answer").expect("a plan");
+    let appointment = booked(rules);
+    let personal = appointment.attributes.iter().map(|field| &field.path).filter(|path| rules.is_personal(path));
     Revision {
         country: pe(),
-        appointment: Appointment {
-            id: Uuid::nil(),
-            phase: plan.phase,
-            slot: plan.slot,
-            revision: 1,
-            attributes: plan.attributes,
-        },
-        starts_at: Some(now),
+        person: Uuid::nil(),
+        personal: personal.cloned().collect(),
+        appointment,
         claims: Vec::new(),
         owner: "ana".into(),
-        patient: plan.patient,
-        doctor: plan.doctor,
-        hospital: plan.hospital,
-        created_at: now,
         updated_at: now,
         provenance: Provenance {
             action: "book".into(),
-            input,
-            context,
+            input: leaves(&example(rules)),
+            context: rules.context(now, Role::Patient),
+            facts: Vec::new(),
             rules: rules.id.clone(),
-            contract: CONTRACT.into(),
+            contract: rules.contract().into(),
             host: env!("CARGO_PKG_VERSION").into(),
             subject: "ana".into(),
             request_id: Uuid::nil().to_string(),
@@ -174,13 +164,13 @@ fn doctor(number: usize) -> String {
     (100_000 + number / OF_A_DOCTOR).to_string()
 }
 
-/// Returns the pattern with a doctor, a patient and a time of its own.
-fn varied(pattern: &Revision, number: usize) -> Revision {
+/// Returns the booking of the pattern with a doctor, a patient and a time of its own.
+fn varied(pattern: &Revision, number: usize, names: &Pseudonyms) -> Change {
     let mut revision = pattern.clone();
     // The measured bookings have other patients.
     let (doctor, dni) = (doctor(number), dni(50_000_000 + number));
     let half_hours = i64::try_from(number % OF_A_DOCTOR).expect("a small number");
-    let starts_at = pattern.created_at + (14 * 24).hours() + (30 * half_hours).minutes();
+    let starts_at = pattern.appointment.created_at + (14 * 24).hours() + (30 * half_hours).minutes();
     for field in &mut revision.appointment.attributes {
         match field.path.as_str() {
             "/doctor" => field.value = Value::Text(doctor.clone()),
@@ -189,13 +179,17 @@ fn varied(pattern: &Revision, number: usize) -> Revision {
         }
     }
     let quarters = [starts_at, starts_at + 15.minutes()];
-    let claims = [format!("doctor/{doctor}"), format!("patient/dni:{dni}")];
-    revision.claims =
-        claims.iter().flat_map(|holder| quarters.map(|quarter| format!("{holder}/{quarter:.0}"))).collect();
-    revision.appointment.id = UuidIds.next();
-    revision.starts_at = Some(starts_at);
-    revision.patient = format!("dni:{dni}");
-    revision.doctor = Some(doctor);
+    let holders = [format!("doctor/{doctor}"), format!("patient/dni:{dni}")];
+    let key = |holder: &String, quarter: Timestamp| key_of(holder, Some(quarter));
+    let keys = holders.iter().flat_map(|holder| quarters.map(|quarter| key(holder, quarter)));
+    let kept = |key: String| names.claim(pe(), Claim { personal: key.contains(&dni), ..Claim::new(key) });
+    let claims = keys.map(kept).collect();
+    revision.person = names.patient(pe(), &format!("dni:{dni}"));
     revision.owner = format!("subject-{}", number % 1_000);
-    revision
+    let appointment = &mut revision.appointment;
+    appointment.id = UuidIds.next();
+    appointment.starts_at = Some(starts_at);
+    appointment.patient = format!("dni:{dni}");
+    appointment.doctor = Some(doctor);
+    Change { revision, claims, choices: Vec::new(), held: Vec::new(), receipt: None, events: Vec::new() }
 }

@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use citas_core::model::{Appointment, Context, Field, Limits, Phase, Plan, Role, Slot, Value};
+use citas_core::model::{
+    Appointment, Claim, Context, Field, Limits, Opening, Phase, Place, Plan, Role, Slot, Step, Value,
+};
 use citas_core::ports::{Engine, Fault, Refusal, Rules};
+use jiff::Timestamp;
 use jiff::civil::date;
 use uuid::Uuid;
 
@@ -16,7 +19,7 @@ use crate::support::components::{chaos, chaos_with, engine, loaded_chaos};
 const TOLD_WITHIN: Duration = Duration::from_millis(100);
 
 fn context() -> Context {
-    Context { now: 1_796_000_000, clocks: Vec::new(), role: Role::Patient }
+    Context { now: 1_796_000_000, clocks: Vec::new(), caller: Role::Patient.into(), facts: Vec::new() }
 }
 
 fn field(path: &str, text: &str) -> Field {
@@ -35,7 +38,22 @@ fn book(rules: &dyn Rules, mode: &str) -> Result<Plan, Fault> {
 
 fn appointment(attributes: Vec<Field>) -> Appointment {
     let slot = Slot { start: date(2026, 12, 1).at(9, 30, 0, 0), minutes: 30, zone: "America/Lima".into() };
-    Appointment { id: Uuid::from_u128(7), phase: Phase::Booked, slot: Some(slot), revision: 1, attributes }
+    let created_at = Timestamp::UNIX_EPOCH;
+    Appointment {
+        id: Uuid::from_u128(7),
+        phase: Phase::Booked,
+        slot: Some(slot),
+        starts_at: None,
+        created_at,
+        patient: "id:1".into(),
+        doctor: None,
+        hospital: None,
+        unverified: false,
+        wake: None,
+        revision: 1,
+        steps: vec![Step { action: "book".into(), role: Role::Patient, at: created_at }],
+        attributes,
+    }
 }
 
 /// Returns the fault of a mode. A neighbour must answer meanwhile, and the next call must succeed.
@@ -152,7 +170,7 @@ fn every_kind_of_value_survives_the_border() {
         Value::Texts(vec![String::new(), "b".into()]),
     ]
     .map(|value| Field { path: "/x".into(), value });
-    let views = loaded_chaos().present(&[&appointment(attributes.to_vec())]).unwrap();
+    let views = loaded_chaos().present(Role::Patient, &[&appointment(attributes.to_vec())]).unwrap();
     assert_eq!(views, [attributes]);
 }
 
@@ -163,9 +181,9 @@ fn a_call_takes_as_many_appointments_as_its_input_limit_allows_and_always_one() 
     assert_eq!(rules.fitting(&[&light; 100]), 3);
     assert_eq!(rules.fitting(&[&heaviest; 2]), 1);
     assert_eq!(rules.fitting(&[]), 0);
-    assert_eq!(rules.present(&[&light; 3]).unwrap().len(), 3);
-    assert_eq!(rules.present(&[&light; 4]).unwrap_err(), Fault::InputTooLarge { limit: 64 << 10 });
-    assert_eq!(rules.present(&[&heaviest]).unwrap(), [heaviest.attributes]);
+    assert_eq!(rules.present(Role::Patient, &[&light; 3]).unwrap().len(), 3);
+    assert_eq!(rules.present(Role::Patient, &[&light; 4]).unwrap_err(), Fault::InputTooLarge { limit: 64 << 10 });
+    assert_eq!(rules.present(Role::Patient, &[&heaviest]).unwrap(), [heaviest.attributes]);
 }
 
 #[test]
@@ -173,9 +191,11 @@ fn actions_offers_and_notices_come_through() {
     let (rules, current) = (loaded_chaos(), appointment(request("")));
     let cancelled = rules.act(&context(), &current, "cancel", &[]).unwrap().unwrap();
     assert_eq!((cancelled.phase, cancelled.claims.len()), (Phase::Cancelled, 0));
-    let openings = [current.slot.clone().unwrap()];
-    let offers = rules.offers(&context(), &[field("/doctor", "45678")], &openings).unwrap().unwrap();
-    assert_eq!(offers[0].claims, ["doctor/45678/2026-12-01T09:30"]);
+    let slot = current.slot.clone().unwrap();
+    let openings = [Opening { slot, doctor: None, hospital: None, places: 1, fields: vec![] }];
+    let place = Place { fields: vec![field("/doctor", "45678")], ..Place::default() };
+    let offered = rules.offers(&context(), &place, Some(&current), &openings).unwrap().unwrap();
+    assert_eq!(offered.offers[0].claims, [Claim::new("doctor/45678/2026-12-01T09:30")]);
     assert_eq!(rules.notices("booked", &current).unwrap()[0].to, "ana@example.com");
 }
 

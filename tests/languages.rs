@@ -11,7 +11,7 @@ use citas::local::registry::FolderRegistry;
 use citas_core::model::{
     Appointment, Artifact, ChangeNote, Channel, Limits, Manifest, Phase, Plan, Role, RulesPackage, Verdict, digest,
 };
-use citas_core::ports::{CONTRACT, Registry as _};
+use citas_core::ports::{CONTRACTS, Registry as _};
 use citas_core::rules::{DecisionRequest, LoadedRules, cases, decide};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ async fn put_into_use(registry: &FolderRegistry, begun: &Begun) {
         version: "1.0.0".parse().unwrap(),
         digest: digest(&begun.component),
         cases_digest: digest(begun.cases.as_bytes()),
-        contract: CONTRACT.into(),
+        contract: CONTRACTS[CONTRACTS.len() - 1].into(),
         source: None,
         published_at: Timestamp::now(),
         limits: begun.limits,

@@ -34,7 +34,7 @@ async fn published(versions: &[&str]) -> tempfile::TempDir {
             version: version.parse().unwrap(),
             digest: citas_core::model::digest(b"rules"),
             cases_digest: citas_core::model::digest(b"[]"),
-            contract: citas_core::ports::CONTRACT.into(),
+            contract: "2.0.0".into(),
             source: None,
             published_at: Timestamp::UNIX_EPOCH,
             limits: Limits::default(),
