@@ -1,6 +1,7 @@
 //! Compares durable bookings over HTTP with the commits of SQLite alone: the rows that the server wrote, in batches of
 //! the server's size, into an empty file with the same tables, indexes and settings.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,12 +9,13 @@ use std::time::{Duration, Instant};
 use citas::system::SystemClock;
 use citas_core::model::{Event, EventData, TYPE_PREFIX};
 use citas_core::ports::Clock as _;
+use rusqlite::types::Value as Column;
 use rusqlite::{OpenFlags, params};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::load::{self, Connection, Outcome};
-use crate::platform::{Data, Server, block_on, loaded, peru};
+use crate::platform::{Data, Server, block_on, loaded, pe, peru};
 use crate::report::{Report, micros, spread};
 use crate::requests::{booking, example, get, post};
 use crate::timing::{middle, rate};
@@ -146,21 +148,30 @@ impl Written {
     }
 
     fn since(&self, last: i64) -> Vec<Booking> {
-        let new = self.rows("SELECT id, sequence FROM appointment WHERE rowid > ?", &last.into());
-        let booking = |found: Vec<Value>| {
-            let [id, sequence] = &found[..] else { panic!("two columns") };
-            let event = event(id);
-            let of = |table, condition, value| {
-                let rows = self.rows(&format!("SELECT * FROM {table} WHERE {condition} = ?"), value);
-                rows.into_iter().map(move |row| (table, row))
-            };
-            let rows = of("log", "sequence", sequence).chain(of("appointment", "id", id)).chain(of("claim", "appointment", id));
-            Booking { rows: rows.collect(), id: id.clone(), event: (event.id, serde_json::to_string(&event).expect("JSON")) }
-        };
-        new.into_iter().map(booking).collect()
+        let mut bookings: Vec<Booking> = self.bookings(last).into_iter().map(Booking::of).collect();
+        let mut claims: HashMap<Uuid, Vec<Vec<Column>>> = HashMap::new();
+        for row in self.rows("SELECT * FROM claim WHERE ?", &1.into()) {
+            claims.entry(uuid(row.last().expect("a column"))).or_default().push(row);
+        }
+        for booking in &mut bookings {
+            let of_booking = claims.remove(&booking.event.subject).into_iter().flatten();
+            booking.rows.extend(of_booking.map(|row| ("claim", row)));
+        }
+        bookings
     }
 
-    fn rows(&self, sql: &str, value: &Value) -> Vec<Vec<Value>> {
+    /// Returns the rows of the log and of the appointment of each new booking.
+    fn bookings(&self, last: i64) -> Vec<(Vec<Column>, Vec<Column>)> {
+        let new = self.rows("SELECT sequence, * FROM appointment WHERE rowid > ?", &last.into());
+        let with_log = |mut row: Vec<Column>| {
+            let sequence = row.remove(0);
+            let log = self.rows("SELECT * FROM log WHERE sequence = ?", &sequence).pop();
+            (log.expect("each appointment is in the log"), row)
+        };
+        new.into_iter().map(with_log).collect()
+    }
+
+    fn rows(&self, sql: &str, value: &Column) -> Vec<Vec<Column>> {
         let mut select = self.0.prepare_cached(sql).expect("the ledger's tables");
         let columns = select.column_count();
         let row = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get(column)).collect();
@@ -168,29 +179,35 @@ impl Written {
     }
 }
 
-/// Returns an event as a booking has it.
-fn event(appointment: &Value) -> Event {
-    let Value::Blob(id) = appointment else { panic!("an id is a blob") };
-    let pe = crate::platform::pe();
-    Event {
-        specversion: "1.0".into(),
-        id: Uuid::now_v7(),
-        source: format!("/v1/{pe}/appointments"),
-        kind: format!("{TYPE_PREFIX}booked"),
-        subject: Uuid::from_slice(id).expect("an id"),
-        time: SystemClock.now(),
-        datacontenttype: "application/json".into(),
-        country: pe,
-        data: EventData { revision: 1, patient: Uuid::nil() },
-    }
+fn uuid(column: &Column) -> Uuid {
+    let Column::Blob(id) = column else { panic!("an id is a blob") };
+    Uuid::from_slice(id).expect("an id")
 }
 
 /// Rows that one booking writes.
 struct Booking {
     /// Each with its table, in the order in which they are written.
-    rows: Vec<(&'static str, Vec<Value>)>,
-    id: Value,
-    event: (Uuid, String),
+    rows: Vec<(&'static str, Vec<Column>)>,
+    event: Event,
+    body: String,
+}
+
+impl Booking {
+    fn of((log, appointment): (Vec<Column>, Vec<Column>)) -> Self {
+        let event = Event {
+            specversion: "1.0".into(),
+            id: Uuid::now_v7(),
+            source: "/v1/pe/appointments".into(),
+            kind: format!("{TYPE_PREFIX}booked"),
+            subject: uuid(&appointment[0]),
+            time: SystemClock.now(),
+            datacontenttype: "application/json".into(),
+            country: pe(),
+            data: EventData { revision: 1, patient: Uuid::nil() },
+        };
+        let body = serde_json::to_string(&event).expect("JSON");
+        Self { rows: vec![("log", log), ("appointment", appointment)], event, body }
+    }
 }
 
 /// A file of its own, written without a server.
@@ -232,14 +249,14 @@ impl Bare {
     fn batch(&self, bookings: &[Booking]) -> rusqlite::Result<()> {
         let execute = |sql| self.0.prepare_cached(sql)?.execute([]);
         execute("BEGIN IMMEDIATE")?;
-        for Booking { rows, id, event: (event, body) } in bookings {
+        for Booking { rows, event, body } in bookings {
             for (table, row) in rows {
                 let values = vec!["?"; row.len()].join(", ");
                 let mut insert = self.0.prepare_cached(&format!("INSERT INTO {table} VALUES ({values})"))?;
                 insert.execute(rusqlite::params_from_iter(row))?;
             }
             let mut insert = self.0.prepare_cached("INSERT INTO outbox (id, subject, body) VALUES (?, ?, ?)")?;
-            insert.execute(params![event.as_bytes(), id, body])?;
+            insert.execute(params![event.id.as_bytes(), event.subject.as_bytes(), body])?;
         }
         execute("COMMIT")?;
         Ok(())
