@@ -307,8 +307,9 @@ impl Platform {
     }
 
     fn booking(&self, trying: TrialRecorder) -> Booking {
-        let (clock, ids) = (self.clock.clone(), Arc::new(UuidIds));
-        Booking::new(self.catalogue.clone(), self.ledger.clone(), clock, ids, env!("CARGO_PKG_VERSION")).trying(trying)
+        let (clock, ids, names) = (self.clock.clone(), Arc::new(UuidIds), self.ledger.pseudonyms());
+        Booking::new(self.catalogue.clone(), self.ledger.clone(), clock, ids, names, env!("CARGO_PKG_VERSION"))
+            .trying(trying)
     }
 }
 

@@ -89,6 +89,11 @@ impl FormerRevision {
         (self.appointment.id, self.appointment.revision)
     }
 
+    /// Returns the country.
+    pub fn country(&self) -> CountryCode {
+        self.country
+    }
+
     /// Returns the keys of the claims, as the former ledger kept them.
     pub fn claims(&self) -> &[String] {
         &self.claims

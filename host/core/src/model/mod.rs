@@ -37,5 +37,5 @@ pub use self::plan::{
     Verdict, Violation,
 };
 pub(crate) use self::pseudonym::PERSONAL;
-pub use self::pseudonym::Pseudonyms;
+pub use self::pseudonym::{KEY_DIGITS, NotAKey, Pseudonyms};
 pub use self::time::Zone;

@@ -1,6 +1,8 @@
 //! Opaque names for people and accounts, made with a secret key: the same name for the same person, and nothing that
 //! leads back without the key.
 
+use std::str::FromStr;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use uuid::{Builder, Uuid};
@@ -11,9 +13,32 @@ use crate::model::claim::{Claim, key_of, resource_and_minute};
 /// Prefix of a personal claim's resource in the ledger.
 pub(crate) const PERSONAL: &str = "personal/";
 
+/// Length of a written key, in hexadecimal digits: 32 bytes.
+pub const KEY_DIGITS: usize = 64;
+
+/// Error for a text that is not a key.
+#[derive(Debug, thiserror::Error)]
+#[error("a key is {KEY_DIGITS} hexadecimal digits")]
+pub struct NotAKey;
+
 /// Makes opaque names with one secret key (HMAC with SHA-256, RFC 2104).
 #[derive(Clone)]
 pub struct Pseudonyms(Hmac<Sha256>);
+
+impl FromStr for Pseudonyms {
+    type Err = NotAKey;
+
+    /// Creates names with the key that these hexadecimal digits write.
+    fn from_str(text: &str) -> Result<Self, NotAKey> {
+        let digit = |digit: char| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let digits: Vec<u8> = text.chars().map(digit).collect::<Option<_>>().ok_or(NotAKey)?;
+        if digits.len() != KEY_DIGITS {
+            return Err(NotAKey);
+        }
+        let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+        Ok(Self::new(&bytes))
+    }
+}
 
 impl Pseudonyms {
     /// Creates names with this secret key, which is the same on every host of the platform and never changes.
@@ -76,6 +101,16 @@ mod tests {
             assert_ne!(name, different);
         }
         assert_ne!(name.to_string(), one.account(pe(), "dni:10117410"));
+    }
+
+    #[test]
+    fn a_written_key_is_its_bytes() {
+        let (written, key): (Pseudonyms, _) =
+            ("00ff10aB".repeat(8).parse().unwrap(), [0x00, 0xff, 0x10, 0xab].repeat(8));
+        assert_eq!(written.patient(pe(), "p"), Pseudonyms::new(&key).patient(pe(), "p"));
+        for wrong in ["", "00", &"g".repeat(64), &"0".repeat(65), &"é".repeat(32)] {
+            assert!(wrong.parse::<Pseudonyms>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,18 +1,36 @@
 //! Stores one change inside the writer's transaction. Does not decide when the transaction is committed.
 
-use citas_core::model::{Event, Revision};
-use citas_core::ports::{Change, Receipt};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use citas_core::model::claim::resource_and_minute;
+use citas_core::model::{Claim, Event, HeldClaim, Revision};
+use citas_core::ports::{Change, Committed, Receipt, Settled};
 use jiff::Timestamp;
-use rusqlite::{Connection, named_params, params};
+use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use uuid::Uuid;
 
-use super::schema::{NO_START, instant};
+use super::schema::{ALL_TIME, NO_START, instant, minute};
 
 /// A change with its JSON already serialized, so that the writer only binds it.
 pub(super) struct Prepared {
     change: Change,
-    body: String,
+    /// The revision, unless its places are yet to be found.
+    plain: Option<Placed>,
     events: Vec<(Uuid, String)>,
+}
+
+/// The revision of a change with its places.
+struct Placed {
+    settled: Settled,
+    revision: Arc<Revision>,
+    text: Text,
+}
+
+/// The two parts of a revision, as JSON.
+pub(super) struct Text {
+    pub(super) open: String,
+    pub(super) personal: String,
 }
 
 /// Reason why a change was not stored.
@@ -21,6 +39,7 @@ pub(super) enum Refusal {
     Stale,
     ClaimTaken(String),
     Sqlite(rusqlite::Error),
+    Json(serde_json::Error),
 }
 
 impl From<rusqlite::Error> for Refusal {
@@ -29,15 +48,39 @@ impl From<rusqlite::Error> for Refusal {
     }
 }
 
-impl Prepared {
-    pub(super) fn new(change: Change) -> Result<Self, serde_json::Error> {
-        let body = serde_json::to_string(&change.revision)?;
-        let event = |event: &Event| Ok((event.id, serde_json::to_string(event)?));
-        let events = change.events.iter().map(event).collect::<Result<_, serde_json::Error>>()?;
-        Ok(Self { change, body, events })
+impl From<serde_json::Error> for Refusal {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error)
+    }
+}
+
+impl Text {
+    pub(super) fn of(revision: Revision) -> Result<Self, serde_json::Error> {
+        let (open, personal) = revision.apart();
+        Ok(Self { open: serde_json::to_string(&open)?, personal: serde_json::to_string(&personal)? })
+    }
+}
+
+impl Placed {
+    fn new(change: &Change, settled: Settled) -> Result<Self, serde_json::Error> {
+        let revision = change.revision_with(&settled);
+        Ok(Self { text: Text::of(revision.clone())?, revision: Arc::new(revision), settled })
     }
 
-    /// Returns the instant at which the change is stored, for the expiry of receipts.
+    fn committed(&self) -> Committed {
+        Committed { revision: Arc::clone(&self.revision), choice: self.settled.choice }
+    }
+}
+
+impl Prepared {
+    pub(super) fn new(change: Change) -> Result<Self, serde_json::Error> {
+        let plain = change.plain().map(|settled| Placed::new(&change, settled)).transpose()?;
+        let event = |event: &Event| Ok((event.id, serde_json::to_string(event)?));
+        let events = change.events.iter().map(event).collect::<Result<_, serde_json::Error>>()?;
+        Ok(Self { change, plain, events })
+    }
+
+    /// Returns the instant at which the change is stored, for the expiry of receipts and claims.
     pub(super) fn stored_at(&self) -> Timestamp {
         self.change.revision.updated_at
     }
@@ -51,39 +94,49 @@ impl Prepared {
         !self.events.is_empty()
     }
 
+    /// Returns the resources whose time the change may take, once for each claim.
+    pub(super) fn resources(&self) -> impl Iterator<Item = &str> {
+        let on_time = self.change.wanted().map(|claim| resource_and_minute(&claim.key));
+        on_time.filter_map(|(resource, minute)| minute.map(|_| resource))
+    }
+
     /// Stores the change. Conditions are checked in the order that the port requires. After a refusal the caller rolls
     /// back.
-    pub(super) fn store(&self, connection: &Connection) -> Result<(), Refusal> {
-        let Change { revision, take, release, receipt, .. } = &self.change;
+    pub(super) fn store(&self, connection: &Connection) -> Result<Committed, Refusal> {
+        let Change { revision, receipt, .. } = &self.change;
         if let Some(receipt) = receipt {
             store_receipt(connection, receipt, revision)?;
         }
-        self.store_revision(connection)?;
-        give_up(connection, revision.appointment.id, release)?;
-        claim(connection, revision.appointment.id, take)?;
-        self.store_events(connection)
+        let found;
+        let placed = if let Some(placed) = &self.plain {
+            placed
+        } else {
+            found = self.find_places(connection)?;
+            &found
+        };
+        store_revision(connection, &placed.revision, &placed.text)?;
+        let id = revision.appointment.id;
+        give_up(connection, id, self.change.release(&placed.settled))?;
+        take(connection, id, self.change.take(&placed.settled))?;
+        self.store_events(connection)?;
+        Ok(placed.committed())
     }
 
-    fn store_revision(&self, connection: &Connection) -> Result<(), Refusal> {
-        let revision = &self.change.revision;
-        let sql = if revision.appointment.revision == 1 {
-            FIRST
-        } else {
-            keep_latest(connection, revision)?;
-            NEXT
+    /// Finds places among those that are free now. Nobody else writes until the transaction ends.
+    fn find_places(&self, connection: &Connection) -> Result<Placed, Refusal> {
+        let Change { revision, .. } = &self.change;
+        let mut latest = connection.prepare_cached("SELECT number FROM appointment WHERE id = ?")?;
+        let latest: Option<u32> =
+            latest.query_row([revision.appointment.id.as_bytes()], |row| row.get(0)).optional()?;
+        if latest.unwrap_or_default().checked_add(1) != Some(revision.appointment.revision) {
+            return Err(Refusal::Stale);
+        }
+        let mut select = connection.prepare_cached("SELECT ordinal FROM claim WHERE resource = ? AND minute = ?")?;
+        let taken = |claim: &Claim| -> rusqlite::Result<BTreeSet<u16>> {
+            select.query_map(claim_row(&claim.key), |row| row.get(0))?.collect()
         };
-        let stored = connection.prepare_cached(sql)?.execute(named_params! {
-            ":id": revision.appointment.id.as_bytes(),
-            ":number": revision.appointment.revision,
-            ":starts_at": revision.starts_at.map_or(NO_START, instant),
-            ":phase": revision.appointment.phase.as_str(),
-            ":owner": revision.owner,
-            ":patient": revision.patient,
-            ":doctor": revision.doctor,
-            ":hospital": revision.hospital,
-            ":body": self.body,
-        })?;
-        if stored == 1 { Ok(()) } else { Err(Refusal::Stale) }
+        let settled = self.change.settle(taken)?.map_err(Refusal::ClaimTaken)?;
+        Ok(Placed::new(&self.change, settled)?)
     }
 
     fn store_events(&self, connection: &Connection) -> Result<(), Refusal> {
@@ -98,23 +151,79 @@ impl Prepared {
     }
 }
 
-const FIRST: &str = "
-    INSERT INTO appointment (id, number, starts_at, phase, owner, patient, doctor, hospital, body)
-    VALUES (:id, :number, :starts_at, :phase, :owner, :patient, :doctor, :hospital, :body)
+/// Stores the first revision of an appointment.
+pub(super) const FIRST: &str = "
+    INSERT INTO appointment
+        (id, number, sequence, starts_at, phase, owner, person, doctor, hospital, wake_at, failed, body)
+    VALUES (:id, :number, :sequence, :starts_at, :phase, :owner, :person, :doctor, :hospital, :wake_at, 0, :body)
     ON CONFLICT (id) DO NOTHING";
 
 const NEXT: &str = "
     UPDATE appointment
-    SET number = :number, starts_at = :starts_at, phase = :phase, owner = :owner, patient = :patient,
-        doctor = :doctor, hospital = :hospital, body = :body
+    SET number = :number, sequence = :sequence, starts_at = :starts_at, phase = :phase, owner = :owner,
+        person = :person, doctor = :doctor, hospital = :hospital, wake_at = :wake_at, failed = 0, body = :body
     WHERE id = :id AND number = :number - 1";
+
+fn store_revision(connection: &Connection, revision: &Revision, text: &Text) -> Result<(), Refusal> {
+    let sql = if revision.appointment.revision == 1 {
+        FIRST
+    } else {
+        keep_latest(connection, revision)?;
+        NEXT
+    };
+    let sequence = log(connection, None, revision, &text.personal)?;
+    if store_latest(connection, sql, sequence, revision, &text.open)? { Ok(()) } else { Err(Refusal::Stale) }
+}
+
+/// Adds a revision to the log, by default as the next one. Returns its number in the sequence.
+pub(super) fn log(
+    connection: &Connection,
+    sequence: Option<i64>,
+    revision: &Revision,
+    personal: &str,
+) -> rusqlite::Result<i64> {
+    let insert = "INSERT INTO log (sequence, id, number, person, personal) VALUES (?, ?, ?, ?, ?)";
+    let (id, number) = (revision.appointment.id, revision.appointment.revision);
+    connection.prepare_cached(insert)?.insert(params![
+        sequence,
+        id.as_bytes(),
+        number,
+        revision.person.as_bytes(),
+        personal
+    ])
+}
+
+/// Stores the latest revision of an appointment. Returns false if it does not follow the one that is stored.
+pub(super) fn store_latest(
+    connection: &Connection,
+    sql: &str,
+    sequence: i64,
+    revision: &Revision,
+    open: &str,
+) -> rusqlite::Result<bool> {
+    let appointment = &revision.appointment;
+    let stored = connection.prepare_cached(sql)?.execute(named_params! {
+        ":id": appointment.id.as_bytes(),
+        ":number": appointment.revision,
+        ":sequence": sequence,
+        ":starts_at": appointment.starts_at.map_or(NO_START, instant),
+        ":phase": appointment.phase.as_str(),
+        ":owner": revision.owner,
+        ":person": revision.person.as_bytes(),
+        ":doctor": appointment.doctor,
+        ":hospital": appointment.hospital,
+        ":wake_at": appointment.wake.as_ref().map(|wake| instant(wake.at)),
+        ":body": open,
+    })?;
+    Ok(stored == 1)
+}
 
 /// Copies the latest revision to the table of earlier ones, if `next` follows it.
 fn keep_latest(connection: &Connection, next: &Revision) -> Result<(), Refusal> {
     let kept = connection
         .prepare_cached(
-            "INSERT INTO revision (id, number, body)
-             SELECT id, number, body FROM appointment WHERE id = ? AND number = ? - 1",
+            "INSERT INTO revision (id, number, sequence, body)
+             SELECT id, number, sequence, body FROM appointment WHERE id = ? AND number = ? - 1",
         )?
         .execute(params![next.appointment.id.as_bytes(), next.appointment.revision])?;
     if kept == 1 { Ok(()) } else { Err(Refusal::Stale) }
@@ -141,21 +250,34 @@ fn store_receipt(connection: &Connection, receipt: &Receipt, revision: &Revision
     if stored == 1 { Ok(()) } else { Err(Refusal::KeyUsed) }
 }
 
-fn give_up(connection: &Connection, id: Uuid, claims: &[String]) -> Result<(), Refusal> {
-    let mut delete = connection.prepare_cached("DELETE FROM claim WHERE claim = ? AND appointment = ?")?;
+/// Returns the resource and the minute of a claim's row.
+pub(super) fn claim_row(key: &str) -> (&str, i64) {
+    let (resource, at) = resource_and_minute(key);
+    (resource, at.map_or(ALL_TIME, minute))
+}
+
+fn give_up<'a>(connection: &Connection, id: Uuid, claims: impl Iterator<Item = &'a HeldClaim>) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM claim WHERE resource = ? AND minute = ? AND ordinal = ? AND appointment = ?";
+    let mut delete = connection.prepare_cached(sql)?;
     for claim in claims {
-        delete.execute(params![claim, id.as_bytes()])?;
+        let (resource, minute) = claim_row(&claim.key);
+        delete.execute(params![resource, minute, claim.ordinal, id.as_bytes()])?;
     }
     Ok(())
 }
 
-/// Takes the claims. The primary key ensures that each has one holder.
-fn claim(connection: &Connection, id: Uuid, claims: &[String]) -> Result<(), Refusal> {
-    let mut insert =
-        connection.prepare_cached("INSERT INTO claim (claim, appointment) VALUES (?, ?) ON CONFLICT DO NOTHING")?;
+/// Takes the places. The primary key ensures that each has one holder.
+pub(super) fn take<'a>(
+    connection: &Connection,
+    id: Uuid,
+    claims: impl Iterator<Item = &'a HeldClaim>,
+) -> Result<(), Refusal> {
+    let sql = "INSERT INTO claim (resource, minute, ordinal, appointment) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
+    let mut insert = connection.prepare_cached(sql)?;
     for claim in claims {
-        if insert.execute(params![claim, id.as_bytes()])? == 0 {
-            return Err(Refusal::ClaimTaken(claim.clone()));
+        let (resource, minute) = claim_row(&claim.key);
+        if insert.execute(params![resource, minute, claim.ordinal, id.as_bytes()])? == 0 {
+            return Err(Refusal::ClaimTaken(claim.key.clone()));
         }
     }
     Ok(())

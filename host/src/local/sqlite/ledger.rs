@@ -1,18 +1,20 @@
-//! Implements the ports [`Ledger`] and [`Outbox`] by handing each call to the country's writer or readers. Contains no
+//! Implements the ports [`Ledger`], [`Wakes`] and [`Outbox`] by handing each call to the country's writer or readers. Contains no
 //! SQL.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use citas_core::model::{CountryCode, Revision};
-use citas_core::ports::{Attempts, Change, CommitError, Ledger, Outbox, Page, Pending, Query, Receipt, Unavailable};
+use citas_core::model::{Claim, CountryCode, Revision};
+use citas_core::ports::{
+    Attempts, Change, CommitError, Committed, DueWake, Ledger, Outbox, Page, Pending, Query, Receipt, Taken,
+    Unavailable, Wakes,
+};
 use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::change::Prepared;
-use super::writer::Task;
+use super::writer::{Outcome, Task};
 use super::{SqliteLedger, reads, unavailable};
 
 impl SqliteLedger {
@@ -44,13 +46,13 @@ impl SqliteLedger {
         answer.map_err(|error| unavailable(code, &error))
     }
 
-    async fn write(&self, code: CountryCode, task: Task) -> Result<(), CommitError> {
+    async fn write(&self, code: CountryCode, task: Task) -> Outcome {
         self.opened(code).await?.opened().writer.write(task).await
     }
 
     /// Writes a task that has no conditions.
     async fn record(&self, code: CountryCode, task: Task) -> Result<(), Unavailable> {
-        self.write(code, task).await.map_err(|error| match error {
+        self.write(code, task).await.map(drop).map_err(|error| match error {
             CommitError::Unavailable(unavailable) => unavailable,
             refusal => unavailable(code, &refusal),
         })
@@ -59,10 +61,11 @@ impl SqliteLedger {
 
 #[async_trait]
 impl Ledger for SqliteLedger {
-    async fn commit(&self, change: Change) -> Result<(), CommitError> {
+    async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
         let code = change.revision.country;
         let change = Prepared::new(change).map_err(|error| unavailable(code, &error))?;
-        self.write(code, Task::Change(Box::new(change))).await
+        let stored = self.write(code, Task::Change(Box::new(change))).await?;
+        Ok(stored.expect("the outcome of a change is what was stored"))
     }
 
     async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Arc<Revision>>, Unavailable> {
@@ -101,7 +104,7 @@ impl Ledger for SqliteLedger {
         self.ask(country, |connection| reads::receipt(connection, key, now)).await
     }
 
-    async fn taken(&self, country: CountryCode, claims: &[String]) -> Result<HashMap<String, Uuid>, Unavailable> {
+    async fn taken(&self, country: CountryCode, claims: &[Claim]) -> Result<Taken, Unavailable> {
         self.ask(country, |connection| reads::taken(connection, claims)).await
     }
 
@@ -116,6 +119,21 @@ impl Ledger for SqliteLedger {
     async fn ready(&self, country: CountryCode) -> Result<(), Unavailable> {
         self.record(country, Task::Probe).await?;
         self.ask_long(country, reads::probe).await
+    }
+}
+
+#[async_trait]
+impl Wakes for SqliteLedger {
+    async fn due(&self, country: CountryCode, now: Timestamp, limit: usize) -> Result<Vec<DueWake>, Unavailable> {
+        self.ask(country, |connection| reads::due(connection, now, limit)).await
+    }
+
+    async fn postpone(&self, country: CountryCode, due: &DueWake, until: Timestamp) -> Result<(), Unavailable> {
+        self.record(country, Task::Wake(due.clone(), Some(until))).await
+    }
+
+    async fn end(&self, country: CountryCode, due: &DueWake) -> Result<(), Unavailable> {
+        self.record(country, Task::Wake(due.clone(), None)).await
     }
 }
 

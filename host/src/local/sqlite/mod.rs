@@ -1,7 +1,9 @@
 //! Keeps the ledger and its outbox in SQLite: one file per country, with one thread that writes it and a few
 //! connections that read it. Only one process at a time writes a folder.
 //!
+//! - [`key`]: the folder's secret key
 //! - [`schema`]: the tables, and opening a file
+//! - [`migration`]: the content of an older file
 //! - [`writer`]: one transaction for all waiting writes
 //! - [`change`]: one change inside it
 //! - [`reads`]: the queries
@@ -10,7 +12,9 @@
 //! - [`read_only`]: reading from another process
 
 mod change;
+mod key;
 mod ledger;
+mod migration;
 mod read_only;
 mod reads;
 mod revision_cache;
@@ -23,10 +27,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use citas_core::model::CountryCode;
+use citas_core::model::{CountryCode, Pseudonyms};
 use citas_core::ports::Unavailable;
 use tokio::sync::{Notify, OnceCell};
 
+pub use self::key::KEY;
 pub use self::read_only::ReadOnlyLedger;
 use crate::files::{self, Access};
 use reads::Readers;
@@ -46,6 +51,7 @@ pub struct SqliteLedger {
     folder: PathBuf,
     countries: Mutex<HashMap<CountryCode, Arc<Country>>>,
     latest: Arc<RevisionCache>,
+    names: Pseudonyms,
     /// Lock of the folder. Released when the process ends, however it ends, or when the last writer has finished.
     lock: Arc<File>,
 }
@@ -56,6 +62,24 @@ pub enum OpenError {
     /// Another process uses the folder, and each country has one writer.
     #[error("the data in {} is in use by another citas; stop that one, or name another folder with --data", .0.display())]
     InUse(PathBuf),
+    /// The folder's key is lost.
+    #[error(
+        "the data folder {} has no file `{KEY}`, and {file} was written with that key; restore it from the backup of the folder", folder.display()
+    )]
+    NoKey {
+        /// Path of the folder.
+        folder: PathBuf,
+        /// Name of a country's file.
+        file: String,
+    },
+    /// The key's file cannot be read.
+    #[error("the key {} cannot be used: {cause}; restore it from the backup of the folder", path.display())]
+    Key {
+        /// Path of the file.
+        path: PathBuf,
+        /// Cause of the error, which does not contain the key.
+        cause: String,
+    },
     /// The folder or its lock cannot be opened.
     #[error("the data folder {} cannot be used", folder.display())]
     Io {
@@ -83,10 +107,11 @@ struct Opened {
 }
 
 impl SqliteLedger {
-    /// Opens the folder, which is created if it is absent, and locks it.
+    /// Opens the folder, which is created with a key of its own if it is absent, and locks it.
     ///
     /// # Errors
-    /// Returns an error if another process has the folder, or the system does not allow writing there.
+    /// Returns an error if another process has the folder, if its key is lost, or if the system does not allow writing
+    /// there.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let io = |cause| OpenError::Io { folder: folder.to_owned(), cause };
         files::make_data_folder(folder).map_err(io)?;
@@ -99,8 +124,14 @@ impl SqliteLedger {
             folder: folder.to_owned(),
             countries: Mutex::default(),
             latest: Arc::default(),
+            names: key::open(folder)?,
             lock: Arc::new(lock),
         })
+    }
+
+    /// Returns the opaque names that the folder's key makes.
+    pub fn pseudonyms(&self) -> Pseudonyms {
+        self.names.clone()
     }
 
     /// Closes connections that have been idle for a while.
@@ -119,23 +150,40 @@ impl SqliteLedger {
         Arc::clone(countries.entry(code).or_default())
     }
 
-    /// Returns a country with its file open. If opening fails, the next use tries again.
+    /// Returns a country with its file open. If opening fails, the next use tries again. A migration goes on when the
+    /// request that began it has gone away.
     async fn opened(&self, code: CountryCode) -> Result<Arc<Country>, Unavailable> {
         let country = self.country(code);
-        country.opened.get_or_try_init(|| self.open_file(code, Arc::clone(&country.changed))).await?;
-        Ok(country)
-    }
-
-    /// Opens a file on a thread that may block.
-    async fn open_file(&self, code: CountryCode, changed: Arc<Notify>) -> Result<Opened, Unavailable> {
-        let file = file_of(&self.folder, code);
+        if country.opened.get().is_some() {
+            return Ok(country);
+        }
+        let (file, names) = (file_of(&self.folder, code), self.names.clone());
         let (lock, latest) = (Arc::clone(&self.lock), Arc::clone(&self.latest));
+        let opening = tokio::spawn(async move {
+            let open = || Opened::open(code, file, names, Arc::clone(&country.changed), latest, lock);
+            country.opened.get_or_try_init(open).await?;
+            Ok(country)
+        });
+        opening.await.map_err(|stopped| unavailable(code, &stopped))?
+    }
+}
+
+impl Opened {
+    /// Opens a file on a thread that may block.
+    async fn open(
+        code: CountryCode,
+        file: PathBuf,
+        names: Pseudonyms,
+        changed: Arc<Notify>,
+        latest: Arc<RevisionCache>,
+        lock: Arc<File>,
+    ) -> Result<Self, Unavailable> {
         let opened = tokio::task::spawn_blocking(move || {
             // SQLite would create the file with the umask's mode. Its log files get the mode of the file.
             files::open_or_create(&file, Access::Private).map_err(|error| error.to_string())?;
-            let connection = schema::open_writer(&file).map_err(|error| error.to_string())?;
+            let connection = schema::open_writer(&file, code, &names).map_err(|error| error.to_string())?;
             let writer = Writer::start(code, connection, changed, latest).map_err(|error| error.to_string())?;
-            Ok(Opened { writer, readers: Readers::new(file), _lock: lock })
+            Ok(Self { writer, readers: Readers::new(file), _lock: lock })
         });
         let unavailable = |cause: String| Unavailable { country: code, cause };
         opened.await.map_err(|stopped| unavailable(stopped.to_string()))?.map_err(unavailable)

@@ -19,7 +19,7 @@ impl ReadOnlyLedger {
     /// Opens the country's file; `None` if there is none.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, or was written by a newer Citas.
+    /// Returns an error if the file cannot be read, or was written by an older or a newer Citas.
     pub fn open(folder: &Path, country: CountryCode) -> Result<Option<Self>, Unavailable> {
         let file = file_of(folder, country);
         if !file.exists() {
@@ -60,16 +60,25 @@ impl ReadOnlyLedger {
 
 #[cfg(test)]
 mod tests {
+    use citas_core::model::Pseudonyms;
+
     use super::*;
 
     #[test]
-    fn a_file_of_a_newer_citas_is_not_read() {
+    fn a_file_of_another_format_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let country = "pe".parse().unwrap();
-        let writer = schema::open_writer(&file_of(folder.path(), country)).unwrap();
+        let file = file_of(folder.path(), country);
+        let writer = schema::open_writer(&file, country, &Pseudonyms::new(b"key")).unwrap();
         assert!(ReadOnlyLedger::open(folder.path(), country).unwrap().is_some());
-        writer.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
-        let Err(refused) = ReadOnlyLedger::open(folder.path(), country) else { panic!("it is read") };
-        assert!(refused.to_string().contains("newer Citas"), "{refused}");
+        for (version, said) in [
+            (schema::VERSION + 1, "newer Citas"),
+            (schema::VERSION - 1, "older Citas (schema 2"),
+            (0, "which migrates it"),
+        ] {
+            writer.pragma_update(None, "user_version", version).unwrap();
+            let Err(refused) = ReadOnlyLedger::open(folder.path(), country) else { panic!("it is read") };
+            assert!(refused.to_string().contains(said), "{refused}");
+        }
     }
 }

@@ -1,19 +1,19 @@
 //! Queries of a country's file, and the connections that run them. Writes nothing.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use citas_core::model::Revision;
-use citas_core::ports::{Attempts, Order, Page, Pending, Position, Query, Receipt};
+use citas_core::model::{Claim, Personal, Revision};
+use citas_core::ports::{Attempts, DueWake, Order, Page, Pending, Position, Query, Receipt, Taken};
 use jiff::Timestamp;
-use rusqlite::types::Type;
+use rusqlite::types::{Type, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
+use super::change::claim_row;
 use super::schema::{self, NO_START, instant, timestamp};
 
 /// Maximum number of concurrent queries on the callers' own threads.
@@ -90,11 +90,12 @@ impl Readers {
 /// Reads some rows of every table, so that a damaged file is noticed: the appointment that starts last, one at random,
 /// and rows that belong to appointments.
 pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
-    let last = "SELECT body FROM appointment ORDER BY starts_at DESC, id DESC LIMIT 1";
-    let random = "SELECT body FROM appointment
-        WHERE rowid >= abs(random() % (SELECT max(rowid) FROM appointment)) + 1 ORDER BY rowid LIMIT 1";
-    for sql in [last, random, "SELECT body FROM revision ORDER BY rowid DESC LIMIT 1"] {
-        connection.prepare_cached(sql)?.query_row([], body::<Revision>).optional()?;
+    let last = format!("{LATEST} ORDER BY starts_at DESC, id DESC LIMIT 1");
+    let random = format!(
+        "{LATEST} WHERE rowid >= abs(random() % (SELECT max(rowid) FROM appointment)) + 1 ORDER BY rowid LIMIT 1"
+    );
+    for sql in [last, random, format!("{EARLIER} ORDER BY rowid DESC LIMIT 1")] {
+        connection.prepare_cached(&sql)?.query_row([], whole).optional()?;
     }
     for table in ["claim", "receipt", "notified"] {
         connection.prepare_cached(&format!("SELECT 1 FROM {table} LIMIT 1"))?.exists([])?;
@@ -102,26 +103,47 @@ pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
     pending(connection, 1).map(|_| ())
 }
 
+/// Selects the open and the personal part of latest revisions.
+const LATEST: &str =
+    "SELECT body, (SELECT personal FROM log WHERE log.sequence = appointment.sequence), number FROM appointment";
+
+/// Selects the open and the personal part of earlier revisions.
+const EARLIER: &str =
+    "SELECT body, (SELECT personal FROM log WHERE log.sequence = revision.sequence), number FROM revision";
+
 /// Returns the latest revision and the length of its JSON, in bytes.
 pub(super) fn appointment(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<(Revision, usize)>> {
-    let mut select = connection.prepare_cached("SELECT body FROM appointment WHERE id = ?")?;
-    select.query_row([id.as_bytes()], |row| Ok((body(row)?, row.get_ref(0)?.as_str()?.len()))).optional()
+    let mut select = connection.prepare_cached(&format!("{LATEST} WHERE id = ?"))?;
+    let length = |row: &Row<'_>, column: usize| -> rusqlite::Result<usize> {
+        Ok(row.get_ref(column)?.as_str_or_null()?.map_or(0, str::len))
+    };
+    let found = |row: &Row<'_>| Ok((whole(row)?, length(row, 0)? + length(row, 1)?));
+    select.query_row([id.as_bytes()], found).optional()
 }
 
 pub(super) fn revision(connection: &Connection, id: Uuid, number: u32) -> rusqlite::Result<Option<Revision>> {
-    let mut select = connection.prepare_cached(
-        "SELECT body FROM revision WHERE id = ?1 AND number = ?2
-         UNION ALL SELECT body FROM appointment WHERE id = ?1 AND number = ?2",
-    )?;
-    select.query_row(params![id.as_bytes(), number], body).optional()
+    let this = "WHERE id = ?1 AND number = ?2";
+    let mut select = connection.prepare_cached(&format!("{EARLIER} {this} UNION ALL {LATEST} {this}"))?;
+    select.query_row(params![id.as_bytes(), number], whole).optional()
 }
 
 pub(super) fn history(connection: &Connection, id: Uuid, after: u32, limit: usize) -> rusqlite::Result<Vec<Revision>> {
+    let these = "WHERE id = ?1 AND number > ?2";
+    let sql = format!("{EARLIER} {these} UNION ALL {LATEST} {these} ORDER BY number LIMIT ?3");
+    connection.prepare_cached(&sql)?.query_map(params![id.as_bytes(), after, rows(limit)], whole)?.collect()
+}
+
+/// Returns actions that are due, the oldest first.
+pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<DueWake>> {
     let mut select = connection.prepare_cached(
-        "SELECT body, number FROM revision WHERE id = ?1 AND number > ?2
-         UNION ALL SELECT body, number FROM appointment WHERE id = ?1 AND number > ?2 ORDER BY number LIMIT ?3",
+        "SELECT json_extract(body, '$.appointment.wake'), id, number, failed
+         FROM appointment INDEXED BY appointment_by_wake WHERE wake_at <= ? ORDER BY wake_at, id LIMIT ?",
     )?;
-    select.query_map(params![id.as_bytes(), after, rows(limit)], body)?.collect()
+    let due = |row: &Row<'_>| {
+        let appointment = Uuid::from_bytes(row.get(1)?);
+        Ok(DueWake { appointment, revision: row.get(2)?, wake: json(row, 0)?, failed: row.get(3)? })
+    };
+    select.query_map(params![instant(now), rows(limit)], due)?.collect()
 }
 
 pub(super) fn receipt(connection: &Connection, key: &str, now: Timestamp) -> rusqlite::Result<Option<Receipt>> {
@@ -140,12 +162,16 @@ pub(super) fn receipt(connection: &Connection, key: &str, now: Timestamp) -> rus
     select.query_row(params![key, instant(now)], receipt).optional()
 }
 
-pub(super) fn taken(connection: &Connection, claims: &[String]) -> rusqlite::Result<HashMap<String, Uuid>> {
-    let mut select = connection.prepare_cached("SELECT appointment FROM claim WHERE claim = ?")?;
-    let mut taken = HashMap::new();
+pub(super) fn taken(connection: &Connection, claims: &[Claim]) -> rusqlite::Result<Taken> {
+    let sql = "SELECT ordinal, appointment FROM claim WHERE resource = ? AND minute = ?";
+    let mut select = connection.prepare_cached(sql)?;
+    let mut taken = Taken::new();
     for claim in claims {
-        let holder = select.query_row([claim], |row| Ok(Uuid::from_bytes(row.get(0)?))).optional()?;
-        taken.extend(holder.map(|holder| (claim.clone(), holder)));
+        let place = |row: &Row<'_>| Ok((row.get(0)?, Uuid::from_bytes(row.get(1)?)));
+        let places: Vec<_> = select.query_map(claim_row(&claim.key), place)?.collect::<rusqlite::Result<_>>()?;
+        if !places.is_empty() {
+            taken.insert(claim.key.clone(), places);
+        }
     }
     Ok(taken)
 }
@@ -165,18 +191,23 @@ pub(super) fn pending(connection: &Connection, limit: usize) -> rusqlite::Result
     let pending = |row: &Row<'_>| {
         let attempts =
             Attempts { failed: row.get(1)?, tried_for: Duration::from_millis(row.get::<_, i64>(2)?.unsigned_abs()) };
-        Ok(Pending { event: body(row)?, attempts })
+        Ok(Pending { event: json(row, 0)?, attempts })
     };
     select.query_map([rows(limit)], pending)?.collect()
 }
 
 /// Reads a page from one index, or from that of the phase once for each phase if there is no other filter.
 pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<Page> {
-    let given = query.given();
+    let given: Vec<(&str, Value)> = query.given().into_iter().map(|(name, key)| (name, key.into())).collect();
+    let given = given.into_iter().map(|(name, key)| match query.person {
+        Some(person) if name == "person" => (name, person.into_bytes().to_vec().into()),
+        _ => (name, key),
+    });
+    let given: Vec<(&str, Value)> = given.collect();
     let mut items = Vec::new();
     if given.is_empty() && !query.phases.is_empty() {
         for phase in &query.phases {
-            items.extend(stretch(connection, query, &[("phase", phase.as_str())])?);
+            items.extend(stretch(connection, query, &[("phase", phase.as_str().to_owned().into())])?);
         }
         items.sort_by_key(Position::of);
         if query.order == Order::Descending {
@@ -192,13 +223,14 @@ pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<P
 }
 
 /// Reads the first items of a query in one index, one more than its limit.
-fn stretch(connection: &Connection, query: &Query, pinned: &[(&str, &str)]) -> rusqlite::Result<Vec<Revision>> {
-    let mut select = connection.prepare_cached(&page_sql(pinned, query.order))?;
+fn stretch(connection: &Connection, query: &Query, pinned: &[(&str, Value)]) -> rusqlite::Result<Vec<Revision>> {
+    let columns: Vec<&str> = pinned.iter().map(|(column, _)| *column).collect();
+    let mut select = connection.prepare_cached(&page_sql(&columns, query.order))?;
     let ((low, low_id), (high, high_id)) = ends(query);
     let phases: Vec<&str> = query.phases.iter().map(|phase| phase.as_str()).collect();
     let phases = (!phases.is_empty()).then(|| format!(",{},", phases.join(",")));
     let (date, limit) = (query.date.map(|date| date.to_string()), rows(query.limit).saturating_add(1));
-    let names: Vec<String> = pinned.iter().map(|(column, _)| format!(":{column}")).collect();
+    let names: Vec<String> = columns.iter().map(|column| format!(":{column}")).collect();
     let pinned = names.iter().zip(pinned).map(|(name, (_, value))| (name.as_str(), value as &dyn ToSql));
     let others: [(&str, &dyn ToSql); 7] = [
         (":low", &low),
@@ -210,18 +242,18 @@ fn stretch(connection: &Connection, query: &Query, pinned: &[(&str, &str)]) -> r
         (":limit", &limit),
     ];
     let values: Vec<(&str, &dyn ToSql)> = pinned.chain(others).collect();
-    select.query_map(&*values, body)?.collect()
+    select.query_map(&*values, whole)?.collect()
 }
 
 /// Returns the SQL of a page. Names the index, because without statistics SQLite would choose by the number of columns.
 /// The conditions that a query may lack are always there, so that there are few statements.
-fn page_sql(pinned: &[(&str, &str)], order: Order) -> String {
-    let index = pinned.first().map_or("start", |(column, _)| column);
-    let pinned: Vec<_> = pinned.iter().map(|(column, _)| format!("{column} = :{column} AND ")).collect();
+fn page_sql(pinned: &[&str], order: Order) -> String {
+    let index = pinned.first().unwrap_or(&"start");
+    let pinned: Vec<_> = pinned.iter().map(|column| format!("{column} = :{column} AND ")).collect();
     let pinned = pinned.concat();
     let direction = if order == Order::Descending { "DESC" } else { "ASC" };
     format!(
-        "SELECT body FROM appointment INDEXED BY appointment_by_{index}
+        "{LATEST} INDEXED BY appointment_by_{index}
          WHERE {pinned}(starts_at, id) > (:low, :low_id) AND (starts_at, id) < (:high, :high_id)
          AND (:phases IS NULL OR instr(:phases, ',' || phase || ','))
          AND (:date IS NULL OR substr(json_extract(body, '$.appointment.slot.start'), 1, 10) = :date)
@@ -251,30 +283,41 @@ fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Parses the JSON in a row's first column.
-fn body<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
-    let json = row.get_ref(0)?.as_str()?;
-    serde_json::from_str(json).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
+/// Reads the revision whose open and personal part are a row's first columns.
+fn whole(row: &Row<'_>) -> rusqlite::Result<Revision> {
+    let open: Revision = json(row, 0)?;
+    let personal = if row.get_ref(1)? == ValueRef::Null { None } else { Some(json::<Personal>(row, 1)?) };
+    Ok(open.complete(personal))
+}
+
+/// Parses the JSON in a column of a row.
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let json = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(json)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
 }
 
 #[cfg(test)]
 mod tests {
+    use citas_core::model::Pseudonyms;
+
     use super::*;
 
     /// Returns every combination of filters by a key, with a phase if there is none.
-    fn combinations() -> impl Iterator<Item = Vec<(&'static str, &'static str)>> {
-        let keys = ["owner", "patient", "doctor", "hospital"];
+    fn combinations() -> impl Iterator<Item = Vec<&'static str>> {
+        let keys = ["owner", "person", "doctor", "hospital"];
         let given = move |bits: usize| {
             let given = keys.into_iter().enumerate().filter(move |(bit, _)| bits & (1 << bit) != 0);
-            given.map(|(_, column)| (column, "x")).collect()
+            given.map(|(_, column)| column).collect()
         };
-        (0..16).map(given).chain([vec![("phase", "booked")]])
+        (0..16).map(given).chain([vec!["phase"]])
     }
 
     #[test]
     fn every_page_is_one_stretch_of_an_index_and_nothing_is_sorted() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = schema::open_writer(&folder.path().join("pe.db")).unwrap();
+        let names = Pseudonyms::new(b"key");
+        let connection = schema::open_writer(&folder.path().join("pe.db"), "pe".parse().unwrap(), &names).unwrap();
         for (pinned, order) in
             combinations().flat_map(|pinned| [(pinned.clone(), Order::Ascending), (pinned, Order::Descending)])
         {
@@ -282,8 +325,10 @@ mod tests {
             let mut explain = connection.prepare(&sql).unwrap();
             let plan: Vec<String> =
                 explain.raw_query().mapped(|row| row.get("detail")).collect::<Result<_, _>>().unwrap();
-            let column = pinned.first().map(|(column, _)| format!("{column}=? AND ")).unwrap_or_default();
-            assert_eq!(plan.len(), 1, "{plan:?}");
+            let column = pinned.first().map(|column| format!("{column}=? AND ")).unwrap_or_default();
+            // The personal part is one row of the log, found by its number.
+            let personal = ["CORRELATED SCALAR SUBQUERY 1", "SEARCH log USING INTEGER PRIMARY KEY (rowid=?)"];
+            assert_eq!(plan[1..], personal, "{plan:?}");
             assert!(plan[0].starts_with("SEARCH appointment USING INDEX appointment_by_"), "{plan:?}");
             assert!(plan[0].contains(&format!("({column}(starts_at,id)>(?,?) AND (starts_at,id)<(?,?))")), "{plan:?}");
         }

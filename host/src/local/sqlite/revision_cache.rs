@@ -90,12 +90,14 @@ mod tests {
     fn revision(number: u32) -> Arc<Revision> {
         let now = SystemClock.now();
         let revision = json!({
-            "country": "pe",
-            "appointment": { "id": Uuid::nil(), "phase": "booked", "revision": number, "attributes": [] },
-            "claims": [], "owner": "ana", "patient": "p", "createdAt": now, "updatedAt": now,
+            "country": "pe", "person": Uuid::nil(), "owner": "ana", "updatedAt": now, "claims": [],
+            "appointment": {
+                "id": Uuid::nil(), "phase": "booked", "revision": number, "createdAt": now, "patient": "p",
+                "steps": [], "attributes": [],
+            },
             "provenance": {
-                "action": "book", "input": [], "context": { "now": 0, "clocks": [], "role": "patient" },
-                "rules": { "version": "1.0.0", "digest": "" }, "contract": "1.0.0", "host": "0.1.0",
+                "action": "book", "input": [], "context": { "now": 0, "clocks": [], "caller": { "role": "patient" } },
+                "rules": { "version": "1.0.0", "digest": "" }, "contract": "2.0.0", "host": "0.2.0",
                 "subject": "ana", "requestId": "1"
             }
         });

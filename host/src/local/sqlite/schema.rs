@@ -4,16 +4,25 @@
 use std::path::Path;
 use std::time::Duration;
 
+use citas_core::model::{CountryCode, Pseudonyms};
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction};
 use rusqlite_migration::{M, Migrations};
 
-/// Version of the tables: the number of migrations that made them, stored in the file's `user_version`.
-pub(super) const VERSION: i32 = 2;
+use super::migration;
 
-/// All migrations of the tables, in order. A released one never changes, because files have it.
-const STEPS: &[M<'static>] = &[M::up(TABLES), M::up(ATTEMPTS)];
-const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+/// Version of the tables: the number of migrations that made them, stored in the file's `user_version`.
+pub(super) const VERSION: i32 = 3;
+
+/// First version whose content was written with the folder's key.
+const KEYED: i32 = 3;
+
+/// Returns all migrations of the tables, in order. A released one never changes, because files have it.
+fn migrations(country: CountryCode, names: &Pseudonyms) -> Migrations<'static> {
+    let names = names.clone();
+    let convert = move |transaction: &Transaction<'_>| migration::convert(transaction, country, &names);
+    Migrations::new(vec![M::up(TABLES), M::up(ATTEMPTS), M::up_with_hook(APART, convert)])
+}
 
 /// Time that a statement waits for a checkpoint or for another program that reads the file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -34,6 +43,9 @@ const STATEMENTS: usize = 64;
 
 /// Value of `starts_at` without a start. It sorts last.
 pub(super) const NO_START: i64 = i64::MAX - 1;
+
+/// Value of a claim's `minute` if the claim is on no time. It is never over.
+pub(super) const ALL_TIME: i64 = i64::MAX;
 
 /// First version of the tables. `appointment` holds the latest revision of each appointment and `revision` the earlier
 /// ones, so that a booking writes one body once and every read finds a body in one step. Bodies are last in their rows:
@@ -101,6 +113,72 @@ const ATTEMPTS: &str = "
     ALTER TABLE outbox ADD COLUMN tried_for INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// Third version of the tables, beside receipts, the outbox and sent notices.
+///
+/// `log` holds every revision in the order of the commits, with its personal part, which becomes NULL when the person is
+/// erased. No row is ever deleted, so the next number of the sequence is one more than the last. Everything else names
+/// people by their opaque ids only. `wake_at` is the time at which the appointment's scheduled action is due.
+const APART: &str = "
+    DROP INDEX appointment_by_start;
+    DROP INDEX appointment_by_owner;
+    DROP INDEX appointment_by_patient;
+    DROP INDEX appointment_by_doctor;
+    DROP INDEX appointment_by_hospital;
+    DROP INDEX appointment_by_phase;
+    ALTER TABLE revision    RENAME TO former_revision;
+    ALTER TABLE appointment RENAME TO former_appointment;
+    ALTER TABLE claim       RENAME TO former_claim;
+
+    CREATE TABLE log (
+        sequence INTEGER PRIMARY KEY,
+        id       BLOB    NOT NULL,
+        number   INTEGER NOT NULL,
+        person   BLOB    NOT NULL,
+        personal TEXT
+    ) STRICT;
+    CREATE INDEX log_by_person ON log (person);
+
+    CREATE TABLE appointment (
+        id        BLOB    NOT NULL PRIMARY KEY,
+        number    INTEGER NOT NULL,
+        sequence  INTEGER NOT NULL REFERENCES log,
+        starts_at INTEGER NOT NULL,
+        phase     TEXT    NOT NULL,
+        owner     TEXT    NOT NULL,
+        person    BLOB    NOT NULL,
+        doctor    TEXT,
+        hospital  TEXT,
+        wake_at   INTEGER,
+        failed    INTEGER NOT NULL,
+        body      TEXT    NOT NULL
+    ) STRICT;
+    CREATE INDEX appointment_by_start    ON appointment (starts_at, id);
+    CREATE INDEX appointment_by_owner    ON appointment (owner, starts_at, id);
+    CREATE INDEX appointment_by_person   ON appointment (person, starts_at, id);
+    CREATE INDEX appointment_by_doctor   ON appointment (doctor, starts_at, id);
+    CREATE INDEX appointment_by_hospital ON appointment (hospital, starts_at, id);
+    CREATE INDEX appointment_by_phase    ON appointment (phase, starts_at, id);
+    CREATE INDEX appointment_by_wake     ON appointment (wake_at, id) WHERE wake_at IS NOT NULL;
+
+    CREATE TABLE revision (
+        id       BLOB    NOT NULL REFERENCES appointment,
+        number   INTEGER NOT NULL,
+        sequence INTEGER NOT NULL REFERENCES log,
+        body     TEXT    NOT NULL,
+        PRIMARY KEY (id, number)
+    ) STRICT;
+
+    CREATE TABLE claim (
+        resource    TEXT    NOT NULL,
+        minute      INTEGER NOT NULL,
+        ordinal     INTEGER NOT NULL,
+        appointment BLOB    NOT NULL,
+        PRIMARY KEY (resource, minute, ordinal)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE key_mark (mark TEXT NOT NULL) STRICT;
+";
+
 /// Reason why a country's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileError {
@@ -108,6 +186,12 @@ pub(super) enum FileError {
         "its file was written by a newer Citas (schema {found}, this one knows up to {VERSION}); run that version, or restore a copy from before the upgrade"
     )]
     Newer { found: i32 },
+    #[error(
+        "its file was written by an older Citas (schema {found}, this one reads {VERSION}); start this version on the folder, which migrates it"
+    )]
+    Older { found: i32 },
+    #[error("its file was written with another key than the folder's `key`; restore the two from one backup")]
+    OtherKey,
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
@@ -116,19 +200,38 @@ pub(super) enum FileError {
 
 /// Opens the connection that writes. Creates the file if it is absent, and recovers what a killed process left in its
 /// log.
-pub(super) fn open_writer(file: &Path) -> Result<Connection, FileError> {
+pub(super) fn open_writer(file: &Path, country: CountryCode, names: &Pseudonyms) -> Result<Connection, FileError> {
     let mut connection = Connection::open(file)?;
     configure(&connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
     // Savepoints keep the data for a rollback in memory, not in a file.
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     connection.pragma_update(None, "journal_size_limit", WAL_SIZE)?;
     connection.pragma_update(None, "cache_size", -CACHE)?;
-    migrate(&mut connection)?;
-    Ok(connection)
+    // What is deleted is overwritten: no personal data stays behind in free pages.
+    connection.pragma_update(None, "secure_delete", true)?;
+    migrate(&mut connection, country, names)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    let mark: String = connection.query_row("SELECT mark FROM key_mark", [], |row| row.get(0))?;
+    if mark == mark_of(country, names) { Ok(connection) } else { Err(FileError::OtherKey) }
+}
+
+/// Returns true if the file's content was written with the folder's key.
+pub(super) fn has_key(file: &Path) -> Result<bool, rusqlite::Error> {
+    Ok(version(&open_reader(file)?)? >= KEYED)
+}
+
+/// Marks the file as written with this key.
+pub(super) fn mark(connection: &Connection, country: CountryCode, names: &Pseudonyms) -> Result<(), rusqlite::Error> {
+    let insert = "INSERT INTO key_mark (mark) VALUES (?)";
+    connection.execute(insert, [mark_of(country, names)]).map(|_| ())
+}
+
+/// Returns a text that only this key makes, and that says nothing of it.
+fn mark_of(country: CountryCode, names: &Pseudonyms) -> String {
+    names.account(country, "citas")
 }
 
 /// Opens a connection that reads.
@@ -143,7 +246,8 @@ pub(super) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
 pub(super) fn open_beside(file: &Path) -> Result<Connection, FileError> {
     let connection = open_reader(file)?;
     match version(&connection)? {
-        0..=VERSION => Ok(connection),
+        VERSION => Ok(connection),
+        found if found < VERSION => Err(FileError::Older { found }),
         found => Err(FileError::Newer { found }),
     }
 }
@@ -155,11 +259,14 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
 }
 
 /// Migrates the tables to the current version in one transaction: an older file gets all of it or nothing.
-fn migrate(connection: &mut Connection) -> Result<(), FileError> {
+fn migrate(connection: &mut Connection, country: CountryCode, names: &Pseudonyms) -> Result<(), FileError> {
     match version(connection)? {
-        0..=VERSION => Ok(MIGRATIONS.to_latest(connection)?),
-        found => Err(FileError::Newer { found }),
+        VERSION => return Ok(()),
+        0..VERSION => migrations(country, names).to_latest(connection)?,
+        found => return Err(FileError::Newer { found }),
     }
+    // The log has pages from before, whose personal data lies elsewhere now.
+    Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
 }
 
 fn version(connection: &Connection) -> Result<i32, rusqlite::Error> {
@@ -172,6 +279,11 @@ pub(super) fn instant(at: Timestamp) -> i64 {
     i64::try_from(at.as_nanosecond())
         .unwrap_or(if at < Timestamp::UNIX_EPOCH { i64::MIN } else { i64::MAX })
         .min(NO_START - 1)
+}
+
+/// Converts an instant to the value of a claim's minute: minutes since 1970.
+pub(super) fn minute(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(60)
 }
 
 /// Converts a column's value to an instant.

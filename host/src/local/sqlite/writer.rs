@@ -1,11 +1,12 @@
 //! Writes a country's file on one thread. Commits all waiting writes in one transaction, so that they wait for the disk
 //! once, and answers none of them before that. Knows nothing of the content of a change.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use citas_core::model::CountryCode;
-use citas_core::ports::{Attempts, CommitError, Unavailable, deadline};
+use citas_core::ports::{Attempts, CommitError, Committed, DueWake, Unavailable, deadline};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -30,6 +31,10 @@ const GRACE: i64 = HOUR;
 /// Time for which sent notices are remembered, in nanoseconds: 30 days.
 const REMEMBERED: i64 = 30 * 24 * HOUR;
 
+/// Time for which claims on time are kept after their minute, in minutes: two days. A clock that is a day ahead frees
+/// nothing that is still to come.
+const CLAIMS_KEPT: i64 = 2 * 24 * 60;
+
 const EXPIRED_RECEIPTS: &str = "
     DELETE FROM receipt
     WHERE key IN (SELECT key FROM receipt WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)";
@@ -41,6 +46,12 @@ const OLD_NOTES: &str = "
     WHERE event IN (
         SELECT event FROM notified WHERE at <= ? AND event NOT IN (SELECT id FROM outbox) ORDER BY at LIMIT ?)";
 
+/// Deletes past claims of one resource, which lie beside those that were just taken.
+const PAST_CLAIMS: &str = "
+    DELETE FROM claim
+    WHERE resource = ?1 AND (minute, ordinal) IN (
+        SELECT minute, ordinal FROM claim WHERE resource = ?1 AND minute < ?2 ORDER BY minute LIMIT ?3)";
+
 /// A task for the writer.
 pub(super) enum Task {
     Change(Box<Prepared>),
@@ -48,11 +59,14 @@ pub(super) enum Task {
     Postponed(Vec<(Uuid, Attempts)>),
     /// Event whose notices were sent, and the instant.
     Notified(Uuid, Timestamp),
+    /// Scheduled action, and the time at which it is due again; none ends it.
+    Wake(DueWake, Option<Timestamp>),
     /// Writes a value that is there already. The outcome shows whether writing works.
     Probe,
 }
 
-type Outcome = Result<(), CommitError>;
+/// Outcome of a task. That of a change is what was stored.
+pub(super) type Outcome = Result<Option<Committed>, CommitError>;
 
 struct Write {
     task: Task,
@@ -156,23 +170,32 @@ impl Work {
         Ok(done.map_err(|refusal| self.explain(refusal)))
     }
 
-    fn perform(&self, task: &Task) -> Result<(), Refusal> {
+    fn perform(&self, task: &Task) -> Result<Option<Committed>, Refusal> {
         match task {
-            Task::Change(change) => change.store(&self.connection),
-            Task::Published(events) => self.each("DELETE FROM outbox WHERE id = ?", events),
-            Task::Postponed(events) => self.postpone(events),
-            Task::Notified(event, at) => self.note(*event, *at),
-            Task::Probe => Ok(self.connection.pragma_update(None, "user_version", schema::VERSION)?),
+            Task::Change(change) => return change.store(&self.connection).map(Some),
+            Task::Published(events) => self.each("DELETE FROM outbox WHERE id = ?", events)?,
+            Task::Postponed(events) => self.postpone(events)?,
+            Task::Notified(event, at) => self.note(*event, *at)?,
+            Task::Wake(due, until) => self.set_wake(due, *until)?,
+            Task::Probe => self.connection.pragma_update(None, "user_version", schema::VERSION)?,
         }
+        Ok(None)
     }
 
-    fn note(&self, event: Uuid, at: Timestamp) -> Result<(), Refusal> {
+    /// Sets the time at which an action is due again, unless it has ended, or a later revision is stored.
+    fn set_wake(&self, due: &DueWake, until: Option<Timestamp>) -> rusqlite::Result<()> {
+        let sql = "UPDATE appointment SET wake_at = ?, failed = ? WHERE id = ? AND number = ? AND wake_at IS NOT NULL";
+        let (id, until) = (due.appointment.as_bytes(), until.map(schema::instant));
+        self.connection.prepare_cached(sql)?.execute(params![until, due.failed, id, due.revision]).map(drop)
+    }
+
+    fn note(&self, event: Uuid, at: Timestamp) -> rusqlite::Result<()> {
         let sql = "INSERT INTO notified (event, at) VALUES (?, ?) ON CONFLICT DO NOTHING";
         self.connection.prepare_cached(sql)?.execute(params![event.as_bytes(), schema::instant(at)])?;
         Ok(())
     }
 
-    fn postpone(&self, events: &[(Uuid, Attempts)]) -> Result<(), Refusal> {
+    fn postpone(&self, events: &[(Uuid, Attempts)]) -> rusqlite::Result<()> {
         let sql = "UPDATE outbox SET attempts = ?, tried_for = ? WHERE id = ?";
         let mut update = self.connection.prepare_cached(sql)?;
         for (id, Attempts { failed, tried_for }) in events {
@@ -182,7 +205,7 @@ impl Work {
         Ok(())
     }
 
-    fn each(&self, sql: &str, ids: &[Uuid]) -> Result<(), Refusal> {
+    fn each(&self, sql: &str, ids: &[Uuid]) -> rusqlite::Result<()> {
         let mut statement = self.connection.prepare_cached(sql)?;
         for id in ids {
             statement.execute([id.as_bytes()])?;
@@ -190,14 +213,27 @@ impl Work {
         Ok(())
     }
 
-    /// Deletes up to two expired receipts and two old notes for each change, so that their number does not grow and no
-    /// commit is long.
+    /// Deletes up to two expired receipts, two old notes and two past claims for each change or claim, so that their number
+    /// does not grow and no commit is long.
     fn sweep(&self, tasks: &[Task]) -> rusqlite::Result<()> {
         let changes = || tasks.iter().filter_map(Task::change);
         let Some(now) = changes().map(Prepared::stored_at).max() else { return Ok(()) };
+        self.sweep_claims(changes(), schema::minute(now) - CLAIMS_KEPT)?;
         let (now, limit) = (schema::instant(now), i64::try_from(2 * changes().count()).expect("a batch is small"));
         self.connection.prepare_cached(EXPIRED_RECEIPTS)?.execute(params![now - GRACE, limit])?;
         self.connection.prepare_cached(OLD_NOTES)?.execute(params![now - REMEMBERED, limit])?;
+        Ok(())
+    }
+
+    fn sweep_claims<'a>(&self, changes: impl Iterator<Item = &'a Prepared>, before: i64) -> rusqlite::Result<()> {
+        let mut limits: HashMap<&str, i64> = HashMap::new();
+        for resource in changes.flat_map(Prepared::resources) {
+            *limits.entry(resource).or_default() += 2;
+        }
+        let mut delete = self.connection.prepare_cached(PAST_CLAIMS)?;
+        for (resource, limit) in limits {
+            delete.execute(params![resource, before, limit])?;
+        }
         Ok(())
     }
 
@@ -228,10 +264,11 @@ impl Work {
             Refusal::Stale => CommitError::Stale,
             Refusal::ClaimTaken(claim) => CommitError::ClaimTaken(claim),
             Refusal::Sqlite(error) => self.unavailable(&error),
+            Refusal::Json(error) => self.unavailable(&error),
         }
     }
 
-    fn unavailable(&self, error: &rusqlite::Error) -> CommitError {
+    fn unavailable(&self, error: &dyn std::error::Error) -> CommitError {
         Unavailable { country: self.country, cause: error.to_string() }.into()
     }
 
@@ -244,14 +281,14 @@ impl Task {
     fn change(&self) -> Option<&Prepared> {
         match self {
             Self::Change(change) => Some(change),
-            Self::Published(_) | Self::Postponed(_) | Self::Notified(..) | Self::Probe => None,
+            Self::Published(_) | Self::Postponed(_) | Self::Notified(..) | Self::Wake(..) | Self::Probe => None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use citas_core::model::{Event, Revision};
+    use citas_core::model::{Claim, Event, Pseudonyms, Revision};
     use citas_core::ports::Change;
     use metrics_exporter_prometheus::PrometheusBuilder;
     use serde_json::json;
@@ -259,9 +296,13 @@ mod tests {
 
     use super::*;
 
+    /// Time at which the bookings are stored.
+    const BOOKED: &str = "2026-11-24T15:00:00Z";
+
     fn work(folder: &TempDir) -> Work {
-        let connection = schema::open_writer(&folder.path().join("pe.db")).unwrap();
-        Work { country: "pe".parse().unwrap(), connection, changed: Arc::default(), latest: Arc::default() }
+        let (country, names) = ("pe".parse().unwrap(), Pseudonyms::new(b"key"));
+        let connection = schema::open_writer(&folder.path().join("pe.db"), country, &names).unwrap();
+        Work { country, connection, changed: Arc::default(), latest: Arc::default() }
     }
 
     /// Books the appointment with this number, which takes `claim`.
@@ -272,20 +313,21 @@ mod tests {
     /// Books an appointment, perhaps with an event for the outbox.
     fn telling(number: u128, claim: &str, event: Option<Uuid>) -> Task {
         let revision: Revision = serde_json::from_value(json!({
-            "country": "pe",
-            "appointment": { "id": Uuid::from_u128(number), "phase": "booked", "revision": 1, "attributes": [] },
-            "claims": [claim], "owner": "ana", "patient": "p",
-            "createdAt": "2026-11-24T15:00:00Z", "updatedAt": "2026-11-24T15:00:00Z",
+            "country": "pe", "person": Uuid::nil(), "owner": "ana", "updatedAt": BOOKED, "claims": [],
+            "appointment": {
+                "id": Uuid::from_u128(number), "phase": "booked", "revision": 1, "createdAt": BOOKED, "patient": "p",
+                "steps": [], "attributes": [],
+            },
             "provenance": {
-                "action": "book", "input": [], "context": { "now": 0, "clocks": [], "role": "patient" },
-                "rules": { "version": "1.0.0", "digest": "" }, "contract": "1.0.0", "host": "0.1.0",
+                "action": "book", "input": [], "context": { "now": 0, "clocks": [], "caller": { "role": "patient" } },
+                "rules": { "version": "1.0.0", "digest": "" }, "contract": "2.0.0", "host": "0.2.0",
                 "subject": "ana", "requestId": "r",
             },
         }))
         .unwrap();
-        let take = revision.claims.clone();
+        let (claims, choices, held) = (vec![Claim::new(claim)], Vec::new(), Vec::new());
         let events = event.map(|id| Event::new(id, "booked", &revision)).into_iter().collect();
-        let change = Change { revision, take, release: Vec::new(), receipt: None, events };
+        let change = Change { revision, claims, choices, held, receipt: None, events };
         Task::Change(Box::new(Prepared::new(change).unwrap()))
     }
 
@@ -320,7 +362,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let work = work(&folder);
         let outcomes = work.commit(&[booking(1, "a"), booking(2, "a"), booking(3, "b")]);
-        assert!(matches!(&outcomes[..], [Ok(()), Err(CommitError::ClaimTaken(_)), Ok(())]), "{outcomes:?}");
+        assert!(matches!(&outcomes[..], [Ok(_), Err(CommitError::ClaimTaken(_)), Ok(_)]), "{outcomes:?}");
         assert_eq!((count(&work, "appointment"), count(&work, "claim")), (2, 2));
     }
 
@@ -352,7 +394,7 @@ mod tests {
         let outcomes = work.commit(&(0..9).map(|number| booking(number, &claim(number))).collect::<Vec<_>>());
         let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         assert!(
-            stored < 9 && outcomes.iter().all(|o| matches!(o, Ok(()) | Err(CommitError::Unavailable(_)))),
+            stored < 9 && outcomes.iter().all(|o| matches!(o, Ok(_) | Err(CommitError::Unavailable(_)))),
             "{outcomes:?}"
         );
         let stored = u32::try_from(stored).unwrap();
@@ -366,7 +408,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let work = work(&folder);
         let insert = "INSERT INTO receipt VALUES (?, '', x'', 1, ?)";
-        let now = schema::instant("2026-11-24T15:00:00Z".parse().unwrap());
+        let now = schema::instant(BOOKED.parse().unwrap());
         for (key, expires_at) in
             [("long ago", 0), ("a day ago", now - 24 * GRACE), ("just now", now - 1), ("later", now + 1)]
         {
@@ -379,10 +421,38 @@ mod tests {
     }
 
     #[test]
+    fn past_claims_of_a_resource_are_swept_with_later_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = work(&folder);
+        let quarter = |hour: usize| format!("doctor/1/2026-11-21T{hour:02}:00Z");
+        for hour in 0..6 {
+            assert!(work.commit(&[booking(u128::try_from(hour).unwrap(), &quarter(hour))])[0].is_ok());
+        }
+        let kept =
+            ["doctor/1", "doctor/2/2026-11-21T00:00Z", "doctor/1/2026-11-22T15:00Z", "doctor/1/2026-11-24T14:00Z"];
+        for (number, claim) in (10..).zip(kept) {
+            assert!(work.commit(&[booking(number, claim)])[0].is_ok());
+        }
+        for (number, left) in [(20, 4), (21, 3), (22, 4)] {
+            let later = format!("doctor/1/2026-12-{number}T00:00Z");
+            assert!(work.commit(&[booking(number, &later)])[0].is_ok());
+            let past = "SELECT count(*) FROM claim WHERE appointment < ?";
+            let past: usize =
+                work.connection.query_row(past, [Uuid::from_u128(6).as_bytes()], |row| row.get(0)).unwrap();
+            assert!(past <= left, "{past}");
+        }
+        assert_eq!(
+            count(&work, "claim"),
+            4 + 3,
+            "two of a resource with each of its claims, and none that is not over"
+        );
+    }
+
+    #[test]
     fn what_was_notified_long_ago_is_forgotten_unless_it_may_come_again() {
         let folder = tempfile::tempdir().unwrap();
         let work = work(&folder);
-        let booked: Timestamp = "2026-11-24T15:00:00Z".parse().unwrap();
+        let booked: Timestamp = BOOKED.parse().unwrap();
         let ago = |days: i64| booked - jiff::SignedDuration::from_hours(24 * days);
         let (forgotten, waiting, recent) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
         let notes = [(forgotten, ago(31)), (waiting, ago(32)), (recent, ago(29))];
