@@ -68,7 +68,7 @@ pub fn sign(attributes: &mut Vec<Field>, caller: &Caller) {
 
 /// Returns the account that booked the appointment, unless staff did or it is erased.
 #[must_use]
-pub fn booked_by<'a>(attributes: Fields<'a>) -> Option<&'a str> {
+pub fn booked_by(attributes: Fields<'_>) -> Option<&str> {
     attributes.text(BOOKED_BY)
 }
 

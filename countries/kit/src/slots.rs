@@ -6,7 +6,7 @@ use crate::fields::{Fields, unpadded};
 use crate::house::House;
 use crate::quotas::{Quotas, booked_by};
 use crate::schedule::Holders;
-use crate::{Appointment, Civil, Context, Field, Offer, Offered, Opening, Place, Violation};
+use crate::{Appointment, Civil, Claim, Context, Field, Offer, Offered, Opening, Place, Violation};
 
 /// What a caller looks for: a slot for a new booking, or for an appointment that is to be moved.
 struct Search<'a> {
@@ -16,6 +16,8 @@ struct Search<'a> {
     /// What is known of the appointment: its attributes, and the leaves of the place.
     known: Vec<Field>,
     patient: Option<String>,
+    /// Claims by which the appointment counts, wherever it is.
+    counted: Vec<Claim>,
 }
 
 impl House {
@@ -42,12 +44,10 @@ impl House {
         current: Option<&Appointment>,
         openings: &[Opening],
     ) -> Offered {
-        let attributes = current.map_or_else(Vec::new, |current| current.attributes.clone());
-        let known = [attributes, place.fields.clone()].concat();
-        let search = Search { context, place, current, patient: (self.patient)(Fields::new(&known)), known };
         if let Some(Err(reason)) = current.map(|current| self.movable(context, current)) {
             return Offered { offers: Vec::new(), reason: Some(reason) };
         }
+        let search = self.search(context, place, current);
         let (mut offers, mut reason) = (Vec::new(), None);
         for (index, opening) in (0..).zip(openings) {
             match self.offer(&search, index, opening) {
@@ -56,6 +56,18 @@ impl House {
             }
         }
         Offered { reason: reason.filter(|_| offers.is_empty()), offers }
+    }
+
+    fn search<'a>(&self, context: &'a Context, place: &'a Place, current: Option<&'a Appointment>) -> Search<'a> {
+        let attributes = current.map_or(&[][..], |current| &current.attributes);
+        let known = [attributes, &place.fields].concat();
+        let patient = (self.patient)(Fields::new(&known));
+        let (quotas, account) = match current {
+            Some(_) => (Quotas::NONE, booked_by(Fields::new(attributes))),
+            None => (self.quotas.of(&context.caller), context.caller.counted()),
+        };
+        let counted = quotas.claims(patient.as_deref(), account).collect();
+        Search { context, place, current, known, patient, counted }
     }
 
     fn movable(&self, context: &Context, current: &Appointment) -> Result<(), Violation> {
@@ -70,15 +82,8 @@ impl House {
         let fields = Fields::over(&opening.fields, &search.known);
         let visit = (self.visit)(search.context, fields, Some(&opening.slot));
         let (slot, start) = self.schedule.within(&visit, &opening.slot)?;
-        let patient = search.patient.as_deref();
-        let mut claims = self.schedule.claims(Holders { doctor: Some(doctor), patient }, start, slot.minutes);
-        claims.extend(match search.current {
-            Some(current) => Quotas::NONE.claims(patient, booked_by(Fields::new(&current.attributes))),
-            None => {
-                let caller = &search.context.caller;
-                self.quotas.of(caller).claims(patient, caller.counted())
-            }
-        });
+        let holders = Holders { doctor: Some(doctor), patient: search.patient.as_deref() };
+        let claims = [self.schedule.claims(holders, start, slot.minutes), search.counted.clone()].concat();
         let mut request = at(slot.start);
         if search.current.is_none() {
             request.push(Field::text("/doctor", doctor));

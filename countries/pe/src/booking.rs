@@ -92,11 +92,11 @@ mod tests {
         assert_eq!(at("2026-12-01", "09:30"), remind(noon_in_lima().now + 6 * day - 9000));
         assert_eq!(at("2026-11-25", "12:15"), remind(noon_in_lima().now + 900));
         assert_eq!(at("2026-11-25", "12:00"), None);
-        let just = Context { now: noon_in_lima().now + 900 - 60, ..noon_in_lima() };
-        let request = |_| request(&[("/date", "2026-11-25"), ("/time", "12:15")]);
-        assert!(book(&just, request(())).expect("allowed").wake.is_some());
-        let late = Context { now: just.now + 1, ..just };
-        assert_eq!(book(&late, request(())).expect("allowed").wake, None);
+        for (seconds_before, reminded) in [(60, true), (59, false)] {
+            let context = Context { now: noon_in_lima().now + 900 - seconds_before, ..noon_in_lima() };
+            let plan = book(&context, request(&[("/date", "2026-11-25"), ("/time", "12:15")])).expect("allowed");
+            assert_eq!(plan.wake.is_some(), reminded, "{seconds_before}");
+        }
     }
 
     #[test]

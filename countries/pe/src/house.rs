@@ -1,11 +1,11 @@
 //! House rules: opening hours, lengths, and deadlines for changes. They are the platform's own decisions, not law.
 
+use citas_kit::Context;
 use citas_kit::civil::Time;
 use citas_kit::fields::Fields;
 use citas_kit::house::House;
 use citas_kit::quotas::Quotas;
 use citas_kit::schedule::{Hours, Length, Schedule, Visit, Week};
-use citas_kit::{Context, Slot};
 
 use crate::emergency;
 use crate::holidays::HOLIDAYS;
@@ -65,7 +65,7 @@ mod tests {
     use crate::booking::book;
     use crate::samples::{booked, by, emergency, noon_in_lima, request};
     use citas_kit::testing::civil;
-    use citas_kit::{Appointment, Field, Offered, Opening, Phase, Place, Role};
+    use citas_kit::{Appointment, Field, Offered, Opening, Phase, Place, Role, Slot};
 
     fn opening(date: &str, time: &str, minutes: u16) -> Opening {
         Opening {
