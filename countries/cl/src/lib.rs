@@ -24,11 +24,7 @@ pub struct Chile;
 
 citas_kit::rules!(Chile:
     appointments {
-        describe: descriptor::descriptor,
-        book: booking::book,
-        act: changes::act,
-        present: view::present,
-        key: keys::key,
+        describe: descriptor::descriptor, book: booking::book, act: changes::act, present: view::present, key: keys::key,
     },
     slots { house: house::HOUSE },
 );

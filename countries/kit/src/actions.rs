@@ -5,7 +5,7 @@
 use crate::fields::{Fields, set};
 use crate::schedule::{Schedule, Visit};
 use crate::violations::{Findings, NOT_ALLOWED_NOW};
-use crate::{Action, Appointment, Civil, Context, Field, Phase, Plan, Role, Violation};
+use crate::{Action, Appointment, Civil, Context, Field, Phase, Plan, Role, Violation, Wake};
 
 /// Name of the action by which the host reminds people of an appointment.
 pub const REMIND: &str = "remind";
@@ -181,6 +181,15 @@ impl Change<'_> {
 
     fn starts_in(&self) -> Option<i64> {
         Some(self.current.starts_at? - self.context.now)
+    }
+}
+
+impl Wake {
+    /// Schedules an action at a time in Unix seconds, unless that is over, or nearer than a plan may name.
+    #[must_use]
+    pub fn ahead(context: &Context, at: i64, action: &str) -> Option<Self> {
+        const SOONEST: i64 = 60;
+        (at >= context.now + SOONEST).then(|| Self { at, action: action.into() })
     }
 }
 

@@ -30,9 +30,6 @@ pub struct House {
     pub patient: fn(Fields) -> Option<String>,
 }
 
-/// Shortest time from now to a scheduled action, in seconds.
-const SOONEST_WAKE: i64 = 60;
-
 impl House {
     /// Returns the actions that this house has, with the JSON Schemas of the inputs of two.
     #[must_use]
@@ -133,13 +130,11 @@ impl House {
     fn plan(&self, visit: &Visit, start: Civil, patient: Option<&str>, attributes: Vec<Field>, quotas: Quotas) -> Plan {
         let mut plan = self.schedule.plan(visit, start, patient, attributes);
         plan.claims.extend(quotas.claims(patient, booked_by(Fields::new(&plan.attributes))));
-        plan.wake = self.reminder(visit.context.now, visit.clock.read(start).instant());
+        plan.wake = self.reminder(visit.context, visit.clock.read(start).instant());
         plan
     }
 
-    /// Returns the reminder of an appointment, unless its time is over or nearly so.
-    fn reminder(&self, now: i64, start: i64) -> Option<Wake> {
-        let at = start - self.reminder_hours? * 3600;
-        (at >= now + SOONEST_WAKE).then(|| Wake { at, action: REMIND.into() })
+    fn reminder(&self, context: &Context, start: i64) -> Option<Wake> {
+        Wake::ahead(context, start - self.reminder_hours? * 3600, REMIND)
     }
 }

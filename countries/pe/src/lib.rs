@@ -22,11 +22,7 @@ pub struct Peru;
 
 citas_kit::rules!(Peru:
     appointments {
-        describe: descriptor::descriptor,
-        book: booking::book,
-        act: changes::act,
-        present: view::present,
-        key: keys::key,
+        describe: descriptor::descriptor, book: booking::book, act: changes::act, present: view::present, key: keys::key,
     },
     slots { house: house::HOUSE },
     notices { notices: notices::notices },
