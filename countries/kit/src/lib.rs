@@ -85,19 +85,40 @@ pub use bindings::slots::exports::citas::rules::slot_rules::{Guest as SlotRules,
 /// Implements interfaces of the contract for a country with functions of its modules. Each interface names its functions
 /// in the order of the contract:
 ///
-/// ```text
-/// citas_kit::rules!(Utopia:
-///     appointments { describe: describe, book: book, act: act, present: present, key: key },
-///     facts { before_booking: facts::booking, before_action: facts::action },
-///     slots { house: house::HOUSE },
-///     notices { notices: mails::notices },
-///     privacy { due: privacy::due },
-/// );
 /// ```
+/// use citas_kit::{Appointment, Context, Demand, Field, Notice, Party, Query};
+///
+/// struct Utopia;
+///
+/// citas_kit::rules!(Utopia:
+///     facts { before_booking: before_booking, before_action: before_action },
+///     notices { notices: notices },
+///     privacy { due: due },
+/// );
+///
+/// fn before_booking(_: &Context, request: &[Field]) -> Vec<Query> {
+///     let key = citas_kit::fields::Fields::new(request).text("/id").unwrap_or_default().into();
+///     let (name, phases) = ("earlier".into(), Vec::new());
+///     vec![Query { name, of: Party::Patient, key, phases, since: None, until: None, at_most: 2 }]
+/// }
+/// fn before_action(_: &Context, _: &Appointment, _: &str, _: &[Field]) -> Vec<Query> {
+///     Vec::new()
+/// }
+/// fn notices(_: &str, _: &Appointment) -> Vec<Notice> {
+///     Vec::new()
+/// }
+/// fn due(_: &Context, _: Demand, received: i64) -> i64 {
+///     received + 20 * 86_400
+/// }
+/// # fn main() {}
+/// ```
+///
+/// The others are `appointments { describe: …, book: …, act: …, present: …, key: … }` and `slots { house: … }`, whose free
+/// slots are those of a [`House`](house::House).
 ///
 /// The functions borrow their arguments. `book` owns the request and `present` one appointment, which they turn into the
 /// result. A refusal is anything that turns into a [`Refusal`], such as a list of violations. The other functions do not
-/// fail. Free slots are those of a [`House`](house::House).
+/// fail.
 #[macro_export]
 macro_rules! rules {
     ($country:ident: $($interface:ident { $($function:ident: $with:path),+ $(,)? }),+ $(,)?) => {
