@@ -4,24 +4,23 @@ use citas_kit::fields::{Fields, set, unpad};
 use citas_kit::violations::Findings;
 use citas_kit::{Context, Field, Plan, Violation};
 
-use crate::house::{SCHEDULE, clock, length, visit};
+use crate::house::{HOUSE, visit};
 use crate::patient::Patient;
 use crate::{comunas, prevision};
 
 /// Returns the plan of the request, or all its violations.
 pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violation>> {
     let fields = Fields::new(&request);
-    let clock = clock(context, fields);
-    let length = length(fields);
+    let visit = visit(context, fields, None);
     let mut findings = Findings::default();
     let patient = findings.check(Patient::of(fields));
     findings.note(comunas::unknown(fields));
     findings.check(prevision::check(fields));
-    let start = findings.check(SCHEDULE.start(&visit(context, clock, fields), fields));
+    let start = findings.check(HOUSE.schedule.start(&visit, fields));
     let (patient, start) = findings.conclude(patient.zip(start))?;
 
     let attributes = canonical(request, &patient);
-    Ok(SCHEDULE.plan(clock, length, start, patient.whom(), attributes))
+    Ok(HOUSE.book(&visit, start, Some(&patient.key()), attributes))
 }
 
 /// Returns the request with one spelling for each identity.
@@ -37,7 +36,8 @@ fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::{codes, noon_in_santiago, request};
+    use crate::samples::{noon_in_santiago, request};
+    use citas_kit::testing::{codes, keys};
 
     fn book_with(changes: &[(&str, &str)]) -> Result<Plan, Vec<Violation>> {
         book(&noon_in_santiago(), request(changes))
@@ -47,7 +47,7 @@ mod tests {
     fn a_booking_in_person_claims_three_cells_of_each() {
         let plan = book_with(&[]).expect("allowed");
         assert_eq!(
-            plan.claims,
+            keys(&plan),
             [
                 "doctor/123456/2026-12-01T12:30Z",
                 "doctor/123456/2026-12-01T12:40Z",
@@ -55,12 +55,17 @@ mod tests {
                 "patient/run:12345678-5/2026-12-01T12:30Z",
                 "patient/run:12345678-5/2026-12-01T12:40Z",
                 "patient/run:12345678-5/2026-12-01T12:50Z",
+                "live/patient/run:12345678-5",
+                "live/account/a1",
             ]
         );
         assert_eq!(plan.patient, "run:12345678-5");
         assert_eq!(plan.doctor.as_deref(), Some("123456"));
         assert_eq!(plan.hospital.as_deref(), Some("109100"));
-        assert!(plan.events.is_empty());
+        let of_patient = plan.claims.iter().filter(|claim| claim.personal);
+        assert_eq!(of_patient.map(|claim| claim.places).collect::<Vec<_>>(), [1, 1, 1, 3]);
+        assert_eq!(plan.claims.last().map(|claim| claim.places), Some(10));
+        assert!(plan.events.is_empty() && plan.wake.is_none());
         assert_eq!(plan.slot.map(|slot| slot.minutes), Some(30));
         assert_eq!(Fields::new(&plan.attributes).text("/run"), Some("12345678-5"));
     }
@@ -73,7 +78,7 @@ mod tests {
     #[test]
     fn a_booking_from_afar_is_shorter() {
         let plan = book_with(&[("/modality", "remota"), ("/time", "09:40")]).expect("allowed");
-        assert_eq!(plan.claims.len(), 4);
+        assert_eq!(plan.claims.len(), 6);
         assert_eq!(plan.slot.map(|slot| slot.minutes), Some(20));
     }
 
@@ -93,8 +98,8 @@ mod tests {
             ("12101", "America/Punta_Arenas", "2026-12-01T12:30Z"),
         ] {
             let plan = book_with(&[("/comuna", comuna)]).expect(comuna);
+            assert_eq!(keys(&plan)[0], ["doctor/123456/", instant].concat());
             assert_eq!(plan.slot.expect("a slot").zone, zone);
-            assert_eq!(plan.claims[0], ["doctor/123456/", instant].concat());
         }
     }
 

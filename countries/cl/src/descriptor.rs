@@ -4,8 +4,9 @@ use citas_kit::Descriptor;
 use citas_kit::messages::catalogue;
 
 use crate::comunas::ZONES;
-use crate::house::COUNTRY;
+use crate::house::{ADULT_AGE, COUNTRY, HOUSE};
 use crate::messages::{LOCALES, WORDS};
+use crate::patient::RUN;
 
 /// Returns the descriptor, which is the same at every call.
 pub fn descriptor() -> Descriptor {
@@ -16,7 +17,11 @@ pub fn descriptor() -> Descriptor {
         locales: LOCALES.map(String::from).into(),
         request_schema: include_str!("schema/request.json").into(),
         appointment_schema: include_str!("schema/appointment.json").into(),
-        actions: citas_kit::standard_actions!(),
+        actions: HOUSE.actions(include_str!("schema/cancel.json"), include_str!("schema/reschedule.json")),
         messages: catalogue(&LOCALES, WORDS),
+        claims: HOUSE.claim_words(&[(RUN, "/run"), ("", "/document/number")]),
+        keep_days: None,
+        horizon_days: HOUSE.schedule.horizon_days,
+        adult_age: ADULT_AGE,
     }
 }

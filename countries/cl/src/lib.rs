@@ -1,6 +1,6 @@
 //! Chile's rules. Each module covers one topic; this module passes the host's calls to them.
 //!
-//! There are no notices: Chile sends none until its team decides otherwise.
+//! There are no notices and no reminder: Chile sends none until its team decides otherwise.
 
 mod booking;
 mod changes;
@@ -8,8 +8,8 @@ mod comunas;
 mod descriptor;
 mod holidays;
 mod house;
+mod keys;
 mod messages;
-mod offers;
 mod patient;
 mod prevision;
 mod run;
@@ -22,6 +22,11 @@ mod view;
 #[derive(Clone, Copy, Debug)]
 pub struct Chile;
 
-citas_kit::rules!(Chile: descriptor::descriptor, booking::book, changes::act, view::present, offers::offers);
+citas_kit::rules!(Chile:
+    appointments {
+        describe: descriptor::descriptor, book: booking::book, act: changes::act, present: view::present, key: keys::key,
+    },
+    slots { house: house::HOUSE },
+);
 
 citas_kit::export!(Chile: appointments, slots);

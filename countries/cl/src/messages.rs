@@ -1,6 +1,9 @@
 //! Messages for each violation code, in Spanish and English.
 
-use citas_kit::messages::{EMAIL, PHONE, Words};
+use citas_kit::messages::{
+    ARRIVE_NOT_ALLOWED_NOW, ARRIVE_TOO_EARLY, COMPLETE_NOT_ALLOWED_NOW, COMPLETE_TOO_EARLY, DOCTOR_TAKEN, EMAIL,
+    PATIENT_TAKEN, PHONE, Words,
+};
 
 /// Languages of the messages, the default first.
 pub const LOCALES: [&str; 2] = ["es-CL", "en"];
@@ -83,6 +86,22 @@ pub const WORDS: &[Words] = &[
             "Tramo A of FONASA cannot use free choice of provider (MLE).",
         ],
     ),
+    ("cl.doctor.taken", &DOCTOR_TAKEN),
+    ("cl.patient.taken", &PATIENT_TAKEN),
+    (
+        "cl.patient.limit",
+        &[
+            "El paciente ya tiene tres citas por atender. Cuando pase o se cancele una, podrá reservar otra.",
+            "The patient already has three appointments to come. Another can be booked once one is over or cancelled.",
+        ],
+    ),
+    (
+        "cl.account.limit",
+        &[
+            "Su cuenta ya tiene diez citas por atender. Cuando pase o se cancele una, podrá reservar otra.",
+            "Your account already has ten appointments to come. You can book another once one is over or cancelled.",
+        ],
+    ),
     ("cl.date.nonexistent", &["Esa fecha no existe en el calendario.", "That date does not exist in the calendar."]),
     (
         "cl.date.holiday",
@@ -158,6 +177,10 @@ pub const WORDS: &[Words] = &[
             "The no-show can no longer be recorded (the appointment is {phase}).",
         ],
     ),
+    ("cl.arrive.too-early", &ARRIVE_TOO_EARLY),
+    ("cl.arrive.not-allowed-now", &ARRIVE_NOT_ALLOWED_NOW),
+    ("cl.complete.too-early", &COMPLETE_TOO_EARLY),
+    ("cl.complete.not-allowed-now", &COMPLETE_NOT_ALLOWED_NOW),
     ("cl.action.unknown", &["No existe la acción {action}.", "There is no action {action}."]),
     (
         "schema.pattern:/doctor",
@@ -211,6 +234,7 @@ pub const WORDS: &[Words] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::descriptor::descriptor;
     use crate::samples::{booked, noon_in_santiago, request};
     use crate::{booking, changes};
     use citas_kit::messages::gaps;
@@ -220,7 +244,7 @@ mod tests {
     fn refusals() -> Vec<Violation> {
         let now = noon_in_santiago();
         let nearly_there = Context { now: now.now + 7 * 86_400 - 12_000, ..now.clone() };
-        let over = Appointment { phase: Phase::Cancelled, ..booked() };
+        let in_phase = |phase| Appointment { phase, ..booked() };
         let mut anonymous = request(&[("/date", "2026-02-30")]);
         anonymous.retain(|field| field.path != "/run" && field.path != "/prevision/tramo");
         let requests = [
@@ -241,11 +265,16 @@ mod tests {
             ]),
             request(&[("/run", "12345678-6"), ("/comuna", "99999"), ("/date", "2027-12-08"), ("/time", "21:07")]),
         ];
-        let acts = ["cancel", "reschedule", "no-show", "fly"];
+        let acts = ["cancel", "reschedule", "no-show", "arrive", "complete", "fly"];
         let refused = requests.map(|request| booking::book(&now, request));
         let late = acts.map(|action| changes::act(&nearly_there, &booked(), action, &[]));
-        let over = acts.map(|action| changes::act(&now, &over, action, &[]));
-        refused.into_iter().chain(late).chain(over).filter_map(Result::err).flatten().collect()
+        let over = acts.map(|action| changes::act(&now, &in_phase(Phase::Cancelled), action, &[]));
+        let early = changes::act(&now, &booked(), "arrive", &[]);
+        let unseen = changes::act(&now, &in_phase(Phase::Arrived), "complete", &[]);
+        let taken = descriptor().claims.into_iter().map(|words| Violation::new(&words.path, words.code));
+        let refused =
+            refused.into_iter().chain(late).chain(over).chain([early, unseen]).filter_map(Result::err).flatten();
+        refused.chain(taken).collect()
     }
 
     #[test]

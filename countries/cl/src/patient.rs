@@ -3,11 +3,13 @@
 use citas_kit::Violation;
 use citas_kit::document::{self, Document, Issuer, Kind};
 use citas_kit::fields::Fields;
-use citas_kit::schedule::Whom;
 use citas_kit::violations::Findings;
 
 use crate::house::COUNTRY;
 use crate::run::Run;
+
+/// Beginning of the key of a patient with a RUN.
+pub const RUN: &str = "run:";
 
 /// Documents other than the RUN (HL7 CL Core). The Ministry of Education issues IPE and IPA. Chile's own identity card has
 /// the RUN, so it is no foreign one.
@@ -37,7 +39,7 @@ impl Patient {
         let run = request.has("/run").then(|| Run::parse(request.text("/run").unwrap_or_default()));
         findings.check(run.transpose());
         findings.note(document::violation(COUNTRY, DOCUMENTS, request));
-        let identified = request.has("/run") != request.has("/document");
+        let identified = request.has("/run") != request.has("/document/number");
         findings.note((!identified).then(|| Violation::new("", "cl.patient.missing")));
         findings.conclude(Self::booked(request))
     }
@@ -51,14 +53,9 @@ impl Patient {
     /// Returns the key that finds the appointment and claims the patient's time.
     pub fn key(&self) -> String {
         match self {
-            Self::Run(run) => ["run:", run.as_str()].concat(),
+            Self::Run(run) => [RUN, run.as_str()].concat(),
             Self::Document(document) => document.key(),
         }
-    }
-
-    /// Returns the patient for a plan, which claims the patient's time.
-    pub fn whom(&self) -> Whom {
-        Whom { key: self.key(), claimed: true }
     }
 }
 

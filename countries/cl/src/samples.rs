@@ -1,30 +1,28 @@
 //! A synthetic request and a fixed noon, for tests.
 
-use citas_kit::civil::{Date, Time};
+use citas_kit::civil::Date;
 use citas_kit::fields::set;
-use citas_kit::{Appointment, Civil, Context, Field, Plan, Shift, Violation, ZoneClock};
+use citas_kit::testing::{caller, civil, clock, stored};
+use citas_kit::{Appointment, Context, Field, Role, Shift};
 
 /// Returns the context of a patient's request on Tuesday, 24 November 2026, 12:00 in Santiago.
 pub fn noon_in_santiago() -> Context {
-    let day = Date::parse("2026-11-24").expect("a date");
+    let (noon, ten) = (civil("2026-11-24", "12:00"), civil("2026-11-24", "10:00"));
     // 4 April 2027, 03:00Z: the clocks of the mainland and of the island go back at the same instant.
     let april = Date::parse("2027-04-04").expect("a date").days() * 86_400 + 3 * 3600;
-    let winter = |offset_minutes| Shift { at: april, offset_minutes };
+    let winter = |offset_minutes| Some(Shift { at: april, offset_minutes });
+    let santiago = clock("America/Santiago", noon, -180, winter(-240));
     Context {
-        now: day.days() * 86_400 + 15 * 3600,
+        now: santiago.read(noon).instant(),
         clocks: vec![
-            clock("America/Santiago", day.at(Time::new(12, 0)), -180, Some(winter(-240))),
-            clock("Pacific/Easter", day.at(Time::new(10, 0)), -300, Some(winter(-360))),
-            clock("America/Punta_Arenas", day.at(Time::new(12, 0)), -180, None),
-            clock("America/Coyhaique", day.at(Time::new(12, 0)), -180, None),
+            santiago,
+            clock("Pacific/Easter", ten, -300, winter(-360)),
+            clock("America/Punta_Arenas", noon, -180, None),
+            clock("America/Coyhaique", noon, -180, None),
         ],
-        role: "patient".into(),
+        caller: caller(Role::Patient, "a1"),
+        facts: Vec::new(),
     }
-}
-
-fn clock(zone: &str, now: Civil, offset_minutes: i16, next: Option<Shift>) -> ZoneClock {
-    let first = Shift { at: 0, offset_minutes };
-    ZoneClock { zone: zone.into(), now, shifts: [first].into_iter().chain(next).collect() }
 }
 
 /// Returns a plain request with these leaves changed.
@@ -50,12 +48,6 @@ pub fn request(changes: &[(&str, &str)]) -> Vec<Field> {
 
 /// Returns the appointment that the host stores for the plain request, booked at noon.
 pub fn booked() -> Appointment {
-    let plan = crate::booking::book(&noon_in_santiago(), request(&[])).expect("allowed");
-    Appointment { id: "0193".into(), phase: plan.phase, slot: plan.slot, revision: 1, attributes: plan.attributes }
-}
-
-/// Returns the codes of a refusal, or none if the request was allowed.
-pub fn codes(answer: Result<Plan, Vec<Violation>>) -> Vec<String> {
-    let violations = answer.err().unwrap_or_default();
-    violations.into_iter().map(|violation| violation.code).collect()
+    let noon = noon_in_santiago();
+    stored(&noon, crate::booking::book(&noon, request(&[])).expect("allowed"))
 }

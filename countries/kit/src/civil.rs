@@ -192,6 +192,13 @@ impl Time {
         Self { hour: civil.hour, minute: civil.minute }
     }
 
+    /// Returns the time of day so many minutes after midnight, if the day is that long.
+    #[must_use]
+    pub fn after_midnight(minutes: u16) -> Option<Self> {
+        let hour = u8::try_from(minutes / 60).ok().filter(|hour| *hour < 24)?;
+        Some(Self { hour, minute: (minutes % 60) as u8 })
+    }
+
     /// Returns the minute of the hour.
     #[must_use]
     pub const fn minute(self) -> u8 {
@@ -287,6 +294,14 @@ mod tests {
         for wrong in ["24:00", "09:60", "9:05", "09:05:00", "", "+9:05"] {
             assert_eq!(Time::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_day_has_its_minutes_and_no_more() {
+        assert_eq!(Time::after_midnight(0), Some(Time::new(0, 0)));
+        assert_eq!(Time::after_midnight(1439), Some(Time::new(23, 59)));
+        assert_eq!(Time::after_midnight(1440), None);
+        assert_eq!(Time::after_midnight(u16::MAX), None);
     }
 
     #[test]

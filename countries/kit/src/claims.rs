@@ -1,21 +1,42 @@
 //! The claims of an appointment: cells of a grid in UTC, so fine that two overlapping appointments of one person always
 //! share a cell.
 
+use crate::Claim;
 use crate::clock::push_utc;
+
+impl Claim {
+    /// Creates a claim with one place that reveals nothing about the patient.
+    #[must_use]
+    pub fn new(key: impl Into<String>) -> Self {
+        Self { key: key.into(), places: 1, personal: false }
+    }
+
+    /// Lets so many live appointments hold the key at once, this one included.
+    #[must_use]
+    pub fn with_places(self, places: u16) -> Self {
+        Self { places, ..self }
+    }
+
+    /// Marks the claim as one that reveals something about the patient.
+    #[must_use]
+    pub fn personal(self) -> Self {
+        Self { personal: true, ..self }
+    }
+}
 
 /// Returns the claims on one holder's time, for example `doctor/45678/2026-12-01T14:15Z`: one for each cell of `grid`
 /// minutes that the `minutes` from `start` (Unix time, in seconds) touch.
-pub fn claims(holder: &str, start: i64, minutes: u16, grid: u16) -> impl Iterator<Item = String> + '_ {
+pub fn claims(holder: &str, start: i64, minutes: u16, grid: u16) -> impl Iterator<Item = Claim> + '_ {
     let cell = i64::from(grid.max(1)) * 60;
     let first = start.div_euclid(cell);
     let end = start + i64::from(minutes) * 60;
     let cells = first..end.div_euclid(cell) + i64::from(end.rem_euclid(cell) != 0);
     cells.map(move |index| {
-        let mut claim = String::with_capacity(holder.len() + 18);
-        claim.push_str(holder);
-        claim.push('/');
-        push_utc(&mut claim, index * cell);
-        claim
+        let mut key = String::with_capacity(holder.len() + 18);
+        key.push_str(holder);
+        key.push('/');
+        push_utc(&mut key, index * cell);
+        Claim::new(key)
     })
 }
 
@@ -27,7 +48,15 @@ mod tests {
     const START: i64 = 1_796_133_600;
 
     fn of(start: i64, minutes: u16, grid: u16) -> Vec<String> {
-        claims("doctor/45678", start, minutes, grid).collect()
+        claims("doctor/45678", start, minutes, grid).map(|claim| claim.key).collect()
+    }
+
+    #[test]
+    fn a_claim_has_one_place_and_is_nobody_s_secret_unless_it_says_so() {
+        let session = Claim::new("session/1");
+        assert_eq!((session.places, session.personal), (1, false));
+        let session = session.with_places(10).personal();
+        assert_eq!((session.key.as_str(), session.places, session.personal), ("session/1", 10, true));
     }
 
     #[test]

@@ -42,22 +42,47 @@ pub struct Document {
 }
 
 impl Document {
-    /// Returns the document of a request or of a stored appointment, or `None` if it has none. Checks nothing.
+    /// Returns the document of a request or of a stored appointment, or `None` if it has none, or none any more. Checks
+    /// nothing.
     #[must_use]
     pub fn of(kinds: &[Kind], request: Fields) -> Option<Self> {
         let text = |path| request.text(path).unwrap_or_default();
-        let typed = text("/document/number").chars().filter(char::is_ascii_alphanumeric);
+        let number = request.text("/document/number")?;
+        Some(Self::spelled(kind(kinds, request), text("/document/type"), text("/document/country"), number))
+    }
+
+    /// Returns the document that a key means, whatever the spelling of its number: `passport:VEN:ab-12345`. The country
+    /// may be left out if only one issues the kind. A key of earlier rules, under another country, means itself.
+    #[must_use]
+    pub fn meant(kinds: &[Kind], spelling: &str) -> Option<Self> {
+        let (name, rest) = spelling.split_once(':')?;
+        let kind = kinds.iter().find(|kind| kind.name == name)?;
+        let (country, number) = match (rest.split_once(':'), kind.issuer) {
+            (Some((country, number)), _) => (country, number),
+            (None, Issuer::Only(only)) => (only, rest),
+            (None, _) => return None,
+        };
+        let spelled = |character: char| character.is_ascii_alphanumeric() || " .-".contains(character);
+        if !is_country(country) || number.is_empty() || !number.chars().all(spelled) {
+            return None;
+        }
+        let of_today = !matches!(kind.issuer, Issuer::Only(only) if only != country);
+        let document = Self::spelled(of_today.then_some(kind), name, country, number);
+        (!document.number.is_empty()).then_some(document)
+    }
+
+    fn spelled(kind: Option<&Kind>, name: &str, country: &str, number: &str) -> Self {
+        let typed = number.chars().filter(char::is_ascii_alphanumeric);
         let typed: String = typed.map(|character| character.to_ascii_uppercase()).collect();
-        let kind = kind(kinds, request);
-        request.has("/document").then(|| Self {
-            kind: text("/document/type").into(),
-            country: match kind.map(|kind| kind.issuer) {
-                Some(Issuer::Only(issuer)) => issuer,
-                _ => text("/document/country"),
-            }
-            .into(),
+        let country = match kind.map(|kind| kind.issuer) {
+            Some(Issuer::Only(issuer)) => issuer,
+            _ => country,
+        };
+        Self {
+            kind: name.into(),
+            country: country.into(),
             number: kind.map_or_else(|| typed.clone(), |kind| (kind.number)(&typed)),
-        })
+        }
     }
 
     /// Returns the patient's key, for example `passport:VEN:AB12345`.
@@ -95,6 +120,10 @@ pub fn violation(country: &str, kinds: &[Kind], request: Fields) -> Option<Viola
 #[must_use]
 pub fn printed(number: &str) -> String {
     number.into()
+}
+
+fn is_country(code: &str) -> bool {
+    code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 fn kind<'a>(kinds: &'a [Kind], request: Fields) -> Option<&'a Kind> {
@@ -136,6 +165,40 @@ mod tests {
             assert_eq!(key("card", spelling, None), "card:UTO:20645691");
         }
         assert_eq!(Document::of(KINDS, Fields::new(&[])), None);
+    }
+
+    #[test]
+    fn a_key_is_read_in_every_spelling_and_means_itself() {
+        let meant = |spelling| Document::meant(KINDS, spelling).map(|document| document.key());
+        for (spelling, key) in [
+            ("passport:VEN:AB12345", "passport:VEN:AB12345"),
+            ("passport:VEN:ab-123 45", "passport:VEN:AB12345"),
+            ("card:UTO:0020645691", "card:UTO:20645691"),
+            ("card:20.645.691", "card:UTO:20645691"),
+            ("card:VEN:020645691", "card:VEN:020645691"),
+        ] {
+            assert_eq!(meant(spelling).as_deref(), Some(key), "{spelling}");
+        }
+        for wrong in [
+            "",
+            "AB12345",
+            "passport:AB12345",
+            "passport:ven:AB12345",
+            "passport:VEN:",
+            "passport:VEN:-",
+            "passport:VEN:AB/12345",
+            "passport:VEN:ÑB12345",
+            "card:UTO:000",
+            "visa:VEN:AB12345",
+        ] {
+            assert_eq!(meant(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn without_its_number_it_is_no_document() {
+        let erased = leaves("card", "1", None).into_iter().filter(|field| field.path != "/document/number");
+        assert_eq!(Document::of(KINDS, Fields::new(&erased.collect::<Vec<_>>())), None);
     }
 
     #[test]

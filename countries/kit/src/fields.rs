@@ -4,19 +4,28 @@ use crate::{Field, Value};
 
 /// Leaves by path. A look-up searches all leaves: documents have about twenty, and an index would cost more.
 #[derive(Clone, Copy, Debug)]
-pub struct Fields<'a>(&'a [Field]);
+pub struct Fields<'a> {
+    first: &'a [Field],
+    then: &'a [Field],
+}
 
 impl<'a> Fields<'a> {
     /// Creates a view of these leaves.
     #[must_use]
     pub const fn new(fields: &'a [Field]) -> Self {
-        Self(fields)
+        Self { first: fields, then: &[] }
+    }
+
+    /// Creates a view in which these leaves stand for those of `then` at the same paths.
+    #[must_use]
+    pub const fn over(fields: &'a [Field], then: &'a [Field]) -> Self {
+        Self { first: fields, then }
     }
 
     /// Returns the value at a JSON Pointer.
     #[must_use]
     pub fn get(self, path: &str) -> Option<&'a Value> {
-        let field = self.0.iter().find(|field| field.path == path)?;
+        let field = self.leaves().find(|field| field.path == path)?;
         Some(&field.value)
     }
 
@@ -48,8 +57,11 @@ impl<'a> Fields<'a> {
     #[must_use]
     pub fn has(self, path: &str) -> bool {
         let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
-        let mut paths = self.0.iter().map(|field| field.path.as_str());
-        paths.any(|found| found.strip_prefix(path).is_some_and(below))
+        self.leaves().any(|field| field.path.strip_prefix(path).is_some_and(below))
+    }
+
+    fn leaves(self) -> impl Iterator<Item = &'a Field> {
+        self.first.iter().chain(self.then)
     }
 }
 
@@ -104,6 +116,16 @@ mod tests {
         assert_eq!(fields.integer("/age"), Some(40));
         assert!(fields.flag("/emergency"));
         assert!(!fields.flag("/absent"));
+    }
+
+    #[test]
+    fn the_leaves_on_top_hide_those_below() {
+        let (top, below) = ([Field::text("/document/number", "B2"), Field::text("/date", "2026-12-01")], leaves());
+        let fields = Fields::over(&top, &below);
+        assert_eq!(fields.text("/document/number"), Some("B2"));
+        assert_eq!(fields.text("/date"), Some("2026-12-01"));
+        assert_eq!(fields.integer("/age"), Some(40));
+        assert!(fields.has("/date") && fields.has("/emergency"));
     }
 
     #[test]

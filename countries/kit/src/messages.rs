@@ -58,6 +58,40 @@ pub const PHONE: [&str; 2] = [
     "The phone number is not written correctly. Write it like this: {example}.",
 ];
 
+/// Words in Spanish and English for a doctor's time that somebody else has.
+pub const DOCTOR_TAKEN: [&str; 2] = [
+    "El médico ya tiene otra cita a esa hora. Elija otra hora.",
+    "The doctor has another appointment at that time. Please choose another time.",
+];
+
+/// Words in Spanish and English for a patient's time that another appointment has.
+pub const PATIENT_TAKEN: [&str; 2] = [
+    "El paciente ya tiene otra cita a esa hora. Elija otra hora.",
+    "The patient has another appointment at that time. Please choose another time.",
+];
+
+/// Words in Spanish and English for an arrival that is recorded too early.
+pub const ARRIVE_TOO_EARLY: [&str; 2] = [
+    "La llegada del paciente se puede registrar desde {hours} horas antes de la cita.",
+    "The patient's arrival can be recorded from {hours} hours before the appointment on.",
+];
+
+/// Words in Spanish and English for an arrival in another phase.
+pub const ARRIVE_NOT_ALLOWED_NOW: [&str; 2] = [
+    "La llegada solo se puede registrar en una cita reservada.",
+    "The arrival can only be recorded for an appointment that is booked (it is {phase}).",
+];
+
+/// Words in Spanish and English for an appointment that cannot be over yet.
+pub const COMPLETE_TOO_EARLY: [&str; 2] =
+    ["La hora de la cita todavía no ha llegado.", "The time of the appointment has not come yet."];
+
+/// Words in Spanish and English for an appointment whose patient has not arrived.
+pub const COMPLETE_NOT_ALLOWED_NOW: [&str; 2] = [
+    "Registre primero la llegada del paciente: solo se atiende a quien ha llegado.",
+    "Record the patient's arrival first: only who has arrived is seen (the appointment is {phase}).",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,13 +3,15 @@
 //! Codes are `<country>.date.nonexistent`, `.date.holiday`, `.date.too-far`, `.time.off-grid`, `.time.closed` and
 //! `.time.too-soon`, always in this order.
 
+use std::ops::Range;
+
 use crate::civil::{Date, Time, Weekday};
 use crate::claims::claims;
-use crate::clock::{Reading, civil_text};
+use crate::clock::{Reading, civil_text, utc_text};
 use crate::fields::Fields;
 use crate::holidays::{Holiday, holiday};
 use crate::violations::Findings;
-use crate::{Civil, Context, Field, Offer, Phase, Plan, Slot, Violation, ZoneClock};
+use crate::{Civil, Claim, Context, Field, Phase, Plan, Slot, Violation, ZoneClock};
 
 /// A country's rules of date and time.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +25,7 @@ pub struct Schedule {
     /// Minimum time from the booking to the start, in minutes.
     pub lead_minutes: i64,
     /// Maximum time from the booking to the date, in days.
-    pub horizon_days: i64,
+    pub horizon_days: u16,
     /// Grid of the claims, in minutes.
     pub claim_minutes: u16,
 }
@@ -56,28 +58,31 @@ pub struct Length {
 }
 
 /// Everything that determines when an appointment may take place.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Visit<'a> {
     /// Circumstances of the call.
     pub context: &'a Context,
     /// Clock of the appointment's date and time.
     pub clock: &'a ZoneClock,
     /// Code of the place whose holidays apply.
-    pub place: &'a str,
+    pub place: String,
     /// Length of the appointment.
     pub length: Length,
     /// True if the visit cannot wait. This lifts hours, holidays and lead time.
     pub urgent: bool,
 }
 
-/// The patient of a plan.
-#[derive(Clone, Debug, Default)]
-pub struct Whom {
-    /// Key that finds the appointment, for example `dni:10117410`.
-    pub key: String,
-    /// True if the patient is known. The plan then claims the patient's time, so that nobody else can book it.
-    pub claimed: bool,
+/// Whose time an appointment takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Holders<'a> {
+    /// Key of the doctor.
+    pub doctor: Option<&'a str>,
+    /// Key of the patient, if known. Then nobody else can book the patient's time.
+    pub patient: Option<&'a str>,
 }
+
+/// Beginning of the key of a patient of whom nothing is known but the doctor and the start.
+pub const ANONYMOUS: &str = "anonymous/";
 
 impl Schedule {
     /// Returns the start that `/date` and `/time` name, if it is allowed.
@@ -119,57 +124,85 @@ impl Schedule {
         findings.conclude(Some(start))
     }
 
-    /// Returns the plan of an appointment with an allowed start. The plan has no events.
+    /// Returns the plan of an appointment with an allowed start. The plan has no events. Without a patient's key nobody's
+    /// time is claimed but the doctor's.
     #[must_use]
-    pub fn plan(&self, clock: &ZoneClock, length: Length, start: Civil, whom: Whom, attributes: Vec<Field>) -> Plan {
+    pub fn plan(&self, visit: &Visit, start: Civil, patient: Option<&str>, attributes: Vec<Field>) -> Plan {
         let text = |path| Fields::new(&attributes).text(path).map(String::from);
         let (doctor, hospital) = (text("/doctor"), text("/hospital"));
-        let patient = whom.claimed.then_some(whom.key.as_str());
-        let instant = clock.read(start).instant();
+        let instant = visit.clock.read(start).instant();
+        let anonymous = || [ANONYMOUS, doctor.as_deref().unwrap_or_default(), "/", &utc_text(instant)].concat();
         Plan {
             phase: Phase::Booked,
-            slot: Some(length.slot(clock, start)),
-            claims: self.claims(length, instant, doctor.as_deref(), patient),
-            patient: whom.key,
+            slot: Some(visit.length.slot(visit.clock, start)),
+            claims: self.claims(Holders { doctor: doctor.as_deref(), patient }, instant, visit.length.minutes),
+            choices: Vec::new(),
+            patient: patient.map_or_else(anonymous, String::from),
             doctor,
             hospital,
             attributes,
             events: Vec::new(),
+            wake: None,
+            off_agenda: visit.urgent,
         }
     }
 
-    /// Returns the offer for an opening, if booking it is allowed. An opening of another zone is offered in the time of
-    /// the visit's own clock.
-    #[must_use]
-    pub fn offer(&self, visit: &Visit, opening: &Slot, doctor: Option<&str>, patient: Option<&str>) -> Option<Offer> {
-        if opening.minutes < visit.length.minutes {
-            return None;
-        }
-        let instant = match visit.context.clock(&opening.zone)?.read(opening.start) {
-            Reading::Never { .. } => return None,
-            exists => exists.instant(),
+    /// Returns the slot of a visit in an opening, and its start in Unix seconds. An opening of another zone is offered in
+    /// the time of the visit's own clock.
+    ///
+    /// # Errors
+    /// Returns the rules that the start breaks, or none if the opening itself does not fit.
+    pub fn within(&self, visit: &Visit, opening: &Slot) -> Result<(Slot, i64), Vec<Violation>> {
+        let clock = visit.context.clock(&opening.zone).filter(|_| opening.minutes >= visit.length.minutes);
+        let Some(Reading::Once(instant) | Reading::Twice { earlier: instant, .. }) =
+            clock.map(|clock| clock.read(opening.start))
+        else {
+            return Err(Vec::new());
         };
-        let start = self.allow(visit, visit.clock.civil(instant)).ok()?;
-        Some(Offer {
-            slot: visit.length.slot(visit.clock, start),
-            claims: self.claims(visit.length, instant, doctor, patient),
-        })
+        let start = self.allow(visit, visit.clock.civil(instant))?;
+        Ok((visit.length.slot(visit.clock, start), instant))
     }
 
-    fn claims(&self, length: Length, start: i64, doctor: Option<&str>, patient: Option<&str>) -> Vec<String> {
-        let holders = [("doctor/", doctor), ("patient/", patient)];
+    /// Returns the claims on the holders' time, `minutes` from `start` in Unix seconds.
+    #[must_use]
+    pub fn claims(&self, holders: Holders, start: i64, minutes: u16) -> Vec<Claim> {
         let mut all = Vec::with_capacity(8);
-        for (kind, name) in holders {
-            let Some(name) = name else { continue };
-            let holder = [kind, name].concat();
-            all.extend(claims(&holder, start, length.minutes, self.claim_minutes));
+        if let Some(doctor) = holders.doctor {
+            all.extend(claims(&["doctor/", doctor].concat(), start, minutes, self.claim_minutes));
+        }
+        if let Some(patient) = holders.patient {
+            let of_patient = ["patient/", patient].concat();
+            all.extend(claims(&of_patient, start, minutes, self.claim_minutes).map(Claim::personal));
         }
         all
     }
 
+    /// Returns the times back to back from opening to closing time that start in `since` <= start < `until`, from today
+    /// until the horizon. Holidays have theirs: whether one may be booked, [`within`](Self::within) decides.
+    pub fn house_hours<'a>(
+        &self,
+        visit: &Visit<'a>,
+        since: Civil,
+        until: Civil,
+    ) -> impl Iterator<Item = Slot> + use<'a> {
+        let day = |civil| Date::of(civil).map_or(0, Date::days);
+        let today = day(visit.clock.now);
+        let days = day(since).max(today)..=day(until).min(today + i64::from(self.horizon_days));
+        let (week, urgent, length, clock) = (self.week, visit.urgent, visit.length, visit.clock);
+        let starts = days.map(Date::from_days).flat_map(move |date| {
+            let minutes = if urgent { 0..24 * 60 } else { week.minutes(date.weekday()) };
+            let last = minutes.end.saturating_sub(length.minutes - 1);
+            let times = (minutes.start..last).step_by(length.minutes.into()).filter_map(Time::after_midnight);
+            times.map(move |time| date.at(time))
+        });
+        let order = |civil: Civil| (civil.year, civil.month, civil.day, civil.hour, civil.minute);
+        let within = move |start: &Civil| order(since) <= order(*start) && order(*start) < order(until);
+        starts.filter(within).map(move |start| length.slot(clock, start))
+    }
+
     fn check_date(&self, findings: &mut Findings, visit: &Visit, date: Date) {
         if !visit.urgent {
-            findings.note(self.holiday(date, visit.place));
+            findings.note(self.holiday(date, &visit.place));
         }
         findings.note(self.too_far(visit.clock, date));
     }
@@ -185,7 +218,7 @@ impl Schedule {
     }
 
     fn too_far(&self, clock: &ZoneClock, date: Date) -> Option<Violation> {
-        let latest = Date::of(clock.now)?.plus(self.horizon_days);
+        let latest = Date::of(clock.now)?.plus(self.horizon_days.into());
         (date > latest).then(|| self.violation("/date", "date.too-far").with("latest", latest.text()))
     }
 
@@ -195,14 +228,9 @@ impl Schedule {
     }
 
     fn closed(&self, length: Length, date: Date, time: Time) -> Option<Violation> {
+        let hours = self.week.minutes(date.weekday());
+        let open = hours.start <= time.minutes() && time.minutes() + length.minutes <= hours.end;
         let Week { weekdays, saturday } = self.week;
-        let hours = match date.weekday() {
-            Weekday::Sunday => None,
-            Weekday::Saturday => Some(saturday),
-            _ => Some(weekdays),
-        };
-        let open =
-            hours.is_some_and(|hours| time >= hours.opens && time.minutes() + length.minutes <= hours.closes.minutes());
         (!open).then(|| {
             self.violation("/time", "time.closed").with("weekdays", weekdays.text()).with("saturday", saturday.text())
         })
@@ -228,6 +256,18 @@ impl Length {
     }
 }
 
+impl Week {
+    /// Returns the opening hours of a day in minutes after midnight; empty on Sundays.
+    const fn minutes(self, weekday: Weekday) -> Range<u16> {
+        let hours = match weekday {
+            Weekday::Sunday => return 0..0,
+            Weekday::Saturday => self.saturday,
+            _ => self.weekdays,
+        };
+        hours.opens.minutes()..hours.closes.minutes()
+    }
+}
+
 impl Hours {
     fn text(self) -> String {
         [&self.opens.text(), "–", &self.closes.text()].concat()
@@ -237,8 +277,9 @@ impl Hours {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Shift;
+    use crate::Role;
     use crate::holidays::{EVERYWHERE, On};
+    use crate::testing;
 
     const HOURS: Hours = Hours { opens: Time::new(8, 0), closes: Time::new(18, 0) };
     const SCHEDULE: Schedule = Schedule {
@@ -252,30 +293,66 @@ mod tests {
 
     /// Returns the context of 2026-11-24T15:00Z, a Tuesday, with a clock five hours behind that shows 10:00.
     fn context() -> Context {
-        let start = Date::parse("2026-11-24").expect("a date");
+        let clock = testing::clock("Xx/City", testing::civil("2026-11-24", "10:00"), -300, None);
         Context {
-            now: start.days() * 86_400 + 15 * 3600,
-            clocks: vec![ZoneClock {
-                zone: "Xx/City".into(),
-                now: start.at(Time::new(10, 0)),
-                shifts: vec![Shift { at: 0, offset_minutes: -300 }],
-            }],
-            role: "patient".into(),
+            now: clock.read(clock.now).instant(),
+            clocks: vec![clock],
+            caller: testing::caller(Role::Patient, "a1"),
+            facts: Vec::new(),
         }
+    }
+
+    fn visit(context: &Context, urgent: bool) -> Visit<'_> {
+        let length = Length { minutes: 30, every: 15 };
+        Visit { context, clock: &context.clocks[0], place: "01".into(), length, urgent }
     }
 
     fn codes(date: &str, time: &str, urgent: bool) -> Vec<String> {
         let context = context();
-        let visit = Visit {
-            context: &context,
-            clock: &context.clocks[0],
-            place: "01",
-            length: Length { minutes: 30, every: 15 },
-            urgent,
-        };
         let request = [Field::text("/date", date), Field::text("/time", time)];
-        let broken = SCHEDULE.start(&visit, Fields::new(&request)).err().unwrap_or_default();
-        broken.into_iter().map(|violation| violation.code).collect()
+        testing::codes(SCHEDULE.start(&visit(&context, urgent), Fields::new(&request)))
+    }
+
+    fn house_hours(since: (&str, &str), until: (&str, &str), urgent: bool) -> Vec<String> {
+        let (since, until) = (testing::civil(since.0, since.1), testing::civil(until.0, until.1));
+        let context = context();
+        let hours = SCHEDULE.house_hours(&visit(&context, urgent), since, until);
+        hours.map(|slot| civil_text(slot.start)).collect()
+    }
+
+    #[test]
+    fn the_house_is_open_back_to_back_from_opening_to_closing_time() {
+        let tuesday = house_hours(("2026-12-01", "00:00"), ("2026-12-02", "00:00"), false);
+        assert_eq!(tuesday.len(), 20);
+        assert_eq!(tuesday[..2], ["2026-12-01 08:00", "2026-12-01 08:30"]);
+        assert_eq!(tuesday[19], "2026-12-01 17:30");
+        assert_eq!(house_hours(("2026-12-05", "00:00"), ("2026-12-07", "08:00"), false).len(), 6, "a Saturday's");
+        assert_eq!(house_hours(("2026-12-06", "00:00"), ("2026-12-07", "00:00"), true).len(), 48, "never closed");
+        assert_eq!(house_hours(("2026-12-08", "00:00"), ("2026-12-09", "00:00"), false).len(), 20, "a holiday");
+    }
+
+    #[test]
+    fn the_house_s_hours_lie_between_the_bounds_and_within_the_horizon() {
+        let morning = house_hours(("2026-12-01", "08:30"), ("2026-12-01", "09:30"), false);
+        assert_eq!(morning, ["2026-12-01 08:30", "2026-12-01 09:00"]);
+        assert!(house_hours(("2026-12-02", "08:00"), ("2026-12-01", "18:00"), false).is_empty());
+        let all = house_hours(("1970-01-01", "00:00"), ("9999-12-31", "00:00"), false);
+        assert_eq!((all[0].as_str(), all[all.len() - 1].as_str()), ("2026-11-24 08:00", "2027-02-22 17:30"));
+    }
+
+    #[test]
+    fn an_opening_is_refused_by_the_rules_or_because_it_does_not_fit() {
+        let context = context();
+        let opening = |date, time, minutes, zone: &str| {
+            let slot = Slot { start: testing::civil(date, time), minutes, zone: zone.into() };
+            SCHEDULE.within(&visit(&context, false), &slot)
+        };
+        let (slot, start) = opening("2026-12-01", "09:15", 60, "Xx/City").expect("allowed");
+        assert_eq!((slot.minutes, utc_text(start).as_str()), (30, "2026-12-01T14:15Z"));
+        assert_eq!(testing::codes(opening("2026-12-08", "09:15", 30, "Xx/City")), ["xx.date.holiday"]);
+        for (minutes, zone) in [(15, "Xx/City"), (30, "Nowhere")] {
+            assert_eq!(opening("2026-12-01", "09:15", minutes, zone), Err(Vec::new()), "{minutes} {zone}");
+        }
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! Creates violations, and collects all of them instead of stopping at the first.
 
-use crate::Violation;
+use crate::{Refusal, Violation};
+
+/// End of the codes for what is allowed in another phase.
+pub const NOT_ALLOWED_NOW: &str = ".not-allowed-now";
 
 impl Violation {
-    /// Creates a violation of the value at `path`.
+    /// Creates a violation of the value at `path`. It is a conflict with the appointment's phase if the code ends in
+    /// [`NOT_ALLOWED_NOW`].
     #[must_use]
     pub fn new(path: &str, code: impl Into<String>) -> Self {
-        Self { path: path.into(), code: code.into(), params: Vec::new() }
+        let code = code.into();
+        Self { path: path.into(), conflict: code.ends_with(NOT_ALLOWED_NOW), code, params: Vec::new() }
     }
 
     /// Adds a value for the placeholder `{name}` of the message.
@@ -56,9 +61,27 @@ impl From<Violation> for Vec<Violation> {
     }
 }
 
+impl From<Vec<Violation>> for Refusal {
+    fn from(violations: Vec<Violation>) -> Self {
+        Self::Violations(violations)
+    }
+}
+
+impl From<Violation> for Refusal {
+    fn from(violation: Violation) -> Self {
+        Self::Violations(vec![violation])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_another_phase_allows_is_a_conflict() {
+        assert!(Violation::new("", "x.cancel.not-allowed-now").conflict);
+        assert!(!Violation::new("", "x.cancel.too-late").conflict);
+    }
 
     #[test]
     fn nothing_found_is_a_yes() {

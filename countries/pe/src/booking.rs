@@ -2,9 +2,9 @@
 
 use citas_kit::fields::{Fields, set, unpad};
 use citas_kit::violations::Findings;
-use citas_kit::{Civil, Context, Field, Plan, Violation};
+use citas_kit::{Context, Field, Plan, Violation};
 
-use crate::house::{LENGTH, SCHEDULE, clock, visit};
+use crate::house::{HOUSE, visit};
 use crate::patient::Patient;
 use crate::{districts, emergency};
 
@@ -16,21 +16,13 @@ pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violatio
     let patient = findings.check(Patient::of(context, fields));
     findings.note(emergency::violation(context, fields));
     findings.note(districts::unknown(fields));
-    let start = findings.check(SCHEDULE.start(&visit, fields));
+    let start = findings.check(HOUSE.schedule.start(&visit, fields));
     let (patient, start) = findings.conclude(patient.zip(start))?;
 
     let attributes = canonical(request, &patient);
-    let mut plan = plan(context, start, &patient, attributes);
+    let mut plan = HOUSE.book(&visit, start, patient.key().as_deref(), attributes);
     plan.events.push("booked".into());
     Ok(plan)
-}
-
-/// Returns the plan of an appointment with an allowed start.
-pub fn plan(context: &Context, start: Civil, patient: &Patient, attributes: Vec<Field>) -> Plan {
-    let clock = clock(context);
-    let doctor = Fields::new(&attributes).text("/doctor").unwrap_or_default();
-    let whom = patient.whom(doctor, clock.read(start).instant());
-    SCHEDULE.plan(clock, LENGTH, start, whom, attributes)
 }
 
 /// Returns the request with one spelling for each identity.
@@ -47,8 +39,9 @@ fn canonical(mut request: Vec<Field>, patient: &Patient) -> Vec<Field> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::{by, codes, noon_in_lima, request};
-    use citas_kit::Value;
+    use crate::samples::{by, noon_in_lima, request};
+    use citas_kit::testing::{codes, keys};
+    use citas_kit::{Claim, Role, Value, Wake};
 
     fn book_with(changes: &[(&str, &str)]) -> Result<Plan, Vec<Violation>> {
         book(&noon_in_lima(), request(changes))
@@ -68,10 +61,12 @@ mod tests {
         assert_eq!(
             plan.claims,
             [
-                "doctor/45678/2026-12-01T14:30Z",
-                "doctor/45678/2026-12-01T14:45Z",
-                "patient/dni:10117410/2026-12-01T14:30Z",
-                "patient/dni:10117410/2026-12-01T14:45Z",
+                Claim::new("doctor/45678/2026-12-01T14:30Z"),
+                Claim::new("doctor/45678/2026-12-01T14:45Z"),
+                Claim::new("patient/dni:10117410/2026-12-01T14:30Z").personal(),
+                Claim::new("patient/dni:10117410/2026-12-01T14:45Z").personal(),
+                Claim::new("live/patient/dni:10117410").with_places(3).personal(),
+                Claim::new("live/account/a1").with_places(10),
             ]
         );
         assert_eq!(plan.patient, "dni:10117410");
@@ -80,6 +75,28 @@ mod tests {
         assert_eq!(plan.events, ["booked"]);
         let slot = plan.slot.expect("a slot");
         assert_eq!((slot.minutes, slot.zone.as_str()), (30, "America/Lima"));
+    }
+
+    #[test]
+    fn staff_books_beyond_the_limits() {
+        let plan = book(&by(Role::Staff), request(&[])).expect("allowed");
+        assert_eq!(plan.claims[4..], [Claim::new("live/patient/dni:10117410").with_places(1000).personal()]);
+        assert!(!Fields::new(&plan.attributes).has("/account"));
+    }
+
+    #[test]
+    fn the_patient_is_reminded_a_day_before_if_that_is_to_come() {
+        let at = |date, time| book_with(&[("/date", date), ("/time", time)]).expect("allowed").wake;
+        let day = 86_400;
+        let remind = |at| Some(Wake { at, action: "remind".into() });
+        assert_eq!(at("2026-12-01", "09:30"), remind(noon_in_lima().now + 6 * day - 9000));
+        assert_eq!(at("2026-11-25", "12:15"), remind(noon_in_lima().now + 900));
+        assert_eq!(at("2026-11-25", "12:00"), None);
+        for (seconds_before, reminded) in [(60, true), (59, false)] {
+            let context = Context { now: noon_in_lima().now + 900 - seconds_before, ..noon_in_lima() };
+            let plan = book(&context, request(&[("/date", "2026-11-25"), ("/time", "12:15")])).expect("allowed");
+            assert_eq!(plan.wake.is_some(), reminded, "{seconds_before}");
+        }
     }
 
     #[test]
@@ -119,10 +136,11 @@ mod tests {
 
     #[test]
     fn an_emergency_lifts_hours_holidays_lead_time_and_identity() {
-        for role in ["staff", "platform"] {
+        for role in [Role::Staff, Role::Platform] {
             let plan = book(&by(role), anonymous_emergency()).expect("an emergency");
             assert_eq!(plan.patient, "anonymous/45678/2026-12-09T04:45Z");
-            assert_eq!(plan.claims.len(), 2, "only the doctor's time is taken");
+            assert_eq!(keys(&plan), ["doctor/45678/2026-12-09T04:45Z", "doctor/45678/2026-12-09T05:00Z"]);
+            assert!(plan.off_agenda);
         }
     }
 
@@ -141,9 +159,9 @@ mod tests {
     fn an_emergency_lifts_neither_grid_nor_horizon_nor_past() {
         let mut fields = request(&[("/date", "2027-02-23"), ("/time", "09:31")]);
         fields.push(crate::samples::emergency());
-        assert_eq!(codes(book(&by("staff"), fields)), ["pe.date.too-far", "pe.time.off-grid"]);
+        assert_eq!(codes(book(&by(Role::Staff), fields)), ["pe.date.too-far", "pe.time.off-grid"]);
         let mut fields = request(&[("/date", "2026-11-24"), ("/time", "11:45")]);
         fields.push(crate::samples::emergency());
-        assert_eq!(codes(book(&by("staff"), fields)), ["pe.time.too-soon"]);
+        assert_eq!(codes(book(&by(Role::Staff), fields)), ["pe.time.too-soon"]);
     }
 }

@@ -6,11 +6,11 @@ use citas_kit::{Context, Violation};
 
 /// True if staff records an emergency.
 pub fn is_recorded(context: &Context, request: Fields) -> bool {
-    request.flag("/emergency") && context.is_staff()
+    request.flag("/emergency") && context.caller.is_staff()
 }
 
 /// Returns a violation if somebody else than staff declares an emergency.
 pub fn violation(context: &Context, request: Fields) -> Option<Violation> {
-    let declared = request.flag("/emergency") && !context.is_staff();
+    let declared = request.flag("/emergency") && !context.caller.is_staff();
     declared.then(|| Violation::new("/emergency", "pe.emergency.staff-only"))
 }

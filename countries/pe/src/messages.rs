@@ -1,6 +1,9 @@
 //! Messages for each violation code, in Spanish and English.
 
-use citas_kit::messages::{EMAIL, PHONE, Words};
+use citas_kit::messages::{
+    ARRIVE_NOT_ALLOWED_NOW, ARRIVE_TOO_EARLY, COMPLETE_NOT_ALLOWED_NOW, COMPLETE_TOO_EARLY, DOCTOR_TAKEN, EMAIL,
+    PATIENT_TAKEN, PHONE, Words,
+};
 
 /// Languages of the messages, the default first.
 pub const LOCALES: [&str; 2] = ["es-PE", "en"];
@@ -47,6 +50,22 @@ pub const WORDS: &[Words] = &[
         &[
             "No existe un distrito con el código {district}. Use el UBIGEO del INEI, de seis dígitos.",
             "There is no district with code {district}. Use INEI's six-digit UBIGEO.",
+        ],
+    ),
+    ("pe.doctor.taken", &DOCTOR_TAKEN),
+    ("pe.patient.taken", &PATIENT_TAKEN),
+    (
+        "pe.patient.limit",
+        &[
+            "El paciente ya tiene tres citas por atender. Cuando pase o se cancele una, podrá reservar otra.",
+            "The patient already has three appointments to come. Another can be booked once one is over or cancelled.",
+        ],
+    ),
+    (
+        "pe.account.limit",
+        &[
+            "Su cuenta ya tiene diez citas por atender. Cuando pase o se cancele una, podrá reservar otra.",
+            "Your account already has ten appointments to come. You can book another once one is over or cancelled.",
         ],
     ),
     ("pe.date.nonexistent", &["Esa fecha no existe en el calendario.", "That date does not exist in the calendar."]),
@@ -124,6 +143,18 @@ pub const WORDS: &[Words] = &[
             "The no-show can no longer be recorded (the appointment is {phase}).",
         ],
     ),
+    ("pe.arrive.too-early", &ARRIVE_TOO_EARLY),
+    ("pe.arrive.not-allowed-now", &ARRIVE_NOT_ALLOWED_NOW),
+    ("pe.complete.too-early", &COMPLETE_TOO_EARLY),
+    ("pe.complete.not-allowed-now", &COMPLETE_NOT_ALLOWED_NOW),
+    ("pe.remind.too-late", &["La cita ya empezó.", "The appointment has begun."]),
+    (
+        "pe.remind.not-allowed-now",
+        &[
+            "Solo se recuerda una cita reservada.",
+            "People are only reminded of an appointment that is booked (it is {phase}).",
+        ],
+    ),
     ("pe.action.unknown", &["No existe la acción {action}.", "There is no action {action}."]),
     (
         "schema.pattern:/dni",
@@ -174,6 +205,7 @@ const DOCTOR: [&str; 2] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::descriptor::descriptor;
     use crate::samples::{booked, emergency, noon_in_lima, request};
     use crate::{booking, changes};
     use citas_kit::messages::gaps;
@@ -183,7 +215,8 @@ mod tests {
     fn refusals() -> Vec<Violation> {
         let now = noon_in_lima();
         let nearly_there = Context { now: now.now + 7 * 86_400 - 12_000, ..now.clone() };
-        let over = Appointment { phase: Phase::Cancelled, ..booked() };
+        let there = Context { now: now.now + 7 * 86_400, ..now.clone() };
+        let in_phase = |phase| Appointment { phase, ..booked() };
         let mut anonymous = request(&[("/date", "2026-02-30")]);
         anonymous.retain(|field| field.path != "/dni");
         anonymous.push(emergency());
@@ -192,11 +225,22 @@ mod tests {
         let nowhere = request(&[("/document/type", "passport"), ("/document/country", "ZZZ")]);
         let everything =
             request(&[("/dni", "10117410-3"), ("/district", "999999"), ("/date", "2027-12-08"), ("/time", "21:07")]);
-        let acts = ["cancel", "reschedule", "no-show", "fly"];
+        let acts = ["cancel", "reschedule", "no-show", "arrive", "complete", "remind", "fly"];
         let answers = [anonymous, foreign, nowhere, everything].map(|request| booking::book(&now, request));
         let late = acts.map(|action| changes::act(&nearly_there, &booked(), action, &[]));
-        let over = acts.map(|action| changes::act(&now, &over, action, &[]));
-        answers.into_iter().chain(late).chain(over).filter_map(Result::err).flatten().collect()
+        let over = acts.map(|action| changes::act(&now, &in_phase(Phase::Cancelled), action, &[]));
+        let early = changes::act(&now, &booked(), "arrive", &[]);
+        let unseen = changes::act(&now, &in_phase(Phase::Arrived), "complete", &[]);
+        let missed = changes::act(&there, &booked(), "remind", &[]);
+        let taken = descriptor().claims.into_iter().map(|words| Violation::new(&words.path, words.code));
+        let refused = answers
+            .into_iter()
+            .chain(late)
+            .chain(over)
+            .chain([early, unseen, missed])
+            .filter_map(Result::err)
+            .flatten();
+        refused.chain(taken).collect()
     }
 
     #[test]

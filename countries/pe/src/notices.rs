@@ -1,5 +1,5 @@
-//! The mails that Peru sends: one to the patient when an appointment is booked, moved or cancelled. They never mention
-//! the reason for the visit.
+//! The mails that Peru sends: one to the patient when an appointment is booked, moved or cancelled, and a reminder the
+//! day before. They never mention the reason for the visit.
 
 use citas_kit::civil::{Date, Time, Weekday};
 use citas_kit::fields::Fields;
@@ -10,8 +10,12 @@ use crate::house::CHANGE_HOURS;
 use crate::messages::LOCALES;
 use crate::{districts, view};
 
-/// Returns the notice for an event, if the event has one.
-pub fn notices(event: &str, current: &Appointment) -> Option<Notice> {
+/// Returns the notices for an event: one, or none.
+pub fn notices(event: &str, current: &Appointment) -> Vec<Notice> {
+    notice(event, current).into_iter().collect()
+}
+
+fn notice(event: &str, current: &Appointment) -> Option<Notice> {
     let booked = Fields::new(&current.attributes);
     let to = booked.text("/email")?;
     let slot = current.slot.as_ref()?;
@@ -23,6 +27,9 @@ pub fn notices(event: &str, current: &Appointment) -> Option<Notice> {
             format!("La fecha anterior ya no vale: ahora le esperamos {when}."),
             to_come(booked, slot.start),
         ),
+        "reminder" => {
+            ("Recordatorio de su cita médica", format!("Le esperamos {when}."), to_prepare(booked, slot.start))
+        }
         "cancelled" => ("Su cita médica fue cancelada", format!("Ya no le esperamos {when}."), over()),
         _ => return None,
     };
@@ -40,7 +47,8 @@ pub fn notices(event: &str, current: &Appointment) -> Option<Notice> {
         subject: format!("{title}: {}, {}", long_date(slot.start), Time::of(slot.start).text()),
         text: letter.text(),
         html: Some(letter.html()),
-        invite: true,
+        // Calendars have the appointment already.
+        invite: event != "reminder",
     })
 }
 
@@ -62,8 +70,14 @@ fn details(current: &Appointment, booked: Fields, slot: &Slot) -> Vec<(&'static 
 
 type Sections = Vec<(&'static str, Vec<String>)>;
 
-/// Returns what the patient of an appointment to come can do.
+/// Returns what the patient of an appointment to come can do, and what is attached.
 fn to_come(booked: Fields, start: Civil) -> Sections {
+    let calendar = ("Su calendario", vec!["Adjuntamos una invitación para que la cita quede en su calendario.".into()]);
+    to_prepare(booked, start).into_iter().chain([calendar]).collect()
+}
+
+/// Returns what the patient of an appointment to come can do.
+fn to_prepare(booked: Fields, start: Civil) -> Sections {
     // An emergency is often nearer than the time limit.
     let change = if booked.flag("/emergency") {
         "Llame al establecimiento de salud.".into()
@@ -77,7 +91,6 @@ fn to_come(booked: Fields, start: Civil) -> Sections {
     vec![
         ("Qué llevar", vec!["Su DNI, o el documento de identidad con el que reservó.".into()]),
         ("Si no puede asistir", vec![change, "Rechazar la invitación de su calendario no cancela la cita.".into()]),
-        ("Su calendario", vec!["Adjuntamos una invitación para que la cita quede en su calendario.".into()]),
     ]
 }
 
@@ -148,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_booking_is_told_to_the_patient() {
-        let notice = notices("booked", &booked()).expect("a mail");
+        let notice = notice("booked", &booked()).expect("a mail");
         assert_eq!(notice.to, "ana@example.com");
         assert_eq!(notice.subject, "Su cita médica está reservada: martes 1 de diciembre de 2026, 09:30");
         assert!(notice.invite);
@@ -168,12 +181,23 @@ mod tests {
 
     #[test]
     fn a_cancelled_appointment_asks_for_nothing_of_the_patient() {
-        let notice = notices("cancelled", &booked()).expect("a mail");
+        let notice = notice("cancelled", &booked()).expect("a mail");
         assert!(notice.text.contains("Ya no le esperamos el martes 1 de diciembre"), "{}", notice.text);
         assert!(notice.text.contains("Reserve otra cita"), "{}", notice.text);
         for no_longer in ["Si no puede asistir", "Qué llevar", "Su DNI"] {
             assert!(!notice.text.contains(no_longer), "{no_longer} in {}", notice.text);
         }
+    }
+
+    #[test]
+    fn a_reminder_says_when_where_and_how_to_cancel_and_has_no_second_invitation() {
+        let notice = notice("reminder", &booked()).expect("a mail");
+        assert_eq!(notice.subject, "Recordatorio de su cita médica: martes 1 de diciembre de 2026, 09:30");
+        for said in ["Le esperamos el martes 1 de diciembre", "IPRESS 00006219", "Su DNI", "hasta las 07:30 de ese día"]
+        {
+            assert!(notice.text.contains(said), "{said} in {}", notice.text);
+        }
+        assert!(!notice.invite && !notice.text.contains("Adjuntamos"), "{}", notice.text);
     }
 
     #[test]
@@ -184,14 +208,16 @@ mod tests {
         assert_eq!(deadline(at(1)), "hasta las 23:30 del día anterior");
         let mut emergency = booked();
         set(&mut emergency.attributes, crate::samples::emergency());
-        let text = notices("booked", &emergency).expect("a mail").text;
+        let text = notice("booked", &emergency).expect("a mail").text;
         assert!(!text.contains("horas antes") && text.contains("Llame al establecimiento"), "{text}");
     }
 
     #[test]
-    fn moving_and_cancelling_are_told_and_nothing_else() {
-        for (event, told) in [("rescheduled", true), ("cancelled", true), ("no-show", false), ("", false)] {
-            assert_eq!(notices(event, &booked()).is_some(), told, "{event}");
+    fn moving_cancelling_and_reminders_are_told_and_nothing_else() {
+        for (event, told) in
+            [("rescheduled", true), ("cancelled", true), ("reminder", true), ("no-show", false), ("", false)]
+        {
+            assert_eq!(notices(event, &booked()).len() == 1, told, "{event}");
         }
     }
 
@@ -201,7 +227,7 @@ mod tests {
         for path in ["/reason", "/cancellation/reason"] {
             set(&mut appointment.attributes, Field::text(path, "dolor de rodilla"));
         }
-        let notice = notices("cancelled", &appointment).expect("a mail");
+        let notice = notice("cancelled", &appointment).expect("a mail");
         let whole = [notice.subject, notice.text, notice.html.unwrap_or_default()].concat();
         assert!(!whole.contains("rodilla"));
     }
@@ -210,7 +236,7 @@ mod tests {
     fn markup_in_a_value_is_shown_not_run() {
         let mut appointment = booked();
         set(&mut appointment.attributes, Field::text("/doctor", "<b onclick='x'>&\""));
-        let html = notices("booked", &appointment).and_then(|notice| notice.html).expect("a mail");
+        let html = notice("booked", &appointment).and_then(|notice| notice.html).expect("a mail");
         assert!(html.contains("CMP &lt;b onclick=&#39;x&#39;&gt;&amp;&quot;"));
     }
 
@@ -218,6 +244,6 @@ mod tests {
     fn without_an_address_there_is_no_mail() {
         let mut appointment = booked();
         appointment.attributes.retain(|field| field.path != "/email");
-        assert_eq!(notices("booked", &appointment), None);
+        assert_eq!(notice("booked", &appointment), None);
     }
 }

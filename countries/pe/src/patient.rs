@@ -1,15 +1,16 @@
 //! Identifies the patient by a DNI or another document, exactly one of them.
 
-use citas_kit::clock::utc_text;
 use citas_kit::document::{self, Document, Issuer, Kind};
 use citas_kit::fields::Fields;
-use citas_kit::schedule::Whom;
 use citas_kit::violations::Findings;
 use citas_kit::{Context, Violation};
 
 use crate::dni::Dni;
 use crate::emergency;
 use crate::house::COUNTRY;
+
+/// Beginning of the key of a patient with a DNI.
+pub const DNI: &str = "dni:";
 
 /// Documents other than the DNI.
 pub const DOCUMENTS: &[Kind] = &[
@@ -34,7 +35,7 @@ impl Patient {
         let mut findings = Findings::default();
         findings.note(wrong_dni(request));
         findings.note(document::violation(COUNTRY, DOCUMENTS, request));
-        let identified = match (request.has("/dni"), request.has("/document")) {
+        let identified = match (request.has("/dni"), request.has("/document/number")) {
             (false, false) => emergency::is_recorded(context, request),
             (dni, document) => dni != document,
         };
@@ -44,7 +45,7 @@ impl Patient {
 
     /// Returns the patient of a booked appointment, whichever version of these rules booked it. Checks nothing.
     pub fn booked(attributes: Fields) -> Self {
-        let dni = attributes.text("/dni").and_then(Dni::parse).map(|dni| Self::Dni(dni.number().into()));
+        let dni = attributes.text("/dni").and_then(Dni::parse).map(Self::from);
         let document = || Document::of(DOCUMENTS, attributes).map(Self::Document);
         dni.or_else(document).unwrap_or(Self::Unknown)
     }
@@ -52,19 +53,16 @@ impl Patient {
     /// Returns the key that claims the patient's time, or `None` while the patient is unknown.
     pub fn key(&self) -> Option<String> {
         match self {
-            Self::Dni(number) => Some(["dni:", number].concat()),
+            Self::Dni(number) => Some([DNI, number].concat()),
             Self::Document(document) => Some(document.key()),
             Self::Unknown => None,
         }
     }
+}
 
-    /// Returns the patient for a plan. The key of an unknown patient consists of the doctor and the start.
-    pub fn whom(&self, doctor: &str, start: i64) -> Whom {
-        let key = self.key();
-        Whom {
-            claimed: key.is_some(),
-            key: key.unwrap_or_else(|| ["anonymous/", doctor, "/", &utc_text(start)].concat()),
-        }
+impl From<Dni<'_>> for Patient {
+    fn from(dni: Dni) -> Self {
+        Self::Dni(dni.number().into())
     }
 }
 
@@ -85,7 +83,7 @@ fn carne(number: &str) -> String {
 mod tests {
     use super::*;
     use crate::samples::by;
-    use citas_kit::{Field, Value};
+    use citas_kit::{Field, Role, Value};
 
     const PASSPORT: [(&str, &str); 3] =
         [("/document/type", "passport"), ("/document/number", "ab12345"), ("/document/country", "VEN")];
@@ -94,7 +92,7 @@ mod tests {
         let mut fields: Vec<_> = leaves.iter().map(|(path, text)| Field::text(path, *text)).collect();
         fields.push(Field { path: "/emergency".into(), value: Value::Flag(emergency) });
         let codes = |violations: Vec<Violation>| violations.into_iter().map(|v| v.code).collect();
-        Patient::of(&by("staff"), Fields::new(&fields)).map_err(codes)
+        Patient::of(&by(Role::Staff), Fields::new(&fields)).map_err(codes)
     }
 
     fn carne_key(number: &str, country: Option<&str>) -> Result<Option<String>, Vec<String>> {
@@ -144,8 +142,6 @@ mod tests {
     #[test]
     fn an_emergency_needs_no_identity_and_claims_nobody() {
         let unknown = of(&[], true).expect("an emergency");
-        let whom = unknown.whom("45678", 1_796_134_500);
-        assert_eq!(whom.key, "anonymous/45678/2026-12-01T14:15Z");
-        assert!(!whom.claimed);
+        assert_eq!(unknown.key(), None);
     }
 }

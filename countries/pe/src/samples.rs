@@ -1,26 +1,23 @@
 //! A synthetic request and a fixed noon, for tests.
 
-use citas_kit::civil::{Date, Time};
 use citas_kit::fields::set;
-use citas_kit::{Appointment, Context, Field, Plan, Shift, Value, Violation, ZoneClock};
+use citas_kit::testing::{caller, civil, clock, stored};
+use citas_kit::{Appointment, Context, Field, Role, Value};
 
 /// Returns the context of a patient's request on Tuesday, 24 November 2026, 12:00 in Lima.
 pub fn noon_in_lima() -> Context {
-    let day = Date::parse("2026-11-24").expect("a date");
+    let clock = clock("America/Lima", civil("2026-11-24", "12:00"), -300, None);
     Context {
-        now: day.days() * 86_400 + 17 * 3600,
-        clocks: vec![ZoneClock {
-            zone: "America/Lima".into(),
-            now: day.at(Time::new(12, 0)),
-            shifts: vec![Shift { at: 0, offset_minutes: -300 }],
-        }],
-        role: "patient".into(),
+        now: clock.read(clock.now).instant(),
+        clocks: vec![clock],
+        caller: caller(Role::Patient, "a1"),
+        facts: Vec::new(),
     }
 }
 
 /// Returns the same moment, with somebody else asking.
-pub fn by(role: &str) -> Context {
-    Context { role: role.into(), ..noon_in_lima() }
+pub fn by(role: Role) -> Context {
+    Context { caller: caller(role, "s1"), ..noon_in_lima() }
 }
 
 /// Returns the request of the API's example with these leaves changed.
@@ -46,18 +43,8 @@ pub fn emergency() -> Field {
     Field { path: "/emergency".into(), value: Value::Flag(true) }
 }
 
-/// Returns the appointment that the host stores for a plan.
-pub fn stored(plan: Plan) -> Appointment {
-    Appointment { id: "0193".into(), phase: plan.phase, slot: plan.slot, revision: 1, attributes: plan.attributes }
-}
-
 /// Returns the appointment of the example, booked at noon.
 pub fn booked() -> Appointment {
-    stored(crate::booking::book(&noon_in_lima(), request(&[])).expect("allowed"))
-}
-
-/// Returns the codes of a refusal, or none if the request was allowed.
-pub fn codes(answer: Result<Plan, Vec<Violation>>) -> Vec<String> {
-    let violations = answer.err().unwrap_or_default();
-    violations.into_iter().map(|violation| violation.code).collect()
+    let noon = noon_in_lima();
+    stored(&noon, crate::booking::book(&noon, request(&[])).expect("allowed"))
 }

@@ -2,14 +2,16 @@
 
 use citas_kit::document::Document;
 use citas_kit::fields::{Fields, set};
-use citas_kit::{Appointment, Field, Phase};
+use citas_kit::quotas::unsigned;
+use citas_kit::{Appointment, Field, Phase, Role};
 
 use crate::districts;
 use crate::patient::DOCUMENTS;
 
-/// Returns the country's fields of an appointment. A document that 1.0 stored under a nationality is shown with its issuer.
-pub fn present(appointment: Appointment) -> Vec<Field> {
-    let mut fields = appointment.attributes;
+/// Returns the country's fields of an appointment, the same for every role. A document that 1.0 stored under a nationality
+/// is shown with its issuer.
+pub fn present(_role: Role, appointment: Appointment) -> Vec<Field> {
+    let mut fields = unsigned(appointment.attributes);
     if let Some(document) = Document::of(DOCUMENTS, Fields::new(&fields)) {
         document.spell(&mut fields);
     }
@@ -47,7 +49,7 @@ pub fn establishment(booked: Fields) -> String {
 
 const fn status(phase: Phase) -> &'static str {
     match phase {
-        Phase::Requested => "solicitada",
+        Phase::Requested | Phase::Waitlisted => "solicitada",
         Phase::Pending => "pendiente",
         Phase::Booked => "reservada",
         Phase::Arrived => "en-espera",
@@ -64,7 +66,7 @@ mod tests {
 
     #[test]
     fn clients_see_what_was_booked_with_its_status_and_district() {
-        let fields = present(booked());
+        let fields = present(Role::Patient, booked());
         let fields = Fields::new(&fields);
         for (path, text) in [
             ("/status", "reservada"),
@@ -85,17 +87,29 @@ mod tests {
         {
             set(&mut appointment.attributes, Field::text(path, text));
         }
-        let fields = present(appointment);
+        let fields = present(Role::Patient, appointment);
         let fields = Fields::new(&fields);
         assert_eq!(fields.text("/document/number"), Some("020645691"));
         assert_eq!(fields.text("/document/country"), Some("PER"));
     }
 
     #[test]
+    fn an_erased_appointment_is_shown_without_the_patient_and_the_account() {
+        let mut appointment = booked();
+        assert!(!Fields::new(&present(Role::Patient, appointment.clone())).has("/account"));
+        appointment.attributes.retain(|field| !["/dni", "/email", "/account"].contains(&field.path.as_str()));
+        appointment.patient = "x1".into();
+        set(&mut appointment.attributes, Field::text("/document/type", "ce"));
+        let fields = present(Role::Staff, appointment);
+        assert_eq!(Fields::new(&fields).text("/location"), Some("IPRESS 00006219, Miraflores, Lima"));
+        assert!(!Fields::new(&fields).has("/document/number"));
+    }
+
+    #[test]
     fn a_district_that_was_since_abolished_has_no_name() {
         let mut appointment = booked();
         set(&mut appointment.attributes, Field::text("/district", "999999"));
-        let fields = present(appointment);
+        let fields = present(Role::Patient, appointment);
         assert!(!Fields::new(&fields).has("/districtName"));
         assert_eq!(Fields::new(&fields).text("/location"), Some("IPRESS 00006219"));
     }

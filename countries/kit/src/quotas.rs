@@ -1,0 +1,122 @@
+//! Limits on how many live appointments a patient and an account have at once, as claims with places. So they hold even
+//! if somebody books twice at the same moment.
+//!
+//! Only a new booking is limited. Later changes take the same claims without a limit, because they add no appointment;
+//! one that earlier rules booked then begins to count.
+
+use crate::fields::{Fields, set};
+use crate::{Caller, Claim, Field, Role};
+
+/// Beginning of the claims by which a patient's live appointments are counted.
+pub const PATIENT: &str = "live/patient/";
+
+/// Beginning of the claims by which an account's live appointments are counted.
+pub const ACCOUNT: &str = "live/account/";
+
+/// Path of the attribute that names the account which booked. No schema describes it, so it is personal, and
+/// [`present`](crate::AppointmentRules::present) leaves it out.
+const BOOKED_BY: &str = "/account";
+
+/// Maximum number of live appointments at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// Of a patient, whoever booked them.
+    pub patient: u16,
+    /// Of an account, for whomever it booked them.
+    pub account: u16,
+}
+
+impl Quotas {
+    /// Limits that nobody reaches.
+    pub const NONE: Self = Self { patient: 1000, account: 1000 };
+
+    /// Returns the limits for a caller: staff has none.
+    #[must_use]
+    pub fn of(self, caller: &Caller) -> Self {
+        if caller.is_staff() { Self::NONE } else { self }
+    }
+
+    /// Returns the claims by which an appointment counts for its patient, if known, and the account, if one booked.
+    pub fn claims(self, patient: Option<&str>, account: Option<&str>) -> impl Iterator<Item = Claim> {
+        let counted = |of, who: &str, places| Claim::new([of, who].concat()).with_places(places);
+        let patient = patient.map(|patient| counted(PATIENT, patient, self.patient).personal());
+        let account = account.map(|account| counted(ACCOUNT, account, self.account));
+        patient.into_iter().chain(account)
+    }
+}
+
+impl Caller {
+    /// True for staff of the country, and of the platform.
+    #[must_use]
+    pub const fn is_staff(&self) -> bool {
+        matches!(self.role, Role::Staff | Role::Platform)
+    }
+
+    /// Returns the account whose quota a booking of this caller counts for. That of staff has no quota.
+    #[must_use]
+    pub fn counted(&self) -> Option<&str> {
+        (self.role == Role::Patient && !self.account.is_empty()).then_some(&self.account)
+    }
+}
+
+/// Notes in the attributes of a new appointment which account booked it.
+pub fn sign(attributes: &mut Vec<Field>, caller: &Caller) {
+    if let Some(account) = caller.counted() {
+        set(attributes, Field::text(BOOKED_BY, account));
+    }
+}
+
+/// Returns the account that booked the appointment, unless staff did or it is erased.
+#[must_use]
+pub fn booked_by(attributes: Fields<'_>) -> Option<&str> {
+    attributes.text(BOOKED_BY)
+}
+
+/// Returns the attributes that clients may see: all but the account.
+#[must_use]
+pub fn unsigned(mut attributes: Vec<Field>) -> Vec<Field> {
+    attributes.retain(|field| field.path != BOOKED_BY);
+    attributes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::caller;
+
+    const QUOTAS: Quotas = Quotas { patient: 3, account: 10 };
+
+    #[test]
+    fn a_patient_s_booking_counts_for_the_patient_and_the_account() {
+        let patient = caller(Role::Patient, "a1");
+        let claims: Vec<_> = QUOTAS.of(&patient).claims(Some("id:7"), patient.counted()).collect();
+        let counted =
+            [Claim::new("live/patient/id:7").with_places(3).personal(), Claim::new("live/account/a1").with_places(10)];
+        assert_eq!(claims, counted);
+    }
+
+    #[test]
+    fn staff_books_beyond_the_limits_and_for_no_account() {
+        for role in [Role::Staff, Role::Platform] {
+            let staff = caller(role, "a1");
+            let claims: Vec<_> = QUOTAS.of(&staff).claims(Some("id:7"), staff.counted()).collect();
+            assert_eq!(claims, [Claim::new("live/patient/id:7").with_places(1000).personal()]);
+        }
+    }
+
+    #[test]
+    fn nobody_known_counts_for_nobody() {
+        assert_eq!(QUOTAS.claims(None, None).count(), 0);
+        assert_eq!(caller(Role::Patient, "").counted(), None);
+    }
+
+    #[test]
+    fn the_account_is_kept_but_not_shown() {
+        let mut attributes = vec![Field::text("/date", "2026-12-01")];
+        sign(&mut attributes, &caller(Role::Staff, "s1"));
+        assert_eq!(booked_by(Fields::new(&attributes)), None);
+        sign(&mut attributes, &caller(Role::Patient, "a1"));
+        assert_eq!(booked_by(Fields::new(&attributes)), Some("a1"));
+        assert_eq!(unsigned(attributes), [Field::text("/date", "2026-12-01")]);
+    }
+}

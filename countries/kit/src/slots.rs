@@ -1,0 +1,117 @@
+//! Free slots of a [`House`]: its own openings, and the openings that may be booked.
+
+use crate::actions::Change;
+use crate::civil::{Date, Time};
+use crate::fields::{Fields, unpadded};
+use crate::house::House;
+use crate::quotas::{Quotas, booked_by};
+use crate::schedule::Holders;
+use crate::{Appointment, Civil, Claim, Context, Field, Offer, Offered, Opening, Place, Violation};
+
+/// What a caller looks for: a slot for a new booking, or for an appointment that is to be moved.
+struct Search<'a> {
+    context: &'a Context,
+    place: &'a Place,
+    current: Option<&'a Appointment>,
+    /// What is known of the appointment: its attributes, and the leaves of the place.
+    known: Vec<Field>,
+    patient: Option<String>,
+    /// Claims by which the appointment counts, wherever it is.
+    counted: Vec<Claim>,
+}
+
+impl House {
+    /// Returns the openings of a doctor by the house's hours. Without a doctor it is unknown whose time they are, so there
+    /// are none.
+    #[must_use]
+    pub fn openings(&self, context: &Context, place: &Place, since: Civil, until: Civil) -> Vec<Opening> {
+        let Place { doctor: doctor @ Some(_), hospital, fields } = place else {
+            return Vec::new();
+        };
+        let visit = (self.visit)(context, Fields::new(fields), None);
+        let opening =
+            |slot| Opening { slot, doctor: doctor.clone(), hospital: hospital.clone(), places: 1, fields: Vec::new() };
+        self.schedule.house_hours(&visit, since, until).map(opening).collect()
+    }
+
+    /// Returns the openings that may be booked, or to which `current` may be moved. If there are none, the first
+    /// violation of the first opening is the reason.
+    #[must_use]
+    pub fn offers(
+        &self,
+        context: &Context,
+        place: &Place,
+        current: Option<&Appointment>,
+        openings: &[Opening],
+    ) -> Offered {
+        if let Some(Err(reason)) = current.map(|current| self.movable(context, current)) {
+            return Offered { offers: Vec::new(), reason: Some(reason) };
+        }
+        let search = self.search(context, place, current);
+        let (mut offers, mut reason) = (Vec::new(), None);
+        for (index, opening) in (0..).zip(openings) {
+            match self.offer(&search, index, opening) {
+                Ok(offer) => offers.push(offer),
+                Err(violations) => reason = reason.or(violations.into_iter().next()),
+            }
+        }
+        Offered { reason: reason.filter(|_| offers.is_empty()), offers }
+    }
+
+    fn search<'a>(&self, context: &'a Context, place: &'a Place, current: Option<&'a Appointment>) -> Search<'a> {
+        let attributes = current.map_or(&[][..], |current| &current.attributes);
+        let known = [attributes, &place.fields].concat();
+        let patient = (self.patient)(Fields::new(&known));
+        let (quotas, account) = match current {
+            Some(_) => (Quotas::NONE, booked_by(Fields::new(attributes))),
+            None => (self.quotas.of(&context.caller), context.caller.counted()),
+        };
+        let counted = quotas.claims(patient.as_deref(), account).collect();
+        Search { context, place, current, known, patient, counted }
+    }
+
+    fn movable(&self, context: &Context, current: &Appointment) -> Result<(), Violation> {
+        let change = Change { country: self.schedule.country, action: "reschedule", context, current };
+        change.still_open()?;
+        change.in_time(self.change_hours)
+    }
+
+    /// Returns the offer of an opening, or the rules that it breaks: none if it is not for this search.
+    fn offer(&self, search: &Search, index: u32, opening: &Opening) -> Result<Offer, Vec<Violation>> {
+        let (doctor, hospital) = search.whose(opening).ok_or_else(Vec::new)?;
+        let fields = Fields::over(&opening.fields, &search.known);
+        let visit = (self.visit)(search.context, fields, Some(&opening.slot));
+        let (slot, start) = self.schedule.within(&visit, &opening.slot)?;
+        let holders = Holders { doctor: Some(doctor), patient: search.patient.as_deref() };
+        let claims = [self.schedule.claims(holders, start, slot.minutes), search.counted.clone()].concat();
+        let mut request = at(slot.start);
+        if search.current.is_none() {
+            request.push(Field::text("/doctor", doctor));
+            request.extend(hospital.map(|hospital| Field::text("/hospital", hospital)));
+            request.extend(opening.fields.iter().filter(|field| self.places.contains(&field.path.as_str())).cloned());
+        }
+        Ok(Offer { opening: index, slot, claims, choices: Vec::new(), request })
+    }
+}
+
+impl Search<'_> {
+    /// Returns the doctor and the hospital of an opening, unless the search is for another doctor, hospital or leaf.
+    fn whose<'a>(&'a self, opening: &'a Opening) -> Option<(&'a str, Option<&'a str>)> {
+        let known = Fields::new(&self.known);
+        let asked = self.place.doctor.as_deref().or_else(|| known.text("/doctor").map(unpadded));
+        let doctor = opening.doctor.as_deref().or(asked)?;
+        let hospital = opening.hospital.as_deref().or(self.place.hospital.as_deref());
+        let stays = |before: Option<&str>, now: Option<&str>| before.is_none() || now.is_none() || before == now;
+        let same = self.current.is_none_or(|current| {
+            stays(current.doctor.as_deref(), Some(doctor)) && stays(current.hospital.as_deref(), hospital)
+        });
+        let fits = |field: &Field| known.get(&field.path).is_none_or(|value| *value == field.value);
+        (same && opening.fields.iter().all(fits)).then_some((doctor, hospital))
+    }
+}
+
+/// Returns the leaves of a request for this start.
+fn at(start: Civil) -> Vec<Field> {
+    let date = Date::of(start).map(|date| Field::text("/date", date.text()));
+    date.into_iter().chain([Field::text("/time", Time::of(start).text())]).collect()
+}

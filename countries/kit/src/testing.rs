@@ -1,0 +1,60 @@
+//! Contexts and appointments for a country's tests, as the host would make them.
+
+use crate::civil::{Date, Time};
+use crate::{Appointment, Caller, Civil, Context, Plan, Role, Shift, Step, Violation, ZoneClock};
+
+/// Returns a caller without ties.
+#[must_use]
+pub fn caller(role: Role, account: &str) -> Caller {
+    Caller { role, account: account.into(), ties: Vec::new(), hospitals: None }
+}
+
+/// Returns the civil time of a date and a time of day.
+///
+/// # Panics
+/// Panics if there is none.
+#[must_use]
+pub fn civil(date: &str, time: &str) -> Civil {
+    Date::parse(date).expect(date).at(Time::parse(time).expect(time))
+}
+
+/// Returns the clock of a zone that has stood this far from UTC for 400 days and will until `later`.
+#[must_use]
+pub fn clock(zone: &str, now: Civil, offset_minutes: i16, later: Option<Shift>) -> ZoneClock {
+    let first = Shift { at: 0, offset_minutes };
+    ZoneClock { zone: zone.into(), now, shifts: [first].into_iter().chain(later).collect() }
+}
+
+/// Returns the appointment that the host stores for a plan of a first booking.
+#[must_use]
+pub fn stored(context: &Context, plan: Plan) -> Appointment {
+    let starts_at = plan.slot.as_ref().and_then(|slot| context.start_of(slot));
+    Appointment {
+        id: "0193".into(),
+        phase: plan.phase,
+        slot: plan.slot,
+        starts_at,
+        created_at: context.now,
+        patient: plan.patient,
+        doctor: plan.doctor,
+        hospital: plan.hospital,
+        unverified: false,
+        wake: plan.wake,
+        revision: 1,
+        steps: vec![Step { action: "book".into(), role: context.caller.role, at: context.now }],
+        attributes: plan.attributes,
+    }
+}
+
+/// Returns the keys of a plan's claims.
+#[must_use]
+pub fn keys(plan: &Plan) -> Vec<&str> {
+    plan.claims.iter().map(|claim| claim.key.as_str()).collect()
+}
+
+/// Returns the codes of a refusal, or none if the request was allowed.
+#[must_use]
+pub fn codes<T>(answer: Result<T, Vec<Violation>>) -> Vec<String> {
+    let violations = answer.err().unwrap_or_default();
+    violations.into_iter().map(|violation| violation.code).collect()
+}
