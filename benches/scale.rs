@@ -126,7 +126,7 @@ fn fill(data: &Data, count: usize, rules: &LoadedRules) -> Vec<Uuid> {
     let pattern = pattern(rules);
     let ledger = SqliteLedger::open(data.path()).expect("a data folder");
     let commit = async |number| {
-        let committed = ledger.commit(varied(&pattern, scattered(number, count), ledger.names())).await?;
+        let committed = ledger.commit(varied(&pattern, scattered(number, count), &ledger.pseudonyms())).await?;
         Ok::<_, citas_core::ports::CommitError>(committed.revision.appointment.id)
     };
     let commits = stream::iter((0..count).map(commit)).buffer_unordered(MAX_CONCURRENCY);

@@ -5,14 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use citas_core::model::{
-    Appointment, Claim, Context, Field, Limits, Opening, Phase, Place, Plan, Role, Slot, Step, Value,
-};
+use citas_core::model::{Appointment, Claim, Context, Field, Limits, Opening, Phase, Place, Plan, Role, Slot, Value};
 use citas_core::ports::{Engine, Fault, Refusal, Rules};
-use jiff::Timestamp;
 use jiff::civil::date;
-use uuid::Uuid;
 
+use crate::support::appointments::booked_at;
 use crate::support::components::{chaos, chaos_with, engine, loaded_chaos};
 
 /// Maximum time until a caller learns that the rules gave no answer.
@@ -38,22 +35,7 @@ fn book(rules: &dyn Rules, mode: &str) -> Result<Plan, Fault> {
 
 fn appointment(attributes: Vec<Field>) -> Appointment {
     let slot = Slot { start: date(2026, 12, 1).at(9, 30, 0, 0), minutes: 30, zone: "America/Lima".into() };
-    let created_at = Timestamp::UNIX_EPOCH;
-    Appointment {
-        id: Uuid::from_u128(7),
-        phase: Phase::Booked,
-        slot: Some(slot),
-        starts_at: None,
-        created_at,
-        patient: "id:1".into(),
-        doctor: None,
-        hospital: None,
-        unverified: false,
-        wake: None,
-        revision: 1,
-        steps: vec![Step { action: "book".into(), role: Role::Patient, at: created_at }],
-        attributes,
-    }
+    booked_at(Some(slot), attributes)
 }
 
 /// Returns the fault of a mode. A neighbour must answer meanwhile, and the next call must succeed.
@@ -148,7 +130,7 @@ fn an_input_is_measured_before_it_is_given() {
 fn a_plan_comes_out_as_the_rules_made_it() {
     let plan = book(&*loaded_chaos(), "").unwrap();
     assert_eq!(plan.slot.unwrap().start, date(2026, 12, 1).at(9, 30, 0, 0));
-    assert_eq!(plan.claims, ["doctor/45678/2026-12-01T09:30"]);
+    assert_eq!(plan.claims, [Claim::new("doctor/45678/2026-12-01T09:30")]);
     assert_eq!(plan.events, ["booked"]);
     assert_eq!(plan.attributes, request(""));
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use citas_core::model::json::flatten;
-use citas_core::model::{Appointment, Limits, Phase, Role, Slot};
+use citas_core::model::{Appointment, Limits, Role, Slot, Step};
 use citas_core::rules::schema::{validator, violations};
 use citas_core::rules::{DecisionRequest, LoadedRules, Planned, decide};
 use serde_json::{Map, Value, json};
 
-use crate::support::appointments::{at, id};
+use crate::support::appointments::{at, booked_at, id};
 use crate::support::chance::Chance;
 use crate::support::components::{component, engine};
 use crate::support::host::Host;
@@ -112,12 +112,11 @@ fn book(rules: &LoadedRules, request: &Value) -> (Planned, Value) {
 }
 
 fn stored(planned: &Planned) -> Appointment {
-    let plan = planned.plan.clone();
-    Appointment { id: id(1), phase: plan.phase, slot: plan.slot, revision: 1, attributes: plan.attributes }
+    planned.appointment(id(1), None, Step { action: "book".into(), role: Role::Staff, at: at("2026-11-24T15:00:00Z") })
 }
 
 fn show(rules: &LoadedRules, appointment: &Appointment) -> Value {
-    Value::Object((*rules.present(appointment).unwrap()).clone())
+    Value::Object((*rules.present(Role::Patient, appointment).unwrap()).clone())
 }
 
 #[test]
@@ -159,7 +158,7 @@ fn what_1_0_stored_is_shown_moved_and_cancelled() {
             let zone = rules.descriptor.zones[0].clone();
             let slot = Some(Slot { start: "2026-12-01T09:30".parse().unwrap(), minutes: 30, zone });
             let attributes = flatten(&attributes).unwrap();
-            let current = Appointment { id: id(1), phase: Phase::Booked, slot, revision: 1, attributes };
+            let current = booked_at(slot, attributes);
             assert_eq!(violations(&fits, &show(&rules, &current)), []);
 
             for (action, input) in [

@@ -16,8 +16,8 @@ use citas_core::rules::{DecisionRequest, LoadedRules, cases, decide};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use uuid::Uuid;
 
+use crate::support::appointments::booked_at;
 use crate::support::components::{chaos, child_admission, folder};
 use crate::support::eventually::eventually;
 use crate::support::http::{Client, with};
@@ -184,8 +184,7 @@ fn cancellations(rules: &LoadedRules, now: Timestamp, plan: &Plan) -> impl Itera
         (24, Role::Patient, Phase::Cancelled),
     ];
     asked.into_iter().map(move |(hours, role, phase)| {
-        let (slot, attributes) = (Some(slot.clone()), plan.attributes.clone());
-        let current = Appointment { id: Uuid::nil(), phase, slot, revision: 1, attributes };
+        let current = Appointment { phase, ..booked_at(Some(slot.clone()), plan.attributes.clone()) };
         let context = rules.context((start - hours.hours()).max(now), role);
         let action = Some(("cancel", &current));
         let asked = DecisionRequest { context: &context, document: &input, action };

@@ -254,7 +254,14 @@ fn without_a_ledger_it_is_misuse_and_nothing_is_made() {
 async fn what_lies_in_dynamodb_is_judged_again_too() {
     let (tables, files) = (Tables::new().await, tempfile::tempdir().unwrap());
     let ledger = Arc::new(tables.ledger());
-    let booking = Booking::new(peru(), ledger, Arc::new(SystemClock), Arc::new(UuidIds), "test");
+    let booking = Booking::new(
+        peru(),
+        ledger,
+        Arc::new(SystemClock),
+        Arc::new(UuidIds),
+        citas_core::model::Pseudonyms::new(b"key"),
+        "test",
+    );
     let book = async |number| booking.book(&ana(), "pe".parse().unwrap(), pe(number), None).await.unwrap();
     let act = async |id, action, input| {
         let request = ActionRequest { id, action, input, if_match: None, key: None };

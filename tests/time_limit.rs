@@ -45,7 +45,7 @@ impl Platform {
         let token = host::token(&issuer, "ana", &[], &Scope::ALL.map(Scope::as_str), Timestamp::now());
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
         let mut api = Api {
-            booking: Booking::new(catalogue.clone(), ledger.clone(), clock.clone(), ids, "test"),
+            booking: Booking::new(catalogue.clone(), ledger.clone(), clock.clone(), ids, ledger.pseudonyms(), "test"),
             ready: Readiness::new(catalogue.clone(), ledger),
             catalogue,
             tokens: Arc::new(issuer),

@@ -70,7 +70,7 @@ fn personal(number: usize) -> (Change, [&'static str; 4]) {
     appointment.attributes.push(text("/phone", values[2]));
     change.revision.personal.extend(["/name".into(), "/phone".into()]);
     change.revision.provenance.input = vec![text("/name", values[0]), text("/email", values[1])];
-    let tie = Tie { patient: values[3].into(), relation: Relation::Own };
+    let tie = Tie { patient: values[3].into(), relation: Relation::Oneself };
     change.revision.provenance.context.caller.ties = vec![tie];
     change.receipt = Some(receipt("k", &change.revision));
     change.events = vec![Event::new(id(70 + number), "booked", &change.revision)];

@@ -95,6 +95,12 @@ pub fn change(revision: Revision) -> Change {
     }
 }
 
+/// Returns a booked appointment with this time and these attributes, as rules get it.
+pub fn booked_at(slot: Option<Slot>, attributes: Vec<Field>) -> Appointment {
+    let starts_at = slot.as_ref().and_then(|slot| slot.start.in_tz(&slot.zone).ok()).map(|start| start.timestamp());
+    Appointment { slot, starts_at, attributes, ..booked(7).appointment }
+}
+
 /// Returns claims with one place each.
 pub fn claims(keys: &[&str]) -> Vec<Claim> {
     keys.iter().map(|key| Claim::new(*key)).collect()
