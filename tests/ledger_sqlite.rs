@@ -68,7 +68,7 @@ async fn a_folder_that_is_opened_again_has_everything() {
     let ledger = open(&folder);
     assert_eq!(ledger.history(pe(), id(1), 0, 100).await.unwrap(), [first.revision, second]);
     assert_eq!(ledger.receipt(pe(), "k", now()).await.unwrap(), first.receipt);
-    assert_eq!(ledger.taken(pe(), &strings(&["a"])).await.unwrap().len(), 1);
+    assert_eq!(ledger.taken(pe(), &claims(&["a"])).await.unwrap().len(), 1);
     let event = first.events[0].clone();
     assert_eq!(ledger.pending(pe(), 10).await.unwrap(), [Pending { event, attempts }]);
     assert!(ledger.notified(pe(), id(8)).await.unwrap());
@@ -233,7 +233,7 @@ async fn a_ledger_that_is_closed_leaves_no_log_and_one_that_grew_is_cut() {
         let mut number = 2;
         while wal.metadata().unwrap().len() < LARGE_LOG {
             let commits = (number..number + 500).map(|number| ledger.commit(change(large(number))));
-            join_all(commits).await.into_iter().for_each(|done| done.unwrap());
+            join_all(commits).await.into_iter().for_each(|done| drop(done.unwrap()));
             number += 500;
         }
         number
@@ -277,7 +277,7 @@ async fn what_is_committed_is_durable_by_the_files_own_settings() {
         let ledger = Arc::clone(&ledger);
         tokio::spawn(async move { ledger.commit(change(booked(number))).await })
     });
-    join_all(commits).await.into_iter().for_each(|done| done.unwrap().unwrap());
+    join_all(commits).await.into_iter().for_each(|done| drop(done.unwrap().unwrap()));
     let file = rusqlite::Connection::open(folder.path().join("pe.db")).unwrap();
     let text = |pragma: &str| file.pragma_query_value(None, pragma, |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(text("journal_mode"), "wal");

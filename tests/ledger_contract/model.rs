@@ -136,7 +136,7 @@ fn assert_agree(
         (Err(CommitError::ClaimTaken(claim)), Err(CommitError::ClaimTaken(_))) => {
             let wanted = change.wanted().find(|wanted| wanted.key == *claim);
             wanted.is_some_and(|wanted| {
-                model.places(claim).filter(|ordinal| *ordinal < wanted.places).count() == wanted.places.into()
+                model.places(claim).filter(|ordinal| *ordinal < wanted.places).count() == usize::from(wanted.places)
             })
         }
         _ => false,
