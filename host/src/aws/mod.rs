@@ -1,8 +1,8 @@
 //! Adapters for AWS: the implementations of the ports where Citas runs as Lambda functions.
 //!
 //! - [`clients`]: the configuration of all AWS clients
-//! - [`dynamo`]: the ledger, and the results of trials
-//! - [`stream`]: publishes the events of a table's stream
+//! - [`dynamo`]: the ledger, its scheduled actions, the results of trials, and the migration of tables
+//! - [`stream`]: numbers the revisions of a table's stream, and publishes its events
 //! - [`trial`]: compares the decisions of a table's stream with those of versions on trial
 //! - [`sns`]: the publisher
 //! - [`queue`]: passes a queue's messages to the notifier

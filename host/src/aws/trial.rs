@@ -1,16 +1,18 @@
 //! Compares the stored decisions of a table's stream with those that a candidate would have made, and takes back a
 //! canary that exceeds its margin over all functions that decide.
 //!
-//! A stream has stored decisions only, so it has neither refusals nor the names of a plan's events.
+//! A stream has stored decisions only, so it has neither refusals nor the names of a plan's events. It has no personal
+//! data either, so the decisions come from the ledger.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_lambda_events::event::dynamodb::{Event as Stream, EventRecord};
-use citas_core::model::CountryCode;
+use citas_core::model::{CountryCode, Event, Revision};
 use citas_core::ports::{Clock, Ledger as _, Registry, Trials as _, Unavailable};
 use citas_core::release::{Catalogue, OnDemand};
-use citas_core::trial::{Call, NotTakenBack, compare_all, take_back};
+use citas_core::trial::{Call, NotTakenBack, compare_all, recall, take_back};
+use uuid::Uuid;
 
 use super::dynamo::{self, DynamoLedger};
 
@@ -30,9 +32,21 @@ pub struct Trier {
 
 /// A record of the stream, parsed.
 enum StreamRecord {
-    Call(Call),
+    /// A revision, without its personal part.
+    Revision(Box<Revision>),
+    Event(Event),
     /// A canary of this country made decisions.
     Decided(CountryCode),
+}
+
+impl StreamRecord {
+    fn country(&self) -> CountryCode {
+        match self {
+            Self::Revision(revision) => revision.country,
+            Self::Event(event) => event.country,
+            Self::Decided(country) => *country,
+        }
+    }
 }
 
 impl Trier {
@@ -42,11 +56,11 @@ impl Trier {
     /// Returns an error if a canary must be taken back and this fails. Lambda must then deliver the records again.
     /// Nothing is compared in that case.
     pub async fn try_out(&self, stream: &Stream) -> Result<(), NotTakenBack> {
-        let (mut calls, mut decided) = (Vec::new(), BTreeSet::new());
+        let (mut stored, mut decided) = (Vec::new(), BTreeSet::new());
         for record in &stream.records {
             match parse_record(record) {
-                Ok(StreamRecord::Call(call)) => calls.push(call),
                 Ok(StreamRecord::Decided(country)) => drop(decided.insert(country)),
+                Ok(record) => stored.push(record),
                 Err(error) => {
                     tracing::error!(record = record.event_id, error, "a record of the stream is none of ours");
                 }
@@ -55,44 +69,57 @@ impl Trier {
         for country in decided {
             take_back(&*self.registry, &*self.ledger, &*self.clock, country).await?;
         }
-        self.compare(calls).await;
+        self.compare(stored).await;
         Ok(())
     }
 
-    /// Compares the calls with candidates. A call that is not compared, or a result that is not stored, is missing from
-    /// the trial's report and has no other effect.
-    async fn compare(&self, calls: Vec<Call>) {
-        // No client waits, so the calls are compared with what the looks bring.
-        for country in calls.iter().map(Call::country).collect::<BTreeSet<_>>() {
+    /// Compares the records with candidates. A record that is not compared, or a result that is not stored, is missing
+    /// from the trial's report and has no other effect.
+    async fn compare(&self, stored: Vec<StreamRecord>) {
+        // No client waits, so the records are compared with what the looks bring.
+        for country in stored.iter().map(StreamRecord::country).collect::<BTreeSet<_>>() {
             self.on_demand.ask(country).await.finish().await;
         }
-        let mut whole = Vec::new();
-        for call in calls {
-            let country = call.country();
+        let mut calls = Vec::new();
+        for record in stored {
+            let country = record.country();
             if self.catalogue.entry(country).is_none_or(|entry| entry.candidate.is_none()) {
                 continue;
             }
-            match self.with_before(call).await {
-                Ok(call) => whole.push(call),
+            match self.call(record).await {
+                Ok(call) => calls.extend(call),
                 Err(error) => tracing::warn!(%country, %error, "a decision is not compared"),
             }
         }
-        for ((country, trial), found) in compare_all(&self.catalogue, &whole) {
+        for ((country, trial), found) in compare_all(&self.catalogue, &calls) {
             if let Err(error) = self.ledger.add(country, trial, &found).await {
                 tracing::warn!(%country, %error, "what a shadow found is not kept");
             }
         }
     }
 
-    /// Adds the previous revision to a decision.
-    async fn with_before(&self, call: Call) -> Result<Call, Unavailable> {
-        let Call::Decided { revision, events, .. } = call else { return Ok(call) };
-        let (id, number) = (revision.appointment.id, revision.appointment.revision);
-        let before = match number {
-            0 | 1 => None,
-            _ => self.ledger.revision(revision.country, id, number - 1).await?.map(Arc::new),
-        };
-        Ok(Call::Decided { before, revision, events })
+    /// Reads what a record is about; none if the ledger does not have it.
+    async fn call(&self, record: StreamRecord) -> Result<Option<Call>, Unavailable> {
+        let country = record.country();
+        let revision = async |id: Uuid, number: u32| self.ledger.revision(country, id, number).await;
+        match record {
+            StreamRecord::Revision(open) => {
+                let (id, number) = (open.appointment.id, open.appointment.revision);
+                let Some(decided) = revision(id, number).await? else { return Ok(None) };
+                let before = match number {
+                    0 | 1 => None,
+                    _ => revision(id, number - 1).await?.map(Arc::new),
+                };
+                let facts = recall(&decided.provenance.facts, revision).await?;
+                Ok(Some(Call::Decided { before, revision: Arc::new(decided), facts, events: None }))
+            }
+            StreamRecord::Event(event) => {
+                let told = revision(event.subject, event.data.revision).await?;
+                let event = event.name().to_owned();
+                Ok(told.map(|revision| Call::Told { event, revision: Arc::new(revision) }))
+            }
+            StreamRecord::Decided(_) => Ok(None),
+        }
     }
 }
 
@@ -106,11 +133,11 @@ fn parse_record(record: &EventRecord) -> Result<StreamRecord, String> {
         "canary" => Ok(StreamRecord::Decided(text("country")?.parse().map_err(|_| "its country is none".to_owned())?)),
         "event" => {
             let event = dynamo::event(text("event")?).map_err(|error| error.to_string())?;
-            Ok(StreamRecord::Call(Call::Told(Box::new(event))))
+            Ok(StreamRecord::Event(event))
         }
         "revision" => {
             let revision = dynamo::revision(item.clone().into()).map_err(|error| error.to_string())?;
-            Ok(StreamRecord::Call(Call::Decided { before: None, revision: Arc::new(revision), events: None }))
+            Ok(StreamRecord::Revision(Box::new(revision)))
         }
         other => Err(format!("its kind is `{other}`")),
     }

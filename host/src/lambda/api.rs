@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use citas_core::booking::Booking;
 use citas_core::model::Claims;
 use citas_core::ports::{BadToken, TokenVerifier};
 use citas_core::release::{Looks, OnDemand};
@@ -16,10 +15,11 @@ use lambda_http::Adapter;
 use lambda_http::request::RequestContext;
 use lambda_runtime::Runtime;
 
-use super::setup::{Rules, RulesSettings, Starting};
+use super::setup::{BookingSettings, Rules, Starting};
 use super::{Ended, Started, answer};
 use crate::api::{self, Api, Description, Documents, Limits, Readiness};
-use crate::system::{SystemClock, UuidIds};
+use crate::aws::dynamo::DynamoLedger;
+use crate::system::SystemClock;
 
 /// Maximum time for a request. It ends before the function's own time and API Gateway's 30 seconds, so that the client
 /// of a slower request gets a response that says so.
@@ -31,16 +31,14 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 /// Returns an error if it cannot start, or Lambda's runtime API fails.
 pub async fn run() -> Ended {
     let engine = Starting::new();
-    let Started { settings, aws, metrics } = Started::<RulesSettings>::new().await?;
-    let rules = Rules::new(&settings, &aws, engine, false)?;
-    let trying = rules.trying();
+    let Started { settings, aws, metrics } = Started::<BookingSettings>::new().await?;
+    let rules = Rules::new(&settings.rules, &aws, engine, false, Some(settings.key.clone()))?;
+    let booking = rules.booking(settings.key);
     let Rules { catalogue, on_demand, ledger, .. } = rules;
-    let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
     let api = Api {
-        booking: Booking::new(catalogue.clone(), ledger.clone(), clock.clone(), ids, env!("CARGO_PKG_VERSION"))
-            .trying(trying),
+        booking,
         catalogue: catalogue.clone(),
-        ready: Readiness::new(catalogue, ledger),
+        ready: Readiness::new(catalogue, ledger.clone()),
         tokens: Arc::new(Gateway),
         jwks: None,
         // API Gateway limits the rate.
@@ -48,25 +46,30 @@ pub async fn run() -> Ended {
         // API Gateway answers preflights.
         cors: None,
         request_timeout: REQUEST_TIMEOUT,
-        description: Description::new(clock),
+        description: Description::new(Arc::new(SystemClock)),
         documents: Documents::default(),
         // The metrics are in the log.
         metrics: Box::new(String::new),
     };
     let router = api::router_with(api, |routes| {
         routes
-            .layer(middleware::from_fn_with_state(Arc::new(on_demand), with_rules))
+            .layer(middleware::from_fn_with_state((Arc::new(on_demand), ledger), with_rules))
             .layer(middleware::from_fn(pass_claims))
     });
     answer(Runtime::new(Adapter::from(router)), metrics).await
 }
 
-/// Loads the rules that a request needs. A look at the registry runs beside the request and is part of it, because Lambda
+/// Loads the rules that a request needs, and meanwhile checks the country's table. A look at the registry runs beside the request and is part of it, because Lambda
 /// freezes the function after the response.
-async fn with_rules(State(on_demand): State<Arc<OnDemand>>, request: Request, next: Next) -> Response {
+async fn with_rules(
+    State((on_demand, ledger)): State<(Arc<OnDemand>, Arc<DynamoLedger>)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path();
     let looks = match path.strip_prefix("/v1/").and_then(|rest| rest.split('/').next()).map(str::parse) {
-        Some(Ok(country)) => on_demand.ask(country).await,
+        // A table that cannot be used is the error of whatever uses it.
+        Some(Ok(country)) => futures::join!(on_demand.ask(country), ledger.checked(country)).0,
         _ if path == "/v1/countries" || path == "/openapi.json" || path == "/readyz" => on_demand.ask_all().await,
         _ => Looks::default(),
     };

@@ -1,9 +1,10 @@
 //! The platform as Lambda functions. Each function puts the AWS adapters behind the ports, once per instance.
 //!
 //! - [`api`]: the HTTP API behind API Gateway
-//! - [`relay`]: publishes the events of a table's stream to the topic
+//! - [`relay`]: numbers the revisions of a table's stream, and publishes its events to the topic
 //! - [`notifier`]: sends mail for the messages of the queue
 //! - [`trial`]: tries candidates on the records of a table's stream
+//! - [`wake`]: does the scheduled actions that are due
 //! - `precompile`: compiles published components to native code
 //! - [`setup`]: the rules and the ledger that several functions start with
 
@@ -14,6 +15,7 @@ pub mod precompile;
 pub mod relay;
 mod setup;
 pub mod trial;
+pub mod wake;
 
 use std::io::Write as _;
 use std::process::ExitCode;

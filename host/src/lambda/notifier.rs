@@ -37,7 +37,7 @@ struct Settings {
 pub async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
-    let rules = Rules::new(&settings.rules, &aws, engine, false)?;
+    let rules = Rules::new(&settings.rules, &aws, engine, false, None)?;
     let trying = rules.trying();
     let Rules { catalogue, on_demand, ledger, .. } = rules;
     let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));

@@ -6,6 +6,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use citas_core::booking::Booking;
+use citas_core::model::Pseudonyms;
 use citas_core::release::{Catalogue, Following, InProcess, OnDemand, Swapper};
 use citas_core::trial::TrialRecorder;
 use clap::Args;
@@ -14,8 +16,8 @@ use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use super::registry;
 use crate::aws::dynamo::DynamoLedger;
 use crate::aws::registry::S3Registry;
-use crate::config::RegistryPlace;
-use crate::system::SystemClock;
+use crate::config::{self, RegistryPlace};
+use crate::system::{SystemClock, UuidIds};
 use crate::wasm::{NoEngine, WasmEngine};
 
 /// Settings of every function that calls rules.
@@ -30,6 +32,16 @@ pub(super) struct RulesSettings {
     /// Interval at which a country's channel is read while there are requests, in seconds
     #[arg(long, env = "CITAS_REFRESH_SECONDS", default_value_t = 30)]
     refresh_seconds: u64,
+}
+
+/// Settings of every function that changes appointments.
+#[derive(Args)]
+pub(super) struct BookingSettings {
+    #[command(flatten)]
+    pub rules: RulesSettings,
+    /// Secret key of the opaque names of people and accounts, as 64 hexadecimal digits
+    #[arg(env = "CITAS_KEY", hide_env_values = true, value_parser = config::names)]
+    pub key: Pseudonyms,
 }
 
 /// An engine that starts on a thread of its own during the rest of the start.
@@ -54,12 +66,14 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Sets up the rules. Loads canaries, and candidates that decide for no patient only if `shadows` is true.
+    /// Sets up the rules. Loads canaries, and candidates that decide for no patient only if `shadows` is true. With `names`,
+    /// refuses tables that were written with another key.
     pub(super) fn new(
         settings: &RulesSettings,
         aws: &SdkConfig,
         Starting(engine): Starting,
         shadows: bool,
+        names: Option<Pseudonyms>,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let (catalogue, registry) = (Arc::new(Catalogue::default()), Arc::new(registry(&settings.registry, aws)?));
         // The versions that it loads were judged before they were compiled.
@@ -70,12 +84,23 @@ impl Rules {
         let following = Following::new(registry.clone(), swapper, Some(registry.clone()));
         let following = if shadows { following } else { following.without_shadows() };
         let on_demand = OnDemand::new(registry.clone(), following, interval);
-        let ledger = Arc::new(DynamoLedger::new(aws.into(), &settings.tables, clock));
+        let ledger = DynamoLedger::new(aws.into(), &settings.tables, clock);
+        let ledger = Arc::new(match names {
+            Some(names) => ledger.written_with(names),
+            None => ledger,
+        });
         Ok(Self { catalogue, on_demand, registry, ledger })
     }
 
     /// Returns a recorder that counts the decisions of canaries. The function `trial` compares what is stored.
     pub(super) fn trying(&self) -> TrialRecorder {
         TrialRecorder::new(self.ledger.clone(), self.catalogue.clone())
+    }
+
+    /// Returns the use cases of appointments.
+    pub(super) fn booking(&self, names: Pseudonyms) -> Booking {
+        let (catalogue, ledger) = (self.catalogue.clone(), self.ledger.clone());
+        let (clock, ids) = (Arc::new(SystemClock), Arc::new(UuidIds));
+        Booking::new(catalogue, ledger, clock, ids, names, env!("CARGO_PKG_VERSION")).trying(self.trying())
     }
 }

@@ -17,7 +17,7 @@ use crate::system::SystemClock;
 pub async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<RulesSettings>::new().await?;
-    let Rules { catalogue, on_demand, registry, ledger } = Rules::new(&settings, &aws, engine, true)?;
+    let Rules { catalogue, on_demand, registry, ledger } = Rules::new(&settings, &aws, engine, true, None)?;
     let trier = &Trier { registry, catalogue, on_demand, ledger, clock: Arc::new(SystemClock) };
     let handler = service_fn(move |event: LambdaEvent<dynamodb::Event>| async move {
         trier.try_out(&event.payload).await.map_err(lambda_runtime::Error::from)

@@ -7,11 +7,11 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Delete, Put, TransactWriteItem};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
-use citas_core::ports::{Change, CommitError};
+use citas_core::ports::{Change, CommitError, Settled};
 use uuid::Uuid;
 
 use super::Unreadable;
-use super::item::{self, Item, number, text};
+use super::item::{self, Item, Parts, number, text};
 
 const FREE: &str = "attribute_not_exists(pk)";
 
@@ -31,27 +31,29 @@ enum Meaning {
 struct Condition(&'static str, Vec<(&'static str, AttributeValue)>);
 
 impl Transaction {
-    /// Builds the transaction of a change. It has at most 93 items, and DynamoDB allows 100: 40 claims to take, 40 to
-    /// release, 10 events, the receipt, the appointment, its revision.
-    pub(super) fn of(change: &Change, table: &str) -> Result<Self, Unreadable> {
-        let Change { revision, take, release, receipt, events } = change;
-        let id = revision.appointment.id;
+    /// Builds the transaction of a change with these places. It has at most 94 items, and DynamoDB allows 100: 40 claims
+    /// to take, 40 to release, 10 events, the receipt, the appointment, its revision and the revision's personal part.
+    pub(super) fn of(change: &Change, settled: &Settled, table: &str) -> Result<Self, Unreadable> {
+        let revision = change.revision_with(settled);
+        let (id, follows) = (revision.appointment.id, follows(change));
         let mut transaction = Self { items: Vec::new(), means: Vec::new() };
-        if let Some(receipt) = receipt {
+        if let Some(receipt) = &change.receipt {
             let now = ("now", number(revision.updated_at.as_nanosecond()));
             let unused = Condition("attribute_not_exists(pk) OR expires <= :now", vec![now]);
             transaction.put(table, item::receipt(receipt)?, Some(unused), Meaning::KeyUsed);
         }
-        transaction.put(table, item::latest(revision)?, Some(follows(change)), Meaning::Stale);
-        transaction.put(table, item::past(revision)?, None, Meaning::Stale);
-        for claim in release {
-            transaction.delete(table, item::claim_key(claim), held_by(id));
+        let Parts { latest, past, personal } = item::parts(revision)?;
+        transaction.put(table, latest, Some(follows), Meaning::Stale);
+        transaction.put(table, past, None, Meaning::Stale);
+        transaction.put(table, personal, None, Meaning::Stale);
+        for claim in change.release(settled) {
+            transaction.delete(table, item::claim_key(&claim.key, claim.ordinal), held_by(id));
         }
-        for claim in take {
+        for claim in change.take(settled) {
             let free = Condition(FREE, Vec::new());
-            transaction.put(table, item::claim(claim, id), Some(free), Meaning::Taken(claim.clone()));
+            transaction.put(table, item::claim(claim, id), Some(free), Meaning::Taken(claim.key.clone()));
         }
-        for event in events {
+        for event in &change.events {
             transaction.put(table, item::outbox(event)?, None, Meaning::Stale);
         }
         Ok(transaction)
@@ -117,7 +119,7 @@ fn held_by(id: Uuid) -> Condition {
     Condition("attribute_not_exists(pk) OR appointment = :id", vec![("id", text(id.to_string()))])
 }
 
-fn reasons(error: &TransactWriteItemsError) -> &[CancellationReason] {
+pub(super) fn reasons(error: &TransactWriteItemsError) -> &[CancellationReason] {
     match error {
         TransactWriteItemsError::TransactionCanceledException(cancelled) => cancelled.cancellation_reasons(),
         _ => &[],
@@ -157,5 +159,57 @@ impl ClassifyRetry for TryAgain {
 
     fn name(&self) -> &'static str {
         "why a transaction was cancelled"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use citas_core::model::{Claim, Event, HeldClaim, MAX_CLAIMS, MAX_EVENTS, Revision};
+    use citas_core::ports::Receipt;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Maximum number of items of one transaction (AWS developer guide, *Quotas in Amazon DynamoDB*).
+    const MAX_ITEMS: usize = 100;
+
+    fn revision() -> Revision {
+        serde_json::from_value(json!({
+            "country": "pe", "person": Uuid::nil(), "claims": [], "owner": "ana", "updatedAt": "2026-11-24T15:00:00Z",
+            "appointment": {
+                "id": Uuid::nil(), "phase": "booked", "slot": null, "startsAt": null, "createdAt": "2026-11-24T15:00:00Z",
+                "patient": "dni:1", "doctor": null, "hospital": null, "revision": 2, "steps": [], "attributes": [],
+            },
+            "provenance": {
+                "action": "reschedule", "input": [], "context": { "now": 1, "clocks": [], "caller": { "role": "patient" } },
+                "rules": { "version": "1.0.0", "digest": "sha256:ab" }, "contract": "2.0.0", "host": "1",
+                "subject": "ana", "requestId": "r",
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_largest_change_fits_into_one_transaction() {
+        let revision = revision();
+        let held = (0..MAX_CLAIMS).map(|number| HeldClaim { key: format!("before/{number}"), ordinal: 0 });
+        let receipt = Receipt {
+            key: "k".into(),
+            fingerprint: "f".into(),
+            appointment: Uuid::nil(),
+            revision: 2,
+            expires_at: revision.updated_at,
+        };
+        let change = Change {
+            claims: (0..MAX_CLAIMS).map(|number| Claim::new(format!("after/{number}"))).collect(),
+            choices: Vec::new(),
+            held: held.collect(),
+            receipt: Some(receipt),
+            events: vec![Event::new(Uuid::nil(), "booked", &revision); MAX_EVENTS],
+            revision,
+        };
+        let transaction = Transaction::of(&change, &change.plain().unwrap(), "citas-pe").unwrap();
+        assert_eq!(transaction.items.len(), 4 + 2 * MAX_CLAIMS + MAX_EVENTS);
+        assert!(transaction.items.len() <= MAX_ITEMS);
     }
 }

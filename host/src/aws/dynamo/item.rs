@@ -1,11 +1,14 @@
 //! The items of a table: their keys, and the conversion of values. A country's attributes are native ones under their
 //! JSON Pointers, so that its team can read its own table. Values are read exactly as they were written.
+//!
+//! A revision is two items: the part that names nobody, and the personal part in the patient's partition.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use citas_core::model::{Event, Field, Revision, Value};
-use citas_core::ports::{Position, Receipt};
+use citas_core::model::claim::{key_of, resource_and_minute};
+use citas_core::model::{Event, Field, HeldClaim, Personal, Revision, Value, Wake};
+use citas_core::ports::{DueWake, Position, Receipt};
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -21,6 +24,15 @@ const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Retention of the record that an event's notices were sent. It is longer than any queue keeps a message.
 const NOTICES_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Retention of a claim after its minute.
+const CLAIMS_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// Sort key of a claim that is on no minute. It is below every minute.
+const NO_MINUTE: &str = "-";
+
+/// Form of a claim's minute in its sort key.
+const MINUTE: &str = "%Y-%m-%dT%H:%MZ";
 
 /// Maximum number of digits that DynamoDB keeps of a number.
 const DIGITS: usize = 38;
@@ -53,14 +65,39 @@ pub(super) fn revision_key(id: Uuid, number: u32) -> Item {
     key(partition(id), revision_sort(number))
 }
 
-pub(super) fn claim_key(claim: &str) -> Item {
-    key(format!("C#{claim}"), "C")
+/// Returns the key of the personal part of a revision, of which the open part is known.
+pub(super) fn personal_key(open: &Revision) -> Item {
+    let Revision { person, appointment, .. } = open;
+    key(format!("P#{person}"), format!("{}#{:010}", appointment.id, appointment.revision))
 }
 
-/// Returns the claim in an item's key, and the appointment that holds it.
-pub(super) fn claim_of(item: &Item) -> Option<(&str, Uuid)> {
-    let claim = item.get("pk")?.as_s().ok()?.strip_prefix("C#")?;
-    Some((claim, item.get("appointment")?.as_s().ok()?.parse().ok()?))
+/// Returns the appointment and the number of the revision in the sort key of a personal part.
+pub(super) fn personal_of(item: &Item) -> Option<(Uuid, u32)> {
+    let (id, number) = item.get("sk")?.as_s().ok()?.split_once('#')?;
+    Some((id.parse().ok()?, number.parse().ok()?))
+}
+
+/// Returns the partition of a resource's claims.
+pub(super) fn resource(resource: &str) -> String {
+    format!("C#{resource}")
+}
+
+/// Returns the start of the sort keys of a claim's places.
+pub(super) fn minute(minute: Option<Timestamp>) -> String {
+    minute.map_or_else(|| NO_MINUTE.to_owned(), |minute| minute.strftime(MINUTE).to_string())
+}
+
+pub(super) fn claim_key(claim: &str, ordinal: u16) -> Item {
+    let (of, at) = resource_and_minute(claim);
+    key(resource(of), format!("{}#{ordinal:05}", minute(at)))
+}
+
+/// Returns the claim and the place in an item's key, and the appointment that holds it.
+pub(super) fn claim_of(item: &Item) -> Option<(String, u16, Uuid)> {
+    let resource = item.get("pk")?.as_s().ok()?.strip_prefix("C#")?;
+    let (minute, ordinal) = item.get("sk")?.as_s().ok()?.split_once('#')?;
+    let claim = if minute == NO_MINUTE { key_of(resource, None) } else { format!("{resource}/{minute}") };
+    Some((claim, ordinal.parse().ok()?, item.get("appointment")?.as_s().ok()?.parse().ok()?))
 }
 
 pub(super) fn receipt_key(key_digest: &str) -> Item {
@@ -69,6 +106,23 @@ pub(super) fn receipt_key(key_digest: &str) -> Item {
 
 pub(super) fn notice_key(event: Uuid) -> Item {
     key(format!("N#{event}"), "N")
+}
+
+/// Returns the key of an item about the whole table.
+fn about_the_table(sort: &str) -> Item {
+    key("M".into(), sort)
+}
+
+pub(super) fn format_key() -> Item {
+    about_the_table("format")
+}
+
+pub(super) fn sequence_key() -> Item {
+    about_the_table("sequence")
+}
+
+pub(super) fn cursor_key() -> Item {
+    about_the_table("wakes")
 }
 
 pub(super) fn trial(number: u64) -> String {
@@ -108,46 +162,114 @@ pub(super) fn instant(at: Timestamp) -> String {
     DateTimePrinter::new().precision(Some(9)).timestamp_to_string(&at)
 }
 
-/// Returns the item of the appointment's latest state, for the indexes.
-pub(super) fn latest(revision: &Revision) -> Result<Item, Unreadable> {
-    let mut item = whole(revision)?;
-    item.extend(appointment_key(revision.appointment.id));
+/// The items of one revision.
+pub(super) struct Parts {
+    /// The appointment's latest state, for the indexes.
+    pub latest: Item,
+    /// The immutable history item.
+    pub past: Item,
+    /// The personal part.
+    pub personal: Item,
+}
+
+/// Returns the items of a revision.
+pub(super) fn parts(revision: Revision) -> Result<Parts, Unreadable> {
+    let (mut open, mut personal) = revision.apart();
+    let mut hidden = with_attributes(encoded(&personal)?, std::mem::take(&mut personal.attributes));
+    hidden.extend(personal_key(&open));
+    hidden.insert("kind".into(), text("personal"));
+    let attributes = std::mem::take(&mut open.appointment.attributes);
+    let whole = with_attributes(encoded(&open)?, attributes);
+    let mut past = whole.clone();
+    past.extend(revision_key(open.appointment.id, open.appointment.revision));
+    past.insert("kind".into(), text("revision"));
+    Ok(Parts { latest: latest(whole, &open), past, personal: hidden })
+}
+
+/// Adds the keys of the indexes.
+fn latest(mut item: Item, open: &Revision) -> Item {
+    let appointment = &open.appointment;
+    item.extend(appointment_key(appointment.id));
     item.extend([
         ("kind".into(), text("appointment")),
-        ("start".into(), text(position(&Position::of(revision)))),
-        ("phase".into(), text(revision.appointment.phase.as_str())),
+        ("start".into(), text(position(&Position::of(open)))),
+        ("phase".into(), text(appointment.phase.as_str())),
+        ("patient".into(), text(open.person.to_string())),
     ]);
-    Ok(item)
+    let keys = [("doctor", &appointment.doctor), ("hospital", &appointment.hospital)];
+    item.extend(keys.into_iter().filter_map(|(name, key)| Some((name.to_owned(), text(key.as_ref()?)))));
+    if let Some(wake) = &appointment.wake {
+        item.extend(due_at(wake.at));
+        item.insert("wake".into(), scheduled(wake, appointment.revision));
+    }
+    item
 }
 
-/// Returns the immutable history item of this revision.
-pub(super) fn past(revision: &Revision) -> Result<Item, Unreadable> {
-    let mut item = whole(revision)?;
-    item.extend(revision_key(revision.appointment.id, revision.appointment.revision));
-    item.insert("kind".into(), text("revision"));
-    Ok(item)
+/// Returns the keys of the index of scheduled actions, for an action that is due at this time.
+pub(super) fn due_at(at: Timestamp) -> [(String, AttributeValue); 2] {
+    [("wakeHour".into(), text(hour_name(hour(at)))), ("wakeAt".into(), text(instant(at)))]
 }
 
-fn whole(revision: &Revision) -> Result<Item, Unreadable> {
-    let mut bare = revision.clone();
-    let attributes = std::mem::take(&mut bare.appointment.attributes);
-    let mut item = encoded(&bare)?;
+/// Returns the hours since 1970.
+pub(super) fn hour(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(60 * 60)
+}
+
+/// Returns the name of an hour: its partition in the index of scheduled actions.
+pub(super) fn hour_name(hour: i64) -> String {
+    let start = Timestamp::from_second(hour.saturating_mul(60 * 60)).unwrap_or(Timestamp::MAX);
+    start.strftime("%Y-%m-%dT%HZ").to_string()
+}
+
+fn scheduled(wake: &Wake, revision: u32) -> AttributeValue {
+    AttributeValue::M(HashMap::from([
+        ("at".into(), text(wake.at.to_string())),
+        ("action".into(), text(&wake.action)),
+        ("revision".into(), number(revision)),
+    ]))
+}
+
+/// Parses a scheduled action of an appointment's latest state; none if it has none.
+pub(super) fn due_wake(item: &Item) -> Option<DueWake> {
+    let wake = item.get("wake")?.as_m().ok()?;
+    let said = |name: &str| wake.get(name)?.as_s().ok();
+    Some(DueWake {
+        appointment: item.get("pk")?.as_s().ok()?.strip_prefix("A#")?.parse().ok()?,
+        revision: wake.get("revision")?.as_n().ok()?.parse().ok()?,
+        wake: Wake { at: said("at")?.parse().ok()?, action: said("action")?.clone() },
+        failed: item.get("wakeFailed").map_or(Some(0), |failed| failed.as_n().ok()?.parse().ok())?,
+    })
+}
+
+/// Adds attributes under their paths, and their order.
+fn with_attributes(mut item: Item, attributes: Vec<Field>) -> Item {
     let order = attributes.iter().map(|field| text(&field.path)).collect();
     item.insert("order".into(), AttributeValue::L(order));
     item.extend(attributes.into_iter().map(|field| (field.path, native(field.value))));
-    Ok(item)
+    item
 }
 
-/// Parses an item as a revision.
+/// Takes the attributes out of an item.
+pub(super) fn attributes(item: &mut Item) -> Result<Vec<Field>, Unreadable> {
+    let Some(AttributeValue::L(order)) = item.remove("order") else { return Err(Unreadable("no `order`".into())) };
+    order.into_iter().map(|path| attribute(item, path)).collect()
+}
+
+/// Parses an item as the part of a revision that names nobody.
 ///
 /// # Errors
 /// Returns an error if this adapter did not write the item.
 pub fn revision(mut item: Item) -> Result<Revision, Unreadable> {
-    let Some(AttributeValue::L(order)) = item.remove("order") else { return Err(Unreadable("no `order`".into())) };
-    let attributes = order.into_iter().map(|path| attribute(&mut item, path)).collect::<Result<_, _>>()?;
+    let attributes = attributes(&mut item)?;
     let mut revision: Revision = decoded(item)?;
     revision.appointment.attributes = attributes;
     Ok(revision)
+}
+
+/// Parses an item as the personal part of a revision.
+pub(super) fn personal(mut item: Item) -> Result<Personal, Unreadable> {
+    let attributes = attributes(&mut item)?;
+    Ok(Personal { attributes, ..decoded(item)? })
 }
 
 fn attribute(item: &mut Item, path: AttributeValue) -> Result<Field, Unreadable> {
@@ -187,9 +309,12 @@ fn comes_back(digits: &str) -> bool {
     plain(whole) && plain(fraction) && shortest && whole.len() + fraction.len() <= DIGITS
 }
 
-pub(super) fn claim(claim: &str, holder: Uuid) -> Item {
-    let mut item = claim_key(claim);
+pub(super) fn claim(claim: &HeldClaim, holder: Uuid) -> Item {
+    let mut item = claim_key(&claim.key, claim.ordinal);
     item.extend([("kind".into(), text("claim")), ("appointment".into(), text(holder.to_string()))]);
+    if let (_, Some(minute)) = resource_and_minute(&claim.key) {
+        item.insert("ttl".into(), number((minute + CLAIMS_KEPT).as_second()));
+    }
     item
 }
 
@@ -204,10 +329,10 @@ pub(super) fn receipt(receipt: &Receipt) -> Result<Item, Unreadable> {
     Ok(item)
 }
 
-/// Returns the item of an event for the stream, with the whole event in one attribute.
+/// Returns the item of an event for the stream, with the event as JSON in one attribute.
 pub(super) fn outbox(event: &Event) -> Result<Item, Unreadable> {
     let body = serde_json::to_string(event).map_err(|error| Unreadable(error.to_string()))?;
-    let sort = format!("E#{:010}#{}", event.data.appointment.revision, event.id);
+    let sort = format!("E#{:010}#{}", event.data.revision, event.id);
     let mut item = key(partition(event.subject), sort);
     item.extend([
         ("kind".into(), text("event")),
@@ -217,14 +342,6 @@ pub(super) fn outbox(event: &Event) -> Result<Item, Unreadable> {
     Ok(item)
 }
 
-/// Parses the event in an item's attribute `event`.
-///
-/// # Errors
-/// Returns an error if this adapter did not write the item.
-pub fn event(body: &str) -> serde_json::Result<Event> {
-    serde_json::from_str(body)
-}
-
 pub(super) fn notice(event: Uuid, now: Timestamp) -> Item {
     let mut item = notice_key(event);
     item.extend([("kind".into(), text("notice")), ("ttl".into(), number((now + NOTICES_KEPT).as_second()))]);
@@ -232,7 +349,7 @@ pub(super) fn notice(event: Uuid, now: Timestamp) -> Item {
 }
 
 /// Encodes a value without its null members: an index accepts no NULL as a key.
-fn encoded(value: &impl Serialize) -> Result<Item, Unreadable> {
+pub(super) fn encoded(value: &impl Serialize) -> Result<Item, Unreadable> {
     let mut item: Item = serde_dynamo::to_item(value).map_err(|error| Unreadable(error.to_string()))?;
     item.retain(|_, value| !value.is_null());
     Ok(item)
@@ -264,6 +381,35 @@ mod tests {
             let at = Position { starts_at, id: Uuid::from_u128(7) };
             assert_eq!(position_of(&position(&at)), Some(at));
         }
+    }
+
+    #[test]
+    fn a_claim_comes_back_from_its_key() {
+        for (claim, partition, sort) in [
+            ("doctor/45678/2026-12-01T14:15Z", "C#doctor/45678", "2026-12-01T14:15Z#00007"),
+            ("live/account/01935f00", "C#live/account/01935f00", "-#00007"),
+        ] {
+            let held = HeldClaim { key: claim.to_owned(), ordinal: 7 };
+            let item = super::claim(&held, Uuid::from_u128(1));
+            assert_eq!((&item["pk"], &item["sk"]), (&text(partition), &text(sort)));
+            assert_eq!(claim_of(&item), Some((claim.to_owned(), 7, Uuid::from_u128(1))));
+        }
+    }
+
+    #[test]
+    fn a_claim_on_time_is_kept_a_day_longer_and_any_other_for_ever() {
+        let ttl = |key: &str| super::claim(&HeldClaim { key: key.into(), ordinal: 0 }, Uuid::nil()).remove("ttl");
+        let end: Timestamp = "2026-12-02T14:15:00Z".parse().unwrap();
+        assert_eq!(ttl("doctor/45678/2026-12-01T14:15Z"), Some(number(end.as_second())));
+        assert_eq!(ttl("live/account/01935f00"), None);
+    }
+
+    #[test]
+    fn an_hour_has_a_name_that_sorts() {
+        let at = |text: &str| hour_name(hour(text.parse().unwrap()));
+        assert_eq!(at("2026-12-01T14:59:59.9Z"), "2026-12-01T14Z");
+        assert_eq!(at("2026-12-01T15:00:00Z"), "2026-12-01T15Z");
+        assert_eq!(hour("1969-12-31T23:59:59Z".parse().unwrap()), -1);
     }
 
     #[test]

@@ -4,48 +4,74 @@
 //! - [`item`]: the items of a table
 //! - [`change`]: a change as a transaction, and the reason for a refusal
 //! - [`pages`]: lists, by the index of the first filter
-//! - [`ledger`], [`trials`]: the ports
+//! - [`claims`]: holders of claims, and the places of a change
+//! - [`format`](mod@format): the format of a table
+//! - [`ledger`], [`wakes`], [`trials`]: the ports
+//! - [`sequence`]: the numbers of a country's revisions
+//! - [`migrate`]: tables of the format before
 //!
 //! | `pk` | `sk` | content |
 //! | --- | --- | --- |
-//! | `A#<id>` | `A` | the latest state of an appointment; the indexes contain only these items |
-//! | `A#<id>` | `R#<number>` | a revision of the appointment, as it was written |
+//! | `A#<id>` | `A` | the latest state of an appointment, without its personal part; the indexes contain only these items |
+//! | `A#<id>` | `R#<number>` | a revision of the appointment, as it was written, without its personal part; the stream's consumer adds its `sequence` |
 //! | `A#<id>` | `E#<number>#<event>` | an event for the relay |
-//! | `C#<claim>` | `C` | the holder of a claim |
+//! | `P#<person>` | `<id>#<number>` | the personal part of a revision |
+//! | `C#<resource>` | `<minute>#<ordinal>` | the holder of a claim's place; the minute is `-` for a claim that is not on time |
 //! | `I#<key>` | `I` | the receipt of an Idempotency-Key |
 //! | `N#<event>` | `N` | the record that an event's notices, or one of several, were sent |
 //! | `T#<trial>` | `K`, `S`, `P#<place>` | a canary's counts, a shadow's counts, and each place of a difference |
+//! | `M` | `format`, `sequence`, `wakes` | the format, the last number of a revision, the first hour with scheduled actions |
 //!
-//! Events are in their appointment's partition, because a stream keeps the order of one partition.
+//! Events are in their appointment's partition, because a stream keeps the order of one partition. A person's partition is
+//! all that the table has of that person.
 
 mod change;
+mod claims;
+mod format;
 mod item;
 mod ledger;
+mod migrate;
 mod pages;
+mod sequence;
 mod trials;
+mod wakes;
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
-use citas_core::model::CountryCode;
+use citas_core::model::{CountryCode, Pseudonyms};
 use citas_core::ports::{Clock, Unavailable};
+use tokio::sync::OnceCell;
 
-pub use item::{event, revision};
+pub use item::{Item, revision};
+pub use migrate::{Migration, NotMigrated};
+pub use sequence::{event, numbered};
 
 /// The ledgers of all countries, each in the table `<prefix><country>`.
 pub struct DynamoLedger {
     client: Client,
     prefix: String,
     clock: Arc<dyn Clock>,
+    /// Opaque names with the key that every table must have been written with; none if this process has no key.
+    names: Option<Pseudonyms>,
+    /// Countries whose tables are known to have this format.
+    formats: Mutex<HashMap<CountryCode, Arc<OnceCell<()>>>>,
 }
 
 impl DynamoLedger {
     /// Creates a ledger over existing tables whose names start with `prefix`.
     pub fn new(configuration: Builder, prefix: &str, clock: Arc<dyn Clock>) -> Self {
         let client = Client::from_conf(configuration.retry_classifier(change::TryAgain).build());
-        Self { client, prefix: prefix.to_owned(), clock }
+        Self { client, prefix: prefix.to_owned(), clock, names: None, formats: Mutex::default() }
+    }
+
+    /// Refuses tables that were written with another key than these names.
+    #[must_use]
+    pub fn written_with(self, names: Pseudonyms) -> Self {
+        Self { names: Some(names), ..self }
     }
 
     fn table(&self, country: CountryCode) -> String {

@@ -1,0 +1,112 @@
+//! Finds the holders of claims, and places for a change that leaves a choice.
+//!
+//! Of one resource, all claims in a range of time are one query. Claims of several resources are one batch, if it can
+//! have all their places.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::convert::Infallible;
+use std::time::Duration;
+
+use citas_core::model::claim::resource_and_minute;
+use citas_core::model::{Claim, CountryCode};
+use citas_core::ports::{Change, Settled, Taken, Unavailable};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::item::{self, Item, text};
+use super::ledger::MAX_BATCH;
+use super::{DynamoLedger, unavailable};
+use crate::aws::failure::error_text;
+
+/// Maximum number of queries at the same time.
+const QUERIES: usize = 8;
+
+/// Base of the pause before the places of a change are looked for again. Its mean doubles with each attempt, so that of
+/// many that want the same places not all ask at the same time.
+const PAUSE: Duration = Duration::from_millis(10);
+
+type Minutes = BTreeSet<Option<Timestamp>>;
+
+impl DynamoLedger {
+    /// Returns the holders of claims, in one request if possible.
+    pub(super) async fn holders(&self, country: CountryCode, claims: &[&Claim]) -> Result<Taken, Unavailable> {
+        let mut resources: HashMap<String, Minutes> = HashMap::new();
+        for claim in claims {
+            let (resource, minute) = resource_and_minute(&claim.key);
+            resources.entry(resource.to_owned()).or_default().insert(minute);
+        }
+        let places: usize = claims.iter().map(|claim| usize::from(claim.places)).sum();
+        let items = if resources.len() != 1 && places <= MAX_BATCH {
+            let keys: HashSet<(&str, u16)> = claims
+                .iter()
+                .flat_map(|claim| (0..claim.places).map(|ordinal| (claim.key.as_str(), ordinal)))
+                .collect();
+            self.batch(country, keys.into_iter().map(|(key, ordinal)| item::claim_key(key, ordinal)).collect()).await?
+        } else {
+            let queries = resources.into_iter().map(|(resource, minutes)| self.range(country, resource, minutes));
+            let found: Vec<Vec<Item>> = stream::iter(queries).buffer_unordered(QUERIES).try_collect().await?;
+            found.concat()
+        };
+        let asked: HashSet<&str> = claims.iter().map(|claim| claim.key.as_str()).collect();
+        let mut taken = Taken::new();
+        for (claim, ordinal, holder) in items.iter().filter_map(item::claim_of) {
+            if asked.contains(claim.as_str()) {
+                taken.entry(claim).or_default().push((ordinal, holder));
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Returns the items of one resource's claims from the first to the last of these minutes.
+    async fn range(&self, country: CountryCode, resource: String, minutes: Minutes) -> Result<Vec<Item>, Unavailable> {
+        let end = |minute: Option<&Option<Timestamp>>| item::minute(minute.copied().flatten());
+        let query = self
+            .client
+            .query()
+            .table_name(self.table(country))
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", text(item::resource(&resource)))
+            .expression_attribute_values(":from", text(end(minutes.first())))
+            .expression_attribute_values(":to", text(end(minutes.last()) + "~"));
+        let items = query.into_paginator().items().send();
+        items.collect::<Result<_, _>>().await.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))
+    }
+}
+
+/// Returns the claims of a change whose places are to be found out: those with several places, and those of choices.
+pub(super) fn open(change: &Change) -> Vec<&Claim> {
+    change.wanted().filter(|claim| claim.places > 1 || !change.claims.contains(claim)).collect()
+}
+
+/// Finds a place for each claim of a change. Before a second attempt others were faster at the lowest free places, so
+/// then each change looks at one free place, chosen at random.
+pub(super) fn settle(change: &Change, taken: &Taken, attempt: u32) -> Result<Settled, String> {
+    let places = |claim: &Claim| {
+        let holders = taken.get(&claim.key).into_iter().flatten();
+        let mut full: BTreeSet<u16> = holders.map(|(ordinal, _)| *ordinal).collect();
+        if attempt > 0 {
+            let free: Vec<u16> = (0..claim.places).filter(|ordinal| !full.contains(ordinal)).collect();
+            let kept = free.get(random(free.len()));
+            full.extend(free.iter().filter(|ordinal| Some(*ordinal) != kept));
+        }
+        Ok::<_, Infallible>(full)
+    };
+    let Ok(settled) = change.settle(places);
+    settled
+}
+
+/// Waits before another attempt.
+pub(super) async fn pause(attempt: u32) {
+    let longest = PAUSE * 2_u32.pow(attempt);
+    let millis = random(usize::try_from(longest.as_millis()).unwrap_or(usize::MAX));
+    tokio::time::sleep(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))).await;
+}
+
+/// Returns a random number below `end`, or 0.
+fn random(end: usize) -> usize {
+    // The last 62 bits of such an id are random (RFC 9562, section 5.7).
+    let [.., a, b, c, d] = Uuid::now_v7().into_bytes();
+    usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or_default().checked_rem(end).unwrap_or_default()
+}
