@@ -303,11 +303,11 @@ fn a_version_of_the_second_contract_is_the_canary_of_one_of_the_first() {
     rules(&["promote", "ut", "2.0.0"]);
     eventually("the second contract", WITHIN, || {
         let told = platform.get("/v1/ut/rules").expect(200).json();
-        (told["version"] == "2.0.0").then_some(())
+        (told["rules"]["version"] == "2.0.0").then_some(())
     });
     rules(&["rollback", "ut"]);
     eventually("the first contract", WITHIN, || {
         let told = platform.get("/v1/ut/rules").expect(200).json();
-        (told["version"] == "1.0.0").then_some(())
+        (told["rules"]["version"] == "1.0.0").then_some(())
     });
 }

@@ -48,14 +48,12 @@ impl Pseudonyms {
 
     /// Returns the opaque id of a patient.
     pub fn patient(&self, country: CountryCode, patient: &str) -> Uuid {
-        let digest = self.digest(&["patient", country.as_str(), patient]);
-        Builder::from_custom_bytes(digest[..16].try_into().expect("a digest has 32 bytes")).into_uuid()
+        self.name(&["patient", country.as_str(), patient])
     }
 
     /// Returns the opaque id of an account, as the rules of a country know it.
     pub fn account(&self, country: CountryCode, subject: &str) -> String {
-        let digest = self.digest(&["account", country.as_str(), subject]);
-        Builder::from_custom_bytes(digest[..16].try_into().expect("a digest has 32 bytes")).into_uuid().to_string()
+        self.name(&["account", country.as_str(), subject]).to_string()
     }
 
     /// Returns the claim as the ledger keeps it. A personal claim keeps its minute, and its resource becomes opaque.
@@ -65,18 +63,18 @@ impl Pseudonyms {
             return claim;
         }
         let (resource, minute) = resource_and_minute(&claim.key);
-        let digest = self.digest(&["claim", country.as_str(), resource]);
-        let name: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        Claim { key: key_of(&format!("{PERSONAL}{name}"), minute), ..claim }
+        let name = self.name(&["claim", country.as_str(), resource]);
+        Claim { key: key_of(&format!("{PERSONAL}{}", name.simple()), minute), ..claim }
     }
 
-    fn digest(&self, parts: &[&str]) -> [u8; 32] {
+    fn name(&self, parts: &[&str]) -> Uuid {
         let mut mac = self.0.clone();
         for part in parts {
             mac.update(&part.len().to_be_bytes());
             mac.update(part.as_bytes());
         }
-        mac.finalize().into_bytes().into()
+        let digest: [u8; 32] = mac.finalize().into_bytes().into();
+        Builder::from_custom_bytes(digest[..16].try_into().expect("a digest has 32 bytes")).into_uuid()
     }
 }
 
@@ -122,7 +120,7 @@ mod tests {
         let (resource, minute) = resource_and_minute(&hidden);
         assert!(resource.starts_with("personal/") && !resource.contains("10117410"), "{resource}");
         assert_eq!(minute, resource_and_minute("a/2026-12-01T14:15Z").1);
-        let (same, _) = (kept("patient/dni:10117410/2027-01-01T00:00Z", true), ());
+        let same = kept("patient/dni:10117410/2027-01-01T00:00Z", true);
         assert_eq!(resource_and_minute(&same).0, resource, "one resource for all its minutes");
     }
 }

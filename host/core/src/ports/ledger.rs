@@ -95,13 +95,11 @@ impl Change {
         mut taken: impl FnMut(&Claim) -> Result<BTreeSet<u16>, E>,
     ) -> Result<Result<Settled, String>, E> {
         let mut place = |claim: &Claim| -> Result<Option<HeldClaim>, E> {
-            let ordinal = match self.held_place(&claim.key) {
-                Some(ordinal) => Some(ordinal),
-                None => {
-                    let taken = taken(claim)?;
-                    (0..claim.places).find(|ordinal| !taken.contains(ordinal))
-                }
-            };
+            let mut ordinal = self.held_place(&claim.key);
+            if ordinal.is_none() {
+                let taken = taken(claim)?;
+                ordinal = (0..claim.places).find(|ordinal| !taken.contains(ordinal));
+            }
             Ok(ordinal.map(|ordinal| HeldClaim { key: claim.key.clone(), ordinal }))
         };
         let mut places = |claims: &[Claim]| -> Result<Result<Vec<HeldClaim>, String>, E> {
@@ -444,7 +442,10 @@ mod tests {
         Choice { claims: vec![Claim::new(format!("room/{name}"))], attributes: vec![attribute] }
     }
 
-    fn settled(change: &Change, taken: &[(&str, u16)]) -> Result<(Option<usize>, Vec<(String, u16)>), String> {
+    /// Index of the choice, and the key and the place of each claim.
+    type Places = (Option<usize>, Vec<(String, u16)>);
+
+    fn settled(change: &Change, taken: &[(&str, u16)]) -> Result<Places, String> {
         let of = |claim: &Claim| {
             let of_key = taken.iter().filter(|(key, _)| *key == claim.key).map(|(_, ordinal)| *ordinal);
             Ok::<_, Infallible>(of_key.collect())

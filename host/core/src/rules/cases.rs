@@ -226,7 +226,11 @@ pub fn events(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
             let current = current(rules, &asked.current, case.role).ok()?;
             let steps = pass(rules, current, asked.until).ok()?.1;
             Some(
-                steps.into_iter().flat_map(|step| step.decision.ok()).flat_map(|planned| planned.plan.events).collect(),
+                steps
+                    .into_iter()
+                    .filter_map(|step| step.decision.ok())
+                    .flat_map(|planned| planned.plan.events)
+                    .collect(),
             )
         }
         _ => None,

@@ -61,23 +61,23 @@ fn about_choices(plan: &Plan) -> Option<String> {
     if plan.choices.len() > MAX_CHOICES {
         return Some(format!("a plan with {} choices, and {MAX_CHOICES} are allowed", plan.choices.len()));
     }
-    if let Some(objection) = about_claims(plan.claims.iter()) {
-        return Some(objection);
-    }
-    plan.choices.iter().find_map(|choice| {
-        about_claims(plan.claims.iter().chain(&choice.claims)).or_else(|| about_attributes(&choice.attributes))
+    about_claims(&plan.claims, &[]).or_else(|| {
+        plan.choices.iter().find_map(|choice| {
+            about_claims(&plan.claims, &choice.claims).or_else(|| about_attributes(&choice.attributes))
+        })
     })
 }
 
-fn about_claims<'a>(claims: impl Iterator<Item = &'a Claim> + Clone) -> Option<String> {
-    let number = claims.clone().count();
+fn about_claims(claims: &[Claim], chosen: &[Claim]) -> Option<String> {
+    let all = || claims.iter().chain(chosen);
+    let number = all().count();
     if number > MAX_CLAIMS {
         return Some(format!("a plan with {number} claims, and {MAX_CLAIMS} are allowed"));
     }
-    if !distinct(claims.clone().map(|claim| claim.key.as_str())) || !claims.clone().all(|claim| is_key(&claim.key)) {
+    if !distinct(all().map(|claim| claim.key.as_str())) || !all().all(|claim| is_key(&claim.key)) {
         return Some(format!("a plan whose claims are empty, longer than {MAX_KEY_BYTES} bytes or not distinct"));
     }
-    claims.clone().any(|claim| claim.places == 0).then(|| "a plan with a claim of 0 places; 1 is the least".into())
+    all().any(|claim| claim.places == 0).then(|| "a plan with a claim of 0 places; 1 is the least".into())
 }
 
 fn about_wake(wake: &Wake, now: i64, is_action: impl Fn(&str) -> bool) -> Option<String> {
@@ -131,10 +131,9 @@ pub(crate) fn check_offers(Offered { offers, .. }: &Offered, openings: &[Opening
         if offer.opening >= openings.len() {
             return Some(format!("an offer of opening {}, and there are {} from 0", offer.opening, openings.len()));
         }
-        let all = offer.choices.iter().map(|choice| &choice.claims[..]).chain([&[][..]]);
-        all.filter_map(|chosen| about_claims(offer.claims.iter().chain(chosen)))
-            .next()
-            .map(|objection| objection.replace("a plan", "an offer"))
+        let mut all = offer.choices.iter().map(|choice| &choice.claims[..]).chain([&[][..]]);
+        let objection = all.find_map(|chosen| about_claims(&offer.claims, chosen));
+        objection.map(|objection| objection.replace("a plan", "an offer"))
     };
     offers.iter().find_map(about).map_or(Ok(()), |objection| Err(Fault::BadAnswer(objection)))
 }

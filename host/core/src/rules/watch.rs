@@ -4,6 +4,7 @@
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use serde_json::{Value as Json, json};
 
@@ -166,7 +167,7 @@ impl Watched {
             .map(|step| json!({ "action": step.action, "role": step.role.as_str(), "at": step.at.as_second() }));
         let wake = appointment.wake.as_ref().map(|wake| json!({ "at": wake.at.as_second(), "action": wake.action }));
         let more = json!({
-            "starts-at": appointment.starts_at.map(|at| at.as_second()),
+            "starts-at": appointment.starts_at.map(Timestamp::as_second),
             "created-at": appointment.created_at.as_second(),
             "patient": appointment.patient, "doctor": appointment.doctor, "hospital": appointment.hospital,
             "unverified": appointment.unverified, "wake": wake, "steps": steps.collect::<Vec<_>>(),

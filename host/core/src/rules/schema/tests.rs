@@ -938,8 +938,8 @@ fn the_schemas_of_our_countries_are_accepted_with_room() {
         ($folder:literal: $($name:literal)*) => { ($folder, vec![$(include_str!(concat!("../../../../../", $folder, "/", $name, ".json"))),*]) };
     }
     for (folder, schemas) in [
-        schemas!("countries/pe/src/schema": "request" "appointment" "cancel" "reschedule" "no-show"),
-        schemas!("countries/cl/src/schema": "request" "appointment" "cancel" "reschedule" "no-show"),
+        schemas!("countries/pe/src/schema": "request" "appointment" "cancel" "reschedule"),
+        schemas!("countries/cl/src/schema": "request" "appointment" "cancel" "reschedule"),
         schemas!("host/src/toolkit/template/schema": "request" "appointment" "cancel"),
     ] {
         let mut budget = Budget::default();
