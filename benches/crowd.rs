@@ -51,7 +51,7 @@ const GOODPUT: f64 = 0.9;
 
 pub fn measure(report: &mut Report) {
     let data = Data::with_peru().with_country("xx", &chaos(&[])).with_country("yy", &chaos(&["country"]));
-    let token = data.token(&[]);
+    let token = data.token(&["platform"]);
     let citas = Server::citas(&data);
     neighbours(report, citas.address, &token);
     overload(report, citas.address, &token);

@@ -28,7 +28,7 @@ const QUIET: usize = 500;
 
 pub fn measure(report: &mut Report) {
     let data = Data::with_peru();
-    let (token, platform) = (data.token(&[]), data.token(&["platform"]));
+    let (token, platform) = (data.token(&["pe:staff"]), data.token(&["platform"]));
     let citas = Server::citas(&data);
     let example = example(&loaded(peru()));
     let chaos = chaos(&[]);

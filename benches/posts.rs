@@ -29,7 +29,7 @@ const TARGET: f64 = 0.5;
 
 pub fn measure(report: &mut Report) {
     let data = Data::with_peru();
-    let token = data.token(&[]);
+    let token = data.token(&["pe:staff"]);
     let citas = Server::citas(&data);
     let example = example(&loaded(peru()));
     // The first request opens the file and compiles the statements.

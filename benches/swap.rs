@@ -26,7 +26,7 @@ pub fn measure(report: &mut Report) {
     let data = Data::with_peru();
     data.publish(&renumbered(&rules, peru()), NEXT);
     let citas = Server::citas(&data);
-    let (token, example) = (data.token(&[]), example(&rules));
+    let (token, example) = (data.token(&["pe:staff"]), example(&rules));
     let book = |number| post("/v1/pe/appointments", &token, &booking(&example, number));
     let ids = located(citas.address, &[book(0)]);
     let gets = vec![get(&ids[0], &token); 1_000];

@@ -31,7 +31,7 @@ impl Server {
     fn start(files: u64, options: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         publish(&data.path().join("registry"), &["pe", "xx"]);
-        let token = token(data.path(), &[]);
+        let token = token(data.path(), &["--group", "platform"]);
         let folder = data.path().to_str().unwrap();
         let program =
             citas(&[&["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--data", folder], options].concat());
@@ -50,11 +50,11 @@ impl Server {
         TcpStream::connect(self.address()).unwrap()
     }
 
-    fn ana(&self) -> Client {
+    fn client(&self) -> Client {
         self.process.client(&self.token)
     }
 
-    /// Returns the text of a patient's request.
+    /// Returns the text of a request.
     fn get(&self, path: &str) -> Vec<u8> {
         format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", self.token).into_bytes()
     }
@@ -87,7 +87,7 @@ fn a_crowd_that_only_connects_leaves_health_and_bookings_answered() {
     let crowd: Vec<TcpStream> = (0..allowed(CROWD)).map(|_| server.connect()).collect();
     let anybody = Client::new(&server.process.base, None);
     anybody.get("/healthz").expect(200);
-    server.ana().booked("pe", &pe(1));
+    server.client().booked("pe", &pe(1));
     let metrics = anybody.get("/metrics").expect(200).text;
     assert!(metrics.contains("citas_connections_closed_total{why=\"idle\"}"), "{metrics}");
     drop(crowd);
@@ -98,9 +98,9 @@ fn with_few_files_the_ledger_and_the_mail_keep_theirs() {
     let server = Server::start(256, &[]);
     let crowd: Vec<TcpStream> = (0..allowed(1_000)).map(|_| server.connect()).collect();
     for number in 0..50 {
-        server.ana().booked("pe", &pe(number));
-        server.ana().booked("xx", &xx(number));
-        server.ana().get("/v1/pe/appointments").expect(200);
+        server.client().booked("pe", &pe(number));
+        server.client().booked("xx", &xx(number));
+        server.client().get("/v1/pe/appointments").expect(200);
     }
     let log = server.process.log();
     assert!(log.contains("\"connections\":") && !log.contains("Too many open files"), "{log}");
@@ -111,7 +111,7 @@ fn with_few_files_the_ledger_and_the_mail_keep_theirs() {
 fn a_burst_of_lists_opens_few_files() {
     let server = Server::start(4096, &[]);
     for number in 0..20 {
-        server.ana().booked("pe", &pe(number));
+        server.client().booked("pe", &pe(number));
     }
     let list = server.get("/v1/pe/appointments?limit=100");
     let mut clients: Vec<TcpStream> = (0..allowed(400)).map(|_| server.connect()).collect();
@@ -166,7 +166,7 @@ fn memory_for_each(server: &Server, bytes: &[u8]) -> u64 {
         }
         quiet = if sent == 0 { quiet + 1 } else { 0 };
         // Other clients get answers meanwhile. By then the server has accepted all that it accepts.
-        server.ana().get("/healthz").expect(200);
+        server.client().get("/healthz").expect(200);
     }
     let each = server.memory().saturating_sub(before) / clients.len() as u64;
     println!("{each} KiB for each of {} clients", clients.len());
@@ -176,7 +176,7 @@ fn memory_for_each(server: &Server, bytes: &[u8]) -> u64 {
 #[test]
 fn clients_that_read_nothing_hold_little_memory() {
     let server = Server::start(8192, &["--trusted-proxy", "127.0.0.1"]);
-    server.ana().get("/openapi.json").expect(200);
+    server.client().get("/openapi.json").expect(200);
     let padding = format!("\r\nX-Padding: {}\r\n\r\n", "x".repeat(7 << 10));
     let request = server.get("/openapi.json");
     let padded = [request.trim_ascii_end(), padding.as_bytes()].concat();
@@ -187,7 +187,7 @@ fn clients_that_read_nothing_hold_little_memory() {
 #[test]
 fn clients_whose_header_does_not_end_hold_little_memory() {
     let server = Server::start(8192, &["--trusted-proxy", "127.0.0.1"]);
-    server.ana().get("/healthz").expect(200);
+    server.client().get("/healthz").expect(200);
     let endless = [b"GET /healthz HTTP/1.1\r\nX-Endless: ".as_slice(), &vec![b'x'; 400 << 10]].concat();
     let each = memory_for_each(&server, &endless);
     assert!(each <= MAX_EACH_KIB, "{each} KiB for each");
@@ -198,13 +198,13 @@ fn health_and_metrics_have_a_listener_of_their_own() {
     let server = Server::start(1024, &["--admin-listen", "127.0.0.1:0"]);
     let line = server.process.line_with("Health and metrics: ");
     let admin = Client::new(line.trim_start_matches("Health and metrics: ").trim(), None);
-    server.ana().booked("pe", &pe(1));
+    server.client().booked("pe", &pe(1));
     for path in ["/healthz", "/readyz", "/metrics"] {
         admin.get(path).expect(200);
-        server.ana().get(path).expect_problem(404, "not-found");
+        server.client().get(path).expect_problem(404, "not-found");
     }
     admin.get("/v1/countries").expect_problem(404, "not-found");
-    server.ana().get("/docs/").expect(200);
+    server.client().get("/docs/").expect(200);
     assert!(server.descriptors("pe.db") > 0 && server.data.path().exists());
 }
 
@@ -212,7 +212,7 @@ fn health_and_metrics_have_a_listener_of_their_own() {
 fn every_line_that_a_request_leads_to_has_its_id() {
     let server = Server::start(1024, &["--log", "warn"]);
     let broken = serde_json::json!({ "mode": "panic" });
-    let answer = server.ana().book("xx", &crate::support::http::with(&xx(1), broken)).expect(503);
+    let answer = server.client().book("xx", &crate::support::http::with(&xx(1), broken)).expect(503);
     let id = answer.header("x-request-id").to_owned();
     let log = crate::support::eventually::eventually("its line", Duration::from_secs(10), || {
         let log = server.process.log();

@@ -85,7 +85,7 @@ impl Cycles {
     fn new(server: MailServer) -> Self {
         let data = tempfile::tempdir().unwrap();
         publish(&data.path().join("registry"), &["pe", "cl"]);
-        let token = token(data.path(), &[]);
+        let token = token(data.path(), &["--group", "platform"]);
         Self { data, token, server, next: AtomicUsize::default(), acknowledged: Mutex::default() }
     }
 
@@ -118,7 +118,6 @@ impl Cycles {
     /// Checks that all acknowledged bookings are stored, repeats every request, and waits for all mail.
     fn check(&self) -> Outcome {
         let process = serve(self.data.path(), &self.server);
-        let staff = process.client(&token(self.data.path(), &["--group", "platform"]));
         let client = process.client(&self.token);
         let acknowledged = self.acknowledged.lock().unwrap();
         for (number, booked) in &*acknowledged {
@@ -131,7 +130,7 @@ impl Cycles {
             let repeated = request(&client, number).send().expect(201).json();
             assert_eq!(acknowledged.get(&number).unwrap_or(&repeated), &repeated);
         }
-        let (peru, chile) = (stored(&staff, "pe"), stored(&staff, "cl"));
+        let (peru, chile) = (stored(&client, "pe"), stored(&client, "cl"));
         assert_eq!(peru.len() + chile.len(), asked, "each request came about once, however often it was sent");
         let ids: BTreeSet<String> = peru.iter().map(|booked| booked["id"].as_str().unwrap().to_owned()).collect();
         assert_eq!(ids.len(), peru.len());
@@ -153,10 +152,10 @@ impl Cycles {
 }
 
 /// Returns every appointment of a country.
-fn stored(staff: &Client, country: &str) -> Vec<Value> {
+fn stored(client: &Client, country: &str) -> Vec<Value> {
     let (mut items, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = staff.get(&format!("/v1/{country}/appointments?limit=100{cursor}")).expect(200).json();
+        let page = client.get(&format!("/v1/{country}/appointments?limit=100{cursor}")).expect(200).json();
         items.extend(page["items"].as_array().unwrap().iter().cloned());
         let Some(next) = page["nextCursor"].as_str() else { return items };
         cursor = format!("&cursor={next}");

@@ -64,12 +64,12 @@ fn lists_of_two_countries_at_the_edge_of_their_budgets_keep_no_other_country_wai
                 times
             })
         });
-        let ana = host.patient("ana");
+        let staff = host.staff("pe");
         let times: Vec<Duration> = (0..60)
             .map(|number| {
-                let booked = ana.book("pe", &pe(number)).expect(201);
+                let booked = staff.book("pe", &pe(number)).expect(201);
                 let place = format!("/v1/pe/appointments/{}", booked.json()["id"].as_str().unwrap());
-                booked.took.max(ana.get(&place).expect(200).took)
+                booked.took.max(staff.get(&place).expect(200).took)
             })
             .collect();
         over.store(true, Ordering::Relaxed);

@@ -108,7 +108,7 @@ fn a_crowd_before_a_looping_component_is_told_soon_and_peru_books_on() {
             })
             .collect();
         for number in 0..20 {
-            let answer = host.patient("ana").book("pe", &pe(number)).expect(201);
+            let answer = host.patient(&format!("ana-{number}")).book("pe", &pe(number)).expect(201);
             assert!(answer.took < NEIGHBOUR_WITHIN, "Peru took {:?}", answer.took);
         }
         crowd.into_iter().map(|answer| answer.join().unwrap()).collect()

@@ -106,7 +106,7 @@ fn half_hours_and_thirds_of_an_hour_of_one_doctor_never_overlap() {
 #[test]
 fn moving_and_cancelling_at_once_gives_no_slot_twice() {
     let host = Host::of(&["cl"]);
-    let client = host.patient("ana");
+    let client = host.staff("cl");
     let times: Vec<String> = (9..13).flat_map(|hour| [format!("{hour:02}:00"), format!("{hour:02}:30")]).collect();
     let request = |number: usize| {
         let time = &times[number % times.len()];

@@ -39,10 +39,10 @@ fn half_a_request(process: &Process, bearer: &str) -> TcpStream {
 fn after_a_clean_stop_everything_is_in_the_file() {
     let data = tempfile::tempdir().unwrap();
     let mut process = serve(data.path());
-    let ana = process.client(&token(data.path(), &[]));
+    let staff = process.client(&token(data.path(), &["--group", "pe:staff"]));
     for number in 0..20 {
-        ana.booked("pe", &pe(number));
-        ana.get("/v1/pe/appointments").expect(200);
+        staff.booked("pe", &pe(number));
+        staff.get("/v1/pe/appointments").expect(200);
     }
     terminate(&process);
     let status = eventually("its end", GRACE * 3, || process.ended());

@@ -246,7 +246,7 @@ fn dev_books_with_its_own_line_and_takes_a_new_holiday_while_it_serves() {
         1,
         |number| {
             assert_eq!(ana.get(&place).expect(200).json(), booked);
-            ana.booked("pe", &pe(number))
+            platform.booked("pe", &pe(number))
         },
         || {
             fs::write(&file, &changed).unwrap();

@@ -18,7 +18,7 @@ import templates
 from cloud import FUNCTIONS, PLATFORM, REFRESH_SECONDS, ROOT, SCOPES, address, eventually
 
 REQUESTS = {
-    "pe": {"doctor": "45678", "hospital": "00006219", "district": "150122", "dni": "10117410-2"},
+    "pe": {"doctor": "45678", "hospital": "00006219", "district": "150122"},
     "cl": {
         "doctor": "123456",
         "hospital": "109100",
@@ -33,6 +33,9 @@ REQUESTS = {
 # Recipients to whom SES sends no mail, for reasons that server.py gives.
 REFUSED, UNVERIFIED_SENDER = "ana@refused.example", "ana@unverified-sender.example"
 
+# Peru's patients, one for each booking, because nobody may have more than three to come.
+PATIENTS = (f"{number:08}" for number in itertools.count(20_000_001))
+
 # Half hours of a person's day. No two tests use the same one.
 HALF_HOURS = (f"{hour:02}:{minute}" for hour in range(9, 20) for minute in ["00", "30"])
 
@@ -45,7 +48,8 @@ def working_days(first=3):
 
 
 def request(country, date, time, email=None):
-    return REQUESTS[country] | {"date": date, "time": time, "email": email or address()}
+    patient = {"dni": next(PATIENTS)} if country == "pe" else {}
+    return REQUESTS[country] | patient | {"date": date, "time": time, "email": email or address()}
 
 
 def book(cloud, country, token, email=None, first=3):
