@@ -31,7 +31,8 @@ pub async fn run() -> Ended {
     let publisher = &SnsPublisher::new(aws_sdk_sns::Client::new(&aws), settings.topic);
     let ledger = &DynamoLedger::new((&aws).into(), &settings.tables, Arc::new(SystemClock));
     let handler = service_fn(move |event: LambdaEvent<dynamodb::Event>| async move {
-        Ok::<_, lambda_runtime::Error>(stream::relay(publisher, ledger, &event.payload).await)
+        // Boxed, because the compiler limits how deep futures are nested.
+        Ok::<_, lambda_runtime::Error>(Box::pin(stream::relay(publisher, ledger, &event.payload)).await)
     });
     answer(Runtime::new(handler), metrics).await
 }
