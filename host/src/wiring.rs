@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use citas_core::booking::Booking;
+use citas_core::booking::{Booking, Waker};
 use citas_core::model::CountryCode;
 use citas_core::notify::{Notifier, Relay, Sender, Stop};
 use citas_core::ports::{Clock, Mailer, Registry, TokenVerifier};
@@ -212,7 +212,8 @@ impl Platform {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), StartError> {
         let (stop, stopping) = watch::channel(None);
-        background.start("relaying events", self.relays(metrics.clone(), stopping));
+        background.start("relaying events", self.relays(stopping.clone()));
+        background.start("keeping the metrics", keep_metrics(metrics.clone()));
         let status = keep_status(StatusFile::new(&self.data), self.catalogue.clone(), self.clock.clone());
         background.start("keeping the status file", status);
         let (trying, shadow) = TrialRecorder::new(self.trials.clone(), self.catalogue.clone()).with_shadow();
@@ -225,6 +226,7 @@ impl Platform {
         let judged = judge(self.catalogue.clone(), self.trials.clone(), self.registry.clone(), self.clock.clone());
         background.start("judging canaries", judged);
         background.start("closing idle readers", close_idle_readers(self.ledger.clone()));
+        background.start("doing scheduled actions", self.wakers(trying.clone(), stopping));
         let api = Api {
             booking: self.booking(trying),
             catalogue: self.catalogue.clone(),
@@ -297,13 +299,31 @@ impl Platform {
         Arc::new(move || files.connections(reserved()))
     }
 
-    fn relays(&self, metrics: PrometheusHandle, stop: Stop) -> impl Future<Output = ()> + Send + use<> {
+    fn relays(&self, stop: Stop) -> impl Future<Output = ()> + Send + use<> {
         let relay = {
             let publisher = Arc::new(InProcessPublisher::new(self.notifier.clone()));
             let (ledger, clock, stop) = (self.ledger.clone(), self.clock.clone(), stop.clone());
-            move |country| Relay::new(country, ledger.clone(), publisher.clone(), clock.clone(), stop.clone())
+            move |country| {
+                Relay::new(country, ledger.clone(), publisher.clone(), clock.clone(), stop.clone()).run()
+            }
         };
-        relays(self.catalogue.clone(), relay, metrics, stop)
+        in_each_country("relaying events", self.catalogue.clone(), relay, stop)
+    }
+
+    fn wakers(&self, trying: TrialRecorder, stop: Stop) -> impl Future<Output = ()> + Send + use<> {
+        let waker = {
+            let (booking, ledger, clock) = (Arc::new(self.booking(trying)), self.ledger.clone(), self.clock.clone());
+            let stop = stop.clone();
+            move |country| {
+                let mut stop = stop.clone();
+                let stopping = async move {
+                    // Without a sender no signal can come any more.
+                    let _ = stop.wait_for(Option::is_some).await;
+                };
+                Waker::new(country, booking.clone(), ledger.clone(), clock.clone()).run(stopping)
+            }
+        };
+        in_each_country("doing scheduled actions", self.catalogue.clone(), waker, stop)
     }
 
     fn booking(&self, trying: TrialRecorder) -> Booking {
@@ -430,29 +450,37 @@ async fn judge(catalogue: Arc<Catalogue>, trials: Arc<FileTrials>, registry: Arc
     }
 }
 
-/// Runs a relay for each country from the time the country is known. Returns when a relay ends without the signal to
-/// stop, or when all relays have stopped.
-async fn relays(
+/// Runs a task for each country from the time the country is known. Returns when a task ends without the signal to
+/// stop, or when all tasks have stopped.
+async fn in_each_country<F: Future<Output = ()> + Send + 'static>(
+    name: &'static str,
     catalogue: Arc<Catalogue>,
-    relay: impl Fn(CountryCode) -> Relay + Send,
-    metrics: PrometheusHandle,
+    task: impl Fn(CountryCode) -> F + Send,
     mut stop: Stop,
 ) {
-    let (mut relayed, mut running) = (BTreeSet::new(), Background::default());
+    let (mut started, mut running) = (BTreeSet::new(), Background::default());
     let mut ticks = every(UPKEEP_INTERVAL);
     loop {
         tokio::select! {
             biased;
             _ = stop.changed() => break,
-            ended = running.ended() => return tracing::error!(%ended, "no more events are relayed"),
+            ended = running.ended() => return tracing::error!(%ended, "this country's work has stopped"),
             _ = ticks.tick() => {}
         }
-        metrics.run_upkeep();
-        for country in catalogue.all().keys().copied().filter(|country| relayed.insert(*country)) {
-            running.start(format!("relaying events of {country}"), relay(country).run());
+        for country in catalogue.all().keys().copied().filter(|country| started.insert(*country)) {
+            running.start(format!("{name} of {country}"), task(country));
         }
     }
     running.finished().await;
+}
+
+/// Keeps the memory of recorded metrics bounded.
+async fn keep_metrics(metrics: PrometheusHandle) {
+    let mut ticks = every(UPKEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+    }
 }
 
 /// Records this process's metrics from now on. Must be called once for each process, whatever it serves.

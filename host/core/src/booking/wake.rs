@@ -4,7 +4,7 @@
 //! whatever dies in between, and a later revision replaces it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -27,8 +27,17 @@ const FIRST_WAIT: SignedDuration = SignedDuration::from_mins(1);
 /// Maximum wait between two attempts, and the wait for rules that have the action.
 const MAX_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
-/// Delay of an action that cannot be done from which it raises an alarm.
-const ALARM_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// Number of failed attempts from which an action raises an alarm. They take 24 hours.
+const ALARM_AFTER: u32 = 30;
+
+/// Maximum number of actions that are tried again as soon as there are other rules. Further ones wait for [`MAX_WAIT`].
+const MAX_UNKNOWN: usize = 10_000;
+
+/// Interval at which a host looks for actions that are due.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Name of the outcome of an action that another revision replaced.
+const REPLACED: &str = "replaced";
 
 /// Outcome of a scheduled action.
 #[derive(Debug)]
@@ -85,49 +94,87 @@ impl Booking {
     }
 }
 
-/// Does the scheduled actions of a country that are due.
+/// Does the scheduled actions of a country that are due, one after the other: requests get their turns between them.
+///
+/// Due is what the wall clock says. All else is measured in attempts or by the monotonic clock, so that a wall clock that
+/// is set raises no alarm.
 pub struct Waker {
     country: CountryCode,
     booking: Arc<Booking>,
     wakes: Arc<dyn Wakes>,
     clock: Arc<dyn Clock>,
+    unknown: Mutex<Unknown>,
+}
+
+/// Actions that the rules in force lack. They are tried again with other rules, without waiting for their time.
+#[derive(Default)]
+struct Unknown {
+    /// Serial numbers of the rules that lack them.
+    rules: Vec<u64>,
+    actions: Vec<DueWake>,
 }
 
 impl Waker {
     /// Creates a waker of one country.
     pub fn new(country: CountryCode, booking: Arc<Booking>, wakes: Arc<dyn Wakes>, clock: Arc<dyn Clock>) -> Self {
-        Self { country, booking, wakes, clock }
+        Self { country, booking, wakes, clock, unknown: Mutex::default() }
     }
 
-    /// Does what is due, the oldest first, until nothing is due or the time of [`Clock::monotonic`] is after `end`. Returns
-    /// true if nothing is left.
+    /// Does what is due from now on, until `stop` resolves. What is in progress then stays due, or is stored already.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let work = async {
+            loop {
+                if let Err(error) = self.drain(Duration::MAX).await {
+                    tracing::warn!(country = %self.country, %error, "scheduled actions wait; trying again");
+                }
+                tokio::time::sleep(INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = stop => {}
+        }
+    }
+
+    /// Does what is due, the oldest first, until nothing is due or the time of [`Clock::monotonic`] is after `end`. Without
+    /// rules in force nothing is done. Returns true if nothing is left to do now.
     ///
     /// # Errors
     /// Returns an error if the ledger does not answer. What is not done stays due.
     pub async fn drain(&self, end: Duration) -> Result<bool, Unavailable> {
+        let Some(entry) = self.booking.decider.catalogue.entry(self.country) else { return Ok(true) };
+        let Some(rules) = entry.in_force() else { return Ok(true) };
+        for due in self.no_longer_unknown(rules.versions().map(|rules| rules.serial).collect()) {
+            self.wake(&due).await?;
+        }
         loop {
-            let due = self.wakes.due(self.country, self.clock.now(), BATCH).await?;
-            if due.is_empty() {
-                metrics::gauge!("citas_wakes_oldest_seconds", "country" => self.country.to_string()).set(0.0);
+            let batch = self.wakes.due(self.country, self.clock.now(), BATCH).await?;
+            let oldest = batch.first().map_or(0.0, |due| self.lateness(due).as_secs_f64().max(0.0));
+            metrics::gauge!("citas_wakes_oldest_seconds", "country" => self.country.to_string()).set(oldest);
+            if batch.is_empty() {
                 return Ok(true);
             }
-            for due in due {
+            let mut is_progress = false;
+            for due in batch {
                 if self.clock.monotonic() > end {
                     return Ok(false);
                 }
-                self.wake(&due).await?;
+                is_progress |= self.wake(&due).await? != REPLACED;
+            }
+            // An index that is behind still has what was replaced.
+            if !is_progress {
+                return Ok(false);
             }
         }
     }
 
-    async fn wake(&self, due: &DueWake) -> Result<(), Unavailable> {
+    /// Does one action, and returns the outcome's name.
+    async fn wake(&self, due: &DueWake) -> Result<&'static str, Unavailable> {
         let (country, now) = (self.country, self.clock.now());
-        let (late, action) = (now.duration_since(due.wake.at), &due.wake.action);
-        let (appointment, seconds) = (due.appointment, late.as_secs());
-        metrics::gauge!("citas_wakes_oldest_seconds", "country" => country.to_string()).set(late.as_secs_f64());
+        let (appointment, action, seconds) = (due.appointment, &due.wake.action, self.lateness(due).as_secs());
         let outcome = match self.booking.wake(country, due).await {
             Ok(Woken::Done) => "done",
-            Ok(Woken::Replaced) => "replaced",
+            Ok(Woken::Replaced) => REPLACED,
             Ok(Woken::Refused(why)) => {
                 tracing::warn!(%country, %appointment, action, why = refusal(&why), "the rules refuse a scheduled action");
                 self.wakes.end(country, due).await?;
@@ -135,22 +182,43 @@ impl Waker {
             }
             Ok(Woken::Unknown) => {
                 self.wakes.postpone(country, due, now + MAX_WAIT).await?;
+                self.remember(due);
                 "unknown"
             }
             Err(error) => {
                 let failed = due.failed.saturating_add(1);
-                let until = now + wait_after(failed);
-                if late >= ALARM_AFTER {
+                self.wakes.postpone(country, &DueWake { failed, ..due.clone() }, now + wait_after(failed)).await?;
+                if failed >= ALARM_AFTER {
                     tracing::error!(%country, %appointment, action, seconds, failed, %error, "a scheduled action is late");
+                    "late"
                 } else {
                     tracing::warn!(%country, %appointment, action, seconds, failed, %error, "a scheduled action waits");
+                    "failed"
                 }
-                self.wakes.postpone(country, &DueWake { failed, ..due.clone() }, until).await?;
-                if late >= ALARM_AFTER { "late" } else { "failed" }
             }
         };
         metrics::counter!("citas_wakes_total", "country" => country.to_string(), "outcome" => outcome).increment(1);
-        Ok(())
+        Ok(outcome)
+    }
+
+    fn lateness(&self, due: &DueWake) -> SignedDuration {
+        self.clock.now().duration_since(due.wake.at)
+    }
+
+    /// Returns the actions that other rules lacked than those in force.
+    fn no_longer_unknown(&self, rules: Vec<u64>) -> Vec<DueWake> {
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if unknown.rules == rules {
+            return Vec::new();
+        }
+        std::mem::replace(&mut *unknown, Unknown { rules, actions: Vec::new() }).actions
+    }
+
+    fn remember(&self, due: &DueWake) {
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if unknown.actions.len() < MAX_UNKNOWN && !unknown.actions.contains(due) {
+            unknown.actions.push(due.clone());
+        }
     }
 }
 
