@@ -180,7 +180,7 @@ fn the_history_says_what_was_done_by_whom_under_which_rules() {
     assert_eq!(column("action"), ["book", "reschedule", "cancel"]);
     let by = |subject: &str, role: &str| json!({ "subject": subject, "role": role });
     assert_eq!(column("by"), [by("ana", "patient"), by("ana", "patient"), json!({ "role": "staff" })]);
-    assert!(items.iter().all(|item| item["rules"] == booked["rules"] && item["contract"] == "1.0.0"));
+    assert!(items.iter().all(|item| item["rules"] == booked["rules"] && item["contract"] == "2.0.0"));
     assert_eq!(items[2]["requestId"], cancelled.header("x-request-id"));
     assert_eq!((&items[0]["appointment"], &items[2]["appointment"]), (&booked, &cancelled.json()));
     for team in [host.staff("pe"), host.platform_team()] {
