@@ -6,6 +6,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use citas_core::model::CountryCode;
+use jiff::civil::{DateTime, datetime};
+use jiff::{SignedDuration, Timestamp};
 use toml_edit::DocumentMut;
 
 use super::folder::Language;
@@ -17,14 +19,25 @@ const SCHEMAS: Files = &[
     ("request.json", include_str!("template/schema/request.json")),
     ("appointment.json", include_str!("template/schema/appointment.json")),
     ("cancel.json", include_str!("template/schema/cancel.json")),
+    ("empty.json", include_str!("template/schema/empty.json")),
 ];
+
+/// Start of the appointments in the cases, by the clocks of the country's zone.
+const CASES_START: DateTime = datetime(2026, 12, 1, 9, 30, 0, 0);
+
+/// Time from the reminder to the start.
+const REMINDER: SignedDuration = SignedDuration::from_hours(24);
 
 /// Golden cases, the same in every language.
 const CASES: Files = &[
     ("booking.json", include_str!("template/cases/booking.json")),
+    ("group.json", include_str!("template/cases/group.json")),
     ("holiday.json", include_str!("template/cases/holiday.json")),
     ("cancel.json", include_str!("template/cases/cancel.json")),
     ("cancel-too-late.json", include_str!("template/cases/cancel-too-late.json")),
+    ("complete.json", include_str!("template/cases/complete.json")),
+    ("reminder.json", include_str!("template/cases/reminder.json")),
+    ("reminder-mail.json", include_str!("template/cases/reminder-mail.json")),
 ];
 
 impl Language {
@@ -102,9 +115,8 @@ pub enum NotBegun {
 /// # Errors
 /// See [`NotBegun`].
 pub fn begin(countries: &Path, country: CountryCode, language: Language, zone: &str) -> Result<PathBuf, NotBegun> {
-    if jiff::tz::TimeZone::get(zone).is_err() {
-        return Err(NotBegun::Zone(zone.into()));
-    }
+    let unknown = |_| NotBegun::Zone(zone.into());
+    let start = CASES_START.in_tz(zone).map_err(unknown)?.timestamp();
     let rust = language == Language::Rust;
     if rust && !countries.join("kit/Cargo.toml").is_file() {
         return Err(NotBegun::NoKit(countries.to_owned()));
@@ -116,18 +128,31 @@ pub fn begin(countries: &Path, country: CountryCode, language: Language, zone: &
         _ => NotBegun::Unwritten(folder.clone(), cause),
     })?;
     let listed = || if rust { list(countries, country) } else { Ok(()) };
-    filled(&folder, country, language, zone).and_then(|()| listed()).inspect_err(|_| {
+    filled(&folder, country, language, zone, start).and_then(|()| listed()).inspect_err(|_| {
         // Half a country would keep the workspace from building.
         let _ = fs::remove_dir_all(&folder);
     })?;
     Ok(folder)
 }
 
-fn filled(folder: &Path, country: CountryCode, language: Language, zone: &str) -> Result<(), NotBegun> {
+/// Writes the files. `start` is that of the cases' appointments, which claims and reminders name in UTC.
+fn filled(
+    folder: &Path,
+    country: CountryCode,
+    language: Language,
+    zone: &str,
+    start: Timestamp,
+) -> Result<(), NotBegun> {
+    let blanks = [
+        ("{{code}}", country.to_string()),
+        ("{{zone}}", zone.to_owned()),
+        ("{{start}}", start.strftime("%Y-%m-%dT%H:%MZ").to_string()),
+        ("{{reminder}}", (start - REMINDER).to_string()),
+    ];
     let all = [("", language.files()), (language.schemas(), SCHEMAS), ("cases", CASES)];
     for (within, files) in all {
         for (name, text) in files {
-            let text = text.replace("{{code}}", country.as_str()).replace("{{zone}}", zone);
+            let text = blanks.iter().fold((*text).to_owned(), |text, (blank, value)| text.replace(blank, value));
             write(&folder.join(within).join(name), &text)?;
         }
     }

@@ -27,8 +27,8 @@ export function instantOf({ shifts }, local) {
   let skipped = local;
   for (const [index, shift] of shifts.entries()) {
     const instant = local - shift.offsetMinutes * 60;
-    const ended = index + 1 < shifts.length && instant >= Number(shifts[index + 1].at);
-    if (!ended && (index === 0 || instant >= Number(shift.at))) {
+    const ended = index + 1 < shifts.length && instant >= shifts[index + 1].at;
+    if (!ended && (index === 0 || instant >= shift.at)) {
       return instant;
     }
     skipped = ended ? instant : skipped;
@@ -36,11 +36,7 @@ export function instantOf({ shifts }, local) {
   return skipped;
 }
 
-// Converts the contract's date and time to a local time, and `civil` converts it back.
-export function secondsOf({ year, month, day, hour, minute }) {
-  return Date.UTC(year, month - 1, day, hour, minute) / 1000;
-}
-
+// Converts a local time to the contract's date and time.
 export function civil(local) {
   const at = new Date(local * 1000);
   const [hour, minute] = [at.getUTCHours(), at.getUTCMinutes()];
@@ -59,10 +55,10 @@ export function minuteText(seconds, between) {
 
 // Returns one claim for each cell of `grid` minutes, in UTC, that the appointment touches. Two that overlap always
 // share one.
-export function claims(holder, instant, minutes, grid) {
+export function claims(holder, instant, minutes, grid, { places = 1, personal = false } = {}) {
   const [cell, cells] = [grid * 60, []];
   for (let at = Math.floor(instant / cell) * cell; at < instant + minutes * 60; at += cell) {
-    cells.push(`${holder}/${minuteText(at, "T")}Z`);
+    cells.push({ key: `${holder}/${minuteText(at, "T")}Z`, places, personal });
   }
   return cells;
 }

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from wit_world.imports.types import Civil, Context, Field, Value_Text, ZoneClock
+from wit_world.imports.types import Civil, Claim, Context, Field, Value_Text, ZoneClock
 
 EPOCH = datetime(1970, 1, 1)
 
@@ -48,8 +48,8 @@ def civil(local: datetime) -> Civil:
     return Civil(local.year, local.month, local.day, local.hour, local.minute)
 
 
-def claims(holder: str, instant: int, minutes: int, grid: int) -> list[str]:
+def claims(holder: str, instant: int, minutes: int, grid: int, places: int = 1, personal: bool = False) -> list[Claim]:
     """Returns one claim per UTC cell of `grid` minutes that the time touches. Two that overlap always share one."""
     cell = grid * 60
     cells = range(instant // cell * cell, instant + minutes * 60, cell)
-    return [f"{holder}/{EPOCH + timedelta(seconds=at):%Y-%m-%dT%H:%MZ}" for at in cells]
+    return [Claim(f"{holder}/{EPOCH + timedelta(seconds=at):%Y-%m-%dT%H:%MZ}", places, personal) for at in cells]
