@@ -13,6 +13,7 @@ use citas_core::release::precompile;
 use serde_json::{Value, json};
 
 use crate::registry_contract::{artifact, channel, version, with_cases};
+use crate::support::appointments::KEY;
 use crate::support::components::{chaos, chaos_with, judge};
 use crate::support::lambda::{Lambda, get_event};
 use crate::support::ministack::{aws, unique};
@@ -67,6 +68,7 @@ impl Bucket {
             .env("AWS_ENDPOINT_URL", delayed(&self.endpoint))
             .env("CITAS_REGISTRY", format!("s3://{}", self.name))
             .env("CITAS_REFRESH_SECONDS", "1")
+            .env("CITAS_KEY", KEY)
             .env("CITAS_LOG", "warn")
             .stdout(Stdio::null());
         command

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lambda_events::event::{dynamodb, sqs};
+use citas::aws::dynamo::DynamoLedger;
 use citas::aws::registry::S3Registry;
 use citas::aws::{queue, stream};
 use citas::lambda::precompile::compile_all;
@@ -15,7 +16,7 @@ use citas::system::{SystemClock, UuidIds};
 use citas::wasm::WasmEngine;
 use citas::wasm::judge::ChildJudge;
 use citas_core::booking::BookingError;
-use citas_core::booking::{ActionRequest, Booking};
+use citas_core::booking::{ActionRequest, Booking, Spellings};
 use citas_core::model::{Caller, Event, Limits, Scope};
 use citas_core::notify::{Notifier, Sender};
 use citas_core::ports::{
@@ -29,7 +30,7 @@ use serde_json::json;
 
 use crate::ledger_dynamo::Tables;
 use crate::registry_contract::{artifact, channel, version, with_cases};
-use crate::support::appointments::{booked, cl, id, pe};
+use crate::support::appointments::{booked, cl, id, names, pe};
 use crate::support::components::{SharedEngine, admission, component, judge};
 use crate::support::faults::{Fault, Faults};
 use crate::support::ministack::{aws, unique};
@@ -58,12 +59,11 @@ pub fn passing() -> Vec<Fault> {
     ]
 }
 
-/// Pairs each fault with each of the first `steps` requests. The first four faults are answers to a transaction, so
-/// they apply only to the second request of each pair.
-fn table(steps: usize) -> Vec<(usize, Fault)> {
-    (0..steps)
-        .flat_map(|step| passing().into_iter().skip(if step % 2 == 1 { 0 } else { 4 }).map(move |fault| (step, fault)))
-        .collect()
+/// Pairs each fault with each of the requests that were heard. The first four faults are answers to a transaction.
+fn table(heard: &[String]) -> Vec<(usize, Fault)> {
+    let faults = |request: &String| passing().into_iter().skip(if request.contains("Transact") { 0 } else { 4 });
+    let pairs = |(step, request)| faults(request).map(move |fault| (step, fault));
+    heard.iter().enumerate().flat_map(pairs).collect()
 }
 
 pub fn ana() -> Caller {
@@ -87,10 +87,6 @@ pub fn peru() -> Arc<Catalogue> {
 mod booking {
     use super::*;
 
-    /// Number of requests of the story: two to book (receipt, transaction), and two to cancel without a key
-    /// (appointment, transaction).
-    const STEPS: usize = 4;
-
     fn use_cases(tables: &Tables, faults: &Faults) -> Booking {
         let ledger = Arc::new(tables.ledger_over(faults));
         Booking::new(peru(), ledger, Arc::new(SystemClock), Arc::new(UuidIds), "test")
@@ -113,8 +109,7 @@ mod booking {
     async fn what_passes_is_not_noticed() {
         let (quiet, listening) = (Tables::new().await, Faults::none());
         story(&use_cases(&quiet, &listening)).await.unwrap();
-        assert_eq!(listening.heard().len(), STEPS);
-        join_all(table(STEPS).into_iter().map(async |(step, fault)| {
+        join_all(table(&listening.heard()).into_iter().map(async |(step, fault)| {
             let tables = Tables::new().await;
             let told = story(&use_cases(&tables, &Faults::at(step, fault.clone()))).await;
             told.unwrap_or_else(|error| panic!("{fault:?} at {step}: {error}"));
@@ -125,7 +120,9 @@ mod booking {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_does_not_pass_is_said_and_the_same_request_again_books_once() {
-        join_all(table(2).into_iter().map(async |(step, fault)| {
+        let (quiet, listening) = (Tables::new().await, Faults::none());
+        book(&use_cases(&quiet, &listening)).await.unwrap();
+        join_all(table(&listening.heard()).into_iter().map(async |(step, fault)| {
             let why = format!("{fault:?} from {step}");
             let tables = Tables::new().await;
             let told = book(&use_cases(&tables, &Faults::from(step, fault.clone()))).await;
@@ -185,7 +182,7 @@ mod booking {
 
     /// Reads an appointment, and a page of 20 out of 25. The read units must be those that `docs/operations.md` states.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn an_appointment_and_a_page_take_one_request_each_and_few_read_units() {
+    async fn an_appointment_and_a_page_take_two_requests_each_and_few_read_units() {
         let tables = Tables::new().await;
         let listening = Faults::none();
         let booking = use_cases(&tables, &listening);
@@ -199,13 +196,15 @@ mod booking {
         let page = booking.list(&ana(), pe(), Query { limit: 20, ..Query::default() }).await.unwrap();
         assert!(page.1.is_some(), "there are more");
         let asked: Vec<String> = listening.heard().split_off(before);
-        assert_eq!(asked, ["DynamoDB_20120810.GetItem 200", "DynamoDB_20120810.Query 200"]);
+        let expected = ["GetItem", "GetItem", "Query", "BatchGetItem"];
+        assert_eq!(asked, expected.map(|operation| format!("DynamoDB_20120810.{operation} 200")));
 
-        let weights = tables.appointments_bytes().await;
-        let largest = *weights.iter().max().unwrap();
-        // The page reads one item more, to find out whether another page follows.
-        let (get, page) = (half_units(largest) * 2, half_units(largest * 21));
-        assert!(get == 2 && page <= 7, "{largest} bytes: {get} and {page} half read units");
+        let largest = async |kind| tables.bytes_of(kind).await.into_iter().max().unwrap();
+        let (open, personal) = (largest("appointment").await, largest("personal").await);
+        let get = 2 * (half_units(open) + half_units(personal));
+        // The page reads one item more, to find out whether another page follows, and each personal part by itself.
+        let page = half_units(open * 21) + 20 * 2 * half_units(personal);
+        assert!(get == 4 && page <= 47, "{open} and {personal} bytes: {get} and {page} half read units");
     }
 
     /// Returns DynamoDB's read units, in halves, of an eventually consistent read of `bytes` bytes: one half for each
@@ -291,6 +290,21 @@ mod relay {
         assert_eq!(relayed(&publisher, stream).await, ["1"]);
         assert_eq!(numbers(&publisher), [vec![0]]);
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_revision_that_cannot_be_numbered_holds_up_what_is_behind_it_alone() {
+        let tables = Tables::new().await;
+        let mut stream = stream_of(&[1, 2, 3]);
+        let image = &mut stream["Records"][1]["dynamodb"]["NewImage"];
+        *image = json!({
+            "pk": { "S": format!("A#{}", id(1)) }, "sk": { "S": "R#0000000001" }, "kind": { "S": "revision" },
+            "country": { "S": "pe" }, "person": { "S": id(9) }, "order": { "L": [] },
+        });
+        let (publisher, broken) = (Picky::default(), tables.ledger_over(&Faults::from(0, Fault::Cut)));
+        assert_eq!(relayed_over(&broken, &publisher, stream.clone()).await, ["1"]);
+        assert_eq!(numbers(&publisher), [vec![0]]);
+        assert!(relayed_over(&tables.ledger(), &publisher, stream).await.is_empty(), "a revision that is gone is none");
+    }
 }
 
 mod notification {
@@ -306,9 +320,6 @@ mod notification {
             Ok(())
         }
     }
-
-    /// Number of requests of a notification: look whether it is sent, mark it as sent.
-    const STEPS: usize = 2;
 
     fn message(event: &Event) -> sqs::SqsEvent {
         serde_json::from_value(json!({ "Records": [{ "messageId": "m", "body": json!(event).to_string() }] })).unwrap()
@@ -337,15 +348,15 @@ mod notification {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_message_is_begun_without_the_time_to_end_it() {
-        let (event, tables, sent) = (event().await, Tables::new().await, Arc::new(Sent::default()));
+        let (tables, sent) = (Tables::new().await, Arc::new(Sent::default()));
+        let event = event(&tables).await;
         let (notifier, soon) = (notifier(&tables, &Faults::none(), &sent), SystemClock.now() + Duration::from_secs(5));
         let failed = queue::notify(&rules(), &notifier, &message(&event), &SystemClock, soon).await;
         assert_eq!(failed.batch_item_failures.len(), 1);
         assert!(sent.0.lock().unwrap().is_empty());
     }
 
-    async fn event() -> Event {
-        let tables = Tables::new().await;
+    async fn event(tables: &Tables) -> Event {
         let booking = Booking::new(
             peru(),
             Arc::new(tables.ledger_over(&Faults::none())),
@@ -359,41 +370,43 @@ mod notification {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn each_message_is_done_with_or_given_again_and_no_mail_is_lost() {
-        let event = event().await;
-        join_all(table(STEPS).into_iter().filter(|(_, fault)| !matches!(fault, Fault::Answer(..))).map(
-            async |(step, fault)| {
-                for (faults, passes) in
-                    [(Faults::at(step, fault.clone()), true), (Faults::from(step, fault.clone()), false)]
-                {
-                    let (tables, sent) = (Tables::new().await, Arc::new(Sent::default()));
-                    let (why, rules) = (format!("{fault:?} at {step}, passing: {passes}"), rules());
-                    let given = notifier(&tables, &faults, &sent);
-                    let failed = queue::notify(&rules, &given, &message(&event), &SystemClock, later())
-                        .await
-                        .batch_item_failures;
-                    assert_eq!(failed.is_empty(), passes, "{why}");
-                    // Another instance receives the message again.
-                    let again = notifier(&tables, &Faults::none(), &sent);
-                    assert!(
-                        queue::notify(&rules, &again, &message(&event), &SystemClock, later())
-                            .await
-                            .batch_item_failures
-                            .is_empty(),
-                        "{why}"
-                    );
-                    let mails = sent.0.lock().unwrap().clone();
-                    let repeated = step == 1 && !passes && !matches!(fault, Fault::Lost);
-                    assert_eq!(mails.len(), if repeated { 2 } else { 1 }, "{why}: {mails:?}");
-                    assert!(mails.iter().all(|mail| mail.contains(&event.id.to_string())), "{mails:?}");
-                }
-            },
-        ))
+        let (quiet, listening) = (Tables::new().await, Faults::none());
+        let told = event(&quiet).await;
+        let notified = notifier(&quiet, &listening, &Arc::default());
+        queue::notify(&rules(), &notified, &message(&told), &SystemClock, later()).await;
+        let heard = listening.heard();
+        let last = heard.len() - 1;
+        assert!(heard[last].contains("PutItem"), "the last request marks it as sent: {heard:?}");
+        let dies = |(_, fault): &(usize, Fault)| !matches!(fault, Fault::Answer(..));
+        join_all(table(&heard).into_iter().filter(dies).map(async |(step, fault)| {
+            for (faults, passes) in
+                [(Faults::at(step, fault.clone()), true), (Faults::from(step, fault.clone()), false)]
+            {
+                let (tables, sent) = (Tables::new().await, Arc::new(Sent::default()));
+                let (event, rules) = (event(&tables).await, rules());
+                let why = format!("{fault:?} at {step}, passing: {passes}");
+                let given = notifier(&tables, &faults, &sent);
+                let failed =
+                    queue::notify(&rules, &given, &message(&event), &SystemClock, later()).await.batch_item_failures;
+                assert_eq!(failed.is_empty(), passes, "{why}");
+                // Another instance receives the message again.
+                let again = notifier(&tables, &Faults::none(), &sent);
+                let failed =
+                    queue::notify(&rules, &again, &message(&event), &SystemClock, later()).await.batch_item_failures;
+                assert!(failed.is_empty(), "{why}");
+                let mails = sent.0.lock().unwrap().clone();
+                let repeated = step == last && !passes && !matches!(fault, Fault::Lost);
+                assert_eq!(mails.len(), if repeated { 2 } else { 1 }, "{why}: {mails:?}");
+                assert!(mails.iter().all(|mail| mail.contains(&event.id.to_string())), "{mails:?}");
+            }
+        }))
         .await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_message_that_is_no_event_is_given_back_alone() {
-        let (event, tables, sent) = (event().await, Tables::new().await, Arc::new(Sent::default()));
+        let (tables, sent) = (Tables::new().await, Arc::new(Sent::default()));
+        let event = event(&tables).await;
         let mut messages = message(&event);
         let mut bad = messages.records[0].clone();
         (bad.message_id, bad.body) = (Some("bad".into()), Some("{}".into()));
@@ -456,16 +469,14 @@ mod refresh {
         rules.ask(pe()).await.finish().await;
         rules.ask(pe()).await.finish().await;
         assert_eq!((in_force(&catalogue).as_deref(), listening.heard().len()), (Some("2.0.0"), STEPS));
-        join_all(
-            table(STEPS).into_iter().filter(|(_, fault)| !matches!(fault, Fault::Answer(..) | Fault::No(400, _))).map(
-                async |(step, fault)| {
-                    let (rules, catalogue) =
-                        bucket.followed(&Faults::at(step, fault.clone()), Duration::from_hours(1)).await;
-                    rules.ask(pe()).await.finish().await;
-                    assert_eq!(in_force(&catalogue).as_deref(), Some("2.0.0"), "{fault:?} at {step}");
-                },
-            ),
-        )
+        join_all(table(&listening.heard()).into_iter().filter(|(_, fault)| !matches!(fault, Fault::No(400, _))).map(
+            async |(step, fault)| {
+                let (rules, catalogue) =
+                    bucket.followed(&Faults::at(step, fault.clone()), Duration::from_hours(1)).await;
+                rules.ask(pe()).await.finish().await;
+                assert_eq!(in_force(&catalogue).as_deref(), Some("2.0.0"), "{fault:?} at {step}");
+            },
+        ))
         .await;
     }
 

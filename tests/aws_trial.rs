@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::aws_steps::{ana, passing, peru};
 use crate::ledger_dynamo::Tables;
 use crate::registry_contract::{artifact, channel, version};
-use crate::support::appointments::pe;
+use crate::support::appointments::{names, pe};
 use crate::support::components::{SharedEngine, admission, component};
 use crate::support::faults::{Fault, Faults};
 use crate::support::ministack::{aws, unique};

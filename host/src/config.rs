@@ -4,8 +4,6 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-#[cfg(feature = "aws")]
-use citas_core::model::Pseudonyms;
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use ipnet::IpNet;
@@ -21,10 +19,6 @@ const DEFAULT_DATA: &str = "data";
 
 /// Prefix of every environment variable of Citas.
 const PREFIX: &str = "CITAS_";
-
-/// Size of the platform's secret key.
-#[cfg(feature = "aws")]
-const KEY_BYTES: usize = 32;
 
 /// Every variable that Citas knows.
 const KNOWN: [&str; 17] = [
@@ -208,16 +202,6 @@ pub struct HostOptions {
     pub log: String,
 }
 
-/// Parses the platform's secret key for opaque names: 32 bytes, as hexadecimal digits.
-#[cfg(feature = "aws")]
-pub(crate) fn names(key: &str) -> Result<Pseudonyms, String> {
-    let byte = |at| key.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-    let bytes: Option<Vec<u8>> = (0..key.len()).step_by(2).map(byte).collect();
-    let is_hex = key.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let key = bytes.filter(|bytes| is_hex && bytes.len() == KEY_BYTES);
-    key.map(|key| Pseudonyms::new(&key)).ok_or_else(|| "a key is 64 hexadecimal digits".to_owned())
-}
-
 /// Parses `--trusted-proxy`: a network, or one address.
 pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
@@ -265,18 +249,6 @@ mod tests {
         assert_eq!(names("10.0.0.7", "10.0.0.8"), Ok(false));
         assert_eq!(names("2001:db8::/32", "2001:db8::1"), Ok(true));
         assert!(network("proxy.example").unwrap_err().contains("10.0.0.0/8"));
-    }
-
-    #[cfg(feature = "aws")]
-    #[test]
-    fn a_key_is_32_bytes_of_hexadecimal_digits() {
-        let country = "pe".parse().unwrap();
-        let named = |key: &str| names(key).map(|names| names.patient(country, "dni:1"));
-        assert_eq!(named(&"0aF0".repeat(16)), Ok(Pseudonyms::new(&[0x0a, 0xf0].repeat(16)).patient(country, "dni:1")));
-        for bad in ["", "0a", &"0a".repeat(31), &"0a".repeat(33), &"+a".repeat(32), &"0g".repeat(32), &"ñ".repeat(32)]
-        {
-            assert_eq!(named(bad), Err("a key is 64 hexadecimal digits".to_owned()), "{bad}");
-        }
     }
 
     #[cfg(not(feature = "aws"))]

@@ -2,12 +2,15 @@
 
 use citas_core::model::claim::key_of;
 use citas_core::model::{
-    Appointment, Claim, Context, CountryCode, Field, HeldClaim, Phase, Provenance, Revision, Role, RulesId, Shift,
-    Slot, Step, Value, ZoneClock,
+    Appointment, Claim, Context, CountryCode, Field, HeldClaim, Phase, Provenance, Pseudonyms, Revision, Role, RulesId,
+    Shift, Slot, Step, Value, ZoneClock,
 };
 use citas_core::ports::{Change, Receipt};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
+
+/// Secret key of the tests, for opaque names.
+pub const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 pub fn pe() -> CountryCode {
     "pe".parse().unwrap()
@@ -32,6 +35,11 @@ pub fn minutes(count: usize) -> SignedDuration {
 
 pub fn id(number: usize) -> Uuid {
     Uuid::from_u128(0x0193_5f00_0000_7000_8000_0000_0000_0000 + u128::try_from(number).unwrap())
+}
+
+/// Returns opaque names with a key of the tests.
+pub fn names() -> Pseudonyms {
+    KEY.parse().unwrap()
 }
 
 /// Returns the opaque id of person `number`.

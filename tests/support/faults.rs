@@ -56,6 +56,8 @@ type Rule = dyn Fn(usize, &HttpRequest) -> Option<Fault> + Send + Sync;
 #[derive(Clone)]
 pub struct Faults {
     rule: Arc<Rule>,
+    /// Text of the requests that pass and are not counted.
+    aside: Option<&'static str>,
     count: Arc<AtomicUsize>,
     heard: Arc<Mutex<Vec<String>>>,
 }
@@ -63,7 +65,7 @@ pub struct Faults {
 impl Faults {
     /// Injects the fault that `rule` returns for a request and its number, the first being 0.
     pub fn when(rule: impl Fn(usize, &HttpRequest) -> Option<Fault> + Send + Sync + 'static) -> Self {
-        Self { rule: Arc::new(rule), count: Arc::default(), heard: Arc::default() }
+        Self { rule: Arc::new(rule), aside: None, count: Arc::default(), heard: Arc::default() }
     }
 
     /// Injects `fault` into request `number`, the first being 0.
@@ -79,6 +81,11 @@ impl Faults {
     /// Injects nothing and records the requests.
     pub fn none() -> Self {
         Self::when(|_, _| None)
+    }
+
+    /// Lets requests pass whose body has this text, and does not count them.
+    pub fn aside(&self, text: &'static str) -> Self {
+        Self { aside: Some(text), ..self.clone() }
     }
 
     /// Returns a configuration for the same server through these faults, with short timeouts and almost no pause
@@ -123,6 +130,10 @@ impl HttpClient for Failing<SharedHttpClient> {
 
 impl HttpConnector for Failing<SharedHttpConnector> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let body = request.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+        if self.faults.aside.is_some_and(|text| body.contains(text)) {
+            return self.inner.call(request);
+        }
         let number = self.faults.count.fetch_add(1, Ordering::Relaxed);
         let fault = (self.faults.rule)(number, &request);
         let (inner, heard, what) = (self.inner.clone(), self.faults.heard.clone(), name(&request));

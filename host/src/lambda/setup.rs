@@ -16,7 +16,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use super::registry;
 use crate::aws::dynamo::DynamoLedger;
 use crate::aws::registry::S3Registry;
-use crate::config::{self, RegistryPlace};
+use crate::config::RegistryPlace;
 use crate::system::{SystemClock, UuidIds};
 use crate::wasm::{NoEngine, WasmEngine};
 
@@ -40,7 +40,7 @@ pub(super) struct BookingSettings {
     #[command(flatten)]
     pub rules: RulesSettings,
     /// Secret key of the opaque names of people and accounts, as 64 hexadecimal digits
-    #[arg(env = "CITAS_KEY", hide_env_values = true, value_parser = config::names)]
+    #[arg(env = "CITAS_KEY", hide_env_values = true)]
     pub key: Pseudonyms,
 }
 

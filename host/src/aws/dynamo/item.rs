@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::Unreadable;
 
+/// An item of a table: its attributes by their names.
 pub type Item = HashMap<String, AttributeValue>;
 
 /// Retention of an event in the table after its stream has delivered it, for the search for lost events.

@@ -437,8 +437,7 @@ mod tests {
             let later = format!("doctor/1/2026-12-{number}T00:00Z");
             assert!(work.commit(&[booking(number, &later)])[0].is_ok());
             let past = "SELECT count(*) FROM claim WHERE appointment < ?";
-            let past: u32 =
-                work.connection.query_row(past, [Uuid::from_u128(6).as_bytes()], |row| row.get(0)).unwrap();
+            let past: u32 = work.connection.query_row(past, [Uuid::from_u128(6).as_bytes()], |row| row.get(0)).unwrap();
             assert!(past <= left, "{past}");
         }
         assert_eq!(
