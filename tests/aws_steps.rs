@@ -89,7 +89,7 @@ mod booking {
 
     fn use_cases(tables: &Tables, faults: &Faults) -> Booking {
         let ledger = Arc::new(tables.ledger_over(faults));
-        Booking::new(peru(), ledger, Arc::new(SystemClock), Arc::new(UuidIds), "test")
+        Booking::new(peru(), ledger, Arc::new(SystemClock), Arc::new(UuidIds), names(), "test")
     }
 
     async fn book(booking: &Booking) -> Result<uuid::Uuid, BookingError> {
@@ -174,7 +174,8 @@ mod booking {
             let booking = use_cases(&tables, &Faults::from(0, fault.clone()));
             let got = booking.get(&ana(), pe(), id(1)).await;
             assert!(matches!(got, Err(BookingError::Unavailable(_))), "{fault:?}: {got:?}");
-            let listed = booking.list(&ana(), pe(), Query { limit: 10, ..Query::default() }).await;
+            let listed =
+                booking.list(&ana(), pe(), Spellings::default(), Query { limit: 10, ..Query::default() }).await;
             assert!(matches!(listed, Err(BookingError::Unavailable(_))), "{fault:?}");
         }))
         .await;
@@ -193,7 +194,8 @@ mod booking {
         .await;
         let before = listening.heard().len();
         booking.get(&ana(), pe(), ids[0]).await.unwrap();
-        let page = booking.list(&ana(), pe(), Query { limit: 20, ..Query::default() }).await.unwrap();
+        let page =
+            booking.list(&ana(), pe(), Spellings::default(), Query { limit: 20, ..Query::default() }).await.unwrap();
         assert!(page.1.is_some(), "there are more");
         let asked: Vec<String> = listening.heard().split_off(before);
         let expected = ["GetItem", "GetItem", "Query", "BatchGetItem"];
@@ -252,8 +254,12 @@ mod relay {
     }
 
     async fn relayed(publisher: &Picky, stream: serde_json::Value) -> Vec<String> {
+        relayed_over(&Tables::new().await.ledger(), publisher, stream).await
+    }
+
+    async fn relayed_over(ledger: &DynamoLedger, publisher: &Picky, stream: serde_json::Value) -> Vec<String> {
         let stream: dynamodb::Event = serde_json::from_value(stream).unwrap();
-        let answer = stream::relay(publisher, &stream).await;
+        let answer = stream::relay(publisher, ledger, &stream).await;
         answer.batch_item_failures.into_iter().filter_map(|failure| failure.item_identifier).collect()
     }
 
@@ -362,6 +368,7 @@ mod notification {
             Arc::new(tables.ledger_over(&Faults::none())),
             Arc::new(SystemClock),
             Arc::new(UuidIds),
+            names(),
             "t",
         );
         booking.book(&ana(), pe(), requests::pe(7), None).await.unwrap();

@@ -53,7 +53,8 @@ async fn a_canary_that_cannot_be_counted_books_all_the_same() {
         });
         let ledger = Arc::new(tables.ledger_over(&faults));
         let trying = TrialRecorder::new(ledger.clone(), catalogue.clone());
-        let booking = Booking::new(catalogue, ledger, Arc::new(SystemClock), Arc::new(UuidIds), "test").trying(trying);
+        let booking =
+            Booking::new(catalogue, ledger, Arc::new(SystemClock), Arc::new(UuidIds), names(), "test").trying(trying);
         booking.book(&ana(), pe(), requests::pe(7), None).await.unwrap_or_else(|error| panic!("{why}: {error}"));
         assert!(asked.load(was_asked), "{why}");
         tables.assert_whole(1, 1, &why).await;
