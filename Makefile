@@ -15,11 +15,12 @@ build-Api: NAME := api
 build-Relay: NAME := relay
 build-Notifier: NAME := notifier
 build-Trial: NAME := trial
+build-Wake: NAME := wake
 build-Precompile: NAME := precompile
 
-.PHONY: build-Api build-Relay build-Notifier build-Trial build-Precompile
-build-Api build-Relay build-Notifier build-Trial build-Precompile: FROM = $(subst %,$(NAME),$(BOOTSTRAP))
-build-Api build-Relay build-Notifier build-Trial build-Precompile:
+.PHONY: build-Api build-Relay build-Notifier build-Trial build-Wake build-Precompile
+build-Api build-Relay build-Notifier build-Trial build-Wake build-Precompile: FROM = $(subst %,$(NAME),$(BOOTSTRAP))
+build-Api build-Relay build-Notifier build-Trial build-Wake build-Precompile:
 	@test -f '$(FROM)' || { echo '$(FROM) is not there: `just package` builds it' >&2; exit 1; }
 	@set -- $$(od -An -v -tu1 -N20 '$(FROM)') && \
 	    test "$$1 $$2 $$3 $$4" = '$(ELF)' || { echo '$(FROM) is no ELF file' >&2; exit 1; }

@@ -30,7 +30,7 @@ bench:
 # cross-compile the functions for AWS, for Arm
 package:
     rustup target add aarch64-unknown-linux-gnu
-    cargo lambda build --release --arm64 --package citas --no-default-features --features aws --bin api --bin relay --bin notifier --bin trial
+    cargo lambda build --release --arm64 --package citas --no-default-features --features aws --bin api --bin relay --bin notifier --bin trial --bin wake
     cargo lambda build --release --arm64 --package citas --features aws --bin precompile
 
 # deploy the platform with the binaries of `package`; `mail-from` is the sender of its mail

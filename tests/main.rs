@@ -30,6 +30,7 @@ mod languages;
 mod last_good;
 mod ledger_contract;
 mod ledger_dynamo;
+mod ledger_migrate;
 mod ledger_sqlite;
 mod listing_http;
 mod mailer;

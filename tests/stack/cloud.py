@@ -31,7 +31,7 @@ REGION = "us-east-1"
 PLATFORM = "citas"
 MAIL_FROM = "citas@example.com"
 REFRESH_SECONDS = 1
-FUNCTIONS = ["api", "relay", "notifier", "trial", "precompile"]
+FUNCTIONS = ["api", "relay", "notifier", "trial", "wake", "precompile"]
 SCOPES = "appointments/read appointments/write rules/read"
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import string
 import struct
 import subprocess
 
@@ -13,7 +14,7 @@ from templates import ROOT
 
 PLATFORM = templates.platform()
 COUNTRY = templates.country()
-FUNCTIONS = {name: f"{name}Role" for name in ["Api", "Relay", "Notifier", "Trial", "Precompile"]}
+FUNCTIONS = {name: f"{name}Role" for name in ["Api", "Relay", "Notifier", "Trial", "Wake", "Precompile"]}
 ARN = "arn:aws:{}:us-east-1:123456789012:{}"
 TABLES = ARN.format("dynamodb", "table/citas-*")
 
@@ -53,7 +54,7 @@ def test_a_countrys_table_forgets_what_has_expired():
     assert properties("Table", COUNTRY)["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
 
 
-def test_a_countrys_table_has_an_index_for_each_filter():
+def test_a_countrys_table_has_an_index_for_each_filter_and_one_of_scheduled_actions():
     table = properties("Table", COUNTRY)
 
     def key(schema):
@@ -61,6 +62,11 @@ def test_a_countrys_table_has_an_index_for_each_filter():
 
     assert key(table) == [("pk", "HASH"), ("sk", "RANGE")]
     indexes = {index["IndexName"]: index for index in table["GlobalSecondaryIndexes"]}
+    wakes = indexes.pop("wakes")
+    assert (key(wakes), wakes["Projection"]) == (
+        [("wakeHour", "HASH"), ("wakeAt", "RANGE")],
+        {"ProjectionType": "KEYS_ONLY"},
+    )
     assert sorted(indexes) == ["doctor", "hospital", "owner", "patient", "phase"]
     for name, index in indexes.items():
         assert key(index) == [(name, "HASH"), ("start", "RANGE")]
@@ -68,13 +74,14 @@ def test_a_countrys_table_has_an_index_for_each_filter():
     assert {each["AttributeType"] for each in table["AttributeDefinitions"]} == {"S"}
 
 
-def test_the_stream_carries_new_outbox_items_to_the_relay_and_sets_aside_what_does_not_go():
+def test_the_stream_carries_revisions_and_events_to_the_relay_and_sets_aside_what_does_not_go():
     assert properties("Table", COUNTRY)["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
     mapping = properties("Outbox", COUNTRY)
     assert mapping["EventSourceArn"] == "{Table.StreamArn}"
     assert mapping["FunctionName"] == "{import citas-RelayArn}"
     [pattern] = [json.loads(each["Pattern"]) for each in mapping["FilterCriteria"]["Filters"]]
-    assert pattern == {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"kind": {"S": ["event"]}}}}
+    # The relay changes the revisions that it numbers, and the migration replaces them: neither is an insertion.
+    assert pattern == {"eventName": ["INSERT"], "dynamodb": {"NewImage": {"kind": {"S": ["revision", "event"]}}}}
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
     assert mapping["BisectBatchOnFunctionError"] is True
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
@@ -137,7 +144,7 @@ def test_what_outlives_a_stack_is_in_the_way_of_no_second_attempt():
         if "DeletionPolicy" in each
     }
     assert kept == dict.fromkeys(
-        ["Key", "Registry", "Users", "MailIdentity", "Table"], ("RetainExceptOnCreate", "Retain")
+        ["Key", "Pseudonyms", "Registry", "Users", "MailIdentity", "Table"], ("RetainExceptOnCreate", "Retain")
     )
     # CloudFormation cannot delete these while they are protected, so what may fail for its name comes first.
     assert PLATFORM["Users"]["DependsOn"] == "Registry"
@@ -242,14 +249,16 @@ def test_the_api_is_throttled_and_logs_requests_without_personal_data():
 
 # ── Functions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+KEY = "{{resolve:secretsmanager:{Pseudonyms}}}"
 ENVIRONMENT = {
     "Api": {
         "CITAS_LOG": "info",
+        "CITAS_KEY": KEY,
         "CITAS_TABLES": "citas-",
         "CITAS_REGISTRY": "s3://{Registry}",
         "CITAS_REFRESH_SECONDS": "30",
     },
-    "Relay": {"CITAS_LOG": "info", "CITAS_TOPIC": "{Events}"},
+    "Relay": {"CITAS_LOG": "info", "CITAS_TABLES": "citas-", "CITAS_TOPIC": "{Events}"},
     "Notifier": {
         "CITAS_LOG": "info",
         "CITAS_TABLES": "citas-",
@@ -260,6 +269,13 @@ ENVIRONMENT = {
     },
     "Trial": {
         "CITAS_LOG": "info",
+        "CITAS_TABLES": "citas-",
+        "CITAS_REGISTRY": "s3://{Registry}",
+        "CITAS_REFRESH_SECONDS": "30",
+    },
+    "Wake": {
+        "CITAS_LOG": "info",
+        "CITAS_KEY": KEY,
         "CITAS_TABLES": "citas-",
         "CITAS_REGISTRY": "s3://{Registry}",
         "CITAS_REFRESH_SECONDS": "30",
@@ -301,6 +317,26 @@ def test_every_log_group_forgets():
     assert all("RetentionInDays" in group for group in of_type(PLATFORM, "AWS::Logs::LogGroup").values())
 
 
+def test_the_key_of_opaque_names_is_made_once_encrypted_and_kept():
+    secret = properties("Pseudonyms")
+    assert secret["KmsKeyId"] == "{Key.Arn}"
+    # A name of its own would be in the way of a second attempt for a month.
+    assert "Name" not in secret
+    made = secret["GenerateSecretString"]
+    excluded = set(made["ExcludeCharacters"])
+    assert made["PasswordLength"] == 64 and made["ExcludeUppercase"] is made["ExcludePunctuation"] is True
+    assert set(string.ascii_lowercase) - excluded == set("abcdef") and not excluded & set(string.digits)
+
+
+def test_scheduled_actions_are_begun_each_minute_and_a_failure_waits_for_the_next():
+    rule = properties("WakeSchedule")
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(1 minute)", "ENABLED")
+    assert [each["Arn"] for each in rule["Targets"]] == ["{Wake.Arn}"]
+    assert properties("Wake")["Timeout"] < 60
+    retries = properties("WakeRetries")
+    assert (retries["MaximumRetryAttempts"], retries["MaximumEventAgeInSeconds"]) == (0, 60)
+
+
 def test_the_registrys_name_is_the_one_that_precompile_is_told():
     assert ENVIRONMENT["Precompile"]["CITAS_REGISTRY"] == f"s3://{properties('Registry')['BucketName']}"
 
@@ -321,8 +357,18 @@ MAY = {
         "registry": {"ListBucket"},
         "{Key.Arn}": {"Decrypt"},
     },
+    "WakeRole": {
+        TABLES: {"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"},
+        f"{TABLES}/index/*": {"Query"},
+        "registry/*/channel.json": {"GetObject"},
+        "registry/*/versions/*": {"GetObject"},
+        "registry/native/*": {"GetObject"},
+        "registry": {"ListBucket"},
+        "{Key.Arn}": {"Decrypt"},
+    },
     "RelayRole": {
         f"{TABLES}/stream/*": {"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"},
+        TABLES: {"GetItem", "UpdateItem"},
         "{Events}": {"Publish"},
         "{Unpublished.Arn}": {"SendMessage"},
         "{Key.Arn}": {"Decrypt", "GenerateDataKey"},
@@ -402,6 +448,7 @@ def test_the_notifier_sends_in_our_name_alone_and_writes_only_what_it_has_sent()
     }
     assert conditions == {
         "Send": {"StringEquals": {"ses:FromAddress": "citas@example.com"}},
+        "ReadWhatEventsAreAbout": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["A#*", "M", "P#*"]}},
         "RememberWhatWasSent": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["N#*"]}},
         "CountWhereACanaryGivesNoAnswer": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["T#*"]}},
     }
@@ -418,13 +465,22 @@ def keys(role):
 
 
 def test_what_is_found_of_trials_is_all_that_the_trial_writes_and_all_that_the_api_adds_to():
-    assert keys("TrialRole") == {"ReadRevisions": ["A#*", "T#*"], "KeepWhatIsFound": ["T#*"]}
+    assert keys("TrialRole") == {
+        "ReadRevisions": ["A#*", "M", "P#*", "T#*"],
+        "KeepWhatIsFound": ["T#*"],
+    }
     assert keys("ApiRole") == {"CountWhatACanaryDecides": ["T#*"]}
+
+
+def test_the_relay_reads_nothing_personal_and_scheduled_actions_are_moved_in_appointments_alone():
+    assert keys("RelayRole") == {"NumberRevisions": ["A#*", "M"]}
+    assert keys("WakeRole") == {"PostponeAndCount": ["A#*", "T#*"]}
 
 
 def test_services_may_call_only_from_where_we_put_them():
     permissions = {each["Principal"]: each for each in of_type(PLATFORM, "AWS::Lambda::Permission").values()}
-    assert set(permissions) == {"apigateway.amazonaws.com", "s3.amazonaws.com"}
+    assert set(permissions) == {"apigateway.amazonaws.com", "events.amazonaws.com", "s3.amazonaws.com"}
+    assert permissions["events.amazonaws.com"]["SourceArn"] == "{WakeSchedule.Arn}"
     assert permissions["apigateway.amazonaws.com"]["SourceArn"] == ARN.format("execute-api", "{HttpApi}/*")
     assert permissions["s3.amazonaws.com"]["SourceArn"] == REGISTRY
     assert permissions["s3.amazonaws.com"]["SourceAccount"] == "123456789012"
@@ -579,7 +635,7 @@ def test_an_alarm_is_raised_by_too_much(name):
     alarm = ALARMS[name]
     assert alarm["ComparisonOperator"].startswith("GreaterThan")
     # Counts are summed. A size counts with its maximum. SES reports rates as they are.
-    counted, size, rate = "Errors Throttles 5xx ThrottledRequests SystemErrors".split(), "Age Number".split(), "Rate"
+    counted, size, rate = "Errors Throttles 5xx ThrottledRequests SystemErrors".split(), "Age Number oldest".split(), "Rate"
     metric = alarm["MetricName"]
     if metric in counted or metric.endswith("_total"):
         assert alarm["Statistic"] == "Sum"
@@ -629,12 +685,14 @@ def test_the_alarms_watch_what_goes_wrong():
         ("AWS/DynamoDB", "SystemErrors", "TransactWriteItems", "{Table}"),
         ("Citas", "citas_rules_faults_total", "pe"),
         ("Citas", "citas_rules_swaps_total", "pe", "refused"),
+        ("Citas", "citas_wakes_total", "late", "pe"),
+        ("Citas", "citas_wakes_oldest_seconds", "pe"),
     }
 
 
 def test_faults_of_the_rules_are_counted_where_the_host_logs_them():
     filters = of_type(PLATFORM, "AWS::Logs::MetricFilter").values()
-    assert {each["LogGroupName"] for each in filters} == {"{ApiLog}", "{NotifierLog}"}
+    assert {each["LogGroupName"] for each in filters} == {"{ApiLog}", "{NotifierLog}", "{WakeLog}"}
     for each in filters:
         [line] = re.findall(r'^{ \$\.message = "(.+)" }$', each["FilterPattern"])
         assert f'"{line}"' in (ROOT / "host/core/src/rules/loaded.rs").read_text()

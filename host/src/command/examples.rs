@@ -36,6 +36,10 @@ const EXAMPLES: &[Examples] = &[
         "citas completions",
         &["citas completions bash > ~/.local/share/bash-completion/completions/citas", "citas completions zsh"],
     ),
+    #[cfg(feature = "aws")]
+    ("citas ledger", &["citas ledger migrate pe --tables citas-"]),
+    #[cfg(feature = "aws")]
+    ("citas ledger migrate", &["citas ledger migrate pe --tables citas-"]),
     (
         "citas rules",
         &[

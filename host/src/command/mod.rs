@@ -4,6 +4,8 @@
 mod completions;
 mod dev;
 mod examples;
+#[cfg(feature = "aws")]
+mod ledger;
 mod listen;
 mod log;
 mod rules;
@@ -48,6 +50,10 @@ enum Verb {
     /// Build, check, test and publish a country's rules, and put them into force
     #[command(subcommand)]
     Rules(rules::Verb),
+    /// Care for the tables of a platform on AWS
+    #[cfg(feature = "aws")]
+    #[command(subcommand)]
+    Ledger(ledger::Verb),
     /// Print a script that completes command lines in a shell
     Completions(completions::Options),
     /// Judge one version of rules for the host that started this process
@@ -84,6 +90,8 @@ pub fn main() -> ExitCode {
         Verb::Serve(options) => serve::run(&options),
         Verb::Token(options) => token::run(&options),
         Verb::Rules(verb) => rules::run(verb),
+        #[cfg(feature = "aws")]
+        Verb::Ledger(verb) => ledger::run(verb),
         Verb::Completions(options) => completions::run(&options),
         #[cfg(feature = "compiler")]
         Verb::Judge => return judge_main(),

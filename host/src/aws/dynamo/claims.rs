@@ -1,7 +1,7 @@
 //! Finds the holders of claims, and places for a change that leaves a choice.
 //!
-//! Of one resource, all claims in a range of time are one query. Claims of several resources are one batch, if it can
-//! have all their places.
+//! All claims of one resource in a range of time are one query. A change that competes for places of several resources reads
+//! them as one batch, if it can have all their places.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
@@ -29,33 +29,25 @@ const PAUSE: Duration = Duration::from_millis(10);
 type Minutes = BTreeSet<Option<Timestamp>>;
 
 impl DynamoLedger {
-    /// Returns the holders of claims, in one request if possible.
-    pub(super) async fn holders(&self, country: CountryCode, claims: &[&Claim]) -> Result<Taken, Unavailable> {
-        let mut resources: HashMap<String, Minutes> = HashMap::new();
-        for claim in claims {
-            let (resource, minute) = resource_and_minute(&claim.key);
-            resources.entry(resource.to_owned()).or_default().insert(minute);
-        }
+    /// Returns the holders of the places that these claims allow, in one request if possible.
+    pub(super) async fn competitors(&self, country: CountryCode, claims: &[&Claim]) -> Result<Taken, Unavailable> {
+        let of_one_resource = resources(claims).len() == 1;
         let places: usize = claims.iter().map(|claim| usize::from(claim.places)).sum();
-        let items = if resources.len() != 1 && places <= MAX_BATCH {
-            let keys: HashSet<(&str, u16)> = claims
-                .iter()
-                .flat_map(|claim| (0..claim.places).map(|ordinal| (claim.key.as_str(), ordinal)))
-                .collect();
-            self.batch(country, keys.into_iter().map(|(key, ordinal)| item::claim_key(key, ordinal)).collect()).await?
-        } else {
-            let queries = resources.into_iter().map(|(resource, minutes)| self.range(country, resource, minutes));
-            let found: Vec<Vec<Item>> = stream::iter(queries).buffer_unordered(QUERIES).try_collect().await?;
-            found.concat()
-        };
-        let asked: HashSet<&str> = claims.iter().map(|claim| claim.key.as_str()).collect();
-        let mut taken = Taken::new();
-        for (claim, ordinal, holder) in items.iter().filter_map(item::claim_of) {
-            if asked.contains(claim.as_str()) {
-                taken.entry(claim).or_default().push((ordinal, holder));
-            }
+        if of_one_resource || places > MAX_BATCH {
+            return self.holders(country, claims).await;
         }
-        Ok(taken)
+        let keys: HashSet<(&str, u16)> =
+            claims.iter().flat_map(|claim| (0..claim.places).map(|ordinal| (claim.key.as_str(), ordinal))).collect();
+        let keys = keys.into_iter().map(|(key, ordinal)| item::claim_key(key, ordinal)).collect();
+        Ok(holders_of(claims, &self.batch(country, keys).await?))
+    }
+
+    /// Returns the holders of all places of claims.
+    pub(super) async fn holders(&self, country: CountryCode, claims: &[&Claim]) -> Result<Taken, Unavailable> {
+        let resources = resources(claims).into_iter();
+        let queries = resources.map(|(resource, minutes)| self.range(country, resource, minutes));
+        let found: Vec<Vec<Item>> = stream::iter(queries).buffer_unordered(QUERIES).try_collect().await?;
+        Ok(holders_of(claims, &found.concat()))
     }
 
     /// Returns the items of one resource's claims from the first to the last of these minutes.
@@ -73,6 +65,28 @@ impl DynamoLedger {
         let items = query.into_paginator().items().send();
         items.collect::<Result<_, _>>().await.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))
     }
+}
+
+/// Returns the minutes of claims by their resources.
+fn resources(claims: &[&Claim]) -> HashMap<String, Minutes> {
+    let mut resources: HashMap<String, Minutes> = HashMap::new();
+    for claim in claims {
+        let (resource, minute) = resource_and_minute(&claim.key);
+        resources.entry(resource.to_owned()).or_default().insert(minute);
+    }
+    resources
+}
+
+/// Returns the holders of these claims among items.
+fn holders_of(claims: &[&Claim], items: &[Item]) -> Taken {
+    let asked: HashSet<&str> = claims.iter().map(|claim| claim.key.as_str()).collect();
+    let mut taken = Taken::new();
+    for (claim, ordinal, holder) in items.iter().filter_map(item::claim_of) {
+        if asked.contains(claim.as_str()) {
+            taken.entry(claim).or_default().push((ordinal, holder));
+        }
+    }
+    taken
 }
 
 /// Returns the claims of a change whose places are to be found out: those with several places, and those of choices.

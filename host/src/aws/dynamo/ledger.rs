@@ -163,7 +163,7 @@ impl Ledger for DynamoLedger {
         let open = claims::open(&change);
         let mut attempt = 0;
         loop {
-            let taken = self.holders(country, &open).await?;
+            let taken = self.competitors(country, &open).await?;
             let settled = match claims::settle(&change, &taken, attempt) {
                 Ok(settled) => settled,
                 Err(full) => {

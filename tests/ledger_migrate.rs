@@ -1,0 +1,259 @@
+//! A table as Citas 0.1 wrote it is migrated, interrupted at many points, and then serves.
+
+use std::collections::HashMap;
+use std::process::{Command, Output};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use citas::aws::dynamo::{DynamoLedger, Migration};
+use citas_core::model::{Claim, Phase, Revision, Role};
+use citas_core::ports::{CommitError, Ledger as _, Query};
+use serde_json::{Value as Json, json};
+
+use crate::ledger_dynamo::Tables;
+use crate::support::appointments::{KEY, at, booked, booking, change, id, minutes, names, pe, quarter};
+use crate::support::faults::{Fault, Faults};
+
+type Item = HashMap<String, AttributeValue>;
+
+/// Number of appointments in the table. Each third one is cancelled.
+const APPOINTMENTS: usize = 24;
+
+/// Values that lead to a patient.
+const PERSONAL: [&str; 4] = ["1011741", "@example.com", "Mengánez", "dni:"];
+
+fn dni(number: usize) -> String {
+    format!("1011741{number}")
+}
+
+fn is_cancelled(number: usize) -> bool {
+    number.is_multiple_of(3)
+}
+
+/// Returns revision `revision` of appointment `number` as Citas 0.1 wrote it, without its attributes.
+fn former(number: usize, revision: usize) -> Json {
+    let cancelled = revision == 2 && is_cancelled(number);
+    let claims = [quarter("doctor/45678", number), format!("patient/dni:{}/{}", dni(number), minute(number))];
+    json!({
+        "country": "pe",
+        "appointment": {
+            "id": id(number), "phase": if cancelled { "cancelled" } else { "booked" }, "revision": revision,
+            "slot": { "start": "2026-12-01T09:30:00", "minutes": 30, "zone": "America/Lima" }, "attributes": [],
+        },
+        "startsAt": "2026-12-01T14:30:00Z",
+        "claims": if cancelled { json!([]) } else { json!(claims) },
+        "owner": "ana", "patient": format!("dni:{}", dni(number)), "doctor": "45678", "hospital": null,
+        "createdAt": at("2026-11-24T15:00:00Z") + minutes(number),
+        "updatedAt": at("2026-11-24T15:00:00Z") + minutes(number + 60 * (revision - 1)),
+        "provenance": {
+            "action": if revision == 1 { "book" } else { "cancel" },
+            "input": [{ "path": "/email", "value": { "text": format!("patient{number}@example.com") } }],
+            "context": {
+                "now": 1_795_532_400, "role": if revision == 1 { "patient" } else { "staff" },
+                "clocks": [{
+                    "zone": "America/Lima", "now": "2026-11-24T10:00:00",
+                    "shifts": [{ "at": -9_223_372_036_854_775_808_i64, "offsetMinutes": -300 }],
+                }],
+            },
+            "rules": { "version": "1.0.0", "digest": "sha256:ab" },
+            "contract": "1.0.0", "host": "0.1.0", "subject": "ana", "requestId": "r",
+        },
+    })
+}
+
+fn minute(number: usize) -> String {
+    quarter("", number)[1..].to_owned()
+}
+
+/// Returns the items of an appointment as Citas 0.1 wrote them.
+fn former_items(number: usize) -> Vec<Item> {
+    let partition = format!("A#{}", id(number));
+    let whole = |revision: usize| {
+        let mut item = item(&former(number, revision));
+        item.insert("order".into(), value(&json!(["/dni", "/name"])));
+        item.insert("/dni".into(), value(&json!(dni(number))));
+        item.insert("/name".into(), value(&json!("Zutano Mengánez")));
+        item
+    };
+    let keyed = |mut item: Item, pk: &str, sk: &str, kind: &str| {
+        let texts = [("pk", pk), ("sk", sk), ("kind", kind)];
+        item.extend(texts.map(|(name, text)| (name.to_owned(), value(&json!(text)))));
+        item
+    };
+    let mut latest = keyed(whole(2), &partition, "A", "appointment");
+    let start = format!("2026-12-01T14:30:00.000000000Z#{}", id(number));
+    let phase = former(number, 2)["appointment"]["phase"].clone();
+    latest.extend([("start".to_owned(), value(&json!(start))), ("phase".to_owned(), value(&phase))]);
+    let mut items = vec![latest];
+    for revision in 1..=2 {
+        items.push(keyed(whole(revision), &partition, &format!("R#{revision:010}"), "revision"));
+        let event = id(1000 + 2 * number + revision);
+        let body = json!({
+            "specversion": "1.0", "id": event, "source": "/v1/pe/appointments", "type": "citas.appointment.booked",
+            "subject": id(number), "time": "2026-11-24T15:00:00Z", "datacontenttype": "application/json",
+            "country": "pe", "data": former(number, revision),
+        });
+        let event_item = item(&json!({ "event": body.to_string(), "ttl": 1_796_137_200 }));
+        items.push(keyed(event_item, &partition, &format!("E#{revision:010}#{event}"), "event"));
+    }
+    for claim in former(number, 2)["claims"].as_array().unwrap() {
+        let holder = item(&json!({ "appointment": id(number) }));
+        items.push(keyed(holder, &format!("C#{}", claim.as_str().unwrap()), "C", "claim"));
+    }
+    items
+}
+
+/// Returns an object as an item, without its null members.
+fn item(json: &Json) -> Item {
+    let members = json.as_object().unwrap().iter().filter(|(_, member)| !member.is_null());
+    members.map(|(name, member)| (name.clone(), value(member))).collect()
+}
+
+fn value(json: &Json) -> AttributeValue {
+    match json {
+        Json::Null => AttributeValue::Null(true),
+        Json::Bool(flag) => AttributeValue::Bool(*flag),
+        Json::Number(number) => AttributeValue::N(number.to_string()),
+        Json::String(text) => AttributeValue::S(text.clone()),
+        Json::Array(items) => AttributeValue::L(items.iter().map(value).collect()),
+        Json::Object(members) => {
+            AttributeValue::M(members.iter().map(|(name, member)| (name.clone(), value(member))).collect())
+        }
+    }
+}
+
+/// Returns tables with appointments that Citas 0.1 wrote.
+async fn filled() -> Tables {
+    let tables = Tables::unmarked().await;
+    for item in (0..APPOINTMENTS).flat_map(former_items) {
+        put(&tables, item).await;
+    }
+    let receipt = json!({
+        "pk": "I#k", "sk": "I", "kind": "receipt", "key": "k", "fingerprint": "f", "appointment": id(1), "revision": 1,
+        "expiresAt": "2026-12-24T15:00:00Z", "expires": 1_798_124_400_000_000_000_i64, "ttl": 1_798_124_401,
+    });
+    put(&tables, item(&receipt)).await;
+    tables
+}
+
+async fn put(tables: &Tables, item: Item) {
+    tables.client().put_item().table_name(tables.table("pe")).set_item(Some(item)).send().await.unwrap();
+}
+
+fn ledger(tables: &Tables, faults: &Faults) -> DynamoLedger {
+    tables.ledger_over_all(faults, Some(names()))
+}
+
+/// Runs `citas ledger migrate pe`.
+fn command(tables: &Tables) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_citas"));
+    command.args(["ledger", "migrate", "pe"]).env("CITAS_KEY", KEY);
+    tables.on(&mut command).output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_of_the_format_before_is_migrated_whatever_interrupts_it_and_then_serves() {
+    let tables = filled().await;
+    let none = Faults::none();
+    let refused = ledger(&tables, &none).ready(pe()).await.unwrap_err().to_string();
+    assert!(refused.contains("run `citas ledger migrate pe --tables "), "{refused}");
+    assert!(ledger(&tables, &none).commit(change(booked(100))).await.is_err(), "nothing is written to it");
+    assert_eq!(tables.items("personal").await.len(), 0);
+
+    for (step, fault) in (4..200).step_by(14).zip([Fault::Cut, Fault::Lost].iter().cycle()) {
+        let died = ledger(&tables, &Faults::from(step, fault.clone())).migrate(pe(), &names(), |_| {}).await;
+        if died.is_ok() {
+            assert!(step > 100, "it is over after {step} requests");
+            break;
+        }
+        assert!(ledger(&tables, &none).ready(pe()).await.is_err(), "half a migration serves nobody");
+    }
+    let done = command(&tables);
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success() && said.contains("has the format of this Citas"), "{done:?}");
+    assert!(!String::from_utf8_lossy(&command(&tables).stdout).contains("migrated"), "again, there is nothing to do");
+
+    assert_migrated(&tables).await;
+    assert_serves(&ledger(&tables, &none)).await;
+}
+
+/// Asserts that all is there, and nothing personal but in the personal parts.
+async fn assert_migrated(tables: &Tables) {
+    for item in tables.all("pe").await {
+        let written = format!("{item:?}");
+        let is_personal = item["kind"].as_s().unwrap() == "personal";
+        assert!(is_personal || !PERSONAL.iter().any(|value| written.contains(value)), "{written}");
+    }
+    tables.assert_whole(APPOINTMENTS, 2 * APPOINTMENTS, "migrated").await;
+    let mut sequence: Vec<_> = tables
+        .items("revision")
+        .await
+        .iter()
+        .map(|item| {
+            let number: usize = item["sequence"].as_n().unwrap().parse().unwrap();
+            (number, item["updatedAt"].as_s().unwrap().parse::<jiff::Timestamp>().unwrap())
+        })
+        .collect();
+    sequence.sort_unstable();
+    assert!(sequence.iter().map(|(number, _)| *number).eq(1..=2 * APPOINTMENTS), "{sequence:?}");
+    assert!(sequence.iter().map(|(_, at)| at).is_sorted(), "{sequence:?}");
+    let mut events: Vec<_> = tables.events().await.into_iter().map(|event| (event.id, event.data.revision)).collect();
+    events.sort_unstable();
+    assert_eq!(events[0], (id(1001), 1));
+}
+
+async fn assert_serves(ledger: &DynamoLedger) {
+    for number in 0..APPOINTMENTS {
+        let Revision { appointment, person, .. } = &*ledger.appointment(pe(), id(number)).await.unwrap().unwrap();
+        let patient = format!("dni:{}", dni(number));
+        assert_eq!((&appointment.patient, *person), (&patient, names().patient(pe(), &patient)));
+        assert_eq!(appointment.phase == Phase::Cancelled, is_cancelled(number));
+        let steps: Vec<_> = appointment.steps.iter().map(|step| (step.action.as_str(), step.role)).collect();
+        assert_eq!(steps, [("book", Role::Patient), ("cancel", Role::Staff)]);
+        assert_eq!(appointment.attributes.len(), 2);
+    }
+    let person = Some(names().patient(pe(), &format!("dni:{}", dni(1))));
+    let page = ledger.page(pe(), &Query { person, limit: 10, ..Query::default() }).await.unwrap();
+    assert_eq!(page.items.iter().map(|found| found.appointment.id).collect::<Vec<_>>(), [id(1)]);
+    let receipt = ledger.receipt(pe(), "k", at("2026-11-25T00:00:00Z")).await.unwrap().unwrap();
+    assert_eq!((receipt.appointment, receipt.revision), (id(1), 1));
+
+    let key = format!("patient/dni:{}/{}", dni(1), minute(1));
+    let personal = names().claim(pe(), Claim { personal: true, ..Claim::new(key) });
+    let taken = ledger.taken(pe(), std::slice::from_ref(&personal)).await.unwrap();
+    assert_eq!(taken[&personal.key], [(0, id(1))]);
+    let doctor = quarter("doctor/45678", 1);
+    let refused = ledger.commit(booking(booked(100), &[&doctor])).await;
+    assert!(matches!(refused, Err(CommitError::ClaimTaken(claim)) if claim == doctor));
+    ledger.commit(booking(booked(100), &[&quarter("doctor/45678", 0)])).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_understood_stops_the_migration_and_stays() {
+    let tables = filled().await;
+    let mut odd = former_items(APPOINTMENTS).remove(1);
+    odd.insert("more".into(), value(&json!(1)));
+    let (pk, sk) = (odd["pk"].as_s().unwrap().clone(), odd["sk"].as_s().unwrap().clone());
+    put(&tables, odd.clone()).await;
+    let refused = ledger(&tables, &Faults::none()).migrate(pe(), &names(), |_| {}).await.unwrap_err().to_string();
+    assert!(refused.contains(&pk) && refused.contains(&sk), "{refused}");
+    assert!(tables.all("pe").await.contains(&odd));
+    assert!(ledger(&tables, &Faults::none()).ready(pe()).await.is_err());
+
+    let command = Command::new(env!("CARGO_BIN_EXE_citas"))
+        .args(["ledger", "migrate", "pe", "--tables", "citas-"])
+        .env_remove("CITAS_KEY")
+        .output()
+        .unwrap();
+    assert_eq!(command.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&command.stderr).contains("CITAS_KEY"), "{command:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_table_needs_no_migration() {
+    let tables = Tables::unmarked().await;
+    let done = std::sync::Mutex::new(Vec::new());
+    let ledger = ledger(&tables, &Faults::none());
+    ledger.migrate(pe(), &names(), |step| done.lock().unwrap().push(step)).await.unwrap();
+    assert_eq!(done.into_inner().unwrap().last(), Some(&Migration::Done));
+    ledger.commit(change(booked(1))).await.unwrap();
+}
