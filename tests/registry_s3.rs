@@ -453,7 +453,7 @@ fn a_host_on_a_bucket_takes_up_what_is_put_into_use() {
     let ana = host.client(&token(data.path(), &[]));
     ana.get("/v1/xx/schema").expect(200);
     ana.get("/v1/pe/schema").expect(404);
-    put_into_use("pe", "2.0.0");
+    put_into_use("pe", &crate::support::components::version("pe"));
     eventually("Peru is in force", Duration::from_secs(30), || (ana.get("/v1/pe/schema").status == 200).then_some(()));
     ana.booked("pe", &requests::pe(1));
 }

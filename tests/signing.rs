@@ -49,14 +49,14 @@ fn signed(artifact: Artifact, key: &KeyPair) -> Artifact {
     Artifact { manifest, signature: Some(signature), ..artifact }
 }
 
-/// Publishes Peru's 2.0.0 with the command, as its team does.
+/// Publishes Peru's 3.0.0 with the command, as its team does.
 async fn published(keys: &Keys) -> Artifact {
     let there = tempfile::tempdir().unwrap();
     let [registry, key, rules] = ["registry", "pe.key", "pe.wasm"].map(|name| there.path().join(name));
     std::fs::write(&key, keys.peru.sk.to_box(None).unwrap().into_string()).unwrap();
     std::fs::write(&rules, component("pe")).unwrap();
     publish(&registry, &rules, Some(&key)).expect(0);
-    FolderRegistry::new(&registry).fetch(pe(), &version("2.0.0")).await.unwrap()
+    FolderRegistry::new(&registry).fetch(pe(), &version("3.0.0")).await.unwrap()
 }
 
 fn publish(registry: &Path, rules: &Path, key: Option<&Path>) -> Finished {
@@ -182,7 +182,7 @@ async fn nothing_altered_in_a_bucket_is_taken_or_compiled() {
         promoted(&*registry, &alter(published.clone(), &keys)).await;
         assert_said(taken(registry.clone(), keys.trust()).await.as_deref(), expected);
 
-        let (version, portable) = (version("2.0.0"), judge().portable());
+        let (version, portable) = (version("3.0.0"), judge().portable());
         let compiled =
             precompile(&*registry, &*registry, &portable, &SystemClock, Some(&trust), (pe(), &version)).await;
         assert_said(compiled.err().map(|error| error.to_string()).as_deref(), expected);
@@ -216,12 +216,12 @@ fn versions_only_rise() {
     let there = tempfile::tempdir().unwrap();
     let (registry, rules) = (there.path().join("registry"), there.path().join("pe.wasm"));
     std::fs::write(&rules, component("pe")).unwrap();
-    let higher = artifact(pe(), "2.0.1", b"a component");
+    let higher = artifact(pe(), "3.0.1", b"a component");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(FolderRegistry::new(&registry).publish(&higher)).unwrap();
     let told = publish(&registry, &rules, None).expect(1);
-    assert!(told.err.contains("version 2.0.0 of pe is not above 2.0.1"), "{}", told.err);
-    let absent = runtime.block_on(FolderRegistry::new(&registry).fetch(pe(), &version("2.0.0"))).unwrap_err();
+    assert!(told.err.contains("version 3.0.0 of pe is not above 3.0.1"), "{}", told.err);
+    let absent = runtime.block_on(FolderRegistry::new(&registry).fetch(pe(), &version("3.0.0"))).unwrap_err();
     assert!(matches!(absent, RegistryError::Absent { .. }));
 }
 

@@ -303,9 +303,7 @@ impl Platform {
         let relay = {
             let publisher = Arc::new(InProcessPublisher::new(self.notifier.clone()));
             let (ledger, clock, stop) = (self.ledger.clone(), self.clock.clone(), stop.clone());
-            move |country| {
-                Relay::new(country, ledger.clone(), publisher.clone(), clock.clone(), stop.clone()).run()
-            }
+            move |country| Relay::new(country, ledger.clone(), publisher.clone(), clock.clone(), stop.clone()).run()
         };
         in_each_country("relaying events", self.catalogue.clone(), relay, stop)
     }
