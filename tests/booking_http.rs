@@ -1,5 +1,7 @@
 //! The life of an appointment as a client of the API sees it: booking, reading, changing.
 
+use citas_core::ports::Clock as _;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::components::version;
@@ -90,6 +92,71 @@ fn a_patient_is_in_one_place_at_a_time() {
     assert!(!problem.to_string().contains("10117410"), "{problem}");
     let problem = host.staff("pe").book("pe", &elsewhere).expect_problem(409, "slot-taken");
     assert!(problem["claim"].as_str().unwrap().starts_with("patient/"), "{problem}");
+}
+
+/// Returns request `number` of one patient, each at another time and with another doctor.
+fn of_one_patient(number: usize) -> Value {
+    with(&pe(1), json!({ "doctor": (10_000 + number).to_string(), "time": format!("{:02}:00", 9 + number) }))
+}
+
+#[test]
+fn a_patient_has_three_appointments_to_come_and_staff_may_book_more() {
+    let host = Host::of(&["pe"]);
+    let (ana, staff) = (host.patient("ana"), host.staff("pe"));
+    let booked: Vec<Value> = (0..3).map(|number| ana.booked("pe", &of_one_patient(number))).collect();
+    let problem = ana.book("pe", &of_one_patient(3)).expect_problem(409, "slot-taken");
+    let said = &problem["violations"][0];
+    assert_eq!((&said["pointer"], &said["code"]), (&json!("/dni"), &json!("pe.patient.limit")), "{problem}");
+    assert_eq!(problem["freeSlots"], json!([]), "no other time would do");
+    let problem = host.patient("eve").book("pe", &of_one_patient(3)).expect_problem(409, "slot-taken");
+    assert_eq!((problem.get("violations"), problem.get("claim")), (None, None), "they are not hers: {problem}");
+
+    let moved = json!({ "date": day("pe", 1), "time": "10:00" });
+    ana.post(&action(&booked[0], "reschedule"), &moved).expect(200);
+    staff.booked("pe", &of_one_patient(3));
+    ana.book("pe", &of_one_patient(4)).expect_problem(409, "slot-taken");
+    for over in &booked[..2] {
+        ana.post(&action(over, "cancel"), &json!({})).expect(200);
+    }
+    ana.booked("pe", &of_one_patient(4));
+}
+
+#[test]
+fn an_account_has_ten_appointments_to_come_for_whomever_it_books() {
+    let host = Host::of(&["pe"]);
+    let ana = host.patient("ana");
+    let first = ana.booked("pe", &pe(0));
+    for number in 1..10 {
+        ana.booked("pe", &pe(number));
+    }
+    let answer = ana.request("POST", "/v1/pe/appointments").header("Accept-Language", "en").json(&pe(10)).send();
+    let problem = answer.expect_problem(409, "slot-taken");
+    assert_eq!(problem["violations"][0]["code"], "pe.account.limit", "{problem}");
+    assert!(problem["violations"][0]["message"].as_str().unwrap().contains("ten appointments"), "{problem}");
+    host.patient("luis").booked("pe", &pe(11));
+    ana.post(&action(&first, "cancel"), &json!({})).expect(200);
+    let booked = ana.booked("pe", &pe(10));
+    assert_eq!(booked.get("account"), None, "the account is not shown: {booked}");
+}
+
+#[test]
+fn a_visit_takes_place_once_the_patient_has_arrived() {
+    for (country, request) in [("pe", pe(1)), ("cl", cl(1))] {
+        let host = Host::of(&[country]);
+        let booked = host.patient("ana").booked(country, &request);
+        let at = |action: &str| format!("/v1/{country}/appointments/{}/{action}", booked["id"].as_str().unwrap());
+        let start: Timestamp = booked["startsAt"].as_str().unwrap().parse().unwrap();
+        host.patient("ana").post(&at("arrive"), &json!({})).expect_problem(403, "forbidden");
+        let early = host.staff(country).post(&at("arrive"), &json!({}));
+        assert_eq!(early.violations(), [(String::new(), format!("{country}.arrive.too-early"))]);
+        host.clock.advance(start.duration_since(host.clock.now()).try_into().unwrap());
+        let staff = host.staff(country);
+        staff.post(&at("complete"), &json!({})).expect_problem(409, "not-allowed-now");
+        for (action, phase) in [("arrive", "arrived"), ("complete", "fulfilled")] {
+            let answer = staff.post(&at(action), &json!({})).expect(200).json();
+            assert_eq!(answer["phase"], phase);
+        }
+    }
 }
 
 #[test]

@@ -51,6 +51,17 @@ fn of_two_hundred_clients_who_book_one_half_hour_one_gets_it() {
     host.spool().wait_for(1);
 }
 
+#[test]
+fn of_twenty_bookings_for_one_patient_three_are_within_the_limit() {
+    let host = Host::of(&["pe"]);
+    let request = |number: usize| {
+        let time = format!("{:02}:{:02}", 8 + number / 2, number % 2 * 30);
+        with(&pe(number), json!({ "dni": "10117410", "time": time }))
+    };
+    let answers = at_once(&host, "pe", &(0..20).map(request).collect::<Vec<_>>());
+    assert_eq!(statuses(&answers), BTreeMap::from([(201, 3), (409, 17)]));
+}
+
 /// Returns the start and the end of an appointment.
 fn time_of(appointment: &Value) -> (Timestamp, Timestamp) {
     let start: Timestamp = appointment["startsAt"].as_str().unwrap().parse().unwrap();
