@@ -1,5 +1,5 @@
-//! A country on the bindings of contract 1.0.0 alone, in Rust and in JavaScript: its components run as those do that teams
-//! built before there was another contract.
+//! A country on the bindings of contract 1.0.0 alone, in Rust, JavaScript and Python: its components run as those do that
+//! teams built before there was another contract.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,40 +15,43 @@ use crate::support::languages::{build, countries, with_node};
 use crate::support::process::{citas, run_command};
 use crate::support::requests::ut;
 
-/// Creates the country in JavaScript in another folder, where a test may change it.
-fn in_javascript() -> (tempfile::TempDir, PathBuf) {
-    let there = countries();
-    let (from, to) = (folder("ut"), there.path().join("ut/js"));
-    for (from, to) in
-        [(from.join("src/schema"), there.path().join("ut/src/schema")), (from.join("js/src"), to.join("src"))]
-    {
+/// Creates the country in JavaScript or Python in another folder, where a test may change it.
+fn copied(language: &str) -> (tempfile::TempDir, PathBuf) {
+    let (there, from) = (countries(), folder("ut"));
+    let to = there.path().join("ut").join(language);
+    // Python reads only files of the country's folder.
+    let schemas = if language == "python" { to.join("schema") } else { there.path().join("ut/src/schema") };
+    let all =
+        [(from.join("src/schema"), schemas), (from.join(language), to.clone()), (from.join("js/src"), to.join("src"))];
+    for (from, to) in all {
         fs::create_dir_all(&to).unwrap();
-        for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        for file in fs::read_dir(from).unwrap().map(Result::unwrap).filter(|file| file.path().is_file()) {
             fs::copy(file.path(), to.join(file.file_name())).unwrap();
         }
-    }
-    for name in ["rules.toml", "package.json"] {
-        fs::copy(from.join("js").join(name), to.join(name)).unwrap();
     }
     (there, to)
 }
 
-/// Returns the component in JavaScript.
-fn javascript() -> Vec<u8> {
-    let (there, folder) = in_javascript();
+/// Loads the component of the country in Rust, JavaScript or Python.
+fn loaded(language: &str) -> LoadedRules {
+    if language == "rust" {
+        return LoadedRules::load(engine(), component("ut"), &Limits::default()).unwrap();
+    }
+    let (there, sources) = copied(language);
     let file = there.path().join("ut.wasm");
-    build(&folder, &file).expect(0);
-    fs::read(file).unwrap()
+    build(&sources, &file).expect(0);
+    LoadedRules::load(engine(), &fs::read(file).unwrap(), &CountryFolder::open(&sources).unwrap().limits()).unwrap()
 }
 
 #[test]
-fn both_components_pass_the_same_cases() {
+fn components_in_every_language_pass_the_same_cases() {
     let cases = cases::read(&CountryFolder::open(&folder("ut")).unwrap().cases().unwrap()).unwrap();
     assert_eq!(cases.len(), 3);
-    for component in [component("ut"), &javascript()] {
-        let rules = LoadedRules::load(engine(), component, &Limits::default()).unwrap();
+    for language in ["rust", "js", "python"] {
+        let rules = loaded(language);
+        assert_eq!(rules.contract(), "1.0.0");
         let failures: Vec<_> = cases::run(&rules, &cases).into_iter().filter_map(|outcome| outcome.failure).collect();
-        assert!(failures.is_empty(), "{failures:?}");
+        assert!(failures.is_empty(), "{language}: {failures:?}");
     }
 }
 
@@ -70,36 +73,44 @@ fn an_appointment_lives_as_before() {
 
 #[test]
 fn a_mistake_is_told_although_the_contract_has_no_words_for_it() {
-    let (there, sources) = in_javascript();
-    let page = sources.join("src/rules.js");
-    let source = fs::read_to_string(&page).unwrap();
-    let cases = there.path().join("cases");
-    fs::create_dir(&cases).unwrap();
-    fs::copy(folder("ut").join("cases/booking.json"), cases.join("booking.json")).unwrap();
-    for (mistake, told) in [
-        ("return plan.nothing.at;", "TypeError: Cannot read properties of undefined (reading 'at')"),
+    for (language, page, before, mistake, told) in [
         (
-            "return { ...plan(\"booked\", [], request, \"booked\"), claims: [5] };",
-            "`plan.claims[0]`: 5; expected a text",
+            "js",
+            "src/rules.js",
+            "    return plan(\"booked\"",
+            "return plan.nothing.at;",
+            "src/rules.js:31: TypeError: Cannot read properties of undefined (reading 'at')",
+        ),
+        (
+            "python",
+            "rules.py",
+            "        return plan(Phase.BOOKED",
+            "return plan(Phase.BOOKED, [5], request, \"booked\")",
+            "`plan.claims[0]`: 5, of the type int; expected a str",
         ),
     ] {
-        let mistaken =
-            source.replace("    return plan(\"booked\"", &format!("    {mistake}\n    return plan(\"booked\""));
-        fs::write(&page, mistaken).unwrap();
+        let (there, sources) = copied(language);
+        let page = sources.join(page);
+        let source = fs::read_to_string(&page).unwrap();
+        let indent = &before[..before.len() - before.trim_start().len()];
+        fs::write(&page, source.replace(before, &format!("{indent}{mistake}\n{before}"))).unwrap();
+        let cases = there.path().join("cases");
+        fs::create_dir(&cases).unwrap();
+        fs::copy(folder("ut").join("cases/booking.json"), cases.join("booking.json")).unwrap();
         let mut test = citas(&["rules", "test", sources.to_str().unwrap(), "--cases", cases.to_str().unwrap()]);
         let said = run_command(with_node(&mut test)).expect(1);
-        assert!(said.out.contains(told) || said.err.contains(told), "{}{}", said.out, said.err);
+        assert!([&said.out, &said.err].iter().any(|text| text.contains(told)), "{}{}", said.out, said.err);
     }
 }
 
 #[test]
 fn an_export_that_only_a_later_contract_has_is_told_with_those_of_this_one() {
-    let (there, folder) = in_javascript();
+    let (there, sources) = copied("js");
     let file = there.path().join("ut.wasm");
-    let page = folder.join("src/rules.js");
+    let page = sources.join("src/rules.js");
     let source = fs::read_to_string(&page).unwrap();
     fs::write(&page, format!("{source}export const factRules = {{}};\n")).unwrap();
-    let told = build(&folder, &file).expect(1).err;
+    let told = build(&sources, &file).expect(1).err;
     let all =
         "src/rules.js exports factRules; the host calls appointmentRules, noticeRules, slotRules in contract 1.0.0";
     assert!(told.contains(all), "{told}");

@@ -8,20 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas::local::registry::FolderRegistry;
+use citas::toolkit::CountryFolder;
+use citas_core::model::json::flatten;
 use citas_core::model::{
-    Appointment, Artifact, ChangeNote, Channel, Limits, Manifest, Phase, Plan, Role, RulesPackage, Verdict, digest,
+    Appointment, Artifact, ChangeNote, Channel, FactQuery, Limits, Manifest, Party, Phase, Role, RulesPackage, Step,
+    Verdict, digest,
 };
 use citas_core::ports::{CONTRACTS, Registry as _};
 use citas_core::rules::{DecisionRequest, LoadedRules, cases, decide};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
-use crate::support::appointments::booked_at;
-use crate::support::components::{chaos, child_admission, folder};
+use crate::support::components::{chaos, child_admission, engine, folder};
 use crate::support::eventually::eventually;
 use crate::support::http::{Client, with};
-use crate::support::languages::{Begun, Language, build, countries, with_node};
+use crate::support::languages::{Begun, Language, ZONE, build, countries, with_node};
 use crate::support::process::{Process, citas, run, token};
 
 /// Maximum time to compile a component of 19 MB, on a machine that runs all other tests at the same time.
@@ -95,7 +98,8 @@ async fn countries_in_three_languages_pass_the_same_cases_book_and_decide_alike(
         let refused = ana.book(country, &with(&soon(number), json!({ "time": "09:10" })));
         assert_eq!(refused.violations(), [("/time".to_owned(), format!("{country}.time.off-grid"))]);
         assert!(refused.text.contains("Appointments start every 30 minutes"), "{}", refused.text);
-        ana.book(country, &soon(number)).expect_problem(409, "slot-taken");
+        let taken = ana.book(country, &soon(number)).expect_problem(409, "slot-taken");
+        assert_eq!(taken["violations"][0]["code"], format!("{country}.doctor.taken"), "{taken}");
         let cancelled = ana.post(&format!("{place}/cancel"), &json!({ "reason": "patient" })).expect(200).json();
         assert_eq!(cancelled["cancellation"], json!({ "reason": "patient" }), "{cancelled}");
         list_a_hundred(&ana, country, number);
@@ -111,7 +115,8 @@ async fn countries_in_three_languages_pass_the_same_cases_book_and_decide_alike(
         let rules = tokio::task::block_in_place(|| Handle::current().block_on(admission.recall(&package)));
         let rules = rules.expect("it was accepted");
         let outcomes = cases::run(&rules, &cases::read(&begun.cases).unwrap());
-        assert_eq!(outcomes.len(), 4);
+        assert_eq!(outcomes.len(), 8);
+        assert_eq!(rules.contract(), "2.0.0");
         let failures: Vec<_> = outcomes.into_iter().filter_map(|outcome| outcome.failure).collect();
         assert!(failures.is_empty(), "{language:?}: {failures:?}");
         rules
@@ -122,8 +127,10 @@ async fn countries_in_three_languages_pass_the_same_cases_book_and_decide_alike(
             assert_eq!(other, *rust);
         }
     }
-    assert_eq!(described(&js), described(&rust));
-    assert_eq!(described(&python), described(&rust));
+    for other in [&js, &python] {
+        assert_eq!(described(other), described(&rust));
+        assert_eq!(told(other), told(&rust));
+    }
 }
 
 /// Books a hundred appointments, each with a doctor and a patient of its own, and lists them on one page.
@@ -142,8 +149,7 @@ fn list_a_hundred(client: &Client, country: &str, day: usize) {
     assert_eq!(list(20), 20);
 }
 
-/// Returns the rules' decisions on a range of requests and cancellations, each with its input, without the country's
-/// code.
+/// Returns the rules' decisions on a range of requests and actions, each with its input, without the country's code.
 fn decisions(rules: &LoadedRules) -> Vec<(String, Verdict)> {
     let mut all = Vec::new();
     // Clocks in Santiago go back on 4 April 2027.
@@ -155,14 +161,18 @@ fn decisions(rules: &LoadedRules) -> Vec<(String, Verdict)> {
         let context = rules.context(now, Role::Patient);
         for date in dates {
             for time in ["07:30", "08:00", "09:10", "12:30", "13:00", "13:30", "17:30", "18:00"] {
-                let request = with(&request(), json!({ "date": date, "time": time }));
-                let asked = DecisionRequest { context: &context, document: &request, action: None };
-                let verdict = decide(rules, &asked).unwrap().map(|planned| planned.plan);
-                let asked = format!("{date} {time} at {now}");
-                if let Ok(plan) = &verdict {
-                    all.extend(cancellations(rules, now, plan).map(|verdict| (format!("cancel {asked}"), verdict)));
+                for doctor in [json!("45678"), Value::Null] {
+                    let request = with(&request(), json!({ "date": date, "time": time, "doctor": doctor }));
+                    let asked = DecisionRequest { context: &context, document: &request, action: None };
+                    let decision = decide(rules, &asked).unwrap();
+                    let asked = format!("{date} {time} of {doctor} at {now}");
+                    if let Ok(planned) = &decision {
+                        let step = Step { action: "book".into(), role: Role::Patient, at: now };
+                        let booked = planned.appointment(Uuid::nil(), None, step);
+                        all.extend(acted(rules, &booked).map(|(what, verdict)| (format!("{what} {asked}"), verdict)));
+                    }
+                    all.push((asked, decision.map(|planned| planned.plan)));
                 }
-                all.push((asked, verdict));
             }
         }
     }
@@ -171,25 +181,42 @@ fn decisions(rules: &LoadedRules) -> Vec<(String, Verdict)> {
     all
 }
 
-/// Cancels as the patient and as staff, a day and an hour before the start, and once more after a cancellation.
-fn cancellations(rules: &LoadedRules, now: Timestamp, plan: &Plan) -> impl Iterator<Item = Verdict> {
-    let slot = plan.slot.clone().unwrap();
-    let start = slot.start.in_tz(&slot.zone).unwrap().timestamp();
-    let input = json!({ "reason": "other" });
-    let asked = [
-        (24, Role::Patient, plan.phase),
-        (24, Role::Staff, plan.phase),
-        (1, Role::Patient, plan.phase),
-        (1, Role::Staff, plan.phase),
-        (24, Role::Patient, Phase::Cancelled),
+/// Does every action as those who may, a day and an hour before the start, in every phase.
+fn acted<'a>(rules: &'a LoadedRules, booked: &'a Appointment) -> impl Iterator<Item = (String, Verdict)> + 'a {
+    let start = booked.starts_at.unwrap();
+    let actions = [
+        ("cancel", Role::Patient, json!({ "reason": "other" })),
+        ("cancel", Role::Staff, json!({ "reason": "other" })),
+        ("arrive", Role::Staff, json!({})),
+        ("complete", Role::Staff, json!({})),
+        ("remind", Role::Clock, json!({})),
     ];
-    asked.into_iter().map(move |(hours, role, phase)| {
-        let current = Appointment { phase, ..booked_at(Some(slot.clone()), plan.attributes.clone()) };
-        let context = rules.context((start - hours.hours()).max(now), role);
-        let action = Some(("cancel", &current));
-        let asked = DecisionRequest { context: &context, document: &input, action };
-        decide(rules, &asked).unwrap().map(|planned| planned.plan)
+    let phases = [Phase::Booked, Phase::Arrived, Phase::Cancelled];
+    actions.into_iter().flat_map(move |(action, role, input)| {
+        let asked = phases.into_iter().flat_map(|phase| [24, 1].map(|hours| (phase, hours)));
+        asked.map(move |(phase, hours)| {
+            let current = Appointment { phase, ..booked.clone() };
+            let context = rules.context((start - hours.hours()).max(booked.created_at), role);
+            let asked = DecisionRequest { context: &context, document: &input, action: Some((action, &current)) };
+            let verdict = decide(rules, &asked).unwrap().map(|planned| planned.plan);
+            (format!("{action} by {role:?} {hours} h before, {phase:?},"), verdict)
+        })
     })
+}
+
+/// Returns what the rules make of people's spellings, and the mails of each event.
+fn told(rules: &LoadedRules) -> Vec<Value> {
+    let spellings = ["12345678", " id:1-a ", "ID:9", "h-1", "45678", "0", "", "no key", "ñ", "123456789012345678901"];
+    let parties = [Party::Patient, Party::Doctor, Party::Hospital];
+    let keys = parties.into_iter().flat_map(|of| spellings.map(|spelling| json!(rules.key(of, spelling).unwrap())));
+    let now = "2026-11-24T15:00:00Z".parse().unwrap();
+    let context = rules.context(now, Role::Patient);
+    let asked = DecisionRequest { context: &context, document: &request(), action: None };
+    let step = Step { action: "book".into(), role: Role::Patient, at: now };
+    let booked = decide(rules, &asked).unwrap().unwrap().appointment(Uuid::nil(), None, step);
+    let notices = ["booked", "cancelled", "reminder", "arrived"];
+    let notices = notices.map(|event| json!(rules.notices(event, &booked).unwrap()));
+    keys.chain(notices).collect()
 }
 
 /// Returns the descriptor as JSON, without the country's code.
@@ -203,9 +230,67 @@ fn described(rules: &LoadedRules) -> Value {
         .collect();
     json!({
         "version": described.version, "zones": described.zones, "locales": described.locales, "messages": messages,
+        "claims": described.claims.iter().map(|words| json!([words.prefix, words.path])).collect::<Vec<_>>(),
+        "limits": [json!(described.keep_days), json!(described.horizon_days), json!(described.adult_age)],
         "request": rules.request_schema, "appointment": rules.appointment_schema,
         "actions": rules.actions.iter().map(|(name, action)| json!([name, action.roles, action.schema])).collect::<Vec<_>>(),
     })
+}
+
+#[test]
+fn a_country_in_javascript_or_python_has_every_interface_of_the_contract() {
+    let refuse = [
+        (
+            "    if (broken.length > 0) {",
+            "    if (context.facts[0]?.more) broken.push(violation(\"\", \"too-many\"));\n",
+        ),
+        (
+            "        if broken:\n",
+            "        if context.facts and context.facts[0].more:\n            broken.append(violation(\"\", \"too-many\"))\n",
+        ),
+    ];
+    let more = [include_str!("languages/interfaces.js"), include_str!("languages/interfaces.py")];
+    for ((language, (before, added)), more) in [Language::Js, Language::Python].into_iter().zip(refuse).zip(more) {
+        let countries = countries();
+        let folder = language.begin(countries.path());
+        let page = folder.join(["src/rules.js", "rules.py"][usize::from(more.contains("import"))]);
+        let source = fs::read_to_string(&page).unwrap();
+        fs::write(&page, source.replace(before, &format!("{added}{before}")) + more).unwrap();
+        let file = countries.path().join("rules.wasm");
+        build(&folder, &file).expect(0);
+        let limits = CountryFolder::open(&folder).unwrap().limits();
+        let rules = LoadedRules::load(engine(), &fs::read(file).unwrap(), &limits).unwrap();
+
+        let now: Timestamp = "2026-11-24T15:00:00Z".parse().unwrap();
+        let queries = rules.queries(&rules.context(now, Role::Patient), None, &flatten(&request()).unwrap()).unwrap();
+        let live = FactQuery {
+            name: "live".into(),
+            of: Party::Patient,
+            key: "id:12345678".into(),
+            phases: vec![Phase::Booked, Phase::NoShow],
+            since: Some(now.as_second()),
+            until: None,
+            at_most: 2,
+        };
+        assert_eq!(queries, [live]);
+        let code = |what| format!("{}.{what}", language.country());
+        let current = json!({ "booked": request(), "at": now });
+        let opening = |time| json!({ "start": format!("2026-12-01T{time}"), "minutes": 30, "zone": ZONE });
+        let room = |number| json!({ "claims": [{ "key": format!("room/{number}"), "places": 2, "personal": false }] });
+        let offer = |time| json!({ "start": format!("2026-12-01T{time}"), "choices": [room(1), room(2)] });
+        let cases = json!([
+            { "name": "a fact", "now": now, "facts": { "live": { "appointments": [current], "more": true } },
+              "book": request(), "expect": { "violations": [{ "path": "", "code": code("too-many") }] } },
+            { "name": "offers", "now": now,
+              "offers": { "place": {}, "doctor": "45678", "openings": [opening("09:30"), opening("10:00")] },
+              "expect": { "offers": [offer("09:30"), offer("10:00")] } },
+            { "name": "a reason", "now": now, "offers": { "place": {}, "doctor": "45678", "openings": [] },
+              "expect": { "reason": { "path": "/date", "code": code("date.too-far") } } },
+        ]);
+        let outcomes = cases::run(&rules, &cases::read(&cases.to_string()).unwrap());
+        let failures: Vec<_> = outcomes.into_iter().filter_map(|outcome| outcome.failure).collect();
+        assert!(failures.is_empty(), "{language:?}: {failures:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Mistakes in JavaScript and Python: `test`, `check` and `dev` repeat the failed call outside the component, and say
-//! what is wrong and where.
+//! Mistakes in JavaScript and Python: `test`, `check` and `dev` say what is wrong and where, in the component's own words
+//! or, if it trapped, by repeating the call outside it.
 //!
 //! `languages/mistakes.js` and `.py` have one mistake a line, with the words that tell it. After `@`, its place is
 //! told, too.
@@ -81,7 +81,7 @@ fn case(name: &str) -> Value {
         "offers" => {
             json!({ "offers": { "place": { "doctor": "45678" }, "openings": [opening] }, "expect": { "offers": [] } })
         }
-        "notices" => json!({ "notices": { "event": "booked", "current": current }, "expect": { "notices": [] } }),
+        "notices" => json!({ "notices": { "event": "reminder", "current": current }, "expect": { "notices": [] } }),
         hospital => json!({ "book": request(hospital), "expect": { "plan": {} } }),
     }
 }
@@ -107,7 +107,7 @@ fn each_mistake_in_javascript_is_told_with_its_line_or_its_member() {
     fs::create_dir(&only).unwrap();
     fs::copy(country.folder.join("cases/NULL-MEMBER.json"), only.join("one.json")).unwrap();
     let told = rules("check", &country.folder, &["--cases", only.to_str().unwrap()]).expect(1).out;
-    assert!(told.starts_with("no: ") && told.contains("TypeError: Cannot read properties of undefined"), "{told}");
+    assert!(told.starts_with("no: ") && told.contains("TypeError: cannot read property 'at' of undefined"), "{told}");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_module_without_what_the_host_calls_does_not_become_a_component() {
             "appointmentrules = {",
             "src/rules.js exports appointmentrules; the host calls appointmentRules",
         ),
-        ("export const appointmentRules", "const appointmentRules", "src/rules.js exports nothing; the host calls"),
+        ("export const appointmentRules", "const appointmentRules", "src/rules.js exports noticeRules; the host calls"),
         ("present(", "presents(", "`appointmentRules` has no function `present`"),
         ("function patientKey", "export const slotRule = {}; function patientKey", "exports slotRule; the host calls"),
         ("from \"../package.json\"", "from \"../packages.json\"", "Could not resolve \"../packages.json\""),
@@ -153,7 +153,11 @@ fn a_class_that_the_host_does_not_call_is_told_with_those_it_calls() {
             "class AppointmentRule(Rules)",
             "rules.py has AppointmentRule; the host calls",
         ),
-        ("class AppointmentRules(Rules)", "class Peru(Rules)", "rules.py has Peru; the host calls AppointmentRules"),
+        (
+            "class AppointmentRules(Rules)",
+            "class Peru(Rules)",
+            "rules.py has NoticeRules, Peru; the host calls AppointmentRules",
+        ),
         ("def against(", "class Slot_Rules:\n    pass\n\n\ndef against(", "rules.py has Slot_Rules; the host calls"),
     ] {
         fs::write(&page, source.replace(from, to)).unwrap();
@@ -187,7 +191,8 @@ fn dev_tells_the_mistake_of_a_version_that_it_refuses_and_of_a_request() {
     let (countries, data) = (countries(), tempfile::tempdir().unwrap());
     let country = Mistaken::begin(Language::Js, countries.path(), include_str!("languages/mistakes.js"));
     let cases = country.folder.join("cases");
-    for Mistake { name, .. } in country.mistakes.iter().filter(|mistake| mistake.name != "NO-RETURN") {
+    let kept = ["DATE-NOW", "NO-RETURN"];
+    for Mistake { name, .. } in country.mistakes.iter().filter(|mistake| !kept.contains(&mistake.name.as_str())) {
         fs::remove_file(cases.join(format!("{name}.json"))).unwrap();
     }
     let [at, data_at] = [countries.path(), data.path()].map(|path| path.to_str().unwrap());
@@ -196,15 +201,16 @@ fn dev_tells_the_mistake_of_a_version_that_it_refuses_and_of_a_request() {
     let logged = |words: &str| {
         eventually(words, Duration::from_mins(2), || process.log().contains(words).then_some(()));
     };
-    logged("`book` of ");
     logged("`book` returns nothing; expected an object with phase");
+    logged("`book` of ");
+    logged("Error: a component has no clock; `context.now` has the time");
 
-    // Without its case the version comes into force, and a request makes the mistake.
-    fs::remove_file(cases.join("NO-RETURN.json")).unwrap();
+    // Without these cases the version comes into force, and requests make the mistakes.
+    kept.map(|name| fs::remove_file(cases.join(format!("{name}.json"))).unwrap());
     let ana = process.client(&token(data.path(), &[]));
     eventually("the version is in force", Duration::from_mins(2), || {
         (ana.book("uy", &soon(0)).status == 201).then_some(())
     });
     ana.book("uy", &with(&soon(1), json!({ "hospital": "NULL-MEMBER" }))).expect(503);
-    logged("TypeError: Cannot read properties of undefined (reading 'at')");
+    logged("TypeError: cannot read property 'at' of undefined");
 }

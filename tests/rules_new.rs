@@ -22,7 +22,7 @@ fn a_new_country_builds_passes_its_cases_and_books() {
     let rules = LoadedRules::load(engine(), &component, &Limits::default()).unwrap();
     assert_eq!((rules.country.as_str(), &rules.descriptor.zones[..]), ("co", &["America/Bogota".to_owned()][..]));
     let cases = cases::read(&folder.cases().unwrap()).unwrap();
-    assert_eq!(cases.len(), 4);
+    assert_eq!(cases.len(), 8);
     let failures: Vec<_> = cases::run(&rules, &cases).into_iter().filter_map(|outcome| outcome.failure).collect();
     assert!(failures.is_empty(), "{failures:?}");
 

@@ -5,14 +5,16 @@ import { appointmentRules as sound } from "./sound.js";
 const MISTAKES = {
   "THROWN-ERROR": () => { throw new Error("the register is closed"); }, // @ Error: the register is closed
   "THROWN-TEXT": () => { throw "no"; }, // throws "no"; expected a list of violations
-  "THROWN-OBJECT": () => { throw { path: "/date", code: "uy.x", params: [] }; }, // throws an object; expected a list of violations
+  "THROWN-OBJECT": () => { throw { path: "/date", code: "uy.x", params: [], conflict: false }; }, // throws an object; expected a list of violations
   "THROWN-NOTHING": () => { throw []; }, // throws an empty list; a refusal has at least one violation
   "THROWN-WITHOUT-CODE": () => { throw [{ path: "/date", params: [] }]; }, // throws `violations[0].code`: it is missing; expected a text
   "THROWN-SANS-PARAMS": () => { throw [{ path: "/date", code: "uy.x" }]; }, // throws `violations[0].params`: it is missing; expected a list
+  "THROWN-SANS-CONFLICT": () => { throw [{ path: "/date", code: "uy.x", params: [] }]; }, // throws `violations[0].conflict`: it is missing; expected true or false
+  "THROWN-REFUSAL": () => { throw { tag: "fault", val: "no" }; }, // throws an object; expected a list of violations
   "THROWN-PARAM-NUMBER": () => { throw [{ path: "/date", code: "uy.x", params: [["hours", 24]] }]; }, // throws `violations[0].params[0][1]`: 24; expected a text
   "THROWN-PARAMS-OBJECT": () => { throw [{ path: "/date", code: "uy.x", params: { hours: "24" } }]; }, // throws `violations[0].params`: an object; expected a list
-  "WRONG-WORD": (plan) => ({ ...plan, phase: "reserved" }), // returns `plan.phase`: "reserved"; expected one of requested, pending
-  "WRONG-CASE": (plan) => ({ ...plan, phase: "noShow" }), // returns `plan.phase`: "noShow"; expected one of requested, pending
+  "WRONG-WORD": (plan) => ({ ...plan, phase: "reserved" }), // returns `plan.phase`: "reserved"; expected one of requested, waitlisted, pending
+  "WRONG-CASE": (plan) => ({ ...plan, phase: "noShow" }), // returns `plan.phase`: "noShow"; expected one of requested, waitlisted, pending
   "WRONG-TAG": (plan) => ({ ...plan, attributes: [{ path: "/a", value: { tag: "string", val: "x" } }] }), // returns `plan.attributes[0].value.tag`: "string"; expected { tag, val } with a tag of text
   "BARE-VALUE": (plan) => ({ ...plan, attributes: [{ path: "/a", value: "x" }] }), // returns `plan.attributes[0].value`: "x"; expected { tag, val } with a tag of text
   "MISSING": ({ claims, ...plan }) => plan, // returns `plan.claims`: it is missing; expected a list
@@ -32,7 +34,10 @@ const MISTAKES = {
   "TEXT-NUMBER": (plan) => ({ ...plan, patient: 12345678 }), // returns `plan.patient`: 12345678; expected a text
   "TEXT-NULL": (plan) => ({ ...plan, patient: null }), // returns `plan.patient`: null; expected a text
   "TEXT-FOR-LIST": (plan) => ({ ...plan, events: "booked" }), // returns `plan.events`: "booked"; expected a list
-  "HOLE": (plan) => ({ ...plan, claims: [...plan.claims, undefined] }), // returns `plan.claims[2]`: it is missing; expected a text
+  "HOLE": (plan) => ({ ...plan, claims: [...plan.claims, undefined] }), // returns `plan.claims[2]`: it is missing; expected an object with key, places, personal
+  "CLAIM-TEXT": (plan) => ({ ...plan, claims: ["doctor/1"] }), // returns `plan.claims[0]`: "doctor/1"; expected an object with key, places, personal
+  "NO-PLACES": (plan) => ({ ...plan, claims: [{ key: "doctor/1", personal: false }] }), // returns `plan.claims[0].places`: it is missing; expected a whole number from 0 to 65535
+  "WAKE-TEXT": (plan) => ({ ...plan, wake: { at: "2026-11-30", action: "remind" } }), // returns `plan.wake.at`: "2026-11-30"; expected a whole number
   "SET": (plan) => ({ ...plan, claims: new Set(plan.claims) }), // returns `plan.claims`: an object; expected a list
   "LIST-FOR-RECORD": (plan) => [plan], // returns a list of 1; expected an object with phase
   "SURROGATE": (plan) => ({ ...plan, patient: "\ud800" }), // returns `plan.patient`: "\ud800"; expected a text
@@ -43,9 +48,9 @@ const MISTAKES = {
   "DATE-NOW": (plan) => ({ ...plan, patient: `id:${Date.now()}` }), // @ Error: a component has no clock; `context.now` has the time
   "NEW-DATE": (plan) => ({ ...plan, patient: new Date().toISOString() }), // @ Error: a component has no clock; `context.now` has the time
   "UNDEFINED-FUNCTION": () => nowhere(), // @ ReferenceError: nowhere is not defined
-  "NULL-MEMBER": (plan) => plan.nothing.at, // @ TypeError: Cannot read properties of undefined (reading 'at')
-  "NO-FUNCTION": (plan) => plan.claims.contains("x"), // @ TypeError: plan.claims.contains is not a function
-  "INVALID-DATE": () => new Date("x").toISOString(), // @ RangeError: Invalid time value
+  "NULL-MEMBER": (plan) => plan.nothing.at, // @ TypeError: cannot read property 'at' of undefined
+  "NO-FUNCTION": (plan) => plan.claims.contains("x"), // @ TypeError: not a function
+  "INVALID-DATE": () => new Date("x").toISOString(), // @ RangeError: Date value is NaN
   "FETCH": () => fetch("http://127.0.0.1"), // @ ReferenceError: fetch is not defined (Node.js has it; a component has not)
   "PROCESS": () => process.env.HOME, // @ ReferenceError: process is not defined (Node.js has it; a component has not)
   "TIMER": () => setTimeout(() => {}, 1), // @ ReferenceError: setTimeout is not defined (Node.js has it; a component has not)
@@ -63,13 +68,14 @@ export const appointmentRules = {
     const mistake = MISTAKES[request.find(({ path }) => path === "/hospital").value.val];
     return mistake ? mistake(plan) : plan;
   },
-  "act": (context, current, action, input) => input[0].value.val + current.slot.start.at.hour, // @ reading 'hour'
+  "act": (context, current, action, input) => input[0].value.val + current.slot.start.at.hour, // @ cannot read property 'hour' of undefined
 };
 
 export const slotRules = {
-  "offers": (context, place, openings) => openings.map(({ start }) => place[0].path + start.at.hour), // @ reading 'hour'
+  openings: () => [],
+  "offers": (context, place, current, openings) => openings.map(({ slot }) => place.doctor + slot.start.at.hour), // @ cannot read property 'hour' of undefined
 };
 
 export const noticeRules = {
-  "notices": (event, current) => [{ to: event, text: current.phase }], // returns `answer[0].locale`: it is missing; expected a text
+  "notices": (event, current) => (event === "reminder" ? [{ to: event, text: current.phase }] : []), // returns `answer[0].locale`: it is missing; expected a text
 };

@@ -56,19 +56,21 @@ def swallowed(plan):
 
 MISTAKES = {
     "RAISED": lambda plan: raised(ValueError("the register is closed")), # ValueError: the register is closed
-    "RAISED-VIOLATION": lambda plan: raised(Err(Violation("/date", "bo.x", []))), # raises Violation(path='/date', code='bo.x', params=[]), of the type Violation; expected a list of Violation
-    "RAISED-NOTHING": lambda plan: raised(Err([])), # a refusal without a violation
+    "RAISED-VIOLATION": lambda plan: raised(Err(Violation("/date", "bo.x", [], False))), # raises Violation(path='/date', code='bo.x', params=[], conflict=Fal…, of the type Violation; expected a list of Violation
+    "RAISED-NOTHING": lambda plan: raised(Err([])), # raises an empty list; a refusal has at least one Violation
     "RAISED-TEXT": lambda plan: raised(Err("no")), # raises 'no'; expected a list of Violation
-    "RAISED-PARAMS": lambda plan: raised(Err([Violation("/date", "bo.x", {"hours": "24"})])), # raises `violations[0].params`: {'hours': '24'}, of the type dict; expected a list
-    "RAISED-PARAM-NUMBER": lambda plan: raised(Err([Violation("/date", "bo.x", [("hours", 24)])])), # raises `violations[0].params[0][1]`: 24, of the type int; expected a str
+    "RAISED-PARAMS": lambda plan: raised(Err([Violation("/date", "bo.x", {"hours": "24"}, False)])), # raises `violations[0].params`: {'hours': '24'}, of the type dict; expected a list
+    "RAISED-PARAM-NUMBER": lambda plan: raised(Err([Violation("/date", "bo.x", [("hours", 24)], False)])), # raises `violations[0].params[0][1]`: 24, of the type int; expected a str
     "RAISED-DICT": lambda plan: raised(Err([{"path": "/date", "code": "bo.x", "params": []}])), # raises `violations[0]`: {'path': '/date', 'code': 'bo.x', 'params': []}, of the type dict; expected a Violation
+    "RAISED-SANS-CONFLICT": lambda plan: raised(Err([Violation("/date", "bo.x", [])])), # @ TypeError: Violation.__init__() missing 1 required positional argument: 'conflict'
     "WRONG-WORD": lambda plan: with_(plan, phase=Phase.RESERVED), # @ RESERVED
     "WORD-AS-TEXT": lambda plan: with_(plan, phase="booked"), # returns `plan.phase`: 'booked'; expected a Phase: REQUESTED
     "BARE-VALUE": lambda plan: with_(plan, attributes=[Field("/a", "x")]), # returns `plan.attributes[0].value`: 'x'; expected one of Value_Text
     "DICT-VALUE": lambda plan: with_(plan, attributes=[{"path": "/a", "value": Value_Text("x")}]), # returns `plan.attributes[0]`: {'path': '/a', 'value': Value_Text(value='x')}, of the type dict; expected a Field
     "MISSING": lambda plan: without(plan, "claims"), # returns `plan.claims`: it is missing; expected a list
-    "MISSING-ARGUMENT": lambda plan: Plan(phase=Phase.BOOKED, slot=None, claims=[], patient="id:1"), # @ TypeError: Plan.__init__() missing 4 required positional arguments
+    "MISSING-ARGUMENT": lambda plan: Plan(phase=Phase.BOOKED, slot=None, claims=[], patient="id:1"), # @ TypeError: Plan.__init__() missing 7 required positional arguments
     "UNKNOWN-ARGUMENT": lambda plan: Violation(path="", kode="x", params=[]), # @ TypeError: Violation.__init__() got an unexpected keyword argument 'kode'
+    "CLAIM-TEXT": lambda plan: with_(plan, claims=["doctor/1"]), # returns `plan.claims[0]`: 'doctor/1'; expected a Claim
     "SLOT-TEXT": lambda plan: with_(plan, slot="2026-12-01T09:30"), # returns `plan.slot`: '2026-12-01T09:30'; expected a Slot
     "NUMBER-AS-TEXT": lambda plan: with_(plan, slot=Slot(plan.slot.start, "30", plan.slot.zone)), # returns `plan.slot.minutes`: '30'; expected an int from 0 to 65535
     "FRACTION": lambda plan: with_(plan, slot=Slot(plan.slot.start, 7.5, plan.slot.zone)), # returns `plan.slot.minutes`: 7.5, of the type float; expected an int from 0 to 65535
@@ -107,7 +109,7 @@ MISTAKES = {
     "CONCATENATION": lambda plan: "id:" + 5, # @ TypeError: can only concatenate str (not "int") to str
     "JSON": lambda plan: json.loads("{"), # @ JSONDecodeError: Expecting property name
     "RECURSION": again, # RecursionError: maximum recursion depth exceeded
-    "EXIT": lambda plan: raised(SystemExit(1)), # the call used up its budget of fuel
+    "EXIT": lambda plan: raised(SystemExit(1)), # SystemExit: 1
     "HUGE": greedy, # the call used up its budget of fuel
     "LOOP": wait, # the call used up its budget of fuel
 }
@@ -115,8 +117,8 @@ MISTAKES = {
 
 CALLS = {
     "act": lambda self, context, current, action, input: input[0].value.value + current.slot.start.at, # @ 'Civil' object has no attribute 'at'
-    "offers": lambda self, context, place, openings: [place[0].path + it.start.at for it in openings], # @ 'Civil' object has no attribute 'at'
-    "notices": lambda self, event, current: [event, current.phase], # returns `answer[0]`: 'booked'; expected a Notice
+    "offers": lambda self, context, place, current, openings: [place.doctor + it.slot.start.at for it in openings], # @ 'Civil' object has no attribute 'at'
+    "notices": lambda self, event, current: [event, current.phase] if event == "reminder" else [], # returns `answer[0]`: 'reminder'; expected a Notice
 }
 
 
@@ -131,6 +133,9 @@ class AppointmentRules(Sound):
 
 class SlotRules(Slots):
     offers = CALLS["offers"]
+
+    def openings(self, context, place, since, until):
+        return []
 
 
 class NoticeRules(Notices):

@@ -1,5 +1,5 @@
 //! A small country on the bindings of contract 1.0.0 alone. Its component stands for those that teams built before there
-//! was another contract. `js/` has the same country in JavaScript.
+//! was another contract. `js/` and `python/` have the same country in these languages.
 //!
 //! On any target but WebAssembly this crate is empty.
 

@@ -3,7 +3,6 @@
 import { readFileSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isDeepStrictEqual as isEqual } from "node:util";
 import { decode } from "@jridgewell/sourcemap-codec";
 import { build } from "esbuild";
 
@@ -19,16 +18,19 @@ export function camel(name) {
 
 // Returns the places of a bundle for `place` of faults.mjs: the country's own files, and from which line and column of the
 // bundle on which file follows, so many lines ahead. One entry stands for all lines on which both go on side by side.
-function placesIn(folder, map) {
+function placesIn(folder, text, map) {
   const { mappings, sources } = JSON.parse(map);
   const names = sources.map((source) => relative(folder, resolve(folder, source)));
   const files = names.filter((name) => !/^\.\.|^<|node_modules/.test(name));
-  const entries = [];
+  const [lines, entries] = [text.split("\n"), []];
   for (const [index, segments] of decode(mappings).entries()) {
-    for (const [column, source, line] of segments) {
-      const entry = [index + 1, column + 1, files.indexOf(names[source]), line - index];
-      if (!isEqual(entry.slice(2), entries.at(-1)?.slice(2))) {
-        entries.push(entry);
+    const indent = lines[index].search(/\S/);
+    // Those of the space before the code are of other lines.
+    for (const [column, source, line] of segments.filter((_, number) => !(segments[number + 1]?.[0] <= indent))) {
+      const file = files.indexOf(names[source]);
+      const ahead = file === -1 ? 0 : line - index;
+      if (file !== entries.at(-1)?.[2] || ahead !== entries.at(-1)?.[3]) {
+        entries.push([index + 1, column + 1, file, ahead]);
       }
     }
   }
@@ -135,6 +137,6 @@ export async function bundle(folder, contract, wrapper, options) {
   ].join("\n");
   const { outputFiles } = await build({ ...common, ...mapped, stdin: { contents, resolveDir: folder }, ...options }).catch(ended);
   const text = (ending) => outputFiles.find(({ path }) => path.endsWith(ending))?.text;
-  const places = placesIn(folder, text(".map"));
+  const places = placesIn(folder, text(".js"), text(".map"));
   return { text: text(".js").replace(`"${PLACES}"`, () => JSON.stringify(JSON.stringify(places))), places, interfaces };
 }

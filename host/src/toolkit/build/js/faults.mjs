@@ -43,6 +43,16 @@ export function words({ name, message, stack }, places) {
 
 // Returns the place of a bundle's line and column in the country's own sources, if it has one.
 export function place({ files, entries }, line, column) {
-  const [, , file, ahead] = entries.findLast(([from, at]) => from < line || (from === line && at <= column)) ?? [];
-  return files[file] && `${files[file]}:${line + ahead}`;
+  let [low, high] = [0, entries.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const entry = entries[middle];
+    if (entry[0] < line || (entry[0] === line && entry[1] <= column)) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  const found = entries[low - 1];
+  return found && files[found[2]] && `${files[found[2]]}:${line + found[3]}`;
 }

@@ -68,13 +68,18 @@ def checked(name: str, kinds, function):
 
 def told(error: BaseException, folder: str) -> str:
     """Returns what an exception says, and where it comes from in the country's own sources, the innermost place first."""
-    places, step = [], error.__traceback__
+    steps, step = [], error.__traceback__
     while step:
+        steps.append(step)
+        step = step.tb_next
+    places = []
+    for step in reversed(steps):
         file = step.tb_frame.f_code.co_filename
         if file.startswith(f"{folder}/"):
-            places.insert(0, f"{file.removeprefix(f'{folder}/')}:{step.tb_lineno}")
-        step = step.tb_next
-    innermost, callers = places[:1], places[1:FRAMES]
+            places.append(f"{file.removeprefix(f'{folder}/')}:{step.tb_lineno}")
+        if len(places) == FRAMES:
+            break
+    innermost, callers = places[:1], places[1:]
     said = str(error) if isinstance(error, Mistake) else f"{type(error).__name__}: {error}"
     called = [f"called from {', '.join(callers)}"] if callers else []
     return ", ".join([": ".join([*innermost, said]), *called])
