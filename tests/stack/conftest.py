@@ -12,7 +12,7 @@ def cloud(tmp_path_factory):
         for country in ["pe", "cl"]:
             cloud.deploy_country(country)
             cloud.publish(f"countries/{country}")
-            cloud.promote(country, "2.0.0")
+            cloud.promote(country, "3.0.0")
         yield cloud
     finally:
         cloud.stop()

@@ -110,6 +110,52 @@ def test_what_was_booked_is_got_listed_and_cancelled(cloud):
     assert cloud.call("POST", f"{place}/cancel", token, {}, **{"If-Match": '"1"'})[0] == 412
 
 
+def make_due(cloud, booked, action="remind"):
+    """Makes the scheduled action of an appointment due now."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    cloud.client("dynamodb").update_item(
+        TableName="citas-pe",
+        Key={"pk": {"S": f"A#{booked['id']}"}, "sk": {"S": "A"}},
+        UpdateExpression="SET wakeHour = :hour, wakeAt = :at, wake.#action = :action",
+        ExpressionAttributeNames={"#action": "action"},
+        ExpressionAttributeValues={
+            ":hour": {"S": now.strftime("%Y-%m-%dT%HZ")},
+            ":at": {"S": now.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")},
+            ":action": {"S": action},
+        },
+    )
+
+
+def test_a_reminder_is_mailed_once_by_the_clock(cloud):
+    patient, token = address(), cloud.token()
+    booked = book(cloud, "pe", token, patient)
+    eventually("the first mail arrives", lambda: cloud.mails_to(patient))
+    make_due(cloud, booked)
+    for _ in range(2):
+        answer = cloud.client("lambda").invoke(FunctionName=f"{PLATFORM}-wake", Payload="{}")
+        assert "FunctionError" not in answer, answer["Payload"].read()
+    eventually("the reminder arrives", lambda: len(cloud.mails_to(patient)) == 2)
+    _, history = cloud.call("GET", f"/v1/pe/appointments/{booked['id']}/history", token)
+    assert [each["action"] for each in history["items"]] == ["book", "remind"]
+
+
+def test_revisions_are_numbered_without_a_gap_and_nothing_personal_lies_open(cloud):
+    email = address()
+    book(cloud, "pe", cloud.token(), email)
+
+    def items():
+        pages = cloud.client("dynamodb").get_paginator("scan").paginate(TableName="citas-pe", ConsistentRead=True)
+        return [item for page in pages for item in page["Items"]]
+
+    def numbers():
+        numbers = [item.get("sequence", {"N": "0"})["N"] for item in items() if item["kind"]["S"] == "revision"]
+        return sorted(map(int, numbers))
+
+    eventually("each revision has a number", lambda: numbers() == list(range(1, len(numbers()) + 1)))
+    personal = {item["kind"]["S"] for item in items() if email in json.dumps(item)}
+    assert personal == {"personal"}
+
+
 def test_the_command_prints_the_token_of_whoever_signs_in(cloud):
     printed = cloud.sign_in_by_command(*cloud.user("pe:staff"))
     [token] = printed.splitlines()
@@ -130,7 +176,7 @@ def test_the_description_is_shown_with_all_that_its_page_needs(cloud, path):
 
 def test_the_platform_team_sees_which_rules_are_in_force(cloud):
     status, answer = cloud.call("GET", "/v1/pe/rules", cloud.token("platform"))
-    assert (status, answer["rules"]["version"]) == (200, "2.0.0")
+    assert (status, answer["rules"]["version"]) == (200, "3.0.0")
     assert cloud.call("GET", "/v1/pe/rules", cloud.token())[0] == 403
 
 
@@ -234,11 +280,11 @@ class Clients:
 
 
 def peru_with_a_holiday(folder, date):
-    """Copies the sources, with one more holiday in Peru 2.0.1."""
+    """Copies the sources, with one more holiday in Peru 3.0.1."""
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns("target", ".git", ".venv", ".aws-sam"))
     # The copy starts with the compiled dependencies, in a place of its own: its builds must not pass for the tree's.
     shutil.copytree(ROOT / "target/rules", folder / "target/rules")
-    edit(folder / "countries/pe/Cargo.toml", r'^version = "2\.0\.0"', 'version = "2.0.1"')
+    edit(folder / "countries/pe/Cargo.toml", r'^version = "3\.0\.0"', 'version = "3.0.1"')
     year, month, day = map(int, date.split("-"))
     edit(
         folder / "countries/pe/src/holidays.rs",
@@ -256,7 +302,7 @@ def edit(file, pattern, replacement):
 
 @pytest.fixture(scope="session")
 def holiday(cloud, tmp_path_factory):
-    """Returns a day that is a holiday in Peru 2.0.1 alone. That version is published and not in use."""
+    """Returns a day that is a holiday in Peru 3.0.1 alone. That version is published and not in use."""
     # Far enough ahead that no golden case uses the day.
     date = book(cloud, "pe", cloud.token(), first=40)["date"]
     cloud.publish(peru_with_a_holiday(tmp_path_factory.mktemp("newer") / "sources", date))
@@ -267,7 +313,7 @@ def test_a_new_version_comes_into_force_while_everything_runs(cloud, holiday):
     token = cloud.token()
     deployed = cloud.functions()
     with Clients(cloud, token) as clients:
-        cloud.promote("pe", "2.0.1")
+        cloud.promote("pe", "3.0.1")
         promoted = time.monotonic()
         other = next(HALF_HOURS)
 
@@ -292,7 +338,7 @@ def book_on(cloud, date):
 
 
 def test_a_shadow_is_compared_where_it_costs_no_client(cloud, holiday):
-    cloud.trial("shadow", "pe", "2.0.1")
+    cloud.trial("shadow", "pe", "3.0.1")
     place = "book refused pe.date.holiday"
 
     def found():
@@ -311,7 +357,7 @@ def test_a_shadow_is_compared_where_it_costs_no_client(cloud, holiday):
 
 
 def test_a_canary_that_refuses_too_much_is_taken_back_over_all_functions(cloud, holiday):
-    cloud.trial("canary", "pe", "2.0.1", "--share", "100", "--margin", "1")
+    cloud.trial("canary", "pe", "3.0.1", "--share", "100", "--margin", "1")
 
     def refused():
         return is_holiday(*book_on(cloud, holiday))
@@ -321,16 +367,16 @@ def test_a_canary_that_refuses_too_much_is_taken_back_over_all_functions(cloud, 
     eventually("the canary is taken back", lambda: refused() or "candidate" not in cloud.channel("pe"))
     eventually("the channel has it no more", lambda: "candidate" not in cloud.channel("pe"))
     last = cloud.channel("pe")["history"][-1]
-    assert (last["verb"], last["version"], last["by"]) == ("withdraw", "2.0.1", "citas")
+    assert (last["verb"], last["version"], last["by"]) == ("withdraw", "3.0.1", "citas")
     eventually("the version in use decides alone", lambda: not refused())
     assert cloud.found("pe")["canary"]["refused"] >= 2
 
 
 def test_what_nobody_signed_is_not_compiled(cloud):
     s3, bucket = cloud.client("s3"), cloud.outputs["Registry"].removeprefix("s3://")
-    # The files of 2.0.0, published as another version without a signature.
+    # The files of 3.0.0, published as another version without a signature.
     for name in ["rules.wasm", "cases.json", "manifest.json"]:
-        content = s3.get_object(Bucket=bucket, Key=f"pe/versions/2.0.0/{name}")["Body"].read()
+        content = s3.get_object(Bucket=bucket, Key=f"pe/versions/3.0.0/{name}")["Body"].read()
         if name == "manifest.json":
             content = json.dumps(json.loads(content) | {"version": "0.0.1"}).encode()
         s3.put_object(Bucket=bucket, Key=f"pe/versions/0.0.1/{name}", Body=content)
@@ -352,21 +398,21 @@ def test_a_third_country_is_its_own_stack_and_a_component(cloud):
 
 
 def test_a_deployment_is_repeated_and_makes_native_code_that_is_missing(cloud):
-    functions, keys = cloud.functions(), cloud.native("cl", "2.0.0")
+    functions, keys = cloud.functions(), cloud.native("cl", "3.0.0")
     # The native code is missing, as after a deployment with another engine whose last step failed.
-    cloud.forget_native("pe", "2.0.0")
+    cloud.forget_native("pe", "3.0.0")
     said = cloud.deploy_platform_again()
-    assert "compiling pe 2.0.0" in said and "compiling cl 2.0.0" not in said, said
-    assert cloud.native("pe", "2.0.0") and cloud.native("cl", "2.0.0") == keys
+    assert "compiling pe 3.0.0" in said and "compiling cl 3.0.0" not in said, said
+    assert cloud.native("pe", "3.0.0") and cloud.native("cl", "3.0.0") == keys
     assert cloud.functions() == functions
     cloud.deploy_country("pe")
 
 
 def test_precompile_by_hand_makes_all_native_code_that_is_missing(cloud):
-    cloud.forget_native("pe", "2.0.0")
+    cloud.forget_native("pe", "3.0.0")
     answer = cloud.client("lambda").invoke(FunctionName=f"{PLATFORM}-precompile", Payload="{}")
     assert "FunctionError" not in answer, answer["Payload"].read()
-    assert cloud.native("pe", "2.0.0")
+    assert cloud.native("pe", "3.0.0")
 
 
 def test_a_deployment_fails_if_functions_could_not_load_what_is_in_use(cloud):
@@ -441,7 +487,8 @@ def test_a_mail_that_ses_does_not_take_is_counted_where_an_alarm_looks(cloud, re
 def does_api(cloud):
     # Peru accepts an emergency from its staff, on a holiday too.
     body = request("pe", next(working_days()), next(HALF_HOURS)) | {"emergency": True}
-    return cloud.call("POST", "/v1/pe/appointments", cloud.token("pe:staff"), body)[0] == 201
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    return cloud.call("POST", "/v1/pe/appointments", cloud.token("pe:staff"), body, **key)[0] == 201
 
 
 def does_relay(cloud):
@@ -453,7 +500,7 @@ def does_relay(cloud):
 
 def does_trial(cloud):
     """Withdraws a canary whose decisions exceed its margin."""
-    cloud.trial("canary", "pe", "2.0.1", "--share", "1", "--margin", "0")
+    cloud.trial("canary", "pe", "3.0.1", "--share", "1", "--margin", "0")
     item = {
         "pk": {"S": f"T#{cloud.channel('pe')['candidate']['trial']}"},
         "sk": {"S": "K"},
@@ -500,6 +547,19 @@ def stream_record(cloud, item):
     }
 
 
+def does_wake(cloud):
+    """Postpones an action that the rules do not have."""
+    booked = book(cloud, "pe", cloud.token())
+    make_due(cloud, booked, "unheard-of")
+    answer = cloud.client("lambda").invoke(FunctionName=f"{PLATFORM}-wake", Payload="{}")
+    key = {"pk": {"S": f"A#{booked['id']}"}, "sk": {"S": "A"}}
+    item = cloud.client("dynamodb").get_item(TableName="citas-pe", Key=key)["Item"]
+    is_postponed = "wakeFailed" in item
+    # The next test finds nothing due.
+    cloud.client("dynamodb").update_item(TableName="citas-pe", Key=key, UpdateExpression="REMOVE wakeHour, wakeAt, wake")
+    return "FunctionError" not in answer and is_postponed
+
+
 def does_notifier(cloud):
     event = an_event(cloud) | {"id": str(uuid.uuid4())}
     return invoke(
@@ -521,7 +581,7 @@ def does_notifier(cloud):
 
 def does_precompile(cloud):
     bucket = cloud.outputs["Registry"].removeprefix("s3://")
-    cloud.forget_native("pe", "2.0.0")
+    cloud.forget_native("pe", "3.0.0")
     return invoke(
         cloud,
         "precompile",
@@ -533,7 +593,7 @@ def does_precompile(cloud):
             "eventName": "ObjectCreated:Put",
             "s3": {
                 "bucket": {"name": bucket, "arn": f"arn:aws:s3:::{bucket}"},
-                "object": {"key": "pe/versions/2.0.0/manifest.json"},
+                "object": {"key": "pe/versions/3.0.0/manifest.json"},
             },
         },
     )
@@ -586,6 +646,7 @@ JOBS = {
     "relay": does_relay,
     "notifier": does_notifier,
     "trial": does_trial,
+    "wake": does_wake,
     "precompile": does_precompile,
 }
 

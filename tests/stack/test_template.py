@@ -472,9 +472,12 @@ def test_what_is_found_of_trials_is_all_that_the_trial_writes_and_all_that_the_a
     assert keys("ApiRole") == {"CountWhatACanaryDecides": ["T#*"]}
 
 
-def test_the_relay_reads_nothing_personal_and_scheduled_actions_are_moved_in_appointments_alone():
+def test_the_relay_reads_nothing_personal_and_the_clock_uses_no_idempotency_key():
     assert keys("RelayRole") == {"NumberRevisions": ["A#*", "M"]}
-    assert keys("WakeRole") == {"PostponeAndCount": ["A#*", "T#*"]}
+    assert keys("WakeRole") == {
+        "ChangeAppointments": ["A#*", "C#*", "M", "P#*", "T#*"],
+        "PostponeAndCount": ["A#*", "T#*"],
+    }
 
 
 def test_services_may_call_only_from_where_we_put_them():

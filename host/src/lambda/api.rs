@@ -59,17 +59,21 @@ pub async fn run() -> Ended {
     answer(Runtime::new(Adapter::from(router)), metrics).await
 }
 
-/// Loads the rules that a request needs, and meanwhile checks the country's table. A look at the registry runs beside the request and is part of it, because Lambda
-/// freezes the function after the response.
+/// Loads the rules that a request needs, and meanwhile checks the table that it needs. A look at the registry runs beside
+/// the request and is part of it, because Lambda freezes the function after the response.
 async fn with_rules(
     State((on_demand, ledger)): State<(Arc<OnDemand>, Arc<DynamoLedger>)>,
     request: Request,
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    let looks = match path.strip_prefix("/v1/").and_then(|rest| rest.split('/').next()).map(str::parse) {
-        // A table that cannot be used is the error of whatever uses it.
-        Some(Ok(country)) => futures::join!(on_demand.ask(country), ledger.checked(country)).0,
+    let (country, rest) = path.strip_prefix("/v1/").and_then(|rest| rest.split_once('/')).unwrap_or_default();
+    let looks = match country.parse() {
+        Ok(country) if rest.starts_with("appointments") => {
+            // A table that cannot be used is the error of whatever uses it.
+            futures::join!(on_demand.ask(country), ledger.checked(country)).0
+        }
+        Ok(country) => on_demand.ask(country).await,
         _ if path == "/v1/countries" || path == "/openapi.json" || path == "/readyz" => on_demand.ask_all().await,
         _ => Looks::default(),
     };
