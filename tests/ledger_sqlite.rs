@@ -187,7 +187,8 @@ async fn a_folder_in_use_is_refused_until_it_is_free() {
 async fn a_file_of_a_newer_schema_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pe.db");
-    rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    drop(open(&folder));
+    connect(&file).pragma_update(None, "user_version", 99).unwrap();
     let ledger = open(&folder);
     let refused = ledger.ready(pe()).await.unwrap_err().to_string();
     assert!(refused.contains("written by a newer Citas (schema 99"), "{refused}");
@@ -244,7 +245,8 @@ async fn assert_migrated(ledger: &SqliteLedger, names: &Pseudonyms) {
     assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap().as_deref(), Some(second));
 
     // The claims of the appointment are held under the names that a booking gives them today.
-    let about = |key: &str, personal| names.claim(pe(), citas_core::model::Claim { personal, ..claims(&[key])[0].clone() });
+    let about =
+        |key: &str, personal| names.claim(pe(), citas_core::model::Claim { personal, ..claims(&[key])[0].clone() });
     let keys = [
         about("doctor/45678/2026-12-01T15:00Z", false),
         about("patient/dni:10117410/2026-12-01T15:00Z", true),
@@ -295,7 +297,11 @@ async fn a_file_of_a_former_schema_is_migrated_where_it_is_opened() {
         let latest = ledger.appointment(pe(), id(1)).await.unwrap().unwrap();
         let next = ledger.commit(change(after(&latest))).await.unwrap();
         let beside = ReadOnlyLedger::open(folder.path(), pe()).unwrap().unwrap();
-        assert_eq!(beside.appointment(id(1)).unwrap().as_ref(), Some(&*next.revision), "it goes on with what was migrated");
+        assert_eq!(
+            beside.appointment(id(1)).unwrap().as_ref(),
+            Some(&*next.revision),
+            "it goes on with what was migrated"
+        );
         drop((ledger, beside));
         assert_only_personal(folder.path(), &FORMER_PERSONAL);
     }
@@ -405,7 +411,7 @@ async fn a_file_that_is_damaged_while_it_is_open_is_not_ready() {
     ledger.ready(pe()).await.unwrap();
     let file = folder.path().join("pe.db");
     // The checkpoint moves the log's content into the file, from which it is read.
-    let other = rusqlite::Connection::open(&file).unwrap();
+    let other = Connection::open(&file).unwrap();
     other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     damage(&file, 1);
     let refused = ledger.ready(pe()).await.unwrap_err().to_string();
@@ -433,7 +439,7 @@ async fn a_ledger_that_is_closed_leaves_no_log_and_one_that_grew_is_cut() {
     ledger.commit(change(booked(1))).await.unwrap();
     let next = {
         // A reader prevents checkpoints, and so the reuse of the log.
-        let mut reader = rusqlite::Connection::open(folder.path().join("pe.db")).unwrap();
+        let mut reader = Connection::open(folder.path().join("pe.db")).unwrap();
         let reading = reader.transaction().unwrap();
         reading.query_row("SELECT count(*) FROM appointment", [], |row| row.get::<_, i64>(0)).unwrap();
         let mut number = 2;
@@ -484,7 +490,7 @@ async fn what_is_committed_is_durable_by_the_files_own_settings() {
         tokio::spawn(async move { ledger.commit(change(booked(number))).await })
     });
     join_all(commits).await.into_iter().for_each(|done| drop(done.unwrap().unwrap()));
-    let file = rusqlite::Connection::open(folder.path().join("pe.db")).unwrap();
+    let file = Connection::open(folder.path().join("pe.db")).unwrap();
     let text = |pragma: &str| file.pragma_query_value(None, pragma, |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(text("journal_mode"), "wal");
     assert_eq!(text("integrity_check"), "ok");

@@ -1,3 +1,5 @@
+mod waker;
+
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 

@@ -25,10 +25,10 @@ const BATCH: usize = 32;
 const FIRST_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
 /// Maximum wait between two attempts, and the wait for rules that have the action.
-const MAX_WAIT: SignedDuration = SignedDuration::from_hours(1);
+pub(super) const MAX_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
 /// Number of failed attempts from which an action raises an alarm. They take 24 hours.
-const ALARM_AFTER: u32 = 30;
+pub(super) const ALARM_AFTER: u32 = 30;
 
 /// Maximum number of actions that are tried again as soon as there are other rules. Further ones wait for [`MAX_WAIT`].
 const MAX_UNKNOWN: usize = 10_000;

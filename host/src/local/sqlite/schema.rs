@@ -194,8 +194,15 @@ pub(super) enum FileError {
     OtherKey,
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    #[error(transparent)]
+    #[error("its file cannot be migrated: {}", migration_cause(.0))]
     Migration(#[from] rusqlite_migration::Error),
+}
+
+fn migration_cause(error: &rusqlite_migration::Error) -> String {
+    match error {
+        rusqlite_migration::Error::Hook(cause) => cause.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// Opens the connection that writes. Creates the file if it is absent, and recovers what a killed process left in its
@@ -212,6 +219,8 @@ pub(super) fn open_writer(file: &Path, country: CountryCode, names: &Pseudonyms)
     connection.pragma_update(None, "cache_size", -CACHE)?;
     // What is deleted is overwritten: no personal data stays behind in free pages.
     connection.pragma_update(None, "secure_delete", true)?;
+    // A migration fills tables in another order than a change.
+    connection.pragma_update(None, "foreign_keys", false)?;
     migrate(&mut connection, country, names)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     let mark: String = connection.query_row("SELECT mark FROM key_mark", [], |row| row.get(0))?;
