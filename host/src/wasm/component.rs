@@ -23,12 +23,11 @@ pub(super) fn link(
     bounds: Bounds,
     meter: Option<Arc<Meter>>,
 ) -> Result<Arc<dyn Rules>, Refusal> {
-    let has = |contract: &&&str| component.get_export_index(None, &full_name("appointment-rules", contract)).is_some();
+    let exports = Exports::of(engine, component, bounds, meter)?;
+    let has = |contract: &&&str| exports.has(&full_name("appointment-rules", contract));
     match CONTRACTS.iter().rev().find(has) {
-        Some(&v1::CONTRACT) => {
-            Ok(Arc::new(v1::RulesV1::link(Exports::of(engine, component, v1::CONTRACT, bounds, meter)?)?))
-        }
-        Some(_) => Ok(Arc::new(v2::RulesV2::link(Exports::of(engine, component, v2::CONTRACT, bounds, meter)?)?)),
+        Some(&v1::CONTRACT) => Ok(Arc::new(v1::RulesV1::link(exports)?)),
+        Some(_) => Ok(Arc::new(v2::RulesV2::link(exports)?)),
         None => {
             let cause = format!("there is none; the host runs the contracts {}", CONTRACTS.join(" and "));
             Err(Refusal::MissingExport { export: "citas:rules/appointment-rules".into(), cause })
@@ -90,7 +89,6 @@ impl Calls {
 /// The exports of a component that is being linked: functions are found, and their types checked, on a first instance. That
 /// also shows that the component can be instantiated.
 pub(super) struct Exports<'a> {
-    contract: &'static str,
     calls: Calls,
     component: &'a Component,
     store: Store<Limiter>,
@@ -107,7 +105,6 @@ impl<'a> Exports<'a> {
     fn of(
         engine: &Engine,
         component: &'a Component,
-        contract: &'static str,
         bounds: Bounds,
         meter: Option<Arc<Meter>>,
     ) -> Result<Self, Refusal> {
@@ -116,7 +113,7 @@ impl<'a> Exports<'a> {
             .map_err(|cause| Refusal::NotAComponent(first_line(&cause)))?;
         let mut store = store(engine, bounds);
         let instance = linked.instantiate(&mut store).map_err(|cause| Refusal::NoDescriptor(fault(&cause)))?;
-        Ok(Self { contract, calls: Calls { component: linked, bounds, meter }, component, store, instance })
+        Ok(Self { calls: Calls { component: linked, bounds, meter }, component, store, instance })
     }
 
     /// Returns the linked component, once its functions are found.
@@ -124,16 +121,20 @@ impl<'a> Exports<'a> {
         self.calls
     }
 
-    /// Returns an interface if the component exports it.
-    pub(super) fn find(&self, name: &str) -> Option<Interface> {
-        let name = full_name(name, self.contract);
+    fn has(&self, name: &str) -> bool {
+        self.component.get_export_index(None, name).is_some()
+    }
+
+    /// Returns an interface of a contract if the component exports it.
+    pub(super) fn find(&self, name: &str, contract: &str) -> Option<Interface> {
+        let name = full_name(name, contract);
         let place = self.component.get_export_index(None, name.as_str())?;
         Some(Interface { name, place })
     }
 
-    /// Returns the interface that every component exports.
-    pub(super) fn required(&self) -> Interface {
-        self.find("appointment-rules").expect("the contract was found by it")
+    /// Returns the interface that every component of a contract exports.
+    pub(super) fn required(&self, contract: &str) -> Interface {
+        self.find("appointment-rules", contract).expect("the contract was found by it")
     }
 
     /// Returns a function of an interface if it has the contract's type.

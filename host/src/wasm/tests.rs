@@ -98,8 +98,9 @@ fn an_import_of_a_function_is_refused_by_its_name() {
 #[test]
 fn a_component_without_the_contracts_interface_is_refused() {
     let refusal = refusal_of_text("(component)");
-    let Refusal::MissingExport { export, .. } = refusal else { panic!("{refusal}") };
-    assert_eq!(export, "citas:rules/appointment-rules@1.0.0");
+    let Refusal::MissingExport { export, cause } = refusal else { panic!("{refusal}") };
+    assert_eq!(export, "citas:rules/appointment-rules");
+    assert_eq!(cause, "there is none; the host runs the contracts 1.0.0 and 2.0.0");
 }
 
 #[test]

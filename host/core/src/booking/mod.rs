@@ -349,7 +349,8 @@ impl Booking {
         if claim.personal && request.role == Role::Patient && !self.may_see_holders(conflict, &claim).await {
             return hidden;
         }
-        let is_on_time = resource_and_minute(&claim.key).1.is_some();
+        // Contract 1.0.0 did not set the form of a claim on time.
+        let is_on_time = resource_and_minute(&claim.key).1.is_some() || decided.contract() == "1.0.0";
         let free = if is_on_time { self.free_slots(conflict).await } else { Vec::new() };
         let violation = decided.claim_violation(&claim.key);
         let rejection =

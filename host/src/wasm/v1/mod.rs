@@ -38,16 +38,16 @@ pub(super) struct RulesV1 {
 impl RulesV1 {
     /// Finds the functions and checks their types.
     pub(super) fn link(mut exports: Exports<'_>) -> Result<Self, Refusal> {
-        let rules = exports.required();
+        let rules = exports.required(CONTRACT);
         let describe = exports.function::<(), DescribeAnswer>(&rules, "describe")?;
         let book = exports.function::<BookInput, VerdictAnswer>(&rules, "book")?;
         let act = exports.function::<ActInput, VerdictAnswer>(&rules, "act")?;
         let present = exports.function::<PresentInput, PresentAnswer>(&rules, "present")?;
-        let offers = match exports.find("slot-rules") {
+        let offers = match exports.find("slot-rules", CONTRACT) {
             Some(slots) => Some(exports.function::<OffersInput, OffersAnswer>(&slots, "offers")?),
             None => None,
         };
-        let notices = match exports.find("notice-rules") {
+        let notices = match exports.find("notice-rules", CONTRACT) {
             Some(notices) => Some(exports.function::<NoticesInput, NoticesAnswer>(&notices, "notices")?),
             None => None,
         };

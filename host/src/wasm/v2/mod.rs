@@ -51,32 +51,32 @@ struct FactFunctions {
 impl RulesV2 {
     /// Finds the functions and checks their types.
     pub(super) fn link(mut exports: Exports<'_>) -> Result<Self, Refusal> {
-        let rules = exports.required();
+        let rules = exports.required(CONTRACT);
         let describe = exports.function::<(), DescribeAnswer>(&rules, "describe")?;
         let book = exports.function::<BookInput, VerdictAnswer>(&rules, "book")?;
         let act = exports.function::<ActInput, VerdictAnswer>(&rules, "act")?;
         let present = exports.function::<PresentInput, OrFault<Vec<Vec<wit::Field>>>>(&rules, "present")?;
         let key = exports.function::<KeyInput, OrFault<Option<String>>>(&rules, "key")?;
-        let facts = match exports.find("fact-rules") {
+        let facts = match exports.find("fact-rules", CONTRACT) {
             Some(facts) => Some(FactFunctions {
                 before_booking: exports.function::<BookInput, OrFault<Vec<wit::Query>>>(&facts, "before-booking")?,
                 before_action: exports.function::<ActInput, OrFault<Vec<wit::Query>>>(&facts, "before-action")?,
             }),
             None => None,
         };
-        let offers = match exports.find("slot-rules") {
+        let offers = match exports.find("slot-rules", CONTRACT) {
             Some(slots) => {
                 exports.function::<OpeningsInput, OrFault<Vec<wit::Opening>>>(&slots, "openings")?;
                 Some(exports.function::<OffersInput, OrFault<wit::Offered>>(&slots, "offers")?)
             }
             None => None,
         };
-        let notices = match exports.find("notice-rules") {
+        let notices = match exports.find("notice-rules", CONTRACT) {
             Some(notices) => Some(exports.function::<NoticesInput, OrFault<Vec<wit::Notice>>>(&notices, "notices")?),
             None => None,
         };
         // This host asks for neither openings nor due dates, but a component that has them must have the contract's.
-        if let Some(privacy) = exports.find("privacy-rules") {
+        if let Some(privacy) = exports.find("privacy-rules", CONTRACT) {
             exports.function::<DueInput, OrFault<i64>>(&privacy, "due")?;
         }
         Ok(Self { calls: exports.linked(), describe, book, act, present, key, facts, offers, notices })
