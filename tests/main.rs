@@ -59,3 +59,4 @@ mod swap;
 mod time_http;
 mod time_limit;
 mod trials_contract;
+mod wakes;
