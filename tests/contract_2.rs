@@ -19,7 +19,7 @@ use crate::support::http::{Answer, Client, with};
 use crate::support::process::{Process, run, token};
 
 const WITHIN: Duration = Duration::from_secs(10);
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Returns the request of a patient at nine and a half on a day of December 2027.
 fn request(patient: usize, kind: &str, day: u8) -> Value {

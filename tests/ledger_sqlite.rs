@@ -115,11 +115,12 @@ fn open_rows(file: &Path) -> String {
         let mut rows = select.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
             for column in &open {
-                text += &match row.get_ref(*column).unwrap() {
+                let value = match row.get_ref(*column).unwrap() {
                     ValueRef::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
                     ValueRef::Blob(id) if id.len() == 16 => Uuid::from_slice(id).unwrap().to_string(),
                     other => format!("{other:?}"),
                 };
+                text.push_str(&value);
                 text.push('\n');
             }
         }

@@ -239,7 +239,9 @@ impl Round {
         let keys = (0..CLAIMS).map(|claim| self.key(claim)).chain((0..ROOMS).map(|room| self.room(room)));
         let claims: Vec<Claim> = keys.map(Claim::new).collect();
         let mut taken = ledger.taken(pe(), &claims).await.unwrap();
-        taken.values_mut().for_each(|places| places.sort_unstable());
+        for places in taken.values_mut() {
+            places.sort_unstable();
+        }
         assert_eq!(taken, self.model.taken());
         let key = format!("key {} {}", self.seed, self.chance.below(KEYS));
         assert_eq!(ledger.receipt(pe(), &key, self.now).await.unwrap(), self.model.receipt(&key, self.now));

@@ -1,5 +1,7 @@
 //! Tests that every index of scheduled actions must pass.
 
+use std::time::Duration;
+
 use std::sync::Arc;
 
 use citas_core::model::{Phase, Revision, Wake};
@@ -8,7 +10,6 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::support::appointments::*;
-use crate::support::eventually::eventually_async;
 
 /// The two ports of one ledger.
 pub type Ports = (Arc<dyn Ledger>, Arc<dyn Wakes>);
@@ -115,4 +116,18 @@ pub async fn an_ended_action_is_not_due_and_the_revision_stays_as_it_was((ledger
     assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap().as_deref(), Some(&booked));
     store(&*ledger, waking(after(&booked), then(50))).await;
     becomes(&*wakes, then(50), &[1]).await;
+}
+
+/// Polls `found` until it returns a value, for half a minute.
+async fn eventually_async<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
+    let polling = async {
+        loop {
+            if let Some(found) = found().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let within = Duration::from_secs(30);
+    tokio::time::timeout(within, polling).await.unwrap_or_else(|_| panic!("not within {within:?}: {what}"))
 }

@@ -17,17 +17,3 @@ pub fn eventually<T>(what: &str, within: Duration, mut found: impl FnMut() -> Op
         std::thread::park_timeout(POLL_INTERVAL);
     }
 }
-
-/// Polls `found` until it returns a value, for half a minute.
-pub async fn eventually_async<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
-    let polling = async {
-        loop {
-            if let Some(found) = found().await {
-                return found;
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    };
-    let within = Duration::from_secs(30);
-    tokio::time::timeout(within, polling).await.unwrap_or_else(|_| panic!("not within {within:?}: {what}"))
-}

@@ -38,7 +38,7 @@ pub(super) fn open(folder: &Path) -> Result<Pseudonyms, OpenError> {
 fn new() -> String {
     let mut key = [0; KEY_DIGITS / 2];
     OsRng.fill_bytes(&mut key);
-    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = key.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
     format!("{digits}\n")
 }
 
