@@ -55,7 +55,7 @@ impl DynamoLedger {
         let request =
             request.client_request_token(Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext)).to_string()).send();
         let Err(error) = request.await else { return Ok(revisions.to_vec()) };
-        let Some(reasons) = error.as_service_error().map(reasons).filter(|reasons| has_refused(reasons)) else {
+        let Some(reasons) = error.as_service_error().map(reasons).filter(has_refused) else {
             return Err(unavailable(country, error_text("DynamoDB", &error)));
         };
         let refused = reasons.iter().skip(1).map(is_refusal);
