@@ -240,14 +240,18 @@ async fn what_is_not_understood_stops_the_migration_and_stays() {
     assert!(refused.contains(&pk) && refused.contains(&sk), "{refused}");
     assert!(tables.all("pe").await.contains(&odd));
     assert!(ledger(&tables, &Faults::none()).ready(pe()).await.is_err());
+}
 
-    let command = Command::new(env!("CARGO_BIN_EXE_citas"))
-        .args(["ledger", "migrate", "pe", "--tables", "citas-"])
-        .env_remove("CITAS_KEY")
-        .output()
-        .unwrap();
-    assert_eq!(command.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&command.stderr).contains("CITAS_KEY"), "{command:?}");
+#[test]
+fn a_key_that_is_none_is_misuse_and_is_not_repeated() {
+    for (key, said) in [(None, "set CITAS_KEY"), (Some("s3cret"), "CITAS_KEY: a key is 64 hexadecimal digits")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_citas"));
+        command.args(["ledger", "migrate", "pe", "--tables", "citas-"]).env_remove("CITAS_KEY");
+        let done = command.envs(key.map(|key| ("CITAS_KEY", key))).output().unwrap();
+        let error = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(2), "{error}");
+        assert!(error.contains(said) && !error.contains("s3cret"), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,8 @@ from email.utils import parseaddr
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import ses_v2
+from ministack.services import secretsmanager, ses_v2
+from ministack.services.cloudformation import provisioners
 
 # Requests count as TLS requests: the loopback interface has no TLS, and the policies that demand it are in force.
 pin = app.pin_request_origin
@@ -74,6 +75,11 @@ def with_leading_keys(body):
 
 
 iam_actions.dynamodb_service_context = with_leading_keys
+
+# CloudFormation makes a secret with all options of Secrets Manager. ministack's CloudFormation knows few of them.
+provisioners._sm_secret_string = lambda properties: json.loads(
+    secretsmanager._get_random_password(properties["GenerateSecretString"])[2]
+)["RandomPassword"]
 
 # ministack keeps only the text of a raw mail. The tests read the whole mail in place of its text.
 parsed = ses_v2._parse_raw_mime

@@ -21,7 +21,7 @@ pub(super) enum Verb {
         tables: String,
         /// Secret key of the opaque names of people and accounts, as 64 hexadecimal digits: that of the deployed platform
         #[arg(long, env = "CITAS_KEY", hide_env_values = true, value_name = "KEY")]
-        key: Option<Pseudonyms>,
+        key: Option<String>,
     },
 }
 
@@ -29,6 +29,8 @@ pub(super) fn run(verb: Verb) -> Outcome {
     let Verb::Migrate { country, tables, key } = verb;
     let key =
         key.ok_or_else(|| Misuse("set CITAS_KEY to the key of the deployed platform, which its secret has".into()))?;
+    // An error of clap would repeat the value.
+    let names: Pseudonyms = key.parse().map_err(|why| Misuse(format!("CITAS_KEY: {why}")))?;
     stop::run(async {
         let aws = clients::configuration().load().await;
         let ledger = DynamoLedger::new((&aws).into(), &tables, Arc::new(SystemClock));
@@ -38,7 +40,7 @@ pub(super) fn run(verb: Verb) -> Outcome {
             Migration::Done => say(format!("the table {tables}{country} has the format of this Citas")),
         };
         // Progress that nobody reads is no reason to stop halfway.
-        ledger.migrate(country, &key, |step| drop(report(step))).await?;
+        ledger.migrate(country, &names, |step| drop(report(step))).await?;
         Ok(Answer::Done)
     })?
 }

@@ -32,8 +32,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 pub async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<BookingSettings>::new().await?;
-    let rules = Rules::new(&settings.rules, &aws, engine, false, Some(settings.key.clone()))?;
-    let booking = rules.booking(settings.key);
+    let names = settings.names()?;
+    let rules = Rules::new(&settings.rules, &aws, engine, false, Some(names.clone()))?;
+    let booking = rules.booking(names);
     let Rules { catalogue, on_demand, ledger, .. } = rules;
     let api = Api {
         booking,

@@ -41,7 +41,14 @@ pub(super) struct BookingSettings {
     pub rules: RulesSettings,
     /// Secret key of the opaque names of people and accounts, as 64 hexadecimal digits
     #[arg(env = "CITAS_KEY", hide_env_values = true)]
-    pub key: Pseudonyms,
+    key: String,
+}
+
+impl BookingSettings {
+    /// Returns the names of the key. It is parsed here, because an error of clap repeats the value, and errors are logged.
+    pub(super) fn names(&self) -> Result<Pseudonyms, String> {
+        self.key.parse().map_err(|why| format!("CITAS_KEY: {why}"))
+    }
 }
 
 /// An engine that starts on a thread of its own during the rest of the start.

@@ -25,8 +25,9 @@ const ONE: Duration = Duration::from_secs(10);
 pub async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<BookingSettings>::new().await?;
-    let rules = Rules::new(&settings.rules, &aws, engine, false, Some(settings.key.clone()))?;
-    let booking = &Arc::new(rules.booking(settings.key));
+    let names = settings.names()?;
+    let rules = Rules::new(&settings.rules, &aws, engine, false, Some(names.clone()))?;
+    let booking = &Arc::new(rules.booking(names));
     let Rules { catalogue, on_demand, ledger, .. } = rules;
     let (catalogue, on_demand, wakes) = (&*catalogue, &on_demand, &(ledger as Arc<dyn Wakes>));
     let handler = service_fn(move |event: LambdaEvent<Json>| async move {
