@@ -24,7 +24,8 @@ pub(super) fn convert(connection: &Connection, country: CountryCode, names: &Pse
     Conversion { connection, country, names, sequence }.run()?;
     events(connection, names)?;
     schema::mark(connection, country, names)?;
-    Ok(connection.execute_batch(DROP_FORMER)?)
+    connection.execute_batch(DROP_FORMER)?;
+    Ok(connection.execute_batch(schema::APART_INDEXES)?)
 }
 
 /// Number of each revision in the sequence, by its appointment and its own number.
