@@ -218,14 +218,14 @@ fn refused(platform: &Client, country: &str) -> String {
 }
 
 /// Does `work` while Peru books. Returns the result and the p99 time of the bookings.
-fn p99_while<T>(ana: &Client, first: usize, work: impl FnOnce() -> T) -> (T, Duration) {
+fn p99_while<T>(staff: &Client, first: usize, work: impl FnOnce() -> T) -> (T, Duration) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let booking = scope.spawn(|| {
             let mut took = Vec::new();
             while !over.load(Ordering::Relaxed) || took.len() < 50 {
                 let started = Instant::now();
-                ana.booked("pe", &pe(first + took.len()));
+                staff.booked("pe", &pe(first + took.len()));
                 took.push(started.elapsed());
                 std::thread::park_timeout(Duration::from_millis(20));
             }
@@ -250,11 +250,11 @@ fn a_host_survives_every_hostile_artefact_answers_peru_meanwhile_and_starts_agai
     let place = Place::new();
     let memory = MemoryGroup::new(SMALL_MACHINE);
     let process = place.serve_within(memory.as_ref());
-    let (platform, ana) = (place.platform(&process), process.client(&token(place.data.path(), &[])));
-    let ((), quiet) = p99_while(&ana, 0, || ());
+    let platform = place.platform(&process);
+    let ((), quiet) = p99_while(&platform, 0, || ());
     let codes: Vec<String> = ('a'..='z').map(|letter| format!("z{letter}")).collect();
     let strangers: Vec<(String, Hostile)> = codes.into_iter().zip(all(chaos())).collect();
-    let ((), busy) = p99_while(&ana, 100_000, || {
+    let ((), busy) = p99_while(&platform, 100_000, || {
         for (country, hostile) in &strangers {
             place.promote(country, &hostile.component, &hostile.cases);
             let why = refused(&platform, country);
