@@ -7,7 +7,7 @@
 //!
 //! - [`engine`], [`component`]: load a component and call it
 //! - [`v1`], [`v2`]: the calls of each contract, its types, and the conversion of its values
-//! - [`limits`], [`meter`]: resources of a call
+//! - [`limits`], [`size`], [`meter`]: resources of a call
 //! - `judge`, `static_bounds`, `attempts`, `admission`, `cache`: judge a stranger's component in a child process, and
 //!   remember the outcome
 //! - [`native`]: native code that was compiled before
@@ -26,6 +26,7 @@ pub mod judge;
 pub mod limits;
 mod meter;
 mod native;
+mod size;
 #[cfg(feature = "compiler")]
 mod static_bounds;
 mod v1;

@@ -16,22 +16,6 @@ use super::wit;
 /// Suffix of the violation codes that mean that the action is not possible in the appointment's phase.
 const NOT_ALLOWED_NOW: &str = ".not-allowed-now";
 
-/// Size of a leaf without its texts, in bytes. The engine counts the leaves of a result with the same size.
-const LEAF: usize = size_of::<wit::Field>();
-
-/// Returns the host memory that leaves take, in bytes.
-pub(super) fn weight(fields: &[core::Field]) -> usize {
-    fields.iter().map(|field| LEAF + field.path.len() + text_length(&field.value)).sum()
-}
-
-fn text_length(value: &core::Value) -> usize {
-    match value {
-        core::Value::Text(text) | core::Value::Decimal(text) => text.len(),
-        core::Value::Texts(texts) => texts.iter().map(|text| size_of::<String>() + text.len()).sum(),
-        core::Value::Integer(_) | core::Value::Flag(_) => 0,
-    }
-}
-
 pub(super) fn context(context: &Context) -> wit::Context {
     wit::Context {
         now: context.now,

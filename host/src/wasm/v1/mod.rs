@@ -7,7 +7,7 @@ use citas_core::model::{Appointment, Context, Descriptor, Field, Notice, Offered
 use citas_core::ports::{Fault, Refusal, Rules};
 
 use super::component::{Calls, Exports, Function};
-use super::limits::INPUT_BYTES;
+use super::size;
 
 /// Version of the contract.
 pub(super) const CONTRACT: &str = "1.0.0";
@@ -79,21 +79,14 @@ impl Rules for RulesV1 {
     }
 
     fn present(&self, _: Role, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
-        if self.fitting(appointments) < appointments.len() {
-            return Err(Fault::InputTooLarge { limit: INPUT_BYTES });
-        }
+        size::check_all(appointments)?;
         let appointments: Vec<_> = appointments.iter().map(|appointment| convert::appointment(appointment)).collect();
         let (views,): PresentAnswer = self.calls.call::<PresentInput, _>(&self.present, (&appointments,))?;
         views.into_iter().map(convert::fields_of).collect()
     }
 
     fn fitting(&self, appointments: &[&Appointment]) -> usize {
-        let mut weight = 0;
-        let fitting = appointments.iter().take_while(|appointment| {
-            weight += convert::weight(&appointment.attributes);
-            weight <= INPUT_BYTES
-        });
-        fitting.count().max(1).min(appointments.len())
+        size::fitting(appointments)
     }
 
     fn offers(
@@ -119,8 +112,6 @@ impl Rules for RulesV1 {
 }
 
 fn input(fields: &[Field]) -> Result<Vec<wit::Field>, Fault> {
-    if convert::weight(fields) > INPUT_BYTES {
-        return Err(Fault::InputTooLarge { limit: INPUT_BYTES });
-    }
+    size::check(fields)?;
     Ok(convert::fields(fields))
 }

@@ -14,22 +14,6 @@ use jiff::civil::DateTime;
 
 use super::wit;
 
-/// Size of a leaf without its texts, in bytes. The engine counts the leaves of a result with the same size.
-const LEAF: usize = size_of::<wit::Field>();
-
-/// Returns the host memory that leaves take, in bytes.
-pub(super) fn weight(fields: &[core::Field]) -> usize {
-    fields.iter().map(|field| LEAF + field.path.len() + text_length(&field.value)).sum()
-}
-
-fn text_length(value: &core::Value) -> usize {
-    match value {
-        core::Value::Text(text) | core::Value::Decimal(text) => text.len(),
-        core::Value::Texts(texts) => texts.iter().map(|text| size_of::<String>() + text.len()).sum(),
-        core::Value::Integer(_) | core::Value::Flag(_) => 0,
-    }
-}
-
 pub(super) fn context(context: &Context) -> wit::Context {
     wit::Context {
         now: context.now,
@@ -325,4 +309,17 @@ fn claim_words_of(wit::ClaimWords { prefix, path, code }: wit::ClaimWords) -> Cl
 fn message_of(message: wit::Message) -> Message {
     let wit::Message { code, locale, text } = message;
     Message { code, locale, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaf_has_the_size_by_which_inputs_are_weighed() {
+        assert_eq!(
+            size_of::<wit::Field>(),
+            crate::wasm::size::weight(&[core::Field { path: String::new(), value: core::Value::Flag(true) }])
+        );
+    }
 }

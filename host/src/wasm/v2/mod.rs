@@ -11,7 +11,8 @@ use citas_core::ports::{Fault, Refusal, Rules};
 use wasmtime::component::{ComponentNamedList, Lift, Lower};
 
 use super::component::{Calls, Exports, Function};
-use super::limits::{FACTS_BYTES, INPUT_BYTES};
+use super::limits::FACTS_BYTES;
+use super::size;
 
 /// Version of the contract.
 pub(super) const CONTRACT: &str = "2.0.0";
@@ -107,9 +108,7 @@ impl Rules for RulesV2 {
     }
 
     fn present(&self, role: Role, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
-        if self.fitting(appointments) < appointments.len() {
-            return Err(Fault::InputTooLarge { limit: INPUT_BYTES });
-        }
+        size::check_all(appointments)?;
         let appointments: Vec<_> = appointments.iter().map(|appointment| convert::appointment(appointment)).collect();
         let given: PresentInput = (convert::role(role), &appointments);
         let views: Vec<Vec<wit::Field>> = self.answer(&self.present, given)?;
@@ -117,12 +116,7 @@ impl Rules for RulesV2 {
     }
 
     fn fitting(&self, appointments: &[&Appointment]) -> usize {
-        let mut weight = 0;
-        let fitting = appointments.iter().take_while(|appointment| {
-            weight += convert::weight(&appointment.attributes);
-            weight <= INPUT_BYTES
-        });
-        fitting.count().max(1).min(appointments.len())
+        size::fitting(appointments)
     }
 
     fn key(&self, of: Party, spelling: &str) -> Result<Option<String>, Fault> {
@@ -192,16 +186,14 @@ impl RulesV2 {
 }
 
 fn input(fields: &[Field]) -> Result<Vec<wit::Field>, Fault> {
-    if convert::weight(fields) > INPUT_BYTES {
-        return Err(Fault::InputTooLarge { limit: INPUT_BYTES });
-    }
+    size::check(fields)?;
     Ok(convert::fields(fields))
 }
 
 /// Converts a context whose facts are not too large together.
 fn known(context: &Context) -> Result<wit::Context, Fault> {
     let appointments = context.facts.iter().flat_map(|fact| &fact.appointments);
-    if appointments.map(|found| convert::weight(&found.attributes)).sum::<usize>() > FACTS_BYTES {
+    if appointments.map(|found| size::weight(&found.attributes)).sum::<usize>() > FACTS_BYTES {
         return Err(Fault::InputTooLarge { limit: FACTS_BYTES });
     }
     Ok(convert::context(context))
