@@ -424,27 +424,19 @@ mod tests {
     fn past_claims_of_a_resource_are_swept_with_later_ones() {
         let folder = tempfile::tempdir().unwrap();
         let work = work(&folder);
-        let quarter = |hour: usize| format!("doctor/1/2026-11-21T{hour:02}:00Z");
-        for hour in 0..6 {
-            assert!(work.commit(&[booking(u128::try_from(hour).unwrap(), &quarter(hour))])[0].is_ok());
+        let over = schema::minute(BOOKED.parse().unwrap()) - CLAIMS_KEPT;
+        let past = (1..=6).map(|minutes| ("doctor/1", over - minutes));
+        let kept = [("doctor/1", over), ("doctor/1", schema::ALL_TIME), ("doctor/2", over - 1)];
+        for (resource, minute) in past.chain(kept) {
+            let insert = "INSERT INTO claim VALUES (?, ?, 0, x'00')";
+            work.connection.execute(insert, params![resource, minute]).unwrap();
         }
-        let kept =
-            ["doctor/1", "doctor/2/2026-11-21T00:00Z", "doctor/1/2026-11-22T15:00Z", "doctor/1/2026-11-24T14:00Z"];
-        for (number, claim) in (10..).zip(kept) {
-            assert!(work.commit(&[booking(number, claim)])[0].is_ok());
-        }
-        for (number, left) in [(20, 4), (21, 3), (22, 4)] {
+        for (number, left) in [(20, 4), (21, 2), (22, 0), (23, 0)] {
             let later = format!("doctor/1/2026-12-{number}T00:00Z");
             assert!(work.commit(&[booking(number, &later)])[0].is_ok());
-            let past = "SELECT count(*) FROM claim WHERE appointment < ?";
-            let past: u32 = work.connection.query_row(past, [Uuid::from_u128(6).as_bytes()], |row| row.get(0)).unwrap();
-            assert!(past <= left, "{past}");
+            let booked = u32::try_from(number - 19).unwrap();
+            assert_eq!(count(&work, "claim"), left + 3 + booked, "two with each claim, and none that is not over");
         }
-        assert_eq!(
-            count(&work, "claim"),
-            4 + 3,
-            "two of a resource with each of its claims, and none that is not over"
-        );
     }
 
     #[test]
