@@ -36,14 +36,16 @@ REFUSED, UNVERIFIED_SENDER = "ana@refused.example", "ana@unverified-sender.examp
 # Peru's patients, one for each booking, because nobody may have more than three to come.
 PATIENTS = (f"{number:08}" for number in itertools.count(20_000_001))
 
-# Half hours of a person's day. No two tests use the same one.
-HALF_HOURS = (f"{hour:02}:{minute}" for hour in range(9, 20) for minute in ["00", "30"])
+# Weeks from now and half hours of a person's day. No two tests use the same pair.
+HALF_HOURS = (
+    (week, f"{hour:02}:{minute}") for week in itertools.count() for hour in range(9, 20) for minute in ["00", "30"]
+)
 
 
-def working_days(first=3):
+def working_days(first=3, week=0):
     """Yields days on which doctors see patients, by the calendar alone. Only the rules know the holidays."""
     today = datetime.date.today()
-    days = (today + datetime.timedelta(days=ahead) for ahead in range(first, 80))
+    days = (today + datetime.timedelta(days=ahead) for ahead in range(first + 7 * week, 80))
     return (str(day) for day in days if day.weekday() < 5)
 
 
@@ -54,8 +56,8 @@ def request(country, date, time, email=None):
 
 def book(cloud, country, token, email=None, first=3):
     """Books on the first day that is no holiday."""
-    half_hour = next(HALF_HOURS)
-    for date in working_days(first):
+    week, half_hour = next(HALF_HOURS)
+    for date in working_days(first, week):
         status, answer = cloud.call(
             "POST", f"/v1/{country}/appointments", token, request(country, date, half_hour, email)
         )
@@ -233,8 +235,8 @@ def test_an_expired_token_is_refused(cloud):
 def test_another_countrys_staff_is_refused(cloud):
     staff = cloud.token("pe:staff")
     assert cloud.call("GET", "/v1/pe/appointments", staff)[0] == 200
-    date = next(working_days())
-    for method, body in [("GET", None), ("POST", request("cl", date, next(HALF_HOURS)))]:
+    week, half_hour = next(HALF_HOURS)
+    for method, body in [("GET", None), ("POST", request("cl", next(working_days(week=week)), half_hour))]:
         status, answer = cloud.call(method, "/v1/cl/appointments", staff, body)
         assert (status, answer["type"]) == (403, "/problems/forbidden")
 
@@ -242,13 +244,15 @@ def test_another_countrys_staff_is_refused(cloud):
 def test_a_scope_that_was_not_granted_is_missed(cloud):
     reader = cloud.sign_in(*cloud.user(), scopes="appointments/read")
     assert cloud.call("GET", "/v1/pe/appointments", reader)[0] == 200
-    status, _ = cloud.call("POST", "/v1/pe/appointments", reader, request("pe", next(working_days()), next(HALF_HOURS)))
+    week, half_hour = next(HALF_HOURS)
+    body = request("pe", next(working_days(week=week)), half_hour)
+    status, _ = cloud.call("POST", "/v1/pe/appointments", reader, body)
     assert status == 403
 
 
 def test_twenty_at_once_for_one_slot_are_one_booking(cloud):
-    token, half_hour = cloud.token(), next(HALF_HOURS)
-    for date in working_days():
+    token, (week, half_hour) = cloud.token(), next(HALF_HOURS)
+    for date in working_days(week=week):
         wanted = [request("pe", date, half_hour) for _ in range(20)]
         with ThreadPoolExecutor(20) as clients:
             answers = list(clients.map(lambda body: cloud.call("POST", "/v1/pe/appointments", token, body), wanted))
@@ -315,7 +319,7 @@ def test_a_new_version_comes_into_force_while_everything_runs(cloud, holiday):
     with Clients(cloud, token) as clients:
         cloud.promote("pe", "3.0.1")
         promoted = time.monotonic()
-        other = next(HALF_HOURS)
+        _, other = next(HALF_HOURS)
 
         def refused():
             return is_holiday(*cloud.call("POST", "/v1/pe/appointments", token, request("pe", holiday, other)))
@@ -486,7 +490,8 @@ def test_a_mail_that_ses_does_not_take_is_counted_where_an_alarm_looks(cloud, re
 
 def does_api(cloud):
     # Peru accepts an emergency from its staff, on a holiday too.
-    body = request("pe", next(working_days()), next(HALF_HOURS)) | {"emergency": True}
+    week, half_hour = next(HALF_HOURS)
+    body = request("pe", next(working_days(week=week)), half_hour) | {"emergency": True}
     key = {"Idempotency-Key": str(uuid.uuid4())}
     return cloud.call("POST", "/v1/pe/appointments", cloud.token("pe:staff"), body, **key)[0] == 201
 
