@@ -1,6 +1,7 @@
 //! Stores one change inside the writer's transaction. Does not decide when the transaction is committed.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use citas_core::model::claim::resource_and_minute;
@@ -15,8 +16,10 @@ use super::schema::{ALL_TIME, NO_START, instant, minute};
 /// A change with its JSON already serialized, so that the writer only binds it.
 pub(super) struct Prepared {
     change: Change,
-    /// The revision, unless its places are yet to be found.
-    plain: Option<Placed>,
+    /// The revision with the places that it gets if nobody else has any.
+    expected: Option<Placed>,
+    /// True if these are its places whatever others have, unless the change is refused.
+    is_plain: bool,
     events: Vec<(Uuid, String)>,
 }
 
@@ -74,10 +77,14 @@ impl Placed {
 
 impl Prepared {
     pub(super) fn new(change: Change) -> Result<Self, serde_json::Error> {
-        let plain = change.plain().map(|settled| Placed::new(&change, settled)).transpose()?;
+        let plain = change.plain();
+        let is_plain = plain.is_some();
+        let alone =
+            || change.settle(|_| Ok::<_, Infallible>(BTreeSet::new())).unwrap_or_else(|never| match never {}).ok();
+        let expected = plain.or_else(alone).map(|settled| Placed::new(&change, settled)).transpose()?;
         let event = |event: &Event| Ok((event.id, serde_json::to_string(event)?));
         let events = change.events.iter().map(event).collect::<Result<_, serde_json::Error>>()?;
-        Ok(Self { change, plain, events })
+        Ok(Self { change, expected, is_plain, events })
     }
 
     /// Returns the instant at which the change is stored, for the expiry of receipts and claims.
@@ -108,11 +115,18 @@ impl Prepared {
             store_receipt(connection, receipt, revision)?;
         }
         let found;
-        let placed = if let Some(placed) = &self.plain {
-            placed
-        } else {
-            found = self.find_places(connection)?;
-            &found
+        let placed = match &self.expected {
+            Some(expected) if self.is_plain => expected,
+            expected => {
+                let settled = self.find_places(connection)?;
+                match expected {
+                    Some(expected) if expected.settled == settled => expected,
+                    _ => {
+                        found = Placed::new(&self.change, settled)?;
+                        &found
+                    }
+                }
+            }
         };
         store_revision(connection, &placed.revision, &placed.text)?;
         let id = revision.appointment.id;
@@ -123,7 +137,7 @@ impl Prepared {
     }
 
     /// Finds places among those that are free now. Nobody else writes until the transaction ends.
-    fn find_places(&self, connection: &Connection) -> Result<Placed, Refusal> {
+    fn find_places(&self, connection: &Connection) -> Result<Settled, Refusal> {
         let Change { revision, .. } = &self.change;
         let mut latest = connection.prepare_cached("SELECT number FROM appointment WHERE id = ?")?;
         let latest: Option<u32> =
@@ -135,8 +149,7 @@ impl Prepared {
         let taken = |claim: &Claim| -> rusqlite::Result<BTreeSet<u16>> {
             select.query_map(claim_row(&claim.key), |row| row.get(0))?.collect()
         };
-        let settled = self.change.settle(taken)?.map_err(Refusal::ClaimTaken)?;
-        Ok(Placed::new(&self.change, settled)?)
+        self.change.settle(taken)?.map_err(Refusal::ClaimTaken)
     }
 
     fn store_events(&self, connection: &Connection) -> Result<(), Refusal> {
