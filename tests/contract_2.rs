@@ -1,4 +1,5 @@
-//! What contract 2.0.0 adds, through HTTP: places, choices, wakes, facts, keys, words; and both contracts in one country.
+//! Tests the additions of contract 2.0.0 through HTTP: places, choices, wakes, facts, keys, words; and both contracts in one
+//! country.
 //! The country is `contract_2/`, which follows `contract_1/`.
 
 use std::time::Duration;

@@ -129,7 +129,7 @@ async fn countries_in_three_languages_pass_the_same_cases_book_and_decide_alike(
     }
     for other in [&js, &python] {
         assert_eq!(described(other), described(&rust));
-        assert_eq!(told(other), told(&rust));
+        assert_eq!(answers(other), answers(&rust));
     }
 }
 
@@ -205,7 +205,7 @@ fn acted<'a>(rules: &'a LoadedRules, booked: &'a Appointment) -> impl Iterator<I
 }
 
 /// Returns what the rules make of people's spellings, and the mails of each event.
-fn told(rules: &LoadedRules) -> Vec<Value> {
+fn answers(rules: &LoadedRules) -> Vec<Value> {
     let spellings = ["12345678", " id:1-a ", "ID:9", "h-1", "45678", "0", "", "no key", "ñ", "123456789012345678901"];
     let parties = [Party::Patient, Party::Doctor, Party::Hospital];
     let keys = parties.into_iter().flat_map(|of| spellings.map(|spelling| json!(rules.key(of, spelling).unwrap())));

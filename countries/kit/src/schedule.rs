@@ -72,7 +72,7 @@ pub struct Visit<'a> {
     pub urgent: bool,
 }
 
-/// Whose time an appointment takes.
+/// The people whose time an appointment takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Holders<'a> {
     /// Key of the doctor.

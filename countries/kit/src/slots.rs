@@ -8,12 +8,12 @@ use crate::quotas::{Quotas, booked_by};
 use crate::schedule::Holders;
 use crate::{Appointment, Civil, Claim, Context, Field, Offer, Offered, Opening, Place, Violation};
 
-/// What a caller looks for: a slot for a new booking, or for an appointment that is to be moved.
+/// A search for a free slot: for a new booking, or for an appointment that is to be moved.
 struct Search<'a> {
     context: &'a Context,
     place: &'a Place,
     current: Option<&'a Appointment>,
-    /// What is known of the appointment: its attributes, and the leaves of the place.
+    /// Leaves that describe the appointment: its attributes, and those of the place.
     known: Vec<Field>,
     patient: Option<String>,
     /// Claims by which the appointment counts, wherever it is.

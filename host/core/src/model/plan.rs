@@ -76,7 +76,7 @@ pub struct Plan {
 /// A plan, or all violations that prevent one.
 pub type Verdict = Result<Plan, Vec<Violation>>;
 
-/// Where a caller looks for a free slot.
+/// A place at which a caller looks for a free slot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Place {
     /// Key of the doctor.

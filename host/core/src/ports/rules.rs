@@ -278,11 +278,15 @@ pub trait Rules: Send + Sync {
     /// Returns the offers for these openings, or `None` if the component does not export `slot-rules`.
     fn offers(
         &self,
-        context: &Context,
-        place: &Place,
-        current: Option<&Appointment>,
-        openings: &[Opening],
-    ) -> Result<Option<Offered>, Fault>;
+        _context: &Context,
+        _place: &Place,
+        _current: Option<&Appointment>,
+        _openings: &[Opening],
+    ) -> Result<Option<Offered>, Fault> {
+        Ok(None)
+    }
     /// Returns the notices for an event; empty if the component does not export `notice-rules`.
-    fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault>;
+    fn notices(&self, _event: &str, _current: &Appointment) -> Result<Vec<Notice>, Fault> {
+        Ok(Vec::new())
+    }
 }

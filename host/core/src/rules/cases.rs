@@ -168,7 +168,7 @@ struct Expect {
     violations: Option<BTreeSet<Said>>,
     plan: Option<Map<String, Json>>,
     offers: Option<Json>,
-    /// Why nothing is offered.
+    /// Reason why nothing is offered.
     reason: Option<Said>,
     notices: Option<Vec<Map<String, Json>>>,
     present: Option<Map<String, Json>>,
@@ -822,18 +822,6 @@ mod tests {
         }
         fn present(&self, role: Role, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
             self.0.present(role, appointments)
-        }
-        fn offers(
-            &self,
-            context: &Context,
-            place: &Place,
-            current: Option<&Appointment>,
-            openings: &[Opening],
-        ) -> Result<Option<Offered>, Fault> {
-            self.0.offers(context, place, current, openings)
-        }
-        fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
-            self.0.notices(event, current)
         }
     }
 

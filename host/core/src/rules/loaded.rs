@@ -584,18 +584,6 @@ mod tests {
             }
             Ok(appointments.iter().map(|appointment| appointment.attributes.clone()).collect())
         }
-        fn offers(
-            &self,
-            context: &Context,
-            place: &Place,
-            current: Option<&Appointment>,
-            openings: &[Opening],
-        ) -> Result<Option<Offered>, Fault> {
-            Described::default().offers(context, place, current, openings)
-        }
-        fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
-            Described::default().notices(event, current)
-        }
     }
 
     fn presenter(fits: usize) -> (LoadedRules, Arc<Presenter>) {

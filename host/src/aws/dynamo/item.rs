@@ -42,6 +42,11 @@ pub(super) fn text(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
+/// Returns the text of an attribute; empty if there is none.
+pub(super) fn text_of<'a>(item: &'a Item, name: &str) -> &'a str {
+    item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
+}
+
 pub(super) fn number(number: impl Into<i128>) -> AttributeValue {
     AttributeValue::N(number.into().to_string())
 }
@@ -233,11 +238,11 @@ fn scheduled(wake: &Wake, revision: u32) -> AttributeValue {
 /// Parses a scheduled action of an appointment's latest state; none if it has none.
 pub(super) fn due_wake(item: &Item) -> Option<DueWake> {
     let wake = item.get("wake")?.as_m().ok()?;
-    let said = |name: &str| wake.get(name)?.as_s().ok();
+    let text_at = |name: &str| wake.get(name)?.as_s().ok();
     Some(DueWake {
         appointment: item.get("pk")?.as_s().ok()?.strip_prefix("A#")?.parse().ok()?,
         revision: wake.get("revision")?.as_n().ok()?.parse().ok()?,
-        wake: Wake { at: said("at")?.parse().ok()?, action: said("action")?.clone() },
+        wake: Wake { at: text_at("at")?.parse().ok()?, action: text_at("action")?.clone() },
         failed: item.get("wakeFailed").map_or(Some(0), |failed| failed.as_n().ok()?.parse().ok())?,
     })
 }

@@ -146,7 +146,7 @@ impl DynamoLedger {
         let (mut before, mut latest) = (None, None);
         // The revisions come in their order.
         for item in items {
-            let (key, kind) = (place(&item), said(&item, "kind").to_owned());
+            let (key, kind) = (place(&item), item::text_of(&item, "kind").to_owned());
             let unreadable = |cause: Unreadable| NotMigrated::Unreadable { key: key.clone(), cause: cause.0 };
             match kind.as_str() {
                 "event" => {
@@ -274,15 +274,11 @@ impl DynamoLedger {
 /// Requires that no other appointment holds the claim.
 const OWN: &str = "attribute_not_exists(pk) OR appointment = :id";
 
-fn said<'a>(item: &'a Item, name: &str) -> &'a str {
-    item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
-}
-
 /// Returns the key of an item, for the operator. The key of a former claim may name a patient, and is left out.
 fn place(item: &Item) -> String {
-    match said(item, "kind") {
-        "claim" => format!("claim of the appointment {}", said(item, "appointment")),
-        _ => format!("{}/{}", said(item, "pk"), said(item, "sk")),
+    match item::text_of(item, "kind") {
+        "claim" => format!("claim of the appointment {}", item::text_of(item, "appointment")),
+        _ => format!("{}/{}", item::text_of(item, "pk"), item::text_of(item, "sk")),
     }
 }
 
@@ -300,7 +296,7 @@ fn former(mut item: Item) -> Result<FormerRevision, Unreadable> {
 
 /// Parses the event of an item; none if it is one of this format.
 fn former_event(item: &Item) -> Result<Option<FormerEvent>, Unreadable> {
-    let body = said(item, "event");
+    let body = item::text_of(item, "event");
     if serde_json::from_str::<Event>(body).is_ok() {
         return Ok(None);
     }
@@ -318,10 +314,10 @@ fn outbox(item: &Item, event: &Event) -> Item {
 /// Returns the rank of a revision; none for an item of another kind.
 fn rank(item: Item) -> Result<Option<Ranked>, Unreadable> {
     let left = || Err(Unreadable("it has the format before; somebody writes to the table".into()));
-    match said(&item, "kind") {
+    match item::text_of(&item, "kind") {
         "revision" | "appointment" if is_former(&item) => left(),
         "event" if former_event(&item)?.is_some() => left(),
-        "claim" if said(&item, "sk") == "C" => Err(Unreadable("its appointment does not hold it".into())),
+        "claim" if item::text_of(&item, "sk") == "C" => Err(Unreadable("its appointment does not hold it".into())),
         "revision" => {
             let has = item.get("sequence").and_then(|number| number.as_n().ok()?.parse().ok());
             let Revision { appointment, updated_at, .. } = item::revision(item)?;

@@ -78,7 +78,7 @@ pub(super) async fn page(client: &Client, table: &str, query: &Query) -> Result<
 }
 
 fn start(item: &Item) -> &str {
-    item.get("start").and_then(|start| start.as_s().ok()).map_or("", String::as_str)
+    item::text_of(item, "start")
 }
 
 fn stretches(query: &Query) -> Vec<Stretch<'_>> {

@@ -124,12 +124,12 @@ fn has_refused(reasons: &&[CancellationReason]) -> bool {
 
 /// Returns the place of a revision that is to be numbered: one of this format. The migration numbers those before.
 pub fn numbered(item: &Item) -> Option<(CountryCode, Uuid, u32)> {
-    let said = |name: &str| item.get(name)?.as_s().ok();
-    if said("kind")? != "revision" || format::is_former(item) {
+    let text_at = |name: &str| item.get(name)?.as_s().ok();
+    if text_at("kind")? != "revision" || format::is_former(item) {
         return None;
     }
-    let (id, revision) = (said("pk")?.strip_prefix("A#")?, said("sk")?.strip_prefix("R#")?);
-    Some((said("country")?.parse().ok()?, id.parse().ok()?, revision.parse().ok()?))
+    let (id, revision) = (text_at("pk")?.strip_prefix("A#")?, text_at("sk")?.strip_prefix("R#")?);
+    Some((text_at("country")?.parse().ok()?, id.parse().ok()?, revision.parse().ok()?))
 }
 
 /// Parses the event in an item's attribute `event`.

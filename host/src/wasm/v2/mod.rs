@@ -95,13 +95,13 @@ impl Rules for RulesV2 {
     }
 
     fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault> {
-        let (context, request) = (known(context)?, input(request)?);
+        let (context, request) = (checked(context)?, input(request)?);
         let (verdict,): VerdictAnswer = self.calls.call::<BookInput, _>(&self.book, (&context, &request))?;
         convert::verdict_of(verdict)
     }
 
     fn act(&self, context: &Context, current: &Appointment, action: &str, given: &[Field]) -> Result<Verdict, Fault> {
-        let (context, current, given) = (known(context)?, convert::appointment(current), input(given)?);
+        let (context, current, given) = (checked(context)?, convert::appointment(current), input(given)?);
         let given: ActInput = (&context, &current, action, &given);
         let (verdict,): VerdictAnswer = self.calls.call(&self.act, given)?;
         convert::verdict_of(verdict)
@@ -134,7 +134,7 @@ impl Rules for RulesV2 {
         given: &[Field],
     ) -> Result<Vec<FactQuery>, Fault> {
         let Some(functions) = &self.facts else { return Ok(Vec::new()) };
-        let (context, given) = (known(context)?, input(given)?);
+        let (context, given) = (checked(context)?, input(given)?);
         let queries: Vec<wit::Query> = match acting {
             None => self.answer::<BookInput, _>(&functions.before_booking, (&context, &given))?,
             Some((action, current)) => {
@@ -153,7 +153,7 @@ impl Rules for RulesV2 {
         openings: &[Opening],
     ) -> Result<Option<Offered>, Fault> {
         let Some(function) = &self.offers else { return Ok(None) };
-        let (context, current) = (known(context)?, current.map(convert::appointment));
+        let (context, current) = (checked(context)?, current.map(convert::appointment));
         let place = wit::Place {
             doctor: place.doctor.clone(),
             hospital: place.hospital.clone(),
@@ -191,7 +191,7 @@ fn input(fields: &[Field]) -> Result<Vec<wit::Field>, Fault> {
 }
 
 /// Converts a context whose facts are not too large together.
-fn known(context: &Context) -> Result<wit::Context, Fault> {
+fn checked(context: &Context) -> Result<wit::Context, Fault> {
     let appointments = context.facts.iter().flat_map(|fact| &fact.appointments);
     if appointments.map(|found| size::weight(&found.attributes)).sum::<usize>() > FACTS_BYTES {
         return Err(Fault::InputTooLarge { limit: FACTS_BYTES });
