@@ -2,6 +2,7 @@
 //! country.
 //! The country is `contract_2/`, which follows `contract_1/`.
 
+use std::fs;
 use std::time::Duration;
 
 use citas::local::registry::FolderRegistry;
@@ -13,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::registry_contract::{artifact, with_cases};
-use crate::support::components::{SharedEngine, component, engine, folder};
+use crate::support::components::{SharedEngine, built_with, component, engine, folder};
 use crate::support::eventually::eventually;
 use crate::support::host::Host;
 use crate::support::http::{Answer, Client, with};
@@ -60,6 +61,16 @@ fn at_revision(client: &Client, appointment: &Value, revision: u32) -> Value {
         let found = client.get(&place(appointment)).expect(200).json();
         (found["revision"] == revision).then_some(found)
     })
+}
+
+#[test]
+fn an_error_of_the_description_is_told_in_its_words() {
+    let there = tempfile::tempdir().unwrap();
+    let file = there.path().join("ut.wasm");
+    fs::write(&file, built_with(&folder("ut2"), &["undescribed"])).unwrap();
+    let told = run(&["rules", "check", file.to_str().unwrap()]).expect(1).out;
+    let words = "no: `describe` gave no answer: the rules failed: there is no calendar for this year";
+    assert!(told.starts_with(words), "{told}");
 }
 
 /// Puts the version of the other contract into force.

@@ -178,12 +178,33 @@ fn a_description_that_fails_is_told_and_typescript_has_its_own_lines() {
              export const appointmentRules = {{\n  ...sound,\n  describe(): Described {{\n    {describe}\n  }},\n}};\n"
         );
         fs::write(folder.join("src/rules.ts"), source).unwrap();
-        rules("test", &folder, &[]).expect(1).err
+        rules("check", &folder, &[]).expect(1).out
     };
     let told = described("return { ...sound.describe(), zones: undefined };");
-    assert!(told.contains("`describe` returns `descriptor.zones`: it is missing; expected a list"), "{told}");
+    assert!(
+        told.contains("the rules failed: `describe` returns `descriptor.zones`: it is missing; expected"),
+        "{told}"
+    );
     let told = described("throw new Error(\"no zones\" as string);");
-    assert!(told.contains("src/rules.ts:9:") && told.contains("Error: no zones"), "{told}");
+    assert!(told.contains("the rules failed: src/rules.ts:9: Error: no zones"), "{told}");
+}
+
+#[test]
+fn a_description_that_fails_in_python_is_told() {
+    let countries = countries();
+    let folder = Language::Python.begin(countries.path());
+    let page = folder.join("rules.py");
+    let source = fs::read_to_string(&page).unwrap();
+    let described = |from: &str, to: &str| {
+        let line = source.lines().position(|line| line.contains(from)).unwrap() + 1;
+        fs::write(&page, source.replacen(from, to, 1)).unwrap();
+        (line, rules("check", &folder, &[]).expect(1).out)
+    };
+    let (_, told) = described("zones=ZONES", "zones=None");
+    assert!(told.contains("the rules failed: `describe` returns `descriptor.zones`: None; expected a list"), "{told}");
+    let (line, told) = described("zones=ZONES", "zones=ZONES[7:][0]");
+    let expected = format!("the rules failed: rules.py:{line}: IndexError: list index out of range");
+    assert!(told.contains(&expected), "{told}");
 }
 
 #[test]

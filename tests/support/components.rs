@@ -53,8 +53,8 @@ pub fn component(country: &str) -> &'static [u8] {
 /// Returns the version of a country's component.
 pub fn version(country: &str) -> String {
     match country {
-        "pe" => citas_pe::Peru::describe().version,
-        "cl" => citas_cl::Chile::describe().version,
+        "pe" => citas_pe::Peru::describe().unwrap().version,
+        "cl" => citas_cl::Chile::describe().unwrap().version,
         "ut2" => "2.0.0".into(),
         _ => "1.0.0".into(),
     }
@@ -112,7 +112,7 @@ pub fn chaos_with(features: &[&str]) -> Vec<u8> {
 }
 
 /// Builds one component at a time, because cargo puts all builds of a package's component in the same place.
-fn built_with(folder: &Path, features: &[&str]) -> Vec<u8> {
+pub fn built_with(folder: &Path, features: &[&str]) -> Vec<u8> {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _building = BUILDING.lock();
     CountryFolder::open(folder).unwrap().build(features).unwrap_or_else(|error| panic!("{error}"))

@@ -11,8 +11,8 @@
 //! struct Utopia;
 //!
 //! impl AppointmentRules for Utopia {
-//!     fn describe() -> Descriptor {
-//!         Descriptor {
+//!     fn describe() -> Result<Descriptor, String> {
+//!         Ok(Descriptor {
 //!             country: "ut".into(),
 //!             version: "1.0.0".into(),
 //!             zones: vec!["Etc/UTC".into()],
@@ -25,7 +25,7 @@
 //!             keep_days: None,
 //!             horizon_days: 90,
 //!             adult_age: 18,
-//!         }
+//!         })
 //!     }
 //!     fn book(_: Context, _: Vec<Field>) -> Result<Plan, Refusal> {
 //!         let mut findings = Findings::default();
@@ -133,8 +133,8 @@ macro_rules! implement {
         describe: $describe:path, book: $book:path, act: $act:path, present: $present:path, key: $key:path
     }) => {
         impl $crate::AppointmentRules for $country {
-            fn describe() -> $crate::Descriptor {
-                $describe()
+            fn describe() -> Result<$crate::Descriptor, String> {
+                Ok($describe())
             }
 
             fn book(context: $crate::Context, request: Vec<$crate::Field>) -> Result<$crate::Plan, $crate::Refusal> {

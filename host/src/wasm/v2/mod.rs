@@ -26,7 +26,6 @@ type OffersInput<'a> = (&'a wit::Context, &'a wit::Place, Option<&'a wit::Appoin
 type NoticesInput<'a> = (&'a str, &'a wit::Appointment);
 type DueInput<'a> = (&'a wit::Context, wit::Demand, i64);
 
-type DescribeAnswer = (wit::Descriptor,);
 type VerdictAnswer = (Result<wit::Plan, wit::Refusal>,);
 /// An answer that may be an error of the rules themselves, in words.
 type OrFault<T> = (Result<T, String>,);
@@ -53,7 +52,7 @@ impl RulesV2 {
     /// Finds the functions and checks their types.
     pub(super) fn link(mut exports: Exports<'_>) -> Result<Self, Refusal> {
         let rules = exports.required(CONTRACT);
-        let describe = exports.function::<(), DescribeAnswer>(&rules, "describe")?;
+        let describe = exports.function::<(), OrFault<wit::Descriptor>>(&rules, "describe")?;
         let book = exports.function::<BookInput, VerdictAnswer>(&rules, "book")?;
         let act = exports.function::<ActInput, VerdictAnswer>(&rules, "act")?;
         let present = exports.function::<PresentInput, OrFault<Vec<Vec<wit::Field>>>>(&rules, "present")?;
@@ -90,8 +89,7 @@ impl Rules for RulesV2 {
     }
 
     fn describe(&self) -> Result<Descriptor, Fault> {
-        let (descriptor,): DescribeAnswer = self.calls.call(&self.describe, ())?;
-        Ok(convert::descriptor_of(descriptor))
+        self.answer(&self.describe, ()).map(convert::descriptor_of)
     }
 
     fn book(&self, context: &Context, request: &[Field]) -> Result<Verdict, Fault> {

@@ -7,8 +7,8 @@ const MAX_FRAMES = 3;
 // Names that Node.js has.
 const ELSEWHERE = /^(Buffer|Intl|TextDecoder|TextEncoder|URL|clear(Interval|Timeout)|console|crypto|fetch|performance|process|set(Interval|Timeout)|structuredClone)$/;
 
-// Returns an interface whose functions throw what the contract has for errors. A function without an error there passes
-// on what it throws.
+// Returns an interface whose functions throw what the contract has for errors. The functions of contract 1.0.0 pass on what
+// they throw.
 export function worded(name, rules, functions, places) {
   const own = checked(name, rules, functions);
   const call = ([name, { fault }]) => [name, (...given) => answer(() => own[name](...given), fault, places)];

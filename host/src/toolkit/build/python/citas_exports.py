@@ -11,7 +11,7 @@ FOLDER = rules.__file__.rpartition("/")[0]
 
 
 def worded(function, error):
-    """Returns a method that raises what the contract has for an error. `describe` has none there: it raises its own."""
+    """Returns a method that raises what the contract has for an error."""
 
     def call(_self, *given):
         try:
@@ -19,8 +19,6 @@ def worded(function, error):
         except Err as refusal:
             raise Err(types.Refusal_Violations(refusal.value)) from None
         except BaseException as exception:
-            if not error:
-                raise
             said = told(exception, FOLDER).encode("utf-8", "backslashreplace").decode()
             raise Err(types.Refusal_Fault(said) if error["kind"] == "variant" else said) from None
 
@@ -30,5 +28,5 @@ def worded(function, error):
 for interface, functions in FUNCTIONS.items():
     owner = pascal(interface)
     own = functions_of(owner, getattr(rules, owner), functions)
-    methods = {name: worded(function, kinds.get("error")) for (name, function), kinds in zip(own.items(), functions.values())}
+    methods = {name: worded(function, kinds["error"]) for (name, function), kinds in zip(own.items(), functions.values())}
     globals()[owner] = type(owner, (), methods)
