@@ -34,7 +34,7 @@ const DELAY: Duration = Duration::from_millis(40);
 /// Maximum number of requests whose look may take too long on a machine that other tests share.
 const TRIES: u64 = 20;
 
-/// A bucket with two versions of the chaos country, published and compiled. The first is in use.
+/// A bucket with versions of a country, published and compiled. The first is in use.
 pub struct Bucket {
     name: String,
     endpoint: String,
@@ -42,30 +42,46 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// Returns a bucket with two versions of the chaos country.
     pub async fn new() -> Self {
+        Self::of(xx(), [("1.0.0", chaos()), ("1.1.0", &chaos_with(&["later"]))]).await
+    }
+
+    /// Returns a bucket with these versions of a country.
+    pub async fn of<const N: usize>(country: CountryCode, versions: [(&str, &[u8]); N]) -> Self {
         let (name, config) = (unique("rules"), aws().load().await);
         let client = aws_sdk_s3::Client::new(&config);
         client.create_bucket().bucket(&name).send().await.unwrap();
         let registry = S3Registry::new(&client, &name, "");
-        for (number, component) in [("1.0.0", chaos().to_vec()), ("1.1.0", chaos_with(&["later"]))] {
-            let mut published = with_cases(artifact(xx(), number, &component), "[]");
+        for (number, component) in versions {
+            let mut published = with_cases(artifact(country, number, component), "[]");
             published.manifest.limits = Limits::default();
             registry.publish(&published).await.unwrap();
             let version = &version(number);
-            precompile(&registry, &registry, &judge().portable(), &SystemClock, None, (xx(), version)).await.unwrap();
+            precompile(&registry, &registry, &judge().portable(), &SystemClock, None, (country, version))
+                .await
+                .unwrap();
         }
-        registry.set_channel(xx(), None, &channel("1.0.0", None, 1)).await.unwrap();
+        registry.set_channel(country, None, &channel(versions[0].0, None, 1)).await.unwrap();
         Self { name, endpoint: config.endpoint_url().unwrap().to_owned(), registry }
     }
 
+    /// Returns the function `api`, whose every request is delayed.
     pub fn api(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_api"));
+        let mut command = self.function(env!("CARGO_BIN_EXE_api"));
+        command.env("AWS_ENDPOINT_URL", delayed(&self.endpoint));
+        command
+    }
+
+    /// Returns a function with these rules.
+    pub fn function(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_ENDPOINT_URL", delayed(&self.endpoint))
+            .env("AWS_ENDPOINT_URL", &self.endpoint)
             .env("CITAS_REGISTRY", format!("s3://{}", self.name))
             .env("CITAS_REFRESH_SECONDS", "1")
             .env("CITAS_KEY", KEY)

@@ -270,11 +270,16 @@ impl Tables {
         format!("{}{country}", self.prefix)
     }
 
+    /// Returns the address of the server.
+    pub fn endpoint(&self) -> &str {
+        self.aws.endpoint_url().unwrap()
+    }
+
     /// Makes a command line read these tables.
     pub fn on<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .args(["--tables", &self.prefix])
-            .env("AWS_ENDPOINT_URL", self.aws.endpoint_url().unwrap())
+            .env("AWS_ENDPOINT_URL", self.endpoint())
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
@@ -344,7 +349,7 @@ impl Tables {
     /// Returns the records of the stream of Peru's table that Lambda passes to the relay.
     fn stream(&self) -> Vec<Value> {
         let ask = |operation: &str, input: Value| -> Value {
-            ureq::post(self.aws.endpoint_url().unwrap())
+            ureq::post(self.endpoint())
                 .header("X-Amz-Target", format!("DynamoDBStreams_20120810.{operation}"))
                 .header("Content-Type", "application/x-amz-json-1.0")
                 .header("Authorization", "AWS4-HMAC-SHA256 Credential=test/20261124/us-east-1/dynamodb/aws4_request")

@@ -1,7 +1,8 @@
 //! A table as Citas 0.1 wrote it is migrated, interrupted at many points, and then serves.
 
 use std::collections::HashMap;
-use std::process::{Command, Output};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Output, Stdio};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use citas::aws::dynamo::{DynamoLedger, Migration};
@@ -11,12 +12,17 @@ use serde_json::{Value as Json, json};
 
 use crate::ledger_dynamo::Tables;
 use crate::support::appointments::{KEY, at, booked, booking, change, id, minutes, names, pe, quarter};
+use crate::support::chance::Chance;
 use crate::support::faults::{Fault, Faults};
+use crate::support::kill_switch::KillSwitch;
 
 type Item = HashMap<String, AttributeValue>;
 
 /// Number of appointments in the table. Each third one is cancelled.
 const APPOINTMENTS: usize = 24;
+
+/// Maximum number of pieces of requests and answers after which the migration is killed, of some hundreds in all.
+const MAX_PIECES: usize = 60;
 
 /// Values that lead to a patient.
 const PERSONAL: [&str; 4] = ["1011741", "@example.com", "Mengánez", "dni:"];
@@ -143,11 +149,16 @@ fn ledger(tables: &Tables, faults: &Faults) -> DynamoLedger {
     tables.ledger_over_all(faults, Some(names()))
 }
 
-/// Runs `citas ledger migrate pe`.
-fn command(tables: &Tables) -> Output {
+/// Returns the command `citas ledger migrate pe`.
+fn migrate(tables: &Tables) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_citas"));
     command.args(["ledger", "migrate", "pe"]).env("CITAS_KEY", KEY);
-    tables.on(&mut command).output().unwrap()
+    tables.on(&mut command);
+    command
+}
+
+fn command(tables: &Tables) -> Output {
+    migrate(tables).output().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,6 +187,30 @@ async fn a_table_of_the_format_before_is_migrated_whatever_interrupts_it_and_the
 
     assert_migrated(&tables).await;
     assert_serves(&ledger(&tables, &none)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_between_any_two_steps_the_migration_resumes_and_loses_nothing() {
+    let (tables, mut chance, mut kills) = (filled().await, Chance::seeded(13), 0);
+    loop {
+        let switch = KillSwitch::after(1 + chance.below(MAX_PIECES), tables.endpoint());
+        let mut command = migrate(&tables);
+        let mut process = command.env("AWS_ENDPOINT_URL", &switch.address).stdout(Stdio::null()).spawn().unwrap();
+        switch.kills(process.id());
+        let status = process.wait().unwrap();
+        if status.success() {
+            break;
+        }
+        assert_eq!(status.signal(), Some(9), "{status}");
+        kills += 1;
+        if ledger(&tables, &Faults::none()).ready(pe()).await.is_ok() {
+            // It was killed before it knew that it was done.
+            break;
+        }
+    }
+    assert!(kills >= 10, "it was killed {kills} times");
+    assert_migrated(&tables).await;
+    assert_serves(&ledger(&tables, &Faults::none())).await;
 }
 
 /// Asserts that all is there, and nothing personal but in the personal parts.

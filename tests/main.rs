@@ -9,6 +9,7 @@ mod aws_ses;
 mod aws_sns;
 mod aws_steps;
 mod aws_trial;
+mod aws_wakes;
 mod booking_http;
 mod chaos;
 mod command;

@@ -623,6 +623,9 @@ def anchors():
 
 ALARMS = of_type(PLATFORM, "AWS::CloudWatch::Alarm") | of_type(COUNTRY, "AWS::CloudWatch::Alarm")
 
+# It is raised by what does not happen.
+SILENT = "WakeStoppedAlarm"
+
 
 @pytest.mark.parametrize("name", ALARMS)
 def test_an_alarm_calls_somebody_and_says_where_to_read_on(name):
@@ -630,10 +633,18 @@ def test_an_alarm_calls_somebody_and_says_where_to_read_on(name):
     [anchor] = re.findall(r"docs/operations\.md#([\w-]+)$", alarm["AlarmDescription"])
     assert anchor in anchors()
     assert alarm["AlarmActions"] in [["{Alarms}"], ["{import citas-AlarmsArn}"]]
-    assert alarm["TreatMissingData"] == "notBreaching"
+    assert alarm["TreatMissingData"] == ("breaching" if name == SILENT else "notBreaching")
 
 
-@pytest.mark.parametrize("name", ALARMS)
+def test_scheduled_actions_that_nothing_begins_raise_an_alarm_within_a_quarter_of_an_hour():
+    alarm = ALARMS[SILENT]
+    assert (alarm["MetricName"], alarm["Statistic"]) == ("Invocations", "Sum")
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+    # The schedule is each minute.
+    assert 5 * 60 <= alarm["Period"] * alarm["EvaluationPeriods"] <= 15 * 60
+
+
+@pytest.mark.parametrize("name", [name for name in ALARMS if name != SILENT])
 def test_an_alarm_is_raised_by_too_much(name):
     alarm = ALARMS[name]
     assert alarm["ComparisonOperator"].startswith("GreaterThan")
@@ -676,6 +687,7 @@ def test_the_alarms_watch_what_goes_wrong():
         *[("AWS/Lambda", "Errors", function) for function in functions],
         *[("AWS/Lambda", "Throttles", function) for function in functions],
         ("AWS/Lambda", "IteratorAge", "{Relay}"),
+        ("AWS/Lambda", "Invocations", "{Wake}"),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "{Unpublished.QueueName}"),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "{DeadLetters.QueueName}"),
         ("AWS/SQS", "ApproximateAgeOfOldestMessage", "{Notices.QueueName}"),

@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::eventually::eventually;
+
 /// Timeout for the response of a function.
 const NEVER: Duration = Duration::from_secs(30);
 
@@ -54,6 +56,22 @@ impl Lambda {
         let process = function.spawn().unwrap();
         *started = Some(Pid::from_child(&process));
         Self { process, events, posted }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Invokes the instance. Returns its response, or none if something kills it first.
+    pub fn invoke_or_die(&mut self, event: &Value) -> Option<Value> {
+        self.events.send(event.to_string()).unwrap();
+        eventually("a response or the end", NEVER, || match self.posted.try_recv() {
+            Ok((place, said, _)) => {
+                assert_eq!(place, "response", "{said}");
+                Some(Some(said))
+            }
+            Err(_) => self.process.try_wait().unwrap().map(|_| None),
+        })
     }
 
     /// Invokes the instance. Returns its response and the time at which it came.

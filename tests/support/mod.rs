@@ -9,6 +9,7 @@ pub mod golden;
 pub mod host;
 pub mod hostile;
 pub mod http;
+pub mod kill_switch;
 pub mod lambda;
 pub mod languages;
 pub mod mail;

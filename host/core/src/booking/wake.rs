@@ -24,13 +24,17 @@ const BATCH: usize = 32;
 /// Wait after the first failed attempt; it doubles with each.
 const FIRST_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
-/// Maximum wait between two attempts, and the wait for rules that have the action.
-pub(super) const MAX_WAIT: SignedDuration = SignedDuration::from_hours(1);
+/// Maximum wait between two attempts.
+const MAX_WAIT: SignedDuration = SignedDuration::from_hours(1);
+
+/// Wait of an action that the rules in force lack. A host that sees other rules come into force tries it sooner; after a
+/// restart, or in a function, nobody has seen them.
+pub(super) const UNKNOWN_WAIT: SignedDuration = SignedDuration::from_mins(5);
 
 /// Number of failed attempts from which an action raises an alarm. They take 24 hours.
 pub(super) const ALARM_AFTER: u32 = 30;
 
-/// Maximum number of actions that are tried again as soon as there are other rules. Further ones wait for [`MAX_WAIT`].
+/// Maximum number of actions that are tried again as soon as there are other rules. Further ones wait for [`UNKNOWN_WAIT`].
 const MAX_UNKNOWN: usize = 10_000;
 
 /// Interval at which a host looks for actions that are due.
@@ -149,7 +153,7 @@ impl Waker {
         }
         loop {
             let batch = self.wakes.due(self.country, self.clock.now(), BATCH).await?;
-            let oldest = batch.first().map_or(0.0, |due| self.lateness(due).as_secs_f64().max(0.0));
+            let oldest = batch.first().map_or(0.0, |due| self.lateness(due).as_secs_f64());
             metrics::gauge!("citas_wakes_oldest_seconds", "country" => self.country.to_string()).set(oldest);
             if batch.is_empty() {
                 return Ok(true);
@@ -181,7 +185,7 @@ impl Waker {
                 "refused"
             }
             Ok(Woken::Unknown) => {
-                self.wakes.postpone(country, due, now + MAX_WAIT).await?;
+                self.wakes.postpone(country, due, now + UNKNOWN_WAIT).await?;
                 self.remember(due);
                 "unknown"
             }
@@ -201,8 +205,9 @@ impl Waker {
         Ok(outcome)
     }
 
+    /// Returns for how long the action has been due: at least zero, also by a clock that was set back meanwhile.
     fn lateness(&self, due: &DueWake) -> SignedDuration {
-        self.clock.now().duration_since(due.wake.at)
+        self.clock.now().duration_since(due.wake.at).max(SignedDuration::ZERO)
     }
 
     /// Returns the actions that other rules lacked than those in force.

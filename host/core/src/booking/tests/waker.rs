@@ -5,12 +5,13 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::booking::wake::{ALARM_AFTER, MAX_WAIT};
+use crate::booking::wake::{ALARM_AFTER, UNKNOWN_WAIT};
 use crate::ports::Wakes;
 
-/// An index of one action, which counts how often it is read.
+/// An index of one action of the ledger's appointment, which counts how often it is read.
 #[derive(Default)]
 struct OneWake {
+    ledger: Arc<OneAppointment>,
     /// The action, and when it is due.
     due: Mutex<Option<(DueWake, Timestamp)>>,
     reads: Mutex<u32>,
@@ -20,7 +21,7 @@ struct OneWake {
 impl Wakes for OneWake {
     async fn due(&self, _: CountryCode, now: Timestamp, _: usize) -> Result<Vec<DueWake>, Unavailable> {
         *self.reads.lock().unwrap() += 1;
-        let due = self.due.lock().unwrap();
+        let due = self.due.lock().unwrap().clone().filter(|_| self.ledger.changes.lock().unwrap().is_empty());
         Ok(due.iter().filter(|(_, at)| *at <= now).map(|(due, _)| due.clone()).collect())
     }
     async fn postpone(&self, _: CountryCode, due: &DueWake, until: Timestamp) -> Result<(), Unavailable> {
@@ -37,6 +38,7 @@ impl Wakes for OneWake {
 struct Bench {
     catalogue: Arc<Catalogue>,
     ledger: Arc<OneAppointment>,
+    booking: Arc<Booking>,
     wakes: Arc<OneWake>,
     clock: Arc<ManualClock>,
     waker: Waker,
@@ -44,12 +46,14 @@ struct Bench {
 
 fn bench(verdict: Result<Verdict, Fault>, action: &str, revision: u32) -> Bench {
     let Desk { catalogue, ledger, booking, .. } = waking(verdict);
-    let (clock, wakes) = (Arc::new(ManualClock::default()), Arc::new(OneWake::default()));
+    let clock = Arc::new(ManualClock::default());
+    let wakes = Arc::new(OneWake { ledger: ledger.clone(), ..OneWake::default() });
     let wake = Wake { at: clock.now(), action: action.into() };
     let due = DueWake { appointment: Uuid::nil(), revision, wake, failed: 0 };
     *wakes.due.lock().unwrap() = Some((due, clock.now()));
-    let waker = Waker::new(pe(), Arc::new(booking), wakes.clone(), clock.clone());
-    Bench { catalogue, ledger, wakes, clock, waker }
+    let booking = Arc::new(booking);
+    let waker = Waker::new(pe(), booking.clone(), wakes.clone(), clock.clone());
+    Bench { catalogue, ledger, booking, wakes, clock, waker }
 }
 
 impl Bench {
@@ -59,6 +63,16 @@ impl Bench {
 
     async fn drain(&self) -> bool {
         self.waker.drain(Duration::MAX).await.unwrap()
+    }
+
+    /// Puts rules into force that have the action `remind`.
+    fn promote(&self) {
+        let mut rules = Deciding::new(Ok(Ok(booked())));
+        rules.descriptor.actions[0].name = "remind".into();
+        rules.descriptor.actions[0].roles = vec!["clock".into()];
+        rules.descriptor.actions[0].input_schema = "{}".into();
+        let loaded = LoadedRules::of(Arc::new(rules), "sha256:01".into()).unwrap();
+        self.catalogue.install(loaded, Timestamp::UNIX_EPOCH);
     }
 
     /// Returns the failures of the action and the wait until it is due again; none if it has ended.
@@ -114,19 +128,25 @@ async fn a_clock_that_jumps_by_a_day_is_no_day_of_failures() {
 async fn an_action_that_the_rules_lack_waits_until_other_rules_have_it() {
     let bench = bench(Ok(Ok(booked())), "remind", 1);
     assert!(bench.drain().await);
-    assert_eq!(bench.waits(), Some((0, MAX_WAIT)), "waiting is no failure");
+    assert_eq!(bench.waits(), Some((0, UNKNOWN_WAIT)), "waiting is no failure");
     assert!(bench.drain().await);
     assert_eq!(bench.done(), 0);
 
-    let mut rules = Deciding::new(Ok(Ok(booked())));
-    rules.descriptor.actions[0].name = "remind".into();
-    rules.descriptor.actions[0].roles = vec!["clock".into()];
-    rules.descriptor.actions[0].input_schema = "{}".into();
-    let loaded = LoadedRules::of(Arc::new(rules), "sha256:01".into()).unwrap();
-    bench.catalogue.install(loaded, Timestamp::UNIX_EPOCH);
+    bench.promote();
     assert!(bench.drain().await);
     assert_eq!(bench.done(), 1, "without waiting for its time");
     assert!(bench.drain().await);
+    assert_eq!(bench.done(), 1);
+}
+
+#[tokio::test]
+async fn an_action_that_the_rules_lacked_is_done_within_minutes_by_a_host_that_did_not_see_them_change() {
+    let bench = bench(Ok(Ok(booked())), "remind", 1);
+    assert!(bench.drain().await);
+    bench.promote();
+    let restarted = Waker::new(pe(), bench.booking.clone(), bench.wakes.clone(), bench.clock.clone());
+    bench.clock.advance(SignedDuration::from_mins(5));
+    assert!(restarted.drain(Duration::MAX).await.unwrap());
     assert_eq!(bench.done(), 1);
 }
 
