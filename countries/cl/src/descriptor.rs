@@ -5,7 +5,7 @@ use citas_kit::messages::catalogue;
 
 use crate::comunas::ZONES;
 use crate::house::{ADULT_AGE, COUNTRY, HOUSE};
-use crate::messages::{LOCALES, WORDS};
+use crate::messages::{LOCALES, words};
 use crate::patient::RUN;
 
 /// Returns the descriptor, which is the same at every call.
@@ -18,7 +18,7 @@ pub fn descriptor() -> Descriptor {
         request_schema: include_str!("schema/request.json").into(),
         appointment_schema: include_str!("schema/appointment.json").into(),
         actions: HOUSE.actions(include_str!("schema/cancel.json"), include_str!("schema/reschedule.json")),
-        messages: catalogue(&LOCALES, WORDS),
+        messages: catalogue(&LOCALES, &words()),
         claims: HOUSE.claim_words(&[(RUN, "/run"), ("", "/document/number")]),
         keep_days: None,
         horizon_days: HOUSE.schedule.horizon_days,

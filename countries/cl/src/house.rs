@@ -5,6 +5,7 @@ use citas_kit::fields::Fields;
 use citas_kit::house::House;
 use citas_kit::quotas::Quotas;
 use citas_kit::schedule::{Hours, Length, Schedule, Visit, Week};
+use citas_kit::settings::Setting;
 use citas_kit::{Context, Slot};
 
 use crate::comunas::{self, ZONES};
@@ -43,6 +44,7 @@ pub static HOUSE: House = House {
     quotas: Quotas { patient: 3, account: 10 },
     places: &["/comuna", "/modality"],
     visit,
+    setting: |_| Setting::Doctor,
     patient: |request| Patient::booked(request).map(|patient| patient.key()),
 };
 

@@ -1,15 +1,17 @@
 //! Messages for each violation code, in Spanish and English.
 
-use citas_kit::messages::{
-    ARRIVE_NOT_ALLOWED_NOW, ARRIVE_TOO_EARLY, COMPLETE_NOT_ALLOWED_NOW, COMPLETE_TOO_EARLY, DOCTOR_TAKEN, EMAIL,
-    PATIENT_TAKEN, PHONE, Words,
-};
+use citas_kit::messages::Words;
 
 /// Languages of the messages, the default first.
 pub const LOCALES: [&str; 2] = ["es-CL", "en"];
 
-/// Messages for every code that these rules use.
-pub const WORDS: &[Words] = &[
+/// Returns the messages for every code that these rules use.
+pub fn words() -> Vec<Words> {
+    [WORDS, citas_kit::visit_words!("cl")].concat()
+}
+
+/// Messages for the codes of this country alone.
+const WORDS: &[Words] = &[
     (
         "cl.patient.missing",
         &[
@@ -86,8 +88,6 @@ pub const WORDS: &[Words] = &[
             "Tramo A of FONASA cannot use free choice of provider (MLE).",
         ],
     ),
-    ("cl.doctor.taken", &DOCTOR_TAKEN),
-    ("cl.patient.taken", &PATIENT_TAKEN),
     (
         "cl.patient.limit",
         &[
@@ -102,7 +102,6 @@ pub const WORDS: &[Words] = &[
             "Your account already has ten appointments to come. You can book another once one is over or cancelled.",
         ],
     ),
-    ("cl.date.nonexistent", &["Esa fecha no existe en el calendario.", "That date does not exist in the calendar."]),
     (
         "cl.date.holiday",
         &[
@@ -117,71 +116,6 @@ pub const WORDS: &[Words] = &[
             "That date cannot be booked yet. Choose one no later than {latest}.",
         ],
     ),
-    (
-        "cl.time.off-grid",
-        &[
-            "Las citas empiezan cada {every} minutos a partir de la hora en punto.",
-            "Appointments start every {every} minutes from the full hour.",
-        ],
-    ),
-    (
-        "cl.time.closed",
-        &[
-            "A esa hora no hay atención. Lunes a viernes: {weekdays}; sábados: {saturday}; domingos: cerrado.",
-            "Closed at that time. Monday to Friday: {weekdays}; Saturday: {saturday}; closed on Sundays.",
-        ],
-    ),
-    (
-        "cl.time.too-soon",
-        &[
-            "Es demasiado pronto. La cita puede empezar a partir de: {earliest}.",
-            "That is too soon. The appointment can start from {earliest} on.",
-        ],
-    ),
-    (
-        "cl.cancel.too-late",
-        &[
-            "Solo puede cancelar la cita hasta {hours} horas antes. Comuníquese con el establecimiento.",
-            "You can cancel the appointment until {hours} hours before it. Please contact the hospital.",
-        ],
-    ),
-    (
-        "cl.cancel.not-allowed-now",
-        &[
-            "La cita ya no se puede cancelar en su estado actual.",
-            "The appointment can no longer be cancelled (it is {phase}).",
-        ],
-    ),
-    (
-        "cl.reschedule.too-late",
-        &[
-            "Solo puede reprogramar la cita hasta {hours} horas antes. Comuníquese con el establecimiento.",
-            "You can reschedule the appointment until {hours} hours before it. Please contact the hospital.",
-        ],
-    ),
-    (
-        "cl.reschedule.not-allowed-now",
-        &[
-            "La cita ya no se puede reprogramar en su estado actual.",
-            "The appointment can no longer be rescheduled (it is {phase}).",
-        ],
-    ),
-    (
-        "cl.no-show.too-early",
-        &["La hora de la cita todavía no ha llegado.", "The time of the appointment has not come yet."],
-    ),
-    (
-        "cl.no-show.not-allowed-now",
-        &[
-            "La inasistencia ya no se puede registrar en su estado actual.",
-            "The no-show can no longer be recorded (the appointment is {phase}).",
-        ],
-    ),
-    ("cl.arrive.too-early", &ARRIVE_TOO_EARLY),
-    ("cl.arrive.not-allowed-now", &ARRIVE_NOT_ALLOWED_NOW),
-    ("cl.complete.too-early", &COMPLETE_TOO_EARLY),
-    ("cl.complete.not-allowed-now", &COMPLETE_NOT_ALLOWED_NOW),
-    ("cl.action.unknown", &["No existe la acción {action}.", "There is no action {action}."]),
     (
         "schema.pattern:/doctor",
         &[
@@ -203,8 +137,6 @@ pub const WORDS: &[Words] = &[
             "The Código Único Territorial of the comuna has five digits: {example}.",
         ],
     ),
-    ("schema.pattern:/date", &["Escriba la fecha así: {example}.", "Write the date like this: {example}."]),
-    ("schema.pattern:/time", &["Escriba la hora así: {example}.", "Write the time like this: {example}."]),
     (
         "schema.pattern:/document/number",
         &[
@@ -226,9 +158,6 @@ pub const WORDS: &[Words] = &[
             "Give the plan of the isapre, for example {example}.",
         ],
     ),
-    ("schema.format:/email", &EMAIL),
-    ("schema.pattern:/email", &EMAIL),
-    ("schema.pattern:/phone", &PHONE),
 ];
 
 #[cfg(test)]
@@ -279,6 +208,6 @@ mod tests {
 
     #[test]
     fn every_refusal_can_be_said_in_every_language() {
-        assert_eq!(gaps(&refusals(), &LOCALES, WORDS), Vec::<String>::new());
+        assert_eq!(gaps(&refusals(), &LOCALES, &words()), Vec::<String>::new());
     }
 }

@@ -1,8 +1,7 @@
 //! A synthetic request and a fixed noon, for tests.
 
 use citas_kit::civil::Date;
-use citas_kit::fields::set;
-use citas_kit::testing::{caller, civil, clock, stored};
+use citas_kit::testing::{caller, civil, clock, leaves, stored};
 use citas_kit::{Appointment, Context, Field, Role, Shift};
 
 /// Returns the context of a patient's request on Tuesday, 24 November 2026, 12:00 in Santiago.
@@ -39,11 +38,7 @@ pub fn request(changes: &[(&str, &str)]) -> Vec<Field> {
         ("/prevision/tramo", "A"),
         ("/modality", "presencial"),
     ];
-    let mut fields: Vec<_> = example.map(|(path, text)| Field::text(path, text)).into();
-    for (path, text) in changes {
-        set(&mut fields, Field::text(path, *text));
-    }
-    fields
+    leaves(&example, changes)
 }
 
 /// Returns the appointment that the host stores for the plain request, booked at noon.

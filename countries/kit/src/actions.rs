@@ -38,12 +38,12 @@ impl Change<'_> {
         self.allowed_if(!self.current.phase.is_over())
     }
 
-    /// Checks that the appointment is in this phase.
+    /// Checks that the appointment is in one of these phases.
     ///
     /// # Errors
     /// Returns a violation in any other phase.
-    pub fn only_in(&self, phase: Phase) -> Result<(), Violation> {
-        self.allowed_if(self.current.phase == phase)
+    pub fn only_in(&self, phases: &[Phase]) -> Result<(), Violation> {
+        self.allowed_if(phases.contains(&self.current.phase))
     }
 
     /// Checks the deadline for changes. Staff may act at any time, everybody else until `hours` hours before the start.
@@ -88,8 +88,8 @@ impl Change<'_> {
     /// Returns the start that the input names, and the attributes with the new date and time.
     ///
     /// # Errors
-    /// Returns a violation if the appointment is over or it is too late for a change, and one for every rule of
-    /// `schedule` that the new start breaks.
+    /// Returns a violation if the appointment is over, has no date yet or it is too late for a change, and one for every
+    /// rule of `schedule` that the new start breaks.
     pub fn moved(
         &self,
         hours: i64,
@@ -97,7 +97,7 @@ impl Change<'_> {
         visit: &Visit,
         input: Fields,
     ) -> Result<(Civil, Vec<Field>), Vec<Violation>> {
-        self.still_open()?;
+        self.allowed_if(!self.current.phase.is_over() && self.current.slot.is_some())?;
         let mut findings = Findings::default();
         findings.check(self.in_time(hours));
         let start = findings.check(schedule.start(visit, input));
@@ -126,9 +126,9 @@ impl Change<'_> {
     /// Returns the plan of an appointment that the patient missed. A patient who arrived may have left again.
     ///
     /// # Errors
-    /// Returns a violation if the appointment is over, and before its start.
+    /// Returns a violation if nobody expects the patient, and before the start.
     pub fn missed(&self, patient: String) -> Result<Plan, Violation> {
-        self.still_open()?;
+        self.only_in(&[Phase::Booked, Phase::Arrived])?;
         self.begun()?;
         Ok(self.release(Phase::NoShow, patient))
     }
@@ -138,7 +138,7 @@ impl Change<'_> {
     /// # Errors
     /// Returns a violation if the patient has not arrived, and before the start.
     pub fn completed(&self, patient: String) -> Result<Plan, Violation> {
-        self.only_in(Phase::Arrived)?;
+        self.only_in(&[Phase::Arrived])?;
         self.begun()?;
         Ok(self.release(Phase::Fulfilled, patient))
     }

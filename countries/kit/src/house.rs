@@ -5,6 +5,7 @@ use crate::actions::{Change, REMIND};
 use crate::fields::Fields;
 use crate::quotas::{ACCOUNT, PATIENT, Quotas, booked_by, sign};
 use crate::schedule::{ANONYMOUS, Holders, Schedule, Visit};
+use crate::settings::Setting;
 use crate::{Action, Appointment, Civil, ClaimWords, Context, Field, Phase, Plan, Slot, Violation, Wake};
 
 /// House rules. They are decisions of the platform, not law.
@@ -26,6 +27,8 @@ pub struct House {
     /// Returns the visit that a request, or a booked appointment, describes. Where its zone is not known, it is that of
     /// the opening.
     pub visit: for<'a> fn(&'a Context, Fields<'_>, opening: Option<&Slot>) -> Visit<'a>,
+    /// Returns the setting that a request, or a booked appointment, asks for.
+    pub setting: fn(Fields) -> Setting,
     /// Returns the key of the patient whom a request, or a booked appointment, names.
     pub patient: fn(Fields) -> Option<String>,
 }
@@ -85,13 +88,13 @@ impl House {
             "reschedule" => self.moved(change, patient, input)?,
             "no-show" => change.missed(key())?,
             "arrive" => {
-                change.only_in(Phase::Booked)?;
+                change.only_in(&[Phase::Booked])?;
                 change.nearly_begun(self.arrival_hours)?;
                 self.kept(change, Phase::Arrived, patient, key())
             }
             "complete" => change.completed(key())?,
             REMIND if self.reminder_hours.is_some() => {
-                change.only_in(Phase::Booked)?;
+                change.only_in(&[Phase::Booked])?;
                 change.to_come()?;
                 let kept = self.kept(change, Phase::Booked, patient, key());
                 Plan { events: vec!["reminder".into()], ..kept }
@@ -116,25 +119,50 @@ impl House {
         Ok(plan)
     }
 
-    /// Returns the plan of an appointment at its old time, in another phase. What was allowed there once still is.
-    fn kept(&self, change: &Change, phase: Phase, patient: Option<&str>, key: String) -> Plan {
-        let plan = change.release(phase, key);
-        let mut claims = Vec::new();
+    /// Returns the plan of an appointment in another phase, at its old time if it has one. What was allowed there once
+    /// still is.
+    #[must_use]
+    pub fn kept(&self, change: &Change, phase: Phase, patient: Option<&str>, key: String) -> Plan {
+        let mut plan = Plan { off_agenda: true, ..change.release(phase, key) };
         if let (Some(slot), Some(start)) = (&plan.slot, change.current.starts_at) {
-            claims = self.schedule.claims(Holders { doctor: plan.doctor.as_deref(), patient }, start, slot.minutes);
+            let holders = Holders { doctor: plan.doctor.as_deref(), patient };
+            plan.claims = self.schedule.claims(holders, start, slot.minutes);
+            self.take_setting(&mut plan, start);
         }
-        claims.extend(Quotas::NONE.claims(patient, booked_by(Fields::new(&plan.attributes))));
-        Plan { claims, off_agenda: true, ..plan }
-    }
-
-    fn plan(&self, visit: &Visit, start: Civil, patient: Option<&str>, attributes: Vec<Field>, quotas: Quotas) -> Plan {
-        let mut plan = self.schedule.plan(visit, start, patient, attributes);
-        plan.claims.extend(quotas.claims(patient, booked_by(Fields::new(&plan.attributes))));
-        plan.wake = self.reminder(visit.context, visit.clock.read(start).instant());
+        plan.claims.extend(Quotas::NONE.claims(patient, booked_by(Fields::new(&plan.attributes))));
         plan
     }
 
-    fn reminder(&self, context: &Context, start: i64) -> Option<Wake> {
+    /// Returns the plan of a booked appointment with an allowed start, and with its reminder.
+    #[must_use]
+    pub fn plan(
+        &self,
+        visit: &Visit,
+        start: Civil,
+        patient: Option<&str>,
+        attributes: Vec<Field>,
+        quotas: Quotas,
+    ) -> Plan {
+        let mut plan = self.schedule.plan(visit, start, patient, attributes);
+        let start = visit.clock.read(start).instant();
+        self.take_setting(&mut plan, start);
+        plan.claims.extend(quotas.claims(patient, booked_by(Fields::new(&plan.attributes))));
+        plan.wake = self.reminder(visit.context, start);
+        plan
+    }
+
+    /// Adds what the setting takes to a plan that starts at this instant.
+    fn take_setting(&self, plan: &mut Plan, start: i64) {
+        let setting = (self.setting)(Fields::new(&plan.attributes));
+        let (Some(hospital), Some(slot)) = (&plan.hospital, &plan.slot) else { return };
+        let cell = self.schedule.claim_minutes;
+        plan.claims.extend(setting.claims(hospital, start, slot.minutes, cell));
+        plan.choices = setting.choices(hospital, start, slot.minutes, cell);
+    }
+
+    /// Returns the wake of the reminder, unless its time is over.
+    #[must_use]
+    pub fn reminder(&self, context: &Context, start: i64) -> Option<Wake> {
         Wake::ahead(context, start - self.reminder_hours? * 3600, REMIND)
     }
 }

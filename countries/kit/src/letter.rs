@@ -15,10 +15,21 @@ pub struct Letter<'a> {
     pub lead: &'a str,
     /// The details, each with its label: what, when, where.
     pub details: &'a [(&'a str, String)],
+    /// The one thing to do, if there is one.
+    pub link: Option<Link<'a>>,
     /// Instructions for the reader: paragraphs below a heading.
     pub sections: &'a [(&'a str, Vec<String>)],
     /// Why the reader gets this mail.
     pub footer: &'a str,
+}
+
+/// A link that does an action of the appointment, which the host puts into the letter.
+#[derive(Clone, Copy, Debug)]
+pub struct Link<'a> {
+    /// Words of the link.
+    pub label: &'a str,
+    /// Name of an action whose input may be empty.
+    pub action: &'a str,
 }
 
 impl Letter<'_> {
@@ -30,7 +41,8 @@ impl Letter<'_> {
             |(heading, paragraphs): &(&str, Vec<String>)| [*heading, "\n\n", &paragraphs.join("\n\n"), "\n\n"].concat();
         let details: String = self.details.iter().map(detail).collect();
         let sections: String = self.sections.iter().map(section).collect();
-        [self.title, "\n\n", self.lead, "\n\n", &details, "\n", &sections, self.footer, "\n"].concat()
+        let link = self.link.map(|link| [link.label, ": ", &link.place(), "\n\n"].concat()).unwrap_or_default();
+        [self.title, "\n\n", self.lead, "\n\n", &details, "\n", &link, &sections, self.footer, "\n"].concat()
     }
 
     /// Returns the letter as an HTML document.
@@ -47,6 +59,9 @@ impl Letter<'_> {
         };
         let details: String = self.details.iter().map(detail).collect();
         let sections: String = self.sections.iter().map(section).collect();
+        let link =
+            |link: Link| [LINK, &escaped(&link.place()), LINK_STYLE, &escaped(link.label), "</a></p>\n"].concat();
+        let link = self.link.map(link).unwrap_or_default();
         [
             "<!doctype html>\n<html lang=\"",
             &locale,
@@ -72,6 +87,7 @@ impl Letter<'_> {
             DETAILS,
             &details,
             "</dl>\n",
+            &link,
             &sections,
             FOOTER,
             &footer,
@@ -80,6 +96,13 @@ impl Letter<'_> {
             "</body>\n</html>\n",
         ]
         .concat()
+    }
+}
+
+impl Link<'_> {
+    /// Returns the text that the host replaces with the address.
+    fn place(&self) -> String {
+        ["{link:", self.action, "}"].concat()
     }
 }
 
@@ -119,6 +142,13 @@ const DETAILS: &str =
     concat!("<dl style=\"margin:20px 0;padding:4px 16px 16px;border:2px solid ", accent!(), ";border-radius:8px\">\n");
 const LABEL: &str = "<dt style=\"margin:12px 0 0\">";
 const VALUE: &str = "<dd style=\"margin:0;font-size:18px;font-weight:bold\">";
+const LINK: &str = "<p style=\"margin:20px 0\"><a href=\"";
+/// The words have the colour of a link, which is legible in a reader's dark mode too.
+const LINK_STYLE: &str = concat!(
+    "\" style=\"display:inline-block;padding:12px 20px;border:2px solid ",
+    accent!(),
+    ";border-radius:8px;font-size:18px;font-weight:bold\">"
+);
 const HEADING: &str = "<h2 style=\"margin:24px 0 8px;font-size:20px;line-height:1.3\">";
 const FOOTER: &str = concat!("<p style=\"margin:28px 0 0;padding:12px 0 0;border-top:1px solid ", accent!(), "\">");
 
@@ -152,22 +182,37 @@ mod tests {
             title: "Booked",
             lead: "We expect you.",
             details: &[("Date", "1 December".into()), ("Place", "Lima".into())],
+            link: Some(Link { label: "Confirm", action: "confirm" }),
             sections: &[("Bring", vec!["Your card.".into(), "Your papers.".into()]), ("Cancel", vec!["Call.".into()])],
             footer: "You booked.",
         };
-        let text = "Booked\n\nWe expect you.\n\nDate: 1 December\nPlace: Lima\n\n\
+        let text = "Booked\n\nWe expect you.\n\nDate: 1 December\nPlace: Lima\n\nConfirm: {link:confirm}\n\n\
                     Bring\n\nYour card.\n\nYour papers.\n\nCancel\n\nCall.\n\nYou booked.\n";
         assert_eq!(letter.text(), text);
         let html = letter.html();
         let mut rest = html.split_once("<h1").expect("a heading").1;
-        for word in ["Booked", "We expect", "Date", "1 December", "Lima", "Bring", "papers", "Cancel", "Call", "You"] {
+        for word in [
+            "Booked",
+            "We expect",
+            "Date",
+            "1 December",
+            "Lima",
+            "{link:confirm}",
+            "Confirm",
+            "Bring",
+            "papers",
+            "Cancel",
+            "Call",
+            "You",
+        ] {
             rest = rest.split_once(word).unwrap_or_else(|| panic!("{word} in {html}")).1;
         }
     }
 
     #[test]
     fn the_html_is_a_document_that_needs_nothing_from_elsewhere() {
-        let letter = Letter { locale: "es-PE", title: "T", lead: "L", details: &[], sections: &[], footer: "F" };
+        let letter =
+            Letter { locale: "es-PE", title: "T", lead: "L", details: &[], link: None, sections: &[], footer: "F" };
         let html = letter.html();
         assert!(html.starts_with("<!doctype html>\n<html lang=\"es-PE\""), "{html}");
         for part in ["<meta charset=\"utf-8\">", "name=\"viewport\"", "<title>T</title>", "color-scheme", "</html>"] {
@@ -185,12 +230,13 @@ mod tests {
             title: ODD,
             lead: ODD,
             details: &[(ODD, ODD.into())],
+            link: Some(Link { label: ODD, action: "confirm" }),
             sections: &[(ODD, vec![ODD.into()])],
             footer: ODD,
         };
         let html = letter.html();
         assert!(!html.contains("<b ") && !html.contains("'x'"), "{html}");
-        assert_eq!(html.matches(ESCAPED).count(), 12);
+        assert_eq!(html.matches(ESCAPED).count(), 13);
         assert!(letter.text().contains(ODD));
     }
 }

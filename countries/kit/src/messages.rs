@@ -46,6 +46,116 @@ fn placeholders(text: &str) -> impl Iterator<Item = &str> {
     text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
+/// Returns the words in Spanish and English for the codes of a [`House`](crate::house::House) and of its
+/// [`Schedule`](crate::schedule::Schedule), and for the members that every request has. The country's own words are for its
+/// holidays, its limits and its horizon:
+///
+/// ```
+/// use citas_kit::messages::Words;
+///
+/// const VISIT: &[Words] = citas_kit::visit_words!("ut");
+/// assert!(VISIT.iter().any(|(code, _)| *code == "ut.doctor.taken"));
+/// ```
+#[macro_export]
+macro_rules! visit_words {
+    ($country:literal) => {
+        &[
+            (concat!($country, ".doctor.taken"), &$crate::messages::DOCTOR_TAKEN),
+            (concat!($country, ".patient.taken"), &$crate::messages::PATIENT_TAKEN),
+            (concat!($country, ".date.nonexistent"), &$crate::messages::DATE_NONEXISTENT),
+            (concat!($country, ".time.off-grid"), &$crate::messages::TIME_OFF_GRID),
+            (concat!($country, ".time.closed"), &$crate::messages::TIME_CLOSED),
+            (concat!($country, ".time.too-soon"), &$crate::messages::TIME_TOO_SOON),
+            (concat!($country, ".cancel.too-late"), &$crate::messages::CANCEL_TOO_LATE),
+            (concat!($country, ".cancel.not-allowed-now"), &$crate::messages::CANCEL_NOT_ALLOWED_NOW),
+            (concat!($country, ".reschedule.too-late"), &$crate::messages::RESCHEDULE_TOO_LATE),
+            (concat!($country, ".reschedule.not-allowed-now"), &$crate::messages::RESCHEDULE_NOT_ALLOWED_NOW),
+            (concat!($country, ".no-show.too-early"), &$crate::messages::NOT_BEGUN),
+            (concat!($country, ".no-show.not-allowed-now"), &$crate::messages::NO_SHOW_NOT_ALLOWED_NOW),
+            (concat!($country, ".arrive.too-early"), &$crate::messages::ARRIVE_TOO_EARLY),
+            (concat!($country, ".arrive.not-allowed-now"), &$crate::messages::ARRIVE_NOT_ALLOWED_NOW),
+            (concat!($country, ".complete.too-early"), &$crate::messages::NOT_BEGUN),
+            (concat!($country, ".complete.not-allowed-now"), &$crate::messages::COMPLETE_NOT_ALLOWED_NOW),
+            (concat!($country, ".action.unknown"), &$crate::messages::ACTION_UNKNOWN),
+            ("schema.pattern:/date", &$crate::messages::DATE),
+            ("schema.pattern:/time", &$crate::messages::TIME),
+            ("schema.format:/email", &$crate::messages::EMAIL),
+            ("schema.pattern:/email", &$crate::messages::EMAIL),
+            ("schema.pattern:/phone", &$crate::messages::PHONE),
+        ]
+    };
+}
+
+/// Words in Spanish and English for a date that is not one.
+pub const DATE: [&str; 2] = ["Escriba la fecha así: {example}.", "Write the date like this: {example}."];
+
+/// Words in Spanish and English for a time that is not one.
+pub const TIME: [&str; 2] = ["Escriba la hora así: {example}.", "Write the time like this: {example}."];
+
+/// Words in Spanish and English for a date that the calendar does not have.
+pub const DATE_NONEXISTENT: [&str; 2] =
+    ["Esa fecha no existe en el calendario.", "That date does not exist in the calendar."];
+
+/// Words in Spanish and English for a start between two starts.
+pub const TIME_OFF_GRID: [&str; 2] = [
+    "Las citas empiezan cada {every} minutos a partir de la hora en punto.",
+    "Appointments start every {every} minutes from the full hour.",
+];
+
+/// Words in Spanish and English for a time outside opening hours.
+pub const TIME_CLOSED: [&str; 2] = [
+    "A esa hora no hay atención. Lunes a viernes: {weekdays}; sábados: {saturday}; domingos: cerrado.",
+    "Closed at that time. Monday to Friday: {weekdays}; Saturday: {saturday}; closed on Sundays.",
+];
+
+/// Words in Spanish and English for a start that is past or too near.
+pub const TIME_TOO_SOON: [&str; 2] = [
+    "Es demasiado pronto. La cita puede empezar a partir de: {earliest}.",
+    "That is too soon. The appointment can start from {earliest} on.",
+];
+
+/// Words in Spanish and English for a cancellation after the deadline.
+pub const CANCEL_TOO_LATE: [&str; 2] = [
+    "Solo puede cancelar la cita hasta {hours} horas antes. Comuníquese con el establecimiento.",
+    "You can cancel the appointment until {hours} hours before it. Please contact the hospital.",
+];
+
+/// Words in Spanish and English for a cancellation in another phase.
+pub const CANCEL_NOT_ALLOWED_NOW: [&str; 2] = [
+    "La cita ya no se puede cancelar en su estado actual.",
+    "The appointment can no longer be cancelled (it is {phase}).",
+];
+
+/// Words in Spanish and English for a change of time after the deadline.
+pub const RESCHEDULE_TOO_LATE: [&str; 2] = [
+    "Solo puede reprogramar la cita hasta {hours} horas antes. Comuníquese con el establecimiento.",
+    "You can reschedule the appointment until {hours} hours before it. Please contact the hospital.",
+];
+
+/// Words in Spanish and English for a change of time in another phase.
+pub const RESCHEDULE_NOT_ALLOWED_NOW: [&str; 2] = [
+    "La cita ya no se puede reprogramar en su estado actual.",
+    "The appointment can no longer be rescheduled (it is {phase}).",
+];
+
+/// Words in Spanish and English for a no-show in another phase.
+pub const NO_SHOW_NOT_ALLOWED_NOW: [&str; 2] = [
+    "La inasistencia ya no se puede registrar en su estado actual.",
+    "The no-show can no longer be recorded (the appointment is {phase}).",
+];
+
+/// Words in Spanish and English for an action that the country does not have.
+pub const ACTION_UNKNOWN: [&str; 2] = ["No existe la acción {action}.", "There is no action {action}."];
+
+/// Words in Spanish and English for a reminder after the start.
+pub const REMIND_TOO_LATE: [&str; 2] = ["La cita ya empezó.", "The appointment has begun."];
+
+/// Words in Spanish and English for a reminder in another phase.
+pub const REMIND_NOT_ALLOWED_NOW: [&str; 2] = [
+    "Solo se recuerda una cita reservada.",
+    "People are only reminded of an appointment that is booked (it is {phase}).",
+];
+
 /// Words in Spanish and English for a mail address that is not one.
 pub const EMAIL: [&str; 2] = [
     "El correo electrónico no está bien escrito. Escríbalo así: {example}. Un dominio con eñes o tildes se escribe en su forma xn--.",
@@ -83,7 +193,7 @@ pub const ARRIVE_NOT_ALLOWED_NOW: [&str; 2] = [
 ];
 
 /// Words in Spanish and English for an appointment that cannot be over yet.
-pub const COMPLETE_TOO_EARLY: [&str; 2] =
+pub const NOT_BEGUN: [&str; 2] =
     ["La hora de la cita todavía no ha llegado.", "The time of the appointment has not come yet."];
 
 /// Words in Spanish and English for an appointment whose patient has not arrived.

@@ -200,6 +200,20 @@ impl Schedule {
         starts.filter(within).map(move |start| length.slot(clock, start))
     }
 
+    /// Returns the last day of a term of so many business days: Monday to Friday, without the holidays of the place. The
+    /// first is the one after `date`.
+    #[must_use]
+    pub fn business_days_after(&self, date: Date, days: u16, place: &str) -> Date {
+        let closed = |date: Date| date.weekday() >= Weekday::Saturday || self.holiday_name(date, place).is_some();
+        (0..days).fold(date, |date, _| {
+            let mut next = date.plus(1);
+            while closed(next) {
+                next = next.plus(1);
+            }
+            next
+        })
+    }
+
     fn check_date(&self, findings: &mut Findings, visit: &Visit, date: Date) {
         if !visit.urgent {
             findings.note(self.holiday(date, &visit.place));
@@ -212,9 +226,12 @@ impl Schedule {
     }
 
     fn holiday(&self, date: Date, place: &str) -> Option<Violation> {
-        let mut tables = self.holidays.iter();
-        let name = tables.find_map(|table| holiday(table, date, place))?;
+        let name = self.holiday_name(date, place)?;
         Some(self.violation("/date", "date.holiday").with("holiday", name))
+    }
+
+    fn holiday_name(&self, date: Date, place: &str) -> Option<&'static str> {
+        self.holidays.iter().find_map(|table| holiday(table, date, place))
     }
 
     fn too_far(&self, clock: &ZoneClock, date: Date) -> Option<Violation> {
@@ -358,6 +375,16 @@ mod tests {
     #[test]
     fn a_plain_visit_is_allowed() {
         assert!(codes("2026-12-01", "09:15", false).is_empty());
+    }
+
+    #[test]
+    fn a_term_of_business_days_begins_the_day_after_and_leaves_out_weekends_and_holidays() {
+        let after = |date, days| SCHEDULE.business_days_after(Date::parse(date).expect(date), days, "01").text();
+        assert_eq!(after("2026-11-24", 3), "2026-11-27");
+        assert_eq!(after("2026-11-26", 3), "2026-12-01", "over a weekend");
+        assert_eq!(after("2026-12-04", 3), "2026-12-10", "over a weekend and a feast");
+        assert_eq!(after("2026-11-28", 1), "2026-11-30", "from a Saturday");
+        assert_eq!(after("2026-11-28", 0), "2026-11-28");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::fields::{Fields, unpadded};
 use crate::house::House;
 use crate::quotas::{Quotas, booked_by};
 use crate::schedule::Holders;
+use crate::settings::Setting;
 use crate::{Appointment, Civil, Claim, Context, Field, Offer, Offered, Opening, Place, Violation};
 
 /// A search for a free slot: for a new booking, or for an appointment that is to be moved.
@@ -21,16 +22,25 @@ struct Search<'a> {
 }
 
 impl House {
-    /// Returns the openings of a doctor by the house's hours. Without a doctor it is unknown whose time they are, so there
-    /// are none.
+    /// Returns the openings of a doctor, or of the hospital's sessions, by the house's hours. Without either it is unknown
+    /// whose time they are, so there are none.
     #[must_use]
     pub fn openings(&self, context: &Context, place: &Place, since: Civil, until: Civil) -> Vec<Opening> {
-        let Place { doctor: doctor @ Some(_), hospital, fields } = place else {
+        let fields = Fields::new(&place.fields);
+        let setting = (self.setting)(fields);
+        let has_session = setting.is_session();
+        let whose = if has_session { &place.hospital } else { &place.doctor };
+        if whose.is_none() {
             return Vec::new();
+        }
+        let visit = (self.visit)(context, fields, None);
+        let opening = |slot| Opening {
+            slot,
+            doctor: place.doctor.clone().filter(|_| !has_session),
+            hospital: place.hospital.clone(),
+            places: setting.places(),
+            fields: Vec::new(),
         };
-        let visit = (self.visit)(context, Fields::new(fields), None);
-        let opening =
-            |slot| Opening { slot, doctor: doctor.clone(), hospital: hospital.clone(), places: 1, fields: Vec::new() };
         self.schedule.house_hours(&visit, since, until).map(opening).collect()
     }
 
@@ -78,32 +88,38 @@ impl House {
 
     /// Returns the offer of an opening, or the rules that it breaks: none if it is not for this search.
     fn offer(&self, search: &Search, index: u32, opening: &Opening) -> Result<Offer, Vec<Violation>> {
-        let (doctor, hospital) = search.whose(opening).ok_or_else(Vec::new)?;
         let fields = Fields::over(&opening.fields, &search.known);
+        let setting = (self.setting)(fields);
+        let (doctor, hospital) = search.whose(opening, setting).ok_or_else(Vec::new)?;
         let visit = (self.visit)(search.context, fields, Some(&opening.slot));
         let (slot, start) = self.schedule.within(&visit, &opening.slot)?;
-        let holders = Holders { doctor: Some(doctor), patient: search.patient.as_deref() };
-        let claims = [self.schedule.claims(holders, start, slot.minutes), search.counted.clone()].concat();
+        let holders = Holders { doctor, patient: search.patient.as_deref() };
+        let (at_hospital, minutes, cell) = (hospital.unwrap_or_default(), slot.minutes, self.schedule.claim_minutes);
+        let of_setting = setting.claims(at_hospital, start, minutes, cell);
+        let claims = [self.schedule.claims(holders, start, minutes), of_setting, search.counted.clone()].concat();
+        let choices = setting.choices(at_hospital, start, minutes, cell);
         let mut request = at(slot.start);
-        if search.current.is_none() {
-            request.push(Field::text("/doctor", doctor));
+        if search.current.is_none_or(|current| current.slot.is_none()) {
+            request.extend(doctor.map(|doctor| Field::text("/doctor", doctor)));
             request.extend(hospital.map(|hospital| Field::text("/hospital", hospital)));
             request.extend(opening.fields.iter().filter(|field| self.places.contains(&field.path.as_str())).cloned());
         }
-        Ok(Offer { opening: index, slot, claims, choices: Vec::new(), request })
+        Ok(Offer { opening: index, slot, claims, choices, request })
     }
 }
 
 impl Search<'_> {
-    /// Returns the doctor and the hospital of an opening, unless the search is for another doctor, hospital or leaf.
-    fn whose<'a>(&'a self, opening: &'a Opening) -> Option<(&'a str, Option<&'a str>)> {
+    /// Returns the doctor and the hospital of an opening, unless the search is for another doctor, hospital or leaf. A
+    /// session needs the hospital, and any other opening the doctor.
+    fn whose<'a>(&'a self, opening: &'a Opening, setting: Setting) -> Option<(Option<&'a str>, Option<&'a str>)> {
         let known = Fields::new(&self.known);
-        let asked = self.place.doctor.as_deref().or_else(|| known.text("/doctor").map(unpadded));
-        let doctor = opening.doctor.as_deref().or(asked)?;
+        let asked = || self.place.doctor.as_deref().or_else(|| known.text("/doctor").map(unpadded));
+        let doctor = opening.doctor.as_deref().or_else(asked).filter(|_| !setting.is_session());
         let hospital = opening.hospital.as_deref().or(self.place.hospital.as_deref());
+        if setting.is_session() { hospital } else { doctor }?;
         let stays = |before: Option<&str>, now: Option<&str>| before.is_none() || now.is_none() || before == now;
         let same = self.current.is_none_or(|current| {
-            stays(current.doctor.as_deref(), Some(doctor)) && stays(current.hospital.as_deref(), hospital)
+            stays(current.doctor.as_deref(), doctor) && stays(current.hospital.as_deref(), hospital)
         });
         let fits = |field: &Field| known.get(&field.path).is_none_or(|value| *value == field.value);
         (same && opening.fields.iter().all(fits)).then_some((doctor, hospital))

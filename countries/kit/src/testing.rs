@@ -1,7 +1,8 @@
 //! Contexts and appointments for a country's tests, as the host would make them.
 
 use crate::civil::{Date, Time};
-use crate::{Appointment, Caller, Civil, Context, Plan, Role, Shift, Step, Violation, ZoneClock};
+use crate::fields::set;
+use crate::{Appointment, Caller, Civil, Context, Field, Plan, Role, Shift, Step, Violation, ZoneClock};
 
 /// Returns a caller without ties.
 #[must_use]
@@ -44,6 +45,29 @@ pub fn stored(context: &Context, plan: Plan) -> Appointment {
         steps: vec![Step { action: "book".into(), role: context.caller.role, at: context.now }],
         attributes: plan.attributes,
     }
+}
+
+/// Returns the appointment that the host stores for a plan of an action.
+#[must_use]
+pub fn next(context: &Context, current: &Appointment, action: &str, plan: Plan) -> Appointment {
+    let step = Step { action: action.into(), role: context.caller.role, at: context.now };
+    Appointment {
+        id: current.id.clone(),
+        created_at: current.created_at,
+        revision: current.revision + 1,
+        steps: current.steps.iter().cloned().chain([step]).collect(),
+        ..stored(context, plan)
+    }
+}
+
+/// Returns these leaves of text, with some of them changed or added.
+#[must_use]
+pub fn leaves(example: &[(&str, &str)], changes: &[(&str, &str)]) -> Vec<Field> {
+    let mut leaves: Vec<_> = example.iter().map(|(path, text)| Field::text(path, *text)).collect();
+    for (path, text) in changes {
+        set(&mut leaves, Field::text(path, *text));
+    }
+    leaves
 }
 
 /// Returns the keys of a plan's claims.

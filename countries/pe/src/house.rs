@@ -6,6 +6,7 @@ use citas_kit::fields::Fields;
 use citas_kit::house::House;
 use citas_kit::quotas::Quotas;
 use citas_kit::schedule::{Hours, Length, Schedule, Visit, Week};
+use citas_kit::settings::Setting;
 
 use crate::emergency;
 use crate::holidays::HOLIDAYS;
@@ -45,6 +46,7 @@ pub static HOUSE: House = House {
     quotas: Quotas { patient: 3, account: 10 },
     places: &["/district", "/emergency"],
     visit: |context, request, _| visit(context, request),
+    setting: |_| Setting::Doctor,
     patient: |request| Patient::booked(request).key(),
 };
 

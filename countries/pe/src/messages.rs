@@ -1,15 +1,17 @@
 //! Messages for each violation code, in Spanish and English.
 
-use citas_kit::messages::{
-    ARRIVE_NOT_ALLOWED_NOW, ARRIVE_TOO_EARLY, COMPLETE_NOT_ALLOWED_NOW, COMPLETE_TOO_EARLY, DOCTOR_TAKEN, EMAIL,
-    PATIENT_TAKEN, PHONE, Words,
-};
+use citas_kit::messages::{REMIND_NOT_ALLOWED_NOW, REMIND_TOO_LATE, Words};
 
 /// Languages of the messages, the default first.
 pub const LOCALES: [&str; 2] = ["es-PE", "en"];
 
-/// Messages for every code that these rules use.
-pub const WORDS: &[Words] = &[
+/// Returns the messages for every code that these rules use.
+pub fn words() -> Vec<Words> {
+    [WORDS, citas_kit::visit_words!("pe")].concat()
+}
+
+/// Messages for the codes of this country alone.
+const WORDS: &[Words] = &[
     (
         "pe.patient.missing",
         &[
@@ -52,8 +54,6 @@ pub const WORDS: &[Words] = &[
             "There is no district with code {district}. Use INEI's six-digit UBIGEO.",
         ],
     ),
-    ("pe.doctor.taken", &DOCTOR_TAKEN),
-    ("pe.patient.taken", &PATIENT_TAKEN),
     (
         "pe.patient.limit",
         &[
@@ -68,7 +68,6 @@ pub const WORDS: &[Words] = &[
             "Your account already has ten appointments to come. You can book another once one is over or cancelled.",
         ],
     ),
-    ("pe.date.nonexistent", &["Esa fecha no existe en el calendario.", "That date does not exist in the calendar."]),
     (
         "pe.date.holiday",
         &[
@@ -83,79 +82,8 @@ pub const WORDS: &[Words] = &[
             "That date cannot be booked yet. Choose one no later than {latest}.",
         ],
     ),
-    (
-        "pe.time.off-grid",
-        &[
-            "Las citas empiezan cada {every} minutos a partir de la hora en punto.",
-            "Appointments start every {every} minutes from the full hour.",
-        ],
-    ),
-    (
-        "pe.time.closed",
-        &[
-            "A esa hora no hay atención. Lunes a viernes: {weekdays}; sábados: {saturday}; domingos: cerrado.",
-            "Closed at that time. Monday to Friday: {weekdays}; Saturday: {saturday}; closed on Sundays.",
-        ],
-    ),
-    (
-        "pe.time.too-soon",
-        &[
-            "Es demasiado pronto. La cita puede empezar a partir de: {earliest}.",
-            "That is too soon. The appointment can start from {earliest} on.",
-        ],
-    ),
-    (
-        "pe.cancel.too-late",
-        &[
-            "Solo puede cancelar la cita hasta {hours} horas antes. Comuníquese con el establecimiento.",
-            "You can cancel the appointment until {hours} hours before it. Please contact the hospital.",
-        ],
-    ),
-    (
-        "pe.cancel.not-allowed-now",
-        &[
-            "La cita ya no se puede cancelar en su estado actual.",
-            "The appointment can no longer be cancelled (it is {phase}).",
-        ],
-    ),
-    (
-        "pe.reschedule.too-late",
-        &[
-            "Solo puede reprogramar la cita hasta {hours} horas antes. Comuníquese con el establecimiento.",
-            "You can reschedule the appointment until {hours} hours before it. Please contact the hospital.",
-        ],
-    ),
-    (
-        "pe.reschedule.not-allowed-now",
-        &[
-            "La cita ya no se puede reprogramar en su estado actual.",
-            "The appointment can no longer be rescheduled (it is {phase}).",
-        ],
-    ),
-    (
-        "pe.no-show.too-early",
-        &["La hora de la cita todavía no ha llegado.", "The time of the appointment has not come yet."],
-    ),
-    (
-        "pe.no-show.not-allowed-now",
-        &[
-            "La inasistencia ya no se puede registrar en su estado actual.",
-            "The no-show can no longer be recorded (the appointment is {phase}).",
-        ],
-    ),
-    ("pe.arrive.too-early", &ARRIVE_TOO_EARLY),
-    ("pe.arrive.not-allowed-now", &ARRIVE_NOT_ALLOWED_NOW),
-    ("pe.complete.too-early", &COMPLETE_TOO_EARLY),
-    ("pe.complete.not-allowed-now", &COMPLETE_NOT_ALLOWED_NOW),
-    ("pe.remind.too-late", &["La cita ya empezó.", "The appointment has begun."]),
-    (
-        "pe.remind.not-allowed-now",
-        &[
-            "Solo se recuerda una cita reservada.",
-            "People are only reminded of an appointment that is booked (it is {phase}).",
-        ],
-    ),
-    ("pe.action.unknown", &["No existe la acción {action}.", "There is no action {action}."]),
+    ("pe.remind.too-late", &REMIND_TOO_LATE),
+    ("pe.remind.not-allowed-now", &REMIND_NOT_ALLOWED_NOW),
     (
         "schema.pattern:/dni",
         &[
@@ -190,11 +118,6 @@ pub const WORDS: &[Words] = &[
         "schema.pattern:/district",
         &["El UBIGEO del distrito tiene seis dígitos: {example}.", "The district's UBIGEO has six digits: {example}."],
     ),
-    ("schema.pattern:/date", &["Escriba la fecha así: {example}.", "Write the date like this: {example}."]),
-    ("schema.pattern:/time", &["Escriba la hora así: {example}.", "Write the time like this: {example}."]),
-    ("schema.format:/email", &EMAIL),
-    ("schema.pattern:/email", &EMAIL),
-    ("schema.pattern:/phone", &PHONE),
 ];
 
 const DOCTOR: [&str; 2] = [
@@ -245,6 +168,6 @@ mod tests {
 
     #[test]
     fn every_refusal_can_be_said_in_every_language() {
-        assert_eq!(gaps(&refusals(), &LOCALES, WORDS), Vec::<String>::new());
+        assert_eq!(gaps(&refusals(), &LOCALES, &words()), Vec::<String>::new());
     }
 }

@@ -1,7 +1,8 @@
 //! The mails that Peru sends: one to the patient when an appointment is booked, moved or cancelled, and a reminder the
 //! day before. They never mention the reason for the visit.
 
-use citas_kit::civil::{Date, Time, Weekday};
+use citas_kit::civil::Time;
+use citas_kit::dates::{self, spanish_time as at};
 use citas_kit::fields::Fields;
 use citas_kit::letter::Letter;
 use citas_kit::{Appointment, Civil, Notice, Slot};
@@ -38,6 +39,7 @@ fn notice(event: &str, current: &Appointment) -> Option<Notice> {
         title,
         lead: &lead,
         details: &details(current, booked, slot),
+        link: None,
         sections: &sections,
         footer: "Recibe este mensaje automático porque su dirección de correo se registró en esta cita.",
     };
@@ -113,43 +115,9 @@ fn deadline(start: Civil) -> String {
     format!("hasta {} {day}", at(minutes))
 }
 
-/// Formats minutes since midnight as `las 09:30`. One o'clock is singular: `la 01:30`.
-fn at(minutes: i64) -> String {
-    let (hour, minute) = (minutes.div_euclid(60).rem_euclid(24), minutes.rem_euclid(60));
-    let article = if hour == 1 { "la" } else { "las" };
-    format!("{article} {hour:02}:{minute:02}")
-}
-
-/// Formats a date as `martes 1 de diciembre de 2026`.
+/// Formats a date as `martes 1 de diciembre de 2026`, in Peru's spelling of the ninth month.
 fn long_date(civil: Civil) -> String {
-    const MONTHS: [&str; 12] = [
-        "enero",
-        "febrero",
-        "marzo",
-        "abril",
-        "mayo",
-        "junio",
-        "julio",
-        "agosto",
-        "setiembre",
-        "octubre",
-        "noviembre",
-        "diciembre",
-    ];
-    let Some(date) = Date::of(civil) else {
-        return String::new();
-    };
-    let weekday = match date.weekday() {
-        Weekday::Monday => "lunes",
-        Weekday::Tuesday => "martes",
-        Weekday::Wednesday => "miércoles",
-        Weekday::Thursday => "jueves",
-        Weekday::Friday => "viernes",
-        Weekday::Saturday => "sábado",
-        Weekday::Sunday => "domingo",
-    };
-    let month = MONTHS[usize::from(date.month() - 1)];
-    format!("{weekday} {} de {month} de {}", date.day(), date.year())
+    dates::spanish(civil).replace("septiembre", "setiembre")
 }
 
 #[cfg(test)]

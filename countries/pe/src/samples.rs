@@ -1,7 +1,6 @@
 //! A synthetic request and a fixed noon, for tests.
 
-use citas_kit::fields::set;
-use citas_kit::testing::{caller, civil, clock, stored};
+use citas_kit::testing::{caller, civil, clock, leaves, stored};
 use citas_kit::{Appointment, Context, Field, Role, Value};
 
 /// Returns the context of a patient's request on Tuesday, 24 November 2026, 12:00 in Lima.
@@ -31,11 +30,7 @@ pub fn request(changes: &[(&str, &str)]) -> Vec<Field> {
         ("/district", "150122"),
         ("/email", "ana@example.com"),
     ];
-    let mut fields: Vec<_> = example.map(|(path, text)| Field::text(path, text)).into();
-    for (path, text) in changes {
-        set(&mut fields, Field::text(path, *text));
-    }
-    fields
+    leaves(&example, changes)
 }
 
 /// Returns the leaf that makes a request an emergency.
