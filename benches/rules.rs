@@ -23,6 +23,7 @@ const TARGET: Duration = Duration::from_micros(20);
 pub fn measure(report: &mut Report) {
     country::<citas_pe::Peru>(report, "pe", peru(), true);
     country::<citas_cl::Chile>(report, "cl", &component("cl"), false);
+    country::<citas_co::Colombia>(report, "co", &component("co"), false);
 }
 
 fn country<Native: AppointmentRules>(report: &mut Report, name: &str, component: &[u8], has_target: bool) {

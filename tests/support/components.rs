@@ -23,7 +23,7 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Returns a country's folder: `pe`, `cl`, `xx`, the chaos country, or `ut` and `ut2`, one country on the bindings of contract
+/// Returns a country's folder: `pe`, `cl`, `co`, `xx`, the chaos country, or `ut` and `ut2`, one country on the bindings of contract
 /// 1.0.0 and of 2.0.0.
 pub fn folder(country: &str) -> PathBuf {
     match country {
@@ -38,11 +38,13 @@ pub fn folder(country: &str) -> PathBuf {
 pub fn component(country: &str) -> &'static [u8] {
     static PE: OnceLock<Vec<u8>> = OnceLock::new();
     static CL: OnceLock<Vec<u8>> = OnceLock::new();
+    static CO: OnceLock<Vec<u8>> = OnceLock::new();
     static UT: OnceLock<Vec<u8>> = OnceLock::new();
     static UT2: OnceLock<Vec<u8>> = OnceLock::new();
     let built = match country {
         "pe" => &PE,
         "cl" => &CL,
+        "co" => &CO,
         "ut" => &UT,
         "ut2" => &UT2,
         _ => return chaos(),
@@ -55,6 +57,7 @@ pub fn version(country: &str) -> String {
     match country {
         "pe" => citas_pe::Peru::describe().unwrap().version,
         "cl" => citas_cl::Chile::describe().unwrap().version,
+        "co" => citas_co::Colombia::describe().unwrap().version,
         "ut2" => "2.0.0".into(),
         _ => "1.0.0".into(),
     }

@@ -30,7 +30,7 @@ impl Workspace {
         let (before, members) = manifest.split_once("members = [").unwrap();
         let (_, after) = members.split_once(']').unwrap();
         let (after, _profiles) = after.split_once("[profile.").unwrap();
-        let members = r#"members = ["countries/kit", "countries/pe", "countries/cl"]"#;
+        let members = r#"members = ["countries/kit", "countries/pe", "countries/cl", "countries/co"]"#;
         fs::write(path.join("Cargo.toml"), format!("{before}{members}{after}")).unwrap();
         Self { path, _lock: lock }
     }

@@ -940,6 +940,7 @@ fn the_schemas_of_our_countries_are_accepted_with_room() {
     for (folder, schemas) in [
         schemas!("countries/pe/src/schema": "request" "appointment" "cancel" "reschedule"),
         schemas!("countries/cl/src/schema": "request" "appointment" "cancel" "reschedule"),
+        schemas!("countries/co/src/schema": "request" "appointment" "assign" "cancel" "decline" "reschedule"),
         schemas!("host/src/toolkit/template/schema": "request" "appointment" "cancel"),
     ] {
         let mut budget = Budget::default();
