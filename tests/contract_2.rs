@@ -141,7 +141,7 @@ fn only_time_does_a_scheduled_action() {
     }
     let schema = ana.get("/v1/ut/schema").expect(200).json();
     let actions: Vec<&String> = schema["actions"].as_object().unwrap().keys().collect();
-    assert_eq!(actions, ["cancel", "confirm", "no-show", "wait"]);
+    assert_eq!(actions, ["cancel", "confirm", "no-show", "reschedule", "wait"]);
     let openapi = ana.get("/openapi.json").expect(200).json().to_string();
     assert!(!openapi.contains("/lapse"), "it is described");
 }

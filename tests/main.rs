@@ -33,6 +33,7 @@ mod ledger_contract;
 mod ledger_dynamo;
 mod ledger_migrate;
 mod ledger_sqlite;
+mod links_http;
 mod listing_http;
 mod mailer;
 mod native_cache;

@@ -50,6 +50,7 @@ impl Platform {
             catalogue,
             tokens: Arc::new(issuer),
             jwks: None,
+            link_keys: "0a".repeat(32).parse().unwrap(),
             limits: Limits::per_second(0),
             cors: None,
             request_timeout: LIMIT,

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
@@ -10,6 +11,7 @@ use ipnet::IpNet;
 use lettre::message::Mailbox;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use url::{Host, Url};
 
 use crate::api::Origin;
 use crate::local::sqlite::LOCK;
@@ -21,16 +23,18 @@ const DEFAULT_DATA: &str = "data";
 const PREFIX: &str = "CITAS_";
 
 /// Every variable that Citas knows.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 19] = [
     "CITAS_AUDIENCE",
     "CITAS_CONFIGURATION_SET",
     "CITAS_CORS_ORIGIN",
     "CITAS_DATA",
     "CITAS_ISSUER",
     "CITAS_KEY",
+    "CITAS_LINK_KEYS",
     "CITAS_LOG",
     "CITAS_MAIL_FROM",
     "CITAS_MAIL_REPLY_TO",
+    "CITAS_PUBLIC_URL",
     "CITAS_REFRESH_SECONDS",
     "CITAS_REGISTRY",
     "CITAS_SIGNING_KEY",
@@ -172,6 +176,43 @@ impl Folders {
     }
 }
 
+/// Address of the API as the readers of mail reach it: of its own or below a path, without a slash at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+/// Error for a text that is not such an address.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the public address is https://host or https://host/path, without a query; http:// is for this machine alone, \
+     because whoever reads a link on its way may use it"
+)]
+pub struct NotAPublicUrl;
+
+impl FromStr for PublicUrl {
+    type Err = NotAPublicUrl;
+
+    fn from_str(text: &str) -> Result<Self, NotAPublicUrl> {
+        let url = Url::parse(text).map_err(|_| NotAPublicUrl)?;
+        let is_here = match url.host().ok_or(NotAPublicUrl)? {
+            Host::Domain(name) => name == "localhost",
+            Host::Ipv4(address) => address.is_loopback(),
+            Host::Ipv6(address) => address.is_loopback(),
+        };
+        let is_allowed = url.scheme() == "https" || url.scheme() == "http" && is_here;
+        let is_bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        if is_allowed && is_bare && url.password().is_none() {
+            return Ok(Self(url.as_str().trim_end_matches('/').to_owned()));
+        }
+        Err(NotAPublicUrl)
+    }
+}
+
+impl From<PublicUrl> for String {
+    fn from(PublicUrl(url): PublicUrl) -> String {
+        url
+    }
+}
+
 /// Options of `dev` and `serve`. They are not printed: the URL of the SMTP server may hold a password.
 #[derive(Args, Clone)]
 pub struct HostOptions {
@@ -190,6 +231,10 @@ pub struct HostOptions {
     /// Recipient of replies to mail, if it is not the sender
     #[arg(long, env = "CITAS_MAIL_REPLY_TO", value_name = "MAILBOX")]
     pub mail_reply_to: Option<Mailbox>,
+    /// Address of the API as the readers of mail reach it, for links in mail, for example `https://citas.example.com`; without
+    /// it, mail says how else to act [default of `dev`: its own address]
+    #[arg(long, env = "CITAS_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<PublicUrl>,
     /// Maximum number of requests per second for the subject of a token; 0 means no limit
     #[arg(long, default_value_t = 500, value_name = "REQUESTS")]
     pub rate_limit: u32,
@@ -237,6 +282,35 @@ mod tests {
         let folder = |path: &str| Ok(RegistryPlace::Folder(path.into()));
         assert_eq!(registry(&["--data", "there"]), folder("there/registry"));
         assert_eq!(registry(&["--data", "there", "--registry", "here"]), folder("here"));
+    }
+
+    #[test]
+    fn a_public_address_is_one_that_keeps_a_link_to_its_reader() {
+        let read = |text: &str| text.parse::<PublicUrl>().ok().map(String::from);
+        for (text, expected) in [
+            ("https://citas.example", "https://citas.example"),
+            ("https://Citas.example/", "https://citas.example"),
+            ("https://example.com/citas//", "https://example.com/citas"),
+            ("http://localhost:8080", "http://localhost:8080"),
+            ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(expected), "{text}");
+        }
+        for wrong in [
+            "citas.example",
+            "http://citas.example",
+            "http://localhost.example",
+            "ftp://citas.example",
+            "https://citas.example?a=b",
+            "https://citas.example/#a",
+            "https://ana@citas.example",
+            "https://:secret@citas.example",
+            "mailto:ana@example.com",
+            "",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use citas_core::booking::{Booking, Waker};
-use citas_core::model::CountryCode;
-use citas_core::notify::{Notifier, Relay, Sender, Stop};
+use citas_core::model::{CountryCode, Keyring};
+use citas_core::notify::{Links, Notifier, Relay, Sender, Stop};
 use citas_core::ports::{Clock, Mailer, Registry, TokenVerifier};
 #[cfg(not(feature = "compiler"))]
 use citas_core::release::InProcess;
@@ -26,6 +26,7 @@ use crate::background::{Background, Ended};
 use crate::config::{HostOptions, RegistryPlace};
 use crate::files;
 use crate::local::last_good::LastGoodFolder;
+use crate::local::link_keys::{self, LinkKeysError};
 use crate::local::publisher::InProcessPublisher;
 use crate::local::registry::FolderRegistry;
 use crate::local::smtp::SmtpMailer;
@@ -71,6 +72,9 @@ pub enum StartError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Data(#[from] OpenError),
+    /// The keys of links cannot be used.
+    #[error(transparent)]
+    LinkKeys(#[from] LinkKeysError),
     /// This machine cannot run the rules.
     #[error(transparent)]
     Engine(#[from] NoEngine),
@@ -133,6 +137,7 @@ pub struct Platform {
     rate_limit: u32,
     origins: Vec<Origin>,
     notifier: Arc<Notifier>,
+    link_keys: Keyring,
     trials: Arc<FileTrials>,
 }
 
@@ -168,7 +173,13 @@ impl Platform {
         let (mailer, mail) = mailer(smtp, &data)?;
         let trials = Arc::new(FileTrials::new(&data));
         let sender = Sender { from: options.mail_from.clone(), reply_to: options.mail_reply_to.clone() };
+        let link_keys = link_keys::open(&data)?;
+        let links = options.public_url.clone().map(|url| Links { keys: link_keys.clone(), base: url.into() });
+        if links.is_none() {
+            tracing::warn!("no public address is set, so mail has no links and says how else to act; see --public-url");
+        }
         let notifier = Notifier::new(catalogue.clone(), ledger.clone(), mailer, sender, clock.clone())
+            .linking(links)
             .trying(TrialRecorder::new(trials.clone(), catalogue.clone()));
         let place = options.folders.registry();
         Ok(Self {
@@ -179,6 +190,7 @@ impl Platform {
             rate_limit: options.rate_limit,
             origins: options.cors_origin.clone(),
             notifier: Arc::new(notifier),
+            link_keys,
             trials,
             catalogue,
             ledger,
@@ -233,6 +245,7 @@ impl Platform {
             ready: Readiness::new(self.catalogue.clone(), self.ledger.clone()),
             tokens: identity.tokens,
             jwks: identity.jwks,
+            link_keys: self.link_keys.clone(),
             limits: Limits::per_second(self.rate_limit),
             cors: api::cors(&self.origins),
             request_timeout: REQUEST_TIMEOUT,

@@ -144,7 +144,7 @@ def test_what_outlives_a_stack_is_in_the_way_of_no_second_attempt():
         if "DeletionPolicy" in each
     }
     assert kept == dict.fromkeys(
-        ["Key", "Pseudonyms", "Registry", "Users", "MailIdentity", "Table"], ("RetainExceptOnCreate", "Retain")
+        ["Key", "Pseudonyms", "LinkKeys", "Registry", "Users", "MailIdentity", "Table"], ("RetainExceptOnCreate", "Retain")
     )
     # CloudFormation cannot delete these while they are protected, so what may fail for its name comes first.
     assert PLATFORM["Users"]["DependsOn"] == "Registry"
@@ -250,10 +250,12 @@ def test_the_api_is_throttled_and_logs_requests_without_personal_data():
 # ── Functions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 KEY = "{{resolve:secretsmanager:{Pseudonyms}}}"
+LINK_KEYS = "{{resolve:secretsmanager:{LinkKeys}}}"
 ENVIRONMENT = {
     "Api": {
         "CITAS_LOG": "info",
         "CITAS_KEY": KEY,
+        "CITAS_LINK_KEYS": LINK_KEYS,
         "CITAS_TABLES": "citas-",
         "CITAS_REGISTRY": "s3://{Registry}",
         "CITAS_REFRESH_SECONDS": "30",
@@ -266,6 +268,8 @@ ENVIRONMENT = {
         "CITAS_REFRESH_SECONDS": "30",
         "CITAS_MAIL_FROM": "Citas <citas@example.com>",
         "CITAS_CONFIGURATION_SET": "{Mail}",
+        "CITAS_LINK_KEYS": LINK_KEYS,
+        "CITAS_PUBLIC_URL": "{HttpApi.ApiEndpoint}",
     },
     "Trial": {
         "CITAS_LOG": "info",
@@ -306,6 +310,12 @@ def test_replies_go_to_the_sender_unless_another_address_is_named():
     assert notifier["Environment"]["Variables"] == expected
 
 
+def test_links_in_mail_lead_to_the_api_unless_another_address_is_named():
+    notifier = properties("Notifier", templates.platform(PublicUrl="https://citas.example.com"))
+    expected = ENVIRONMENT["Notifier"] | {"CITAS_PUBLIC_URL": "https://citas.example.com"}
+    assert notifier["Environment"]["Variables"] == expected
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_logs_where_logs_are_forgotten_in_time(name):
     logging = properties(name)["LoggingConfig"]
@@ -317,8 +327,9 @@ def test_every_log_group_forgets():
     assert all("RetentionInDays" in group for group in of_type(PLATFORM, "AWS::Logs::LogGroup").values())
 
 
-def test_the_key_of_opaque_names_is_made_once_encrypted_and_kept():
-    secret = properties("Pseudonyms")
+@pytest.mark.parametrize("name", ["Pseudonyms", "LinkKeys"])
+def test_a_secret_key_is_made_once_encrypted_and_kept(name):
+    secret = properties(name)
     assert secret["KmsKeyId"] == "{Key.Arn}"
     # A name of its own would be in the way of a second attempt for a month.
     assert "Name" not in secret

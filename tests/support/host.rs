@@ -198,6 +198,7 @@ fn options(data: &Path) -> HostOptions {
         smtp: None,
         mail_from: "Citas <citas@example.org>".parse().unwrap(),
         mail_reply_to: None,
+        public_url: None,
         rate_limit: 0,
         cors_origin: Vec::new(),
         log: "info".into(),

@@ -54,7 +54,7 @@ impl<S: Sync> FromRequest<S> for JsonBody {
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Problem> {
+pub(super) async fn read(body: Body) -> Result<Bytes, Problem> {
     let read = timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await;
     let read = read.map_err(|_| {
         let detail = format!("a request body must be here within {} seconds", BODY_TIMEOUT.as_secs());

@@ -7,6 +7,7 @@
 //! - [`identity`]: the caller of a request, from its bearer token
 //! - [`appointments`]: the endpoints of appointments
 //! - [`countries`]: the endpoints of countries, their schemas and rules
+//! - [`links`], [`link_page`]: links in mail, and their page
 //! - [`openapi`]: the API's description, composed from the rules in force
 //! - [`limits`]: the time of a request and the rate of a caller
 //! - [`ready`]: whether any country can be booked
@@ -22,6 +23,8 @@ mod countries;
 mod identity;
 mod instant;
 mod limits;
+mod link_page;
+mod links;
 mod observe;
 mod openapi;
 mod paths;
@@ -43,6 +46,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use citas_core::booking::Booking;
+use citas_core::model::Keyring;
 use citas_core::ports::TokenVerifier;
 use citas_core::release::Catalogue;
 use schemars::JsonSchema;
@@ -73,6 +77,8 @@ pub struct Api {
     pub tokens: Arc<dyn TokenVerifier>,
     /// Keys of the local issuer (RFC 7517); none if another issuer is trusted.
     pub jwks: Option<Value>,
+    /// Keys of the links in mail.
+    pub link_keys: Keyring,
     /// Rate limit of each caller.
     pub limits: Limits,
     /// Lets pages of other origins call; none if a layer before the API does so, or nothing does.
@@ -155,6 +161,7 @@ fn public() -> Router<Arc<Api>> {
     Router::new()
         .nest("/v1/{country}", country)
         .route("/v1/countries", get(countries::list))
+        .route("/links/{token}", get(links::show).post(links::follow))
         .route("/openapi.json", get(openapi::serve))
         .route("/problems/{name}", get(problem_pages::serve))
         .route("/.well-known/jwks.json", get(jwks))

@@ -189,7 +189,7 @@ struct FreeSlotView {
 pub const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Time that a client waits before it retries a 503, in seconds.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+pub const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
 
 impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {

@@ -24,7 +24,7 @@ use super::listen::listen;
 use super::{Answer, Misuse, Outcome, announce, chain, log, smtp, stop};
 use crate::api::Origin;
 use crate::background::Background;
-use crate::config::HostOptions;
+use crate::config::{HostOptions, NotAPublicUrl};
 use crate::local::issuer::LocalIssuer;
 use crate::system::SystemClock;
 use crate::toolkit::CountryFolder;
@@ -61,7 +61,9 @@ async fn serve(options: &Options) -> Outcome {
     let (sender, failed) = sync_channel(MAX_FAILED);
     let admission = admission(&options.host.folders.data, WasmEngine::new()?.watched(sender))?;
     let clock = Arc::new(SystemClock);
-    let platform = Platform::open_with(&host_options(options), smtp(&options.host)?, clock, admission).await?;
+    let platform =
+        Platform::open_with(&host_options(options, listener.local_addr()?)?, smtp(&options.host)?, clock, admission)
+            .await?;
     explain(options.countries.clone(), failed)?;
     let issuer = LocalIssuer::open(&options.host.folders.data, Arc::new(SystemClock))?;
     let mut background = Background::default();
@@ -82,13 +84,16 @@ async fn serve(options: &Options) -> Outcome {
 }
 
 /// Returns the options of the host. Unless origins are named, pages that this machine serves may call: those of a developer
-/// who tries an application.
-fn host_options(options: &Options) -> HostOptions {
+/// who tries an application. Links in mail lead to this machine.
+fn host_options(options: &Options, address: SocketAddr) -> Result<HostOptions, NotAPublicUrl> {
     let mut host = options.host.clone();
+    if host.public_url.is_none() {
+        host.public_url = Some(format!("http://{address}").parse()?);
+    }
     if host.cors_origin.is_empty() {
         host.cors_origin.push(Origin::ThisMachine);
     }
-    host
+    Ok(host)
 }
 
 fn require_folder(countries: &Path) -> Result<(), Misuse> {

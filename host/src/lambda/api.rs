@@ -8,18 +8,27 @@ use async_trait::async_trait;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use citas_core::model::Claims;
+use citas_core::model::{Claims, Keyring, Link};
 use citas_core::ports::{BadToken, TokenVerifier};
 use citas_core::release::{Looks, OnDemand};
+use clap::Args;
 use lambda_http::Adapter;
 use lambda_http::request::RequestContext;
 use lambda_runtime::Runtime;
 
-use super::setup::{BookingSettings, Rules, Starting};
+use super::setup::{BookingSettings, LinkSettings, Rules, Starting};
 use super::{Ended, Started, answer};
 use crate::api::{self, Api, Description, Documents, Limits, Readiness};
 use crate::aws::dynamo::DynamoLedger;
 use crate::system::SystemClock;
+
+#[derive(Args)]
+struct Settings {
+    #[command(flatten)]
+    booking: BookingSettings,
+    #[command(flatten)]
+    links: LinkSettings,
+}
 
 /// Maximum time for a request. It ends before the function's own time and API Gateway's 30 seconds, so that the client
 /// of a slower request gets a response that says so.
@@ -31,8 +40,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 /// Returns an error if it cannot start, or Lambda's runtime API fails.
 pub async fn run() -> Ended {
     let engine = Starting::new();
-    let Started { settings, aws, metrics } = Started::<BookingSettings>::new().await?;
-    let names = settings.names()?;
+    let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
+    let Settings { booking: settings, links } = settings;
+    let (names, link_keys) = (settings.names()?, links.keys()?);
     let rules = Rules::new(&settings.rules, &aws, engine, false, Some(names.clone()))?;
     let booking = rules.booking(names);
     let Rules { catalogue, on_demand, ledger, .. } = rules;
@@ -42,6 +52,7 @@ pub async fn run() -> Ended {
         ready: Readiness::new(catalogue, ledger.clone()),
         tokens: Arc::new(Gateway),
         jwks: None,
+        link_keys: link_keys.clone(),
         // API Gateway limits the rate.
         limits: Limits::per_second(0),
         // API Gateway answers preflights.
@@ -54,7 +65,7 @@ pub async fn run() -> Ended {
     };
     let router = api::router_with(api, |routes| {
         routes
-            .layer(middleware::from_fn_with_state((Arc::new(on_demand), ledger), with_rules))
+            .layer(middleware::from_fn_with_state((Arc::new(on_demand), ledger, link_keys), with_rules))
             .layer(middleware::from_fn(pass_claims))
     });
     answer(Runtime::new(Adapter::from(router)), metrics).await
@@ -63,14 +74,15 @@ pub async fn run() -> Ended {
 /// Loads the rules that a request needs, and meanwhile checks the table that it needs. A look at the registry runs beside
 /// the request and is part of it, because Lambda freezes the function after the response.
 async fn with_rules(
-    State((on_demand, ledger)): State<(Arc<OnDemand>, Arc<DynamoLedger>)>,
+    State((on_demand, ledger, link_keys)): State<(Arc<OnDemand>, Arc<DynamoLedger>, Keyring)>,
     request: Request,
     next: Next,
 ) -> Response {
     let path = request.uri().path();
     let (country, rest) = path.strip_prefix("/v1/").and_then(|rest| rest.split_once('/')).unwrap_or_default();
-    let looks = match country.parse() {
-        Ok(country) if rest.starts_with("appointments") => {
+    let link = path.strip_prefix("/links/").and_then(|token| Link::read(&link_keys, token));
+    let looks = match link.as_ref().map_or_else(|| country.parse(), |link| Ok(link.country)) {
+        Ok(country) if link.is_some() || rest.starts_with("appointments") => {
             // A table that cannot be used is the error of whatever uses it.
             futures::join!(on_demand.ask(country), ledger.checked(country)).0
         }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use aws_lambda_events::event::sqs::SqsEvent;
-use citas_core::notify::{Notifier, Sender};
+use citas_core::notify::{Links, Notifier, Sender};
 use clap::Args;
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use lettre::message::Mailbox;
 
-use super::setup::{Rules, RulesSettings, Starting};
+use super::setup::{LinkSettings, Rules, RulesSettings, Starting};
 use super::{Ended, Started, answer};
 use crate::aws::queue;
 use crate::aws::ses::SesMailer;
+use crate::config::PublicUrl;
 use crate::system::SystemClock;
 
 #[derive(Args)]
@@ -24,6 +25,11 @@ struct Settings {
     /// SES configuration set for outgoing mail
     #[arg(env = "CITAS_CONFIGURATION_SET")]
     configuration_set: String,
+    #[command(flatten)]
+    links: LinkSettings,
+    /// Address of the API as the readers of mail reach it
+    #[arg(env = "CITAS_PUBLIC_URL")]
+    public_url: PublicUrl,
     // clap requires arguments that may be absent to follow the others.
     /// Recipient of replies to mail, if it is not the sender
     #[arg(env = "CITAS_MAIL_REPLY_TO")]
@@ -42,7 +48,9 @@ pub async fn run() -> Ended {
     let Rules { catalogue, on_demand, ledger, .. } = rules;
     let mailer = Arc::new(SesMailer::new(aws_sdk_sesv2::Client::new(&aws), settings.configuration_set));
     let sender = Sender { from: settings.mail_from, reply_to: settings.mail_reply_to };
-    let notifier = &Notifier::new(catalogue, ledger, mailer, sender, Arc::new(SystemClock)).trying(trying);
+    let links = Links { keys: settings.links.keys()?, base: settings.public_url.into() };
+    let notifier = Notifier::new(catalogue, ledger, mailer, sender, Arc::new(SystemClock)).trying(trying);
+    let notifier = &notifier.linking(Some(links));
     let on_demand = &on_demand;
     let handler = service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         let deadline = event.context.deadline().try_into()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use citas_core::booking::Booking;
-use citas_core::model::Pseudonyms;
+use citas_core::model::{Keyring, Pseudonyms};
 use citas_core::release::{Catalogue, Following, InProcess, OnDemand, Swapper};
 use citas_core::trial::TrialRecorder;
 use clap::Args;
@@ -48,6 +48,21 @@ impl BookingSettings {
     /// Returns the names of the key. It is parsed here, because an error of clap repeats the value, and errors are logged.
     pub(super) fn names(&self) -> Result<Pseudonyms, String> {
         self.key.parse().map_err(|why| format!("CITAS_KEY: {why}"))
+    }
+}
+
+/// Settings of every function that makes links or follows them.
+#[derive(Args)]
+pub(super) struct LinkSettings {
+    /// Secret keys of links in mail, the newest first: one or two of 64 hexadecimal digits, with white space between them
+    #[arg(env = "CITAS_LINK_KEYS", hide_env_values = true)]
+    link_keys: String,
+}
+
+impl LinkSettings {
+    /// Returns the keys. They are parsed here, because an error of clap repeats the value, and errors are logged.
+    pub(super) fn keys(&self) -> Result<Keyring, String> {
+        self.link_keys.parse().map_err(|why| format!("CITAS_LINK_KEYS: {why}"))
     }
 }
 

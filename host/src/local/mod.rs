@@ -6,14 +6,18 @@
 //! - [`spool`], [`smtp`]: delivery of mail
 //! - [`registry`], [`last_good`]: published rules, and those that last came into force on this host
 //! - [`trials`]: reports of trials
+//! - [`link_keys`]: the keys that sign the links in mail
+//! - [`secret`]: new keys
 //! - [`issuer`], [`oidc`], [`jwt`], [`token_cache`]: verification of tokens
 
 pub mod issuer;
 mod jwt;
 pub mod last_good;
+pub mod link_keys;
 pub mod oidc;
 pub mod publisher;
 pub mod registry;
+mod secret;
 pub mod smtp;
 pub mod spool;
 pub mod sqlite;

@@ -47,6 +47,10 @@ impl appointment_rules::Guest for Country {
             roles: roles.into(),
             input_schema: include_str!("schema/none.json").into(),
         };
+        let reschedule = Action {
+            input_schema: include_str!("schema/reschedule.json").into(),
+            ..action("reschedule", &[Role::Staff])
+        };
         let message =
             |(code, text): (&str, &str)| Message { code: code.into(), locale: "en".into(), text: text.into() };
         let words = |(prefix, path, code): (&str, &str, &str)| ClaimWords {
@@ -68,6 +72,7 @@ impl appointment_rules::Guest for Country {
                 action("no-show", &[Role::Staff]),
                 action("lapse", &[Role::Clock]),
                 action("remind", &[Role::Clock]),
+                reschedule,
             ],
             messages: [
                 ("ut.time.closed", "Closed before {opens}."),
@@ -118,14 +123,20 @@ impl appointment_rules::Guest for Country {
         Ok(plan(Phase::Booked, attributes, 2, &["booked"], wake))
     }
 
-    fn act(context: Context, current: Appointment, action: String, _input: Vec<Field>) -> Decision {
-        let attributes = current.attributes.clone();
+    fn act(context: Context, current: Appointment, action: String, input: Vec<Field>) -> Decision {
+        let is_kept = |field: &Field| !input.iter().any(|new| new.path == field.path);
+        let kept = current.attributes.iter().filter(|field| is_kept(field)).cloned();
+        let attributes: Vec<Field> = kept.chain(input.iter().cloned()).collect();
         let is_live = matches!(current.phase, Phase::Pending | Phase::Booked);
         let to = |phase, event, wake| Ok(plan(phase, attributes.clone(), 1_000, &[event], wake));
+        if action == "confirm" && text(&attributes, "/email") == "fault@example.com" {
+            return Err(Refusal::Fault("it was told to fail at rules.rs:1".into()));
+        }
         match (action.as_str(), current.phase) {
             ("cancel", _) if is_live => to(Phase::Cancelled, "cancelled", None),
             ("cancel", _) => conflict("ut.cancel.not-allowed-now"),
             ("confirm", Phase::Pending) => to(Phase::Booked, "confirmed", reminder(&context, &attributes)),
+            ("reschedule", _) if is_live => to(current.phase, "rescheduled", current.wake),
             ("lapse", Phase::Pending) => to(Phase::Cancelled, "lapsed", None),
             ("remind", Phase::Booked) => to(Phase::Booked, "reminder", None),
             ("wait", _) if is_live => to(Phase::Waitlisted, "waiting", current.wake),
@@ -187,8 +198,8 @@ impl notice_rules::Guest for Country {
             to: to.into(),
             locale: "en".into(),
             subject: event,
-            text: "You have an appointment.".into(),
-            html: None,
+            text: "You have an appointment. To confirm it: {link:confirm}. To cancel it: {link:cancel}.".into(),
+            html: Some("<p>You have an appointment. <a href=\"{link:confirm}\">Confirm</a></p>".into()),
             invite: false,
         }])
     }

@@ -9,10 +9,11 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::booking::error::{BookingError, Rejection};
+use crate::booking::link::LINK;
 use crate::booking::presentation::entity_tag;
 use crate::model::{
     Appointment, Caller, Choice, Claim, CountryCode, Event, Fact, FactQuery, FactSource, HeldClaim, Party, Plan,
-    Provenance, Pseudonyms, Revision, Role, RulesCaller, Step,
+    Provenance, Pseudonyms, Relation, Revision, Role, RulesCaller, Step, Tie,
 };
 use crate::ports::{Change, Fault, Ids, Ledger, Order, Query, Settled, Tally, Unavailable};
 use crate::release::{Catalogue, InForce, OnTrial};
@@ -28,6 +29,8 @@ pub(super) struct RuleRequest {
     pub action: String,
     pub input: Json,
     pub role: Role,
+    /// The patient whose mail has the link through which the request comes; none if it comes with a token.
+    pub link_of: Option<String>,
     /// Revisions that the caller accepts as current; none if any will do.
     pub if_match: Option<Vec<String>>,
     pub now: Timestamp,
@@ -225,11 +228,16 @@ impl Decider {
 
     /// Returns the caller as rules know them.
     fn caller(&self, country: CountryCode, request: &RuleRequest) -> RulesCaller {
-        let account = match request.role {
-            Role::Clock => String::new(),
-            _ => self.names.account(country, &request.caller.subject),
+        let (account, ties) = match (request.role, &request.link_of) {
+            (Role::Clock, _) => (String::new(), Vec::new()),
+            (_, None) => (self.names.account(country, &request.caller.subject), Vec::new()),
+            // Nobody signs in, so each patient is an account.
+            (_, Some(patient)) => {
+                let tie = Tie { patient: patient.clone(), relation: Relation::Oneself };
+                (self.names.account(country, &format!("{LINK}/{patient}")), vec![tie])
+            }
         };
-        RulesCaller { account, ..request.role.into() }
+        RulesCaller { account, ties, ..request.role.into() }
     }
 
     /// Evaluates the request, and returns the plan with its provenance.

@@ -7,8 +7,8 @@
 //! - [`alternatives`]: free slots near one that is taken
 //! - [`idempotency`]: `Idempotency-Key`, and how long a key is remembered
 //! - [`presentation`]: appointments as their country shows them, and the cache of these
-//!
 //! - [`wake`]: scheduled actions
+//! - [`link`]: links in mail
 //!
 //! This file also decides whether a caller learns which claim is taken.
 
@@ -17,6 +17,7 @@ mod decide;
 mod error;
 mod filters;
 mod idempotency;
+mod link;
 mod presentation;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use uuid::Uuid;
 use self::decide::{Decider, Prepared, RuleRequest};
 pub use self::error::{BookingError, FreeSlot, Rejection};
 pub use self::filters::Spellings;
+pub use self::link::{LinkError, LinkOutcome, LinkView};
 pub use self::presentation::View;
 pub use self::wake::{Waker, Woken};
 use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
@@ -105,7 +107,8 @@ impl Booking {
             return Ok(earlier);
         }
         let (caller, action, now) = (caller.clone(), "book".to_owned(), self.clock.now());
-        let request = Arc::new(RuleRequest { caller, action, input: request, role, if_match: None, now });
+        let request = RuleRequest { caller, action, input: request, role, link_of: None, if_match: None, now };
+        let request = Arc::new(request);
         let prepared = self.decider.decide(&rules, &request, None).await?;
         match self.store(&rules, &request, key.as_ref(), None, prepared).await {
             Err(BookingError::Stale { .. }) => Err(BookingError::InProgress),
@@ -135,7 +138,7 @@ impl Booking {
             return Ok(earlier);
         }
         let (asker, action, now) = (caller.clone(), action.to_owned(), self.clock.now());
-        let request = Arc::new(RuleRequest { caller: asker, action, input, role, if_match, now });
+        let request = Arc::new(RuleRequest { caller: asker, action, input, role, link_of: None, if_match, now });
         for _ in 0..MAX_ATTEMPTS {
             let prepared = self.decider.decide(&rules, &request, Some(&current)).await?;
             match self.store(&rules, &request, key.as_ref(), Some(&current), prepared).await {
@@ -302,6 +305,17 @@ impl Booking {
         let revision = self.decider.ledger.revision(country, receipt.appointment, receipt.revision).await?;
         let revision = Arc::new(revision.ok_or(BookingError::UnknownAppointment)?);
         Ok(Some(self.view(rules, role, revision).await?))
+    }
+
+    /// Decides on an action and stores it.
+    async fn change(
+        &self,
+        rules: &InForce,
+        request: &Arc<RuleRequest>,
+        current: &Arc<Revision>,
+    ) -> Result<View, BookingError> {
+        let prepared = self.decider.decide(rules, request, Some(current)).await?;
+        self.store(rules, request, None, Some(current), prepared).await
     }
 
     /// Commits a decision, whole or not at all.

@@ -78,13 +78,9 @@ impl Booking {
             request_id: format!("{CLOCK}/{}/{}", due.appointment, due.revision),
         };
         let (role, now, input) = (Role::Clock, self.clock.now(), json!({}));
-        let request = Arc::new(RuleRequest { caller, action, input, role, if_match: None, now });
-        let stored = match self.decider.decide(&rules, &request, Some(&current)).await {
-            Ok(prepared) => self.store(&rules, &request, None, Some(&current), prepared).await.map(drop),
-            Err(error) => Err(error),
-        };
-        match stored {
-            Ok(()) => Ok(Woken::Done),
+        let request = Arc::new(RuleRequest { caller, action, input, role, link_of: None, if_match: None, now });
+        match self.change(&rules, &request, &current).await {
+            Ok(_) => Ok(Woken::Done),
             Err(BookingError::Stale { .. }) => Ok(Woken::Replaced),
             Err(BookingError::UnknownAction(_) | BookingError::Forbidden(_)) => Ok(Woken::Unknown),
             Err(

@@ -9,7 +9,9 @@ mod descriptor;
 mod event;
 mod former;
 pub mod json;
+mod keyring;
 mod limits;
+mod link;
 mod manifest;
 mod personal;
 mod plan;
@@ -29,7 +31,9 @@ pub use self::context::{
 pub use self::descriptor::{ActionDescriptor, ClaimWords, Descriptor, Message};
 pub use self::event::{Event, EventData, TYPE_PREFIX};
 pub use self::former::{FormerEvent, FormerRevision};
+pub use self::keyring::{Keyring, NotAKeyring};
 pub use self::limits::{Limits, MAX_COMPONENT_BYTES};
+pub use self::link::{Link, Standing};
 pub use self::manifest::{Artifact, Manifest, RulesPackage, digest, written};
 pub use self::personal::Personal;
 pub use self::plan::{

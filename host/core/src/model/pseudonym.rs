@@ -30,14 +30,18 @@ impl FromStr for Pseudonyms {
 
     /// Creates names with the key that these hexadecimal digits write.
     fn from_str(text: &str) -> Result<Self, NotAKey> {
-        let digit = |digit: char| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        let digits: Vec<u8> = text.chars().map(digit).collect::<Option<_>>().ok_or(NotAKey)?;
-        if digits.len() != KEY_DIGITS {
-            return Err(NotAKey);
-        }
-        let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-        Ok(Self::new(&bytes))
+        Ok(Self::new(&key_bytes(text)?))
     }
+}
+
+/// Returns the key that these hexadecimal digits write.
+pub(super) fn key_bytes(text: &str) -> Result<Vec<u8>, NotAKey> {
+    let digit = |digit: char| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digits: Vec<u8> = text.chars().map(digit).collect::<Option<_>>().ok_or(NotAKey)?;
+    if digits.len() != KEY_DIGITS {
+        return Err(NotAKey);
+    }
+    Ok(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 impl Pseudonyms {

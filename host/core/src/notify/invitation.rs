@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use lettre::Address;
 use lettre::message::Mailbox;
 
-use crate::model::{CalendarTexts, Notice, Phase, Revision};
+use crate::model::{CalendarTexts, Phase, Revision};
 
 /// Maximum length of a line in octets, without its line end (RFC 5545, section 3.1).
 const MAX_LINE: usize = 75;
@@ -20,10 +20,11 @@ pub(super) struct Invitation {
     pub calendar: String,
 }
 
-/// Returns the invitation of a notice; none for an appointment without a date, or one that took place or was missed.
+/// Returns the invitation of a notice with this subject and description; none for an appointment without a date, or one that took place or was missed.
 pub(super) fn invitation(
     revision: &Revision,
-    notice: &Notice,
+    subject: &str,
+    description: &str,
     texts: &CalendarTexts,
     organizer: &Mailbox,
     attendee: &Mailbox,
@@ -32,7 +33,7 @@ pub(super) fn invitation(
     let starts_at = revision.appointment.starts_at?;
     let minutes = revision.appointment.slot.as_ref()?.minutes;
     let ends_at = starts_at.checked_add(SignedDuration::from_mins(minutes.into())).ok()?;
-    let summary = text(texts.summary.as_ref().unwrap_or(&notice.subject));
+    let summary = text(texts.summary.as_deref().unwrap_or(subject));
     let mut entry = Event::new();
     entry
         .uid(&revision.appointment.id.to_string())
@@ -45,7 +46,7 @@ pub(super) fn invitation(
         // A calendar that is shared with others shows them a busy time, not a visit to a doctor.
         .class(Class::Private)
         .summary(&summary)
-        .description(&text(&notice.text))
+        .description(&text(description))
         .append_property(party("ORGANIZER", organizer));
     if let Some(location) = &texts.location {
         entry.add_property("LOCATION", text(location));
@@ -136,6 +137,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::model::Notice;
     use crate::testing::{notice, revision};
 
     fn booked() -> Revision {
@@ -153,7 +155,8 @@ mod tests {
     fn lines_with(revision: &Revision, notice: &Notice, texts: &CalendarTexts) -> Vec<String> {
         let organizer = "Citas <citas@example.org>".parse().unwrap();
         let attendee = Mailbox::new(None, notice.to.parse().unwrap());
-        let calendar = invitation(revision, notice, texts, &organizer, &attendee).unwrap().calendar;
+        let calendar =
+            invitation(revision, &notice.subject, &notice.text, texts, &organizer, &attendee).unwrap().calendar;
         assert!(calendar.ends_with("END:VCALENDAR\r\n") && calendar.split("\r\n").all(|line| line.len() <= MAX_LINE));
         calendar.replace("\r\n ", "").split("\r\n").map(str::to_owned).collect()
     }
@@ -217,7 +220,7 @@ mod tests {
         let party = "a@example.com".parse().unwrap();
         for phase in [Phase::Fulfilled, Phase::NoShow] {
             let texts = CalendarTexts::default();
-            assert!(invitation(&changed(phase, 3), &notice(), &texts, &party, &party).is_none());
+            assert!(invitation(&changed(phase, 3), "", "", &texts, &party, &party).is_none());
         }
     }
 

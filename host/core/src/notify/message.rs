@@ -1,6 +1,6 @@
 //! Composes a notice as a mail (RFC 5322, MIME), with a calendar invitation if the rules request one. Sends nothing.
 //!
-//! The text and the HTML come from the notice unchanged: the look of a mail is in the country's rules, for example
+//! The text and the HTML come from the notice, in which [`links`](super::links) are made: the look of a mail is in the country's rules, for example
 //! `countries/pe/src/notices.rs`.
 
 use std::time::{Duration, SystemTime};
@@ -11,6 +11,7 @@ use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 
 use crate::model::{CalendarTexts, Event, Notice, Revision};
 use crate::notify::invitation::{Invitation, invitation};
+use crate::notify::links::Filled;
 use crate::ports::{Mail, MailError};
 
 /// Addresses of the platform in every mail.
@@ -29,16 +30,17 @@ pub struct Sender {
 pub(crate) fn compose(
     event: &Event,
     revision: &Revision,
-    notice: &Notice,
+    filled: &Filled,
     index: usize,
     sender: &Sender,
     texts: &CalendarTexts,
 ) -> Result<Mail, MailError> {
-    let Sender { from, reply_to } = sender;
+    let (Sender { from, reply_to }, Filled { notice, description }) = (sender, filled);
     let to: Mailbox = notice.to.parse().map_err(|cause| MailError::Refused(format!("not a mail address: {cause}")))?;
     let id = format!("{}.{index}", event.id);
     let recipient = to.email.to_string();
-    let invitation = notice.invite.then(|| invitation(revision, notice, texts, from, &to)).flatten();
+    let invitation =
+        notice.invite.then(|| invitation(revision, &notice.subject, description, texts, from, &to)).flatten();
     let mut message = Message::builder()
         .message_id(Some(format!("<{id}@{}>", from.email.domain())))
         .date(SystemTime::UNIX_EPOCH + Duration::from_secs(event.time.as_second().unsigned_abs()))
@@ -94,7 +96,8 @@ mod tests {
         revision.appointment.phase = phase;
         revision.appointment.revision = number;
         let event = Event::new(Uuid::from_u128(1), "booked", &revision);
-        compose(&event, &revision, notice, 0, &sender(), &CalendarTexts::default())
+        let filled = Filled { notice: notice.clone(), description: notice.text.clone() };
+        compose(&event, &revision, &filled, 0, &sender(), &CalendarTexts::default())
             .map(|mail| String::from_utf8(mail.message).unwrap())
     }
 
@@ -120,8 +123,9 @@ mod tests {
     fn replies_go_to_the_sender_unless_another_address_is_named() {
         let revision = revision(Uuid::from_u128(9));
         let event = Event::new(Uuid::from_u128(1), "booked", &revision);
-        let mail =
-            compose(&event, &revision, &notice(), 0, &Sender { reply_to: None, ..sender() }, &CalendarTexts::default());
+        let filled = Filled { notice: notice(), description: String::new() };
+        let sender = Sender { reply_to: None, ..sender() };
+        let mail = compose(&event, &revision, &filled, 0, &sender, &CalendarTexts::default());
         assert!(!String::from_utf8(mail.unwrap().message).unwrap().contains("Reply-To"));
     }
 

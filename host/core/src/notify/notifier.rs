@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use crate::model::{CalendarTexts, Event, EventData, Notice, Revision};
+use crate::model::{CalendarTexts, Event, EventData, Revision};
+use crate::notify::links::{Filled, Links, filled};
 use crate::notify::message::{self, Sender};
 use crate::ports::{Clock, Fault, Ledger, Mail, MailError, Mailer, Unavailable};
 use crate::release::Catalogue;
@@ -41,6 +42,7 @@ pub struct Notifier {
     ledger: Arc<dyn Ledger>,
     mailer: Arc<dyn Mailer>,
     sender: Sender,
+    links: Option<Links>,
     clock: Arc<dyn Clock>,
     trying: Option<TrialRecorder>,
     /// Notices that are sent but not recorded in the ledger yet. If recording fails, a retry sends nothing twice.
@@ -56,7 +58,13 @@ impl Notifier {
         sender: Sender,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { catalogue, ledger, mailer, sender, clock, trying: None, sent: Mutex::default() }
+        Self { catalogue, ledger, mailer, sender, links: None, clock, trying: None, sent: Mutex::default() }
+    }
+
+    /// Makes links in mail. Without them, mail says how else to act.
+    #[must_use]
+    pub fn linking(self, links: Option<Links>) -> Self {
+        Self { links, ..self }
     }
 
     /// Records the faults of canaries.
@@ -107,20 +115,22 @@ impl Notifier {
         Ok(self.ledger.mark_notified(event.country, id, self.clock.now()).await?)
     }
 
-    /// Calls the patient's version for an event's notices, and for what a calendar shows if one of them invites.
+    /// Calls the patient's version for an event's notices, whose links it makes, and for what a calendar shows if one of them
+    /// invites.
     async fn notices(
         &self,
         event: &Event,
         revision: &Arc<Revision>,
-    ) -> Result<(Vec<Notice>, CalendarTexts), NotifyError> {
+    ) -> Result<(Vec<Filled>, CalendarTexts), NotifyError> {
         let rules = self.catalogue.entry(event.country).and_then(|entry| entry.in_force());
         let rules = rules.ok_or(NotifyError::NoRules)?;
-        let (name, told) = (event.name().to_owned(), revision.clone());
+        let (name, told, links) = (event.name().to_owned(), revision.clone(), self.links.clone());
         let call = move |rules: &LoadedRules| {
             let notices = rules.notices(&name, &told.appointment)?;
             let invites = notices.iter().any(|notice| notice.invite);
             let texts = invites.then(|| rules.calendar_texts(&told.appointment)).transpose()?;
-            Ok((notices, texts.unwrap_or_default()))
+            let notices = notices.into_iter().map(|notice| filled(links.as_ref(), rules, &told, notice));
+            Ok((notices.collect(), texts.unwrap_or_default()))
         };
         let routed = Routed::new(&rules, &revision.appointment.patient, call);
         let answer = self.catalogue.executor().run_eventually(event.country, move || routed.call()).await;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::model::{Role, RulesPackage, Step, Violation};
 use crate::ports::{Engine, Refusal};
-use crate::rules::{DecisionRequest, LoadedRules, NotDecided, cases, check_notices, decide};
+use crate::rules::{DecisionRequest, LoadedRules, NotDecided, cases, decide};
 
 /// Reasons why a package is not admitted.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +114,7 @@ fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
         let appointment = planned.appointment(Uuid::nil(), None, step);
         rules.rules().present(Role::Patient, &[&appointment]).map_err(|fault| failed(&fault))?;
         for event in &planned.plan.events {
-            let notices = rules.rules().notices(event, &appointment).and_then(check_notices);
+            let notices = rules.judged_notices(event, &appointment);
             notices.map_err(|fault| failed(&format!("notices of `{event}`: {fault}")))?;
         }
     }

@@ -16,8 +16,8 @@ use crate::model::{
 };
 use crate::ports::Fault;
 use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, decide};
+use crate::rules::links::linked_actions;
 use crate::rules::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
-use crate::rules::plan_check::check_notices;
 
 const ONE_CALL: &str = "a case has exactly one of book, act, offers, notices, present, clock";
 
@@ -74,6 +74,17 @@ struct Passing {
 pub fn unsaid<'a>(rules: &LoadedRules, cases: &'a [Case]) -> BTreeSet<&'a str> {
     let expected = cases.iter().filter_map(|case| case.expect.violations.as_ref()).flatten();
     expected.map(|said| said.code.as_str()).filter(|code| !rules.messages.is_said(code)).collect()
+}
+
+/// Returns the names of the actions to which the notices of these cases link.
+pub fn links(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
+    let notices = |case: &Case| {
+        let asked = case.notices.as_ref()?;
+        let current = current(rules, &asked.current, case.role).ok()?;
+        rules.judged_notices(&asked.event, &current).ok()
+    };
+    let notices = cases.iter().filter_map(notices).flatten();
+    notices.flat_map(|notice| linked_actions(&notice).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 /// Outcome of a case.
@@ -409,7 +420,7 @@ fn check(rules: &LoadedRules, case: &Case) -> Result<(), Failure> {
         }
         Case { book: None, act: None, offers: None, notices: Some(asked), present: None, clock: None, .. } => {
             let current = current(rules, &asked.current, case.role)?;
-            let found = rules.rules().notices(&asked.event, &current).and_then(check_notices).map_err(fault_message)?;
+            let found = rules.judged_notices(&asked.event, &current).map_err(fault_message)?;
             notices(case.expect.notices.as_deref().unwrap_or_default(), &found)
         }
         Case { book: None, act: None, offers: None, notices: None, present: Some(asked), clock: None, .. } => {

@@ -18,6 +18,7 @@ use crate::model::{
     Limits, Notice, Offered, Opening, Party, Place, Role, RulesCaller, RulesId, Slot, Violation, Zone, digest, json,
 };
 use crate::ports::{Engine, Fault, Refusal, Rules};
+use crate::rules::links::linked_actions;
 use crate::rules::messages::{self, Messages};
 use crate::rules::plan_check::{check_notices, check_offers, check_queries, is_slug};
 use crate::rules::schema;
@@ -399,6 +400,28 @@ impl LoadedRules {
     /// Returns an error if the call fails, or if its result breaks the contract.
     pub fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
         self.call("notices", || check_notices(self.rules.notices(event, current)?))
+    }
+
+    /// Returns the notices of golden cases and examples, in which each link must lead somewhere.
+    ///
+    /// # Errors
+    /// Returns an error if the call fails, or if its result breaks the contract.
+    pub(crate) fn judged_notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
+        let notices = check_notices(self.rules.notices(event, current)?)?;
+        let dead = notices.iter().flat_map(linked_actions).find(|action| !self.is_linkable(action));
+        match dead.filter(|_| self.contract() != "1.0.0") {
+            Some(action) => Err(Fault::BadAnswer(format!(
+                "a notice with `{{link:{action}}}`, which is no action that a patient may do with an empty input"
+            ))),
+            None => Ok(notices),
+        }
+    }
+
+    /// Returns true if a notice may link to this action: a patient may do it, and its input may be empty.
+    pub fn is_linkable(&self, action: &str) -> bool {
+        let allowed = self.allow(action, Role::Patient);
+        allowed
+            .is_ok_and(|action| action.check(&Json::Object(Map::new())).is_ok_and(|violations| violations.is_empty()))
     }
 
     /// Returns what a calendar shows of an appointment: the texts of the members that the appointment's schema marks

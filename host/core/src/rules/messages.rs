@@ -83,10 +83,23 @@ const OTHER_FORM: Text = ("is not in the expected form", "no tiene la forma espe
 /// Text of a violation of a schema that has no text of its own, or lacks the param of its text.
 const NOT_VALID: Text = ("is not valid", "no es válido");
 
-/// Texts of codes that only reports have, and the text of an unknown code.
-const OTHERS: [(&str, Text); 2] = [
+/// Code of the words that stand in a notice in place of a link.
+pub(crate) const NO_LINK: &str = "no-link";
+/// Prefix of the codes of an action's button on the page of a link, and with [`DONE`] of the words once it is done.
+const LINK: &str = "link.";
+const DONE: &str = ".done";
+
+/// Texts of codes that no violation has for clients, and the text of an unknown code.
+const OTHERS: [(&str, Text); 9] = [
     ("action.unknown", ("there is no action `{action}`", "no existe la acción `{action}`")),
     ("action.role", ("`{action}` is not for the role {role}", "`{action}` no es para el rol {role}")),
+    (NO_LINK, ("use the app, or call the hospital", "use la aplicación o llame al establecimiento")),
+    ("link.confirm", ("Confirm the appointment", "Confirmar la cita")),
+    ("link.confirm.done", ("The appointment is confirmed", "La cita está confirmada")),
+    ("link.cancel", ("Cancel the appointment", "Cancelar la cita")),
+    ("link.cancel.done", ("The appointment is cancelled", "La cita está cancelada")),
+    ("link.action", ("Continue: {action}", "Continuar: {action}")),
+    ("link.action.done", ("Done", "Hecho")),
 ];
 const UNKNOWN: Text = ("is not allowed ({code})", "no está permitido ({code})");
 
@@ -171,6 +184,38 @@ impl Messages {
         }
     }
 
+    /// Returns true if the country has this locale.
+    pub fn has_locale(&self, tag: &str) -> bool {
+        tag.parse().is_ok_and(|locale: LanguageIdentifier| self.locales.contains(&locale))
+    }
+
+    /// Returns the words that stand in a notice in place of a link.
+    pub fn no_link(&self, locale: &str) -> String {
+        self.text(&Violation::new("", NO_LINK), locale)
+    }
+
+    /// Returns the words on the button that does an action by a link.
+    pub fn link(&self, action: &str, locale: &str) -> String {
+        self.link_text(action, "", locale)
+    }
+
+    /// Returns the words for an action that was done by a link.
+    pub fn link_done(&self, action: &str, locale: &str) -> String {
+        self.link_text(action, DONE, locale)
+    }
+
+    /// Returns true if an action's texts on the page of a link are more than its name.
+    pub fn is_link_said(&self, action: &str) -> bool {
+        ["", DONE].iter().all(|end| self.is_said(&[LINK, action, end].concat()))
+    }
+
+    fn link_text(&self, action: &str, end: &str, locale: &str) -> String {
+        let own = [LINK, action, end].concat();
+        let is_known = self.texts.contains_key(&own) || host_text(&own).is_some();
+        let code = if is_known { own } else { [LINK, "action", end].concat() };
+        self.text(&Violation { params: vec![("action".into(), action.into())], ..Violation::new("", code) }, locale)
+    }
+
     /// Returns every code that clients may see, except those of the country without a text.
     pub fn codes(&self) -> BTreeMap<String, Code> {
         let locales = || self.locales.iter().map(ToString::to_string);
@@ -180,7 +225,8 @@ impl Messages {
             let messages = locales().map(|locale| (locale.clone(), whole_text(code, text, &locale, true, true)));
             (code.to_owned(), Code { params, messages: messages.collect() })
         });
-        let own = self.texts.iter().map(|(code, texts)| {
+        let of_violations = self.texts.iter().filter(|(code, _)| *code != NO_LINK && !code.starts_with(LINK));
+        let own = of_violations.map(|(code, texts)| {
             let params = texts.values().flat_map(|text| placeholders(text)).map(str::to_owned).collect();
             let messages = texts.iter().map(|(locale, text)| (locale.clone(), text.clone())).collect();
             (code.clone(), Code { params, messages })
@@ -252,6 +298,15 @@ fn in_words(code: &str, expected: &str, locale: &str) -> String {
 pub(crate) fn host_text(code: &str) -> Option<Text> {
     let host = HOST.into_iter().map(|(code, _, text)| (code, text));
     host.chain(OTHERS).find(|(known, _)| *known == code).map(|(_, text)| text)
+}
+
+/// Returns the language of the host's own texts that fits an `Accept-Language` best: `en` or `es`.
+pub fn host_language(accept_language: &str) -> &'static str {
+    let languages = ["en", "es"];
+    let known = languages.map(|tag| tag.parse().expect("a language tag"));
+    let (wanted, _) = ranges(accept_language);
+    let found = negotiate_languages(&wanted, &known, None::<&LanguageIdentifier>, NegotiationStrategy::Lookup);
+    found.first().and_then(|found| known.iter().position(|tag| tag == *found)).map_or("en", |place| languages[place])
 }
 
 fn in_locale((english, spanish): Text, locale: &str) -> &'static str {

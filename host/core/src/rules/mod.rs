@@ -5,6 +5,7 @@
 //! - [`decision`]: the pipeline from a request to a plan
 //! - [`plan_check`]: plans, offers and notices against the contract, with the check of claims
 //! - [`schema`]: JSON Schemas, bounded when they are loaded
+//! - [`links`]: the links in the texts of notices
 //! - [`messages`]: violations in the language of the client
 //! - [`cases`]: golden cases
 //! - [`booking_days`]: days on which the examples can be booked
@@ -17,6 +18,7 @@ pub mod cases;
 pub mod compare;
 mod decision;
 mod executor;
+mod links;
 mod loaded;
 mod messages;
 mod plan_check;
@@ -26,7 +28,8 @@ mod watch;
 pub use self::booking_days::{BookingDays, bookable_example};
 pub use self::decision::{Decision, DecisionRequest, NotDecided, Planned, check, check_input, decide, evaluate};
 pub use self::executor::Executor;
+pub(crate) use self::links::{linked_actions, with_links};
 pub use self::loaded::{ADDED_MEMBERS, Action, Counters, Fields, HOST_MEMBERS, LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
-pub use self::messages::{Code, Messages};
+pub use self::messages::{Code, Messages, host_language};
 pub(crate) use self::plan_check::check_notices;
 pub use self::watch::watched;

@@ -1,5 +1,6 @@
 //! `citas rules check`: reports whether a host would accept a component, what it offers, and what clients will notice.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 
 use citas_core::model::RulesPackage;
@@ -66,18 +67,37 @@ pub(super) async fn check(source: &Source, registry: &InRegistry) -> Outcome {
     value["page"] = json!(page);
     let misplaced = rules.misplaced_messages();
     value["misplaced"] = json!(misplaced);
+    let links = cases::links(&rules, &cases::read(&package.cases)?);
+    value["links"] = json!(links);
     let answer = if why.is_some() { Answer::No } else { Answer::Done };
     if let Some(why) = why {
         value["why"] = why.into();
     }
     let misplaced: String = misplaced.iter().map(|code| unused(code)).collect();
-    registry.report.say(&format!("{verdict}{words}\npage     {paged}{misplaced}{noticed}"), &value);
+    let linked = linked(&rules, &links);
+    registry.report.say(&format!("{verdict}{words}\npage     {paged}{linked}{misplaced}{noticed}"), &value);
     Ok(answer)
 }
 
 /// Formats the warning about a message that nobody will see.
 fn unused(code: &str) -> String {
     format!("\nunused   {code}: no schema of a request or an action has this keyword at this place")
+}
+
+/// Formats the warnings about links in notices.
+fn linked(rules: &LoadedRules, links: &BTreeSet<String>) -> String {
+    if links.is_empty() {
+        return String::new();
+    }
+    let instead = rules.messages.no_link(&rules.descriptor.locales[0]);
+    let listed = links.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let unsaid = links.iter().filter(|action| !rules.messages.is_link_said(action));
+    let unsaid = unsaid.map(|action| {
+        format!(
+            "\nno text  link.{action} and link.{action}.done: the page of the link would show the name of the action"
+        )
+    });
+    format!("\nlinks    {listed}; a host without --public-url writes `{instead}` instead{}", unsaid.collect::<String>())
 }
 
 /// Compares with the registry, and finds out what `publish` would say.

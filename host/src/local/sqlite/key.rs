@@ -4,11 +4,11 @@
 use std::io;
 use std::path::Path;
 
-use citas_core::model::{CountryCode, KEY_DIGITS, Pseudonyms};
-use p256::elliptic_curve::rand_core::{OsRng, RngCore as _};
+use citas_core::model::{CountryCode, Pseudonyms};
 
 use super::{OpenError, schema};
 use crate::files::{self, Access};
+use crate::local::secret::new_key;
 
 /// Name of the key's file in the data folder: hexadecimal digits, readable by its owner only.
 pub const KEY: &str = "key";
@@ -26,20 +26,13 @@ pub(super) fn open(folder: &Path) -> Result<Pseudonyms, OpenError> {
             if let Some(file) = written_with_a_key(folder).map_err(io)? {
                 return Err(OpenError::NoKey { folder: folder.to_owned(), file });
             }
-            let key = new();
+            let key = new_key();
             files::create(&path, key.as_bytes(), Access::Private).map_err(io)?;
             key
         }
         Err(cause) => return Err(OpenError::Key { path, cause: cause.to_string() }),
     };
     text.trim_end().parse().map_err(|cause| OpenError::Key { path, cause: format!("{cause}") })
-}
-
-fn new() -> String {
-    let mut key = [0; KEY_DIGITS / 2];
-    OsRng.fill_bytes(&mut key);
-    let digits = key.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
-    format!("{digits}\n")
 }
 
 /// Returns the name of a country's file in the folder that was written with a key.

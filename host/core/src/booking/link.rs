@@ -1,0 +1,164 @@
+//! Links in mail: what a link is about, and the action that it does. Whoever holds the mail acts as the appointment's
+//! patient, for this action alone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::booking::decide::{Decider, RuleRequest};
+use crate::booking::{Booking, BookingError, MAX_ATTEMPTS, Rejection};
+use crate::model::{CalendarTexts, Caller, Link, Revision, Role, Standing};
+use crate::release::InForce;
+use crate::rules::LoadedRules;
+use crate::trial::Routed;
+
+/// Subject of links in provenance.
+pub(super) const LINK: &str = "link";
+
+/// Everything that a page about a link shows.
+pub struct LinkView {
+    /// The appointment as it is now.
+    pub revision: Arc<Revision>,
+    /// The country's words for it.
+    pub texts: CalendarTexts,
+    /// Rules in use.
+    pub rules: Arc<LoadedRules>,
+    /// State of the link.
+    pub outcome: LinkOutcome,
+}
+
+/// State of a link, or what following it has led to.
+pub enum LinkOutcome {
+    /// The action can be done.
+    Open,
+    /// The action was done now.
+    Acted,
+    /// The action had been done before.
+    Done,
+    /// The appointment is no longer what the mail shows.
+    Changed,
+    /// The rules refuse the action.
+    Refused(Rejection),
+    /// The appointment's state does not allow the action, or what it needs is taken.
+    NotNow(Option<Rejection>),
+    /// The rules in force do not let patients do the action.
+    Impossible,
+}
+
+/// Reasons why a link shows nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The time of the link is over.
+    #[error("the link has expired")]
+    Expired,
+    /// There is no such appointment, or no answer.
+    #[error(transparent)]
+    Booking(#[from] BookingError),
+}
+
+impl Booking {
+    /// Returns what a link is about. Changes nothing.
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub async fn show_link(&self, link: &Link) -> Result<LinkView, LinkError> {
+        let (rules, current) = self.linked(link).await?;
+        let outcome = match link.standing(&current.appointment) {
+            Standing::Open => self.preview(link, &rules, &current).await?,
+            Standing::Done => LinkOutcome::Done,
+            Standing::Changed => LinkOutcome::Changed,
+        };
+        Ok(self.link_view(rules, current, outcome).await)
+    }
+
+    /// Does the action of a link, unless it was done before or the appointment has changed since the mail.
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub async fn follow_link(&self, link: &Link, request_id: &str) -> Result<LinkView, LinkError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let (rules, current) = self.linked(link).await?;
+            let outcome = match link.standing(&current.appointment) {
+                Standing::Open => {
+                    let request = self.link_request(link, &current, request_id);
+                    match self.change(&rules, &request, &current).await {
+                        Ok(view) => return Ok(self.link_view(rules, view.revision, LinkOutcome::Acted).await),
+                        Err(BookingError::Stale { .. }) => continue,
+                        Err(error) => refused(error)?,
+                    }
+                }
+                Standing::Done => LinkOutcome::Done,
+                Standing::Changed => LinkOutcome::Changed,
+            };
+            return Ok(self.link_view(rules, current, outcome).await);
+        }
+        Err(BookingError::InProgress.into())
+    }
+
+    /// Returns the rules and the appointment of a link that has not expired.
+    async fn linked(&self, link: &Link) -> Result<(InForce, Arc<Revision>), LinkError> {
+        let entry = self.decider.catalogue.entry(link.country).ok_or(BookingError::UnknownCountry(link.country))?;
+        if self.clock.now() >= link.expires_at {
+            return Err(LinkError::Expired);
+        }
+        let rules = entry.in_force().ok_or(BookingError::RulesUnavailable(None))?;
+        let found =
+            self.decider.ledger.appointment(link.country, link.appointment).await.map_err(BookingError::from)?;
+        Ok((rules, found.ok_or(BookingError::UnknownAppointment)?))
+    }
+
+    /// Returns whether the rules in use would do the action. A candidate is not asked, because its decisions are counted.
+    async fn preview(&self, link: &Link, rules: &InForce, current: &Arc<Revision>) -> Result<LinkOutcome, LinkError> {
+        if rules.canary_of(&current.appointment.patient).is_some() {
+            return Ok(LinkOutcome::Open);
+        }
+        let decider = Decider { trying: None, ..self.decider.clone() };
+        let request = self.link_request(link, current, "");
+        match decider.decide(rules, &request, Some(current)).await {
+            Ok(_) => Ok(LinkOutcome::Open),
+            Err(error) => refused(error),
+        }
+    }
+
+    fn link_request(&self, link: &Link, current: &Revision, request_id: &str) -> Arc<RuleRequest> {
+        let caller = Caller {
+            subject: LINK.to_owned(),
+            groups: BTreeSet::new(),
+            scopes: BTreeSet::new(),
+            request_id: request_id.to_owned(),
+        };
+        Arc::new(RuleRequest {
+            caller,
+            action: link.action.clone(),
+            input: json!({}),
+            role: Role::Patient,
+            link_of: Some(current.appointment.patient.clone()),
+            if_match: None,
+            now: self.clock.now(),
+        })
+    }
+
+    /// Adds the country's words. A page without them still says enough, and what was done is done.
+    async fn link_view(&self, rules: InForce, revision: Arc<Revision>, outcome: LinkOutcome) -> LinkView {
+        let shown = revision.clone();
+        let call = move |rules: &LoadedRules| rules.calendar_texts(&shown.appointment);
+        let routed = Routed::new(&rules, &revision.appointment.patient, call);
+        let texts = match self.decider.catalogue.executor().run(rules.used.country, move || routed.call()).await {
+            Ok(answer) => answer.settle(&rules, self.decider.trying.as_ref()).await,
+            Err(fault) => Err(fault),
+        };
+        LinkView { revision, texts: texts.unwrap_or_default(), rules: rules.used, outcome }
+    }
+}
+
+/// Returns the outcome of a link whose action was refused.
+fn refused(error: BookingError) -> Result<LinkOutcome, LinkError> {
+    match error {
+        BookingError::Violations(rejection) => Ok(LinkOutcome::Refused(rejection)),
+        BookingError::NotAllowedNow(rejection) => Ok(LinkOutcome::NotNow(Some(rejection))),
+        BookingError::SlotTaken { rejection, .. } => Ok(LinkOutcome::NotNow(rejection)),
+        BookingError::UnknownAction(_) | BookingError::Forbidden(_) => Ok(LinkOutcome::Impossible),
+        error => Err(error.into()),
+    }
+}

@@ -1,0 +1,127 @@
+//! The endpoints of links in mail: a page about an appointment for `GET`, which never acts, and the action for `POST`.
+//!
+//! The token in the path is all the authority that there is. So no page, header or line of the log repeats it, and nothing
+//! else of the appointment can be reached with it.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use citas_core::booking::{BookingError, LinkError, LinkOutcome, LinkView, Rejection};
+use citas_core::model::Link;
+
+use super::Api;
+use super::body::{accept_language, read};
+use super::link_page::{Page, Reader};
+use super::observe::RequestId;
+use super::problem::Problem;
+
+type Token = Result<Path<String>, PathRejection>;
+
+/// Handles `GET /links/{token}`.
+pub async fn show(State(api): State<Arc<Api>>, token: Token, headers: HeaderMap) -> Result<Response, Problem> {
+    let Some(link) = api.link(token)? else { return Ok(unknown(&headers)) };
+    let shown = api.booking.show_link(&link).await;
+    Ok(page(&link, shown, &headers))
+}
+
+/// Handles `POST /links/{token}`. The body has no meaning.
+pub async fn follow(
+    State(api): State<Arc<Api>>,
+    token: Token,
+    Extension(RequestId(request_id)): Extension<RequestId>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    read(body).await?;
+    let Some(link) = api.link(token)? else { return Ok(unknown(&head.headers)) };
+    let followed = api.booking.follow_link(&link, &request_id).await;
+    Ok(page(&link, followed, &head.headers))
+}
+
+impl Api {
+    /// Returns the link of a token within its rate limit, which is that of its appointment; `None` if there is no such link.
+    fn link(&self, token: Token) -> Result<Option<Link>, Problem> {
+        let Some(link) = token.ok().and_then(|Path(token)| Link::read(&self.link_keys, &token)) else {
+            return Ok(None);
+        };
+        self.limits.admit(&format!("link/{}/{}", link.country, link.appointment))?;
+        Ok(Some(link))
+    }
+}
+
+/// Returns the one page for every link that leads nowhere, whatever the reason.
+fn unknown(headers: &HeaderMap) -> Response {
+    let reader = Reader::of_no_link(&accept_language(headers));
+    reader.response(StatusCode::NOT_FOUND, Page::of(reader.words.unknown))
+}
+
+fn page(link: &Link, shown: Result<LinkView, LinkError>, headers: &HeaderMap) -> Response {
+    let accepted = accept_language(headers);
+    let reader = match &shown {
+        Ok(view) => Reader::of(link, Some(&view.rules.messages), &accepted),
+        Err(_) => Reader::of(link, None, &accepted),
+    };
+    let words = reader.words;
+    let view = match shown {
+        Ok(view) => view,
+        Err(LinkError::Expired) => return reader.response(StatusCode::GONE, Page::of(words.expired)),
+        Err(LinkError::Booking(error)) => return failed(&reader, &error, headers),
+    };
+    let texts = &view.rules.messages;
+    let (status, page) = match &view.outcome {
+        LinkOutcome::Open => {
+            let label = texts.link(&link.action, &reader.locale);
+            (StatusCode::OK, Page { title: label.clone(), note: words.open, button: Some(label), ..Page::default() })
+        }
+        LinkOutcome::Acted => {
+            let title = texts.link_done(&link.action, &reader.locale);
+            (StatusCode::OK, Page { title, note: words.acted, ..Page::default() })
+        }
+        LinkOutcome::Done => (StatusCode::OK, Page::of(words.done)),
+        LinkOutcome::Changed => (StatusCode::CONFLICT, Page::of(words.changed)),
+        LinkOutcome::NotNow(rejection) => (StatusCode::CONFLICT, refused(&reader, rejection.as_ref())),
+        LinkOutcome::Refused(rejection) => (StatusCode::UNPROCESSABLE_ENTITY, refused(&reader, Some(rejection))),
+        LinkOutcome::Impossible => (StatusCode::GONE, Page::of(words.refused)),
+    };
+    reader.response(status, Page { appointment: Some((&view.revision.appointment, &view.texts)), ..page })
+}
+
+/// Returns the page of an action that is not possible, with the country's reasons.
+fn refused(reader: &Reader, rejection: Option<&Rejection>) -> Page<'static> {
+    let reasons = rejection.map_or_else(Vec::new, |Rejection { violations, rules }| {
+        violations.iter().map(|violation| rules.messages.text(violation, &reader.locale)).collect()
+    });
+    Page { reasons, ..Page::of(reader.words.refused) }
+}
+
+/// Returns the page of a link that shows nothing.
+fn failed(reader: &Reader, error: &BookingError, headers: &HeaderMap) -> Response {
+    match error {
+        BookingError::UnknownCountry(_) | BookingError::UnknownAppointment => unknown(headers),
+        BookingError::TooLarge { .. } => {
+            reader.response(StatusCode::UNPROCESSABLE_ENTITY, Page::of(reader.words.refused))
+        }
+        BookingError::Unavailable(error) => {
+            tracing::error!(%error, "the ledger does not answer");
+            reader.response(StatusCode::SERVICE_UNAVAILABLE, Page::of(reader.words.unavailable))
+        }
+        BookingError::RulesUnavailable(_)
+        | BookingError::Stale { .. }
+        | BookingError::InProgress
+        // A link neither has an Idempotency-Key nor filters a list, and its other refusals are outcomes.
+        | BookingError::KeyReused
+        | BookingError::NoSuchKey { .. }
+        | BookingError::NoSuchTime(_)
+        | BookingError::UnknownAction(_)
+        | BookingError::Forbidden(_)
+        | BookingError::Violations(_)
+        | BookingError::NotAllowedNow(_)
+        | BookingError::SlotTaken { .. } => {
+            reader.response(StatusCode::SERVICE_UNAVAILABLE, Page::of(reader.words.unavailable))
+        }
+    }
+}
