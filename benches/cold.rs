@@ -117,6 +117,7 @@ impl Bucket {
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_ENDPOINT_URL", self.aws.endpoint_url().expect("an emulator"))
             .env("CITAS_KEY", "00".repeat(32))
+            .env("CITAS_LINK_KEYS", "00".repeat(32))
             .env("CITAS_REGISTRY", format!("s3://{}", self.name));
         command
     }

@@ -144,37 +144,6 @@ fn how_rules_fare_is_for_the_platform_team() {
 }
 
 #[test]
-fn a_link_is_all_the_authority_that_its_page_takes() {
-    let host = Host::set_up(&["ut2"], |options| options.public_url = Some("https://citas.example".parse().unwrap()));
-    let forged = || host.with_token(Some("garbage".to_owned()));
-    for (number, client) in
-        (1..).zip([host.with_token(None), host.patient("luis"), host.staff("ut"), host.platform_team(), forged()])
-    {
-        let request = json!({
-            "patient": number.to_string(), "doctor": "45678", "date": format!("2027-12-0{number}"), "time": "09:30",
-            "email": "ana@example.com",
-        });
-        let booked = host.staff("ut").booked("ut", &request);
-        let letters = host.spool().wait_for(number);
-        let link = |text: &str| {
-            text.split_once("confirm it: https://citas.example").unwrap().1.split_once(". ").unwrap().0.to_owned()
-        };
-        let links: Vec<String> = letters.iter().map(|letter| link(&letter.text)).collect();
-        for link in &links {
-            client.get(link).expect(200);
-            client.request("POST", link).send().expect(200);
-        }
-        let place = format!("/v1/ut/appointments/{}/history", booked["id"].as_str().unwrap());
-        let history = host.staff("ut").get(&place).expect(200).json();
-        let last = &history["items"][1]["by"];
-        assert_eq!(last, &json!({ "role": "patient", "subject": "link" }), "whoever is signed in: {history}");
-    }
-    for method in ["PUT", "DELETE", "PATCH"] {
-        host.with_token(None).request(method, "/links/x").send().expect(405);
-    }
-}
-
-#[test]
 fn what_can_be_booked_where_is_open_to_everybody() {
     let host = Host::of(&["pe", "cl"]);
     let anybody = host.with_token(None);

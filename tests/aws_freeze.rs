@@ -85,6 +85,7 @@ impl Bucket {
             .env("CITAS_REGISTRY", format!("s3://{}", self.name))
             .env("CITAS_REFRESH_SECONDS", "1")
             .env("CITAS_KEY", KEY)
+            .env("CITAS_LINK_KEYS", KEY)
             .env("CITAS_LOG", "warn")
             .stdout(Stdio::null());
         command
