@@ -194,7 +194,8 @@ impl FromStr for PublicUrl {
     fn from_str(text: &str) -> Result<Self, NotAPublicUrl> {
         let url = Url::parse(text).map_err(|_| NotAPublicUrl)?;
         let is_here = match url.host().ok_or(NotAPublicUrl)? {
-            Host::Domain(name) => name == "localhost",
+            // RFC 6761, section 6.3
+            Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
             Host::Ipv4(address) => address.is_loopback(),
             Host::Ipv6(address) => address.is_loopback(),
         };
@@ -294,6 +295,7 @@ mod tests {
             ("http://localhost:8080", "http://localhost:8080"),
             ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
             ("http://[::1]:8080", "http://[::1]:8080"),
+            ("http://api.localhost:4566", "http://api.localhost:4566"),
         ] {
             assert_eq!(read(text).as_deref(), Some(expected), "{text}");
         }

@@ -141,6 +141,40 @@ def test_a_reminder_is_mailed_once_by_the_clock(cloud):
     assert [each["action"] for each in history["items"]] == ["book", "remind"]
 
 
+def test_the_link_in_a_mail_confirms_once_without_a_token(cloud):
+    cloud.deploy_country("ut")
+    cloud.publish("tests/contract_2")
+    cloud.promote("ut", "2.0.0")
+    patient, token = address(), cloud.token()
+    date = str(datetime.date.today() + datetime.timedelta(days=20))
+    visit = {"patient": "1", "doctor": "45678", "date": date, "time": "09:30", "email": patient}
+    _, booked = eventually("it is booked", lambda: booked_in(cloud, "ut", token, visit))
+    [mail] = eventually("the mail arrives", lambda: cloud.mails_to(patient))
+    text = next(part for part in mail.walk() if part.get_content_type() == "text/plain")
+    [link] = re.findall(r"To confirm it: (\S+)\. ", text.get_payload(decode=True).decode())
+    path = link.removeprefix(cloud.outputs["ApiUrl"])
+    assert path.startswith("/links/"), link
+    for _ in range(2):
+        status, page = cloud.fetch("GET", path)
+        assert (status, b'<form method="post">' in page) == (200, True), page
+    forged = f"{path[:-1]}{'B' if path[-1] == 'A' else 'A'}"
+    assert [cloud.fetch(method, forged)[0] for method in ["GET", "POST"]] == [404, 404]
+    place = f"/v1/ut/appointments/{booked['id']}"
+    assert cloud.call("GET", place, token)[1]["phase"] == "pending"
+    with ThreadPoolExecutor(5) as presses:
+        pages = list(presses.map(lambda _: cloud.fetch("POST", path), range(5)))
+    assert {status for status, _ in pages} == {200}, pages
+    _, history = cloud.call("GET", f"{place}/history", token)
+    assert [each["action"] for each in history["items"]] == ["book", "confirm"]
+    assert history["items"][1]["appointment"]["phase"] == "booked"
+
+
+def booked_in(cloud, country, token, request):
+    """Returns the status and the appointment, or none while the functions have no rules of the country."""
+    status, answer = cloud.call("POST", f"/v1/{country}/appointments", token, request)
+    return (status, answer) if status == 201 else None
+
+
 def test_revisions_are_numbered_without_a_gap_and_nothing_personal_lies_open(cloud):
     email = address()
     book(cloud, "pe", cloud.token(), email)

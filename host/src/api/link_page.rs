@@ -264,3 +264,104 @@ impl Reader {
         format!("{} ({of})", start.strftime("%H:%M"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use citas_core::model::{Phase, Step};
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const ODD: &str = "<b onclick='x'>&\"";
+
+    fn appointment(zone: &str) -> Appointment {
+        Appointment {
+            id: Uuid::nil(),
+            phase: Phase::Pending,
+            slot: Some(Slot { start: "2026-03-04T08:05".parse().unwrap(), minutes: 30, zone: zone.into() }),
+            starts_at: Some("2026-03-04T13:05:00Z".parse().unwrap()),
+            created_at: Timestamp::UNIX_EPOCH,
+            patient: "p".into(),
+            doctor: Some("45678".into()),
+            hospital: Some("00006219".into()),
+            unverified: false,
+            wake: None,
+            revision: 1,
+            steps: Vec::<Step>::new(),
+            attributes: vec![],
+        }
+    }
+
+    fn reader(locale: &str) -> Reader {
+        let words = if locale.starts_with("es") { &SPANISH } else { &ENGLISH };
+        Reader { words, locale: locale.into() }
+    }
+
+    fn html(locale: &str, appointment: &Appointment, texts: &CalendarTexts) -> String {
+        let page = Page { title: "T".into(), appointment: Some((appointment, texts)), ..Page::default() };
+        reader(locale).html(page).into_string()
+    }
+
+    #[test]
+    fn an_appointment_is_told_by_the_clocks_of_its_place_in_the_readers_language() {
+        let texts = CalendarTexts { summary: Some("Cita médica".into()), location: Some("Usaquén".into()) };
+        let spanish = html("es-CO", &appointment("America/Bogota"), &texts);
+        for part in
+            ["lang=\"es-CO\"", "miércoles 4 de marzo de 2026", "08:05 (hora de Bogota)", "Cita médica", "Usaquén"]
+        {
+            assert!(spanish.contains(part), "{part} in {spanish}");
+        }
+        assert!(!spanish.contains("45678"), "the country has words for it: {spanish}");
+        let english = html("en", &appointment("America/Punta_Arenas"), &CalendarTexts::default());
+        for part in ["Wednesday 4 March 2026", "08:05 (Punta Arenas time)", "<dt>Doctor</dt><dd>45678</dd>", "00006219"]
+        {
+            assert!(english.contains(part), "{part} in {english}");
+        }
+    }
+
+    #[test]
+    fn an_appointment_without_a_date_says_so() {
+        let undated = Appointment { slot: None, starts_at: None, ..appointment("America/Bogota") };
+        assert!(html("es-CO", &undated, &CalendarTexts::default()).contains("<dt>Fecha</dt><dd>por asignar</dd>"));
+    }
+
+    #[test]
+    fn words_of_a_language_that_the_host_lacks_are_marked_as_such() {
+        let page = Page { title: "Confirmar".into(), button: Some("Confirmar".into()), ..Page::default() };
+        let html = reader("pt-BR").html(page).into_string();
+        for part in ["<html lang=\"en\">", "<h1 lang=\"pt-BR\">", "<button type=\"submit\" lang=\"pt-BR\">"] {
+            assert!(html.contains(part), "{part} in {html}");
+        }
+    }
+
+    #[test]
+    fn markup_in_any_text_is_shown_and_not_run() {
+        let texts = CalendarTexts { summary: Some(ODD.into()), location: Some(ODD.into()) };
+        let page = Page {
+            title: ODD.into(),
+            note: ODD,
+            reasons: vec![ODD.into()],
+            appointment: Some((&appointment("America/Lima"), &texts)),
+            button: Some(ODD.into()),
+        };
+        let html = reader("en").html(page).into_string();
+        assert!(!html.contains("<b ") && html.matches("&lt;b onclick='x'&gt;&amp;").count() == 7, "{html}");
+    }
+
+    #[test]
+    fn a_page_about_no_link_has_the_language_of_the_browser() {
+        for (accepted, language) in [("es-CL,en;q=0.5", "es"), ("de, en", "en"), ("de", "en"), ("", "en"), ("es", "es")]
+        {
+            assert_eq!(Reader::of_no_link(accepted).words.language, language, "{accepted}");
+        }
+    }
+
+    #[test]
+    fn the_policy_allows_the_style_of_the_page_alone() {
+        let policy = POLICY.to_str().unwrap();
+        assert!(policy.contains(&BASE64_STANDARD.encode(Sha256::digest(STYLE))), "{policy}");
+        let html = reader("en").html(Page::default()).into_string();
+        assert!(html.contains(&format!("<style>{STYLE}</style>")), "its bytes are those of the digest");
+    }
+}

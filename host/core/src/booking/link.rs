@@ -77,8 +77,10 @@ impl Booking {
     /// # Errors
     /// See [`LinkError`].
     pub async fn follow_link(&self, link: &Link, request_id: &str) -> Result<LinkView, LinkError> {
+        let mut seen = 0;
         for _ in 0..MAX_ATTEMPTS {
             let (rules, current) = self.linked(link).await?;
+            seen = current.appointment.revision;
             let outcome = match link.standing(&current.appointment) {
                 Standing::Open => {
                     let request = self.link_request(link, &current, request_id);
@@ -93,7 +95,7 @@ impl Booking {
             };
             return Ok(self.link_view(rules, current, outcome).await);
         }
-        Err(BookingError::InProgress.into())
+        Err(BookingError::Stale { current: seen }.into())
     }
 
     /// Returns the rules and the appointment of a link that has not expired.
