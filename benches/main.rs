@@ -1,7 +1,7 @@
 //! Measures what the host promises, in one run. Prints each figure beside its target, as rows of a Markdown table.
 //!
-//! `cargo bench -p citas` measures everything, `cargo bench -p citas -- rules posts` only these parts. With the word
-//! `million` the larger ledger has 1,000,000 appointments. A machine that others use is noisy, so compared measurements
+//! `cargo bench -p citas` measures everything but migrations, `cargo bench -p citas -- rules posts` only these parts. With the
+//! word `million` the larger ledger has 1,000,000 appointments. `cargo bench -p citas -- migrate 1000` migrates 1,000. A machine that others use is noisy, so compared measurements
 //! take turns in one run, and the targets are ratios wherever possible.
 
 mod cold;
@@ -12,6 +12,7 @@ mod hello;
 mod hello_lambda;
 mod hostile;
 mod load;
+mod migrate;
 mod platform;
 mod posts;
 mod report;
@@ -22,12 +23,20 @@ mod start;
 mod swap;
 mod timing;
 
+#[path = "../tests/support/appointments.rs"]
+#[expect(dead_code, reason = "only the tests use all of it")]
+mod appointments;
 #[path = "../tests/support/eventually.rs"]
 mod eventually;
+#[path = "../tests/support/former.rs"]
+mod former;
 #[path = "../tests/support/lambda.rs"]
+#[expect(dead_code, reason = "only the tests use all of it")]
 mod lambda;
 #[path = "../tests/support/ministack.rs"]
 mod ministack;
+#[path = "../tests/support/table.rs"]
+mod table;
 
 use report::Report;
 
@@ -55,6 +64,9 @@ fn main() {
         _ => {}
     }
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    if asked.iter().any(|word| word == migrate::PART) {
+        return migrate::measure(&mut Report::start());
+    }
     let wanted = |part: &str| asked.iter().all(|word| word == scale::MILLION) || asked.iter().any(|word| word == part);
     let mut report = Report::start();
     for (_, measure) in PARTS.iter().filter(|(part, _)| wanted(part)) {
