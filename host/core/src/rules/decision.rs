@@ -144,8 +144,8 @@ pub fn evaluate(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &[Fie
         None => rules.rules().book(context, input),
         Some((name, current)) => rules.rules().act(context, current, name, input),
     };
-    let is_action = |name: &str| rules.actions.contains_key(name);
-    let plan = match check_verdict(verdict?, context.now, is_action)? {
+    let is_scheduled = |name: &str| rules.allow(name, Role::Clock).is_ok();
+    let plan = match check_verdict(verdict?, context.now, is_scheduled)? {
         Ok(plan) => plan,
         Err(violations) => return Ok(Err(violations)),
     };
@@ -158,11 +158,12 @@ pub fn evaluate(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &[Fie
 
 #[cfg(test)]
 mod tests {
+    use jiff::ToSpan as _;
     use serde_json::json;
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::Verdict;
+    use crate::model::{Verdict, Wake};
     use crate::ports::Clock as _;
     use crate::testing::{Deciding, ManualClock, plan, revision};
 
@@ -229,6 +230,15 @@ mod tests {
         assert_eq!(skipped.unwrap_err(), [Violation::nonexistent_time()]);
         assert!(at("2026-09-06T01:30", "America/Santiago").unwrap().is_ok());
         assert!(matches!(at("2026-09-06T01:30", "America/Lima"), Err(NotDecided::Fault(Fault::BadAnswer(_)))));
+    }
+
+    #[test]
+    fn a_wake_for_an_action_that_the_clock_may_not_do_is_a_fault() {
+        let mut plan = booked();
+        plan.wake = Some(Wake { at: ManualClock::default().now() + 60.seconds(), action: "cancel".into() });
+        let (decision, _) = decided(Ok(Ok(plan)), Role::Patient, &json!({ "day": "x" }), None);
+        let why = decision.unwrap_err().to_string();
+        assert!(why.contains("`cancel`, which is no action for the role clock"), "{why}");
     }
 
     #[test]

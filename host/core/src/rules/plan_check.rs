@@ -32,13 +32,13 @@ const MAX_SUBJECT: usize = 998;
 const MAX_PART: usize = 64 << 10;
 
 /// Validates the plan against the contract. Clears the claims if the phase does not hold any. `now` is the time of the
-/// call, in Unix seconds, and `is_action` tells the names of the country's actions.
-pub(crate) fn check_verdict(verdict: Verdict, now: i64, is_action: impl Fn(&str) -> bool) -> Result<Verdict, Fault> {
+/// call, in Unix seconds, and `is_scheduled` tells the names of the actions that the clock may do.
+pub(crate) fn check_verdict(verdict: Verdict, now: i64, is_scheduled: impl Fn(&str) -> bool) -> Result<Verdict, Fault> {
     let Ok(mut plan) = verdict else {
         let is_empty = verdict.as_ref().is_err_and(Vec::is_empty);
         return if is_empty { Err(Fault::BadAnswer("a refusal without a violation".into())) } else { Ok(verdict) };
     };
-    if let Some(objection) = objection(&plan).or_else(|| about_wake(plan.wake.as_ref()?, now, is_action)) {
+    if let Some(objection) = objection(&plan).or_else(|| about_wake(plan.wake.as_ref()?, now, is_scheduled)) {
         return Err(Fault::BadAnswer(objection));
     }
     if !plan.phase.is_live() {
@@ -80,9 +80,9 @@ fn about_claims(claims: &[Claim], chosen: &[Claim]) -> Option<String> {
     all().any(|claim| claim.places == 0).then(|| "a plan with a claim of 0 places; 1 is the least".into())
 }
 
-fn about_wake(wake: &Wake, now: i64, is_action: impl Fn(&str) -> bool) -> Option<String> {
-    if !is_action(&wake.action) {
-        return Some(format!("a plan with a wake for `{}`, which is none of the descriptor's actions", wake.action));
+fn about_wake(wake: &Wake, now: i64, is_scheduled: impl Fn(&str) -> bool) -> Option<String> {
+    if !is_scheduled(&wake.action) {
+        return Some(format!("a plan with a wake for `{}`, which is no action for the role clock", wake.action));
     }
     let from_now = wake.at.as_second() - now;
     (!(MIN_WAKE..=MAX_WAKE).contains(&from_now)).then(|| {
@@ -356,7 +356,7 @@ mod tests {
         for from_now in [59, -1, 34_560_001] {
             assert!(refused(|plan| plan.wake = wake(from_now, "remind")).contains("seconds from now"), "{from_now}");
         }
-        assert!(refused(|plan| plan.wake = wake(60, "fly")).contains("`fly`, which is none"));
+        assert!(refused(|plan| plan.wake = wake(60, "fly")).contains("`fly`, which is no action"));
     }
 
     #[test]
