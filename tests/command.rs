@@ -112,7 +112,7 @@ fn a_component_that_would_be_refused_is_told_why_in_plain_words() {
 #[test]
 fn golden_cases_pass_and_a_wrong_one_is_shown() {
     let files = tempfile::tempdir().unwrap();
-    for country in ["pe", "cl"] {
+    for country in ["pe", "cl", "co"] {
         let rules = file(&files, country, component(country));
         let told = run(&["rules", "test", &rules, "--cases", &cases(country)]).expect(0);
         assert!(told.out.contains(" cases passed, 0 failed"), "{}", told.out);

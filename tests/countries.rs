@@ -176,7 +176,7 @@ fn what_1_0_stored_is_shown_moved_and_cancelled() {
 
 #[test]
 fn each_member_has_a_title_of_its_own_and_examples_that_fit() {
-    for country in ["pe", "cl"] {
+    for country in ["pe", "cl", "co"] {
         let rules = load(country);
         let inputs = rules.actions.values().map(|action| &action.schema);
         for schema in [&rules.request_schema, &rules.appointment_schema].into_iter().chain(inputs) {
@@ -210,7 +210,7 @@ fn patterned(schema: &Value, place: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_pattern_has_words_for_people() {
-    for country in ["pe", "cl"] {
+    for country in ["pe", "cl", "co"] {
         let rules = load(country);
         let inputs = rules.actions.values().map(|action| &action.schema);
         let places: BTreeSet<String> =

@@ -12,6 +12,7 @@ mod aws_trial;
 mod aws_wakes;
 mod booking_http;
 mod chaos;
+mod colombia_http;
 mod command;
 mod connections;
 mod contract_1;

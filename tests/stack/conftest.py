@@ -5,14 +5,14 @@ from cloud import Cloud
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory):
-    """Deploys the platform with Peru and Chile once for all tests, because that takes longest."""
+    """Deploys the platform with its countries once for all tests, because that takes longest."""
     cloud = Cloud(tmp_path_factory.mktemp("cloud"))
     try:
         cloud.deploy_platform()
-        for country in ["pe", "cl"]:
+        for country, version in [("pe", "3.0.0"), ("cl", "3.0.0"), ("co", "1.0.0")]:
             cloud.deploy_country(country)
             cloud.publish(f"countries/{country}")
-            cloud.promote(country, "3.0.0")
+            cloud.promote(country, version)
         yield cloud
     finally:
         cloud.stop()

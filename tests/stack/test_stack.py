@@ -112,12 +112,18 @@ def test_what_was_booked_is_got_listed_and_cancelled(cloud):
     assert cloud.call("POST", f"{place}/cancel", token, {}, **{"If-Match": '"1"'})[0] == 412
 
 
+def update(cloud, booked, **changes):
+    """Changes the stored times of an appointment. The functions have the machine's clock, so a test moves these instead."""
+    key = {"pk": {"S": f"A#{booked['id']}"}, "sk": {"S": "A"}}
+    cloud.client("dynamodb").update_item(TableName=f"citas-{booked['country']}", Key=key, **changes)
+
+
 def make_due(cloud, booked, action="remind"):
     """Makes the scheduled action of an appointment due now."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    cloud.client("dynamodb").update_item(
-        TableName="citas-pe",
-        Key={"pk": {"S": f"A#{booked['id']}"}, "sk": {"S": "A"}},
+    update(
+        cloud,
+        booked,
         UpdateExpression="SET wakeHour = :hour, wakeAt = :at, wake.#action = :action",
         ExpressionAttributeNames={"#action": "action"},
         ExpressionAttributeValues={
@@ -128,14 +134,30 @@ def make_due(cloud, booked, action="remind"):
     )
 
 
+def start_now(cloud, booked):
+    """Moves the start of an appointment to now."""
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:00Z")
+    update(
+        cloud,
+        booked,
+        UpdateExpression="SET appointment.startsAt = :now",
+        ExpressionAttributeValues={":now": {"S": now}},
+    )
+
+
+def pass_time(cloud):
+    """Starts the function that does what is due, as EventBridge does each minute."""
+    answer = cloud.client("lambda").invoke(FunctionName=f"{PLATFORM}-wake", Payload="{}")
+    assert "FunctionError" not in answer, answer["Payload"].read()
+
+
 def test_a_reminder_is_mailed_once_by_the_clock(cloud):
     patient, token = address(), cloud.token()
     booked = book(cloud, "pe", token, patient)
     eventually("the first mail arrives", lambda: cloud.mails_to(patient))
     make_due(cloud, booked)
     for _ in range(2):
-        answer = cloud.client("lambda").invoke(FunctionName=f"{PLATFORM}-wake", Payload="{}")
-        assert "FunctionError" not in answer, answer["Payload"].read()
+        pass_time(cloud)
     eventually("the reminder arrives", lambda: len(cloud.mails_to(patient)) == 2)
     _, history = cloud.call("GET", f"/v1/pe/appointments/{booked['id']}/history", token)
     assert [each["action"] for each in history["items"]] == ["book", "remind"]
@@ -173,6 +195,72 @@ def booked_in(cloud, country, token, request):
     """Returns the status and the appointment, or none while the functions have no rules of the country."""
     status, answer = cloud.call("POST", f"/v1/{country}/appointments", token, request)
     return (status, answer) if status == 201 else None
+
+
+class Request:
+    """A request in Colombia, and what is done to it."""
+
+    def __init__(self, cloud, **members):
+        self.cloud, self.patient, self.staff = cloud, cloud.token(), cloud.token("co:staff")
+        number, self.email = str(uuid.uuid4().int % 10**9 + 10**9), address()
+        document = {"type": "CC", "number": number}
+        body = {"document": document, "municipality": "11001", "eps": "EPS001", "email": self.email} | members
+        status, self.made = cloud.call("POST", "/v1/co/appointments", self.patient, body)
+        assert (status, self.made["phase"]) == (201, "requested"), self.made
+        self.place = f"/v1/co/appointments/{self.made['id']}"
+
+    def does(self, token, action, **members):
+        return self.cloud.call("POST", f"{self.place}/{action}", token, members)
+
+    def done(self, token, action, **members):
+        status, answer = self.does(token, action, **members)
+        assert status == 200, answer
+        return answer["status"]
+
+    def assigned(self, doctor, week):
+        """Assigns the doctor on the first day that is no holiday."""
+        for date in working_days(week=week):
+            slot = {"doctor": doctor, "hospital": "110010000101", "date": date, "time": "10:00", "reason": "a test"}
+            status, answer = self.does(self.staff, "assign", **slot)
+            if not is_holiday(status, answer):
+                return status, answer
+        raise AssertionError("every day is a holiday")
+
+    def status(self):
+        return self.cloud.call("GET", self.place, self.patient)[1]["status"]
+
+    def history(self):
+        return [step["action"] for step in self.cloud.call("GET", f"{self.place}/history", self.staff)[1]["items"]]
+
+
+def test_colombias_journey_leads_from_a_request_to_the_visit(cloud):
+    request = Request(cloud, specialty="cardiologia", authorisation="A-102030")
+    assert request.assigned("31", 2)[0] == 409
+    assert request.done(request.staff, "authorise") == "autorizada"
+    assert request.assigned("31", 2)[1]["status"] == "por-confirmar"
+    assert request.done(request.patient, "confirm") == "confirmada"
+    make_due(cloud, request.made)
+    pass_time(cloud)
+    eventually("each step is mailed", lambda: len(cloud.mails_to(request.email)) == 5)
+    for action, status in [("arrive", "en-espera"), ("complete", "atendida")]:
+        # An action computes the start of its revision from the slot again.
+        start_now(cloud, request.made)
+        assert request.done(request.staff, action) == status
+    assert request.history() == ["book", "authorise", "assign", "confirm", "remind", "arrive", "complete"]
+
+
+def test_in_colombia_a_time_that_is_not_confirmed_is_free_again(cloud):
+    request, other = (Request(cloud, specialty="medicina-general") for _ in range(2))
+    assert request.assigned("32", 3)[0] == 200
+    assert other.assigned("32", 3)[0] == 409
+    for status in ["solicitada", "cancelada"]:
+        make_due(cloud, request.made, "lapse")
+        pass_time(cloud)
+        eventually("it lapses", lambda status=status: request.status() == status)
+        if status == "solicitada":
+            assert other.assigned("32", 3)[0] == 200
+            assert request.assigned("33", 3)[0] == 200
+    assert request.history() == ["book", "assign", "lapse", "assign", "lapse"]
 
 
 def test_revisions_are_numbered_without_a_gap_and_nothing_personal_lies_open(cloud):
@@ -421,7 +509,7 @@ def test_what_nobody_signed_is_not_compiled(cloud):
     eventually("it is refused", lambda: any("it is not signed" in line for line in cloud.function_logs()))
 
 
-def test_a_third_country_is_its_own_stack_and_a_component(cloud):
+def test_another_country_is_its_own_stack_and_a_component(cloud):
     def platform():
         return cloud.client("cloudformation").describe_stacks(StackName=PLATFORM)["Stacks"][0].get("LastUpdatedTime")
 

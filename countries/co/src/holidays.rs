@@ -1,6 +1,6 @@
 //! Colombia's public holidays, the same everywhere, and the days that later laws add.
 
-use citas_kit::civil::{Date, Weekday};
+use citas_kit::civil::Date;
 use citas_kit::holidays::{EVERYWHERE, Holiday, On};
 
 /// Holidays of Ley 51 de 1983, art. 1. Those of art. 2 move to the Monday after, unless they fall on a Monday. A feast that
@@ -40,7 +40,8 @@ const fn national(name: &'static str, on: On) -> Holiday {
 /// Returns the Monday on which a day is kept: the day itself, or the next one (Ley 51 de 1983, art. 2).
 fn moved(year: i16, month: u8, day: u8) -> Option<Date> {
     let date = Date::new(year, month, day)?;
-    (0..7).map(|days| date.plus(days)).find(|date| date.weekday() == Weekday::Monday)
+    let after_monday = date.weekday() as i64;
+    Some(date.plus((7 - after_monday) % 7))
 }
 
 /// Returns the Monday of a holiday from its first year on.

@@ -1,6 +1,6 @@
 //! Holidays as their laws state them: by rule, not by a list of years.
 
-use crate::civil::Date;
+use crate::civil::{Date, Weekday};
 
 /// A holiday.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,11 @@ impl On {
     fn is(self, date: Date) -> bool {
         match self {
             Self::Day(month, day) => (date.month(), date.day()) == (month, day),
-            Self::Easter(days) => Date::easter(date.year()).plus(days) == date,
+            // Few days are so far from a Sunday, and to find Easter costs more than to find the weekday.
+            Self::Easter(days) => {
+                let sunday = date.plus(-days);
+                sunday.weekday() == Weekday::Sunday && Date::easter(date.year()) == sunday
+            }
             Self::Rule(rule) => rule(date.year()) == Some(date),
             Self::Once(year, month, day) => (date.year(), date.month(), date.day()) == (year, month, day),
         }
