@@ -192,7 +192,10 @@ const WORDS: &[Words] = &[
     ),
     (
         "schema.pattern:/name",
-        &["Escriba el nombre en una sola línea: {example}.", "Write the name in one line: {example}."],
+        &[
+            "Escriba el nombre en una sola línea y sin llaves: {example}.",
+            "Write the name in one line and without braces: {example}.",
+        ],
     ),
     (
         "schema.pattern:/hospital",
