@@ -236,6 +236,20 @@ fn a_country_whose_full_page_takes_more_calls_than_a_list_makes_is_told_so() {
 }
 
 #[test]
+fn a_check_names_the_links_of_notices_and_what_stands_in_their_place() {
+    let registry = tempfile::tempdir().unwrap();
+    let there = ["--registry", registry.path().to_str().unwrap()];
+    let sources = folder("ut2");
+    let check = [&["rules", "check", sources.to_str().unwrap()], &there[..]].concat();
+    let told = run(&check).expect(0).out;
+    let line =
+        "links    cancel, confirm; a host without --public-url writes `use the app, or call the hospital` instead\n";
+    assert!(told.contains(line), "{told}");
+    let told: Value = serde_json::from_str(&run(&[&check[..], &["--json"]].concat()).expect(0).out).unwrap();
+    assert_eq!(told["links"], json!(["cancel", "confirm"]));
+}
+
+#[test]
 fn a_bench_prints_what_a_call_takes() {
     let cases = expecting(&json!({ "phase": "booked" }));
     let words = output_of(&on_cases("bench", &cases, &[]), 0);

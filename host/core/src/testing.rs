@@ -115,6 +115,7 @@ pub struct Deciding {
     pub verdict: Result<Verdict, Fault>,
     pub offers: Option<Vec<Offer>>,
     pub queries: Vec<FactQuery>,
+    pub notices: Vec<Notice>,
     pub calls: Mutex<Vec<Context>>,
 }
 
@@ -132,7 +133,7 @@ impl Deciding {
             actions: vec![action("cancel", "patient"), action("arrive", "staff")],
             ..Described::default().0
         };
-        Self { descriptor, verdict, offers: None, queries: Vec::new(), calls: Mutex::default() }
+        Self { descriptor, verdict, offers: None, queries: Vec::new(), notices: Vec::new(), calls: Mutex::default() }
     }
 
     /// Loads rules with this verdict.
@@ -179,7 +180,7 @@ impl Rules for Deciding {
         Ok(self.offers.clone().map(|offers| Offered { offers, reason: None }))
     }
     fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
-        Ok(vec![])
+        Ok(self.notices.clone())
     }
 }
 

@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use citas_core::model::{Appointment, CalendarTexts, Link, Slot};
+use citas_core::model::{Appointment, CalendarTexts, Link, Phase, Slot};
 use citas_core::rules::{Messages, host_language};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
@@ -39,6 +39,8 @@ pub struct Words {
     doctor: &'static str,
     hospital: &'static str,
     undated: &'static str,
+    status: &'static str,
+    cancelled: &'static str,
     pub open: &'static str,
     pub acted: &'static str,
     pub done: Note,
@@ -58,6 +60,8 @@ const ENGLISH: Words = Words {
     doctor: "Doctor",
     hospital: "Hospital",
     undated: "not set yet",
+    status: "Status",
+    cancelled: "cancelled",
     open: "Please check the appointment. Nothing happens before you press the button.",
     acted: "Thank you. You can close this page.",
     done: ("This is done already", "Nothing was changed. You can close this page."),
@@ -88,6 +92,8 @@ const SPANISH: Words = Words {
     doctor: "Médico",
     hospital: "Establecimiento",
     undated: "por asignar",
+    status: "Estado",
+    cancelled: "cancelada",
     open: "Revise la cita, por favor. No ocurre nada hasta que pulse el botón.",
     acted: "Gracias. Puede cerrar esta página.",
     done: ("Esto ya está hecho", "No se cambió nada. Puede cerrar esta página."),
@@ -226,7 +232,7 @@ impl Reader {
     /// Returns what a calendar shows of the appointment, or its doctor and hospital if the country has no words for it.
     fn details(&self, appointment: &Appointment, texts: &CalendarTexts) -> Vec<(&'static str, String)> {
         let words = self.words;
-        let Appointment { slot, doctor, hospital, .. } = appointment;
+        let Appointment { phase, slot, doctor, hospital, .. } = appointment;
         let mut details = Vec::new();
         let mut add = |label, value: Option<&String>| details.extend(value.map(|value| (label, value.clone())));
         add(words.appointment, texts.summary.as_ref());
@@ -240,6 +246,8 @@ impl Reader {
         add(words.place, texts.location.as_ref());
         add(words.doctor, doctor.as_ref().filter(|_| texts.summary.is_none()));
         add(words.hospital, hospital.as_ref().filter(|_| texts.location.is_none()));
+        // What was confirmed may have been cancelled since.
+        add(words.status, (*phase == Phase::Cancelled).then(|| words.cancelled.to_owned()).as_ref());
         details
     }
 
@@ -267,7 +275,7 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use citas_core::model::{Phase, Step};
+    use citas_core::model::Step;
     use jiff::Timestamp;
     use uuid::Uuid;
 
@@ -323,7 +331,15 @@ mod tests {
     #[test]
     fn an_appointment_without_a_date_says_so() {
         let undated = Appointment { slot: None, starts_at: None, ..appointment("America/Bogota") };
-        assert!(html("es-CO", &undated, &CalendarTexts::default()).contains("<dt>Fecha</dt><dd>por asignar</dd>"));
+        let html = html("es-CO", &undated, &CalendarTexts::default());
+        assert!(html.contains("<dt>Fecha</dt><dd>por asignar</dd>") && !html.contains("Estado"), "{html}");
+    }
+
+    #[test]
+    fn an_appointment_that_is_cancelled_says_so_whatever_was_done_before() {
+        let cancelled = Appointment { phase: Phase::Cancelled, ..appointment("America/Bogota") };
+        let html = html("es-CO", &cancelled, &CalendarTexts::default());
+        assert!(html.contains("<dt>Estado</dt><dd>cancelada</dd>"), "{html}");
     }
 
     #[test]

@@ -76,14 +76,17 @@ pub fn unsaid<'a>(rules: &LoadedRules, cases: &'a [Case]) -> BTreeSet<&'a str> {
     expected.map(|said| said.code.as_str()).filter(|code| !rules.messages.is_said(code)).collect()
 }
 
-/// Returns the names of the actions to which the notices of these cases link.
+/// Returns the names of the actions to which notices link, as far as these cases lead to them: those about each of their
+/// appointments, for each of their events.
 pub fn links(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
-    let notices = |case: &Case| {
-        let asked = case.notices.as_ref()?;
-        let current = current(rules, &asked.current, case.role).ok()?;
-        rules.judged_notices(&asked.event, &current).ok()
-    };
-    let notices = cases.iter().filter_map(notices).flatten();
+    if rules.contract() == "1.0.0" {
+        return BTreeSet::new();
+    }
+    let asked = cases.iter().filter_map(|case| case.notices.as_ref()).map(|asked| asked.event.clone());
+    let events: BTreeSet<String> = events(rules, cases).into_iter().chain(asked).collect();
+    let appointments: Vec<Appointment> = cases.iter().flat_map(|case| case.appointments(rules)).collect();
+    let pairs = appointments.iter().flat_map(|current| events.iter().map(move |event| (event, current)));
+    let notices = pairs.filter_map(|(event, current)| rules.rules().notices(event, current).ok()).flatten();
     notices.flat_map(|notice| linked_actions(&notice).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
@@ -700,7 +703,7 @@ mod tests {
     use super::*;
     use crate::model::{ActionDescriptor, Descriptor, Phase, Verdict, Wake};
     use crate::ports::Rules;
-    use crate::testing::{Deciding, plan, revision};
+    use crate::testing::{Deciding, notice, plan, revision};
 
     /// Runs a case against rules that plan the same for every request. Returns why it fails.
     fn failure(case: &Json) -> Option<String> {
@@ -732,6 +735,32 @@ mod tests {
         let why = failure(&case(&json!({ "act": act }))).unwrap();
         assert!(why.contains("`arrive` is not for the role patient"), "{why}");
         assert_eq!(failure(&case(&json!({ "act": act, "role": "staff" }))), None);
+    }
+
+    #[test]
+    fn a_case_fails_if_a_notice_links_to_what_no_patient_may_do_without_input() {
+        let linking = |action: &str| {
+            let mut rules = deciding();
+            rules.descriptor.actions.push(ActionDescriptor {
+                name: "confirm".into(),
+                roles: vec!["patient".into()],
+                input_schema: "{}".into(),
+            });
+            rules.notices = vec![Notice { text: format!("{{link:{action}}}"), ..notice() }];
+            rules.loaded().1
+        };
+        let case = case(&json!({
+            "notices": { "event": "booked", "current": booked() }, "expect": { "notices": [{ "locale": "es-PE" }] },
+        }));
+        assert_eq!(failure_of(&linking("confirm"), &case), None);
+        for action in ["cancel", "arrive", "confrim"] {
+            let why = failure_of(&linking(action), &case).unwrap();
+            let words = format!("`{{link:{action}}}`, which is no action that a patient may do with an empty input");
+            assert!(why.contains(&words), "{why}");
+        }
+        let cases = read(&json!([case]).to_string()).unwrap();
+        assert_eq!(links(&linking("confrim"), &cases), ["confrim".to_owned()].into());
+        assert_eq!(links(&deciding().loaded().1, &cases), BTreeSet::new());
     }
 
     #[test]

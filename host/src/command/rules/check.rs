@@ -91,13 +91,18 @@ fn linked(rules: &LoadedRules, links: &BTreeSet<String>) -> String {
     }
     let instead = rules.messages.no_link(&rules.descriptor.locales[0]);
     let listed = links.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let unsaid = links.iter().filter(|action| !rules.messages.is_link_said(action));
-    let unsaid = unsaid.map(|action| {
-        format!(
-            "\nno text  link.{action} and link.{action}.done: the page of the link would show the name of the action"
-        )
+    let warnings = links.iter().filter_map(|action| {
+        if !rules.is_linkable(action) {
+            return Some(format!(
+                "\nno link  {action}: patients may not do it with an empty input, so mail has words instead"
+            ));
+        }
+        let is_said = rules.messages.is_link_said(action);
+        (!is_said)
+            .then(|| format!("\nno text  link.{action} and link.{action}.done: the page would show the action's name"))
     });
-    format!("\nlinks    {listed}; a host without --public-url writes `{instead}` instead{}", unsaid.collect::<String>())
+    let warnings: String = warnings.collect();
+    format!("\nlinks    {listed}; a host without --public-url writes `{instead}` instead{warnings}")
 }
 
 /// Compares with the registry, and finds out what `publish` would say.

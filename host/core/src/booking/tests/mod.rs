@@ -1,3 +1,4 @@
+mod link;
 mod waker;
 
 use std::collections::BTreeSet;
