@@ -1,6 +1,7 @@
 //! Measures the migration of appointments that Citas 0.1 stored: of a file when it is first used, and of a table by
 //! `citas ledger migrate`, over the server that speaks AWS. Each appointment has two revisions.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -125,7 +126,7 @@ async fn fill_table(aws: &SdkConfig, table: &str, count: usize) {
     });
     let written = requests.chunks(BATCH).map(|batch| async move {
         let answer = client.batch_write_item().request_items(table, batch).send().await?;
-        assert!(answer.unprocessed_items().is_none_or(|left| left.is_empty()), "the server takes them all");
+        assert!(answer.unprocessed_items().is_none_or(HashMap::is_empty), "the server takes them all");
         Ok::<_, aws_sdk_dynamodb::Error>(())
     });
     written.buffer_unordered(MAX_CONCURRENCY).try_collect::<()>().await.expect("a table");

@@ -52,7 +52,7 @@ impl KillSwitch {
 impl Fuse {
     /// Passes pieces on until either side closes the connection, or the process is killed.
     fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
-        let mut bytes = [0; 64 << 10];
+        let mut bytes = [0; 16 << 10];
         while let Ok(count @ 1..) = from.read(&mut bytes) {
             let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
             if left.is_err() {
