@@ -58,7 +58,6 @@ async fn killed_between_any_two_steps_the_function_does_each_reminder_once() {
         kills += 1;
     }
 
-    assert!(kills > 20, "it was killed {kills} times");
     for id in ids {
         let history = ledger.history(pe(), id, 0, 10).await.unwrap();
         let steps: Vec<_> =
@@ -67,4 +66,5 @@ async fn killed_between_any_two_steps_the_function_does_each_reminder_once() {
     }
     assert_eq!(ledger.due(pe(), Timestamp::now(), 10).await.unwrap(), []);
     tables.assert_whole(REMINDERS, 2 * REMINDERS, "killed").await;
+    assert!(kills > 2 * REMINDERS, "it was killed {kills} times");
 }
