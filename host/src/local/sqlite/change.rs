@@ -36,6 +36,14 @@ pub(super) struct Text {
     pub(super) personal: String,
 }
 
+/// A stored change.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) committed: Committed,
+    /// Length of the revision's JSON.
+    pub(super) bytes: usize,
+}
+
 /// Reason why a change was not stored.
 pub(super) enum Refusal {
     KeyUsed,
@@ -58,20 +66,23 @@ impl From<serde_json::Error> for Refusal {
 }
 
 impl Text {
-    pub(super) fn of(revision: Revision) -> Result<Self, serde_json::Error> {
+    /// Returns the text of a revision, and the revision as a read returns it.
+    pub(super) fn of(revision: Revision) -> Result<(Self, Revision), serde_json::Error> {
         let (open, personal) = revision.apart();
-        Ok(Self { open: serde_json::to_string(&open)?, personal: serde_json::to_string(&personal)? })
+        let text = Self { open: serde_json::to_string(&open)?, personal: serde_json::to_string(&personal)? };
+        Ok((text, open.complete(Some(personal))))
     }
 }
 
 impl Placed {
     fn new(change: &Change, settled: Settled) -> Result<Self, serde_json::Error> {
-        let revision = change.revision_with(&settled);
-        Ok(Self { text: Text::of(revision.clone())?, revision: Arc::new(revision), settled })
+        let (text, revision) = Text::of(change.revision_with(&settled))?;
+        Ok(Self { text, revision: Arc::new(revision), settled })
     }
 
-    fn committed(&self) -> Committed {
-        Committed { revision: Arc::clone(&self.revision), choice: self.settled.choice }
+    fn stored(&self) -> Stored {
+        let committed = Committed { revision: Arc::clone(&self.revision), choice: self.settled.choice };
+        Stored { committed, bytes: self.text.open.len() + self.text.personal.len() }
     }
 }
 
@@ -109,7 +120,7 @@ impl Prepared {
 
     /// Stores the change. Conditions are checked in the order that the port requires. After a refusal the caller rolls
     /// back.
-    pub(super) fn store(&self, connection: &Connection) -> Result<Committed, Refusal> {
+    pub(super) fn store(&self, connection: &Connection) -> Result<Stored, Refusal> {
         let Change { revision, receipt, .. } = &self.change;
         if let Some(receipt) = receipt {
             store_receipt(connection, receipt, revision)?;
@@ -133,7 +144,7 @@ impl Prepared {
         give_up(connection, id, self.change.release(&placed.settled))?;
         take(connection, id, self.change.take(&placed.settled))?;
         self.store_events(connection)?;
-        Ok(placed.committed())
+        Ok(placed.stored())
     }
 
     /// Finds places among those that are free now. Nobody else writes until the transaction ends.

@@ -65,7 +65,7 @@ impl Ledger for SqliteLedger {
         let code = change.revision.country;
         let change = Prepared::new(change).map_err(|error| unavailable(code, &error))?;
         let stored = self.write(code, Task::Change(Box::new(change))).await?;
-        Ok(stored.expect("the outcome of a change is what was stored"))
+        Ok(stored.expect("the outcome of a change is what was stored").committed)
     }
 
     async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Arc<Revision>>, Unavailable> {
@@ -82,6 +82,11 @@ impl Ledger for SqliteLedger {
     }
 
     async fn revision(&self, country: CountryCode, id: Uuid, number: u32) -> Result<Option<Revision>, Unavailable> {
+        if let Ok(latest) = self.latest.get(country, id)
+            && latest.appointment.revision == number
+        {
+            return Ok(Some(Arc::unwrap_or_clone(latest)));
+        }
         self.ask(country, |connection| reads::revision(connection, id, number)).await
     }
 

@@ -135,7 +135,8 @@ impl Conversion<'_> {
     fn log(&mut self, revision: &Revision) -> Result<(i64, String), HookError> {
         let (id, number) = (revision.appointment.id, revision.appointment.revision);
         let sequence = self.sequence.remove(&(id, number)).expect("all revisions are in order");
-        let Text { open, personal } = Text::of(revision.clone()).map_err(|error| in_revision(id, number, &error))?;
+        let (Text { open, personal }, _) =
+            Text::of(revision.clone()).map_err(|error| in_revision(id, number, &error))?;
         log(self.connection, Some(sequence), revision, &personal)?;
         Ok((sequence, open))
     }

@@ -1,4 +1,6 @@
 //! Queries of a country's file, and the connections that run them. Writes nothing.
+//!
+//! A limit is written `LIMIT +?`. SQLite plans a statement with a bare `LIMIT ?` anew each time that it is bound.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -128,17 +130,21 @@ pub(super) fn revision(connection: &Connection, id: Uuid, number: u32) -> rusqli
 }
 
 pub(super) fn history(connection: &Connection, id: Uuid, after: u32, limit: usize) -> rusqlite::Result<Vec<Revision>> {
-    let these = "WHERE id = ?1 AND number > ?2";
-    let sql = format!("{EARLIER} {these} UNION ALL {LATEST} {these} ORDER BY number LIMIT ?3");
-    connection.prepare_cached(&sql)?.query_map(params![id.as_bytes(), after, rows(limit)], whole)?.collect()
+    connection.prepare_cached(&history_sql())?.query_map(params![id.as_bytes(), after, rows(limit)], whole)?.collect()
 }
+
+fn history_sql() -> String {
+    let these = "WHERE id = ?1 AND number > ?2";
+    format!("{EARLIER} {these} UNION ALL {LATEST} {these} ORDER BY number LIMIT +?3")
+}
+
+const DUE: &str = "
+    SELECT json_extract(body, '$.appointment.wake'), id, number, failed
+    FROM appointment INDEXED BY appointment_by_wake WHERE wake_at <= ? ORDER BY wake_at, id LIMIT +?";
 
 /// Returns actions that are due, the oldest first.
 pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<DueWake>> {
-    let mut select = connection.prepare_cached(
-        "SELECT json_extract(body, '$.appointment.wake'), id, number, failed
-         FROM appointment INDEXED BY appointment_by_wake WHERE wake_at <= ? ORDER BY wake_at, id LIMIT ?",
-    )?;
+    let mut select = connection.prepare_cached(DUE)?;
     let due = |row: &Row<'_>| {
         let appointment = Uuid::from_bytes(row.get(1)?);
         Ok(DueWake { appointment, revision: row.get(2)?, wake: json(row, 0)?, failed: row.get(3)? })
@@ -180,14 +186,16 @@ pub(super) fn notified(connection: &Connection, event: Uuid) -> rusqlite::Result
     connection.prepare_cached("SELECT 1 FROM notified WHERE event = ?")?.exists([event.as_bytes()])
 }
 
+/// Selects the first event of each appointment.
+const PENDING: &str = "
+    SELECT body, attempts, tried_for FROM outbox AS event
+    WHERE NOT EXISTS (
+        SELECT 1 FROM outbox AS earlier WHERE earlier.subject = event.subject AND earlier.sequence < event.sequence
+    )
+    ORDER BY sequence LIMIT +?";
+
 pub(super) fn pending(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Pending>> {
-    let mut select = connection.prepare_cached(
-        "SELECT body, attempts, tried_for FROM outbox AS event
-         WHERE NOT EXISTS (
-             SELECT 1 FROM outbox AS earlier WHERE earlier.subject = event.subject AND earlier.sequence < event.sequence
-         )
-         ORDER BY sequence LIMIT ?",
-    )?;
+    let mut select = connection.prepare_cached(PENDING)?;
     let pending = |row: &Row<'_>| {
         let attempts =
             Attempts { failed: row.get(1)?, tried_for: Duration::from_millis(row.get::<_, i64>(2)?.unsigned_abs()) };
@@ -257,7 +265,7 @@ fn page_sql(pinned: &[&str], order: Order) -> String {
          WHERE {pinned}(starts_at, id) > (:low, :low_id) AND (starts_at, id) < (:high, :high_id)
          AND (:phases IS NULL OR instr(:phases, ',' || phase || ','))
          AND (:date IS NULL OR substr(json_extract(body, '$.appointment.slot.start'), 1, 10) = :date)
-         ORDER BY starts_at {direction}, id {direction} LIMIT :limit"
+         ORDER BY starts_at {direction}, id {direction} LIMIT +:limit"
     )
 }
 
@@ -300,7 +308,9 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T
 #[cfg(test)]
 mod tests {
     use citas_core::model::Pseudonyms;
+    use rusqlite::StatementStatus;
 
+    use super::super::writer::{EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS};
     use super::*;
 
     /// Returns every combination of filters by a key, with a phase if there is none.
@@ -311,6 +321,25 @@ mod tests {
             given.map(|(_, column)| column).collect()
         };
         (0..16).map(given).chain([vec!["phase"]])
+    }
+
+    #[test]
+    fn no_statement_is_planned_anew_for_other_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = Pseudonyms::new(b"key");
+        let connection = schema::open_writer(&folder.path().join("pe.db"), "pe".parse().unwrap(), &names).unwrap();
+        let pages = combinations().map(|pinned| page_sql(&pinned, Order::Ascending));
+        let others = [EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS, DUE, PENDING].map(str::to_owned);
+        for sql in others.into_iter().chain(pages).chain([history_sql()]) {
+            let mut statement = connection.prepare(&sql).unwrap();
+            for value in [1, 2] {
+                for parameter in 1..=statement.parameter_count() {
+                    statement.raw_bind_parameter(parameter, value).unwrap();
+                }
+                assert!(statement.raw_query().next().unwrap().is_none());
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Caches the latest revisions of appointments that were read lately. Finding one in the file and reading its JSON
-//! takes longer than the rest of a GET. Only one process writes the file, and its writer removes changed appointments
-//! from the cache before it answers the change, so no caller that knows of a change reads the state before it.
+//! Caches the latest revisions of appointments that were read or written lately. Finding one in the file and reading its
+//! JSON takes longer than the rest of a GET, and the notifier needs each revision soon after it is written. Only one
+//! process writes the file, and its writer updates the cache before it answers a change, so no caller that knows of a
+//! change reads the state before it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -65,12 +66,20 @@ impl RevisionCache {
         }
     }
 
-    /// Removes appointments that have changed, or may have.
-    pub(super) fn forget(&self, country: CountryCode, ids: impl IntoIterator<Item = Uuid>) {
+    /// Replaces appointments that have changed by their new revisions, each with the length of its JSON, and removes those
+    /// that may have changed.
+    pub(super) fn update(
+        &self,
+        country: CountryCode,
+        changes: impl IntoIterator<Item = (Uuid, Option<(Arc<Revision>, usize)>)>,
+    ) {
         let mut known = self.lock();
         known.changes += 1;
-        for id in ids {
-            known.read.remove(&(country, id));
+        for (id, stored) in changes {
+            match stored {
+                Some((revision, bytes)) => known.read.insert((country, id), Read { revision, bytes }),
+                None => drop(known.read.remove(&(country, id))),
+            }
         }
     }
 
@@ -118,7 +127,9 @@ mod tests {
         let mark = latest.get(pe(), Uuid::nil()).unwrap_err();
         latest.remember(&revision(1), 100, mark);
         assert_eq!(number(&latest), Some(1));
-        latest.forget(pe(), [Uuid::nil()]);
+        latest.update(pe(), [(Uuid::nil(), Some((revision(2), 100)))]);
+        assert_eq!(number(&latest), Some(2));
+        latest.update(pe(), [(Uuid::nil(), None)]);
         assert_eq!(number(&latest), None);
     }
 
@@ -126,7 +137,7 @@ mod tests {
     fn what_was_read_before_a_change_is_not_remembered_after_it() {
         let latest = RevisionCache::default();
         let mark = latest.get(pe(), Uuid::nil()).unwrap_err();
-        latest.forget(pe(), [Uuid::nil()]);
+        latest.update(pe(), [(Uuid::nil(), None)]);
         latest.remember(&revision(1), 100, mark);
         assert_eq!(number(&latest), None);
     }

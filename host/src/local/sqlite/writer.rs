@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use citas_core::model::CountryCode;
-use citas_core::ports::{Attempts, CommitError, Committed, DueWake, Unavailable, deadline};
+use citas_core::ports::{Attempts, CommitError, DueWake, Unavailable, deadline};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
-use super::change::{Prepared, Refusal};
+use super::change::{Prepared, Refusal, Stored};
 use super::revision_cache::RevisionCache;
 use super::schema;
 
@@ -35,22 +35,22 @@ const REMEMBERED: i64 = 30 * 24 * HOUR;
 /// nothing that is still to come.
 const CLAIMS_KEPT: i64 = 2 * 24 * 60;
 
-const EXPIRED_RECEIPTS: &str = "
+pub(super) const EXPIRED_RECEIPTS: &str = "
     DELETE FROM receipt
-    WHERE key IN (SELECT key FROM receipt WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)";
+    WHERE key IN (SELECT key FROM receipt WHERE expires_at <= ? ORDER BY expires_at LIMIT +?)";
 
 /// Deletes old notes of sent notices. The note of an event that is still in the outbox stays, whatever its age, because
 /// the notifier gets that event again.
-const OLD_NOTES: &str = "
+pub(super) const OLD_NOTES: &str = "
     DELETE FROM notified
     WHERE event IN (
-        SELECT event FROM notified WHERE at <= ? AND event NOT IN (SELECT id FROM outbox) ORDER BY at LIMIT ?)";
+        SELECT event FROM notified WHERE at <= ? AND event NOT IN (SELECT id FROM outbox) ORDER BY at LIMIT +?)";
 
 /// Deletes past claims of one resource, which lie beside those that were just taken.
-const PAST_CLAIMS: &str = "
+pub(super) const PAST_CLAIMS: &str = "
     DELETE FROM claim
     WHERE resource = ?1 AND (minute, ordinal) IN (
-        SELECT minute, ordinal FROM claim WHERE resource = ?1 AND minute < ?2 ORDER BY minute LIMIT ?3)";
+        SELECT minute, ordinal FROM claim WHERE resource = ?1 AND minute < ?2 ORDER BY minute LIMIT +?3)";
 
 /// A task for the writer.
 pub(super) enum Task {
@@ -66,7 +66,7 @@ pub(super) enum Task {
 }
 
 /// Outcome of a task. That of a change is what was stored.
-pub(super) type Outcome = Result<Option<Committed>, CommitError>;
+pub(super) type Outcome = Result<Option<Stored>, CommitError>;
 
 struct Write {
     task: Task,
@@ -81,8 +81,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. It owns `connection` from now on, wakes `changed` when the outbox has grown, and removes
-    /// changed appointments from `latest`.
+    /// Starts the thread. It owns `connection` from now on, wakes `changed` when the outbox has grown, and keeps
+    /// changed appointments in `latest`.
     pub(super) fn start(
         country: CountryCode,
         connection: Connection,
@@ -128,7 +128,13 @@ impl Work {
         while waiting.blocking_recv_many(&mut writes, BATCH) > 0 {
             let (tasks, answers): (Vec<_>, Vec<_>) = writes.drain(..).map(|write| (write.task, write.answer)).unzip();
             let outcomes = self.commit(&tasks);
-            self.latest.forget(self.country, tasks.iter().filter_map(Task::change).map(Prepared::appointment));
+            let stored = |outcome: &Outcome| {
+                let Stored { committed, bytes } = outcome.as_ref().ok()?.as_ref()?;
+                Some((Arc::clone(&committed.revision), *bytes))
+            };
+            let changes = tasks.iter().zip(&outcomes);
+            let changes = changes.filter_map(|(task, outcome)| Some((task.change()?.appointment(), stored(outcome))));
+            self.latest.update(self.country, changes);
             for (answer, outcome) in answers.into_iter().zip(outcomes) {
                 // A caller that has gone away does not need the outcome.
                 let _ = answer.send(outcome);
@@ -170,7 +176,7 @@ impl Work {
         Ok(done.map_err(|refusal| self.explain(refusal)))
     }
 
-    fn perform(&self, task: &Task) -> Result<Option<Committed>, Refusal> {
+    fn perform(&self, task: &Task) -> Result<Option<Stored>, Refusal> {
         match task {
             Task::Change(change) => return change.store(&self.connection).map(Some),
             Task::Published(events) => self.each("DELETE FROM outbox WHERE id = ?", events)?,
