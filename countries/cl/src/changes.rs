@@ -1,4 +1,4 @@
-//! Decides on the actions on a booked appointment. Nobody is told of them.
+//! Decides on the actions on a booked appointment. None of them sends a notice.
 
 use citas_kit::{Appointment, Context, Field, Plan, Violation};
 

@@ -15,7 +15,7 @@ use crate::patient::Patient;
 /// ISO 3166-1 code, and the first part of every violation code.
 pub const COUNTRY: &str = "cl";
 
-/// Age in years from which nobody's parents act for them (Civil Code, art. 26).
+/// Age of majority in years: from it on, parents no longer act for their child (Civil Code, art. 26).
 pub const ADULT_AGE: u8 = 18;
 
 /// Length of an appointment in person: half an hour, on the hour or the half hour.

@@ -1,4 +1,4 @@
-//! The keys that people's spelling means: what a booking accepts, a filter accepts.
+//! Parses keys as people spell them. A filter accepts every spelling that a booking accepts.
 
 use citas_kit::document::Document;
 use citas_kit::{Party, keys};

@@ -12,7 +12,7 @@ use crate::specialties::{Specialty, Way};
 use crate::waiting::{DUE, waiting};
 use crate::{facts, municipalities};
 
-/// Members of a request that is booked at once. Of any other request staff decide on them.
+/// Members of a request that is booked at once. In any other request staff decide on them.
 const TIMED: [&str; 3] = ["/hospital", "/date", "/time"];
 
 /// Returns the plan of the request, or all its violations.
@@ -62,7 +62,7 @@ fn requested(context: &Context, patient: String, mut attributes: Vec<Field>) -> 
     waiting(context, plan, Some(&patient))
 }
 
-/// Returns a violation if nobody can be reached about the request.
+/// Returns a violation if the request has neither a mail address nor a telephone number.
 fn no_contact(request: Fields) -> Option<Violation> {
     let reachable = request.has("/email") || request.has("/phone");
     (!reachable).then(|| Violation::new("", "co.contact.missing"))

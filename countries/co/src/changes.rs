@@ -1,4 +1,4 @@
-//! Decides on the actions on a request and on the appointment that becomes of it, and says which of them are events.
+//! Decides on the actions on a request and on the appointment that it becomes, and on the events that they cause.
 
 use citas_kit::actions::Change;
 use citas_kit::fields::{Fields, set, unpad};
@@ -21,7 +21,7 @@ const ASSIGNMENT: [&str; 7] = ["/doctor", "/hospital", "/date", "/time", "/room"
 
 type Decision = Result<Plan, Vec<Violation>>;
 
-/// An action, and the patient as far as known.
+/// An action, with the patient's key.
 struct Acting<'a> {
     change: Change<'a>,
     input: Fields<'a>,
@@ -71,7 +71,7 @@ impl Acting<'_> {
         Ok(plan)
     }
 
-    /// Checks that staff are to decide on an authorisation and have not done so.
+    /// Checks that the request needs an authorisation that is not decided yet.
     fn undecided(&self) -> Result<(), Violation> {
         self.change.only_in(&[Phase::Requested])?;
         if !self.specialty().is_authorised() {
@@ -123,7 +123,7 @@ impl Acting<'_> {
         }
     }
 
-    /// Returns the plan of an assigned time that is confirmed, until the end of the time to do so.
+    /// Returns the plan of an assigned time that is confirmed before its deadline.
     fn confirmed(&self) -> Decision {
         let Change { current, context, .. } = self.change;
         self.change.only_in(&[Phase::Pending])?;
@@ -151,7 +151,7 @@ impl Acting<'_> {
         Ok(plan)
     }
 
-    /// Returns the plan of a request on which staff have not acted in time. Nothing changes but that it is told.
+    /// Returns the plan of a request on which staff have not acted in time. It has an event and changes nothing else.
     fn overdue(&self) -> Decision {
         self.change.only_in(&[Phase::Requested])?;
         Ok(self.kept(Phase::Requested))
@@ -161,7 +161,7 @@ impl Acting<'_> {
         if self.specialty().is_authorised() { "authorisation-late" } else { "assignment-late" }
     }
 
-    /// Returns the plan of an appointment at another time. One that waits to be confirmed still does.
+    /// Returns the plan of an appointment at another time. An unconfirmed appointment stays unconfirmed.
     fn rescheduled(&self, input: &[Field]) -> Decision {
         let Change { current, context, action, .. } = self.change;
         let moves = current.steps.iter().filter(|step| step.action == action && step.role == Role::Patient).count();
@@ -180,7 +180,7 @@ impl Acting<'_> {
         HOUSE.kept(&self.change, phase, self.patient, self.key())
     }
 
-    /// Returns the patient's key. Once the patient is erased, it is the one that is stored.
+    /// Returns the patient's key, or the stored opaque one once the patient is erased.
     fn key(&self) -> String {
         self.patient.unwrap_or(&self.change.current.patient).to_owned()
     }

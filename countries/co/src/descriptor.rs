@@ -8,7 +8,7 @@ use crate::house::{ADULT_AGE, COUNTRY, HOUSE, ZONE};
 use crate::messages::{LOCALES, words};
 use crate::waiting::{LAPSE, OVERDUE, REQUEST};
 
-/// Returns the descriptor, which is the same at every call.
+/// Returns the descriptor, which is constant.
 pub fn descriptor() -> Descriptor {
     Descriptor {
         country: COUNTRY.into(),

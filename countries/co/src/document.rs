@@ -10,11 +10,11 @@ use citas_kit::{Field, Violation};
 struct Kind {
     /// Name of the kind in `/document/type`.
     name: &'static str,
-    /// The same in a key.
+    /// Name of the kind in a key.
     key: &'static str,
-    /// Fewest characters of a number.
+    /// Minimum number of characters.
     least: usize,
-    /// Most characters of a number.
+    /// Maximum number of characters.
     most: usize,
     form: Form,
 }
@@ -22,9 +22,10 @@ struct Kind {
 /// The characters of a number.
 #[derive(Debug, PartialEq, Eq)]
 enum Form {
-    /// A count, so that zeros before it do not matter.
+    /// A number, so leading zeros do not matter.
     Count,
-    /// Digits, each of which counts. An identity card before 2004 begins with the date of birth, also in the year 2000.
+    /// Digits, of which leading zeros matter. An identity card before 2004 begins with the date of birth, also in the year
+    /// 2000.
     Digits,
     /// Letters and digits. Registrations of births before 2000 have letters.
     Letters,
@@ -39,7 +40,7 @@ const KINDS: &[Kind] = &[
     Kind { name: "PA", key: "pa", least: 2, most: 20, form: Form::Letters },
 ];
 
-/// A document in its one canonical spelling, so that nobody's time is claimed under two.
+/// A document in its one canonical spelling, so that a patient's time is claimed under one key.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Document {
     kind: &'static Kind,
@@ -50,7 +51,7 @@ impl Document {
     /// Returns the document of a request.
     ///
     /// # Errors
-    /// Returns a violation if the number has not the shape of its kind.
+    /// Returns a violation if the number does not have the shape of its kind.
     pub fn of(request: Fields) -> Result<Self, Violation> {
         let document = Self::booked(request).ok_or_else(|| Violation::new("/document", "co.document.missing"))?;
         if document.is_well_formed() {
@@ -62,7 +63,7 @@ impl Document {
         Err(violation.with("least", least.to_string()).with("most", most.to_string()))
     }
 
-    /// Returns the document of a request or of a stored appointment, or `None` if it has none any more. Checks nothing.
+    /// Returns the document of a request or of a stored appointment, or `None` once it is erased. Checks nothing.
     pub fn booked(attributes: Fields) -> Option<Self> {
         let name = attributes.text("/document/type")?;
         let kind = KINDS.iter().find(|kind| kind.name == name)?;

@@ -1,5 +1,5 @@
-//! The appointments that a patient has missed. Who misses an appointment pays no fine (Ley 1438 de 2011, art. 55), but
-//! after two in 180 days the next request is made by telephone.
+//! The appointments that a patient has missed. A missed appointment costs no fine (Ley 1438 de 2011, art. 55), but after
+//! two in 180 days the next request is made by telephone.
 
 use citas_kit::fields::Fields;
 use citas_kit::{Appointment, Context, Field, Party, Phase, Query, Violation};
@@ -9,7 +9,8 @@ use crate::house::{MAX_MISSED, MISSED_DAYS};
 
 const MISSED: &str = "missed";
 
-/// Returns the query for the appointments that the patient has missed. Staff book whatever the answer, so they need none.
+/// Returns the query for the appointments that the patient has missed. Staff may book anyway, so their requests need no
+/// query.
 pub fn before_booking(context: &Context, request: &[Field]) -> Vec<Query> {
     let patient = Document::of(Fields::new(request)).ok().filter(|_| !context.caller.is_staff());
     let query = |document: Document| Query {
@@ -24,7 +25,7 @@ pub fn before_booking(context: &Context, request: &[Field]) -> Vec<Query> {
     patient.map(query).into_iter().collect()
 }
 
-/// Returns no query: what was assigned to a patient stands.
+/// Returns no query: missed appointments do not affect an assigned one.
 pub fn before_action(_: &Context, _: &Appointment, _: &str, _: &[Field]) -> Vec<Query> {
     Vec::new()
 }

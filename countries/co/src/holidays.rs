@@ -37,7 +37,7 @@ const fn national(name: &'static str, on: On) -> Holiday {
     Holiday { name, on, places: EVERYWHERE }
 }
 
-/// Returns the Monday on which a day is kept: the day itself, or the next one (Ley 51 de 1983, art. 2).
+/// Returns the Monday to which a holiday moves: the day itself, or the next Monday (Ley 51 de 1983, art. 2).
 fn moved(year: i16, month: u8, day: u8) -> Option<Date> {
     let date = Date::new(year, month, day)?;
     let after_monday = date.weekday() as i64;

@@ -17,7 +17,7 @@ pub const COUNTRY: &str = "co";
 /// Colombia's time zone. Its offset is the same all year.
 pub const ZONE: &str = "America/Bogota";
 
-/// Age in years from which nobody's parents act for them (Ley 27 de 1977, art. 1).
+/// Age of majority in years: from it on, parents no longer act for their child (Ley 27 de 1977, art. 1).
 pub const ADULT_AGE: u8 = 18;
 
 /// Hours before the start until which a patient may cancel or reschedule.
@@ -26,7 +26,7 @@ pub const CHANGE_HOURS: i64 = 24;
 /// Hours that a patient has to confirm an assigned time.
 const CONFIRM_HOURS: i64 = 48;
 
-/// Hours before the start at which the time to confirm ends at the latest, so that nobody is expected in vain.
+/// Hours before the start at which the time to confirm ends at the latest.
 const CONFIRM_BEFORE_HOURS: i64 = 2;
 
 /// Business days until a general appointment is due (Decreto-Ley 019 de 2012, art. 123; Resolución 1552 de 2013, art. 1).
@@ -41,7 +41,7 @@ pub const MAX_MOVES: usize = 2;
 /// Number of days for which a missed appointment counts.
 pub const MISSED_DAYS: i64 = 180;
 
-/// Number of missed appointments from which a patient's own request is refused.
+/// Number of missed appointments that makes the rules refuse a request by the patient.
 pub const MAX_MISSED: u8 = 2;
 
 /// Colombia's house rules. The messages name the quotas. The time from an assignment to the start is at least three hours,
@@ -84,7 +84,7 @@ pub fn clock(context: &Context) -> &ZoneClock {
     context.clock(ZONE).expect("the host gives a clock for each zone of the descriptor")
 }
 
-/// Returns the last day on which staff act in time on a request that is made now: they assign a time, or decide on the
+/// Returns the day by which staff must act on a request that is made now: assign a time, or decide on the
 /// authorisation.
 pub fn due(context: &Context, request: Fields) -> Option<Date> {
     let days = if Specialty::of(request).is_authorised() { AUTHORISE_DAYS } else { ASSIGN_DAYS };

@@ -20,14 +20,14 @@ pub fn notices(event: &str, current: &Appointment) -> Vec<Notice> {
     mail.notice(event).into_iter().collect()
 }
 
-/// An appointment about which the patient is told.
+/// A mail about an appointment.
 struct Mail<'a> {
     current: &'a Appointment,
     booked: Fields<'a>,
     in_english: bool,
 }
 
-/// What a mail says of an event.
+/// The texts of a mail about an event.
 struct Words {
     title: &'static str,
     lead: String,
@@ -66,7 +66,7 @@ impl Mail<'_> {
         Some(Notice { to: to.into(), locale: letter.locale.into(), subject, text, html, invite: words.invite })
     }
 
-    /// Returns what is said of an event, or `None` if the patient is told nothing: what is late concerns staff.
+    /// Returns the texts for an event, or `None` if the patient gets no mail. Events about delays concern only staff.
     fn words(&self, event: &str) -> Option<Words> {
         Some(match event {
             "requested" => self.requested(),

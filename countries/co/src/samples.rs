@@ -1,4 +1,4 @@
-//! Synthetic requests and what becomes of them, for tests. All of it happens on Tuesday, 24 November 2026, at noon in Bogotá.
+//! Synthetic requests and appointments for tests. They are made on Tuesday, 24 November 2026, at noon in Bogotá.
 
 use citas_kit::fields::set;
 use citas_kit::testing::{caller, civil, clock, leaves, next, stored};
@@ -18,12 +18,12 @@ pub fn tuesday() -> Context {
     }
 }
 
-/// Returns the same moment, with somebody else asking.
+/// Returns that context with another caller.
 pub fn by(role: Role) -> Context {
     Context { caller: caller(role, "s1"), ..tuesday() }
 }
 
-/// Returns the same moment, with a patient who has missed so many appointments.
+/// Returns that context with a patient who has missed `number` appointments.
 pub fn missed(number: usize) -> Context {
     let missed = Appointment { phase: Phase::NoShow, ..requested() };
     let fact = Fact { name: "missed".into(), appointments: vec![missed; number], more: false };
@@ -86,7 +86,7 @@ pub fn booked() -> Appointment {
     done(&tuesday(), &assigned(), "confirm", &[])
 }
 
-/// Returns the confirmed example after the patient has moved it so many times.
+/// Returns the confirmed example after the patient has moved it `times` times.
 pub fn moved(times: usize) -> Appointment {
     let step = Step { action: "reschedule".into(), role: Role::Patient, at: tuesday().now };
     let mut booked = booked();

@@ -12,7 +12,7 @@ pub struct Specialty {
     pub name: &'static str,
     /// Length of an appointment.
     pub length: Length,
-    /// Doctor, session or room.
+    /// The resource that an appointment takes: a doctor, a session or a room.
     pub setting: Setting,
     /// The way from the request to the appointment.
     pub way: Way,
@@ -56,7 +56,7 @@ pub const SPECIALTIES: &[Specialty] = &[
     specialty("vacunacion", 30, VACCINATION, Way::Direct),
 ];
 
-/// Creates a specialty whose appointments start every so many minutes as they last.
+/// Creates a specialty with appointments back to back.
 const fn specialty(name: &'static str, minutes: u8, setting: Setting, way: Way) -> Specialty {
     Specialty { name, length: Length { minutes: minutes as u16, every: minutes }, setting, way }
 }

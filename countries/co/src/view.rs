@@ -26,12 +26,12 @@ pub fn present(_role: Role, appointment: Appointment) -> Vec<Field> {
     fields
 }
 
-/// Returns where the appointment takes place, in words, once that is known.
+/// Returns the place of the appointment in words, once it is known.
 pub fn location(booked: Fields) -> Option<String> {
     Some(["IPS ", booked.text("/hospital")?].concat())
 }
 
-/// Returns where the request stands, in the words of the house.
+/// Returns the status of the request, in Spanish.
 fn status(phase: Phase, booked: Fields) -> &'static str {
     match phase {
         Phase::Requested if booked.flag(AUTHORISED) => "autorizada",

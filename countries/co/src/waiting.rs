@@ -1,5 +1,5 @@
-//! Requests that wait for somebody: for staff while they have no date, then for the patient's confirmation. Both are open
-//! requests, of which a patient has one in each specialty, and both have a time limit.
+//! Open requests: they wait for staff while they have no date, then for the patient's confirmation. A patient has one
+//! open request in each specialty, and each has a deadline.
 
 use citas_kit::civil::{Date, Time};
 use citas_kit::clock::civil_text;
@@ -8,22 +8,22 @@ use citas_kit::{Claim, Context, Field, Phase, Plan, Wake};
 
 use crate::house::{clock, confirm_until};
 
-/// Beginning of the claim by which a patient has one open request in a specialty.
+/// Prefix of the claim that limits a patient to one open request in a specialty.
 pub const REQUEST: &str = "request/";
 
-/// Name of the action by which time tells that staff have not acted on a request.
+/// Name of the scheduled action that reports a request on which staff have not acted in time.
 pub const OVERDUE: &str = "overdue";
 
-/// Name of the action by which time releases what was not confirmed.
+/// Name of the scheduled action that releases an unconfirmed time.
 pub const LAPSE: &str = "lapse";
 
-/// Path of the last day on which staff act on a request in time.
+/// Path of the day by which staff must act on a request.
 pub const DUE: &str = "/due";
 
-/// Path of the flag of staff's decision on an authorisation.
+/// Path of the flag that staff have authorised the request.
 pub const AUTHORISED: &str = "/authorised";
 
-/// Path of the time until which the patient confirms, by the clocks of Colombia.
+/// Path of the local time until which the patient can confirm.
 pub const CONFIRM_BY: &str = "/confirmBy";
 
 /// Adds to a plan that waits, and to no other, the claim of the open request and the action at its time limit. The patient

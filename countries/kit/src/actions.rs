@@ -7,7 +7,7 @@ use crate::schedule::{Schedule, Visit};
 use crate::violations::{Findings, NOT_ALLOWED_NOW};
 use crate::{Action, Appointment, Civil, Context, Field, Phase, Plan, Role, Violation, Wake};
 
-/// Name of the action by which the host reminds people of an appointment.
+/// Name of the scheduled action that reminds the patient of an appointment.
 pub const REMIND: &str = "remind";
 
 /// A request to change an appointment.
@@ -126,7 +126,7 @@ impl Change<'_> {
     /// Returns the plan of an appointment that the patient missed. A patient who arrived may have left again.
     ///
     /// # Errors
-    /// Returns a violation if nobody expects the patient, and before the start.
+    /// Returns a violation if the appointment is neither booked nor arrived, and before the start.
     pub fn missed(&self, patient: String) -> Result<Plan, Violation> {
         self.only_in(&[Phase::Booked, Phase::Arrived])?;
         self.begun()?;
@@ -226,7 +226,7 @@ impl Action {
         ]
     }
 
-    /// Returns the action of a reminder, which only time does.
+    /// Returns the action of a reminder, which only the clock may do.
     #[must_use]
     pub fn reminder() -> Self {
         Self::without_input(REMIND, &[Role::Clock], "Reminding the patient of the appointment")
@@ -234,7 +234,7 @@ impl Action {
 }
 
 impl Phase {
-    /// True if nothing becomes of an appointment in this phase any more.
+    /// True if the phase is final: fulfilled, cancelled or no-show.
     #[must_use]
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Fulfilled | Self::Cancelled | Self::NoShow)

@@ -192,7 +192,7 @@ impl Time {
         Self { hour: civil.hour, minute: civil.minute }
     }
 
-    /// Returns the time of day so many minutes after midnight, if the day is that long.
+    /// Returns the time of day `minutes` after midnight, or `None` after the end of the day.
     #[must_use]
     pub fn after_midnight(minutes: u16) -> Option<Self> {
         let hour = u8::try_from(minutes / 60).ok().filter(|hour| *hour < 24)?;

@@ -11,7 +11,7 @@ impl Claim {
         Self { key: key.into(), places: 1, personal: false }
     }
 
-    /// Lets so many live appointments hold the key at once, this one included.
+    /// Sets the number of live appointments that may hold the key at once, this one included.
     #[must_use]
     pub fn with_places(self, places: u16) -> Self {
         Self { places, ..self }

@@ -42,8 +42,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Returns the document of a request or of a stored appointment, or `None` if it has none, or none any more. Checks
-    /// nothing.
+    /// Returns the document of a request or of a stored appointment, or `None` if it has none or is erased. Checks nothing.
     #[must_use]
     pub fn of(kinds: &[Kind], request: Fields) -> Option<Self> {
         let text = |path| request.text(path).unwrap_or_default();

@@ -16,7 +16,7 @@ impl<'a> Fields<'a> {
         Self { first: fields, then: &[] }
     }
 
-    /// Creates a view in which these leaves stand for those of `then` at the same paths.
+    /// Creates a view of two lists in which `first` takes precedence over `then` at the same path.
     #[must_use]
     pub const fn over(fields: &'a [Field], then: &'a [Field]) -> Self {
         Self { first: fields, then }

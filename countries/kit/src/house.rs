@@ -21,11 +21,10 @@ pub struct House {
     pub reminder_hours: Option<i64>,
     /// Limits of live appointments.
     pub quotas: Quotas,
-    /// Leaves of a request by which free slots are asked, and which an agenda may fix: those that its schema marks
+    /// Leaves of a request that a search for free slots may have and an agenda may fix: those that the schema marks
     /// `x-place`.
     pub places: &'static [&'static str],
-    /// Returns the visit that a request, or a booked appointment, describes. Where its zone is not known, it is that of
-    /// the opening.
+    /// Returns the visit that a request, or a booked appointment, describes. An unknown zone is that of the opening.
     pub visit: for<'a> fn(&'a Context, Fields<'_>, opening: Option<&Slot>) -> Visit<'a>,
     /// Returns the setting that a request, or a booked appointment, asks for.
     pub setting: fn(Fields) -> Setting,
@@ -119,8 +118,8 @@ impl House {
         Ok(plan)
     }
 
-    /// Returns the plan of an appointment in another phase, at its old time if it has one. What was allowed there once
-    /// still is.
+    /// Returns the plan of an appointment in another phase, at its old time if it has one. The old time is not checked
+    /// again.
     #[must_use]
     pub fn kept(&self, change: &Change, phase: Phase, patient: Option<&str>, key: String) -> Plan {
         let mut plan = Plan { off_agenda: true, ..change.release(phase, key) };

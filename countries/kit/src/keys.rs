@@ -1,16 +1,16 @@
-//! Keys of doctors and hospitals in the one spelling of a country's plans. Those of patients are in
-//! [`document`](crate::document) and with each country's own number.
+//! Keys of doctors and hospitals in the canonical spelling. Keys of patients are in [`document`](crate::document) and
+//! in each country's own module.
 
 use crate::fields::unpadded;
 
-/// Returns the number of a register, of at most so many digits, without zeros before it.
+/// Returns a register's number of at most `max_digits` digits, without leading zeros.
 #[must_use]
 pub fn number(spelling: &str, max_digits: usize) -> Option<String> {
     let spelled = is_digits(spelling) && spelling.len() <= max_digits;
     Some(unpadded(spelling)).filter(|number| spelled && !number.is_empty()).map(String::from)
 }
 
-/// Returns the code of a register, of exactly so many digits.
+/// Returns a register's code of exactly `digits` digits.
 #[must_use]
 pub fn code(spelling: &str, digits: usize) -> Option<String> {
     (is_digits(spelling) && spelling.len() == digits).then(|| spelling.into())

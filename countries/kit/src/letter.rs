@@ -23,7 +23,7 @@ pub struct Letter<'a> {
     pub footer: &'a str,
 }
 
-/// A link that does an action of the appointment, which the host puts into the letter.
+/// A link that does an action of the appointment. The host replaces it with the address.
 #[derive(Clone, Copy, Debug)]
 pub struct Link<'a> {
     /// Words of the link.

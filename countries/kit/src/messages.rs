@@ -86,17 +86,17 @@ macro_rules! visit_words {
     };
 }
 
-/// Words in Spanish and English for a date that is not one.
+/// Words in Spanish and English for a malformed date.
 pub const DATE: [&str; 2] = ["Escriba la fecha así: {example}.", "Write the date like this: {example}."];
 
-/// Words in Spanish and English for a time that is not one.
+/// Words in Spanish and English for a malformed time.
 pub const TIME: [&str; 2] = ["Escriba la hora así: {example}.", "Write the time like this: {example}."];
 
 /// Words in Spanish and English for a date that the calendar does not have.
 pub const DATE_NONEXISTENT: [&str; 2] =
     ["Esa fecha no existe en el calendario.", "That date does not exist in the calendar."];
 
-/// Words in Spanish and English for a start between two starts.
+/// Words in Spanish and English for a start that is not on the grid.
 pub const TIME_OFF_GRID: [&str; 2] = [
     "Las citas empiezan cada {every} minutos a partir de la hora en punto.",
     "Appointments start every {every} minutes from the full hour.",
@@ -192,7 +192,7 @@ pub const ARRIVE_NOT_ALLOWED_NOW: [&str; 2] = [
     "The arrival can only be recorded for an appointment that is booked (it is {phase}).",
 ];
 
-/// Words in Spanish and English for an appointment that cannot be over yet.
+/// Words in Spanish and English for a completion that is recorded too early.
 pub const NOT_BEGUN: [&str; 2] =
     ["La hora de la cita todavía no ha llegado.", "The time of the appointment has not come yet."];
 

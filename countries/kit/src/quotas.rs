@@ -1,19 +1,19 @@
-//! Limits on how many live appointments a patient and an account have at once, as claims with places. So they hold even
-//! if somebody books twice at the same moment.
+//! Limits on the number of live appointments of a patient and of an account, as claims with places. So they hold for
+//! concurrent bookings too.
 //!
-//! Only a new booking is limited. Later changes take the same claims without a limit, because they add no appointment;
-//! one that earlier rules booked then begins to count.
+//! Only a new booking is limited. Later changes take the same claims without a limit, because they add no appointment.
+//! An appointment that earlier rules booked counts from its first change on.
 
 use crate::fields::{Fields, set};
 use crate::{Caller, Claim, Field, Role};
 
-/// Beginning of the claims by which a patient's live appointments are counted.
+/// Prefix of the claims that count a patient's live appointments.
 pub const PATIENT: &str = "live/patient/";
 
-/// Beginning of the claims by which an account's live appointments are counted.
+/// Prefix of the claims that count an account's live appointments.
 pub const ACCOUNT: &str = "live/account/";
 
-/// Path of the attribute that names the account which booked. No schema describes it, so it is personal, and
+/// Path of the attribute that names the account that booked. No schema describes it, so it is personal, and
 /// [`present`](crate::AppointmentRules::present) leaves it out.
 const BOOKED_BY: &str = "/account";
 
@@ -27,16 +27,16 @@ pub struct Quotas {
 }
 
 impl Quotas {
-    /// Limits that nobody reaches.
+    /// Limits of staff, which no caller reaches.
     pub const NONE: Self = Self { patient: 1000, account: 1000 };
 
-    /// Returns the limits for a caller: staff has none.
+    /// Returns the limits for a caller. Staff have none.
     #[must_use]
     pub fn of(self, caller: &Caller) -> Self {
         if caller.is_staff() { Self::NONE } else { self }
     }
 
-    /// Returns the claims by which an appointment counts for its patient, if known, and the account, if one booked.
+    /// Returns the claims that count an appointment for its patient, if known, and for the account, if one booked it.
     pub fn claims(self, patient: Option<&str>, account: Option<&str>) -> impl Iterator<Item = Claim> {
         let counted = |of, who: &str, places| Claim::new([of, who].concat()).with_places(places);
         let patient = patient.map(|patient| counted(PATIENT, patient, self.patient).personal());
@@ -46,27 +46,27 @@ impl Quotas {
 }
 
 impl Caller {
-    /// True for staff of the country, and of the platform.
+    /// True for staff of the country and of the platform.
     #[must_use]
     pub const fn is_staff(&self) -> bool {
         matches!(self.role, Role::Staff | Role::Platform)
     }
 
-    /// Returns the account whose quota a booking of this caller counts for. That of staff has no quota.
+    /// Returns the account that a booking of this caller counts for, or `None` for staff.
     #[must_use]
     pub fn counted(&self) -> Option<&str> {
         (self.role == Role::Patient && !self.account.is_empty()).then_some(&self.account)
     }
 }
 
-/// Notes in the attributes of a new appointment which account booked it.
+/// Adds the account that booked a new appointment to its attributes.
 pub fn sign(attributes: &mut Vec<Field>, caller: &Caller) {
     if let Some(account) = caller.counted() {
         set(attributes, Field::text(BOOKED_BY, account));
     }
 }
 
-/// Returns the account that booked the appointment, unless staff did or it is erased.
+/// Returns the account that booked the appointment, or `None` if staff booked it or it is erased.
 #[must_use]
 pub fn booked_by(attributes: Fields<'_>) -> Option<&str> {
     attributes.text(BOOKED_BY)

@@ -81,7 +81,7 @@ pub struct Holders<'a> {
     pub patient: Option<&'a str>,
 }
 
-/// Beginning of the key of a patient of whom nothing is known but the doctor and the start.
+/// Prefix of the key of an unknown patient, which consists of the doctor and the start.
 pub const ANONYMOUS: &str = "anonymous/";
 
 impl Schedule {
@@ -124,8 +124,8 @@ impl Schedule {
         findings.conclude(Some(start))
     }
 
-    /// Returns the plan of an appointment with an allowed start. The plan has no events. Without a patient's key nobody's
-    /// time is claimed but the doctor's.
+    /// Returns the plan of an appointment with an allowed start. The plan has no events. Without a patient's key it claims
+    /// only the doctor's time.
     #[must_use]
     pub fn plan(&self, visit: &Visit, start: Civil, patient: Option<&str>, attributes: Vec<Field>) -> Plan {
         let text = |path| Fields::new(&attributes).text(path).map(String::from);
@@ -200,7 +200,7 @@ impl Schedule {
         starts.filter(within).map(move |start| length.slot(clock, start))
     }
 
-    /// Returns the last day of a term of so many business days: Monday to Friday, without the holidays of the place. The
+    /// Returns the last day of a term of `days` business days: Monday to Friday, without the holidays of the place. The
     /// first is the one after `date`.
     #[must_use]
     pub fn business_days_after(&self, date: Date, days: u16, place: &str) -> Date {

@@ -1,12 +1,12 @@
-//! What an appointment takes besides the time of its doctor and its patient: a place in a session, or one of some rooms.
+//! Resources of an appointment besides the time of its doctor and its patient: a place in a session, or a room.
 
 use crate::claims::claims;
 use crate::{Choice, Claim, Field};
 
-/// Beginning of the claims on the places of a session.
+/// Prefix of the claims on the places of a session.
 pub const SESSION: &str = "session/";
 
-/// Beginning of the claims on a room's time.
+/// Prefix of the claims on a room's time.
 pub const ROOM: &str = "room/";
 
 /// Path of the attribute that names the room.
@@ -15,13 +15,13 @@ pub const ROOM_PATH: &str = "/room";
 /// The form of an appointment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
-    /// A doctor sees the patient, and nothing else is scarce.
+    /// A doctor sees the patient. The appointment takes no other resource.
     Doctor,
-    /// So many people are seen at once, by no doctor in particular.
+    /// Several people are seen at once, by no doctor in particular.
     Session {
         /// Name of the sessions, of which a hospital has one at a time.
         name: &'static str,
-        /// How many people one session has room for.
+        /// Number of people that one session has room for.
         places: u16,
     },
     /// A doctor sees the patient in any of the hospital's rooms with these names.

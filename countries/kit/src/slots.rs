@@ -17,13 +17,13 @@ struct Search<'a> {
     /// Leaves that describe the appointment: its attributes, and those of the place.
     known: Vec<Field>,
     patient: Option<String>,
-    /// Claims by which the appointment counts, wherever it is.
+    /// Claims of the appointment that do not depend on its time.
     counted: Vec<Claim>,
 }
 
 impl House {
-    /// Returns the openings of a doctor, or of the hospital's sessions, by the house's hours. Without either it is unknown
-    /// whose time they are, so there are none.
+    /// Returns the openings of a doctor, or of the hospital's sessions, by the house's hours. There are none if the place
+    /// names neither.
     #[must_use]
     pub fn openings(&self, context: &Context, place: &Place, since: Civil, until: Civil) -> Vec<Opening> {
         let fields = Fields::new(&place.fields);
@@ -86,7 +86,7 @@ impl House {
         change.in_time(self.change_hours)
     }
 
-    /// Returns the offer of an opening, or the rules that it breaks: none if it is not for this search.
+    /// Returns the offer of an opening, or the rules that it breaks. The list is empty if the opening is not for this search.
     fn offer(&self, search: &Search, index: u32, opening: &Opening) -> Result<Offer, Vec<Violation>> {
         let fields = Fields::over(&opening.fields, &search.known);
         let setting = (self.setting)(fields);

@@ -13,13 +13,13 @@ pub fn caller(role: Role, account: &str) -> Caller {
 /// Returns the civil time of a date and a time of day.
 ///
 /// # Panics
-/// Panics if there is none.
+/// Panics if there is no such time.
 #[must_use]
 pub fn civil(date: &str, time: &str) -> Civil {
     Date::parse(date).expect(date).at(Time::parse(time).expect(time))
 }
 
-/// Returns the clock of a zone that has stood this far from UTC for 400 days and will until `later`.
+/// Returns the clock of a zone with this offset from UTC from 400 days ago until `later`.
 #[must_use]
 pub fn clock(zone: &str, now: Civil, offset_minutes: i16, later: Option<Shift>) -> ZoneClock {
     let first = Shift { at: 0, offset_minutes };
@@ -60,7 +60,7 @@ pub fn next(context: &Context, current: &Appointment, action: &str, plan: Plan) 
     }
 }
 
-/// Returns these leaves of text, with some of them changed or added.
+/// Returns these text leaves, some of them changed or added.
 #[must_use]
 pub fn leaves(example: &[(&str, &str)], changes: &[(&str, &str)]) -> Vec<Field> {
     let mut leaves: Vec<_> = example.iter().map(|(path, text)| Field::text(path, *text)).collect();

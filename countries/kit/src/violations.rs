@@ -2,7 +2,7 @@
 
 use crate::{Refusal, Violation};
 
-/// End of the codes for what is allowed in another phase.
+/// Suffix of the codes for an action that is allowed in another phase only.
 pub const NOT_ALLOWED_NOW: &str = ".not-allowed-now";
 
 impl Violation {

@@ -1,4 +1,4 @@
-//! Decides on the actions on a booked appointment, and says which of them people are told of.
+//! Decides on the actions on a booked appointment, and on the events that they cause.
 
 use citas_kit::{Appointment, Context, Field, Plan, Violation};
 

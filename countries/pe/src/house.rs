@@ -21,7 +21,7 @@ pub const ZONE: &str = "America/Lima";
 /// Hours before the start until which a patient may cancel or reschedule.
 pub const CHANGE_HOURS: i64 = 2;
 
-/// Age in years from which nobody's parents act for them (Civil Code, art. 42).
+/// Age of majority in years: from it on, parents no longer act for their child (Civil Code, art. 42).
 pub const ADULT_AGE: u8 = 18;
 
 /// Length of every appointment: half an hour, from any quarter hour.

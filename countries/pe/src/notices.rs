@@ -72,13 +72,13 @@ fn details(current: &Appointment, booked: Fields, slot: &Slot) -> Vec<(&'static 
 
 type Sections = Vec<(&'static str, Vec<String>)>;
 
-/// Returns what the patient of an appointment to come can do, and what is attached.
+/// Returns the instructions for the patient of an upcoming appointment, and a mention of the invitation.
 fn to_come(booked: Fields, start: Civil) -> Sections {
     let calendar = ("Su calendario", vec!["Adjuntamos una invitación para que la cita quede en su calendario.".into()]);
     to_prepare(booked, start).into_iter().chain([calendar]).collect()
 }
 
-/// Returns what the patient of an appointment to come can do.
+/// Returns the instructions for the patient of an upcoming appointment.
 fn to_prepare(booked: Fields, start: Civil) -> Sections {
     // An emergency is often nearer than the time limit.
     let change = if booked.flag("/emergency") {
