@@ -1,5 +1,6 @@
 //! Links in mail: their page, and the action that they do without a token.
 
+use std::path::Path;
 use std::time::Duration;
 
 use citas_core::ports::Clock as _;
@@ -11,7 +12,7 @@ use crate::support::components::{component, folder, version};
 use crate::support::eventually::eventually;
 use crate::support::host::Host;
 use crate::support::http::{Answer, Client, with};
-use crate::support::mail::Letter;
+use crate::support::mail::{Letter, Spool};
 use crate::support::process::{Process, publish_file, token};
 
 const BASE: &str = "https://citas.example/app";
@@ -287,16 +288,16 @@ fn a_link_to_an_appointment_that_is_not_here_looks_like_a_forged_one() {
 }
 
 #[test]
-fn a_notice_without_a_public_address_says_how_else_to_act() {
-    let host = Host::of(&["ut2"]);
-    host.patient("ana").booked("ut", &visit(1, 1));
-    let letter = host.spool().wait_for(1).remove(0);
+fn a_host_without_a_public_address_warns_and_its_mail_says_how_else_to_act() {
+    let data = tempfile::tempdir().unwrap();
+    let (process, letter) = serve_and_book(data.path(), &[]);
     assert_eq!(
         letter.text.trim_end(),
         "You have an appointment. To confirm it: use the app, or call the hospital. To cancel it: use the app, or call the \
          hospital."
     );
     assert_eq!(letter.html, "");
+    assert!(process.log().contains("no public address is set"), "{}", process.log());
 }
 
 #[test]
@@ -307,17 +308,22 @@ fn the_html_of_a_mail_has_the_same_link() {
     assert!(letter.html.contains(&format!("<a href=\"{BASE}{confirm}\">Confirm</a>")), "{}", letter.html);
 }
 
+/// Starts the program with the rules in use, and books a visit. Returns its mail.
+fn serve_and_book(data: &Path, options: &[&str]) -> (Process, Letter) {
+    let file = data.join("ut.wasm");
+    std::fs::write(&file, component("ut2")).unwrap();
+    publish_file(&data.join("registry"), "ut", &file, &version("ut2"), &folder("ut2").join("cases"));
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap(), "--log", "debug"];
+    let process = Process::start(&[&serve, options].concat());
+    process.client(&token(data, &[])).booked("ut", &visit(1, 1));
+    let letter = Spool::in_data(data).wait_for(1).remove(0);
+    (process, letter)
+}
+
 #[test]
 fn a_host_never_logs_the_address_of_a_link() {
     let data = tempfile::tempdir().unwrap();
-    let file = data.path().join("ut.wasm");
-    std::fs::write(&file, component("ut2")).unwrap();
-    publish_file(&data.path().join("registry"), "ut", &file, &version("ut2"), &folder("ut2").join("cases"));
-    let folder = data.path().to_str().unwrap();
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", folder, "--public-url", BASE, "--log", "debug"];
-    let process = Process::start(&serve);
-    process.client(&token(data.path(), &[])).booked("ut", &visit(1, 1));
-    let letter = crate::support::mail::Spool::in_data(data.path()).wait_for(1).remove(0);
+    let (process, letter) = serve_and_book(data.path(), &["--public-url", BASE]);
     let [confirm, _]: [String; 2] = links(&letter).try_into().unwrap();
     let anybody = Client::new(&process.base, None);
     anybody.get(&confirm).expect(200);

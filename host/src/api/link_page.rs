@@ -229,7 +229,7 @@ impl Reader {
         }
     }
 
-    /// Returns what a calendar shows of the appointment, or its doctor and hospital if the country has no words for it.
+    /// Returns what a calendar shows of the appointment, and its doctor and hospital unless the country's words have them.
     fn details(&self, appointment: &Appointment, texts: &CalendarTexts) -> Vec<(&'static str, String)> {
         let words = self.words;
         let Appointment { phase, slot, doctor, hospital, .. } = appointment;
@@ -244,8 +244,10 @@ impl Reader {
             None => add(words.date, Some(&words.undated.to_owned())),
         }
         add(words.place, texts.location.as_ref());
-        add(words.doctor, doctor.as_ref().filter(|_| texts.summary.is_none()));
-        add(words.hospital, hospital.as_ref().filter(|_| texts.location.is_none()));
+        let is_said =
+            |key: &&String| [&texts.summary, &texts.location].into_iter().flatten().any(|text| text.contains(*key));
+        add(words.doctor, doctor.as_ref().filter(|doctor| !is_said(doctor)));
+        add(words.hospital, hospital.as_ref().filter(|hospital| !is_said(hospital)));
         // What was confirmed may have been cancelled since.
         add(words.status, (*phase == Phase::Cancelled).then(|| words.cancelled.to_owned()).as_ref());
         details
@@ -313,14 +315,15 @@ mod tests {
 
     #[test]
     fn an_appointment_is_told_by_the_clocks_of_its_place_in_the_readers_language() {
-        let texts = CalendarTexts { summary: Some("Cita médica".into()), location: Some("Usaquén".into()) };
+        let texts = CalendarTexts { summary: Some("Cita, CMP 45678".into()), location: Some("Usaquén".into()) };
         let spanish = html("es-CO", &appointment("America/Bogota"), &texts);
         for part in
-            ["lang=\"es-CO\"", "miércoles 4 de marzo de 2026", "08:05 (hora de Bogota)", "Cita médica", "Usaquén"]
+            ["lang=\"es-CO\"", "miércoles 4 de marzo de 2026", "08:05 (hora de Bogota)", "Cita, CMP 45678", "Usaquén"]
         {
             assert!(spanish.contains(part), "{part} in {spanish}");
         }
-        assert!(!spanish.contains("45678"), "the country has words for it: {spanish}");
+        assert_eq!(spanish.matches("45678").count(), 1, "the country has words for it: {spanish}");
+        assert!(spanish.contains("<dt>Establecimiento</dt><dd>00006219</dd>"), "and none for this: {spanish}");
         let english = html("en", &appointment("America/Punta_Arenas"), &CalendarTexts::default());
         for part in ["Wednesday 4 March 2026", "08:05 (Punta Arenas time)", "<dt>Doctor</dt><dd>45678</dd>", "00006219"]
         {

@@ -270,7 +270,26 @@ fn greeting(platform: &Platform, issuer: &LocalIssuer, address: SocketAddr) -> R
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Parsed {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn links_in_mail_lead_to_this_machine_unless_an_address_is_named() {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8081));
+        let url = |options: &[&str]| {
+            let Parsed { options } = Parsed::parse_from([&["dev"], options].concat());
+            host_options(&options, address).unwrap().public_url.map(String::from)
+        };
+        assert_eq!(url(&[]).as_deref(), Some("http://127.0.0.1:8081"));
+        assert_eq!(url(&["--public-url", "https://citas.example"]).as_deref(), Some("https://citas.example"));
+    }
 
     #[test]
     fn sources_that_are_not_there_are_named() {

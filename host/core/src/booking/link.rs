@@ -64,10 +64,9 @@ impl Booking {
     /// See [`LinkError`].
     pub async fn show_link(&self, link: &Link) -> Result<LinkView, LinkError> {
         let (rules, current) = self.linked(link).await?;
-        let outcome = match link.standing(&current.appointment) {
-            Standing::Open => self.preview(link, &rules, &current).await?,
-            Standing::Done => LinkOutcome::Done,
-            Standing::Changed => LinkOutcome::Changed,
+        let outcome = match closed(link, &current) {
+            Some(outcome) => outcome,
+            None => self.preview(link, &rules, &current).await?,
         };
         Ok(self.link_view(rules, current, outcome).await)
     }
@@ -81,19 +80,15 @@ impl Booking {
         for _ in 0..MAX_ATTEMPTS {
             let (rules, current) = self.linked(link).await?;
             seen = current.appointment.revision;
-            let outcome = match link.standing(&current.appointment) {
-                Standing::Open => {
-                    let request = self.link_request(link, &current, request_id);
-                    match self.change(&rules, &request, &current).await {
-                        Ok(view) => return Ok(self.link_view(rules, view.revision, LinkOutcome::Acted).await),
-                        Err(BookingError::Stale { .. }) => continue,
-                        Err(error) => refused(error)?,
-                    }
-                }
-                Standing::Done => LinkOutcome::Done,
-                Standing::Changed => LinkOutcome::Changed,
-            };
-            return Ok(self.link_view(rules, current, outcome).await);
+            if let Some(outcome) = closed(link, &current) {
+                return Ok(self.link_view(rules, current, outcome).await);
+            }
+            let request = self.link_request(link, &current, request_id);
+            match self.change(&rules, &request, &current).await {
+                Ok(view) => return Ok(self.link_view(rules, view.revision, LinkOutcome::Acted).await),
+                Err(BookingError::Stale { .. }) => {}
+                Err(error) => return Ok(self.link_view(rules, current, refused(error)?).await),
+            }
         }
         Err(BookingError::Stale { current: seen }.into())
     }
@@ -151,6 +146,15 @@ impl Booking {
             Err(fault) => Err(fault),
         };
         LinkView { revision, texts: texts.unwrap_or_default(), rules: rules.used, outcome }
+    }
+}
+
+/// Returns the outcome of a link that has nothing left to do.
+fn closed(link: &Link, current: &Revision) -> Option<LinkOutcome> {
+    match link.standing(&current.appointment) {
+        Standing::Open => None,
+        Standing::Done => Some(LinkOutcome::Done),
+        Standing::Changed => Some(LinkOutcome::Changed),
     }
 }
 
