@@ -73,7 +73,8 @@ fn post(host: &Host, link: &str) -> Answer {
 /// Asserts that the page has this status and this heading, and is one that keeps its address to itself.
 #[track_caller]
 fn page(answer: Answer, status: u16, heading: &str) -> String {
-    let Answer { text, .. } = answer.clone().expect(status);
+    let answer = answer.expect(status);
+    let text = answer.text.clone();
     assert!(text.contains(&format!("<h1>{heading}</h1>")), "{heading} in {text}");
     for (name, value) in [
         ("content-type", "text/html; charset=utf-8"),
