@@ -328,7 +328,7 @@ impl Platform {
             move |country| {
                 let mut stop = stop.clone();
                 let stopping = async move {
-                    // Without a sender no signal can come any more.
+                    // An error means that the sender is gone, so no signal can come.
                     let _ = stop.wait_for(Option::is_some).await;
                 };
                 Waker::new(country, booking.clone(), ledger.clone(), clock.clone()).run(stopping)

@@ -1,5 +1,5 @@
 //! The page of a link in mail: HTML without scripts that loads nothing, in the language of the mail. It shows no more of the
-//! appointment than the mail does, because whoever holds the mail sees it. Knows no status of a link.
+//! appointment than the mail does, because anyone who has the mail can open it. Knows nothing of a link's state.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ use super::problem::RETRY_AFTER;
 
 const STYLE: &str = include_str!("link_page.css");
 
-/// Content security policy: the page loads nothing, runs nothing, and stands in no frame. Its form leads to itself.
+/// Content security policy: the page loads nothing, runs nothing, and is in no frame. Its form leads to itself.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
     let policy = format!(
@@ -26,7 +26,7 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&policy).expect("ASCII letters and signs")
 });
 
-/// A title and what it means for the reader.
+/// A title and a text that explains it.
 pub type Note = (&'static str, &'static str);
 
 /// The host's words on the page, in one language.
@@ -144,7 +144,7 @@ pub struct Reader {
 pub struct Page<'a> {
     pub title: String,
     pub note: &'static str,
-    /// The country's words for why something is refused.
+    /// The country's reasons for a refusal.
     pub reasons: Vec<String>,
     pub appointment: Option<(&'a Appointment, &'a CalendarTexts)>,
     /// Words on the button that acts, if there is one.
@@ -169,7 +169,7 @@ impl Reader {
         Self { words: if language == "es" { &SPANISH } else { &ENGLISH }, locale }
     }
 
-    /// Returns the reader of a page that is about no link.
+    /// Returns the reader of a page without a link.
     pub fn of_no_link(accept_language: &str) -> Self {
         let language = host_language(accept_language);
         Self { words: if language == "es" { &SPANISH } else { &ENGLISH }, locale: language.to_owned() }
@@ -180,7 +180,7 @@ impl Reader {
         let headers = [
             (header::CONTENT_TYPE, fixed("text/html; charset=utf-8")),
             (header::CONTENT_SECURITY_POLICY, POLICY.clone()),
-            // The address is a secret: no cache, site or search engine gets it.
+            // The address is a secret: no cache, site or search engine may get it.
             (header::CACHE_CONTROL, fixed("no-store")),
             (header::REFERRER_POLICY, fixed("no-referrer")),
             (HeaderName::from_static("x-robots-tag"), fixed("noindex, nofollow")),
@@ -248,7 +248,7 @@ impl Reader {
             |key: &&String| [&texts.summary, &texts.location].into_iter().flatten().any(|text| text.contains(*key));
         add(words.doctor, doctor.as_ref().filter(|doctor| !is_said(doctor)));
         add(words.hospital, hospital.as_ref().filter(|hospital| !is_said(hospital)));
-        // What was confirmed may have been cancelled since.
+        // A confirmed appointment may have been cancelled since.
         add(words.status, (*phase == Phase::Cancelled).then(|| words.cancelled.to_owned()).as_ref());
         details
     }
@@ -263,7 +263,7 @@ impl Reader {
         format!("{weekday} {} de {} de {}", date.day(), MONTHS[place(date.month() - 1)], date.year())
     }
 
-    /// Returns the time with the place whose clocks show it.
+    /// Returns the local time with the city of its zone.
     fn time(&self, Slot { start, zone, .. }: &Slot) -> String {
         let city = zone.rsplit('/').next().unwrap_or(zone).replace('_', " ");
         let of = match self.words.language {

@@ -1,7 +1,7 @@
 //! The endpoints of links in mail: a page about an appointment for `GET`, which never acts, and the action for `POST`.
 //!
-//! The token in the path is all the authority that there is. So no page, header or line of the log repeats it, and nothing
-//! else of the appointment can be reached with it.
+//! The token in the path is the only credential. So no page, header or line of the log repeats it, and it gives access to
+//! nothing else of the appointment.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub async fn show(State(api): State<Arc<Api>>, token: Token, headers: HeaderMap)
     Ok(page(&link, shown, &headers))
 }
 
-/// Handles `POST /links/{token}`. The body has no meaning.
+/// Handles `POST /links/{token}`. Ignores the body.
 pub async fn follow(
     State(api): State<Arc<Api>>,
     token: Token,
@@ -43,7 +43,7 @@ pub async fn follow(
 }
 
 impl Api {
-    /// Returns the link of a token within its rate limit, which is that of its appointment; `None` if there is no such link.
+    /// Returns the link of a token within the rate limit of its appointment, or `None` if there is no such link.
     fn link(&self, token: Token) -> Result<Option<Link>, Problem> {
         let Some(link) = token.ok().and_then(|Path(token)| Link::read(&self.link_keys, &token)) else {
             return Ok(None);
@@ -53,7 +53,7 @@ impl Api {
     }
 }
 
-/// Returns the one page for every link that leads nowhere, whatever the reason.
+/// Returns the one page for every invalid link, whatever the reason.
 fn unknown(headers: &HeaderMap) -> Response {
     let reader = Reader::of_no_link(&accept_language(headers));
     reader.response(StatusCode::NOT_FOUND, Page::of(reader.words.unknown))
@@ -98,7 +98,7 @@ fn refused(reader: &Reader, rejection: Option<&Rejection>) -> Page<'static> {
     Page { reasons, ..Page::of(reader.words.refused) }
 }
 
-/// Returns the page of a link that shows nothing.
+/// Returns the page of a link that cannot be shown.
 fn failed(reader: &Reader, error: &BookingError, headers: &HeaderMap) -> Response {
     match error {
         BookingError::UnknownCountry(_) | BookingError::UnknownAppointment => unknown(headers),

@@ -288,7 +288,7 @@ impl Problem {
 }
 
 fn unanswered(fault: Option<&Fault>, rules: Option<&LoadedRules>, detail: String) -> Problem {
-    // The rules' own words are for their team. They may name the patient.
+    // The error text of the rules is for their team. It may name the patient.
     let told = fault.filter(|fault| !matches!(fault, Fault::Failed(_))).map_or(detail, ToString::to_string);
     let problem = Problem::new(Kind::RulesUnavailable, told);
     let Some(rules) = rules else { return problem };

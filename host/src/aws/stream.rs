@@ -1,6 +1,6 @@
 //! Numbers the revisions of a table's stream, and publishes its events, in the stream's order. No batch contains two events
-//! of one appointment. Stops at the first record that is not numbered or not published; Lambda delivers that record and all
-//! later ones again.
+//! of one appointment. Stops at the first record that is not numbered or not published. Lambda delivers that record and
+//! all later ones again.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -34,7 +34,7 @@ pub async fn relay(publisher: &dyn Publisher, ledger: &DynamoLedger, stream: &St
     answer
 }
 
-/// Numbers the revisions. Returns the number of records before the first that may have none.
+/// Numbers the revisions. Returns the number of records before the first one that may not be numbered.
 async fn number(ledger: &DynamoLedger, records: &[EventRecord]) -> usize {
     let (mut seen, mut stored) = (HashSet::new(), BTreeMap::<CountryCode, Vec<(Uuid, u32)>>::new());
     let mut first = None;
@@ -109,8 +109,8 @@ async fn publish(publisher: &dyn Publisher, events: &[Told<'_>]) -> usize {
     results.iter().take_while(|result| result.is_ok()).count()
 }
 
-/// Parses the event of a record. One of the format before has a whole revision in place of an id: the stream keeps it as it
-/// was written, and the migration has replaced it in the table.
+/// Parses the event of a record. An event of the former format has a whole revision in place of an id: the stream keeps it
+/// as it was written, and the migration has replaced it in the table.
 async fn event(ledger: &DynamoLedger, record: &EventRecord) -> Result<Event, String> {
     let item = record.change.new_image.inner();
     let Some(serde_dynamo::AttributeValue::S(body)) = item.get("event") else {

@@ -76,7 +76,7 @@ impl Trier {
     /// Compares the records with candidates. A record that is not compared, or a result that is not stored, is missing
     /// from the trial's report and has no other effect.
     async fn compare(&self, stored: Vec<StreamRecord>) {
-        // No client waits, so the records are compared with what the looks bring.
+        // No client waits, so the registry is read before the records are compared.
         for country in stored.iter().map(StreamRecord::country).collect::<BTreeSet<_>>() {
             self.on_demand.ask(country).await.finish().await;
         }
@@ -98,7 +98,7 @@ impl Trier {
         }
     }
 
-    /// Reads what a record is about; none if the ledger does not have it.
+    /// Reads the revision or event of a record, or returns `None` if the ledger does not have it.
     async fn call(&self, record: StreamRecord) -> Result<Option<Call>, Unavailable> {
         let country = record.country();
         let revision = async |id: Uuid, number: u32| self.ledger.revision(country, id, number).await;

@@ -71,8 +71,8 @@ pub async fn run() -> Ended {
     answer(Runtime::new(Adapter::from(router)), metrics).await
 }
 
-/// Loads the rules that a request needs, and meanwhile checks the table that it needs. A look at the registry runs beside
-/// the request and is part of it, because Lambda freezes the function after the response.
+/// Loads the rules of a request and checks its table at the same time. A read of the registry runs beside the request and
+/// is part of it, because Lambda freezes the function after the response.
 async fn with_rules(
     State((on_demand, ledger, link_keys)): State<(Arc<OnDemand>, Arc<DynamoLedger>, Keyring)>,
     request: Request,
@@ -83,7 +83,7 @@ async fn with_rules(
     let link = path.strip_prefix("/links/").and_then(|token| Link::read(&link_keys, token));
     let looks = match link.as_ref().map_or_else(|| country.parse(), |link| Ok(link.country)) {
         Ok(country) if link.is_some() || rest.starts_with("appointments") => {
-            // A table that cannot be used is the error of whatever uses it.
+            // The use of the table reports the error.
             futures::join!(on_demand.ask(country), ledger.checked(country)).0
         }
         Ok(country) => on_demand.ask(country).await,

@@ -45,7 +45,7 @@ pub(super) struct BookingSettings {
 }
 
 impl BookingSettings {
-    /// Returns the names of the key. It is parsed here, because an error of clap repeats the value, and errors are logged.
+    /// Returns the names of the key. It is parsed here, because an error of clap contains the value, and errors are logged.
     pub(super) fn names(&self) -> Result<Pseudonyms, String> {
         self.key.parse().map_err(|why| format!("CITAS_KEY: {why}"))
     }
@@ -60,7 +60,7 @@ pub(super) struct LinkSettings {
 }
 
 impl LinkSettings {
-    /// Returns the keys. They are parsed here, because an error of clap repeats the value, and errors are logged.
+    /// Returns the keys. They are parsed here, because an error of clap contains the value, and errors are logged.
     pub(super) fn keys(&self) -> Result<Keyring, String> {
         self.link_keys.parse().map_err(|why| format!("CITAS_LINK_KEYS: {why}"))
     }

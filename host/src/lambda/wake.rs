@@ -15,7 +15,7 @@ use super::setup::{BookingSettings, Rules, Starting};
 use super::{Ended, Started, answer};
 use crate::system::SystemClock;
 
-/// Time before the function's own limit after which no action begins: enough for one.
+/// Time before the function's timeout in which no action begins; it is enough for one.
 const ONE: Duration = Duration::from_secs(10);
 
 /// Runs the function for as long as its instance lives.
@@ -32,7 +32,7 @@ pub async fn run() -> Ended {
     let (catalogue, on_demand, wakes) = (&*catalogue, &on_demand, &(ledger as Arc<dyn Wakes>));
     let handler = service_fn(move |event: LambdaEvent<Json>| async move {
         let deadline = event.context.deadline();
-        // No client waits, so the actions are decided with what the looks bring.
+        // No client waits, so the registry is read before the actions are decided.
         on_demand.ask_all().await.finish().await;
         let left = deadline.duration_since(std::time::SystemTime::now()).unwrap_or_default();
         drain(catalogue, booking, wakes, left.saturating_sub(ONE)).await.map_err(lambda_runtime::Error::from)
@@ -40,8 +40,8 @@ pub async fn run() -> Ended {
     answer(Runtime::new(handler), metrics).await
 }
 
-/// Does what is due in every country within this time. A country whose ledger does not answer is an error once the others
-/// are done.
+/// Does the due actions of every country within this time. An error of one country's ledger is returned after the other
+/// countries are done.
 async fn drain(
     catalogue: &Catalogue,
     booking: &Arc<Booking>,

@@ -1,5 +1,5 @@
-//! Secret keys of the data folder that sign the links in mail. Without them the links that are out lead nowhere; nothing that
-//! is stored depends on them.
+//! Secret keys of the data folder that sign the links in mail. Without them the links in sent mail are invalid. No stored
+//! data depends on them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ const KEYS: &str = "link-keys";
 /// Maximum size of the keys' file, in bytes.
 const MAX_BYTES: u64 = 1024;
 
-/// Reason why the keys cannot be used.
+/// Error for keys that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkKeysError {
     /// The file cannot be read or written.

@@ -27,7 +27,7 @@ struct Manifest {
     /// Cargo package of a country in Rust.
     package: Option<String>,
     language: Language,
-    /// That of a country in Rust is the kit's.
+    /// Contract of the country. In Rust the kit determines it.
     contract: Option<Contract>,
     #[serde(default)]
     limits: Limits,

@@ -1,5 +1,5 @@
-//! One loaded component and the plumbing of calls to it, each in an instance of its own. The contracts' own modules know its
-//! functions.
+//! One loaded component and the mechanics of its calls, each in an instance of its own. The modules of the contracts know
+//! its functions.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,8 +15,8 @@ use super::limits::{ANSWER_BYTES, Bounds, Limiter, OverLimit, TICKS};
 use super::meter::{Meter, Metered};
 use super::{v1, v2};
 
-/// Makes a component callable by the contract that it exports: the latest, if it exports several. Records calls if there is
-/// a meter.
+/// Makes a component callable by the contract that it exports, or by the latest of several. Records calls if there is a
+/// meter.
 pub(super) fn link(
     engine: &Engine,
     component: &Component,
@@ -86,8 +86,8 @@ impl Calls {
     }
 }
 
-/// The exports of a component that is being linked: functions are found, and their types checked, on a first instance. That
-/// also shows that the component can be instantiated.
+/// The exports of a component that is being linked. Functions are found, and their types checked, on a first instance,
+/// which also shows that the component can be instantiated.
 pub(super) struct Exports<'a> {
     calls: Calls,
     component: &'a Component,

@@ -26,7 +26,7 @@ pub(super) fn check(fields: &[Field]) -> Result<(), Fault> {
     if weight(fields) > INPUT_BYTES { Err(Fault::InputTooLarge { limit: INPUT_BYTES }) } else { Ok(()) }
 }
 
-/// Refuses appointments that are too large for one call. One alone never is.
+/// Refuses appointments that are too large for one call. A single appointment always fits.
 pub(super) fn check_all(appointments: &[&Appointment]) -> Result<(), Fault> {
     if fitting(appointments) < appointments.len() {
         return Err(Fault::InputTooLarge { limit: INPUT_BYTES });

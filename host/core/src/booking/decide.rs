@@ -29,7 +29,7 @@ pub(super) struct RuleRequest {
     pub action: String,
     pub input: Json,
     pub role: Role,
-    /// The patient whose mail has the link through which the request comes; none if it comes with a token.
+    /// The patient of a request that comes through a link in mail; `None` for a request with a token.
     pub link_of: Option<String>,
     /// Revisions that the caller accepts as current; none if any will do.
     pub if_match: Option<Vec<String>>,
@@ -50,13 +50,13 @@ pub(super) struct Prepared {
     /// Claims of the plan and of its choices, as the rules named them.
     pub claims: Vec<Claim>,
     pub change: Change,
-    /// Fields that clients see: for each choice, or once if there are no choices.
+    /// Fields that clients see, one list for each choice, or a single one without choices.
     pub shown: Vec<Fields>,
 }
 
 type Decided = Result<Prepared, BookingError>;
 
-/// Facts for the rules in use and for a candidate. A fault in a query for them is the decision's.
+/// Facts for the rules in use and for a candidate. A fault in a query is a fault of the decision.
 struct Facts {
     used: Result<Vec<Fact>, Fault>,
     canary: Result<Vec<Fact>, Fault>,
@@ -110,7 +110,7 @@ impl Decider {
         if matches!(tried, Err(BookingError::RulesUnavailable(_))) { used } else { tried }
     }
 
-    /// Asks the rules which facts they need, and the ledger for these.
+    /// Gets the queries of the rules and reads their facts from the ledger.
     async fn facts(
         &self,
         rules: &Arc<LoadedRules>,
@@ -214,7 +214,7 @@ impl Decider {
         })
     }
 
-    /// Returns claims of a plan as the ledger keeps them.
+    /// Returns claims of a plan in the ledger's form.
     fn kept(&self, country: CountryCode, plan: &Plan, claims: &[Claim]) -> Vec<Claim> {
         let kept = |claim: &Claim| {
             self.names.claim(country, Claim { personal: claim.is_about(&plan.patient), ..claim.clone() })
@@ -226,12 +226,12 @@ impl Decider {
         Choice { claims: self.kept(country, plan, claims), attributes: attributes.clone() }
     }
 
-    /// Returns the caller as rules know them.
+    /// Returns the caller in the rules' form.
     fn caller(&self, country: CountryCode, request: &RuleRequest) -> RulesCaller {
         let (account, ties) = match (request.role, &request.link_of) {
             (Role::Clock, _) => (String::new(), Vec::new()),
             (_, None) => (self.names.account(country, &request.caller.subject), Vec::new()),
-            // Nobody signs in, so each patient is an account.
+            // A link has no account, so each patient is one.
             (_, Some(patient)) => {
                 let tie = Tie { patient: patient.clone(), relation: Relation::Oneself };
                 (self.names.account(country, &format!("{LINK}/{patient}")), vec![tie])
@@ -303,7 +303,7 @@ impl Decider {
         }
     }
 
-    /// Returns the call for the shadow, with the result of the rules in use; none if they neither decided nor refused.
+    /// Returns the call for the shadow, with the result of the rules in use, or `None` if they neither decided nor refused.
     fn call(
         &self,
         rules: &InForce,
@@ -337,7 +337,7 @@ impl Decider {
     }
 }
 
-/// Returns the places that a change takes if nothing is in its way.
+/// Returns the places that a change takes if no other appointment holds any.
 fn first_places(change: &Change) -> Settled {
     let choice = change.choices.first();
     let claims = change.claims.iter().chain(choice.into_iter().flat_map(|choice| &choice.claims));

@@ -17,7 +17,7 @@ pub struct Spellings {
     pub hospital: Option<String>,
 }
 
-/// Returns the keys that the rules give to these spellings. Refuses a spelling that means no appointment's key.
+/// Returns the keys that the rules give to these spellings. Refuses a spelling without a key.
 pub(super) fn keys(rules: &InForce, spelt: &Spellings) -> Result<Spellings, BookingError> {
     let key = |of: Party, spelling: &Option<String>| {
         let Some(spelling) = spelling else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Links in mail: what a link is about, and the action that it does. Whoever holds the mail acts as the appointment's
+//! Links in mail: reads the appointment of a link and does its action. The holder of the mail acts as the appointment's
 //! patient, for this action alone.
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use crate::trial::Routed;
 /// Subject of links in provenance.
 pub(super) const LINK: &str = "link";
 
-/// Everything that a page about a link shows.
+/// Content of a link's page.
 pub struct LinkView {
     /// The appointment as it is now.
     pub revision: Arc<Revision>,
@@ -28,7 +28,7 @@ pub struct LinkView {
     pub outcome: LinkOutcome,
 }
 
-/// State of a link, or what following it has led to.
+/// State of a link, or the outcome of following it.
 pub enum LinkOutcome {
     /// The action can be done.
     Open,
@@ -46,19 +46,19 @@ pub enum LinkOutcome {
     Impossible,
 }
 
-/// Reasons why a link shows nothing.
+/// Error for a link that cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// The time of the link is over.
+    /// The link has expired.
     #[error("the link has expired")]
     Expired,
-    /// There is no such appointment, or no answer.
+    /// There is no such appointment, or the ledger or the rules do not answer.
     #[error(transparent)]
     Booking(#[from] BookingError),
 }
 
 impl Booking {
-    /// Returns what a link is about. Changes nothing.
+    /// Returns the appointment of a link and the link's state. Changes nothing.
     ///
     /// # Errors
     /// See [`LinkError`].
@@ -105,7 +105,8 @@ impl Booking {
         Ok((rules, found.ok_or(BookingError::UnknownAppointment)?))
     }
 
-    /// Returns whether the rules in use would do the action. A candidate is not asked, because its decisions are counted.
+    /// Returns whether the rules in use would allow the action. Assumes so for a patient of the canary, whose decisions are
+    /// counted.
     async fn preview(&self, link: &Link, rules: &InForce, current: &Arc<Revision>) -> Result<LinkOutcome, LinkError> {
         if rules.canary_of(&current.appointment.patient).is_some() {
             return Ok(LinkOutcome::Open);
@@ -136,7 +137,7 @@ impl Booking {
         })
     }
 
-    /// Adds the country's words. A page without them still says enough, and what was done is done.
+    /// Adds the country's words. Ignores errors: the page works without them, and the action may be done already.
     async fn link_view(&self, rules: InForce, revision: Arc<Revision>, outcome: LinkOutcome) -> LinkView {
         let shown = revision.clone();
         let call = move |rules: &LoadedRules| rules.calendar_texts(&shown.appointment);

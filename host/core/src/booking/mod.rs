@@ -348,8 +348,8 @@ impl Booking {
         }
     }
 
-    /// Returns the error for a taken claim, with the claim, the country's words for it, and free slots nearby if it is one on
-    /// time. It has none of these if the claim is personal, the caller has the role of a patient, and another subject
+    /// Returns the error for a taken claim, with the claim, the country's words for it, and, for a claim on time, free slots
+    /// nearby. Leaves these out if the claim is personal, the caller has the role of a patient, and another subject
     /// booked a holder: the caller may not know that person's appointments and free time.
     ///
     /// `claims` are those of the plan, one of which the ledger keeps as `kept`.
@@ -372,7 +372,7 @@ impl Booking {
         BookingError::SlotTaken { claim: Some(claim.key), free, rejection }
     }
 
-    /// True if the caller may see every appointment that holds this claim; false if there is none, or if the ledger does not
+    /// True if the caller may see every appointment that holds this claim. False if there is none or the ledger does not
     /// answer.
     async fn may_see_holders(&self, ClaimConflict { request, wanted, .. }: &ClaimConflict<'_>, claim: &Claim) -> bool {
         let country = wanted.country;
@@ -389,7 +389,7 @@ impl Booking {
             Ok::<_, Unavailable>(!holders.is_empty())
         };
         see.await.unwrap_or_else(|error| {
-            tracing::debug!(%country, %error, "nobody knows who holds the claim");
+            tracing::debug!(%country, %error, "the holders of the claim are not known");
             false
         })
     }

@@ -1,7 +1,7 @@
-//! Scheduled actions: the host does each to its appointment when its time has come, as the caller `clock`.
+//! Scheduled actions: the host does each at its time, as the caller `clock`.
 //!
-//! An action is stored with the revision that scheduled it, and is done by storing the next one. So it is done once,
-//! whatever dies in between, and a later revision replaces it.
+//! An action is stored with the revision that scheduled it, and is done by storing the next one. So it is done once even
+//! if the process dies in between, and a later revision replaces it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use crate::ports::{Clock, DueWake, Unavailable, Wakes};
 /// Subject of the host itself in provenance.
 const CLOCK: &str = "clock";
 
-/// Number of actions that are read at once. Requests get their turns between them.
+/// Maximum number of actions that one read of the ledger returns.
 const BATCH: usize = 32;
 
 /// Wait after the first failed attempt; it doubles with each.
@@ -27,11 +27,11 @@ const FIRST_WAIT: SignedDuration = SignedDuration::from_mins(1);
 /// Maximum wait between two attempts.
 const MAX_WAIT: SignedDuration = SignedDuration::from_hours(1);
 
-/// Wait of an action that the rules in force lack. A host that sees other rules come into force tries it sooner; after a
-/// restart, or in a function, nobody has seen them.
+/// Wait of an action that the rules in force lack. A host that sees other rules come into force tries it sooner; a
+/// restarted host or a function does not.
 pub(super) const UNKNOWN_WAIT: SignedDuration = SignedDuration::from_mins(5);
 
-/// Number of failed attempts from which an action raises an alarm. They take 24 hours.
+/// Number of failed attempts after which an action raises an alarm. They take 24 hours.
 pub(super) const ALARM_AFTER: u32 = 30;
 
 /// Maximum number of actions that are tried again as soon as there are other rules. Further ones wait for [`UNKNOWN_WAIT`].
@@ -94,10 +94,10 @@ impl Booking {
     }
 }
 
-/// Does the scheduled actions of a country that are due, one after the other: requests get their turns between them.
+/// Does the due scheduled actions of a country one after the other, so that requests are served in between.
 ///
-/// Due is what the wall clock says. All else is measured in attempts or by the monotonic clock, so that a wall clock that
-/// is set raises no alarm.
+/// An action is due by the wall clock. Everything else is measured in attempts or by the monotonic clock, so that setting
+/// the wall clock raises no alarm.
 pub struct Waker {
     country: CountryCode,
     booking: Arc<Booking>,
@@ -120,7 +120,7 @@ impl Waker {
         Self { country, booking, wakes, clock, unknown: Mutex::default() }
     }
 
-    /// Does what is due from now on, until `stop` resolves. What is in progress then stays due, or is stored already.
+    /// Does actions as they become due, until `stop` resolves. An action in progress then stays due unless it is stored.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let work = async {
             loop {
@@ -136,11 +136,11 @@ impl Waker {
         }
     }
 
-    /// Does what is due, the oldest first, until nothing is due or the time of [`Clock::monotonic`] is after `end`. Without
-    /// rules in force nothing is done. Returns true if nothing is left to do now.
+    /// Does the due actions, the oldest first, until none is due or the time of [`Clock::monotonic`] is after `end`. Does
+    /// none without rules in force. Returns true if nothing is left to do now.
     ///
     /// # Errors
-    /// Returns an error if the ledger does not answer. What is not done stays due.
+    /// Returns an error if the ledger does not answer. The remaining actions stay due.
     pub async fn drain(&self, end: Duration) -> Result<bool, Unavailable> {
         let Some(entry) = self.booking.decider.catalogue.entry(self.country) else { return Ok(true) };
         let Some(rules) = entry.in_force() else { return Ok(true) };
@@ -161,7 +161,7 @@ impl Waker {
                 }
                 is_progress |= self.wake(&due).await? != REPLACED;
             }
-            // An index that is behind still has what was replaced.
+            // A stale index still contains replaced actions.
             if !is_progress {
                 return Ok(false);
             }
@@ -201,12 +201,12 @@ impl Waker {
         Ok(outcome)
     }
 
-    /// Returns for how long the action has been due: at least zero, also by a clock that was set back meanwhile.
+    /// Returns the time since the action was due; zero if the clock was set back before it.
     fn lateness(&self, due: &DueWake) -> SignedDuration {
         self.clock.now().duration_since(due.wake.at).max(SignedDuration::ZERO)
     }
 
-    /// Returns the actions that other rules lacked than those in force.
+    /// Returns the actions that rules no longer in force lacked.
     fn no_longer_unknown(&self, rules: Vec<u64>) -> Vec<DueWake> {
         let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
         if unknown.rules == rules {

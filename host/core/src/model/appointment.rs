@@ -167,7 +167,7 @@ impl FromStr for Phase {
 /// first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wake {
-    /// Time of the action.
+    /// Time at which the action is due.
     pub at: Timestamp,
     /// Name of the action.
     pub action: String,
@@ -184,7 +184,7 @@ pub struct Step {
     pub at: Timestamp,
 }
 
-/// Maximum number of steps that an appointment keeps: the last ones.
+/// Maximum number of steps that an appointment keeps. The earliest are dropped.
 pub const MAX_STEPS: usize = 50;
 
 /// A stored appointment, as the rules see it.
@@ -254,7 +254,7 @@ pub struct Provenance {
     pub input: Vec<Field>,
     /// Context that the rules received, without its facts.
     pub context: Context,
-    /// Appointments of which the rules knew beside this one.
+    /// Revisions of other appointments in the facts of the decision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<FactSource>,
     /// Rules that decided.

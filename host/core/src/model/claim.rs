@@ -1,4 +1,4 @@
-//! Claims: keys that at most so many live appointments may hold at once.
+//! Claims: keys that a limited number of live appointments may hold at once.
 
 use jiff::Timestamp;
 use jiff::fmt::strtime::BrokenDownTime;
@@ -75,7 +75,7 @@ impl Claim {
     }
 }
 
-/// Splits the key of a claim on time into its resource and its minute. Any other key is all resource.
+/// Splits the key of a claim on time into its resource and its minute. Any other key is a resource without a minute.
 ///
 /// `doctor/45678/2026-12-01T14:15Z` is the resource `doctor/45678` and a minute.
 pub fn resource_and_minute(key: &str) -> (&str, Option<Timestamp>) {
@@ -107,7 +107,7 @@ pub struct Choice {
 pub struct HeldClaim {
     /// Key of the claim.
     pub key: String,
-    /// Which of the key's places it is, from 0.
+    /// Place of the key that the appointment holds, from 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ordinal: u16,
 }

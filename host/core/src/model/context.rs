@@ -1,4 +1,4 @@
-//! The context of a call to the rules: the time, the clocks of the country's zones, who asks, and other appointments.
+//! The context of a call to the rules: the time, the clocks of the country's zones, the caller, and other appointments.
 
 use jiff::civil::DateTime;
 use schemars::JsonSchema;
@@ -19,7 +19,7 @@ pub enum Role {
     Staff,
     /// Operates the platform.
     Platform,
-    /// The host itself, when the time of a scheduled action has come.
+    /// The host itself, for a scheduled action that is due.
     Clock,
 }
 
@@ -74,7 +74,7 @@ pub struct Tie {
     pub relation: Relation,
 }
 
-/// The caller, as far as rules know.
+/// The caller in the rules' view.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RulesCaller {
     /// Role of the caller.
@@ -91,7 +91,7 @@ pub struct RulesCaller {
 }
 
 impl From<Role> for RulesCaller {
-    /// Returns a caller of whom nothing but the role is known.
+    /// Returns a caller with a role and nothing else.
     fn from(role: Role) -> Self {
         Self { role, account: String::new(), ties: Vec::new(), hospitals: None }
     }
@@ -118,7 +118,7 @@ impl Party {
     }
 }
 
-/// Rules' question for other appointments.
+/// A query of the rules for other appointments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FactQuery {
     /// The rules' own name for it.
@@ -144,18 +144,18 @@ pub struct Fact {
     pub name: String,
     /// Appointments, the newest first.
     pub appointments: Vec<Appointment>,
-    /// True if there are more than were asked for.
+    /// True if there are more than the query's maximum.
     pub more: bool,
 }
 
-/// Revisions of which a fact consisted, as provenance keeps them.
+/// The revisions of a fact, stored in provenance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FactSource {
     /// The rules' own name for it.
     pub name: String,
     /// Ids and revisions, the newest first.
     pub appointments: Vec<(Uuid, u32)>,
-    /// True if there were more than were asked for.
+    /// True if there were more than the query's maximum.
     #[serde(default)]
     pub more: bool,
 }

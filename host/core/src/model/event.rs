@@ -36,7 +36,7 @@ pub struct Event {
     pub data: EventData,
 }
 
-/// Names a revision. It holds no personal data, so that events may be kept where nobody can erase them.
+/// Reference to a revision. It has no personal data, because published events cannot be erased.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventData {
     /// Number of the revision.

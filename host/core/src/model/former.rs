@@ -1,4 +1,5 @@
-//! Revisions and events as ledgers kept them before personal data was apart. Migrations turn them into those of today.
+//! Revisions and events in the former format, which did not separate personal data. Migrations convert them to the
+//! current format.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use crate::model::context::{Context, Role, ZoneClock};
 use crate::model::event::{Event, EventData};
 use crate::model::pseudonym::Pseudonyms;
 
-/// A revision in the former format. Members that it did not have are an error, so that a migration loses none.
+/// A revision in the former format. Unknown members are an error, so that a migration loses none.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FormerRevision {
@@ -77,7 +78,7 @@ pub struct FormerEvent {
 }
 
 impl FormerRevision {
-    /// Sets the attributes of an appointment, for a ledger that kept them apart from the rest.
+    /// Sets the attributes of the appointment, for a ledger that stored them separately.
     #[must_use]
     pub fn with_attributes(mut self, attributes: Vec<Field>) -> Self {
         self.appointment.attributes = attributes;
@@ -94,13 +95,13 @@ impl FormerRevision {
         self.country
     }
 
-    /// Returns the keys of the claims, as the former ledger kept them.
+    /// Returns the keys of the claims in the former format.
     pub fn claims(&self) -> &[String] {
         &self.claims
     }
 
-    /// Returns the revision of today. `before` is the preceding one; none for the first. All attributes count as personal,
-    /// because the rules that could say otherwise are not known here.
+    /// Converts the revision to the current format. `before` is the preceding one; `None` for the first. All attributes
+    /// count as personal, because the schemas of the rules are not known here.
     pub fn into_revision(self, names: &Pseudonyms, before: Option<&Revision>) -> Revision {
         let Self { country, appointment, provenance, patient, .. } = self;
         let mut steps = before.map_or_else(Vec::new, |before| before.appointment.steps.clone());
@@ -153,7 +154,7 @@ impl FormerRevision {
 }
 
 impl FormerEvent {
-    /// Returns the event of today.
+    /// Converts the event to the current format.
     pub fn into_event(self, names: &Pseudonyms) -> Event {
         let patient = names.patient(self.data.country, &self.data.patient);
         Event {

@@ -1,5 +1,5 @@
-//! Signs short texts that the host gives to others and gets back from them, such as links in mail. Knows nothing of what
-//! they say.
+//! Signs short texts that the host gives to others and gets back from them, such as links in mail. Knows nothing of their
+//! content.
 
 use std::str::FromStr;
 
@@ -27,8 +27,8 @@ pub enum NotAKeyring {
     Key(#[from] NotAKey),
 }
 
-/// Secret keys that sign tokens (HMAC with SHA-256). The first one signs, and all verify, so that a key can be replaced
-/// while tokens of the one before are out.
+/// Secret keys that sign tokens (HMAC with SHA-256). The first key signs and all verify, so that a key can be replaced
+/// while its tokens are in use.
 #[derive(Clone)]
 pub struct Keyring(Vec<Hmac<Sha256>>);
 
@@ -47,15 +47,15 @@ impl FromStr for Keyring {
 }
 
 impl Keyring {
-    /// Returns a token that says `content`, in letters, digits, `-` and `_`. Anyone can read it. A token for one purpose is
-    /// none for another.
+    /// Returns a token with `content`, in letters, digits, `-` and `_`. Anyone can read it. A token for one purpose is not
+    /// valid for another.
     pub fn sign(&self, purpose: &str, content: &[u8]) -> String {
         let signature = mac(&self.0[0], purpose, content).finalize().into_bytes();
         BASE64_URL_SAFE_NO_PAD.encode([content, &signature[..SIGNATURE_BYTES]].concat())
     }
 
-    /// Returns what a token for this purpose says; `None` if it was not signed with one of these keys. Takes the same time
-    /// whatever part of the signature is wrong.
+    /// Returns the content of a token for this purpose, or `None` if none of these keys signed it. Compares signatures in
+    /// constant time.
     pub fn verify(&self, purpose: &str, token: &str) -> Option<Vec<u8>> {
         let mut content = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
         let signature = content.split_off(content.len().checked_sub(SIGNATURE_BYTES)?);

@@ -1,4 +1,4 @@
-//! Links in notices: each lets whoever holds the mail do one action to one appointment, as the patient.
+//! Links in notices: each lets the holder of the mail do one action on one appointment, as the patient.
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -14,10 +14,10 @@ const PURPOSE: &str = "link/1";
 /// Time for which a link to an appointment without a date is valid.
 const VALID_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Length of the digest of what a mail shows, in bytes.
+/// Length of the digest of the appointment in a mail, in bytes.
 const SHOWN_BYTES: usize = 8;
 
-/// What a link stands for.
+/// Content of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Country of the appointment.
@@ -28,7 +28,7 @@ pub struct Link {
     pub action: String,
     /// Language of the mail (BCP 47).
     pub locale: String,
-    /// End of the link: the start of the appointment, or 30 days after the revision if it has no date.
+    /// Expiry of the link: the start of the appointment, or 30 days after the revision if it has no date.
     pub expires_at: Timestamp,
     /// Revision that the mail is about.
     revision: u32,
@@ -36,7 +36,7 @@ pub struct Link {
     shown: [u8; SHOWN_BYTES],
 }
 
-/// State of an appointment, as far as a link goes.
+/// State of an appointment with respect to a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// The action has not been done since the mail.
@@ -97,12 +97,12 @@ impl Link {
         })
     }
 
-    /// Returns the state of the appointment, as far as the link goes.
+    /// Returns the state of the appointment with respect to the link.
     pub fn standing(&self, current: &Appointment) -> Standing {
         let since = usize::try_from(current.revision.saturating_sub(self.revision)).unwrap_or(usize::MAX);
         let since = &current.steps[current.steps.len().saturating_sub(since)..];
         let is_same = self.shown == shown(current);
-        // An action may itself change what is shown: it is done unless somebody did something after it.
+        // An action may itself change the digest. It counts as done if it is the last step that is not the clock's.
         let last = since.iter().rfind(|step| step.role != Role::Clock);
         if last.is_some_and(|step| step.action == self.action) {
             return Standing::Done;
@@ -115,8 +115,8 @@ impl Link {
     }
 }
 
-/// Returns the digest of what a mail shows of an appointment. The id makes the digests of two appointments at one time
-/// differ.
+/// Returns the digest of the time, the doctor and the hospital of an appointment. It includes the id, so that two
+/// appointments at one time have different digests.
 fn shown(appointment: &Appointment) -> [u8; SHOWN_BYTES] {
     let Appointment { id, slot, starts_at, doctor, hospital, .. } = appointment;
     let shown = serde_json::to_vec(&(id, slot, starts_at, doctor, hospital)).expect("members with text keys");

@@ -1,4 +1,4 @@
-//! The personal data of a revision, which ledgers keep apart from it: erasing a patient deletes these parts, and the
+//! The personal data of a revision, which ledgers store separately: erasing a patient deletes these parts, and the
 //! revisions stay.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use crate::model::context::Tie;
 pub struct Personal {
     /// The country's key for the patient.
     pub patient: String,
-    /// Attributes that identify a person, or of which nobody says that they do not.
+    /// Attributes that identify a person, or that no schema describes.
     pub attributes: Vec<Field>,
     /// Leaves of the request that the rules received.
     pub input: Vec<Field>,
@@ -25,7 +25,7 @@ pub struct Personal {
 }
 
 impl Revision {
-    /// Splits the revision into the part that names nobody, and the personal part.
+    /// Splits the revision into the open part, which names nobody, and the personal part.
     pub fn apart(mut self) -> (Self, Personal) {
         let opaque = self.person.to_string();
         let attributes = take(&mut self.appointment.attributes);
@@ -41,7 +41,7 @@ impl Revision {
         (self, personal)
     }
 
-    /// Completes the part that names nobody. Without a personal part, which may be erased, the patient stays opaque.
+    /// Completes an open part. Without a personal part, which may be erased, the patient stays opaque.
     #[must_use]
     pub fn complete(mut self, personal: Option<Personal>) -> Self {
         let Some(Personal { patient, attributes, input, ties }) = personal else { return self };

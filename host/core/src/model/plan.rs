@@ -55,7 +55,7 @@ pub struct Plan {
     pub slot: Option<Slot>,
     /// Claims, all of which the appointment takes.
     pub claims: Vec<Claim>,
-    /// Alternatives, of which the appointment takes the one that it has already, or else the first that is free.
+    /// Alternatives. The appointment keeps the one that it has, or else takes the first that is free.
     pub choices: Vec<Choice>,
     /// The country's key for the patient.
     pub patient: String,
@@ -113,7 +113,7 @@ pub struct Offer {
     pub claims: Vec<Claim>,
     /// Alternatives of a booking.
     pub choices: Vec<Choice>,
-    /// Leaves of the request, or of an action's input, that stand for the offer.
+    /// Leaves of the request, or of an action's input, that select the offer.
     pub request: Vec<Field>,
 }
 

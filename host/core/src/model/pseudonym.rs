@@ -1,5 +1,5 @@
-//! Opaque names for people and accounts, made with a secret key: the same name for the same person, and nothing that
-//! leads back without the key.
+//! Opaque names for people and accounts, made with a secret key: one name for each person, which does not reveal the person
+//! without the key.
 
 use std::str::FromStr;
 
@@ -45,7 +45,7 @@ pub(super) fn key_bytes(text: &str) -> Result<Vec<u8>, NotAKey> {
 }
 
 impl Pseudonyms {
-    /// Creates names with this secret key, which is the same on every host of the platform and never changes.
+    /// Creates names with this secret key. It is the same on every host of the platform and never changes.
     pub fn new(key: &[u8]) -> Self {
         Self(Hmac::new_from_slice(key).expect("HMAC takes a key of any length"))
     }
@@ -55,12 +55,12 @@ impl Pseudonyms {
         self.name(&["patient", country.as_str(), patient])
     }
 
-    /// Returns the opaque id of an account, as the rules of a country know it.
+    /// Returns the opaque id of an account for the rules of a country.
     pub fn account(&self, country: CountryCode, subject: &str) -> String {
         self.name(&["account", country.as_str(), subject]).to_string()
     }
 
-    /// Returns the claim as the ledger keeps it. A personal claim keeps its minute, and its resource becomes opaque.
+    /// Returns the claim in the ledger's form. A personal claim keeps its minute, and its resource becomes opaque.
     #[must_use]
     pub fn claim(&self, country: CountryCode, claim: Claim) -> Claim {
         if !claim.personal {

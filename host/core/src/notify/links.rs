@@ -1,12 +1,12 @@
-//! Puts links into notices. Without them, a notice says how else to act.
+//! Makes the links in notices. Without a public address it writes the country's words in their place.
 
 use crate::model::{Keyring, Link, Notice, Revision};
 use crate::rules::{LoadedRules, linked_actions, with_links};
 
-/// Contract whose notices have no links.
+/// Contract without links in notices.
 const WITHOUT_LINKS: &str = "1.0.0";
 
-/// Makes the links in mail.
+/// Settings of the links in mail.
 #[derive(Clone)]
 pub struct Links {
     /// Signs the links.
@@ -15,15 +15,15 @@ pub struct Links {
     pub base: String,
 }
 
-/// A notice whose links are made.
+/// A notice with its links.
 pub(crate) struct Filled {
     pub notice: Notice,
-    /// The text without links, for the invitation: calendars are shared, and whoever has a link may act.
+    /// The text without links, for the invitation. Calendars are shared, and anyone who has a link can use it.
     pub description: String,
 }
 
-/// Makes the links of a notice that these rules gave for this revision. Words stand in place of a link that nobody could
-/// follow. They can be no address, so a notice with such a link goes without its HTML, which says the same as its text.
+/// Makes the links of a notice that these rules gave for this revision. Replaces a link that the patient could not follow
+/// with words. Words are no address, so such a notice goes without its HTML, which says the same as its text.
 pub(crate) fn filled(links: Option<&Links>, rules: &LoadedRules, revision: &Revision, mut notice: Notice) -> Filled {
     if rules.contract() == WITHOUT_LINKS || linked_actions(&notice).next().is_none() {
         return Filled { description: notice.text.clone(), notice };
@@ -46,7 +46,7 @@ pub(crate) fn filled(links: Option<&Links>, rules: &LoadedRules, revision: &Revi
     Filled { notice, description }
 }
 
-/// Escapes the signs of a URL that mean something in HTML.
+/// Escapes the characters of a URL that are special in HTML.
 fn escaped(url: &str) -> String {
     url.replace('&', "&amp;").replace('\'', "&#39;")
 }
@@ -66,7 +66,7 @@ mod tests {
         Links { keys: "0a".repeat(32).parse().unwrap(), base: "https://citas.example/a&b'c".into() }
     }
 
-    /// Rules with actions that patients may and may not do by a link.
+    /// Rules with actions that links may and may not do.
     fn rules() -> Arc<LoadedRules> {
         let mut rules = Deciding::new(Err(Fault::Busy));
         rules.descriptor.locales = vec!["es-PE".into(), "en".into()];

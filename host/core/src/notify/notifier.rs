@@ -61,7 +61,7 @@ impl Notifier {
         Self { catalogue, ledger, mailer, sender, links: None, clock, trying: None, sent: Mutex::default() }
     }
 
-    /// Makes links in mail. Without them, mail says how else to act.
+    /// Makes links in mail. `None` puts words in their place.
     #[must_use]
     pub fn linking(self, links: Option<Links>) -> Self {
         Self { links, ..self }
@@ -115,8 +115,8 @@ impl Notifier {
         Ok(self.ledger.mark_notified(event.country, id, self.clock.now()).await?)
     }
 
-    /// Calls the patient's version for an event's notices, whose links it makes, and for what a calendar shows if one of them
-    /// invites.
+    /// Calls the patient's version for an event's notices and makes their links. If one of them has an invitation, also
+    /// calls it for the calendar's texts.
     async fn notices(
         &self,
         event: &Event,

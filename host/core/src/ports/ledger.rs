@@ -40,7 +40,7 @@ pub struct Change {
     pub revision: Revision,
     /// Claims of the appointment from now on, each key once.
     pub claims: Vec<Claim>,
-    /// Alternatives, of which the appointment takes one. None if there is nothing to choose.
+    /// Alternatives, of which the appointment takes one; empty if there is nothing to choose.
     pub choices: Vec<Choice>,
     /// Claims that the appointment holds before the change.
     pub held: Vec<HeldClaim>,
@@ -70,8 +70,8 @@ pub struct Committed {
 }
 
 impl Change {
-    /// Returns the places of a change that leaves nothing to find out: it has no choices, and each of its claims is held
-    /// already or has one place.
+    /// Returns the places of a change that needs no look at other appointments: it has no choices, and each of its claims is
+    /// held already or has one place. `None` for any other change.
     pub fn plain(&self) -> Option<Settled> {
         let is_plain = |claim: &Claim| claim.places == 1 || self.held_place(&claim.key).is_some();
         if !self.choices.is_empty() || !self.claims.iter().all(is_plain) {
@@ -133,7 +133,7 @@ impl Change {
         Ok(Err(first_full.expect("there is a choice, and it was full")))
     }
 
-    /// Returns the indices of the choices: the ones that the appointment has already come first.
+    /// Returns the indices of the choices. Those that the appointment holds already come first.
     fn choices_in_order(&self) -> impl Iterator<Item = usize> {
         let is_held = |choice: &Choice| choice.claims.iter().all(|claim| self.held_place(&claim.key).is_some());
         let (held, others): (Vec<_>, Vec<_>) =
@@ -356,7 +356,7 @@ pub struct Attempts {
     pub tried_for: Duration,
 }
 
-/// A scheduled action whose time has come.
+/// A scheduled action that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueWake {
     /// Id of the appointment.
@@ -371,8 +371,8 @@ pub struct DueWake {
 
 /// Finds the scheduled actions that are due.
 ///
-/// An adapter MUST return an action again and again until a later revision of its appointment is stored, it is
-/// postponed, or it has ended.
+/// An adapter MUST return an action repeatedly until a later revision of its appointment is stored, or the action is
+/// postponed or ended.
 #[async_trait]
 pub trait Wakes: Send + Sync {
     /// Returns actions that are due at `now`, the oldest first, at most `limit`.

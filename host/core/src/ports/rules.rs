@@ -14,7 +14,7 @@ use crate::model::{
 /// Versions of the contract that this host implements, the latest last.
 pub const CONTRACTS: [&str; 2] = ["1.0.0", "2.0.0"];
 
-/// Returns the lowest version of this host that implements a contract. A lower version does not run rules that use it.
+/// Returns the first version of this host that implements a contract.
 pub fn lowest_host(contract: &str) -> &'static str {
     if contract == "1.0.0" { "0.1.0" } else { "0.2.0" }
 }
@@ -257,7 +257,7 @@ pub trait Rules: Send + Sync {
     fn fitting(&self, appointments: &[&Appointment]) -> usize {
         appointments.len()
     }
-    /// Returns the key that a spelling means. Without an answer of the rules it means itself.
+    /// Returns the key that a spelling means. By default a spelling means itself.
     fn key(&self, _of: Party, spelling: &str) -> Result<Option<String>, Fault> {
         Ok(Some(spelling.to_owned()))
     }

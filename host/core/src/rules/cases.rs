@@ -21,7 +21,7 @@ use crate::rules::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
 
 const ONE_CALL: &str = "a case has exactly one of book, act, offers, notices, present, clock";
 
-/// Maximum number of scheduled actions that a case does one after the other.
+/// Maximum number of consecutive scheduled actions in a case.
 const MAX_WAKES: usize = 50;
 
 /// One golden case, in the format of the files under `cases/`.
@@ -33,7 +33,7 @@ pub struct Case {
     now: Timestamp,
     #[serde(default = "patient")]
     role: Role,
-    /// The caller, where the role alone does not tell enough.
+    /// The caller, if the role alone is not enough.
     caller: Option<RulesCaller>,
     /// Facts by name.
     #[serde(default)]
@@ -47,7 +47,7 @@ pub struct Case {
     expect: Expect,
 }
 
-/// Appointments that the rules know of, the newest first.
+/// Appointments of the fact, the newest first.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 enum KnownFact {
@@ -62,7 +62,7 @@ struct SomeFound {
     more: bool,
 }
 
-/// Time that passes: the scheduled actions of the appointment until then are done one after the other.
+/// The clock's actions: the scheduled actions of the appointment until a time, one after the other.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Passing {
@@ -76,8 +76,8 @@ pub fn unsaid<'a>(rules: &LoadedRules, cases: &'a [Case]) -> BTreeSet<&'a str> {
     expected.map(|said| said.code.as_str()).filter(|code| !rules.messages.is_said(code)).collect()
 }
 
-/// Returns the names of the actions to which notices link, as far as these cases lead to them: those about each of their
-/// appointments, for each of their events.
+/// Returns the names of the actions to which the notices of these cases link: the notices of each of their appointments,
+/// for each of their events.
 pub fn links(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
     if rules.contract() == "1.0.0" {
         return BTreeSet::new();
@@ -151,7 +151,7 @@ struct Offers {
     openings: Vec<CaseOpening>,
 }
 
-/// An opening: its slot, and what else is known of it.
+/// An opening: its slot and its other members.
 #[derive(Clone, Debug, Deserialize)]
 struct CaseOpening {
     #[serde(flatten)]
@@ -323,7 +323,7 @@ impl Case {
         about.chain(booked).chain(acted).collect()
     }
 
-    /// Returns the appointment that a plan of this case makes, as far as its size goes.
+    /// Returns an appointment of the size that a plan of this case makes.
     fn made(&self, planned: &Planned) -> Appointment {
         stored(planned, None, Step { action: "book".into(), role: self.role, at: self.now })
     }
@@ -583,7 +583,7 @@ fn offers(expect: &Expect, Offered { offers, reason }: &Offered) -> Result<(), F
     compared("offers", &expect.offers.clone().unwrap_or_default(), &Json::from(found))
 }
 
-/// Compares the scheduled actions that are done with the expected ones: each has `at`, `action`, and either `plan` or
+/// Compares the scheduled actions that are done with the expected ones. Each has `at`, `action`, and either `plan` or
 /// `violations`.
 fn clock(expected: &[Map<String, Json>], steps: &[Woken]) -> Result<(), Failure> {
     let step = |Woken { at, action, decision }: &Woken| {
@@ -666,7 +666,7 @@ fn equal(what: &str, expected: &Json, found: &Json) -> Result<(), String> {
     if expected == found { Ok(()) } else { Err(format!("{what}: expected {expected}; came {found}")) }
 }
 
-/// True for two lists of as many objects, which are compared one by one by the members that are expected.
+/// True for two lists of objects of one length. They are compared item by item, by the expected members.
 fn are_objects(expected: &[Json], found: &[Json]) -> bool {
     expected.len() == found.len() && expected.iter().chain(found).all(Json::is_object)
 }
@@ -823,7 +823,7 @@ mod tests {
         assert!(why.contains("`arrive` is not for the role patient"), "{why}");
     }
 
-    /// Rules whose appointments lapse after two days, and that refuse whoever missed one.
+    /// Rules with appointments that lapse after two days. They refuse a patient who missed one.
     struct Lapsing(Deciding);
 
     impl Lapsing {

@@ -34,8 +34,8 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Returns the appointment that the plan makes of the one before, or of a booking with this id. `step` is what is done.
-    /// It has no choice yet.
+    /// Returns the appointment that the plan makes of the one before, or of a booking with this id. `step` is the action.
+    /// The appointment has no choice yet.
     pub fn appointment(&self, id: Uuid, before: Option<&Appointment>, step: Step) -> Appointment {
         let plan = &self.plan;
         let created_at = before.map_or(step.at, |before| before.created_at);

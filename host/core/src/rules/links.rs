@@ -4,7 +4,7 @@ use crate::model::Notice;
 
 const OPEN: &str = "{link:";
 
-/// Maximum number of links in one text. Further ones stay as they are: a text must not grow without a bound.
+/// Maximum number of links in one text. Further ones stay as they are, so that the text's size is bounded.
 const MAX_LINKS: usize = 20;
 
 /// Returns the names of the actions to which a notice links.

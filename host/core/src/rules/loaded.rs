@@ -43,7 +43,7 @@ const MAX_ACTIONS: usize = 50;
 /// The country's part of an appointment, as clients see it.
 pub type Fields = Arc<Map<String, Json>>;
 
-/// Maximum number of paths of which the rules remember whether they are personal. A document has fewer.
+/// Maximum number of entries in the cache of personal paths. A document has fewer.
 const MAX_PATHS: usize = 1_000;
 
 /// Number of versions that this process has loaded.
@@ -94,7 +94,7 @@ pub struct LoadedRules {
     rules: Arc<dyn Rules>,
     /// Number of appointments in the first batch of the next page.
     fitting: AtomicUsize,
-    /// Paths of attributes, and whether they are personal.
+    /// Cache of attribute paths: true if personal.
     personal: RwLock<HashMap<String, bool>>,
 }
 
@@ -200,7 +200,8 @@ impl LoadedRules {
         Some(Violation { conflict: true, ..Violation::new(path, code) })
     }
 
-    /// Returns the key that a spelling means; `None` if it means nothing. The key fits the country's schema of the filter.
+    /// Returns the key that a spelling means, or `None` if it means nothing. The key fits the country's schema of the
+    /// filter.
     ///
     /// # Errors
     /// Returns an error if the call fails.
@@ -402,7 +403,7 @@ impl LoadedRules {
         self.call("notices", || check_notices(self.rules.notices(event, current)?))
     }
 
-    /// Returns the notices of golden cases and examples, in which each link must lead somewhere.
+    /// Returns the notices of golden cases and examples, in which each link must be valid.
     ///
     /// # Errors
     /// Returns an error if the call fails, or if its result breaks the contract.
@@ -529,7 +530,7 @@ impl Action {
         self.roles.iter().copied().filter(|role| *role != Role::Clock.as_str()).collect()
     }
 
-    /// Returns true if only time does the action: clients neither see it nor may use it.
+    /// Returns true if only the clock may do the action. Clients neither see nor use it.
     pub fn is_scheduled(&self) -> bool {
         self.roles.len() == 1 && self.roles.contains(Role::Clock.as_str())
     }

@@ -83,13 +83,13 @@ const OTHER_FORM: Text = ("is not in the expected form", "no tiene la forma espe
 /// Text of a violation of a schema that has no text of its own, or lacks the param of its text.
 const NOT_VALID: Text = ("is not valid", "no es válido");
 
-/// Code of the words that stand in a notice in place of a link.
+/// Code of the words that replace a link in a notice.
 pub(crate) const NO_LINK: &str = "no-link";
 /// Prefix of the codes of an action's button on the page of a link, and with [`DONE`] of the words once it is done.
 const LINK: &str = "link.";
 const DONE: &str = ".done";
 
-/// Texts of codes that no violation has for clients, and the text of an unknown code.
+/// Texts of codes that clients never get as violations, and the text of an unknown code.
 const OTHERS: [(&str, Text); 9] = [
     ("action.unknown", ("there is no action `{action}`", "no existe la acción `{action}`")),
     ("action.role", ("`{action}` is not for the role {role}", "`{action}` no es para el rol {role}")),
@@ -189,7 +189,7 @@ impl Messages {
         tag.parse().is_ok_and(|locale: LanguageIdentifier| self.locales.contains(&locale))
     }
 
-    /// Returns the words that stand in a notice in place of a link.
+    /// Returns the words that replace a link in a notice.
     pub fn no_link(&self, locale: &str) -> String {
         self.text(&Violation::new("", NO_LINK), locale)
     }
@@ -204,7 +204,7 @@ impl Messages {
         self.link_text(action, DONE, locale)
     }
 
-    /// Returns true if an action's texts on the page of a link are more than its name.
+    /// Returns true if an action has texts of its own for the page of a link. Otherwise the page shows its name.
     pub fn is_link_said(&self, action: &str) -> bool {
         ["", DONE].iter().all(|end| self.is_said(&[LINK, action, end].concat()))
     }

@@ -32,7 +32,7 @@ const MAX_SUBJECT: usize = 998;
 const MAX_PART: usize = 64 << 10;
 
 /// Validates the plan against the contract. Clears the claims if the phase does not hold any. `now` is the time of the
-/// call, in Unix seconds, and `is_scheduled` tells the names of the actions that the clock may do.
+/// call, in Unix seconds, and `is_scheduled` is true for the names of the actions that the clock may do.
 pub(crate) fn check_verdict(verdict: Verdict, now: i64, is_scheduled: impl Fn(&str) -> bool) -> Result<Verdict, Fault> {
     let Ok(mut plan) = verdict else {
         let is_empty = verdict.as_ref().is_err_and(Vec::is_empty);

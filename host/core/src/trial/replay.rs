@@ -170,8 +170,8 @@ fn planned_members(stored: &Revision, plan: &Plan) -> BTreeMap<String, Json> {
     members
 }
 
-/// Returns a claim's key with an opaque resource if it is personal. The ledger has another name for that resource than the
-/// rules, so only its minute can be compared.
+/// Returns a claim's key, with an opaque resource if it is personal. The ledger stores a hash of that resource, so only the
+/// minute can be compared.
 fn comparable(key: &str, personal: bool) -> String {
     if !personal {
         return key.to_owned();

@@ -1,4 +1,4 @@
-//! Finds the holders of claims, and places for a change that leaves a choice.
+//! Finds the holders of claims, and places for a change with several places or choices.
 //!
 //! All claims of one resource in a range of time are one query. A change that competes for places of several resources reads
 //! them as one batch, if it can have all their places.
@@ -22,8 +22,8 @@ use crate::aws::failure::error_text;
 /// Maximum number of queries at the same time.
 const QUERIES: usize = 8;
 
-/// Base of the pause before the places of a change are looked for again. Its mean doubles with each attempt, so that of
-/// many that want the same places not all ask at the same time.
+/// Base of the pause before another attempt to find places. The mean pause doubles with each attempt, so that concurrent
+/// changes that want the same places spread out.
 const PAUSE: Duration = Duration::from_millis(10);
 
 type Minutes = BTreeSet<Option<Timestamp>>;
@@ -89,13 +89,13 @@ fn holders_of(claims: &[&Claim], items: &[Item]) -> Taken {
     taken
 }
 
-/// Returns the claims of a change whose places are to be found out: those with several places, and those of choices.
+/// Returns the claims of a change that need a search for a place: those with several places, and those of choices.
 pub(super) fn open(change: &Change) -> Vec<&Claim> {
     change.wanted().filter(|claim| claim.places > 1 || !change.claims.contains(claim)).collect()
 }
 
-/// Finds a place for each claim of a change. Before a second attempt others were faster at the lowest free places, so
-/// then each change looks at one free place, chosen at random.
+/// Finds a place for each claim of a change. The first attempt takes the lowest free place. A later one takes a free
+/// place at random, because other changes compete for the lowest.
 pub(super) fn settle(change: &Change, taken: &Taken, attempt: u32) -> Result<Settled, String> {
     let places = |claim: &Claim| {
         let holders = taken.get(&claim.key).into_iter().flatten();

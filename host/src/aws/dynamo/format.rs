@@ -1,5 +1,5 @@
-//! The format of a table. A table is marked at its first use, and one that has appointments and no mark is of the format
-//! before: nothing is read from it or written to it.
+//! The format of a table. A table is marked at its first use. One that has appointments and no mark has the former format:
+//! nothing is read from it or written to it.
 
 use std::sync::PoisonError;
 
@@ -12,12 +12,12 @@ use super::item::{self, Item, number, text};
 use super::{DynamoLedger, unavailable};
 use crate::aws::failure::error_text;
 
-/// Number of this format. The format before it has no mark.
+/// Number of this format. The former format has no mark.
 const FORMAT: u32 = 2;
 
 impl DynamoLedger {
-    /// Checks that a country's table has this format, once in each process. Callers that read may check meanwhile: the
-    /// outcome of either is of no use without the other.
+    /// Checks that a country's table has this format, once in each process. A caller may read at the same time, if it uses
+    /// the result only after the check has passed.
     ///
     /// # Errors
     /// Returns an error if the table has another format, or does not answer.
@@ -50,7 +50,7 @@ impl DynamoLedger {
         }
     }
 
-    /// Marks a table as one of this format, and with the key that it is written with.
+    /// Marks a table with this format and with the key that it is written with.
     pub(super) async fn mark(&self, country: CountryCode, names: Option<&Pseudonyms>) -> Result<(), Unavailable> {
         let mut item = item::format_key();
         item.extend([("kind".into(), text("format")), ("format".into(), number(FORMAT))]);
@@ -88,12 +88,12 @@ impl DynamoLedger {
     }
 }
 
-/// Returns a value by which a key is recognised: the opaque id of a patient whose key is empty, which no patient has.
+/// Returns a value that identifies the secret key: the opaque id of a patient with an empty key, which no patient has.
 fn key_check(country: CountryCode, names: &Pseudonyms) -> AttributeValue {
     text(names.patient(country, "").to_string())
 }
 
-/// True if an item is of the format before. Both formats have a patient; only this one has an opaque id.
+/// True if an item has the former format. Both formats have a patient; only this one has an opaque id.
 pub(super) fn is_former(item: &Item) -> bool {
     matches!(item.get("order"), Some(AttributeValue::L(_))) && !item.contains_key("person")
 }

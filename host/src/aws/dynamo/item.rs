@@ -1,7 +1,7 @@
 //! The items of a table: their keys, and the conversion of values. A country's attributes are native ones under their
 //! JSON Pointers, so that its team can read its own table. Values are read exactly as they were written.
 //!
-//! A revision is two items: the part that names nobody, and the personal part in the patient's partition.
+//! A revision is two items: the open part, which names nobody, and the personal part in the patient's partition.
 
 use std::collections::HashMap;
 
@@ -42,7 +42,7 @@ pub(super) fn text(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-/// Returns the text of an attribute; empty if there is none.
+/// Returns the text of an attribute, or an empty text without one.
 pub(super) fn text_of<'a>(item: &'a Item, name: &str) -> &'a str {
     item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
 }
@@ -71,7 +71,7 @@ pub(super) fn revision_key(id: Uuid, number: u32) -> Item {
     key(partition(id), revision_sort(number))
 }
 
-/// Returns the key of the personal part of a revision, of which the open part is known.
+/// Returns the key of the personal part of a revision, given its open part.
 pub(super) fn personal_key(open: &Revision) -> Item {
     let Revision { person, appointment, .. } = open;
     key(format!("P#{person}"), format!("{}#{:010}", appointment.id, appointment.revision))
@@ -211,7 +211,7 @@ fn latest(mut item: Item, open: &Revision) -> Item {
     item
 }
 
-/// Returns the keys of the index of scheduled actions, for an action that is due at this time.
+/// Returns the keys in the index of scheduled actions for an action that is due at this time.
 pub(super) fn due_at(at: Timestamp) -> [(String, AttributeValue); 2] {
     [("wakeHour".into(), text(hour_name(hour(at)))), ("wakeAt".into(), text(instant(at)))]
 }
@@ -235,7 +235,7 @@ fn scheduled(wake: &Wake, revision: u32) -> AttributeValue {
     ]))
 }
 
-/// Parses a scheduled action of an appointment's latest state; none if it has none.
+/// Parses the scheduled action of an appointment's latest state, or returns `None` without one.
 pub(super) fn due_wake(item: &Item) -> Option<DueWake> {
     let wake = item.get("wake")?.as_m().ok()?;
     let text_at = |name: &str| wake.get(name)?.as_s().ok();
@@ -261,7 +261,7 @@ pub(super) fn attributes(item: &mut Item) -> Result<Vec<Field>, Unreadable> {
     order.into_iter().map(|path| attribute(item, path)).collect()
 }
 
-/// Parses an item as the part of a revision that names nobody.
+/// Parses an item as the open part of a revision.
 ///
 /// # Errors
 /// Returns an error if this adapter did not write the item.

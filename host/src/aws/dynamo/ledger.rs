@@ -26,7 +26,7 @@ const BUSY: Duration = Duration::from_millis(50);
 /// Maximum number of items that one request reads by their keys.
 pub(super) const MAX_BATCH: usize = 100;
 
-/// Maximum number of attempts to find places for a change, while others take those that it has found.
+/// Maximum number of attempts to find and take places for a change.
 const SETTLE_ATTEMPTS: u32 = 5;
 
 impl DynamoLedger {
@@ -36,7 +36,7 @@ impl DynamoLedger {
         Ok(request.send().await.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?.item)
     }
 
-    /// Reads items by their distinct keys, strongly consistent and in no order. Keys of no item are left out.
+    /// Reads items by their distinct keys, strongly consistent and in no order. Leaves out keys without an item.
     pub(super) async fn batch(&self, country: CountryCode, keys: Vec<Item>) -> Result<Vec<Item>, Unavailable> {
         let (table, mut found) = (self.table(country), Vec::with_capacity(keys.len()));
         for chunk in keys.chunks(MAX_BATCH) {
@@ -52,7 +52,7 @@ impl DynamoLedger {
                 let read = answer.responses.unwrap_or_default().remove(&table).unwrap_or_default();
                 let mut left: HashMap<_, _> = answer.unprocessed_keys.unwrap_or_default();
                 asked = left.remove(&table).map(|keys| keys.keys).unwrap_or_default();
-                // A response is limited in size, so keys may be left although the table is not busy.
+                // A response is limited in size, so keys may be left even if the table is not busy.
                 attempt = if read.is_empty() { attempt + 1 } else { 1 };
                 found.extend(read);
                 if !asked.is_empty() {
@@ -126,7 +126,7 @@ impl DynamoLedger {
         if is_stored { Ok(()) } else { Err(refusal) }
     }
 
-    /// Returns the refusal of the first of a change's conditions that does not hold now. Without places, leaves out those
+    /// Returns the refusal of the first condition of a change that does not hold now. Without places, skips the conditions
     /// of the claims.
     async fn in_the_way(&self, change: &Change, settled: Option<&Settled>) -> Result<Option<CommitError>, Unavailable> {
         let Change { revision, receipt, .. } = change;
@@ -152,8 +152,8 @@ impl DynamoLedger {
 
 #[async_trait]
 impl Ledger for DynamoLedger {
-    /// A change with a choice of places reads them first. If others take the places that it has found before it is stored,
-    /// it looks for others.
+    /// A change with a choice of places reads them first. If another change takes its places before it is stored, it looks
+    /// for others.
     async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
         let country = change.revision.country;
         self.checked(country).await?;

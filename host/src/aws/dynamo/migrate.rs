@@ -1,9 +1,9 @@
-//! Migrates a table of the format before: revisions with their personal data, claims with their whole key in one partition,
+//! Migrates a table of the former format: revisions with their personal data, claims with their whole key in one partition,
 //! events with a whole revision.
 //!
-//! Each appointment's latest state is migrated last, together with its claims, so that what is left after an interruption is
-//! found by it. Every step may be repeated. The mark of the format is written when nothing is left. No host uses the
-//! table until then.
+//! Each appointment's latest state is migrated last, together with its claims, so after an interruption it shows that the
+//! appointment is not migrated yet. Every step may be repeated. The mark of the format is written at the end. No host uses
+//! the table until then.
 
 use std::error::Error;
 use std::fmt;
@@ -24,18 +24,18 @@ use crate::aws::failure::error_text;
 /// Number of appointments that are migrated at the same time.
 const CONCURRENCY: usize = 16;
 
-/// Members of an item that are no members of the former revision.
+/// Attributes of an item that are not members of the former revision.
 const KEYS: [&str; 6] = ["pk", "sk", "kind", "start", "phase", "sequence"];
 
-/// Kinds of item that both formats have as they are.
+/// Kinds of item that a migration leaves as they are.
 const KEPT: [&str; 9] = ["receipt", "notice", "canary", "shadow", "place", "personal", "format", "sequence", "wakes"];
 
-/// Reasons for which a table is not migrated. What was migrated before stays, and the command may be repeated.
+/// Error of a migration. Migrated items stay, and the command may be repeated.
 #[derive(Debug)]
 pub enum NotMigrated {
     /// The table does not answer.
     Unavailable(Unavailable),
-    /// An item is not understood.
+    /// An item cannot be read.
     Unreadable {
         /// Partition and sort key of the item. Those of a claim name its resource.
         key: String,
@@ -72,14 +72,14 @@ pub enum Migration {
     Done,
 }
 
-/// A revision as far as its number depends on it: the time when it was stored, its own number, the appointment.
+/// Rank of a revision in the sequence: the time when it was stored, its own number, the appointment.
 type Ranked = ((Timestamp, u32, Uuid), Option<u64>);
 
 impl DynamoLedger {
-    /// Migrates a country's table, or what is left of it. `names` are those of the platform.
+    /// Migrates a country's table, or the rest of it after an interruption. `names` are those of the platform.
     ///
     /// # Errors
-    /// Returns an error if the table does not answer, or has an item that is not understood.
+    /// Returns an error if the table does not answer, or has an item that cannot be read.
     pub async fn migrate(
         &self,
         country: CountryCode,
@@ -122,7 +122,7 @@ impl DynamoLedger {
         Ok(())
     }
 
-    /// Migrates one appointment: its events, its revisions, and at last its claims and its latest state.
+    /// Migrates one appointment: its events, its revisions, and last its claims and its latest state.
     async fn migrate_partition(
         &self,
         country: CountryCode,
@@ -144,7 +144,7 @@ impl DynamoLedger {
             .await
             .map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?;
         let (mut before, mut latest) = (None, None);
-        // The revisions come in their order.
+        // The revisions are in order.
         for item in items {
             let (key, kind) = (place(&item), item::text_of(&item, "kind").to_owned());
             let unreadable = |cause: Unreadable| NotMigrated::Unreadable { key: key.clone(), cause: cause.0 };
@@ -208,7 +208,7 @@ impl DynamoLedger {
         Err(unavailable(country, error_text("DynamoDB", &error)).into())
     }
 
-    /// Numbers all revisions by the time when they were stored, and checks that nothing of the format before is left.
+    /// Numbers all revisions by the time when they were stored, and checks that no item of the former format is left.
     async fn number_all(&self, country: CountryCode, report: &impl Fn(Migration)) -> Result<(), NotMigrated> {
         let scan = self.client.scan().table_name(self.table(country)).consistent_read(true);
         let mut items = scan.into_paginator().items().send();
@@ -286,7 +286,7 @@ fn former_claim_key(claim: &str) -> Item {
     Item::from([("pk".to_owned(), text(item::resource(claim))), ("sk".to_owned(), text("C"))])
 }
 
-/// Parses an item of the format before as a revision.
+/// Parses an item of the former format as a revision.
 fn former(mut item: Item) -> Result<FormerRevision, Unreadable> {
     let attributes = item::attributes(&mut item)?;
     item.retain(|name, _| !KEYS.contains(&name.as_str()));
@@ -294,7 +294,7 @@ fn former(mut item: Item) -> Result<FormerRevision, Unreadable> {
     Ok(revision.with_attributes(attributes))
 }
 
-/// Parses the event of an item; none if it is one of this format.
+/// Parses the event of an item, or returns `None` if it has this format already.
 fn former_event(item: &Item) -> Result<Option<FormerEvent>, Unreadable> {
     let body = item::text_of(item, "event");
     if serde_json::from_str::<Event>(body).is_ok() {
@@ -311,7 +311,7 @@ fn outbox(item: &Item, event: &Event) -> Item {
     item
 }
 
-/// Returns the rank of a revision; none for an item of another kind.
+/// Returns the rank of a revision, or `None` for an item of another kind.
 fn rank(item: Item) -> Result<Option<Ranked>, Unreadable> {
     let left = || Err(Unreadable("it has the format before; somebody writes to the table".into()));
     match item::text_of(&item, "kind") {

@@ -8,7 +8,7 @@
 //! - [`format`](mod@format): the format of a table
 //! - [`ledger`], [`wakes`], [`trials`]: the ports
 //! - [`sequence`]: the numbers of a country's revisions
-//! - [`migrate`]: tables of the format before
+//! - [`migrate`]: tables of the former format
 //!
 //! | `pk` | `sk` | content |
 //! | --- | --- | --- |
@@ -22,8 +22,8 @@
 //! | `T#<trial>` | `K`, `S`, `P#<place>` | a canary's counts, a shadow's counts, and each place of a difference |
 //! | `M` | `format`, `sequence`, `wakes` | the format, the last number of a revision, the first hour with scheduled actions |
 //!
-//! Events are in their appointment's partition, because a stream keeps the order of one partition. A person's partition is
-//! all that the table has of that person.
+//! Events are in their appointment's partition, because a stream keeps the order of one partition. A person's partition
+//! has all personal data of that person.
 
 mod change;
 mod claims;
@@ -55,7 +55,7 @@ pub struct DynamoLedger {
     client: Client,
     prefix: String,
     clock: Arc<dyn Clock>,
-    /// Opaque names with the key that every table must have been written with; none if this process has no key.
+    /// Opaque names with the key that every table must be written with; `None` if this process has no key.
     names: Option<Pseudonyms>,
     /// Countries whose tables are known to have this format.
     formats: Mutex<HashMap<CountryCode, Arc<OnceCell<()>>>>,

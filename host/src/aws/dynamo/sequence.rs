@@ -1,7 +1,7 @@
 //! Numbers the revisions of a country in the order of its stream, and parses the stream's records.
 //!
-//! A transaction adds the numbers of several revisions and moves the counter, so there is no gap. A revision that has a
-//! number already keeps it, whoever gave it and however often its record is delivered.
+//! A transaction adds the numbers of several revisions and moves the counter, so there is no gap. A revision keeps its
+//! number, however often and to however many consumers its record is delivered.
 
 use std::collections::HashMap;
 
@@ -20,10 +20,10 @@ use crate::aws::failure::error_text;
 const MAX_REVISIONS: usize = 99;
 
 impl DynamoLedger {
-    /// Gives the next numbers of their country to revisions that have none.
+    /// Numbers those of these revisions that have no number yet.
     ///
     /// # Errors
-    /// Returns an error if some of them may have no number. They may be passed again.
+    /// Returns an error if some of them may have no number. The call may be repeated.
     pub async fn number_revisions(&self, country: CountryCode, revisions: &[(Uuid, u32)]) -> Result<(), Unavailable> {
         for chunk in revisions.chunks(MAX_REVISIONS) {
             let mut left = chunk.to_vec();
@@ -33,7 +33,7 @@ impl DynamoLedger {
                     return Err(unavailable(country, "others number its revisions at the same time"));
                 }
                 let numbered = self.number_some(country, &left).await?;
-                // Without any, another consumer has moved the counter.
+                // If none has, another consumer has moved the counter.
                 attempts = if numbered.is_empty() { attempts + 1 } else { 0 };
                 left.retain(|revision| !numbered.contains(revision));
             }
@@ -62,7 +62,7 @@ impl DynamoLedger {
         Ok(revisions.iter().zip(refused).filter(|(_, refused)| *refused).map(|(revision, _)| *revision).collect())
     }
 
-    /// Returns the last number of a country; none if no revision has one.
+    /// Returns the last number of a country, or `None` if no revision has one.
     pub(super) async fn last_number(&self, country: CountryCode) -> Result<Option<u64>, Unavailable> {
         let item = self.item(country, item::sequence_key()).await?;
         Ok(item.and_then(|item| item.get("last")?.as_n().ok()?.parse().ok()))
@@ -100,8 +100,8 @@ impl DynamoLedger {
         TransactWriteItem::builder().update(update).build()
     }
 
-    /// Returns the event of an item for the relay as it is stored now. The stream keeps an item of the format before as it
-    /// was written, and the migration has replaced the event in the table.
+    /// Returns the stored event for an item of the stream. The stream keeps an item of the former format as it was written,
+    /// and the migration has replaced the event in the table.
     ///
     /// # Errors
     /// Returns an error if the table has no such event, or does not answer.
@@ -122,7 +122,7 @@ fn has_refused(reasons: &&[CancellationReason]) -> bool {
     reasons.iter().any(is_refusal) && reasons.iter().all(|reason| is_refusal(reason) || reason.code() == Some("None"))
 }
 
-/// Returns the place of a revision that is to be numbered: one of this format. The migration numbers those before.
+/// Returns the place of a revision to be numbered: one of this format. The migration numbers the former ones.
 pub fn numbered(item: &Item) -> Option<(CountryCode, Uuid, u32)> {
     let text_at = |name: &str| item.get(name)?.as_s().ok();
     if text_at("kind")? != "revision" || format::is_former(item) {

@@ -2,8 +2,8 @@
 //! is a partition.
 //!
 //! A cursor item names the first hour that may have actions. It follows the clock an hour behind, and stays at an hour that
-//! has any. When it moves, the hours of two days behind it are looked at once more: a host whose clock was behind may have
-//! written there, and a clock that was ahead may have moved it.
+//! has any. When it moves, the two days behind it are read once more: a host with a slow clock may have written there, and
+//! a host with a fast clock may have moved the cursor.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ use crate::aws::failure::error_text;
 /// Hours that the cursor stays behind the clock.
 const BEHIND: i64 = 1;
 
-/// Hours behind the cursor that are looked at when it moves.
+/// Hours behind the cursor that are read when it moves.
 const LOOK_BACK: i64 = 48;
 
 /// Number of hours that are queried at the same time.
@@ -32,7 +32,7 @@ const QUERIES: usize = 8;
 
 impl DynamoLedger {
     /// Returns the actions that are due in these hours, the oldest first, and the first hour that has any. The index may be
-    /// behind, so each appointment is read.
+    /// stale, so each appointment is read.
     async fn due_between(
         &self,
         country: CountryCode,
@@ -101,7 +101,7 @@ impl DynamoLedger {
         Ok(())
     }
 
-    /// Returns an update of the appointment that takes place only while its scheduled action is this one.
+    /// Returns an update of the appointment on the condition that its scheduled action is still this one.
     fn update(&self, country: CountryCode, due: &DueWake) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
@@ -117,7 +117,7 @@ impl Wakes for DynamoLedger {
     async fn due(&self, country: CountryCode, now: Timestamp, limit: usize) -> Result<Vec<DueWake>, Unavailable> {
         let (cursor, ()) = try_join!(self.cursor(country), self.checked(country))?;
         let last = item::hour(now);
-        // A clock that was ahead may have moved the cursor beyond now.
+        // A host with a fast clock may have moved the cursor beyond now.
         let first = cursor.map_or(last - LOOK_BACK, |cursor| cursor.min(last - BEHIND));
         let (mut due, occupied) = self.due_between(country, (first, last), now, limit).await?;
         let next = occupied.unwrap_or(last).min(last - BEHIND);
@@ -152,7 +152,7 @@ fn partition(item: &Item) -> Option<String> {
     item.get("pk")?.as_s().ok().cloned()
 }
 
-/// Updates an appointment. It is no error if another revision has come first.
+/// Updates an appointment. Does nothing if another revision has come first.
 async fn unless_replaced(country: CountryCode, update: UpdateItemFluentBuilder) -> Result<(), Unavailable> {
     match update.send().await {
         Ok(_) => Ok(()),

@@ -16,9 +16,9 @@ use super::schema::{ALL_TIME, NO_START, instant, minute};
 /// A change with its JSON already serialized, so that the writer only binds it.
 pub(super) struct Prepared {
     change: Change,
-    /// The revision with the places that it gets if nobody else has any.
+    /// The revision with the places that it gets if no other appointment holds any.
     expected: Option<Placed>,
-    /// True if these are its places whatever others have, unless the change is refused.
+    /// True if the places do not depend on other appointments: the change gets these or is refused.
     is_plain: bool,
     events: Vec<(Uuid, String)>,
 }
@@ -66,7 +66,7 @@ impl From<serde_json::Error> for Refusal {
 }
 
 impl Text {
-    /// Returns the text of a revision, and the revision as a read returns it.
+    /// Returns the JSON of a revision, and the revision as a read returns it.
     pub(super) fn of(revision: Revision) -> Result<(Self, Revision), serde_json::Error> {
         let (open, personal) = revision.apart();
         let text = Self { open: serde_json::to_string(&open)?, personal: serde_json::to_string(&personal)? };
@@ -147,7 +147,7 @@ impl Prepared {
         Ok(placed.stored())
     }
 
-    /// Finds places among those that are free now. Nobody else writes until the transaction ends.
+    /// Finds places among those that are free now. No other writer changes them until the transaction ends.
     fn find_places(&self, connection: &Connection) -> Result<Settled, Refusal> {
         let Change { revision, .. } = &self.change;
         let mut latest = connection.prepare_cached("SELECT number FROM appointment WHERE id = ?")?;

@@ -1,5 +1,5 @@
-//! Secret key of the data folder, with which opaque names for people are made. Without it nothing that is stored can be
-//! found by its patient, so it belongs to every backup.
+//! Secret key of the data folder, which makes the opaque names of people. Without it no appointment can be found by its
+//! patient, so it belongs to every backup.
 
 use std::io;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub const KEY: &str = "key";
 /// Maximum size of the key's file, in bytes.
 const MAX_KEY_BYTES: u64 = 1024;
 
-/// Opens the key of a folder that this process has locked. Creates it, on disk, if nothing was written with one before.
+/// Opens the key of a folder that this process has locked. Creates it if no file of the folder was written with a key.
 pub(super) fn open(folder: &Path) -> Result<Pseudonyms, OpenError> {
     let path = folder.join(KEY);
     let io = |cause| OpenError::Io { folder: folder.to_owned(), cause };

@@ -1,5 +1,5 @@
-//! Converts a file of the second version to the third: personal data apart, patients without names, claims by resource
-//! and minute, and a log of all revisions. Runs in the transaction of the migration.
+//! Converts a file of the second version to the third: personal data in rows of its own, opaque patients, claims by
+//! resource and minute, and a log of all revisions. Runs in the transaction of the migration.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -15,7 +15,7 @@ use super::schema;
 
 const DROP_FORMER: &str = "DROP TABLE former_revision; DROP TABLE former_appointment; DROP TABLE former_claim;";
 
-/// Moves everything from the former tables to those of today, and drops the former ones.
+/// Moves all rows from the former tables to the new ones, and drops the former tables.
 pub(super) fn convert(connection: &Connection, country: CountryCode, names: &Pseudonyms) -> HookResult {
     let sequence = sequence(connection)?;
     if !sequence.is_empty() {
@@ -31,7 +31,7 @@ pub(super) fn convert(connection: &Connection, country: CountryCode, names: &Pse
 /// Number of each revision in the sequence, by its appointment and its own number.
 type Sequence = HashMap<(Uuid, u32), i64>;
 
-/// Orders all revisions by their time; those of one appointment by their numbers, wherever the clock was set meanwhile.
+/// Orders all revisions by their time, and those of one appointment by their numbers, even if the clock was set back.
 fn sequence(connection: &Connection) -> Result<Sequence, HookError> {
     let mut select = connection.prepare(
         "SELECT id, number, json_extract(body, '$.updatedAt') FROM former_revision
@@ -76,7 +76,7 @@ impl Conversion<'_> {
         Err(HookError::Hook(format!("{claims} claims and {revisions} revisions belong to no appointment")))
     }
 
-    /// Moves an appointment, whose latest revision this row has. Returns the number of claims that it holds.
+    /// Moves an appointment with the latest revision in this row. Returns the number of claims that it holds.
     fn appointment(&mut self, row: &Row<'_>) -> Result<i64, HookError> {
         let (id, before) = (place(row)?.0, self.earlier(place(row)?.0)?);
         let former = self.former(row, before.as_ref())?;
@@ -142,7 +142,7 @@ impl Conversion<'_> {
     }
 }
 
-/// Reduces the events of the outbox to those of today.
+/// Converts the events of the outbox to the new format.
 fn events(connection: &Connection, names: &Pseudonyms) -> HookResult {
     let mut select = connection.prepare("SELECT sequence, body FROM outbox")?;
     let events: Vec<(i64, String)> =
@@ -160,7 +160,7 @@ fn place(row: &Row<'_>) -> rusqlite::Result<(Uuid, u32)> {
     Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?))
 }
 
-/// Returns the error for a revision that is not understood.
+/// Returns the error for a revision that cannot be read.
 fn in_revision(id: Uuid, number: u32, cause: &dyn Display) -> HookError {
     HookError::Hook(format!("revision {number} of appointment {id}: {cause}"))
 }

@@ -150,8 +150,8 @@ impl SqliteLedger {
         Arc::clone(countries.entry(code).or_default())
     }
 
-    /// Returns a country with its file open. If opening fails, the next use tries again. A migration goes on when the
-    /// request that began it has gone away.
+    /// Returns a country with its file open. If opening fails, the next use tries again. A migration goes on even if the
+    /// request that began it is cancelled.
     async fn opened(&self, code: CountryCode) -> Result<Arc<Country>, Unavailable> {
         let country = self.country(code);
         if country.opened.get().is_some() {

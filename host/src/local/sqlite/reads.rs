@@ -1,6 +1,6 @@
 //! Queries of a country's file, and the connections that run them. Writes nothing.
 //!
-//! A limit is written `LIMIT +?`. SQLite plans a statement with a bare `LIMIT ?` anew each time that it is bound.
+//! Limits are written `LIMIT +?`, because SQLite plans a statement with a bare `LIMIT ?` again for each binding.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -44,7 +44,7 @@ const STATEMENTS: usize = 64;
 /// Value of `starts_at` without a start. It sorts last.
 pub(super) const NO_START: i64 = i64::MAX - 1;
 
-/// Value of a claim's `minute` if the claim is on no time. It is never over.
+/// Value of a claim's `minute` if the claim is not on time. It never expires.
 pub(super) const ALL_TIME: i64 = i64::MAX;
 
 /// First version of the tables. `appointment` holds the latest revision of each appointment and `revision` the earlier
@@ -171,7 +171,7 @@ const APART: &str = "
     CREATE TABLE key_mark (mark TEXT NOT NULL) STRICT;
 ";
 
-/// Indexes of the third version. A filled table gets them faster than an empty one keeps them.
+/// Indexes of the third version. Creating them on a filled table is faster than filling an indexed table.
 pub(super) const APART_INDEXES: &str = "
     CREATE INDEX log_by_person ON log (person);
     CREATE INDEX appointment_by_start    ON appointment (starts_at, id);
@@ -221,7 +221,7 @@ pub(super) fn open_writer(file: &Path, country: CountryCode, names: &Pseudonyms)
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     connection.pragma_update(None, "journal_size_limit", WAL_SIZE)?;
     connection.pragma_update(None, "cache_size", -CACHE)?;
-    // What is deleted is overwritten: no personal data stays behind in free pages.
+    // Deleted data is overwritten, so that no personal data stays in free pages.
     connection.pragma_update(None, "secure_delete", true)?;
     // A migration fills tables in another order than a change.
     connection.pragma_update(None, "foreign_keys", false)?;
@@ -242,7 +242,7 @@ pub(super) fn mark(connection: &Connection, country: CountryCode, names: &Pseudo
     connection.execute(insert, [mark_of(country, names)]).map(|_| ())
 }
 
-/// Returns a text that only this key makes, and that says nothing of it.
+/// Returns a text that identifies the key and does not reveal it.
 fn mark_of(country: CountryCode, names: &Pseudonyms) -> String {
     names.account(country, "citas")
 }
@@ -278,7 +278,7 @@ fn migrate(connection: &mut Connection, country: CountryCode, names: &Pseudonyms
         0..VERSION => migrations(country, names).to_latest(connection)?,
         found => return Err(FileError::Newer { found }),
     }
-    // The log has pages from before, whose personal data lies elsewhere now.
+    // The log still has former pages, with personal data that the migration has moved.
     Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
 }
 

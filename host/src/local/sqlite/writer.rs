@@ -31,8 +31,8 @@ const GRACE: i64 = HOUR;
 /// Time for which sent notices are remembered, in nanoseconds: 30 days.
 const REMEMBERED: i64 = 30 * 24 * HOUR;
 
-/// Time for which claims on time are kept after their minute, in minutes: two days. A clock that is a day ahead frees
-/// nothing that is still to come.
+/// Retention of claims on time after their minute, in minutes: two days. So a clock that is a day fast frees no claim of a
+/// future appointment.
 const CLAIMS_KEPT: i64 = 2 * 24 * 60;
 
 pub(super) const EXPIRED_RECEIPTS: &str = "
@@ -59,13 +59,13 @@ pub(super) enum Task {
     Postponed(Vec<(Uuid, Attempts)>),
     /// Event whose notices were sent, and the instant.
     Notified(Uuid, Timestamp),
-    /// Scheduled action, and the time at which it is due again; none ends it.
+    /// Scheduled action, and the time at which it is due again; `None` ends it.
     Wake(DueWake, Option<Timestamp>),
     /// Writes a value that is there already. The outcome shows whether writing works.
     Probe,
 }
 
-/// Outcome of a task. That of a change is what was stored.
+/// Outcome of a task; for a change, the stored revision.
 pub(super) type Outcome = Result<Option<Stored>, CommitError>;
 
 struct Write {

@@ -9,7 +9,7 @@ use wit_parser::{Function, Resolve, Type, TypeDefKind};
 /// Contract of a country in JavaScript or Python, as its `rules.toml` names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(in crate::toolkit) enum Contract {
-    /// Also that of a `rules.toml` from before there was another.
+    /// Contract 1.0.0; the default of a `rules.toml` that names none.
     #[default]
     #[serde(rename = "1.0.0")]
     V1,
@@ -38,8 +38,8 @@ pub(super) const WITS: [(&str, &str); 2] = [
     ("rules-2.0.0.wit", include_str!("../../../../wit/2.0.0/rules.wit")),
 ];
 
-/// Of each contract the interfaces with functions: of each function its parameters (`given`), its result (`answer`), and
-/// the type of its error (`error`) if it has one.
+/// Interfaces of each contract with their functions: for each function its parameters (`given`), its result (`answer`),
+/// and the type of its error (`error`) if it has one.
 pub(super) static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
     let contracts = [Contract::V1, Contract::V2].map(|contract| (contract.version().to_owned(), interfaces(contract)));
     Value::Object(contracts.into_iter().collect()).to_string()

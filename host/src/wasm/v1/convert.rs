@@ -1,6 +1,6 @@
 //! Converts between the types of contract 1.0.0 and the core's. No other module maps one to the other.
 //!
-//! An appointment loses what the contract cannot say: its wake, its steps and its keys, and a waitlisted one is requested.
+//! An appointment loses its wake, its steps and its keys, which the contract lacks, and `waitlisted` becomes `requested`.
 //! Every other value of the core can be converted. A value from a component is checked where the contract's types allow more
 //! than the core's.
 
@@ -211,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    /// An appointment with everything that only a later contract knows.
+    /// An appointment with all members that only a later contract has.
     fn appointment_of_2() -> core::Appointment {
         let appointment = json!({
             "id": "00000000-0000-0000-0000-000000000007", "phase": "waitlisted",

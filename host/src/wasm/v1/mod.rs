@@ -1,4 +1,4 @@
-//! Contract 1.0.0: the calls of its functions. It knows neither facts nor keys, and an appointment has less to tell.
+//! Contract 1.0.0: the calls of its functions. It has neither facts nor keys, and its appointments have fewer members.
 
 mod convert;
 mod wit;

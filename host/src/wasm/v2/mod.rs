@@ -27,7 +27,7 @@ type NoticesInput<'a> = (&'a str, &'a wit::Appointment);
 type DueInput<'a> = (&'a wit::Context, wit::Demand, i64);
 
 type VerdictAnswer = (Result<wit::Plan, wit::Refusal>,);
-/// An answer that may be an error of the rules themselves, in words.
+/// Result of a function that can return an error text of the rules.
 type OrFault<T> = (Result<T, String>,);
 
 /// A component of this contract.
@@ -75,7 +75,7 @@ impl RulesV2 {
             Some(notices) => Some(exports.function::<NoticesInput, OrFault<Vec<wit::Notice>>>(&notices, "notices")?),
             None => None,
         };
-        // This host asks for neither openings nor due dates, but a component that has them must have the contract's.
+        // This host calls neither `openings` nor `due`, but if a component exports them, their types must be the contract's.
         if let Some(privacy) = exports.find("privacy-rules", CONTRACT) {
             exports.function::<DueInput, OrFault<i64>>(&privacy, "due")?;
         }
@@ -172,7 +172,7 @@ impl Rules for RulesV2 {
 }
 
 impl RulesV2 {
-    /// Calls a function whose answer may be an error of the rules themselves.
+    /// Calls a function that can return an error text of the rules.
     fn answer<Input, Answer>(&self, function: &Function, input: Input) -> Result<Answer, Fault>
     where
         Input: ComponentNamedList + Lower,
@@ -188,7 +188,7 @@ fn input(fields: &[Field]) -> Result<Vec<wit::Field>, Fault> {
     Ok(convert::fields(fields))
 }
 
-/// Converts a context whose facts are not too large together.
+/// Converts a context. Refuses facts that are too large together.
 fn checked(context: &Context) -> Result<wit::Context, Fault> {
     let appointments = context.facts.iter().flat_map(|fact| &fact.appointments);
     if appointments.map(|found| size::weight(&found.attributes)).sum::<usize>() > FACTS_BYTES {

@@ -1,4 +1,4 @@
-//! Links in mail, over rules and a ledger that do not see the difference.
+//! Tests of links in mail, over fake rules and a fake ledger.
 
 use jiff::SignedDuration;
 

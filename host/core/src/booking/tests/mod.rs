@@ -17,11 +17,11 @@ use crate::ports::{Change, DueWake, Order, Receipt, Taken, Tally, TrialReport, T
 use crate::release::OnTrial;
 use crate::testing::{Deciding, ManualClock, plan, revision};
 
-/// A ledger with one appointment at most, that keeps the changes which it stores.
+/// A ledger with at most one appointment, which records its changes.
 #[derive(Default)]
 struct OneAppointment {
     stored: Option<Revision>,
-    /// The claim that the stored appointment holds, as the ledger keeps it.
+    /// Claim that the stored appointment holds, in the ledger's form.
     taken: Option<String>,
     changes: Mutex<Vec<Change>>,
     queries: Mutex<Vec<Query>>,
@@ -99,7 +99,7 @@ fn names() -> Pseudonyms {
     Pseudonyms::new(b"key")
 }
 
-/// Returns the key of a personal claim as the ledger keeps it.
+/// Returns the key of a personal claim in the ledger's form.
 fn kept(key: &str) -> String {
     names().claim(pe(), Claim { personal: true, ..Claim::new(key) }).key
 }
@@ -238,7 +238,7 @@ async fn an_appointment_of_somebody_else_is_unknown() {
     assert!(matches!(found, Err(BookingError::UnknownAppointment)));
 }
 
-/// Books what takes a claim that another appointment holds. Returns the claim and the codes that the caller learns.
+/// Books a claim that another appointment holds. Returns the claim and the codes in the caller's error.
 async fn refused_for(claim: Claim, holder: Option<Revision>) -> (Option<String>, Vec<String>) {
     let mut wanted = booked();
     wanted.claims.push(claim.clone());

@@ -1,4 +1,4 @@
-//! Tests of the waker: what it does with each outcome of an action.
+//! Tests of the waker's handling of each outcome of an action.
 
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ pub(crate) fn is_marked_personal(schema: &Json, pointer: &str) -> bool {
     levels.iter().any(marked) || marked(&items)
 }
 
-/// Returns the parts of a schema on the way to a leaf, by named members and items alone.
+/// Returns the parts of a schema on the path to a leaf, through `properties` and `items` only.
 fn described<'a>(schema: &'a Json, pointer: &str) -> Vec<Vec<&'a Json>> {
     levels(schema, pointer, |part, name| part["properties"].get(name).into_iter().chain(part.get("items")).collect())
 }
