@@ -21,8 +21,20 @@ const NOT_WRITTEN_HERE: [&str; 7] = [
 ];
 
 /// First words of command lines, and of the labels of metrics.
-const COMMANDS: [&str; 11] =
-    ["aws", "citas", "country", "current", "docker", "journalctl", "just", "minisign", "sam", "sudo", "systemctl"];
+const COMMANDS: [&str; 12] = [
+    "aws",
+    "citas",
+    "country",
+    "current",
+    "docker",
+    "journalctl",
+    "just",
+    "minisign",
+    "openssl",
+    "sam",
+    "sudo",
+    "systemctl",
+];
 
 fn read(name: &str) -> String {
     let path = root().join(name);
