@@ -1,4 +1,4 @@
-//! Properties of Peru's and Chile's rules over all members of their schemas, in the real engine.
+//! Properties of the countries' rules over all members of their schemas, in the real engine.
 
 use std::collections::BTreeSet;
 

@@ -67,8 +67,8 @@ fn each_object<'a>(value: &'a Value, place: &str, see: &mut impl FnMut(&str, &'a
     }
 }
 
-fn host_at(now: &str) -> Host {
-    let host = Host::of(&["cl", "pe"]);
+fn host_at(countries: &[&str], now: &str) -> Host {
+    let host = Host::of(countries);
     let now: Timestamp = now.parse().unwrap();
     host.clock.shift_wall(now.duration_since(Timestamp::now()));
     host
@@ -92,7 +92,7 @@ fn every_example_fits_its_own_schema() {
 fn every_example_of_a_request_books_and_of_an_action_acts_on_any_day() {
     // Before a weekend, before Chile's September holidays, before Easter, and while it is tomorrow in UTC.
     for now in ["2026-12-31T18:00:00Z", "2026-09-16T13:00:00Z", "2027-03-24T20:00:00Z", "2026-11-25T03:30:00Z"] {
-        let host = host_at(now);
+        let host = host_at(&["cl", "pe"], now);
         let document = Document::of(&host);
         for (country, prefix) in [("pe", "Pe"), ("cl", "Cl")] {
             let examples = |of: &str| document.examples(&format!("{prefix}{of}"));
@@ -124,14 +124,14 @@ fn every_example_of_a_request_books_and_of_an_action_acts_on_any_day() {
 
 #[test]
 fn no_date_of_the_document_is_fixed() {
-    let host = host_at("2027-06-07T15:00:00Z");
+    let host = host_at(&["cl", "pe"], "2027-06-07T15:00:00Z");
     let document = host.with_token(None).get("/openapi.json").expect(200).text;
     assert!(document.contains("2027-06-") && !document.contains("2026-"), "{document}");
 }
 
 #[test]
 fn the_document_stays_within_an_hour_and_changes_within_a_day() {
-    let host = host_at("2026-11-24T15:00:00Z");
+    let host = host_at(&["cl", "pe"], "2026-11-24T15:00:00Z");
     let tag = || host.with_token(None).get("/openapi.json").expect(200).header("etag").to_owned();
     let first = tag();
     host.clock.advance(Duration::from_mins(50));
@@ -142,8 +142,8 @@ fn the_document_stays_within_an_hour_and_changes_within_a_day() {
 
 /// Checks that the document and the host agree on a request. Each one that is allowed needs a doctor of its own.
 fn assert_agreed(document: &Document, client: &Client, country: &str, request: &Value, allowed: bool) {
-    let name = if country == "pe" { "PeRequest" } else { "ClRequest" };
-    let found = document.violations(&document.schemas()[name], request);
+    let name = format!("{}{}Request", country[..1].to_uppercase(), &country[1..]);
+    let found = document.violations(&document.schemas()[&name], request);
     assert_eq!(found.is_empty(), allowed, "{request}: {found:?}");
     client.book(country, request).expect(if allowed { 201 } else { 422 });
 }
@@ -229,6 +229,34 @@ fn each_insurance_has_its_own_members_in_the_document_as_in_the_rules() {
         let run = ["7.654.321-6", "12.345.678-5", "11.111.111-1"][number % 3];
         let own = json!({ "doctor": (62_001 + number).to_string(), "run": run, "prevision": insurance });
         assert_agreed(&document, &ana, "cl", &with(&request, own), allowed);
+    }
+}
+
+#[test]
+fn each_specialty_has_its_own_members_in_the_document_as_in_the_rules() {
+    let host = host_at(&["co"], "2027-02-01T15:00:00Z");
+    let (document, ana) = (Document::of(&host), host.patient("ana"));
+    let example = document.example("CoRequest");
+    let timed = json!({ "hospital": "110010000101", "date": "2027-02-02", "time": "09:00" });
+    for (number, (allowed, own)) in [
+        (true, json!({})),
+        (true, json!({ "email": null, "phone": "+573001234567" })),
+        (true, json!({ "phone": "+573001234567" })),
+        (false, json!({ "email": null })),
+        (false, timed.clone()),
+        (true, json!({ "specialty": "pediatria" })),
+        (true, json!({ "specialty": "odontologia", "authorisation": "A-102030" })),
+        (false, json!({ "specialty": "cardiologia" })),
+        (true, json!({ "specialty": "cardiologia", "authorisation": "A-102030" })),
+        (true, json!({ "specialty": "terapia", "authorisation": "A-102030", "email": null, "phone": "3001234567" })),
+        (false, json!({ "specialty": "vacunacion" })),
+        (true, with(&timed, json!({ "specialty": "vacunacion" }))),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let own = with(&own, json!({ "document": { "type": "CE", "number": (1_000 + number).to_string() } }));
+        assert_agreed(&document, &ana, "co", &with(&example, own), allowed);
     }
 }
 
