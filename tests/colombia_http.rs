@@ -14,8 +14,6 @@ use crate::support::http::with;
 /// Time within which a running host does what is due.
 const DONE_WITHIN: Duration = Duration::from_secs(30);
 
-const HOURS: fn(i64) -> SignedDuration = SignedDuration::from_hours;
-
 fn colombia() -> Host {
     let host = Host::of(&["co"]);
     let monday: Timestamp = "2027-02-01T15:00:00Z".parse().unwrap();
@@ -82,9 +80,9 @@ fn a_specialist_s_request_becomes_a_visit() {
     ];
     assert_eq!(mails(4), expected.map(String::from).into());
 
-    host.clock.shift_wall(HOURS(8 * 24));
+    host.clock.shift_wall(SignedDuration::from_hours(8 * 24));
     assert!(mails(5).contains("Recordatorio de su cita médica"));
-    host.clock.shift_wall(HOURS(23));
+    host.clock.shift_wall(SignedDuration::from_hours(23));
     assert_eq!(done(&host, &requested, "arrive", &json!({}))["status"], "en-espera");
     assert_eq!(done(&host, &requested, "complete", &json!({}))["status"], "atendida");
     let history = host.staff("co").get(&format!("{}/history", place(&requested))).expect(200).json();
@@ -102,12 +100,12 @@ fn a_time_that_nobody_confirms_is_free_again_and_the_request_waits_once_more() {
     let taken = host.staff("co").post(&assign, &at_nine(7, "2027-02-04")).expect_problem(409, "slot-taken");
     assert_eq!(taken["violations"][0]["code"], "co.doctor.taken");
 
-    host.clock.shift_wall(HOURS(48));
+    host.clock.shift_wall(SignedDuration::from_hours(48));
     let again = becomes(&host, &requested, "solicitada");
     assert_eq!((&again["lapses"], again.get("startsAt")), (&json!(1), None));
     done(&host, &other, "assign", &at_nine(7, "2027-02-04"));
     done(&host, &requested, "assign", &at_nine(8, "2027-02-04"));
-    host.clock.shift_wall(HOURS(21));
+    host.clock.shift_wall(SignedDuration::from_hours(21));
     becomes(&host, &requested, "cancelada");
     let open = host.patient("ana").book("co", &request(1, json!({}))).expect(201).json();
     host.patient("ana").book("co", &request(1, json!({}))).expect_problem(409, "slot-taken");
@@ -118,7 +116,7 @@ fn a_time_that_nobody_confirms_is_free_again_and_the_request_waits_once_more() {
 fn staff_who_are_late_are_told_and_the_request_stays() {
     let host = colombia();
     let requested = host.patient("ana").booked("co", &request(1, json!({})));
-    host.clock.shift_wall(HOURS(4 * 24));
+    host.clock.shift_wall(SignedDuration::from_hours(4 * 24));
     let late = eventually("the term", DONE_WITHIN, || {
         let history = host.staff("co").get(&format!("{}/history", place(&requested))).expect(200).json();
         history["items"].get(1).cloned()
@@ -134,7 +132,7 @@ fn staff_who_are_late_are_told_and_the_request_stays() {
 fn who_missed_two_appointments_in_half_a_year_is_asked_to_call() {
     let host = colombia();
     let missed: Vec<_> = ["09:00", "15:00"].map(|time| host.patient("ana").booked("co", &vaccination(1, time))).into();
-    host.clock.shift_wall(HOURS(30));
+    host.clock.shift_wall(SignedDuration::from_hours(30));
     for appointment in &missed {
         assert_eq!(done(&host, appointment, "no-show", &json!({}))["status"], "no-asistio");
     }
@@ -144,7 +142,7 @@ fn who_missed_two_appointments_in_half_a_year_is_asked_to_call() {
     assert!(refused["violations"][0]["message"].as_str().unwrap().contains("Por favor llámenos"));
     let by_staff = host.staff("co").booked("co", &asked);
     done(&host, &by_staff, "cancel", &json!({}));
-    host.clock.shift_wall(HOURS(180 * 24));
+    host.clock.shift_wall(SignedDuration::from_hours(180 * 24));
     host.patient("ana").booked("co", &asked);
 }
 

@@ -35,12 +35,12 @@ pub fn book(context: &Context, request: Vec<Field>) -> Result<Plan, Vec<Violatio
     document.spell(&mut attributes);
     Ok(match start {
         Some(start) => Plan { events: vec!["booked".into()], ..HOUSE.book(&visit, start, Some(&patient), attributes) },
-        None => requested(context, patient, attributes),
+        None => requested(context, &patient, attributes),
     })
 }
 
 /// Returns the plan of a request that waits for staff.
-fn requested(context: &Context, patient: String, mut attributes: Vec<Field>) -> Plan {
+fn requested(context: &Context, patient: &str, mut attributes: Vec<Field>) -> Plan {
     sign(&mut attributes, &context.caller);
     if let Some(due) = due(context, Fields::new(&attributes)) {
         set(&mut attributes, Field::text(DUE, due.text()));
@@ -49,9 +49,9 @@ fn requested(context: &Context, patient: String, mut attributes: Vec<Field>) -> 
     let plan = Plan {
         phase: Phase::Requested,
         slot: None,
-        claims: HOUSE.quotas.of(&context.caller).claims(Some(&patient), account).collect(),
+        claims: HOUSE.quotas.of(&context.caller).claims(Some(patient), account).collect(),
         choices: Vec::new(),
-        patient: patient.clone(),
+        patient: patient.into(),
         doctor: None,
         hospital: None,
         attributes,
@@ -59,7 +59,7 @@ fn requested(context: &Context, patient: String, mut attributes: Vec<Field>) -> 
         wake: None,
         off_agenda: false,
     };
-    waiting(context, plan, Some(&patient))
+    waiting(context, plan, Some(patient))
 }
 
 /// Returns a violation if the request has neither a mail address nor a telephone number.

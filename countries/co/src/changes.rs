@@ -219,8 +219,8 @@ mod tests {
         Context { now, ..by(role) }
     }
 
-    fn wake(at: i64, action: &str) -> Option<Wake> {
-        Some(Wake { at, action: action.into() })
+    fn wake(at: i64, action: &str) -> Wake {
+        Wake { at, action: action.into() }
     }
 
     fn phase_and_events(plan: &Plan) -> (Phase, Vec<&str>) {
@@ -265,7 +265,7 @@ mod tests {
     fn an_assigned_time_holds_it_and_waits_two_days_for_the_patient() {
         let plan = act(&by(Role::Staff), &requested(), "assign", &slot("2026-11-27", "09:00")).expect("in time");
         assert_eq!(phase_and_events(&plan), (Phase::Pending, vec!["assigned"]));
-        assert_eq!(plan.wake, wake(tuesday().now + 2 * DAY, LAPSE));
+        assert_eq!(plan.wake, Some(wake(tuesday().now + 2 * DAY, LAPSE)));
         assert_eq!(
             keys(&plan),
             [
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn the_time_to_confirm_ends_two_hours_before_a_start_that_is_near() {
         let plan = act(&by(Role::Staff), &requested(), "assign", &slot("2026-11-24", "15:20")).expect("in time");
-        assert_eq!(plan.wake, wake(tuesday().now + HOUR + 20 * 60, LAPSE));
+        assert_eq!(plan.wake, Some(wake(tuesday().now + HOUR + 20 * 60, LAPSE)));
         let sooner = act(&by(Role::Staff), &requested(), "assign", &slot("2026-11-24", "14:40"));
         assert_eq!(codes(sooner), ["co.time.too-soon"]);
     }
@@ -326,7 +326,7 @@ mod tests {
         for role in [Role::Patient, Role::Staff] {
             let plan = act(&by(role), &assigned(), "confirm", &[]).expect("in time");
             assert_eq!(phase_and_events(&plan), (Phase::Booked, vec!["confirmed"]));
-            assert_eq!(plan.wake, wake(friday_at_nine() - DAY, "remind"));
+            assert_eq!(plan.wake, Some(wake(friday_at_nine() - DAY, "remind")));
             assert_eq!(plan.claims.len(), 6, "the request is open no more");
         }
         let until = assigned().wake.expect("a term").at;
@@ -364,7 +364,7 @@ mod tests {
         assert!(act(&by(Role::Staff), &moved(2), "reschedule", &explained).is_ok());
         let pending = act(&tuesday(), &assigned(), "reschedule", &to).expect("allowed");
         assert_eq!(phase_and_events(&pending), (Phase::Pending, vec!["rescheduled"]));
-        assert_eq!(pending.wake, wake(tuesday().now + 2 * DAY, LAPSE));
+        assert_eq!(pending.wake, Some(wake(tuesday().now + 2 * DAY, LAPSE)));
         assert_eq!(codes(act(&tuesday(), &requested(), "reschedule", &to)), ["co.reschedule.not-allowed-now"]);
     }
 
