@@ -302,6 +302,37 @@ fn a_host_without_a_public_address_warns_and_its_mail_says_how_else_to_act() {
 }
 
 #[test]
+fn a_link_outlives_one_change_of_keys_and_no_second() {
+    let data = tempfile::tempdir().unwrap();
+    let start = || Host::set_up_in(&["ut2"], data.path(), |options| options.public_url = Some(BASE.parse().unwrap()));
+    let (visit, [confirm, _]) = booked(&start(), &visit(1, 1));
+    let keys = data.path().join("link-keys");
+    let old = std::fs::read_to_string(&keys).unwrap();
+    std::fs::write(&keys, format!("{}\n{old}", "0b".repeat(32))).unwrap();
+    page(anybody(&start()).get(&confirm), 200, "Confirm the appointment");
+    std::fs::write(&keys, format!("{}\n{}\n", "0c".repeat(32), "0b".repeat(32))).unwrap();
+    let host = start();
+    page(post(&host, &confirm), 404, "This link does not work");
+    untouched(&host, &visit);
+}
+
+#[test]
+fn a_link_has_a_rate_limit_of_its_own() {
+    let host = Host::set_up(&["ut2"], |options| {
+        options.public_url = Some(BASE.parse().unwrap());
+        options.rate_limit = 2;
+    });
+    let [(_, [one, _]), (_, [other, _])] = [(1, "ana"), (2, "bea")].map(|(number, subject)| {
+        let booked = host.patient(subject).booked("ut", &visit(number.into(), number));
+        (booked, mailed(&host, number.into(), "booked"))
+    });
+    let limited = (0..100).map(|_| anybody(&host).get(&one)).find(|answer| answer.status != 200).unwrap();
+    assert!(!limited.header("retry-after").is_empty());
+    limited.expect_problem(429, "slow-down");
+    page(anybody(&host).get(&other), 200, "Confirm the appointment");
+}
+
+#[test]
 fn the_html_of_a_mail_has_the_same_link() {
     let host = host();
     let (_, [confirm, _]) = booked(&host, &visit(1, 1));

@@ -527,6 +527,26 @@ mod tests {
     }
 
     #[test]
+    fn the_words_of_a_link_are_the_countrys_or_the_hosts_and_no_code_of_a_violation() {
+        let mut descriptor = descriptor();
+        let texts = [("link.confirm", "Sí, voy"), ("link.move.done", "Movida"), ("no-link", "llame al 123")];
+        descriptor.messages =
+            texts.map(|(code, text)| Message { code: code.into(), locale: "es-PE".into(), text: text.into() }).into();
+        let messages = Messages::of(&descriptor).unwrap();
+        assert_eq!(messages.link("confirm", "es-PE"), "Sí, voy");
+        assert_eq!(messages.link_done("confirm", "es-PE"), "La cita está confirmada");
+        assert_eq!(messages.link("cancel", "en"), "Cancel the appointment");
+        assert_eq!(
+            (messages.link("move", "en"), messages.link_done("move", "es-PE")),
+            ("Continue: move".into(), "Movida".into())
+        );
+        assert_eq!(messages.no_link("es-PE"), "llame al 123");
+        assert!(messages.is_link_said("cancel") && !messages.is_link_said("move"));
+        assert!(!messages.codes().keys().any(|code| code.contains("link")));
+        assert!(messages.has_locale("es-PE") && messages.has_locale("en") && !messages.has_locale("pt-BR"));
+    }
+
+    #[test]
     fn a_text_that_repeats_its_params_without_end_is_cut() {
         let message = |text: &str, params: &[(&str, &str)]| {
             let params: HashMap<&str, &str> = params.iter().copied().collect();
