@@ -113,7 +113,7 @@ fn a_time_that_nobody_confirms_is_free_again_and_the_request_waits_once_more() {
 }
 
 #[test]
-fn staff_who_are_late_are_told_and_the_request_stays() {
+fn a_missed_deadline_of_staff_is_recorded_and_the_request_stays() {
     let host = colombia();
     let requested = host.patient("ana").booked("co", &request(1, json!({})));
     host.clock.shift_wall(SignedDuration::from_hours(4 * 24));
@@ -129,7 +129,7 @@ fn staff_who_are_late_are_told_and_the_request_stays() {
 }
 
 #[test]
-fn who_missed_two_appointments_in_half_a_year_is_asked_to_call() {
+fn a_patient_who_missed_two_appointments_in_half_a_year_is_asked_to_call() {
     let host = colombia();
     let missed: Vec<_> = ["09:00", "15:00"].map(|time| host.patient("ana").booked("co", &vaccination(1, time))).into();
     host.clock.shift_wall(SignedDuration::from_hours(30));

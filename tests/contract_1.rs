@@ -72,7 +72,7 @@ fn an_appointment_lives_as_before() {
 }
 
 #[test]
-fn a_mistake_is_told_although_the_contract_has_no_words_for_it() {
+fn a_mistake_is_reported_although_the_contract_has_no_error_text() {
     for (language, page, before, mistake, told) in [
         (
             "js",
@@ -104,7 +104,7 @@ fn a_mistake_is_told_although_the_contract_has_no_words_for_it() {
 }
 
 #[test]
-fn an_export_that_only_a_later_contract_has_is_told_with_those_of_this_one() {
+fn an_export_of_a_later_contract_is_refused_with_the_names_of_this_one() {
     let (there, sources) = copied("js");
     let file = there.path().join("ut.wasm");
     let page = sources.join("src/rules.js");

@@ -64,7 +64,7 @@ fn at_revision(client: &Client, appointment: &Value, revision: u32) -> Value {
 }
 
 #[test]
-fn an_error_of_the_description_is_told_in_its_words() {
+fn an_error_of_describe_is_reported_with_its_text() {
     let there = tempfile::tempdir().unwrap();
     let file = there.path().join("ut.wasm");
     fs::write(&file, built_with(&folder("ut2"), &["undescribed"])).unwrap();
@@ -188,7 +188,7 @@ fn an_account_has_two_live_appointments_and_staff_any_number() {
 }
 
 #[test]
-fn who_missed_two_appointments_is_asked_to_call() {
+fn a_patient_who_missed_two_appointments_is_asked_to_call() {
     let host = Host::of(&["ut2"]);
     let staff = host.staff("ut");
     for day in 1..3 {

@@ -162,7 +162,7 @@ async fn assert_serves(ledger: &DynamoLedger) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_understood_stops_the_migration_and_stays() {
+async fn an_unreadable_item_stops_the_migration_and_stays() {
     let tables = filled().await;
     let mut odd = former_items(APPOINTMENTS).remove(1);
     odd.insert("more".into(), value(&json!(1)));

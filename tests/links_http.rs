@@ -176,7 +176,7 @@ fn a_link_that_was_forged_or_altered_leads_to_one_page_and_does_nothing() {
 }
 
 #[test]
-fn the_link_of_one_appointment_tells_nothing_of_another_and_opens_nothing_else() {
+fn a_link_reveals_no_other_appointment_and_opens_no_other_page() {
     let host = host();
     let (first, [confirm, _]) = booked(&host, &visit(1, 1));
     let (second, _) = booked(&host, &with(&visit(2, 2), json!({ "doctor": "99999" })));

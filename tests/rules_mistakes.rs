@@ -142,7 +142,7 @@ fn a_module_without_what_the_host_calls_does_not_become_a_component() {
 }
 
 #[test]
-fn a_class_that_the_host_does_not_call_is_told_with_those_it_calls() {
+fn a_class_that_the_host_does_not_call_is_refused_with_the_names_that_it_calls() {
     let countries = countries();
     let folder = Language::Python.begin(countries.path());
     let page = folder.join("rules.py");
@@ -190,7 +190,7 @@ fn a_description_that_fails_is_told_and_typescript_has_its_own_lines() {
 }
 
 #[test]
-fn a_description_that_fails_in_python_is_told() {
+fn an_error_of_describe_in_python_is_reported() {
     let countries = countries();
     let folder = Language::Python.begin(countries.path());
     let page = folder.join("rules.py");

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_in_the_order_of_the_checks() {
+    fn every_violation_is_reported_in_the_order_of_the_checks() {
         let wrong = [
             ("/run", "12345678-6"),
             ("/comuna", "99999"),

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_in_the_order_of_the_checks() {
+    fn every_violation_is_reported_in_the_order_of_the_checks() {
         let mut wrong =
             request(&[("/specialty", "cardiologia"), ("/document/number", "1"), ("/municipality", "99999")]);
         wrong.retain(|field| field.path != "/email");

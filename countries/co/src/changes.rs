@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn time_tells_staff_that_they_are_late_and_changes_nothing() {
+    fn a_missed_deadline_of_staff_has_an_event_and_changes_nothing() {
         for (current, event) in [(requested(), "assignment-late"), (specialist(), "authorisation-late")] {
             let due = current.wake.clone().expect("a term");
             assert_eq!(due.action, OVERDUE);
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn who_confirms_in_time_is_expected_and_reminded_the_day_before() {
+    fn a_confirmation_in_time_books_and_schedules_a_reminder() {
         for role in [Role::Patient, Role::Staff] {
             let plan = act(&by(role), &assigned(), "confirm", &[]).expect("in time");
             assert_eq!(phase_and_events(&plan), (Phase::Booked, vec!["confirmed"]));
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_confirmed_is_released_and_requested_again_once() {
+    fn an_unconfirmed_time_is_released_and_requested_again_once() {
         let clock = at(tuesday().now + 2 * DAY, Role::Clock);
         let plan = act(&clock, &assigned(), LAPSE, &[]).expect("its time");
         assert_eq!(phase_and_events(&plan), (Phase::Requested, vec!["lapsed"]));
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_is_expected_arrives_is_seen_or_missed() {
+    fn an_unconfirmed_appointment_has_no_arrival_completion_or_no_show() {
         let staff = at(friday_at_nine(), Role::Staff);
         let arrived = done(&staff, &booked(), "arrive", &[]);
         assert_eq!(act(&staff, &arrived, "complete", &[]).expect("seen").phase, Phase::Fulfilled);

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_count_where_a_number_is_no_count() {
+    fn leading_zeros_matter_where_digits_are_not_a_number() {
         assert_eq!(of("TI", "00010112345").as_deref(), Ok("ti:00010112345"));
         assert_eq!(of("PA", "007").as_deref(), Ok("pa:007"));
         assert_eq!(of("CE", "000123").as_deref(), Ok("ce:123"));

@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_told_with_the_day_by_which_something_is_done() {
+    fn the_mail_about_a_request_names_its_due_date() {
         let general = mail("requested", &requested());
         assert_eq!(
             (general.to.as_str(), general.subject.as_str()),
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_certain_comes_with_an_invitation_and_a_reminder_without() {
+    fn a_confirmed_appointment_has_an_invitation_and_its_reminder_has_none() {
         for (event, invite) in [("confirmed", true), ("rescheduled", true), ("cancelled", true), ("reminder", false)] {
             let notice = mail(event, &booked());
             assert_eq!(notice.invite, invite, "{event}");
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_english_gets_english() {
+    fn mail_is_in_english_on_request() {
         for event in [
             "requested",
             "authorised",
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_late_concerns_staff_and_nobody_else_is_told() {
+    fn a_delay_sends_no_mail_to_the_patient() {
         for event in ["authorisation-late", "assignment-late", "no-show", ""] {
             assert!(notices(event, &requested()).is_empty(), "{event}");
         }

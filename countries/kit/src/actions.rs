@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_arrived_is_seen() {
+    fn only_an_arrived_appointment_is_completed() {
         for phase in EVERY_PHASE {
             let current = appointment(phase);
             let (early, context) = (before(1, Role::Staff), before(0, Role::Staff));

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_has_one_place_and_is_nobody_s_secret_unless_it_says_so() {
+    fn a_claim_has_one_place_and_is_not_personal_by_default() {
         let session = Claim::new("session/1");
         assert_eq!((session.places, session.personal), (1, false));
         let session = session.with_places(10).personal();

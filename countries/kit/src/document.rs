@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn without_its_number_it_is_no_document() {
+    fn a_document_needs_a_number() {
         let erased = leaves("card", "1", None).into_iter().filter(|field| field.path != "/document/number");
         assert_eq!(Document::of(KINDS, Fields::new(&erased.collect::<Vec<_>>())), None);
     }

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_known_counts_for_nobody() {
+    fn an_unknown_patient_or_account_has_no_quota() {
         assert_eq!(QUOTAS.claims(None, None).count(), 0);
         assert_eq!(caller(Role::Patient, "").counted(), None);
     }

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_in_the_order_of_the_checks() {
+    fn every_violation_is_reported_in_the_order_of_the_checks() {
         let wrong = [("/dni", "10117410-3"), ("/district", "999999"), ("/date", "2027-12-08"), ("/time", "21:07")];
         assert_eq!(
             codes(book_with(&wrong)),

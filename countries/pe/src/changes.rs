@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn who_arrived_is_seen_once_it_is_time() {
+    fn an_arrived_appointment_is_completed_from_the_start_on() {
         let arrived = in_phase(Phase::Arrived);
         let early = act(&hours_before(1, Role::Staff), &arrived, "complete", &[]);
         assert_eq!(codes(early), ["pe.complete.too-early"]);
@@ -131,13 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn who_arrived_in_vain_is_expected_again() {
+    fn an_arrived_appointment_that_is_moved_is_booked_again() {
         let plan = act(&by(Role::Staff), &in_phase(Phase::Arrived), "reschedule", &to("2026-12-02", "09:30"));
         assert_eq!(plan.expect("allowed").phase, Phase::Booked);
     }
 
     #[test]
-    fn a_reminder_is_told_and_changes_nothing_else() {
+    fn a_reminder_has_an_event_and_changes_nothing_else() {
         let plan = act(&hours_before(24, Role::Clock), &booked(), "remind", &[]).expect("a day before");
         assert_eq!(plan.events, ["reminder"]);
         assert_eq!((plan.phase, &plan.slot, plan.wake), (Phase::Booked, &booked().slot, None));

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_told_why_nothing_is_offered() {
+    fn an_empty_offer_has_a_reason() {
         let holiday = [opening("2026-12-08", "09:30", 30), opening("2026-12-08", "10:00", 30)];
         assert_eq!(reason(&offers(ana(), &holiday)), Some("pe.date.holiday"));
         assert_eq!(reason(&offers(ana(), &[opening("2026-11-29", "10:00", 30)])), Some("pe.time.closed"));

@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn an_appointment_is_told_by_the_clocks_of_its_place_in_the_readers_language() {
+    fn the_time_is_local_and_in_the_readers_language() {
         let texts = CalendarTexts { summary: Some("Cita, CMP 45678".into()), location: Some("Usaquén".into()) };
         let spanish = html("es-CO", &appointment("America/Bogota"), &texts);
         for part in

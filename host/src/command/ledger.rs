@@ -12,7 +12,7 @@ use crate::system::SystemClock;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Migrate a country's table from the format of an earlier Citas; interrupted, it goes on when it is run again
+    /// Migrate a country's table from the format of an earlier Citas; run it again after an interruption
     Migrate {
         /// Country code, for example `pe`
         country: CountryCode,

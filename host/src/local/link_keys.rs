@@ -27,7 +27,7 @@ pub enum LinkKeysError {
         cause: io::Error,
     },
     /// The file has no keys.
-    #[error("{}: {cause}; restore it from a backup, or remove it for a new key, with which the links that are out end", path.display())]
+    #[error("{}: {cause}; restore it from a backup, or remove it to get a new key, which ends the links in sent mail", path.display())]
     Keys {
         /// Path of the file.
         path: PathBuf,

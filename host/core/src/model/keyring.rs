@@ -20,7 +20,7 @@ const SIGNATURE_BYTES: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum NotAKeyring {
     /// There is no key, or there are too many.
-    #[error("there are 1 to {MAX_KEYS} keys, the newest first, with white space between them; these are {0}")]
+    #[error("expected 1 to {MAX_KEYS} keys, the newest first, separated by white space; found {0}")]
     Number(usize),
     /// One of the keys is malformed.
     #[error(transparent)]
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_with_any_other_character_is_none() {
+    fn a_token_with_another_character_is_invalid() {
         let keys = keyring(&["0a"]);
         let token = keys.sign("link", b"pe and more");
         for place in 0..token.len() {
@@ -121,7 +121,7 @@ mod tests {
         let key = "0a".repeat(32);
         assert!(format!("{key}\n").parse::<Keyring>().is_ok());
         let [none, three] = [String::new(), format!("{key} {key}\n{key}")];
-        for (keys, why) in [(none, "these are 0"), (three, "these are 3"), (format!("{key} 0a"), "64 hexadecimal")] {
+        for (keys, why) in [(none, "found 0"), (three, "found 3"), (format!("{key} 0a"), "64 hexadecimal")] {
             let refused = keys.parse::<Keyring>().err().unwrap().to_string();
             assert!(refused.contains(why) && !refused.contains("0a0a"), "{refused}");
         }

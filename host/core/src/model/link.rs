@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_two_links_make_no_third() {
+    fn parts_of_two_tokens_make_no_valid_token() {
         let mut other = booked();
         (other.country, other.appointment.id) = ("cl".parse().unwrap(), Uuid::from_u128(10));
         let tokens = [link(), Link::new(&other, "cancel", "es-CL")].map(|link| link.token(&keys()));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn links_of_two_appointments_at_one_time_have_nothing_in_common_but_the_words() {
+    fn links_of_two_appointments_at_one_time_have_different_digests() {
         let mut other = booked();
         other.appointment.id = Uuid::from_u128(10);
         assert_ne!(link().shown, Link::new(&other, "confirm", "es-PE").shown);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_that_are_no_longer_kept_make_nothing_done() {
+    fn a_dropped_step_does_not_count_as_done() {
         let mut appointment = after(&[("note", Role::Staff)]);
         appointment.revision = 90;
         assert_eq!(link().standing(&appointment), Standing::Open);

@@ -35,7 +35,7 @@ pub(crate) fn filled(links: Option<&Links>, rules: &LoadedRules, revision: &Revi
     };
     if links.is_some() && !linked_actions(&notice).all(|action| rules.is_linkable(action)) {
         let (country, version) = (rules.country, &rules.id.version);
-        tracing::warn!(%country, version, "a notice links to what no patient can do by a link");
+        tracing::warn!(%country, version, "a notice links to an action that no link can do");
     }
     if linked_actions(&notice).any(|action| link(action).is_none()) {
         notice.html = None;

@@ -79,7 +79,7 @@ impl DynamoLedger {
                 let why = error_text("DynamoDB", &error);
                 unavailable(
                     country,
-                    format!("its table has no format yet, and nobody knows whether it is empty: {why}"),
+                    format!("its table has no format yet, and it is not known whether it is empty: {why}"),
                 )
             })?;
             Ok(answer.count > 0)

@@ -87,7 +87,7 @@ fn fault() -> Result<Verdict, Fault> {
 }
 
 #[tokio::test]
-async fn what_the_rules_refuse_ends() {
+async fn a_refused_action_ends() {
     let bench = bench(Ok(refused()), "cancel", 1);
     assert!(bench.drain().await);
     assert_eq!(bench.waits(), None);
@@ -114,7 +114,7 @@ async fn a_fault_is_tried_again_after_1_2_4_minutes_up_to_an_hour_and_alarms_aft
 }
 
 #[tokio::test]
-async fn a_clock_that_jumps_by_a_day_is_no_day_of_failures() {
+async fn a_clock_jump_of_a_day_is_not_a_day_of_failures() {
     let bench = bench(fault(), "cancel", 1);
     bench.clock.shift_wall(SignedDuration::from_hours(24));
     assert!(bench.drain().await);
@@ -151,14 +151,14 @@ async fn an_action_that_the_rules_lacked_is_done_within_minutes_by_a_host_that_d
 }
 
 #[tokio::test]
-async fn what_another_revision_replaced_is_not_done_and_no_reason_to_read_again_and_again() {
+async fn a_replaced_action_is_not_done_and_not_read_again() {
     let bench = bench(Ok(Ok(booked())), "cancel", 0);
     assert!(!bench.drain().await);
     assert_eq!((bench.done(), *bench.wakes.reads.lock().unwrap()), (0, 1));
 }
 
 #[tokio::test]
-async fn after_its_end_nothing_is_begun() {
+async fn no_action_begins_after_the_end() {
     let bench = bench(Ok(Ok(booked())), "cancel", 1);
     bench.clock.advance(SignedDuration::from_secs(2));
     assert!(!bench.waker.drain(Duration::from_secs(1)).await.unwrap());
