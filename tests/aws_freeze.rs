@@ -66,7 +66,7 @@ impl Bucket {
         Self { name, endpoint: config.endpoint_url().unwrap().to_owned(), registry }
     }
 
-    /// Returns the function `api`, whose every request is delayed.
+    /// Returns the function `api`, with a delay of every request.
     pub fn api(&self) -> Command {
         let mut command = self.function(env!("CARGO_BIN_EXE_api"));
         command.env("AWS_ENDPOINT_URL", delayed(&self.endpoint));

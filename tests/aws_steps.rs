@@ -192,7 +192,7 @@ mod booking {
         let tables = Tables::new().await;
         let listening = Faults::none();
         let booking = use_cases(&tables, &listening);
-        // No limit holds staff.
+        // Staff have no limits.
         let staff = Caller { groups: ["pe:staff".to_owned()].into(), ..ana() };
         let ids = join_all((0..25).map(async |number| {
             let view = booking.book(&staff, pe(), requests::pe(number), None).await.unwrap();
@@ -211,7 +211,7 @@ mod booking {
         let largest = async |kind| tables.bytes_of(kind).await.into_iter().max().unwrap();
         let (open, personal) = (largest("appointment").await, largest("personal").await);
         let get = 2 * (half_units(open) + half_units(personal));
-        // The page reads one item more, to find out whether another page follows, and each personal part by itself.
+        // The page reads one item more to see if another page follows, and each personal part separately.
         let page = half_units(open * 21) + 20 * 2 * half_units(personal);
         assert!(get == 4 && page <= 48, "{open} and {personal} bytes: {get} and {page} half read units");
     }

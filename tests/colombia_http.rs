@@ -1,5 +1,5 @@
-//! Colombia's journey, from a request without a date to the visit, as its clients and time see it. The clock begins on Monday, 1
-//! February 2027, at ten in Bogotá.
+//! Colombia's journey, from a request without a date to the visit, with a clock that the tests move. It begins on Monday,
+//! 1 February 2027, at ten in Bogotá.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::support::eventually::eventually;
 use crate::support::host::Host;
 use crate::support::http::with;
 
-/// Time within which a running host does what is due.
+/// Maximum time in which a running host does a due action.
 const DONE_WITHIN: Duration = Duration::from_secs(30);
 
 fn colombia() -> Host {
@@ -49,7 +49,7 @@ fn done(host: &Host, appointment: &Value, action: &str, input: &Value) -> Value 
     host.staff("co").post(&format!("{}/{action}", place(appointment)), input).expect(200).json()
 }
 
-/// Returns the appointment once time has made it of this status.
+/// Waits until the appointment has this status, and returns it.
 fn becomes(host: &Host, appointment: &Value, status: &str) -> Value {
     eventually(status, DONE_WITHIN, || {
         let now = host.staff("co").get(&place(appointment)).expect(200).json();

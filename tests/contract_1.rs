@@ -1,5 +1,5 @@
-//! A country on the bindings of contract 1.0.0 alone, in Rust, JavaScript and Python: its components run as those do that
-//! teams built before there was another contract.
+//! A country on the bindings of contract 1.0.0 alone, in Rust, JavaScript and Python. Its components stand for those that
+//! teams built before contract 2.0.0.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::support::languages::{build, countries, with_node};
 use crate::support::process::{citas, run_command};
 use crate::support::requests::ut;
 
-/// Creates the country in JavaScript or Python in another folder, where a test may change it.
+/// Copies the country in JavaScript or Python to a temporary folder, where a test may change it.
 fn copied(language: &str) -> (tempfile::TempDir, PathBuf) {
     let (there, from) = (countries(), folder("ut"));
     let to = there.path().join("ut").join(language);

@@ -123,7 +123,7 @@ fn a_reminder_is_a_revision_with_a_mail_and_is_done_once() {
     cancel.header("if-match", "\"2\"").json(&json!({})).send().expect_problem(412, "stale");
     let reminders = || host.spool().letters().iter().filter(|letter| letter.subject == "reminder").count();
     eventually("the mail", WITHIN, || (reminders() > 0).then_some(()));
-    // The next scheduled action of another appointment is done after whatever is due of this one.
+    // Due actions are done in order: once that of another appointment is done, this one has none left.
     let other = ana.booked("ut", &with(&visit_in(&host, 20), json!({ "patient": "2" })));
     host.clock.advance(49 * HOUR);
     let ana = host.patient("ana");
@@ -261,12 +261,12 @@ fn a_country_goes_on_to_the_second_contract_and_back() {
     install(&host, "ut");
     let cancelled = ana.post(&format!("{}/cancel", place(&session)), &json!({})).expect(200).json();
     assert_eq!((&cancelled["phase"], contract(&session)), (&json!("cancelled"), json!("1.0.0")));
-    // It sees neither a pending nor a waitlisted one as booked.
+    // For the first contract neither a pending nor a waitlisted appointment is booked, so it cannot be cancelled.
     for other in [&visit, &waiting] {
         let cancel = host.staff("ut").post(&format!("{}/cancel", place(other)), &json!({}));
         refused(cancel, 409, "not-allowed-now", "ut.cancel.not-allowed-now");
     }
-    // It has no action `lapse`, so what is scheduled waits.
+    // The first version has no action `lapse`, so the scheduled action waits.
     host.clock.advance(72 * HOUR);
     let ana = host.patient("ana");
     assert_eq!(ana.get(&place(&visit)).expect(200).json()["phase"], "pending");

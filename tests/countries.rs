@@ -18,7 +18,7 @@ use crate::support::requests::{cl, pe};
 /// Number of random requests of each country.
 const REQUESTS: usize = 600;
 
-/// Data that 1.0 stored and these rules would refuse: the members that it changes in the country's example.
+/// Data that 1.0 stored and these rules would refuse: changes of the country's example.
 fn stored_by_1_0(country: &str) -> Vec<Value> {
     match country {
         "pe" => vec![

@@ -181,7 +181,7 @@ fn decisions(rules: &LoadedRules) -> Vec<(String, Verdict)> {
     all
 }
 
-/// Does every action as those who may, a day and an hour before the start, in every phase.
+/// Does every action with each of its roles, a day and an hour before the start, in every phase.
 fn acted<'a>(rules: &'a LoadedRules, booked: &'a Appointment) -> impl Iterator<Item = (String, Verdict)> + 'a {
     let start = booked.starts_at.unwrap();
     let actions = [
@@ -204,7 +204,7 @@ fn acted<'a>(rules: &'a LoadedRules, booked: &'a Appointment) -> impl Iterator<I
     })
 }
 
-/// Returns what the rules make of people's spellings, and the mails of each event.
+/// Returns the keys of spellings, and the mails of each event.
 fn answers(rules: &LoadedRules) -> Vec<Value> {
     let spellings = ["12345678", " id:1-a ", "ID:9", "h-1", "45678", "0", "", "no key", "ñ", "123456789012345678901"];
     let parties = [Party::Patient, Party::Doctor, Party::Hospital];

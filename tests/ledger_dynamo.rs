@@ -59,7 +59,7 @@ mod stored {
     stored_contract!(open);
 }
 
-/// A publisher that forgets what it is given.
+/// A publisher that discards every event.
 struct Nobody;
 
 #[async_trait]
@@ -71,7 +71,7 @@ impl Publisher for Nobody {
 
 #[async_trait]
 impl Stored for Tables {
-    /// Lets two consumers number what the stream has, at the same time and each twice.
+    /// Lets two consumers number the records of the stream at the same time, each twice.
     async fn sequence(&self) -> Vec<(u64, Uuid, u32)> {
         let (ledger, records) = (self.ledger(), self.stream());
         let batches: Vec<lambda::Event> =
@@ -110,7 +110,7 @@ fn numbered(item: &Item) -> (u64, Uuid, u32) {
     (number, id, item["sk"].as_s().unwrap().strip_prefix("R#").unwrap().parse().unwrap())
 }
 
-/// Returns the operations of DynamoDB that were heard.
+/// Returns the operations of DynamoDB that the proxy recorded.
 fn operations(faults: &Faults) -> Vec<String> {
     let name = |heard: String| heard.trim_start_matches("DynamoDB_20120810.").trim_end_matches(" 200").to_owned();
     faults.heard().into_iter().map(name).collect()
@@ -223,7 +223,7 @@ async fn scheduled_actions_are_found_whatever_the_clock_and_the_cursor_say() {
     assert_eq!(due(now() + hours(1)).await, [id(1)]);
     scheduled(2, now() - hours(20)).await;
     assert_eq!(due(now() + hours(3)).await, [id(2), id(1)]);
-    // Nothing ran for a month.
+    // No host ran for a month.
     scheduled(3, now() + hours(700)).await;
     assert_eq!(due(now() + hours(720)).await, [id(2), id(1), id(3)]);
 }
@@ -247,7 +247,7 @@ impl Tables {
         tables
     }
 
-    /// Returns tables of no format yet.
+    /// Returns tables without a mark of their format.
     pub async fn unmarked() -> Self {
         let (aws, prefix) = (aws().load().await, format!("{}-", unique("citas")));
         for country in ["pe", "cl"] {
@@ -283,7 +283,7 @@ impl Tables {
         DynamoLedger::new((&self.aws).into(), &self.prefix, Arc::new(SystemClock))
     }
 
-    /// Returns a ledger with these faults. They spare the check of the table's format, which is once in each process.
+    /// Returns a ledger with these faults. They exclude the check of the table's format, which each process makes once.
     pub fn ledger_over(&self, faults: &Faults) -> DynamoLedger {
         self.ledger_over_all(&faults.aside(r#""format""#), None)
     }

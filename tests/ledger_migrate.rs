@@ -1,4 +1,4 @@
-//! A table as Citas 0.1 wrote it is migrated, interrupted at many points, and then serves.
+//! Migrates a table that Citas 0.1 wrote, with interruptions at many points, and then uses it.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Output, Stdio};
@@ -21,7 +21,7 @@ const APPOINTMENTS: usize = 24;
 /// Maximum number of pieces of requests and answers after which the migration is killed, of some hundreds in all.
 const MAX_PIECES: usize = 60;
 
-/// Values that lead to a patient.
+/// Values that identify a patient.
 const PERSONAL: [&str; 4] = ["1011741", "@example.com", "Mengánez", "dni:"];
 
 /// Returns tables with appointments that Citas 0.1 wrote.
@@ -101,7 +101,7 @@ async fn killed_between_any_two_steps_the_migration_resumes_and_loses_nothing() 
         assert_eq!(status.signal(), Some(9), "{status}");
         kills += 1;
         if ledger(&tables, &Faults::none()).ready(pe()).await.is_ok() {
-            // It was killed before it knew that it was done.
+            // The process was killed after the last write and before its response.
             break;
         }
     }
@@ -110,7 +110,7 @@ async fn killed_between_any_two_steps_the_migration_resumes_and_loses_nothing() 
     assert_serves(&ledger(&tables, &Faults::none())).await;
 }
 
-/// Asserts that all is there, and nothing personal but in the personal parts.
+/// Asserts that the table has all appointments, and personal data in the personal parts only.
 async fn assert_migrated(tables: &Tables) {
     for item in tables.all("pe").await {
         let written = format!("{item:?}");

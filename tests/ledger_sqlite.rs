@@ -289,7 +289,7 @@ async fn a_file_of_a_former_schema_is_migrated_where_it_is_opened() {
             assert_migrated(&ledger, &ledger.pseudonyms()).await;
         }
         assert_eq!([&peru, &chile].map(|file| schema_version(file)), [3, 3]);
-        // By time; what was cancelled while the clock was set back comes after its booking.
+        // Sorted by time, but a cancellation comes after its booking even if the clock was set back.
         assert_eq!(sequence(&peru), [(1, id(1), 1), (2, id(2), 1), (3, id(2), 2), (4, id(1), 2)]);
         let tables = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'former%'";
         assert_eq!(connect(&peru).query_row(tables, [], |row| row.get::<_, u32>(0)).unwrap(), 0);

@@ -1,4 +1,4 @@
-//! Links in mail: their page, and the action that they do without a token.
+//! Links in mail: their page, and the action that they do without signing in.
 
 use std::path::Path;
 use std::time::Duration;
@@ -70,7 +70,7 @@ fn post(host: &Host, link: &str) -> Answer {
     anybody(host).request("POST", link).send()
 }
 
-/// Asserts that the page has this status and this heading, and is one that keeps its address to itself.
+/// Asserts that the page has this status and this heading, and headers that keep its address private.
 #[track_caller]
 fn page(answer: Answer, status: u16, heading: &str) -> String {
     let answer = answer.expect(status);
@@ -107,7 +107,7 @@ fn the_link_in_a_mail_shows_the_appointment_and_its_button_confirms_it_once() {
     let host = host();
     let (visit, [confirm, _]) = booked(&host, &visit(1, 1));
     for method in ["GET", "HEAD", "GET", "OPTIONS"] {
-        // The client would unpack the body that HEAD has not.
+        // The client would decompress the body, which a response to HEAD does not have.
         let status = anybody(&host).request(method, &confirm).header("Accept-Encoding", "identity").send().status;
         assert_eq!(status, if method == "OPTIONS" { 204 } else { 200 }, "{method}");
     }

@@ -1,5 +1,5 @@
-//! Mistakes in JavaScript and Python: `test`, `check` and `dev` say what is wrong and where, in the component's own words
-//! or, if it trapped, by repeating the call outside it.
+//! Mistakes in JavaScript and Python: `test`, `check` and `dev` report the error and its place, from the component's error
+//! text or, after a trap, by repeating the call outside the component.
 //!
 //! `languages/mistakes.js` and `.py` have one mistake a line, with the words that tell it. After `@`, its place is
 //! told, too.

@@ -1,4 +1,4 @@
-//! Scheduled actions on one machine: each is done once, whatever the clock does, and whenever the process dies.
+//! Scheduled actions on one machine: each is done once, even if the clock jumps or the process dies.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::support::host::Host;
 use crate::support::process::{Process, publish};
 use crate::support::requests::{day, pe};
 
-/// Time within which a running host does what is due.
+/// Maximum time in which a running host does a due action.
 const DONE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Number of appointments whose reminders are due while the process dies again and again.
@@ -62,7 +62,8 @@ fn a_reminder_is_done_once_however_the_clock_jumps() {
     host.clock.shift_wall(-DAY);
     host.clock.shift_wall(DAY);
     host.clock.shift_wall(-DAY);
-    // The later one is due after the clock has come forward again. By then the first would be done twice.
+    // The later action is due once the clock has moved forward again. A host that repeats actions would have repeated the
+    // first by then.
     assert_eq!(actions(&reminded(&host, later)), REMINDED);
     assert_eq!(latest(&host, first), told);
 }
@@ -100,7 +101,7 @@ fn killed_at_any_moment_it_does_each_reminder_once() {
         ]);
         let enough = (done() + 1 + chance.below(6)).min(REMINDERS);
         eventually("reminders", DONE_WITHIN, || (done() >= enough).then_some(()));
-        // By the clock their time has not come: what is due now is not late.
+        // The lateness is never negative, even if the time of an action has not come by this clock.
         let oldest = process.client("").get("/metrics").text;
         assert!(!oldest.contains("citas_wakes_oldest_seconds{country=\"pe\"} -"), "{oldest}");
         process.kill();

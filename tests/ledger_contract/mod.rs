@@ -116,8 +116,7 @@ macro_rules! wakes_contract {
 }
 pub(crate) use wakes_contract;
 
-/// Adds the tests of what a ledger has stored to the calling module. `open` returns a ledger and a view of what it has
-/// [`Stored`].
+/// Adds the tests of stored data to the calling module. `open` returns a ledger and a view of its [`Stored`] data.
 macro_rules! stored_contract {
     ($open:path) => {
         $crate::ledger_contract::each! { $open;

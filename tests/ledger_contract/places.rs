@@ -12,7 +12,7 @@ use crate::support::appointments::*;
 
 const SESSION: &str = "session/centro/2026-12-01T14:00Z";
 
-/// Returns a booking that wants one of so many places of a key.
+/// Returns a booking that wants one of `places` places of a key.
 fn wanting(number: usize, key: &str, places: u16) -> Change {
     let mut change = change(booked(number));
     change.claims = vec![Claim { places, ..Claim::new(key) }];
@@ -33,7 +33,7 @@ fn room(name: &str) -> Choice {
     Choice { claims: quarters.into(), attributes: vec![text("/room", name)] }
 }
 
-/// Returns a change of a stored appointment that keeps what it wanted.
+/// Returns a change of a stored appointment that keeps its claims and choices.
 fn again(change: &Change, stored: &Committed) -> Change {
     let mut next = self::change(after(&stored.revision));
     (next.claims, next.choices) = (change.claims.clone(), change.choices.clone());

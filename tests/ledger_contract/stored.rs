@@ -1,4 +1,4 @@
-//! Tests of what a ledger has stored, beside the port: the sequence of a country's revisions, and personal data apart.
+//! Tests of the stored data of a ledger, beside the port: the sequence of a country's revisions, and personal parts.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::races::race;
 use crate::support::appointments::*;
 
-/// Reads what an adapter has stored for Peru.
+/// Reads the data that an adapter has stored for Peru.
 #[async_trait]
 pub trait Stored: Send + Sync {
     /// Returns the number of each revision in the country's sequence, with its appointment and its own number, in the
@@ -24,7 +24,7 @@ pub trait Stored: Send + Sync {
     async fn erase(&self, person: Uuid);
 }
 
-/// A ledger, and what it has stored.
+/// A ledger and its stored data.
 pub type Inside = (Arc<dyn Ledger>, Arc<dyn Stored>);
 
 pub async fn revisions_are_numbered_in_the_order_of_their_commits_without_a_gap((ledger, stored): Inside) {
@@ -60,7 +60,7 @@ pub async fn revisions_that_are_stored_at_once_have_a_number_each((ledger, store
     }
 }
 
-/// Returns a booking whose personal values stand nowhere else, and these values.
+/// Returns a booking with personal values that occur nowhere else, and these values.
 fn personal(number: usize) -> (Change, [&'static str; 4]) {
     let values = ["Zutano Mengánez", "zutano@example.org", "7770001", "run:7770001-0"];
     let mut change = booking(booked(number), &["doctor/45678/2026-12-01T14:30Z"]);
@@ -95,7 +95,7 @@ pub async fn an_erased_revision_is_read_without_its_personal_part((ledger, store
     other.person = person(2);
     ledger.commit(change(other.clone())).await.unwrap();
     stored.erase(person(1)).await;
-    // The latest revision may be known still to this process.
+    // This process may have the latest revision in its cache.
     let erased = ledger.revision(pe(), id(1), 1).await.unwrap().unwrap();
     assert_eq!(erased, (*first).clone().apart().0);
     assert_eq!(erased.appointment.patient, person(1).to_string());

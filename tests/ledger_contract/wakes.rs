@@ -1,4 +1,4 @@
-//! Tests that every index of scheduled actions must pass.
+//! Tests that every adapter of `Wakes` must pass.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn becomes(wakes: &dyn Wakes, now: Timestamp, expected: &[usize]) {
     eventually_async("the actions that are due", async || (due(wakes, now).await == expected).then_some(())).await;
 }
 
-/// Returns what is due first.
+/// Returns the action that is due first.
 async fn first(wakes: &dyn Wakes, now: Timestamp) -> DueWake {
     let found = async || wakes.due(pe(), now, 1).await.unwrap().into_iter().next();
     eventually_async("an action that is due", found).await

@@ -83,7 +83,7 @@ impl Faults {
         Self::when(|_, _| None)
     }
 
-    /// Lets requests pass whose body has this text, and does not count them.
+    /// Passes requests with this text in the body, and does not count them.
     pub fn aside(&self, text: &'static str) -> Self {
         Self { aside: Some(text), ..self.clone() }
     }

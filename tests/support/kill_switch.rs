@@ -1,5 +1,5 @@
-//! Kills a process between two steps of its work on AWS: a proxy before the server counts the pieces of requests and
-//! answers that pass, and kills the process instead of passing on the last.
+//! Kills a process between two steps of its work on AWS. A proxy before the server counts the pieces of requests and
+//! responses that pass, and kills the process instead of passing the last one.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -62,7 +62,7 @@ impl Lambda {
         self.process.id()
     }
 
-    /// Invokes the instance. Returns its response, or none if something kills it first.
+    /// Invokes the instance. Returns its response, or `None` if it is killed first.
     pub fn invoke_or_die(&mut self, event: &Value) -> Option<Value> {
         self.events.send(event.to_string()).unwrap();
         eventually("a response or the end", NEVER, || match self.posted.try_recv() {

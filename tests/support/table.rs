@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 /// Indexes of the lists. That of scheduled actions has keys of its own.
 const INDEXES: [&str; 5] = ["owner", "patient", "doctor", "hospital", "phase"];
 
-/// Creates an empty table. Nothing else uses its name.
+/// Creates an empty table. Its name must be new.
 pub async fn create(client: &Client, table: &str) {
     let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
     let names = ["pk", "sk", "start", "wakeHour", "wakeAt"].into_iter().chain(INDEXES);

@@ -1,5 +1,5 @@
-//! A small country on the bindings of contract 1.0.0 alone. Its component stands for those that teams built before there
-//! was another contract. `js/` and `python/` have the same country in these languages.
+//! A small country on the bindings of contract 1.0.0 alone. Its component stands for those that teams built before
+//! contract 2.0.0. `js/` and `python/` have the same country in these languages.
 //!
 //! On any target but WebAssembly this crate is empty.
 
@@ -17,7 +17,7 @@ mod contract {
 
 struct Country;
 
-/// Its clocks stand at UTC, so a claim is made of the request's own texts.
+/// Zone of the country. It is UTC, so that a claim consists of texts of the request.
 const ZONE: &str = "Etc/UTC";
 
 impl Guest for Country {

@@ -29,7 +29,7 @@ mod contract {
 
 struct Country;
 
-/// Its clocks stand at UTC, so a claim is made of the request's own texts.
+/// Zone of the country. It is UTC, so that a claim consists of texts of the request.
 const ZONE: &str = "Etc/UTC";
 const DAY: i64 = 24 * 60 * 60;
 

@@ -1,4 +1,4 @@
-//! Opaque names for people and accounts, made with a secret key: one name for each person, which does not reveal the person
+//! Opaque names for people and accounts, made with a secret key. A person has one name, which does not reveal the person
 //! without the key.
 
 use std::str::FromStr;

@@ -44,7 +44,7 @@ const HOLIDAYS = { "01-01": "New Year's Day" };
 // Phases that hold their claims.
 const LIVE = ["requested", "pending", "booked", "arrived"];
 
-// Actions: who may ask for each, and in which phases. Only time does what is for the clock.
+// Actions with their roles and phases. An action for the role `clock` alone is not part of the API.
 const ACTIONS = {
   cancel: { roles: ["patient", "staff", "platform"], phases: LIVE, schema: cancelSchema },
   arrive: { roles: ["staff"], phases: ["booked"], schema: emptySchema },
@@ -82,7 +82,7 @@ const WORDS = {
 const [CODE, NUMBER] = [/^[0-9A-Z-]{1,20}$/, /^[0-9]{1,10}$/];
 const KEYS = { patient: CODE, doctor: NUMBER, hospital: CODE };
 
-// What the mail of an event says.
+// Texts of the mail about each event.
 const SUBJECTS = {
   booked: "Your appointment is booked",
   cancelled: "Your appointment is cancelled",
@@ -135,7 +135,7 @@ export const appointmentRules = {
     }
     const { slot, startsAt: begins, attributes } = current;
     const ended = { slot, begins, attributes };
-    // Its time was allowed once, and still is.
+    // The time was checked when it was booked.
     const kept = { ...ended, offAgenda: true };
     switch (action) {
       case "arrive":

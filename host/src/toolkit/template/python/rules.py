@@ -59,7 +59,7 @@ HOLIDAYS = {(1, 1): "New Year's Day"}
 # Phases that hold their claims.
 LIVE = [Phase.REQUESTED, Phase.PENDING, Phase.BOOKED, Phase.ARRIVED]
 
-# Actions: who may ask for each, and in which phases. Only time does what is for the clock.
+# Actions with their roles and phases. An action for the role `clock` alone is not part of the API.
 ACTIONS = {
     "cancel": ([Role.PATIENT, Role.STAFF, Role.PLATFORM], LIVE, SCHEMAS["cancel"]),
     "arrive": ([Role.STAFF], [Phase.BOOKED], SCHEMAS["empty"]),
@@ -97,7 +97,7 @@ WORDS = {
 CODE, NUMBER = re.compile("[0-9A-Z-]{1,20}"), re.compile("[0-9]{1,10}")
 KEYS = {Party.PATIENT: CODE, Party.DOCTOR: NUMBER, Party.HOSPITAL: CODE}
 
-# What the mail of an event says.
+# Texts of the mail about each event.
 SUBJECTS = {
     "booked": "Your appointment is booked",
     "cancelled": "Your appointment is cancelled",
@@ -148,7 +148,7 @@ class AppointmentRules(Rules):
             raise Err([violation("", f"{action}.not-allowed-now", conflict=True, phase=phase)])
         slot, begins, attributes = current.slot, current.starts_at, current.attributes
         match action:
-            # Its time was allowed once, and still is.
+            # The time was checked when it was booked.
             case "arrive":
                 return plan(Phase.ARRIVED, [], slot, begins, attributes, off_agenda=True)
             case "complete":
