@@ -206,7 +206,7 @@ fn write_version_1(file: &Path, sql: &str) {
     connection.pragma_update(None, "user_version", 1).unwrap();
 }
 
-/// Writes a file in the format from before personal data was apart.
+/// Writes a file in the former format, with personal data in its revisions.
 fn write_version_2(file: &Path, sql: &str) {
     write_version_1(file, sql);
     let connection = connect(file);

@@ -105,8 +105,8 @@ impl Acting<'_> {
         Ok(Plan { phase: Phase::Pending, patient: self.key(), ..plan })
     }
 
-    /// Returns a violation if staff choose a later day than the law allows and give no reason. Another day that the patient
-    /// asks for needs none (Resolución 1552 de 2013, art. 1).
+    /// Returns a violation if staff choose a later day than the law allows and give no reason. A day that the patient asks
+    /// for needs no reason (Resolución 1552 de 2013, art. 1).
     fn unexplained_delay(&self) -> Option<Violation> {
         let by_staff = self.change.context.caller.is_staff();
         if !by_staff || self.specialty().way != Way::Assigned || self.input.has("/reason") {

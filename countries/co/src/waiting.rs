@@ -26,8 +26,8 @@ pub const AUTHORISED: &str = "/authorised";
 /// Path of the local time until which the patient can confirm.
 pub const CONFIRM_BY: &str = "/confirmBy";
 
-/// Adds to a plan that waits, and to no other, the claim of the open request and the action at its time limit. The patient
-/// is not known once erased.
+/// Adds the claim and the deadline of an open request to a plan that is requested or pending. `patient` is `None` once
+/// erased.
 pub fn waiting(context: &Context, mut plan: Plan, patient: Option<&str>) -> Plan {
     plan.wake = match plan.phase {
         Phase::Requested => overdue(context, Fields::new(&plan.attributes)),
@@ -40,14 +40,14 @@ pub fn waiting(context: &Context, mut plan: Plan, patient: Option<&str>) -> Plan
     plan
 }
 
-/// Returns the wake after the last day on which staff act in time. Nothing is due of an authorised request.
+/// Returns the wake after the last day on which staff act in time. An authorised request has none.
 fn overdue(context: &Context, request: Fields) -> Option<Wake> {
     let due = Date::parse(request.text(DUE)?).filter(|_| !request.flag(AUTHORISED))?;
     let midnight = due.plus(1).at(Time::new(0, 0));
     Wake::ahead(context, clock(context).read(midnight).instant(), OVERDUE)
 }
 
-/// Returns the wake at which the time to confirm ends, and notes that time in the attributes.
+/// Returns the wake at the end of the time to confirm, and sets that time in the attributes.
 fn lapse(context: &Context, plan: &mut Plan) -> Option<Wake> {
     let clock = clock(context);
     let until = confirm_until(context.now, clock.read(plan.slot.as_ref()?.start).instant());

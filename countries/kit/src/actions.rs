@@ -200,7 +200,7 @@ impl Action {
         Self { name: name.into(), roles: roles.into(), input_schema: input_schema.into() }
     }
 
-    /// Creates an action for these roles that has no input. The title says what it does.
+    /// Creates an action without input for these roles. The title is that of its schema.
     #[must_use]
     pub fn without_input(name: &str, roles: &[Role], title: &str) -> Self {
         let schema = [

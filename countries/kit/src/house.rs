@@ -17,7 +17,7 @@ pub struct House {
     pub change_hours: i64,
     /// Hours before the start from which staff may record that the patient has arrived.
     pub arrival_hours: i64,
-    /// Hours before the start at which the patient is reminded; `None`: never.
+    /// Hours before the start at which the patient is reminded; `None` for no reminder.
     pub reminder_hours: Option<i64>,
     /// Limits of live appointments.
     pub quotas: Quotas,
@@ -33,7 +33,7 @@ pub struct House {
 }
 
 impl House {
-    /// Returns the actions that this house has, with the JSON Schemas of the inputs of two.
+    /// Returns the actions of this house. `cancel` and `reschedule` are the JSON Schemas of their inputs.
     #[must_use]
     pub fn actions(&self, cancel: &str, reschedule: &str) -> Vec<Action> {
         let mut actions = Action::standard(cancel, reschedule);
@@ -41,8 +41,8 @@ impl House {
         actions
     }
 
-    /// Returns the messages for taken claims. `identities` has the beginnings of the patients' keys, each with the
-    /// place of that identity in a request.
+    /// Returns the messages for taken claims. `identities` has the prefixes of the patients' keys, each with the JSON
+    /// Pointer of that identity in a request.
     #[must_use]
     pub fn claim_words(&self, identities: &[(&str, &str)]) -> Vec<ClaimWords> {
         let words = |prefix: String, path: &str, what| {
@@ -150,7 +150,7 @@ impl House {
         plan
     }
 
-    /// Adds what the setting takes to a plan that starts at this instant.
+    /// Adds the claims and choices of the setting to a plan that starts at this instant.
     fn take_setting(&self, plan: &mut Plan, start: i64) {
         let setting = (self.setting)(Fields::new(&plan.attributes));
         let (Some(hospital), Some(slot)) = (&plan.hospital, &plan.slot) else { return };
@@ -159,7 +159,7 @@ impl House {
         plan.choices = setting.choices(hospital, start, slot.minutes, cell);
     }
 
-    /// Returns the wake of the reminder, unless its time is over.
+    /// Returns the wake of the reminder, or `None` if its time is over.
     #[must_use]
     pub fn reminder(&self, context: &Context, start: i64) -> Option<Wake> {
         Wake::ahead(context, start - self.reminder_hours? * 3600, REMIND)

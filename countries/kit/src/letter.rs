@@ -19,7 +19,7 @@ pub struct Letter<'a> {
     pub link: Option<Link<'a>>,
     /// Instructions for the reader: paragraphs below a heading.
     pub sections: &'a [(&'a str, Vec<String>)],
-    /// Why the reader gets this mail.
+    /// Reason why the reader gets this mail.
     pub footer: &'a str,
 }
 

@@ -168,7 +168,7 @@ pub const PHONE: [&str; 2] = [
     "The phone number is not written correctly. Write it like this: {example}.",
 ];
 
-/// Words in Spanish and English for a doctor's time that somebody else has.
+/// Words in Spanish and English for a doctor's time that is taken.
 pub const DOCTOR_TAKEN: [&str; 2] = [
     "El médico ya tiene otra cita a esa hora. Elija otra hora.",
     "The doctor has another appointment at that time. Please choose another time.",

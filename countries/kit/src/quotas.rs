@@ -20,9 +20,9 @@ const BOOKED_BY: &str = "/account";
 /// Maximum number of live appointments at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
-    /// Of a patient, whoever booked them.
+    /// Appointments of a patient, by any account.
     pub patient: u16,
-    /// Of an account, for whomever it booked them.
+    /// Appointments that an account booked, for any patient.
     pub account: u16,
 }
 

@@ -39,7 +39,7 @@ pub(super) fn run(verb: Verb) -> Outcome {
             Migration::Numbered(count) => say(format!("{count} revisions are numbered")),
             Migration::Done => say(format!("the table {tables}{country} has the format of this Citas")),
         };
-        // Progress that nobody reads is no reason to stop halfway.
+        // A closed output does not stop the migration.
         ledger.migrate(country, &names, |step| drop(report(step))).await?;
         Ok(Answer::Done)
     })?

@@ -207,7 +207,7 @@ pub struct Appointment {
     pub doctor: Option<String>,
     /// The country's key for the hospital.
     pub hospital: Option<String>,
-    /// True if the caller who booked it had no verified tie to the patient, and nobody has confirmed it since.
+    /// True if the caller who booked it had no verified tie to the patient, and it has not been confirmed since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unverified: bool,
     /// The next scheduled action.

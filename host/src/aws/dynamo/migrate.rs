@@ -313,7 +313,7 @@ fn outbox(item: &Item, event: &Event) -> Item {
 
 /// Returns the rank of a revision, or `None` for an item of another kind.
 fn rank(item: Item) -> Result<Option<Ranked>, Unreadable> {
-    let left = || Err(Unreadable("it has the format before; somebody writes to the table".into()));
+    let left = || Err(Unreadable("it has the former format; another process writes to the table".into()));
     match item::text_of(&item, "kind") {
         "revision" | "appointment" if is_former(&item) => left(),
         "event" if former_event(&item)?.is_some() => left(),

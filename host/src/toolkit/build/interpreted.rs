@@ -107,7 +107,7 @@ impl Interpreted {
     }
 
     /// Repeats calls that failed in a component of a contract, with the country's sources in the language's own program.
-    /// Returns what is wrong with each, in words.
+    /// Returns the error text of each.
     pub fn replay(&self, folder: &Path, contract: Contract, calls: &[FailedCall]) -> Result<Vec<String>, BuildError> {
         let unreadable = |cause| BuildError::Unreadable(folder.to_owned(), cause);
         let folder = folder.canonicalize().map_err(unreadable)?;
