@@ -142,7 +142,7 @@ const WORDS: &[Words] = &[
         "co.confirm.too-late",
         &[
             "El plazo para confirmar la cita terminó. Le asignaremos otra, o pida una nueva.",
-            "The time to confirm the appointment is over. We will assign another one, or request a new one.",
+            "The time to confirm the appointment is over. We will assign another one, or you can request a new one.",
         ],
     ),
     (
@@ -194,7 +194,7 @@ const WORDS: &[Words] = &[
         "schema.pattern:/name",
         &[
             "Escriba el nombre en una sola línea y sin llaves: {example}.",
-            "Write the name in one line and without braces: {example}.",
+            "Write the name on one line and without braces: {example}.",
         ],
     ),
     (
