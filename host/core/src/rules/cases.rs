@@ -11,13 +11,14 @@ use uuid::Uuid;
 
 use crate::model::json::{flatten, nest};
 use crate::model::{
-    Appointment, Context, Fact, Field, Notice, Offer, Offered, Opening, Place, Plan, Role, RulesCaller, Slot, Step,
-    Violation,
+    Appointment, Context, Fact, FactQuery, Field, Notice, Offer, Offered, Opening, Place, Plan, Role, RulesCaller,
+    Slot, Step, Violation,
 };
 use crate::ports::Fault;
-use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, decide};
+use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, check_input, evaluate};
 use crate::rules::links::linked_actions;
 use crate::rules::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
+use crate::rules::plan_check::check_queries;
 
 const ONE_CALL: &str = "a case has exactly one of book, act, offers, notices, present, clock";
 
@@ -70,10 +71,27 @@ struct Passing {
     until: Timestamp,
 }
 
-/// Returns the codes that cases expect and that lack a text in some locale.
-pub fn unsaid<'a>(rules: &LoadedRules, cases: &'a [Case]) -> BTreeSet<&'a str> {
+/// Returns the codes that lack a text in some locale: of those that cases expect, that claims have, and that have a text
+/// in another locale.
+pub fn unsaid<'a>(rules: &'a LoadedRules, cases: &'a [Case]) -> BTreeSet<&'a str> {
     let expected = cases.iter().filter_map(|case| case.expect.violations.as_ref()).flatten();
-    expected.map(|said| said.code.as_str()).filter(|code| !rules.messages.is_said(code)).collect()
+    let claims = rules.descriptor.claims.iter().map(|words| words.code.as_str());
+    let messages = rules.descriptor.messages.iter().map(|message| message.code.as_str());
+    let codes = expected.map(|said| said.code.as_str()).chain(claims).chain(messages);
+    codes.filter(|code| !rules.messages.lacking(code).is_empty()).collect()
+}
+
+/// Returns the claims of the cases' plans that have no words: whoever finds one taken is told no reason. Of the claims
+/// whose keys begin with the same segment there is one.
+pub fn wordless_claims(rules: &LoadedRules, cases: &[Case]) -> Vec<String> {
+    let plans = cases.iter().flat_map(|case| case.plans(rules));
+    let claims = plans.flat_map(|plan| {
+        let chosen = plan.choices.into_iter().flat_map(|choice| choice.claims);
+        plan.claims.into_iter().chain(chosen).map(|claim| claim.key)
+    });
+    let wordless = claims.filter(|key| rules.claim_violation(key).is_none());
+    let by_segment = wordless.map(|key| (key.split('/').next().unwrap_or_default().to_owned(), key));
+    by_segment.collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 /// Returns the names of the actions to which the notices of these cases link: the notices of each of their appointments,
@@ -233,23 +251,7 @@ pub fn run(rules: &LoadedRules, cases: &[Case]) -> Vec<Outcome> {
 /// Returns the events of the plans that these cases lead to. The descriptor does not list events, so the host learns a
 /// country's events only from its cases.
 pub fn events(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
-    let events = |case: &Case| match case {
-        Case { book: Some(request), .. } => case.book(rules, request).ok()?.ok().map(|planned| planned.plan.events),
-        Case { act: Some(asked), .. } => case.act(rules, asked).ok()?.ok().map(|planned| planned.plan.events),
-        Case { clock: Some(asked), .. } => {
-            let current = current(rules, &asked.current, case.role).ok()?;
-            let steps = pass(rules, current, asked.until).ok()?.1;
-            Some(
-                steps
-                    .into_iter()
-                    .filter_map(|step| step.decision.ok())
-                    .flat_map(|planned| planned.plan.events)
-                    .collect(),
-            )
-        }
-        _ => None,
-    };
-    cases.iter().filter_map(events).flatten().collect()
+    cases.iter().flat_map(|case| case.plans(rules)).flat_map(|plan| plan.events).collect()
 }
 
 /// Result of presenting a full page of the largest appointment that the cases lead to.
@@ -307,6 +309,19 @@ pub fn full_page(rules: &LoadedRules, cases: &[Case]) -> Result<Option<FullPage>
 }
 
 impl Case {
+    /// Returns the plans that the case leads to.
+    fn plans(&self, rules: &LoadedRules) -> Vec<Plan> {
+        let decided = match self {
+            Self { book: Some(request), .. } => self.book(rules, request).map(|decision| vec![decision]),
+            Self { act: Some(asked), .. } => self.act(rules, asked).map(|decision| vec![decision]),
+            Self { clock: Some(asked), .. } => current(rules, &asked.current, self.role)
+                .and_then(|current| pass(rules, current, asked.until))
+                .map(|(_, steps)| steps.into_iter().map(|step| step.decision).collect()),
+            _ => return Vec::new(),
+        };
+        decided.into_iter().flatten().filter_map(|decision| Some(decision.ok()?.plan)).collect()
+    }
+
     /// Returns the appointments that the case is about and those that it makes.
     fn appointments(&self, rules: &LoadedRules) -> Vec<Appointment> {
         let Self { role, book: request, act: asked, notices, present, clock, .. } = self;
@@ -477,14 +492,46 @@ fn stored(planned: &Planned, before: Option<&Appointment>, step: Step) -> Appoin
 }
 
 fn decided(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Decision, String> {
-    let decision = match decide(rules, request) {
+    let input = match check_input(rules, request) {
         Err(NotDecided::Schema(violations)) => return Ok(Err(violations)),
-        decision => decision.map_err(|cause| cause.to_string())?,
+        input => input.map_err(|cause| cause.to_string())?,
     };
+    let context = informed(rules, request, &input)?;
+    let request = DecisionRequest { context: &context, ..*request };
+    let decision = evaluate(rules, &request, &input).map_err(fault_message)?;
     match decision.as_ref().ok().and_then(|planned| unlisted(rules, &planned.plan)) {
         Some(why) => Err(why),
         None => Ok(decision),
     }
+}
+
+/// Asks the rules which facts they need, and returns the context with these. A fact that the case leaves out has no
+/// appointments; one that nobody asks for is an error.
+fn informed(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &[Field]) -> Result<Context, String> {
+    let DecisionRequest { context, action, .. } = *request;
+    let mut context = context.clone();
+    let queries = match rules.has_facts() {
+        true => rules.rules().queries(&context, action, input).map_err(fault_message)?,
+        false => Vec::new(),
+    };
+    check_queries(&queries).map_err(fault_message)?;
+    let mut known = std::mem::take(&mut context.facts);
+    for FactQuery { name, at_most, .. } in &queries {
+        let place = known.iter().position(|fact| fact.name == *name);
+        let fact = place.map(|place| known.swap_remove(place));
+        let fact = fact.unwrap_or_else(|| Fact { name: name.clone(), appointments: Vec::new(), more: false });
+        if fact.appointments.len() > usize::from(*at_most) {
+            let found = fact.appointments.len();
+            return Err(format!(
+                "the case's fact `{name}` has {found} appointments; the rules ask for at most {at_most}"
+            ));
+        }
+        context.facts.push(fact);
+    }
+    let Some(Fact { name, .. }) = known.first() else { return Ok(context) };
+    let asked: Vec<String> = queries.iter().map(|query| format!("`{}`", query.name)).collect();
+    let asked = if asked.is_empty() { "none".to_owned() } else { asked.join(", ") };
+    Err(format!("the rules do not ask for the case's fact `{name}`; those that they ask for here: {asked}"))
 }
 
 /// Returns the reason why a list could not be asked for the appointment of this plan.
@@ -593,7 +640,13 @@ fn clock(expected: &[Map<String, Json>], steps: &[Woken]) -> Result<(), Failure>
         };
         json!({ "at": at, "action": action, name: outcome })
     };
-    compared("clock", &json!(expected), &steps.iter().map(step).collect())
+    let is_refused = |(expected, step): (&Map<String, Json>, &Woken)| {
+        let violations = step.decision.as_ref().err().filter(|_| expected.contains_key("plan"))?;
+        Some(format!("`{}` at {}: expected a plan; came {}", step.action, step.at, list_codes(violations)))
+    };
+    let refused = expected.iter().zip(steps).find_map(is_refused);
+    let compared = compared("clock", &json!(expected), &steps.iter().map(step).collect());
+    compared.map_err(|failure| Failure { why: refused.unwrap_or(failure.why), ..failure })
 }
 
 fn notices(expected: &[Map<String, Json>], found: &[Notice]) -> Result<(), Failure> {
@@ -701,7 +754,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::{ActionDescriptor, Descriptor, Phase, Verdict, Wake};
+    use crate::model::{ActionDescriptor, Choice, Claim, ClaimWords, Descriptor, Message, Party, Phase, Verdict, Wake};
     use crate::ports::Rules;
     use crate::testing::{Deciding, notice, plan, revision};
 
@@ -863,6 +916,27 @@ mod tests {
         fn present(&self, role: Role, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
             self.0.present(role, appointments)
         }
+        fn has_facts(&self) -> bool {
+            true
+        }
+        fn queries(
+            &self,
+            _: &Context,
+            acting: Option<(&str, &Appointment)>,
+            input: &[Field],
+        ) -> Result<Vec<FactQuery>, Fault> {
+            let at_most = if input.iter().any(|field| field.path == "/many") { 50 } else { 1 };
+            let missed = FactQuery {
+                name: "missed".into(),
+                of: Party::Patient,
+                key: "dni:10117410".into(),
+                phases: vec![Phase::NoShow],
+                since: None,
+                until: None,
+                at_most,
+            };
+            Ok(if acting.is_some() { Vec::new() } else { vec![missed] })
+        }
     }
 
     fn lapsing(members: &Json) -> Option<String> {
@@ -912,7 +986,57 @@ mod tests {
         };
         assert_eq!(lapsing(&case(json!({ "missed": [booked()] }))), None);
         assert_eq!(lapsing(&case(json!({ "missed": { "appointments": [booked()], "more": true } }))), None);
-        assert_eq!(lapsing(&case(json!({ "missed": [] }))).as_deref(), Some("expected violations; came a plan"));
+        for left_out in [json!({ "missed": [] }), json!({})] {
+            assert_eq!(lapsing(&case(left_out)).as_deref(), Some("expected violations; came a plan"));
+        }
+    }
+
+    #[test]
+    fn a_case_asks_for_facts_as_a_booking_does() {
+        let why = |members: Json| lapsing(&members).unwrap_or_default();
+        let book = |facts: Json| json!({ "book": { "day": "x" }, "facts": facts });
+        assert_eq!(
+            why(json!({ "book": { "day": "x", "many": "x" } })),
+            "the answer breaks the contract: the query `missed` for 50; 1 to 20 are allowed"
+        );
+        assert_eq!(
+            why(book(json!({ "mised": [] }))),
+            "the rules do not ask for the case's fact `mised`; those that they ask for here: `missed`"
+        );
+        assert_eq!(
+            why(book(json!({ "missed": [booked(), booked()] }))),
+            "the case's fact `missed` has 2 appointments; the rules ask for at most 1"
+        );
+        let act = json!({ "action": "cancel", "input": { "reason": "x" }, "current": booked() });
+        let unasked = why(json!({ "act": act, "facts": { "missed": [] } }));
+        assert!(unasked.ends_with("those that they ask for here: none"), "{unasked}");
+    }
+
+    #[test]
+    fn a_scheduled_action_that_is_refused_says_why() {
+        let Json::Object(expected) = json!({ "action": "lapse", "plan": {} }) else { unreachable!() };
+        let decision = Err(vec![Violation::new("/reason", "schema.required")]);
+        let woken = Woken { at: "2026-11-26T15:00:00Z".parse().unwrap(), action: "lapse".into(), decision };
+        let why = clock(&[expected], &[woken]).unwrap_err().to_string();
+        assert_eq!(why, "`lapse` at 2026-11-26T15:00:00Z: expected a plan; came schema.required at `/reason`");
+    }
+
+    #[test]
+    fn codes_without_a_text_and_claims_without_words_are_named() {
+        let mut rules = deciding();
+        let said = |code: &str, locale: &str| Message { code: code.into(), locale: locale.into(), text: "x".into() };
+        rules.descriptor.locales = vec!["es".into(), "en".into()];
+        rules.descriptor.messages = vec![said("pe.both", "es"), said("pe.both", "en"), said("pe.spanish", "es")];
+        let words =
+            |prefix: &str, code: &str| ClaimWords { prefix: prefix.into(), path: String::new(), code: code.into() };
+        rules.descriptor.claims = vec![words("room/", "pe.room"), words("doctor/", "pe.both")];
+        let mut planned = plan(revision(Uuid::nil()));
+        planned.claims = ["doctor/1", "group/1", "group/2"].map(Claim::new).into();
+        planned.choices = vec![Choice { claims: vec![Claim::new("bed/1")], attributes: vec![] }];
+        let rules = Deciding { verdict: Ok(Ok(planned)), ..rules }.loaded().1;
+        let cases = read(&json!([case(&json!({ "book": { "day": "x" } }))]).to_string()).unwrap();
+        assert_eq!(unsaid(&rules, &cases), BTreeSet::from(["pe.room", "pe.spanish"]));
+        assert_eq!(wordless_claims(&rules, &cases), ["bed/1", "group/2"]);
     }
 
     #[test]

@@ -169,10 +169,14 @@ impl Messages {
         found.first().map_or_else(|| default.to_string(), ToString::to_string)
     }
 
-    /// Returns true if a code has a text in every locale, or is a code of the host.
-    pub fn is_said(&self, code: &str) -> bool {
-        let own = |texts: &HashMap<_, _>| self.locales.iter().all(|locale| texts.contains_key(&locale.to_string()));
-        self.texts.get(code).is_some_and(own) || code.starts_with(SCHEMA) || host_text(code).is_some()
+    /// Returns the locales in which a code has no text. A code of the host has one in each.
+    pub fn lacking(&self, code: &str) -> Vec<String> {
+        let texts = self.texts.get(code);
+        if texts.is_none() && (code.starts_with(SCHEMA) || host_text(code).is_some()) {
+            return Vec::new();
+        }
+        let is_lacking = |locale: &String| !texts.is_some_and(|texts| texts.contains_key(locale));
+        self.locales.iter().map(ToString::to_string).filter(is_lacking).collect()
     }
 
     /// Returns the text of a violation. A code without a text in `locale` has the text of the country's default locale.

@@ -61,25 +61,40 @@ pub(super) fn test(source: &Source, only: Option<&str>, report: &Report) -> Outc
         headroom(most, limit)
     );
     let unsaid = cases::unsaid(&rules, &cases);
+    let wordless = cases::wordless_claims(&rules, &cases);
     let page = cases::full_page(&rules, &cases).map_err(|fault| explained(&fault))?;
     let is_whole = page.is_none_or(|page| page.is_whole());
     let paged =
         page.map(|page| format!("{}    {page}", if is_whole { "page  ".to_owned() } else { styled(BAD, "FAILED") }));
-    let words = ran.iter().map(line).chain(unsaid.iter().map(|code| wordless(code))).chain(paged).chain([sum]);
-    let words = words.collect::<Vec<_>>().join("\n");
+    let warnings =
+        unsaid.iter().map(|code| textless(code, &rules)).chain(wordless.iter().map(|claim| unexplained(claim)));
+    let words = ran.iter().map(line).chain(warnings).chain(paged).chain([sum]).collect::<Vec<_>>().join("\n");
     let value = json!({
         "rules": rules.id, "passed": passed, "failed": ran.iter().filter_map(failed_json).collect::<Vec<_>>(),
-        "unsaid": unsaid, "page": page, "fuelLimit": limit, "fuel": ran.iter().map(fuel_json).collect::<Vec<_>>(),
+        "unsaid": unsaid, "unexplainedClaims": wordless, "page": page, "fuelLimit": limit, "fuel": ran.iter().map(fuel_json).collect::<Vec<_>>(),
     });
     report.say(&words, &value);
     Ok(if failed == 0 && is_whole { Answer::Done } else { Answer::No })
 }
 
-/// Formats the warning about a code without a message. It is not a failure, but patients would read the bare code.
-fn wordless(code: &str) -> String {
+/// Formats the warning about a code without a text in some locale. It is not a failure, but patients would read another
+/// language or the bare code.
+fn textless(code: &str, rules: &LoadedRules) -> String {
+    let lacking = rules.messages.lacking(code);
+    let default = &rules.descriptor.locales[0];
+    let read = match lacking.contains(default) {
+        true => format!("`is not allowed ({code})`"),
+        false => format!("the text in {default}"),
+    };
     format!(
-        "no text {code}: the descriptor's messages lack it in some language, and people would read `is not allowed ({code})`"
+        "no text {code}: the descriptor's messages lack it in {}, where people would read {read}",
+        lacking.join(", ")
     )
+}
+
+/// Formats the warning about a claim without words.
+fn unexplained(claim: &str) -> String {
+    format!("no words {claim}: the descriptor's `claims` have no prefix for it, so people are not told why it is taken")
 }
 
 fn run(rules: &LoadedRules, case: &Case, meter: &Meter, limit: u64, calls: &Receiver<FailedCall>) -> Ran {
