@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jsonschema::Validator;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::model::{
     ActionDescriptor, Appointment, CalendarTexts, ClaimWords, Context, CountryCode, Descriptor, FactQuery, Field,
@@ -123,7 +123,12 @@ impl LoadedRules {
         loaded.filters = schema::filters(&loaded.appointment_schema)?.into();
         loaded.request = schema::validator("request-schema", &loaded.request_schema)?.into();
         for (name, action) in &mut loaded.actions {
-            action.validator = schema::validator(&input_schema(name), &action.schema)?.into();
+            let validator = schema::validator(&input_schema(name), &action.schema)?;
+            if action.roles.contains(Role::Clock.as_str()) && !validator.is_valid(&json!({})) {
+                let cause = "the clock does this action with the input {}, which the schema refuses";
+                return Err(Refusal::bad_descriptor("the input-schema of", name, cause));
+            }
+            action.validator = validator.into();
         }
         Ok(loaded)
     }
@@ -650,6 +655,19 @@ mod tests {
         let (rules, presenter) = presenter(1);
         assert_eq!(rules.calendar_texts(&stored(1..2)[0]), Ok(CalendarTexts::default()));
         assert_eq!(presenter.calls.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn an_action_of_the_clock_takes_an_empty_input() {
+        let loaded = |role: &str| {
+            let input_schema = r#"{ "required": ["reason"] }"#.into();
+            let action = ActionDescriptor { name: "lapse".into(), roles: vec![role.into()], input_schema };
+            let rules = Described(Descriptor { actions: vec![action], ..Described::default().0 });
+            LoadedRules::of(Arc::new(rules), String::new()).map(drop).map_err(|refusal| refusal.to_string())
+        };
+        assert_eq!(loaded("staff"), Ok(()));
+        let why = "the clock does this action with the input {}, which the schema refuses";
+        assert_eq!(loaded("clock"), Err(format!("`describe` gives the input-schema of `lapse`: {why}")));
     }
 
     #[test]

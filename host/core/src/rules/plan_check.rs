@@ -74,10 +74,22 @@ fn about_claims(claims: &[Claim], chosen: &[Claim]) -> Option<String> {
     if number > MAX_CLAIMS {
         return Some(format!("a plan with {number} claims, and {MAX_CLAIMS} are allowed"));
     }
-    if !distinct(all().map(|claim| claim.key.as_str())) || !all().all(|claim| is_key(&claim.key)) {
-        return Some(format!("a plan whose claims are empty, longer than {MAX_KEY_BYTES} bytes or not distinct"));
-    }
-    all().any(|claim| claim.places == 0).then(|| "a plan with a claim of 0 places; 1 is the least".into())
+    // A key may tell who the patient is, so an objection counts the claims.
+    (1..).zip(all()).find_map(|(number, Claim { key, places, .. }): (usize, _)| {
+        if !is_key(key) {
+            let bytes = key.len();
+            return Some(format!(
+                "a plan whose claim {number} has a key of {bytes} bytes; 1 to {MAX_KEY_BYTES} are allowed"
+            ));
+        }
+        let first = all().position(|claim| claim.key == *key).map_or(number, |place| place + 1);
+        if first < number {
+            return Some(format!(
+                "a plan whose claims {first} and {number} have the same key; each has a key of its own"
+            ));
+        }
+        (*places == 0).then(|| format!("a plan whose claim {number} has 0 places; 1 is the least"))
+    })
 }
 
 fn about_wake(wake: &Wake, now: i64, is_scheduled: impl Fn(&str) -> bool) -> Option<String> {
@@ -314,9 +326,11 @@ mod tests {
     fn what_a_ledger_could_not_keep_is_refused() {
         let long = "x".repeat(MAX_KEY_BYTES + 1);
         let claims = |keys: &[&str]| keys.iter().map(|key| Claim::new(*key)).collect::<Vec<_>>();
-        assert!(refused(|plan| plan.claims = claims(&[""])).contains("claims are empty"));
-        assert!(refused(|plan| plan.claims = claims(&["a", "a"])).contains("not distinct"));
-        assert!(refused(|plan| plan.claims = claims(&[&long])).contains("longer than"));
+        assert!(refused(|plan| plan.claims = claims(&[""])).contains("claim 1 has a key of 0 bytes"));
+        assert!(refused(|plan| plan.claims = claims(&["a", "b", "a"])).contains("claims 1 and 3 have the same key"));
+        assert!(
+            refused(|plan| plan.claims = claims(&["a", &long])).contains("claim 2 has a key of 513 bytes; 1 to 512")
+        );
         assert!(
             refused(|plan| plan.claims = (0..=MAX_CLAIMS).map(|n| Claim::new(n.to_string())).collect())
                 .contains("41 claims")
@@ -334,12 +348,15 @@ mod tests {
     fn a_choice_is_checked_together_with_the_claims_beside_it() {
         let choice =
             |keys: &[&str]| Choice { claims: keys.iter().map(|key| Claim::new(*key)).collect(), attributes: vec![] };
-        assert!(refused(|plan| plan.choices = vec![choice(&["c"]), choice(&["a"])]).contains("not distinct"));
+        assert!(
+            refused(|plan| plan.choices = vec![choice(&["c"]), choice(&["a"])])
+                .contains("claims 1 and 3 have the same key")
+        );
         assert!(refused(|plan| plan.choices = vec![choice(&["c"]); MAX_CHOICES + 1]).contains("33 choices"));
         let many: Vec<String> = (0..MAX_CLAIMS - 1).map(|number| number.to_string()).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(refused(|plan| plan.choices = vec![choice(&many)]).contains("41 claims"));
-        assert!(refused(|plan| plan.claims[0].places = 0).contains("0 places"));
+        assert!(refused(|plan| plan.claims[0].places = 0).contains("claim 1 has 0 places"));
     }
 
     #[test]

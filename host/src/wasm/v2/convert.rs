@@ -177,7 +177,8 @@ fn choice_of(wit::Choice { claims, attributes }: wit::Choice) -> Result<Choice, 
 }
 
 fn wake_of(wit::Wake { at, action }: wit::Wake) -> Result<Wake, Fault> {
-    let at = Timestamp::from_second(at).map_err(|_| Fault::BadAnswer(format!("a wake at {at}, which is no time")))?;
+    let at = Timestamp::from_second(at)
+        .map_err(|_| Fault::BadAnswer(format!("a wake at {at}, which is no Unix time in seconds")))?;
     Ok(Wake { at, action })
 }
 

@@ -16,9 +16,11 @@ mod tests;
 mod texts;
 mod violation;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Value as Json, json};
 
 use crate::model::Violation;
@@ -106,10 +108,18 @@ pub fn filters(appointment_schema: &Json) -> Result<Validator, Refusal> {
 
 fn part_validator(what: &str, root: &Json, schema: &Json) -> Result<Validator, Refusal> {
     let refused = |error: jsonschema::ValidationError<'_>| {
-        Refusal::bad_descriptor(what, error.instance_path().as_str(), error.to_string())
+        let cause = innermost(&error);
+        Refusal::bad_descriptor(what, cause.instance_path().as_str(), cause.to_string())
     };
     jsonschema::draft202012::meta::validate(schema).map_err(refused)?;
     options().build(&compiled(root, schema)).map_err(refused)
+}
+
+/// Returns the error that tells most where none of several alternatives fits: the one at the deepest place.
+fn innermost<'a, 'b>(error: &'a ValidationError<'b>) -> &'a ValidationError<'b> {
+    let ValidationErrorKind::AnyOf { context } = error.kind() else { return error };
+    let depth = |error: &&ValidationError<'_>| error.instance_path().as_str().len();
+    context.iter().flatten().min_by_key(|error| Reverse(depth(error))).unwrap_or(error)
 }
 
 fn options() -> jsonschema::ValidationOptions<'static> {

@@ -93,8 +93,14 @@ fn filters_have_schemas_of_the_keys_which_may_refer_to_members() {
 
 #[test]
 fn a_schema_that_is_none_is_refused_with_its_place() {
-    let refused = validator("request-schema", &json!({ "properties": { "a": { "type": "texto" } } })).unwrap_err();
-    assert!(refused.to_string().contains("/properties/a/type"), "{refused}");
+    for (kind, told) in [
+        (json!("texto"), "`/properties/a/type`: \"texto\" is not one of \"array\", \"boolean\""),
+        (json!(["string", "nul"]), "`/properties/a/type/1`: \"nul\" is not one of"),
+        (json!(7), "`/properties/a/type`: 7 is not one of"),
+    ] {
+        let refused = validator("request-schema", &json!({ "properties": { "a": { "type": kind } } })).unwrap_err();
+        assert!(refused.to_string().contains(told), "{refused}");
+    }
 }
 
 #[test]
