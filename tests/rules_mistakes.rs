@@ -234,6 +234,7 @@ fn dev_tells_the_mistake_of_a_version_that_it_refuses_and_of_a_request() {
     eventually("the version is in force", Duration::from_mins(2), || {
         (ana.book("uy", &soon(0)).status == 201).then_some(())
     });
+    process.line_with("Book in uy:");
     ana.book("uy", &with(&soon(1), json!({ "hospital": "NULL-MEMBER" }))).expect(503);
     logged("TypeError: cannot read property 'at' of undefined");
 }

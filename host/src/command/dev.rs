@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use citas_core::model::{Claims, CountryCode, RulesPackage, Scope};
 use citas_core::ports::{Clock as _, FailedCall, Refusal};
-use citas_core::release::{NotAdmitted, Swapper, Target};
+use citas_core::release::{Catalogue, NotAdmitted, Swapper, Target};
 use citas_core::rules::bookable_example;
 use clap::Args;
 use notify::{EventKind, RecursiveMode, Watcher as _};
@@ -74,10 +75,13 @@ async fn serve(options: &Options) -> Outcome {
     for folder in countries(&options.countries)? {
         build(&platform.swapper, folder).await;
     }
-    background.start("rebuilding", rebuild(platform.swapper.clone(), options.countries.clone(), changed));
 
     let stop = stop::signalled()?;
-    announce(greeting(&platform, &issuer, listener.local_addr()?)?);
+    let mut guide =
+        Guide { catalogue: platform.catalogue.clone(), address: listener.local_addr()?, shown: BTreeSet::new() };
+    announce(greeting(&platform, &issuer, &mut guide)?);
+    let rebuilding = rebuild(platform.swapper.clone(), options.countries.clone(), changed, guide);
+    background.start("rebuilding", rebuilding);
     let identity = Identity { jwks: Some(issuer.jwks()), tokens: Arc::new(issuer) };
     platform.serve(listener.into(), identity, metrics, background, stop).await?;
     Ok(Answer::Done)
@@ -205,7 +209,12 @@ fn watch(sources: &Path, changes: mpsc::UnboundedSender<PathBuf>) -> notify::Res
 }
 
 /// Builds the countries whose sources changed, once no more changes follow.
-async fn rebuild(swapper: Arc<Swapper>, sources: PathBuf, mut changed: mpsc::UnboundedReceiver<PathBuf>) {
+async fn rebuild(
+    swapper: Arc<Swapper>,
+    sources: PathBuf,
+    mut changed: mpsc::UnboundedReceiver<PathBuf>,
+    mut guide: Guide,
+) {
     while let Some(first) = changed.recv().await {
         let mut paths = BTreeSet::from([first]);
         while let Ok(Some(path)) = tokio::time::timeout(DEBOUNCE, changed.recv()).await {
@@ -215,6 +224,10 @@ async fn rebuild(swapper: Arc<Swapper>, sources: PathBuf, mut changed: mpsc::Unb
             Ok(folders) => {
                 for folder in folders {
                     build(&swapper, folder).await;
+                }
+                let requests = guide.requests();
+                if !requests.is_empty() {
+                    announce(requests);
                 }
             }
             Err(error) => tracing::warn!(%error, "the sources cannot be read"),
@@ -243,29 +256,47 @@ fn concerned(sources: &Path, paths: &BTreeSet<PathBuf>) -> std::io::Result<Vec<P
     })
 }
 
+/// Shows a booking request for each country once, when it first has rules in force.
+struct Guide {
+    catalogue: Arc<Catalogue>,
+    address: SocketAddr,
+    shown: BTreeSet<CountryCode>,
+}
+
+impl Guide {
+    /// Returns the requests that were not shown yet.
+    fn requests(&mut self) -> String {
+        let mut lines = String::new();
+        for (country, entry) in self.catalogue.all().iter() {
+            let Some(rules) = entry.rules.as_deref() else { continue };
+            if !self.shown.insert(*country) {
+                continue;
+            }
+            if let Some(request) = bookable_example(rules, SystemClock.now()) {
+                let at = format!("http://{}/v1/{country}/appointments", self.address);
+                let _ = writeln!(lines, "\nBook in {country}:\n\ncurl -i {at} -H \"Authorization: Bearer $TOKEN\" \\");
+                let _ = writeln!(lines, "  -H 'Content-Type: application/json' -d '{request}'");
+            }
+        }
+        lines
+    }
+}
+
 /// Returns the text for a newcomer: addresses, a token, and a booking request for each country.
-fn greeting(platform: &Platform, issuer: &LocalIssuer, address: SocketAddr) -> Result<String, Box<dyn Error>> {
+fn greeting(platform: &Platform, issuer: &LocalIssuer, guide: &mut Guide) -> Result<String, Box<dyn Error>> {
     let claims = Claims {
         subject: "ana".into(),
         groups: BTreeSet::new(),
         scopes: [Scope::Read, Scope::Write].map(|scope| scope.as_str().to_owned()).into(),
     };
     let token = issuer.token(&claims, SystemClock.now())?;
-    let mut lines = vec![
+    let address = guide.address;
+    let lines = [
         format!("\nCitas serves on http://{address}   its API: http://{address}/docs"),
         format!("Mail goes to {}", platform.mail),
         format!("\nA token for the patient `ana` (others: citas token --help):\n\nexport TOKEN={token}"),
     ];
-    for (country, entry) in platform.catalogue.all().iter() {
-        let Some(request) = entry.rules.as_deref().and_then(|rules| bookable_example(rules, SystemClock.now())) else {
-            continue;
-        };
-        lines.push(format!(
-            "\nBook in {country}:\n\ncurl -i http://{address}/v1/{country}/appointments -H \"Authorization: Bearer $TOKEN\" \\"
-        ));
-        lines.push(format!("  -H 'Content-Type: application/json' -d '{request}'"));
-    }
-    Ok(lines.join("\n") + "\n")
+    Ok(format!("{}\n{}", lines.join("\n"), guide.requests()))
 }
 
 #[cfg(test)]

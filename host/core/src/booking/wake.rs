@@ -173,7 +173,10 @@ impl Waker {
         let (country, now) = (self.country, self.clock.now());
         let (appointment, action, seconds) = (due.appointment, &due.wake.action, self.lateness(due).as_secs());
         let outcome = match self.booking.wake(country, due).await {
-            Ok(Woken::Done) => "done",
+            Ok(Woken::Done) => {
+                tracing::info!(%country, %appointment, action, "a scheduled action is done");
+                "done"
+            }
             Ok(Woken::Replaced) => REPLACED,
             Ok(Woken::Refused(why)) => {
                 tracing::warn!(%country, %appointment, action, why = refusal(&why), "the rules refuse a scheduled action");
