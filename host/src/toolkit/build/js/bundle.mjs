@@ -84,7 +84,14 @@ function fits(type, value, named) {
     case "enum":
       return called(() => `(it) => ${type.names.map((name) => `it === "${name}"`).join(" || ")}`);
     case "record":
-      return called(() => `(it) => typeof it === "object" && it !== null && ${type.members.map(([name, of]) => within(of, `it.${name}`)).join(" && ")}`);
+      return called(() => {
+        const members = type.members.map(([name, of]) => within(of, `it.${name}`)).join(" && ");
+        const options = type.members.filter(([, of]) => of.kind === "option").map(([name]) => `"${name}" in it`);
+        const names = JSON.stringify(type.members.map(([name]) => name));
+        // Only where an option is absent may another member be a misspelt one.
+        const known = options.length > 0 ? ` && (${options.join(" && ")} || stray(it, ${names}) === undefined)` : "";
+        return `(it) => typeof it === "object" && it !== null && ${members}${known}`;
+      });
     case "variant": {
       const cases = () => Object.entries(type.cases).map(([tag, of]) => `case "${tag}": return ${within(of, "it.val")};`);
       return called(() => `(it) => { switch (it?.tag) { ${cases().join(" ")} } return false; }`);
@@ -128,7 +135,7 @@ export async function bundle(folder, contract, wrapper, options) {
     return `export const ${name} = ${wrapper}("${name}", rules.${name}, ${checks(typed(CONTRACTS[contract][known]), named)}, places);`;
   });
   const contents = [
-    `import { checked, every } from ${JSON.stringify(fileURLToPath(new URL("contract.mjs", import.meta.url)))};`,
+    `import { checked, every, stray } from ${JSON.stringify(fileURLToPath(new URL("contract.mjs", import.meta.url)))};`,
     `import { worded } from ${JSON.stringify(fileURLToPath(new URL("faults.mjs", import.meta.url)))};`,
     `import * as rules from "./src/rules";`,
     `const places = () => JSON.parse("${PLACES}");`,

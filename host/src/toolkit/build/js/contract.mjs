@@ -1,5 +1,8 @@
 // Checks the functions of a country's interfaces, and what they answer, against the contract.
 
+// Stands for a value whose name the contract does not have.
+const UNKNOWN = Symbol("the contract has no such member");
+
 // Returns an interface with a check of all that its functions answer.
 export function checked(name, rules, functions) {
   const names = Object.keys(functions);
@@ -22,6 +25,11 @@ export function every(list, test) {
     }
   }
   return true;
+}
+
+// Returns the name of a member that a record does not have in the contract; undefined if there is none.
+export function stray(record, names) {
+  return Object.keys(record).find((name) => !names.includes(name));
 }
 
 function answer(call, types, run) {
@@ -95,6 +103,9 @@ function members(type, value) {
       return below(`.${name}`, found);
     }
   }
+  const isAbsent = ([name, of]) => of.kind === "option" && !(name in value);
+  const unknown = type.members.some(isAbsent) ? stray(value, type.members.map(([name]) => name)) : undefined;
+  return unknown === undefined ? undefined : [`.${unknown}`, UNKNOWN, type];
 }
 
 function items(list, typeAt) {
@@ -145,6 +156,9 @@ function words(type) {
 }
 
 function shown(value) {
+  if (value === UNKNOWN) {
+    return UNKNOWN.description;
+  }
   if (typeof value === "string") {
     return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
   }
