@@ -55,6 +55,8 @@ fn a_country_in_javascript_or_python_needs_no_workspace_to_begin() {
         let countries = there.path().join("countries");
         run(&["rules", "new", "co", "--lang", language, "--countries", countries.to_str().unwrap()]).expect(0);
         assert!(countries.join("co").join(page).is_file());
+        let ignored = fs::read_to_string(countries.join("co/.gitignore")).unwrap();
+        assert!(ignored.lines().any(|line| line == "target/"), "what a build installs is no source: {ignored}");
     }
 }
 

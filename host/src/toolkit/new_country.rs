@@ -53,12 +53,14 @@ impl Language {
             Self::Js => &[
                 ("rules.toml", include_str!("template/js/rules.toml")),
                 ("package.json", include_str!("template/js/package.json")),
+                (".gitignore", "target/\nnode_modules/\n"),
                 ("src/rules.js", include_str!("template/js/rules.js")),
                 ("src/facts.js", include_str!("template/js/facts.js")),
             ],
             Self::Python => &[
                 ("rules.toml", include_str!("template/python/rules.toml")),
                 ("pyproject.toml", include_str!("template/python/pyproject.toml")),
+                (".gitignore", "target/\n__pycache__/\n"),
                 ("rules.py", include_str!("template/python/rules.py")),
                 ("facts.py", include_str!("template/python/facts.py")),
             ],
