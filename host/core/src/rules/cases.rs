@@ -510,9 +510,10 @@ fn decided(rules: &LoadedRules, request: &DecisionRequest<'_>) -> Result<Decisio
 fn informed(rules: &LoadedRules, request: &DecisionRequest<'_>, input: &[Field]) -> Result<Context, String> {
     let DecisionRequest { context, action, .. } = *request;
     let mut context = context.clone();
-    let queries = match rules.has_facts() {
-        true => rules.rules().queries(&context, action, input).map_err(fault_message)?,
-        false => Vec::new(),
+    let queries = if rules.has_facts() {
+        rules.rules().queries(&context, action, input).map_err(fault_message)?
+    } else {
+        Vec::new()
     };
     check_queries(&queries).map_err(fault_message)?;
     let mut known = std::mem::take(&mut context.facts);

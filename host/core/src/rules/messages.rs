@@ -210,7 +210,7 @@ impl Messages {
 
     /// Returns true if an action has texts of its own for the page of a link. Otherwise the page shows its name.
     pub fn is_link_said(&self, action: &str) -> bool {
-        ["", DONE].iter().all(|end| self.is_said(&[LINK, action, end].concat()))
+        ["", DONE].iter().all(|end| self.lacking(&[LINK, action, end].concat()).is_empty())
     }
 
     fn link_text(&self, action: &str, end: &str, locale: &str) -> String {

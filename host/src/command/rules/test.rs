@@ -82,10 +82,8 @@ pub(super) fn test(source: &Source, only: Option<&str>, report: &Report) -> Outc
 fn textless(code: &str, rules: &LoadedRules) -> String {
     let lacking = rules.messages.lacking(code);
     let default = &rules.descriptor.locales[0];
-    let read = match lacking.contains(default) {
-        true => format!("`is not allowed ({code})`"),
-        false => format!("the text in {default}"),
-    };
+    let read =
+        if lacking.contains(default) { format!("`is not allowed ({code})`") } else { format!("the text in {default}") };
     format!(
         "no text {code}: the descriptor's messages lack it in {}, where people would read {read}",
         lacking.join(", ")
