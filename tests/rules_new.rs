@@ -15,24 +15,24 @@ fn a_new_country_builds_passes_its_cases_and_books() {
     let workspace = Workspace::copied();
     let countries = workspace.path.join("countries");
     let at = countries.to_str().unwrap();
-    run(&["rules", "new", "co", "--zone", "America/Bogota", "--countries", at]).expect(0);
+    run(&["rules", "new", "ec", "--zone", "America/Guayaquil", "--countries", at]).expect(0);
 
-    let folder = CountryFolder::open(&countries.join("co")).unwrap();
+    let folder = CountryFolder::open(&countries.join("ec")).unwrap();
     let component = folder.build(&[]).unwrap();
     let rules = LoadedRules::load(engine(), &component, &Limits::default()).unwrap();
-    assert_eq!((rules.country.as_str(), &rules.descriptor.zones[..]), ("co", &["America/Bogota".to_owned()][..]));
+    assert_eq!((rules.country.as_str(), &rules.descriptor.zones[..]), ("ec", &["America/Guayaquil".to_owned()][..]));
     let cases = cases::read(&folder.cases().unwrap()).unwrap();
     assert_eq!(cases.len(), 8);
     let failures: Vec<_> = cases::run(&rules, &cases).into_iter().filter_map(|outcome| outcome.failure).collect();
     assert!(failures.is_empty(), "{failures:?}");
 
     // An existing country stays as it is.
-    let before = fs::read_to_string(countries.join("co/src/lib.rs")).unwrap();
+    let before = fs::read_to_string(countries.join("ec/src/lib.rs")).unwrap();
     let manifest = fs::read_to_string(countries.parent().unwrap().join("Cargo.toml")).unwrap();
-    assert!(manifest.contains("\"countries/co\""), "{manifest}");
-    let again = run(&["rules", "new", "co", "--countries", at]).expect(1);
+    assert!(manifest.contains("\"countries/ec\""), "{manifest}");
+    let again = run(&["rules", "new", "ec", "--countries", at]).expect(1);
     assert!(again.err.contains("is there already"), "{}", again.err);
-    assert_eq!(fs::read_to_string(countries.join("co/src/lib.rs")).unwrap(), before);
+    assert_eq!(fs::read_to_string(countries.join("ec/src/lib.rs")).unwrap(), before);
     assert_eq!(fs::read_to_string(countries.parent().unwrap().join("Cargo.toml")).unwrap(), manifest);
 }
 
