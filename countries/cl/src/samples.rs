@@ -1,8 +1,8 @@
 //! A synthetic request and a fixed noon, for tests.
 
 use citas_kit::civil::Date;
-use citas_kit::testing::{caller, civil, clock, leaves, stored};
-use citas_kit::{Appointment, Context, Field, Role, Shift};
+use citas_kit::testing::{civil, clock, context, leaves, stored};
+use citas_kit::{Appointment, Context, Field, Shift};
 
 /// Returns the context of a patient's request on Tuesday, 24 November 2026, 12:00 in Santiago.
 pub fn noon_in_santiago() -> Context {
@@ -10,18 +10,12 @@ pub fn noon_in_santiago() -> Context {
     // 4 April 2027, 03:00Z: the clocks of the mainland and of the island go back at the same instant.
     let april = Date::parse("2027-04-04").expect("a date").days() * 86_400 + 3 * 3600;
     let winter = |offset_minutes| Some(Shift { at: april, offset_minutes });
-    let santiago = clock("America/Santiago", noon, -180, winter(-240));
-    Context {
-        now: santiago.read(noon).instant(),
-        clocks: vec![
-            santiago,
-            clock("Pacific/Easter", ten, -300, winter(-360)),
-            clock("America/Punta_Arenas", noon, -180, None),
-            clock("America/Coyhaique", noon, -180, None),
-        ],
-        caller: caller(Role::Patient, "a1"),
-        facts: Vec::new(),
-    }
+    context(vec![
+        clock("America/Santiago", noon, -180, winter(-240)),
+        clock("Pacific/Easter", ten, -300, winter(-360)),
+        clock("America/Punta_Arenas", noon, -180, None),
+        clock("America/Coyhaique", noon, -180, None),
+    ])
 }
 
 /// Returns a plain request with these leaves changed.

@@ -8,21 +8,21 @@ use citas_kit::holidays::{EVERYWHERE, Holiday, On};
 /// is 39 days after Easter, Corpus Christi 60, and the Sacred Heart 68.
 pub const HOLIDAYS: &[Holiday] = &[
     national("Año Nuevo", On::Day(1, 1)),
-    national("Día de los Reyes Magos", On::Rule(|year| moved(year, 1, 6))),
-    national("Día de San José", On::Rule(|year| moved(year, 3, 19))),
+    national("Día de los Reyes Magos", On::Monday(1, 6)),
+    national("Día de San José", On::Monday(3, 19)),
     national("Jueves Santo", On::Easter(-3)),
     national("Viernes Santo", On::Easter(-2)),
     national("Día del Trabajo", On::Day(5, 1)),
     national("Ascensión del Señor", On::Easter(39 + 4)),
     national("Corpus Christi", On::Easter(60 + 4)),
     national("Sagrado Corazón de Jesús", On::Easter(68 + 3)),
-    national("San Pedro y San Pablo", On::Rule(|year| moved(year, 6, 29))),
+    national("San Pedro y San Pablo", On::Monday(6, 29)),
     national("Día de la Independencia", On::Day(7, 20)),
     national("Batalla de Boyacá", On::Day(8, 7)),
-    national("Asunción de la Virgen", On::Rule(|year| moved(year, 8, 15))),
-    national("Día de la Raza", On::Rule(|year| moved(year, 10, 12))),
-    national("Todos los Santos", On::Rule(|year| moved(year, 11, 1))),
-    national("Independencia de Cartagena", On::Rule(|year| moved(year, 11, 11))),
+    national("Asunción de la Virgen", On::Monday(8, 15)),
+    national("Día de la Raza", On::Monday(10, 12)),
+    national("Todos los Santos", On::Monday(11, 1)),
+    national("Independencia de Cartagena", On::Monday(11, 11)),
     national("Inmaculada Concepción", On::Day(12, 8)),
     national("Navidad", On::Day(12, 25)),
 ];
@@ -30,23 +30,18 @@ pub const HOLIDAYS: &[Holiday] = &[
 /// Holidays that later laws add, each with the law and its first year. Edit this table when there is another.
 pub const LATER: &[Holiday] = &[
     // Ley 2578 de 2026, of 1 June, as the Python package `holidays` 0.109 cites it. Its text was not read.
-    national("Día de Nuestra Señora del Rosario de Chiquinquirá", On::Rule(|year| since(2026, year, 7, 9))),
+    national("Día de Nuestra Señora del Rosario de Chiquinquirá", On::Rule(chiquinquira)),
 ];
 
 const fn national(name: &'static str, on: On) -> Holiday {
     Holiday { name, on, places: EVERYWHERE }
 }
 
-/// Returns the Monday to which a holiday moves: the day itself, or the next Monday (Ley 51 de 1983, art. 2).
-fn moved(year: i16, month: u8, day: u8) -> Option<Date> {
-    let date = Date::new(year, month, day)?;
-    let after_monday = date.weekday() as i64;
-    Some(date.plus((7 - after_monday) % 7))
-}
-
-/// Returns the Monday of a holiday from its first year on.
-fn since(first: i16, year: i16, month: u8, day: u8) -> Option<Date> {
-    (year >= first).then(|| moved(year, month, day)).flatten()
+/// Returns the Monday from 9 to 15 July, from the law's first year on.
+fn chiquinquira(year: i16) -> Option<Date> {
+    let ninth = Date::new(year, 7, 9).filter(|_| year >= 2026)?;
+    let after_monday = ninth.weekday() as i64;
+    Some(ninth.plus((7 - after_monday) % 7))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Synthetic requests and appointments for tests. They are made on Tuesday, 24 November 2026, at noon in Bogotá.
 
 use citas_kit::fields::set;
-use citas_kit::testing::{caller, civil, clock, leaves, next, stored};
+use citas_kit::testing::{caller, civil, clock, context, leaves, next, stored};
 use citas_kit::{Appointment, Context, Fact, Field, Phase, Role, Step};
 
 use crate::booking::book;
@@ -9,13 +9,7 @@ use crate::changes::act;
 
 /// Returns the context of a patient's request.
 pub fn tuesday() -> Context {
-    let clock = clock("America/Bogota", civil("2026-11-24", "12:00"), -300, None);
-    Context {
-        now: clock.read(clock.now).instant(),
-        clocks: vec![clock],
-        caller: caller(Role::Patient, "a1"),
-        facts: Vec::new(),
-    }
+    context(vec![clock("America/Bogota", civil("2026-11-24", "12:00"), -300, None)])
 }
 
 /// Returns that context with another caller.

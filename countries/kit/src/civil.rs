@@ -105,16 +105,7 @@ impl Date {
     /// Returns the day of the week.
     #[must_use]
     pub const fn weekday(self) -> Weekday {
-        // 1 January 1970 was a Thursday.
-        match (self.days() + 3).rem_euclid(7) {
-            0 => Weekday::Monday,
-            1 => Weekday::Tuesday,
-            2 => Weekday::Wednesday,
-            3 => Weekday::Thursday,
-            4 => Weekday::Friday,
-            5 => Weekday::Saturday,
-            _ => Weekday::Sunday,
-        }
+        Weekday::of(self.days())
     }
 
     /// Returns Easter Sunday of a year. Source: the "anonymous Gregorian" computus, Meeus, *Astronomical Algorithms*,
@@ -162,6 +153,22 @@ impl Date {
         let mut text = String::with_capacity(17);
         push_date(&mut text, self);
         text
+    }
+}
+
+impl Weekday {
+    /// Returns the day of the week that is so many days after 1 January 1970, which was a Thursday.
+    #[must_use]
+    pub const fn of(days: i64) -> Self {
+        match (days + 3).rem_euclid(7) {
+            0 => Self::Monday,
+            1 => Self::Tuesday,
+            2 => Self::Wednesday,
+            3 => Self::Thursday,
+            4 => Self::Friday,
+            5 => Self::Saturday,
+            _ => Self::Sunday,
+        }
     }
 }
 

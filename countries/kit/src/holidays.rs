@@ -23,6 +23,8 @@ pub enum On {
     Day(u8, u8),
     /// Days after Easter Sunday, or before it if negative.
     Easter(i64),
+    /// Month and day, or the Monday after unless it is a Monday.
+    Monday(u8, u8),
     /// A rule that returns the date, or `None` for a year without the holiday.
     Rule(fn(year: i16) -> Option<Date>),
     /// Year, month and day, in one year only.
@@ -35,8 +37,12 @@ impl On {
             Self::Day(month, day) => (date.month(), date.day()) == (month, day),
             // Few days are so far from a Sunday, and to find Easter costs more than to find the weekday.
             Self::Easter(days) => {
-                let sunday = date.plus(-days);
-                sunday.weekday() == Weekday::Sunday && Date::easter(date.year()) == sunday
+                let sunday = date.days() - days;
+                Weekday::of(sunday) == Weekday::Sunday && Date::easter(date.year()).days() == sunday
+            }
+            Self::Monday(month, day) => {
+                let days_after = |day: Date| (0..7).contains(&(date.days() - day.days()));
+                date.weekday() == Weekday::Monday && Date::new(date.year(), month, day).is_some_and(days_after)
             }
             Self::Rule(rule) => rule(date.year()) == Some(date),
             Self::Once(year, month, day) => (date.year(), date.month(), date.day()) == (year, month, day),
@@ -60,6 +66,7 @@ mod tests {
         Holiday { name: "new year", on: On::Day(1, 1), places: EVERYWHERE },
         Holiday { name: "good friday", on: On::Easter(-2), places: EVERYWHERE },
         Holiday { name: "harvest", on: On::Rule(|year| Date::new(year, 2, 29)), places: &["04", "1602"] },
+        Holiday { name: "kings", on: On::Monday(1, 6), places: EVERYWHERE },
         Holiday { name: "census", on: On::Once(2027, 6, 10), places: EVERYWHERE },
     ];
 
@@ -73,6 +80,10 @@ mod tests {
         assert_eq!(on("2026-04-03", "150122"), Some("good friday"));
         assert_eq!(on("2027-06-10", "150122"), Some("census"));
         assert_eq!(on("2028-06-10", "150122"), None);
+        for (day, name) in [("2025-01-06", Some("kings")), ("2026-01-12", Some("kings")), ("2026-01-06", None)] {
+            assert_eq!(on(day, "150122"), name, "{day}");
+        }
+        assert_eq!((on("2026-01-05", "150122"), on("2026-01-19", "150122")), (None, None), "other Mondays");
     }
 
     #[test]

@@ -294,7 +294,6 @@ impl Hours {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Role;
     use crate::holidays::{EVERYWHERE, On};
     use crate::testing;
 
@@ -310,13 +309,7 @@ mod tests {
 
     /// Returns the context of 2026-11-24T15:00Z, a Tuesday, with a clock five hours behind that shows 10:00.
     fn context() -> Context {
-        let clock = testing::clock("Xx/City", testing::civil("2026-11-24", "10:00"), -300, None);
-        Context {
-            now: clock.read(clock.now).instant(),
-            clocks: vec![clock],
-            caller: testing::caller(Role::Patient, "a1"),
-            facts: Vec::new(),
-        }
+        testing::context(vec![testing::clock("Xx/City", testing::civil("2026-11-24", "10:00"), -300, None)])
     }
 
     fn visit(context: &Context, urgent: bool) -> Visit<'_> {

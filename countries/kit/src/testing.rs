@@ -26,6 +26,16 @@ pub fn clock(zone: &str, now: Civil, offset_minutes: i16, later: Option<Shift>) 
     ZoneClock { zone: zone.into(), now, shifts: [first].into_iter().chain(later).collect() }
 }
 
+/// Returns the context of a patient's request, at the time that the first of these clocks shows.
+///
+/// # Panics
+/// Panics if there is no clock.
+#[must_use]
+pub fn context(clocks: Vec<ZoneClock>) -> Context {
+    let now = clocks[0].read(clocks[0].now).instant();
+    Context { now, clocks, caller: caller(Role::Patient, "a1"), facts: Vec::new() }
+}
+
 /// Returns the appointment that the host stores for a plan of a first booking.
 #[must_use]
 pub fn stored(context: &Context, plan: Plan) -> Appointment {

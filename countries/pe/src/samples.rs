@@ -1,17 +1,11 @@
 //! A synthetic request and a fixed noon, for tests.
 
-use citas_kit::testing::{caller, civil, clock, leaves, stored};
+use citas_kit::testing::{caller, civil, clock, context, leaves, stored};
 use citas_kit::{Appointment, Context, Field, Role, Value};
 
 /// Returns the context of a patient's request on Tuesday, 24 November 2026, 12:00 in Lima.
 pub fn noon_in_lima() -> Context {
-    let clock = clock("America/Lima", civil("2026-11-24", "12:00"), -300, None);
-    Context {
-        now: clock.read(clock.now).instant(),
-        clocks: vec![clock],
-        caller: caller(Role::Patient, "a1"),
-        facts: Vec::new(),
-    }
+    context(vec![clock("America/Lima", civil("2026-11-24", "12:00"), -300, None)])
 }
 
 /// Returns the same moment, with somebody else asking.
