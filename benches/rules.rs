@@ -20,7 +20,8 @@ const PAGES: usize = 500;
 /// Maximum median time of a call to Peru's `book`.
 const PERU_TARGET: Duration = Duration::from_micros(20);
 
-/// Maximum median time of Colombia's calls for a request: that for the queries of its facts, and `book` with the facts.
+/// Maximum median time of Colombia's calls for a request: that for the queries of its facts, and `book` with the facts. They
+/// are those of most patients, who have missed no appointment.
 const COLOMBIA_TARGET: Duration = Duration::from_micros(30);
 
 pub fn measure(report: &mut Report) {
@@ -34,7 +35,7 @@ fn country<Native: AppointmentRules>(report: &mut Report, name: &str, component:
     let mut context = rules.context(citas::system::SystemClock.now(), Role::Patient);
     let request = leaves(&example(&rules));
     let queries = rules.rules().queries(&context, None, &request).expect("queries");
-    let fact = |query: FactQuery| Fact { name: query.name, appointments: vec![booked(&rules)], more: false };
+    let fact = |query: FactQuery| Fact { name: query.name, appointments: Vec::new(), more: false };
     context.facts = queries.into_iter().map(fact).collect();
     let ask = || {
         if rules.rules().has_facts() {
