@@ -1,8 +1,9 @@
 //! Measures what the host promises, in one run. Prints each figure beside its target, as rows of a Markdown table.
 //!
-//! `cargo bench -p citas` measures everything but migrations, `cargo bench -p citas -- rules posts` only these parts. With the
-//! word `million` the larger ledger has 1,000,000 appointments. `cargo bench -p citas -- migrate 1000` migrates 1,000. A machine that others use is noisy, so compared measurements
-//! take turns in one run, and the targets are ratios wherever possible.
+//! `cargo bench -p citas` measures everything but migrations, `cargo bench -p citas -- rules posts` only these parts. With
+//! the word `million` the larger ledger has 1,000,000 appointments. `cargo bench -p citas -- migrate 1000` migrates 1,000.
+//! A machine that others use is noisy, so compared measurements take turns in one run, and the targets are ratios wherever
+//! possible.
 
 mod cold;
 mod countries;

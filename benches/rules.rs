@@ -20,7 +20,7 @@ const PAGES: usize = 500;
 /// Maximum median time of a call to Peru's `book`.
 const PERU_TARGET: Duration = Duration::from_micros(20);
 
-/// Maximum median time of Colombia's calls for a request: that for the queries of its facts, and `book` with the facts. They
+/// Maximum median time of Colombia's calls for a request: the queries of its facts, and `book` with the facts. They
 /// are those of most patients, who have missed no appointment.
 const COLOMBIA_TARGET: Duration = Duration::from_micros(30);
 

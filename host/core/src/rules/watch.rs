@@ -1,5 +1,5 @@
-//! Watches the calls to rules, so that their team can repeat a failed one outside the component, where it fails with
-//! words. Changes no result.
+//! Watches the calls to rules, so that their team can repeat a trapped one outside the component, where it fails with an
+//! error text. Changes no result.
 
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, OnceLock};
@@ -14,8 +14,7 @@ use crate::model::{
 };
 use crate::ports::{FailedCall, Fault, Rules};
 
-/// Returns the same rules. Sends each call that traps to `failed`. A call for
-/// which the channel has no room is left out.
+/// Returns the rules with a watch, which sends each call that traps to `failed`. Drops a call if the channel is full.
 pub fn watched(rules: Arc<dyn Rules>, failed: SyncSender<FailedCall>) -> Arc<dyn Rules> {
     Arc::new(Watched { rules, failed, country: OnceLock::new() })
 }

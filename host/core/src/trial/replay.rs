@@ -32,7 +32,7 @@ pub enum Replayed {
 /// One stored value that differs from the repeated plan.
 #[derive(Debug, PartialEq)]
 pub struct Difference {
-    /// JSON Pointer into phase, slot, claims, keys, attributes and events.
+    /// JSON Pointer into phase, slot, claims, keys, wake, attributes and events.
     pub path: String,
     /// Stored value; null if there is none.
     pub stored: Json,
