@@ -54,7 +54,7 @@ fn country<Native: AppointmentRules>(report: &mut Report, name: &str, component:
     let (what, time) = (format!("{name}: book"), median(&mut called));
     match target {
         Some(target) => {
-            report.target(what, spread(&mut called), &format!("≤ {} µs", target.as_micros()), time <= target)
+            report.target(what, spread(&mut called), &format!("≤ {} µs", target.as_micros()), time <= target);
         }
         None => report.figure(what, spread(&mut called)),
     }
