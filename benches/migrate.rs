@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use aws_config::SdkConfig;
+use aws_config::{ConfigLoader, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use citas::local::sqlite::SqliteLedger;
@@ -28,7 +28,10 @@ pub const PART: &str = "migrate";
 /// Number of appointments unless an argument gives another.
 const APPOINTMENTS: usize = 100_000;
 
-/// Maximum number of appointments in the table. The server sorts all items for each page of a scan, so that a client gives
+/// Variable with the address of another server than ministack.
+const SERVER: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+
+/// Maximum number of appointments in a table of ministack. The server sorts all items for each page of a scan, so that a client gives
 /// up on larger tables.
 const MAX_IN_TABLE: usize = 4_000;
 
@@ -41,8 +44,9 @@ pub fn measure(report: &mut Report) {
     let count = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(APPOINTMENTS);
     let (size, took) = file(count);
     report.figure(format!("migrating a file of {size} MB, {count} appointments"), seconds(took));
-    let count = count.min(MAX_IN_TABLE);
-    let took = block_on(migrated_table(count));
+    let server = std::env::var(SERVER).ok();
+    let count = if server.is_some() { count } else { count.min(MAX_IN_TABLE) };
+    let took = block_on(migrated_table(server, count));
     report.figure(format!("migrating a table of {count} appointments"), seconds(took));
 }
 
@@ -95,8 +99,9 @@ fn body(number: usize, revision: usize) -> Json {
 }
 
 /// Migrates a table with the command, and returns the time.
-async fn migrated_table(count: usize) -> Duration {
-    let (aws, prefix) = (aws().load().await, format!("{}-", unique("citas")));
+async fn migrated_table(server: Option<String>, count: usize) -> Duration {
+    let aws = server.into_iter().fold(aws(), ConfigLoader::endpoint_url);
+    let (aws, prefix) = (aws.load().await, format!("{}-", unique("citas")));
     let name = format!("{prefix}pe");
     table::create(&Client::new(&aws), &name).await;
     fill_table(&aws, &name, count).await;

@@ -90,6 +90,9 @@ fn tell(report: &mut Report, turns: &mut [Turn]) {
     report.target("  of SQLite's rate", format!("{ratio:.2}"), "≥ 0.5", ratio >= TARGET && failed == 0);
 }
 
+/// Maximum number of times that a request is repeated.
+const REPEATS: usize = 10_000;
+
 /// Books one request after the other and returns the paths of the appointments. Repeats a request while the server
 /// reports that it is busy, which happens on a machine that others use.
 pub fn located(server: SocketAddr, bookings: &[Vec<u8>]) -> Vec<String> {
@@ -97,7 +100,11 @@ pub fn located(server: SocketAddr, bookings: &[Vec<u8>]) -> Vec<String> {
         let mut connection = Connection::open(server).await;
         let mut paths = Vec::new();
         for booking in bookings {
-            while connection.ask(booking).await == 503 {}
+            for _ in 0..REPEATS {
+                if connection.ask(booking).await != 503 {
+                    break;
+                }
+            }
             let appointment: Value = serde_json::from_slice(connection.body()).expect("JSON");
             let id = appointment["id"].as_str().unwrap_or_else(|| panic!("{appointment}"));
             paths.push(format!("/v1/pe/appointments/{id}"));
