@@ -358,25 +358,20 @@ REGISTRY = "arn:aws:s3:::citas-registry-123456789012-us-east-1"
 # The bucket by its name, or by reference.
 REGISTRIES = {REGISTRY, "{Registry.Arn}"}
 
+# Of the functions that decide with rules and store the result.
+DECIDING = {
+    TABLES: {"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"},
+    f"{TABLES}/index/*": {"Query"},
+    "registry/*/channel.json": {"GetObject"},
+    "registry/*/versions/*": {"GetObject"},
+    "registry/native/*": {"GetObject"},
+    "registry": {"ListBucket"},
+    "{Key.Arn}": {"Decrypt"},
+}
+
 MAY = {
-    "ApiRole": {
-        TABLES: {"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"},
-        f"{TABLES}/index/*": {"Query"},
-        "registry/*/channel.json": {"GetObject"},
-        "registry/*/versions/*": {"GetObject"},
-        "registry/native/*": {"GetObject"},
-        "registry": {"ListBucket"},
-        "{Key.Arn}": {"Decrypt"},
-    },
-    "WakeRole": {
-        TABLES: {"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"},
-        f"{TABLES}/index/*": {"Query"},
-        "registry/*/channel.json": {"GetObject"},
-        "registry/*/versions/*": {"GetObject"},
-        "registry/native/*": {"GetObject"},
-        "registry": {"ListBucket"},
-        "{Key.Arn}": {"Decrypt"},
-    },
+    "ApiRole": DECIDING,
+    "WakeRole": DECIDING,
     "RelayRole": {
         f"{TABLES}/stream/*": {"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"},
         TABLES: {"GetItem", "UpdateItem"},
