@@ -69,7 +69,7 @@ mod contract {
         }
         async fn erase(&self, person: Uuid) {
             let erase = "UPDATE log SET personal = NULL WHERE person = ?";
-            assert_eq!(connect(&self.0).execute(erase, [person.as_bytes()]).unwrap(), 1);
+            assert!(connect(&self.0).execute(erase, [person.as_bytes()]).unwrap() > 0);
         }
     }
 
