@@ -475,7 +475,13 @@ async fn in_each_country<F: Future<Output = ()> + Send + 'static>(
         tokio::select! {
             biased;
             _ = stop.changed() => break,
-            ended = running.ended() => return tracing::error!(%ended, "this country's work has stopped"),
+            ended = running.ended() => {
+                // A task may see the signal, and end, before this one sees it.
+                if stop.borrow().is_some() {
+                    break;
+                }
+                return tracing::error!(%ended, "this country's work has stopped");
+            }
             _ = ticks.tick() => {}
         }
         for country in catalogue.all().keys().copied().filter(|country| started.insert(*country)) {
@@ -507,4 +513,45 @@ pub fn record_metrics() -> Result<PrometheusHandle, StartError> {
         .set_buckets_for_metric(Matcher::Suffix("_batch_size".into()), &CHANGES)?
         .install_recorder()?;
     Ok(recorder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use citas_core::release::RefusedVersion;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    /// Returns a catalogue that knows these countries, without rules.
+    fn knowing(countries: &[&str]) -> Arc<Catalogue> {
+        let catalogue = Catalogue::default();
+        let (at, what, why) = (Timestamp::UNIX_EPOCH, "version 1.0.0".to_owned(), "it imports a function".to_owned());
+        let refused = RefusedVersion { at, what, version: None, why, on_trial: false, retried: false };
+        for country in countries {
+            catalogue.refuse(country.parse().unwrap(), &refused);
+        }
+        Arc::new(catalogue)
+    }
+
+    #[tokio::test]
+    async fn a_task_that_stops_before_the_signal_is_seen_leaves_the_others_to_end_by_themselves() {
+        // The signal is there, and `changed` does not report it.
+        let (signal, stop) = watch::channel(Some(Duration::ZERO));
+        let ended = Arc::new(AtomicBool::new(false));
+        let note = ended.clone();
+        let task = move |country: CountryCode| {
+            let note = note.clone();
+            async move {
+                if country.as_str() == "cl" {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    note.store(true, Ordering::Relaxed);
+                }
+            }
+        };
+        in_each_country("relaying events", knowing(&["pe", "cl"]), task, stop).await;
+        assert!(ended.load(Ordering::Relaxed));
+        drop(signal);
+    }
 }
