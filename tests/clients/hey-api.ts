@@ -1,12 +1,12 @@
-// Books, lists, moves and cancels in both countries with the client of @hey-api/openapi-ts.
+// Books, lists, moves and cancels in every country with the client of @hey-api/openapi-ts.
 
 import { strict as assert } from "node:assert";
 import { BASE, HEADERS, example } from "./common.ts";
 import { client } from "./generated/hey-api/client.gen.ts";
 import {
-  clBook, clCancel, clList, clReschedule, listCountries, peBook, peCancel, peGet, peHistory, peList, peReschedule,
+  clBook, clCancel, clList, clReschedule, coBook, coCancel, coConfirm, listCountries, peBook, peCancel, peGet, peHistory, peList, peReschedule,
 } from "./generated/hey-api/sdk.gen.ts";
-import type { ClRequest, ClRescheduleInput, PeRequest, PeRescheduleInput } from "./generated/hey-api/types.gen.ts";
+import type { ClRequest, ClRescheduleInput, CoRequest, PeRequest, PeRescheduleInput } from "./generated/hey-api/types.gen.ts";
 
 client.setConfig({ baseUrl: BASE, headers: HEADERS });
 
@@ -54,7 +54,22 @@ async function chile(): Promise<void> {
   assert.equal(cancelled.data?.cancellation?.reason, "other");
 }
 
+async function colombia(): Promise<void> {
+  const body = await example<CoRequest>("CoRequest");
+  const requested = await coBook({ body });
+  assert.equal(requested.data?.phase, "requested", JSON.stringify(requested.error));
+  const again = await coBook({ body });
+  assert.equal(again.error?.type, "/problems/slot-taken");
+
+  const path = { id: requested.data.id };
+  const early = await coConfirm({ path });
+  assert.equal(early.error?.type, "/problems/not-allowed-now");
+  const cancelled = await coCancel({ path });
+  assert.equal(cancelled.data?.phase, "cancelled");
+}
+
 const countries = await listCountries();
-assert.deepEqual(countries.data?.items.map((country) => country.country), ["cl", "pe"]);
+assert.deepEqual(countries.data?.items.map((country) => country.country), ["cl", "co", "pe"]);
 await peru();
 await chile();
+await colombia();
