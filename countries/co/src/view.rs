@@ -53,7 +53,7 @@ mod tests {
     use crate::samples::{assigned, authorised, booked, by, requested, specialist};
     use citas_kit::testing::next;
 
-    fn shown(appointment: Appointment) -> Vec<Field> {
+    fn presented(appointment: Appointment) -> Vec<Field> {
         present(Role::Patient, appointment)
     }
 
@@ -71,21 +71,21 @@ mod tests {
             (booked(), "confirmada"),
             (Appointment { phase: Phase::Cancelled, ..authorised() }, "cancelada"),
         ] {
-            assert_eq!(Fields::new(&shown(appointment)).text("/status"), Some(status));
+            assert_eq!(Fields::new(&presented(appointment)).text("/status"), Some(status));
         }
     }
 
     #[test]
     fn the_place_is_shown_once_it_is_known_and_the_time_to_confirm_while_it_runs() {
-        let fields = shown(requested());
+        let fields = presented(requested());
         let fields = Fields::new(&fields);
         assert_eq!(fields.text("/municipalityName"), Some("Bogotá, D.C."));
         assert!(!fields.has("/location") && !fields.has("/account") && !fields.has(CONFIRM_BY));
-        let fields = shown(assigned());
+        let fields = presented(assigned());
         let fields = Fields::new(&fields);
         assert_eq!(fields.text("/location"), Some("IPS 110010000101"));
         assert_eq!(fields.text(CONFIRM_BY), Some("2026-11-26 12:00"));
-        let cancelled = shown(Appointment { phase: Phase::Cancelled, ..assigned() });
+        let cancelled = presented(Appointment { phase: Phase::Cancelled, ..assigned() });
         assert!(!Fields::new(&cancelled).has(CONFIRM_BY));
     }
 
@@ -93,7 +93,7 @@ mod tests {
     fn an_erased_appointment_is_shown_without_the_patient() {
         let mut erased = booked();
         erased.attributes.retain(|field| !field.path.starts_with("/document") && field.path != "/email");
-        let fields = shown(Appointment { patient: "x1".into(), ..erased });
+        let fields = presented(Appointment { patient: "x1".into(), ..erased });
         assert_eq!(Fields::new(&fields).text("/status"), Some("confirmada"));
     }
 }

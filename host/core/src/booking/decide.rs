@@ -197,8 +197,8 @@ impl Decider {
         fits(&revision)?;
         let plan = planned.plan;
         let change = Change {
-            claims: self.kept(rules.country, &plan, &plan.claims),
-            choices: plan.choices.iter().map(|choice| self.kept_choice(rules.country, &plan, choice)).collect(),
+            claims: self.ledger_claims(rules.country, &plan, &plan.claims),
+            choices: plan.choices.iter().map(|choice| self.ledger_choice(rules.country, &plan, choice)).collect(),
             held: before.map_or_else(Vec::new, |before| before.claims.clone()),
             events: plan.events.iter().map(|name| Event::new(self.ids.next(), name, &revision)).collect(),
             receipt: None,
@@ -215,15 +215,15 @@ impl Decider {
     }
 
     /// Returns claims of a plan in the ledger's form.
-    fn kept(&self, country: CountryCode, plan: &Plan, claims: &[Claim]) -> Vec<Claim> {
+    fn ledger_claims(&self, country: CountryCode, plan: &Plan, claims: &[Claim]) -> Vec<Claim> {
         let kept = |claim: &Claim| {
             self.names.claim(country, Claim { personal: claim.is_about(&plan.patient), ..claim.clone() })
         };
         claims.iter().map(kept).collect()
     }
 
-    fn kept_choice(&self, country: CountryCode, plan: &Plan, Choice { claims, attributes }: &Choice) -> Choice {
-        Choice { claims: self.kept(country, plan, claims), attributes: attributes.clone() }
+    fn ledger_choice(&self, country: CountryCode, plan: &Plan, Choice { claims, attributes }: &Choice) -> Choice {
+        Choice { claims: self.ledger_claims(country, plan, claims), attributes: attributes.clone() }
     }
 
     /// Returns the caller in the rules' form.

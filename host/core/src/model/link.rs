@@ -59,7 +59,7 @@ impl Link {
             locale: locale.to_owned(),
             expires_at: appointment.starts_at.unwrap_or_else(undated),
             revision: appointment.revision,
-            shown: shown(appointment),
+            shown: details_digest(appointment),
         }
     }
 
@@ -101,7 +101,7 @@ impl Link {
     pub fn standing(&self, current: &Appointment) -> Standing {
         let since = usize::try_from(current.revision.saturating_sub(self.revision)).unwrap_or(usize::MAX);
         let since = &current.steps[current.steps.len().saturating_sub(since)..];
-        let is_same = self.shown == shown(current);
+        let is_same = self.shown == details_digest(current);
         // An action may itself change the digest. It counts as done if it is the last step that is not the clock's.
         let last = since.iter().rfind(|step| step.role != Role::Clock);
         if last.is_some_and(|step| step.action == self.action) {
@@ -117,7 +117,7 @@ impl Link {
 
 /// Returns the digest of the time, the doctor and the hospital of an appointment. It includes the id, so that two
 /// appointments at one time have different digests.
-fn shown(appointment: &Appointment) -> [u8; SHOWN_BYTES] {
+fn details_digest(appointment: &Appointment) -> [u8; SHOWN_BYTES] {
     let Appointment { id, slot, starts_at, doctor, hospital, .. } = appointment;
     let shown = serde_json::to_vec(&(id, slot, starts_at, doctor, hospital)).expect("members with text keys");
     Sha256::digest(shown)[..SHOWN_BYTES].try_into().expect("a digest has 32 bytes")

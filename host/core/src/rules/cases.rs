@@ -73,7 +73,7 @@ struct Passing {
 
 /// Returns the codes that lack a text in some locale: of those that cases expect, that claims have, and that have a text
 /// in another locale.
-pub fn unsaid<'a>(rules: &'a LoadedRules, cases: &'a [Case]) -> BTreeSet<&'a str> {
+pub fn missing_texts<'a>(rules: &'a LoadedRules, cases: &'a [Case]) -> BTreeSet<&'a str> {
     let expected = cases.iter().filter_map(|case| case.expect.violations.as_ref()).flatten();
     let claims = rules.descriptor.claims.iter().map(|words| words.code.as_str());
     let messages = rules.descriptor.messages.iter().map(|message| message.code.as_str());
@@ -1040,7 +1040,7 @@ mod tests {
         planned.choices = vec![Choice { claims: vec![Claim::new("bed/1")], attributes: vec![] }];
         let rules = Deciding { verdict: Ok(Ok(planned)), ..rules }.loaded().1;
         let cases = read(&json!([case(&json!({ "book": { "day": "x" } }))]).to_string()).unwrap();
-        assert_eq!(unsaid(&rules, &cases), BTreeSet::from(["pe.room", "pe.spanish"]));
+        assert_eq!(missing_texts(&rules, &cases), BTreeSet::from(["pe.room", "pe.spanish"]));
         assert_eq!(wordless_claims(&rules, &cases), ["bed/1", "group/2"]);
     }
 

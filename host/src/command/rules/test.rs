@@ -60,18 +60,18 @@ pub(super) fn test(source: &Source, only: Option<&str>, report: &Report) -> Outc
         rules.id.version,
         headroom(most, limit)
     );
-    let unsaid = cases::unsaid(&rules, &cases);
+    let missing = cases::missing_texts(&rules, &cases);
     let wordless = cases::wordless_claims(&rules, &cases);
     let page = cases::full_page(&rules, &cases).map_err(|fault| explained(&fault))?;
     let is_whole = page.is_none_or(|page| page.is_whole());
     let paged =
         page.map(|page| format!("{}    {page}", if is_whole { "page  ".to_owned() } else { styled(BAD, "FAILED") }));
     let warnings =
-        unsaid.iter().map(|code| textless(code, &rules)).chain(wordless.iter().map(|claim| unexplained(claim)));
+        missing.iter().map(|code| textless(code, &rules)).chain(wordless.iter().map(|claim| unexplained(claim)));
     let words = ran.iter().map(line).chain(warnings).chain(paged).chain([sum]).collect::<Vec<_>>().join("\n");
     let value = json!({
         "rules": rules.id, "passed": passed, "failed": ran.iter().filter_map(failed_json).collect::<Vec<_>>(),
-        "unsaid": unsaid, "unexplainedClaims": wordless, "page": page, "fuelLimit": limit, "fuel": ran.iter().map(fuel_json).collect::<Vec<_>>(),
+        "unsaid": missing, "unexplainedClaims": wordless, "page": page, "fuelLimit": limit, "fuel": ran.iter().map(fuel_json).collect::<Vec<_>>(),
     });
     report.say(&words, &value);
     Ok(if failed == 0 && is_whole { Answer::Done } else { Answer::No })
