@@ -39,7 +39,9 @@ use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
 use crate::booking::presentation::{PresentationCache, show_page};
 use crate::model::claim::resource_and_minute;
 use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, Revision, Role, Scope};
-use crate::ports::{Clock, CommitError, Committed, Fault, Ids, Ledger, Page, Position, Query, Unavailable};
+use crate::ports::{
+    Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, Position, Query, Unavailable,
+};
 use crate::release::{Catalogue, InForce};
 use crate::rules::{LoadedRules, MAX_PAGE_CALLS};
 use crate::trial::{Routed, TrialRecorder};
@@ -364,7 +366,7 @@ impl Booking {
             return hidden;
         }
         // Contract 1.0.0 did not set the form of a claim on time.
-        let is_on_time = resource_and_minute(&claim.key).1.is_some() || decided.contract() == "1.0.0";
+        let is_on_time = resource_and_minute(&claim.key).1.is_some() || decided.contract() == FIRST_CONTRACT;
         let free = if is_on_time { self.free_slots(conflict).await } else { Vec::new() };
         let violation = decided.claim_violation(&claim.key);
         let rejection =

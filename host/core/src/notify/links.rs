@@ -1,10 +1,8 @@
 //! Makes the links in notices. Without a public address it writes the country's words in their place.
 
 use crate::model::{Keyring, Link, Notice, Revision};
+use crate::ports::FIRST_CONTRACT;
 use crate::rules::{LoadedRules, linked_actions, with_links};
-
-/// Contract without links in notices.
-const WITHOUT_LINKS: &str = "1.0.0";
 
 /// Settings of the links in mail.
 #[derive(Clone)]
@@ -25,7 +23,7 @@ pub(crate) struct Filled {
 /// Makes the links of a notice that these rules gave for this revision. Replaces a link that the patient could not follow
 /// with words. Words are no address, so such a notice goes without its HTML, which says the same as its text.
 pub(crate) fn filled(links: Option<&Links>, rules: &LoadedRules, revision: &Revision, mut notice: Notice) -> Filled {
-    if rules.contract() == WITHOUT_LINKS || linked_actions(&notice).next().is_none() {
+    if rules.contract() == FIRST_CONTRACT || linked_actions(&notice).next().is_none() {
         return Filled { description: notice.text.clone(), notice };
     }
     let (words, locale) = (rules.messages.no_link(&notice.locale), notice.locale.clone());

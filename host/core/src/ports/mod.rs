@@ -23,6 +23,6 @@ pub use self::mailer::{Mail, MailError, Mailer};
 pub use self::native_code::NativeCodeStore;
 pub use self::publisher::{NotPublished, Publisher};
 pub use self::registry::{Readiness, Registry, RegistryError};
-pub use self::rules::{CONTRACTS, Engine, FailedCall, Fault, Refusal, Rules, lowest_host};
+pub use self::rules::{CONTRACTS, Engine, FIRST_CONTRACT, FailedCall, Fault, Refusal, Rules, lowest_host};
 pub use self::tokens::{BadToken, TokenVerifier};
 pub use self::trials::{DiffBucket, Tally, TrialReport, Trials};

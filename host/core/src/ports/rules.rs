@@ -12,11 +12,14 @@ use crate::model::{
 };
 
 /// Versions of the contract that this host implements, the latest last.
-pub const CONTRACTS: [&str; 2] = ["1.0.0", "2.0.0"];
+pub const CONTRACTS: [&str; 2] = [FIRST_CONTRACT, "2.0.0"];
+
+/// Contract without links, scheduled actions and words for claims. It did not set the form of a claim on time.
+pub const FIRST_CONTRACT: &str = "1.0.0";
 
 /// Returns the first version of this host that implements a contract.
 pub fn lowest_host(contract: &str) -> &'static str {
-    if contract == "1.0.0" { "0.1.0" } else { "0.2.0" }
+    if contract == FIRST_CONTRACT { "0.1.0" } else { "0.2.0" }
 }
 
 /// Causes of a failed call to the rules. The response is a 503 for the country, or a 413 if the input is too large. A

@@ -14,7 +14,7 @@ use crate::model::{
     Appointment, Context, Fact, FactQuery, Field, Notice, Offer, Offered, Opening, Place, Plan, Role, RulesCaller,
     Slot, Step, Violation,
 };
-use crate::ports::Fault;
+use crate::ports::{FIRST_CONTRACT, Fault};
 use crate::rules::decision::{Decision, DecisionRequest, NotDecided, Planned, check_input, evaluate};
 use crate::rules::links::linked_actions;
 use crate::rules::loaded::{LoadedRules, MAX_PAGE, MAX_PAGE_CALLS};
@@ -84,8 +84,7 @@ pub fn missing_texts<'a>(rules: &'a LoadedRules, cases: &'a [Case]) -> BTreeSet<
 /// Returns the claims of the cases' plans that have no words: whoever finds one taken is told no reason. Of the claims
 /// whose keys begin with the same segment there is one.
 pub fn wordless_claims(rules: &LoadedRules, cases: &[Case]) -> Vec<String> {
-    // Contract 1.0.0 has no words for claims.
-    if rules.contract() == "1.0.0" {
+    if rules.contract() == FIRST_CONTRACT {
         return Vec::new();
     }
     let plans = cases.iter().flat_map(|case| case.plans(rules));
@@ -101,7 +100,7 @@ pub fn wordless_claims(rules: &LoadedRules, cases: &[Case]) -> Vec<String> {
 /// Returns the names of the actions to which the notices of these cases link: the notices of each of their appointments,
 /// for each of their events.
 pub fn links(rules: &LoadedRules, cases: &[Case]) -> BTreeSet<String> {
-    if rules.contract() == "1.0.0" {
+    if rules.contract() == FIRST_CONTRACT {
         return BTreeSet::new();
     }
     let asked = cases.iter().filter_map(|case| case.notices.as_ref()).map(|asked| asked.event.clone());

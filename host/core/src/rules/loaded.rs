@@ -17,7 +17,7 @@ use crate::model::{
     ActionDescriptor, Appointment, CalendarTexts, ClaimWords, Context, CountryCode, Descriptor, FactQuery, Field,
     Limits, Notice, Offered, Opening, Party, Place, Role, RulesCaller, RulesId, Slot, Violation, Zone, digest, json,
 };
-use crate::ports::{Engine, Fault, Refusal, Rules};
+use crate::ports::{Engine, FIRST_CONTRACT, Fault, Refusal, Rules};
 use crate::rules::links::linked_actions;
 use crate::rules::messages::{self, Messages};
 use crate::rules::plan_check::{check_notices, check_offers, check_queries, is_slug};
@@ -415,7 +415,7 @@ impl LoadedRules {
     pub(crate) fn judged_notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {
         let notices = check_notices(self.rules.notices(event, current)?)?;
         let dead = notices.iter().flat_map(linked_actions).find(|action| !self.is_linkable(action));
-        match dead.filter(|_| self.contract() != "1.0.0") {
+        match dead.filter(|_| self.contract() != FIRST_CONTRACT) {
             Some(action) => Err(Fault::BadAnswer(format!(
                 "a notice with `{{link:{action}}}`, which is no action that a patient may do with an empty input"
             ))),
@@ -515,7 +515,8 @@ fn action(
         return Err(Refusal::bad_descriptor("actions", name, cause));
     }
     let role = |word: &String| {
-        let known = Role::ALL.into_iter().filter(|role| *role != Role::Clock || contract != "1.0.0").map(Role::as_str);
+        let known =
+            Role::ALL.into_iter().filter(|role| *role != Role::Clock || contract != FIRST_CONTRACT).map(Role::as_str);
         let cause = || format!("a role is one of {}", known.clone().collect::<Vec<_>>().join(", "));
         let role = known.clone().find(|role| role == word);
         role.ok_or_else(|| Refusal::bad_descriptor("roles", word, cause()))

@@ -12,7 +12,7 @@ use crate::model::{
     Appointment, Context, Descriptor, FactQuery, Field, Notice, Offered, Opening, Party, Place, Role, Slot, Value,
     Verdict,
 };
-use crate::ports::{FailedCall, Fault, Rules};
+use crate::ports::{FIRST_CONTRACT, FailedCall, Fault, Rules};
 
 /// Returns the rules with a watch, which sends each call that traps to `failed`. Drops a call if the channel is full.
 pub fn watched(rules: Arc<dyn Rules>, failed: SyncSender<FailedCall>) -> Arc<dyn Rules> {
@@ -124,7 +124,7 @@ impl Rules for Watched {
 impl Watched {
     /// True for rules of contract 1.0.0, whose records have fewer members.
     fn is_first(&self) -> bool {
-        self.contract() == "1.0.0"
+        self.contract() == FIRST_CONTRACT
     }
 
     fn context(&self, context: &Context) -> Json {
