@@ -157,6 +157,11 @@ impl Page<'_> {
     }
 }
 
+/// Returns the host's words in a language; English unless it is Spanish.
+fn words_in(language: &str) -> &'static Words {
+    if language == "es" { &SPANISH } else { &ENGLISH }
+}
+
 impl Reader {
     /// Returns the reader of a link: the language is that of the mail, or what the browser accepts if the country no longer
     /// has that one.
@@ -166,13 +171,13 @@ impl Reader {
             _ => link.locale.clone(),
         };
         let language = locale.split('-').next().unwrap_or_default();
-        Self { words: if language == "es" { &SPANISH } else { &ENGLISH }, locale }
+        Self { words: words_in(language), locale }
     }
 
     /// Returns the reader of a page without a link.
     pub fn of_no_link(accept_language: &str) -> Self {
         let language = host_language(accept_language);
-        Self { words: if language == "es" { &SPANISH } else { &ENGLISH }, locale: language.to_owned() }
+        Self { words: words_in(language), locale: language.to_owned() }
     }
 
     pub fn response(&self, status: StatusCode, page: Page<'_>) -> Response {
@@ -244,10 +249,10 @@ impl Reader {
             None => add(words.date, Some(&words.undated.to_owned())),
         }
         add(words.place, texts.location.as_ref());
-        let is_said =
+        let is_shown =
             |key: &&String| [&texts.summary, &texts.location].into_iter().flatten().any(|text| text.contains(*key));
-        add(words.doctor, doctor.as_ref().filter(|doctor| !is_said(doctor)));
-        add(words.hospital, hospital.as_ref().filter(|hospital| !is_said(hospital)));
+        add(words.doctor, doctor.as_ref().filter(|doctor| !is_shown(doctor)));
+        add(words.hospital, hospital.as_ref().filter(|hospital| !is_shown(hospital)));
         // A confirmed appointment may have been cancelled since.
         add(words.status, (*phase == Phase::Cancelled).then(|| words.cancelled.to_owned()).as_ref());
         details

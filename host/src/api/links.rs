@@ -100,28 +100,14 @@ fn refused(reader: &Reader, rejection: Option<&Rejection>) -> Page<'static> {
 
 /// Returns the page of a link that cannot be shown.
 fn failed(reader: &Reader, error: &BookingError, headers: &HeaderMap) -> Response {
-    match error {
-        BookingError::UnknownCountry(_) | BookingError::UnknownAppointment => unknown(headers),
-        BookingError::TooLarge { .. } => {
-            reader.response(StatusCode::UNPROCESSABLE_ENTITY, Page::of(reader.words.refused))
-        }
-        BookingError::Unavailable(error) => {
-            tracing::error!(%error, "the ledger does not answer");
-            reader.response(StatusCode::SERVICE_UNAVAILABLE, Page::of(reader.words.unavailable))
-        }
-        BookingError::RulesUnavailable(_)
-        | BookingError::Stale { .. }
-        | BookingError::InProgress
-        // A link neither has an Idempotency-Key nor filters a list, and its other refusals are outcomes.
-        | BookingError::KeyReused
-        | BookingError::NoSuchKey { .. }
-        | BookingError::NoSuchTime(_)
-        | BookingError::UnknownAction(_)
-        | BookingError::Forbidden(_)
-        | BookingError::Violations(_)
-        | BookingError::NotAllowedNow(_)
-        | BookingError::SlotTaken { .. } => {
-            reader.response(StatusCode::SERVICE_UNAVAILABLE, Page::of(reader.words.unavailable))
-        }
+    let (status, note) = match error {
+        BookingError::UnknownCountry(_) | BookingError::UnknownAppointment => return unknown(headers),
+        BookingError::TooLarge { .. } => (StatusCode::UNPROCESSABLE_ENTITY, reader.words.refused),
+        // All refusals of an action are outcomes. What is left can be tried again.
+        _ => (StatusCode::SERVICE_UNAVAILABLE, reader.words.unavailable),
+    };
+    if let BookingError::Unavailable(error) = error {
+        tracing::error!(%error, "the ledger does not answer");
     }
+    reader.response(status, Page::of(note))
 }

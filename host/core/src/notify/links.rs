@@ -14,17 +14,22 @@ pub struct Links {
 }
 
 /// A notice with its links.
-pub(crate) struct Filled {
+pub(crate) struct LinkedNotice {
     pub notice: Notice,
     /// The text without links, for the invitation. Calendars are shared, and anyone who has a link can use it.
     pub description: String,
 }
 
-/// Makes the links of a notice that these rules gave for this revision. Replaces a link that the patient could not follow
-/// with words. Words are no address, so such a notice goes without its HTML, which says the same as its text.
-pub(crate) fn filled(links: Option<&Links>, rules: &LoadedRules, revision: &Revision, mut notice: Notice) -> Filled {
+/// Replaces each `{link:NAME}` of a notice about this revision with a link, or with words if a patient could not follow
+/// it. Words cannot stand in an attribute of HTML, so such a notice goes without its HTML, which says the same as its text.
+pub(crate) fn fill_links(
+    links: Option<&Links>,
+    rules: &LoadedRules,
+    revision: &Revision,
+    mut notice: Notice,
+) -> LinkedNotice {
     if rules.contract() == FIRST_CONTRACT || linked_actions(&notice).next().is_none() {
-        return Filled { description: notice.text.clone(), notice };
+        return LinkedNotice { description: notice.text.clone(), notice };
     }
     let (words, locale) = (rules.messages.no_link(&notice.locale), notice.locale.clone());
     let link = |action: &str| {
@@ -41,7 +46,7 @@ pub(crate) fn filled(links: Option<&Links>, rules: &LoadedRules, revision: &Revi
     let description = with_links(&notice.text, |_| words.clone());
     notice.text = with_links(&notice.text, |action| link(action).unwrap_or_else(|| words.clone()));
     notice.html = notice.html.map(|html| with_links(&html, |action| escaped(&link(action).unwrap_or_default())));
-    Filled { notice, description }
+    LinkedNotice { notice, description }
 }
 
 /// Escapes the characters of a URL that are special in HTML.
@@ -90,7 +95,7 @@ mod tests {
     #[test]
     fn a_link_stands_in_the_text_and_escaped_in_the_html() {
         let revision = revision(Uuid::from_u128(9));
-        let Filled { notice, description } = filled(Some(&links()), &rules(), &revision, linking("confirm"));
+        let LinkedNotice { notice, description } = fill_links(Some(&links()), &rules(), &revision, linking("confirm"));
         let url = notice.text.strip_prefix("Confirme: ").unwrap().strip_suffix('.').unwrap();
         let token = url.strip_prefix("https://citas.example/a&b'c/links/").unwrap();
         assert_eq!(Link::read(&links().keys, token), Some(Link::new(&revision, "confirm", "es-PE")));
@@ -105,12 +110,14 @@ mod tests {
         let links = links();
         let cases = [(None, "confirm")].into_iter();
         for (links, action) in cases.chain(["cancel", "arrive", "lapse", "other"].map(|name| (Some(&links), name))) {
-            let Filled { notice, .. } = filled(links, &rules(), &revision, linking(action));
+            let LinkedNotice { notice, .. } = fill_links(links, &rules(), &revision, linking(action));
             assert_eq!(notice.text, "Confirme: use la aplicación o llame al establecimiento.", "{action}");
             assert_eq!(notice.html, None, "{action}");
         }
         let english = Notice { locale: "en".into(), ..linking("confirm") };
-        assert!(filled(None, &rules(), &revision, english).notice.text.ends_with("use the app, or call the hospital."));
+        assert!(
+            fill_links(None, &rules(), &revision, english).notice.text.ends_with("use the app, or call the hospital.")
+        );
     }
 
     #[test]
@@ -119,13 +126,13 @@ mod tests {
         let message = Message { code: "no-link".into(), locale: "en".into(), text: "call 123".into() };
         rules.descriptor.messages = vec![message];
         let revision = revision(Uuid::from_u128(9));
-        let filled = filled(None, &rules.loaded().1, &revision, linking("confirm"));
-        assert_eq!(filled.notice.text, "Confirme: call 123.");
+        let linked = fill_links(None, &rules.loaded().1, &revision, linking("confirm"));
+        assert_eq!(linked.notice.text, "Confirme: call 123.");
     }
 
     #[test]
     fn a_notice_without_links_stays_as_it_is() {
-        let Filled { notice: found, description } = filled(None, &rules(), &revision(Uuid::nil()), notice());
+        let LinkedNotice { notice: found, description } = fill_links(None, &rules(), &revision(Uuid::nil()), notice());
         assert_eq!((found.html, &found.text, description), (notice().html, &notice().text, notice().text));
     }
 }

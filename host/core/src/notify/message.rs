@@ -11,7 +11,7 @@ use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 
 use crate::model::{CalendarTexts, Event, Notice, Revision};
 use crate::notify::invitation::{Invitation, invitation};
-use crate::notify::links::Filled;
+use crate::notify::links::LinkedNotice;
 use crate::ports::{Mail, MailError};
 
 /// Addresses of the platform in every mail.
@@ -30,12 +30,12 @@ pub struct Sender {
 pub(crate) fn compose(
     event: &Event,
     revision: &Revision,
-    filled: &Filled,
+    linked: &LinkedNotice,
     index: usize,
     sender: &Sender,
     texts: &CalendarTexts,
 ) -> Result<Mail, MailError> {
-    let (Sender { from, reply_to }, Filled { notice, description }) = (sender, filled);
+    let (Sender { from, reply_to }, LinkedNotice { notice, description }) = (sender, linked);
     let to: Mailbox = notice.to.parse().map_err(|cause| MailError::Refused(format!("not a mail address: {cause}")))?;
     let id = format!("{}.{index}", event.id);
     let recipient = to.email.to_string();
@@ -96,8 +96,8 @@ mod tests {
         revision.appointment.phase = phase;
         revision.appointment.revision = number;
         let event = Event::new(Uuid::from_u128(1), "booked", &revision);
-        let filled = Filled { notice: notice.clone(), description: notice.text.clone() };
-        compose(&event, &revision, &filled, 0, &sender(), &CalendarTexts::default())
+        let linked = LinkedNotice { notice: notice.clone(), description: notice.text.clone() };
+        compose(&event, &revision, &linked, 0, &sender(), &CalendarTexts::default())
             .map(|mail| String::from_utf8(mail.message).unwrap())
     }
 
@@ -123,9 +123,9 @@ mod tests {
     fn replies_go_to_the_sender_unless_another_address_is_named() {
         let revision = revision(Uuid::from_u128(9));
         let event = Event::new(Uuid::from_u128(1), "booked", &revision);
-        let filled = Filled { notice: notice(), description: String::new() };
+        let linked = LinkedNotice { notice: notice(), description: String::new() };
         let sender = Sender { reply_to: None, ..sender() };
-        let mail = compose(&event, &revision, &filled, 0, &sender, &CalendarTexts::default());
+        let mail = compose(&event, &revision, &linked, 0, &sender, &CalendarTexts::default());
         assert!(!String::from_utf8(mail.unwrap().message).unwrap().contains("Reply-To"));
     }
 

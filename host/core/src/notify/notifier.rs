@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 use crate::model::{CalendarTexts, Event, EventData, Revision};
-use crate::notify::links::{Filled, Links, filled};
+use crate::notify::links::{LinkedNotice, Links, fill_links};
 use crate::notify::message::{self, Sender};
 use crate::ports::{Clock, Fault, Ledger, Mail, MailError, Mailer, Unavailable};
 use crate::release::Catalogue;
@@ -121,7 +121,7 @@ impl Notifier {
         &self,
         event: &Event,
         revision: &Arc<Revision>,
-    ) -> Result<(Vec<Filled>, CalendarTexts), NotifyError> {
+    ) -> Result<(Vec<LinkedNotice>, CalendarTexts), NotifyError> {
         let rules = self.catalogue.entry(event.country).and_then(|entry| entry.in_force());
         let rules = rules.ok_or(NotifyError::NoRules)?;
         let (name, told, links) = (event.name().to_owned(), revision.clone(), self.links.clone());
@@ -129,7 +129,7 @@ impl Notifier {
             let notices = rules.notices(&name, &told.appointment)?;
             let invites = notices.iter().any(|notice| notice.invite);
             let texts = invites.then(|| rules.calendar_texts(&told.appointment)).transpose()?;
-            let notices = notices.into_iter().map(|notice| filled(links.as_ref(), rules, &told, notice));
+            let notices = notices.into_iter().map(|notice| fill_links(links.as_ref(), rules, &told, notice));
             Ok((notices.collect(), texts.unwrap_or_default()))
         };
         let routed = Routed::new(&rules, &revision.appointment.patient, call);
