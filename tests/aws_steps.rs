@@ -101,7 +101,7 @@ mod booking {
     /// Books an appointment and cancels it.
     async fn story(booking: &Booking) -> Result<(), BookingError> {
         let id = book(booking).await?;
-        let cancel = ActionRequest { id, action: "cancel", input: json!({}), if_match: None, key: None };
+        let cancel = ActionRequest { id, action: "cancel", input: json!({}), slot: None, if_match: None, key: None };
         booking.act(&ana(), pe(), cancel).await?;
         Ok(())
     }

@@ -56,6 +56,7 @@ mod rules_operator;
 mod rules_replay;
 mod rules_trial;
 mod signing;
+mod slots_http;
 mod stopping;
 mod support;
 mod swap;

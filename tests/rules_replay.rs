@@ -264,7 +264,7 @@ async fn what_lies_in_dynamodb_is_judged_again_too() {
     );
     let book = async |number| booking.book(&ana(), "pe".parse().unwrap(), pe(number), None).await.unwrap();
     let act = async |id, action, input| {
-        let request = ActionRequest { id, action, input, if_match: None, key: None };
+        let request = ActionRequest { id, action, input, slot: None, if_match: None, key: None };
         booking.act(&ana(), "pe".parse().unwrap(), request).await.unwrap();
     };
     let [stays, moves, goes] = [book(1).await, book(2).await, book(3).await].map(|view| view.revision.appointment.id);

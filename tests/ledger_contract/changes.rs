@@ -208,6 +208,36 @@ pub async fn taken_says_which_of_the_claims_are_held_and_by_which_appointment(le
     );
 }
 
+pub async fn taken_says_what_is_held_of_the_time_of_several_resources_in_a_month(ledger: Arc<dyn Ledger>) {
+    const QUARTERS: usize = 31 * 96;
+    let resources = ["doctor/45678", "doctor/45679", "room/1"];
+    // Every 40th quarter is held, each by an appointment of its own, and the neighbours of the month are held, too.
+    let mut held = HashMap::new();
+    for (number, quarter) in (0..QUARTERS + 80).step_by(40).enumerate() {
+        let key = self::quarter(resources[number % 2], quarter);
+        ledger.commit(booking(booked(number), &[&key])).await.unwrap();
+        held.insert(key, vec![(0, id(number))]);
+    }
+    let session = Claim { places: 3, ..Claim::new(quarter("room/1", 50)) };
+    for number in 1_000..1_003 {
+        let mut change = change(booked(number));
+        change.claims = vec![session.clone()];
+        ledger.commit(change).await.unwrap();
+    }
+    let whole = |resource: &'static str| (40..QUARTERS).map(move |number| Claim::new(quarter(resource, number)));
+    let asked: Vec<Claim> = resources.into_iter().flat_map(whole).chain(claims(&["live/account/1"])).collect();
+    let mut taken = ledger.taken(pe(), &asked).await.unwrap();
+    let mut places = taken.remove(&session.key).unwrap();
+    places.sort_unstable();
+    assert_eq!(places, [(0, id(1_000)), (1, id(1_001)), (2, id(1_002))]);
+    let asked: HashSet<String> = asked.into_iter().map(|claim| claim.key).collect();
+    held.retain(|key, _| asked.contains(key));
+    assert_eq!(taken, held);
+    // A hole in what is asked for stays one.
+    let ends = claims(&[&quarter("doctor/45678", 0), &quarter("doctor/45678", QUARTERS - 1)]);
+    assert_eq!(ledger.taken(pe(), &ends).await.unwrap().keys().collect::<Vec<_>>(), [&ends[0].key]);
+}
+
 pub async fn an_event_is_notified_once_it_is_marked(ledger: Arc<dyn Ledger>) {
     assert!(!ledger.notified(pe(), id(1)).await.unwrap());
     ledger.mark_notified(pe(), id(1), now()).await.unwrap();

@@ -47,6 +47,7 @@ macro_rules! ledger_contract {
             revisions_stay_as_they_were_written
             countries_are_apart
             taken_says_which_of_the_claims_are_held_and_by_which_appointment
+            taken_says_what_is_held_of_the_time_of_several_resources_in_a_month
             an_event_is_notified_once_it_is_marked
             an_empty_ledger_is_ready
             a_ledger_with_appointments_is_ready

@@ -41,9 +41,12 @@ pub async fn book(
     At(country): At<CountryCode>,
     Identified(caller): Identified,
     headers: HeaderMap,
-    JsonBody(request): JsonBody,
+    JsonBody(mut request): JsonBody,
 ) -> Answer {
-    let key = idempotency_key(&headers)?;
+    let (key, slot) = (idempotency_key(&headers)?, api.take_slot(country, &mut request)?);
+    if let (Some(slot), Value::Object(members)) = (slot, &mut request) {
+        slot.set_in(members).map_err(|other| Problem::malformed(other.to_string()))?;
+    }
     let view = api.booking.book(&caller, country, request, key).await;
     let view = view.map_err(api.problem(country, &headers))?;
     let location = format!("/v1/{country}/appointments/{}", view.revision.appointment.id);
@@ -57,10 +60,11 @@ pub async fn act(
     At((country, id, action)): At<(CountryCode, Uuid, String)>,
     Identified(caller): Identified,
     headers: HeaderMap,
-    JsonBody(input): JsonBody,
+    JsonBody(mut input): JsonBody,
 ) -> Answer {
     let (if_match, key) = (if_match(&headers)?, idempotency_key(&headers)?);
-    let request = ActionRequest { id, action: &action, input, if_match, key };
+    let slot = api.take_slot(country, &mut input)?;
+    let request = ActionRequest { id, action: &action, input, slot, if_match, key };
     let view = api.booking.act(&caller, country, request).await.map_err(api.problem(country, &headers))?;
     Ok(appointment_response(&view))
 }
@@ -166,13 +170,19 @@ fn spellings(query: &Parameters) -> Result<Spellings, Problem> {
 }
 
 fn limit(query: &Parameters) -> Result<usize, Problem> {
-    let number = |text: &str| text.parse().ok().filter(|_| !text.starts_with('+'));
-    let limit = query.one("limit")?.map_or(Some(DEFAULT_PAGE), number);
-    let refused = || Problem::malformed(format!("`limit` is a number from 1 to {MAX_PAGE}"));
-    limit.filter(|limit| (1..=MAX_PAGE).contains(limit)).ok_or_else(refused)
+    limit_of(query, DEFAULT_PAGE, MAX_PAGE)
 }
 
-fn filter(query: &Parameters, name: &str) -> Result<Option<String>, Problem> {
+/// Returns the maximum number of items in a page: `default` if the client requests none.
+pub(super) fn limit_of(query: &Parameters, default: usize, max: usize) -> Result<usize, Problem> {
+    let number = |text: &str| text.parse().ok().filter(|_| !text.starts_with('+'));
+    let limit = query.one("limit")?.map_or(Some(default), number);
+    let refused = || Problem::malformed(format!("`limit` is a number from 1 to {max}"));
+    limit.filter(|limit| (1..=max).contains(limit)).ok_or_else(refused)
+}
+
+/// Returns the value of a parameter, which is not empty and not longer than a key.
+pub(super) fn filter(query: &Parameters, name: &str) -> Result<Option<String>, Problem> {
     let value = query.one(name)?;
     let fits = value.is_none_or(|text| (1..=MAX_KEY_BYTES).contains(&text.len()));
     let refused = || Problem::malformed(format!("`{name}` has 1 to {MAX_KEY_BYTES} bytes"));
@@ -308,7 +318,7 @@ fn entry<'a>(view: &'a View, reader: &Caller, role: Role) -> Entry<'a, Represent
 
 impl Api {
     /// Returns a function that turns an error of a use case into a problem in the client's language.
-    fn problem(&self, country: CountryCode, headers: &HeaderMap) -> impl FnOnce(BookingError) -> Problem {
+    pub(super) fn problem(&self, country: CountryCode, headers: &HeaderMap) -> impl FnOnce(BookingError) -> Problem {
         let rules = self.catalogue.rules(country);
         let language = accept_language(headers);
         move |error| Problem::of(error, rules.as_deref(), &language)

@@ -24,6 +24,11 @@ use super::problem::Problem;
 /// Number of hexadecimal digits of a document's entity tag.
 const TAG_DIGITS: usize = 16;
 
+/// Returns the entity tag of a document.
+pub fn tag_of(bytes: &[u8]) -> String {
+    digest(bytes)["sha256:".len()..][..TAG_DIGITS].to_owned()
+}
+
 /// A document that is the same for everybody. Its entity tag and its compressed bytes are made once: both take longer than
 /// all else of a request for it.
 #[derive(Clone)]
@@ -36,7 +41,7 @@ pub struct Document {
 
 impl Document {
     pub fn new(content_type: HeaderValue, bytes: Bytes) -> Self {
-        let tag = digest(&bytes)["sha256:".len()..][..TAG_DIGITS].to_owned();
+        let tag = tag_of(&bytes);
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         let gzip = encoder.write_all(&bytes).and_then(|()| encoder.finish()).expect("memory takes all that is written");
         Self { content_type, bytes, gzip: gzip.into(), tag }

@@ -149,10 +149,8 @@ pub async fn schema(
     At(country): At<CountryCode>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let countries = api.catalogue.all();
-    let rules = countries.get(&country).ok_or_else(|| unknown(country))?.rules.as_deref();
-    let rules = rules.ok_or_else(|| Problem::new(Kind::RulesUnavailable, "no rules are in force"))?;
-    api.documents.of_rules(&format!("/v1/{country}/schema"), &countries, || schemas(rules)).response(&headers)
+    let (countries, rules) = (api.catalogue.all(), rules_of(&api, country)?);
+    api.documents.of_rules(&format!("/v1/{country}/schema"), &countries, || schemas(&rules)).response(&headers)
 }
 
 fn schemas(rules: &LoadedRules) -> Schemas {
@@ -202,6 +200,11 @@ pub async fn rules(
 fn calls(rules: &LoadedRules) -> CallCounts {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     CallCounts { answered: read(&rules.counters.answered), faults: read(&rules.counters.faults) }
+}
+
+/// Returns the rules in use.
+pub(super) fn rules_of(api: &Api, country: CountryCode) -> Result<Arc<LoadedRules>, Problem> {
+    entry(api, country)?.rules.ok_or_else(|| Problem::new(Kind::RulesUnavailable, "no rules are in force"))
 }
 
 fn entry(api: &Api, country: CountryCode) -> Result<Entry, Problem> {

@@ -6,6 +6,7 @@
 //! - [`mod@cors`]: calls by pages of other origins
 //! - [`identity`]: the caller of a request, from its bearer token
 //! - [`appointments`]: the endpoints of appointments
+//! - [`slots`]: the endpoint of free slots
 //! - [`countries`]: the endpoints of countries, their schemas and rules
 //! - [`links`], [`link_page`]: links in mail, and their page
 //! - [`openapi`]: the API's description, composed from the rules in force
@@ -32,6 +33,7 @@ mod problem;
 mod problem_pages;
 mod query;
 mod ready;
+mod slots;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +79,7 @@ pub struct Api {
     pub tokens: Arc<dyn TokenVerifier>,
     /// Keys of the local issuer (RFC 7517); none if another issuer is trusted.
     pub jwks: Option<Value>,
-    /// Keys of the links in mail.
+    /// Keys of the links in mail, and of free slots.
     pub link_keys: Keyring,
     /// Rate limit of each caller.
     pub limits: Limits,
@@ -156,6 +158,7 @@ fn public() -> Router<Arc<Api>> {
         .route("/appointments/{id}", get(appointments::get))
         .route("/appointments/{id}/history", get(appointments::history))
         .route("/appointments/{id}/{action}", post(appointments::act))
+        .route("/slots", get(slots::list))
         .route("/schema", get(countries::schema))
         .route("/rules", get(countries::rules));
     Router::new()

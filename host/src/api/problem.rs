@@ -154,7 +154,7 @@ pub struct Members {
 /// One reason against a request.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Violation")]
-struct ViolationMessage {
+pub struct ViolationMessage {
     /// JSON Pointer (RFC 6901) to the offending part of the request; empty for the whole.
     pointer: String,
     /// Stable code, for programs.
@@ -163,6 +163,18 @@ struct ViolationMessage {
     params: BTreeMap<String, String>,
     /// Text for people, in the language of `Content-Language`.
     message: String,
+}
+
+impl ViolationMessage {
+    /// Returns what a violation says in this language of the rules.
+    pub fn new(said: &Violation, rules: &LoadedRules, locale: &str) -> Self {
+        Self {
+            pointer: said.path.clone(),
+            code: said.code.clone(),
+            params: said.params.iter().cloned().collect(),
+            message: rules.messages.text(said, locale),
+        }
+    }
 }
 
 /// A slot that was free at the time of the response. It is not reserved.
@@ -230,10 +242,14 @@ impl Problem {
     pub fn of(error: BookingError, rules: Option<&LoadedRules>, accept_language: &str) -> Self {
         let detail = error.to_string();
         match error {
-            BookingError::UnknownCountry(_) | BookingError::UnknownAppointment | BookingError::UnknownAction(_) => {
-                Self::new(Kind::NotFound, detail)
-            }
-            BookingError::NoSuchKey { .. } | BookingError::NoSuchTime(_) => Self::malformed(detail),
+            BookingError::UnknownCountry(_)
+            | BookingError::UnknownAppointment
+            | BookingError::UnknownAction(_)
+            | BookingError::NoSlots => Self::new(Kind::NotFound, detail),
+            BookingError::NoSuchKey { .. }
+            | BookingError::NoSuchTime(_)
+            | BookingError::NoSuchPlace { .. }
+            | BookingError::OtherSlot(_) => Self::malformed(detail),
             BookingError::Forbidden(forbidden) => forbidden.into(),
             BookingError::Violations(no) => {
                 Self::new(Kind::RulesViolated, detail).with_violations(&no, accept_language)
@@ -265,12 +281,7 @@ impl Problem {
     /// Adds each violation with its params and its message, and the language of the messages in `Content-Language`.
     fn with_violations(mut self, Rejection { violations, rules }: &Rejection, accept_language: &str) -> Self {
         let locale = rules.messages.negotiate(accept_language);
-        let message = |said: &Violation| ViolationMessage {
-            pointer: said.path.clone(),
-            code: said.code.clone(),
-            params: said.params.iter().cloned().collect(),
-            message: rules.messages.text(said, &locale),
-        };
+        let message = |said: &Violation| ViolationMessage::new(said, rules, &locale);
         self.members.violations = Some(violations.iter().map(message).collect());
         let told = self.header(header::VARY, header::ACCEPT_LANGUAGE.into());
         match HeaderValue::from_str(&locale) {
@@ -297,7 +308,7 @@ fn unanswered(fault: Option<&Fault>, rules: Option<&LoadedRules>, detail: String
 }
 
 impl From<FreeSlot> for FreeSlotView {
-    fn from(FreeSlot { slot, starts_at }: FreeSlot) -> Self {
+    fn from(FreeSlot { slot, starts_at, .. }: FreeSlot) -> Self {
         let start = slot.start.strftime("%Y-%m-%dT%H:%M").to_string();
         let starts_at_local = slot.start_with_offset(starts_at);
         Self { start, minutes: slot.minutes, zone: slot.zone, starts_at, starts_at_local }

@@ -82,7 +82,7 @@ async fn with_rules(
     let (country, rest) = path.strip_prefix("/v1/").and_then(|rest| rest.split_once('/')).unwrap_or_default();
     let link = path.strip_prefix("/links/").and_then(|token| Link::read(&link_keys, token));
     let looks = match link.as_ref().map_or_else(|| country.parse(), |link| Ok(link.country)) {
-        Ok(country) if link.is_some() || rest.starts_with("appointments") => {
+        Ok(country) if link.is_some() || ["appointments", "slots"].iter().any(|of| rest.starts_with(of)) => {
             // The use of the table reports the error.
             futures::join!(on_demand.ask(country), ledger.checked(country)).0
         }

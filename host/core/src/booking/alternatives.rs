@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan};
 
-use crate::booking::error::{BookingError, FreeSlot};
-use crate::model::{Claim, Offer, Opening, Place, Pseudonyms, Revision, Slot};
-use crate::ports::{Ledger, Taken};
+use crate::booking::error::BookingError;
+use crate::booking::slots::{Candidate, FreeSlot, Vacancies};
+use crate::model::{Context, Opening, Place, Pseudonyms, Revision, Slot};
+use crate::ports::{Fault, Ledger};
 use crate::rules::{Executor, LoadedRules};
 
-/// Number of slots that are considered on each side of the taken one.
+/// Number of days on each side of the taken slot whose openings are considered, so that Monday's are near Saturday's.
+const DAYS: i64 = 2;
+/// Number of slots that are considered on each side of the taken one if the country has no openings.
 const STEPS: i64 = 8;
 /// Maximum number of free slots in a response.
 const NAMED: usize = 3;
-/// Maximum number of claims in one query of the ledger.
-const MAX_CLAIMS_ASKED: usize = 100;
 
 /// Returns the free slots nearest to `wanted`, the nearest first, and each time once. Claims that `before` holds count as
 /// free, but the time that it already has is no alternative.
@@ -36,46 +37,33 @@ pub(crate) async fn near(
         fields: [wanted.provenance.input.as_slice(), &attributes].concat(),
     };
     let context = wanted.provenance.context.clone();
-    let (called, openings) = (rules.clone(), around(&slot, &place));
+    let (called, wanted_slot) = (rules.clone(), slot.clone());
     let current = before.map(|before| before.appointment.clone());
-    let ask = move || called.offers(&context, &place, current.as_ref(), &openings);
-    let offers = executor.run(rules.country, ask).await??.offers;
-    let kept = |claim: &Claim| {
-        let personal = claim.is_about(&appointment.patient);
-        names.claim(rules.country, Claim { personal, ..claim.clone() })
+    let ask = move || {
+        let openings = if called.has_openings() {
+            nearby(&called, &context, &place, &wanted_slot)?
+        } else {
+            around(&wanted_slot, &place)
+        };
+        let offers = called.offers(&context, &place, current.as_ref(), &openings)?.offers;
+        Ok::<Vec<_>, Fault>(offers.into_iter().map(|offer| Candidate::new(offer, &openings, &place)).collect())
     };
-    let all = offers
-        .iter()
-        .flat_map(|offer| offer.claims.iter().chain(offer.choices.iter().flat_map(|choice| &choice.claims)).map(&kept));
-    let claims: Vec<Claim> = all.collect::<HashSet<_>>().into_iter().collect();
-    let mut taken = Taken::new();
-    for asked in claims.chunks(MAX_CLAIMS_ASKED) {
-        taken.extend(ledger.taken(rules.country, asked).await?);
-    }
+    let candidates = executor.run(rules.country, ask).await??;
     let own = before.map(|before| before.appointment.id);
-    let has_place = |claim: &Claim| {
-        let claim = kept(claim);
-        let holders = taken.get(&claim.key).into_iter().flatten();
-        let places: HashSet<u16> =
-            holders.filter(|(_, holder)| Some(*holder) != own).map(|(ordinal, _)| *ordinal).collect();
-        (0..claim.places).any(|ordinal| !places.contains(&ordinal))
-    };
-    let free = |offer: &Offer| {
-        let is_free = |claims: &[Claim]| claims.iter().all(has_place);
-        let is_chosen = offer.choices.is_empty() || offer.choices.iter().any(|choice| is_free(&choice.claims));
-        is_free(&offer.claims) && is_chosen
-    };
+    let vacancies = Vacancies { ledger, names, rules, patient: Some(&appointment.patient), own };
+    let mut slots = vacancies.free(candidates).await?;
     let mut named: HashSet<Timestamp> = before.and_then(|before| before.appointment.starts_at).into_iter().collect();
-    let mut slots = Vec::new();
-    for offer in offers.into_iter().filter(free) {
-        if let Some(starts_at) = rules.start(&offer.slot)?.filter(|start| named.insert(*start)) {
-            slots.push(FreeSlot { slot: offer.slot, starts_at });
-        }
-    }
+    slots.retain(|free| named.insert(free.starts_at));
     let Some(asked_for) = rules.start(&slot)? else { return Ok(Vec::new()) };
     slots.sort_by_key(|free| free.starts_at.duration_since(asked_for).abs());
     slots.truncate(NAMED);
     Ok(slots)
+}
+
+/// Returns the country's openings on both sides of the wanted slot.
+fn nearby(rules: &LoadedRules, context: &Context, place: &Place, wanted: &Slot) -> Result<Vec<Opening>, Fault> {
+    let (since, until) = (wanted.start.saturating_sub(DAYS.days()), wanted.start.saturating_add(DAYS.days()));
+    rules.openings(context, place, since, until)
 }
 
 /// Returns openings of the same length on both sides of the wanted slot, back to back with it.

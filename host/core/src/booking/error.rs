@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
+use crate::booking::slots::FreeSlot;
 use crate::model::json::TooManyLeaves;
-use crate::model::{CountryCode, Forbidden, Slot, Violation};
+use crate::model::{CountryCode, Forbidden, OtherSlot, Violation};
 use crate::ports::{Fault, Unavailable};
 use crate::rules::{LoadedRules, NotDecided};
 
@@ -33,6 +32,20 @@ pub enum BookingError {
     /// No appointment can start at these times.
     #[error("no appointment can start then: {0}")]
     NoSuchTime(&'static str),
+    /// A search for free slots has a value that no request can have.
+    #[error("no request can have this `{parameter}`: {code}")]
+    NoSuchPlace {
+        /// Name of the parameter.
+        parameter: String,
+        /// Code of the schema's violation.
+        code: String,
+    },
+    /// The token of a slot does not go with the request.
+    #[error(transparent)]
+    OtherSlot(#[from] OtherSlot),
+    /// The country's rules have no free slots.
+    #[error("this country does not show free slots")]
+    NoSlots,
     /// The token is valid but does not permit the request.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
@@ -102,15 +115,6 @@ pub struct Rejection {
     pub violations: Vec<Violation>,
     /// Rules that refused.
     pub rules: Arc<LoadedRules>,
-}
-
-/// A slot that can be booked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FreeSlot {
-    /// The slot in local time.
-    pub slot: Slot,
-    /// Start of the slot.
-    pub starts_at: Timestamp,
 }
 
 impl BookingError {

@@ -1,9 +1,10 @@
-//! The use cases of appointments: book, act, get, list and history. Only rules decide, and only the ledger makes a
+//! The use cases of appointments: book, act, get, list, history and free slots. Only rules decide, and only the ledger makes a
 //! decision permanent. Knows no HTTP and no database.
 //!
 //! - [`decide`]: the decision on a request, by the version in force or by a canary, and the change that it makes
 //! - [`error`]: reasons for which a use case fails
 //! - [`filters`]: filters of a list that no appointment could match
+//! - [`slots`]: free slots
 //! - [`alternatives`]: free slots near one that is taken
 //! - [`idempotency`]: `Idempotency-Key`, and how long a key is remembered
 //! - [`presentation`]: appointments as their country shows them, and the cache of these
@@ -19,6 +20,7 @@ mod filters;
 mod idempotency;
 mod link;
 mod presentation;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod wake;
@@ -30,20 +32,21 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use self::decide::{Decider, Prepared, RuleRequest};
-pub use self::error::{BookingError, FreeSlot, Rejection};
+pub use self::error::{BookingError, Rejection};
 pub use self::filters::Spellings;
 pub use self::link::{LinkError, LinkOutcome, LinkView};
 pub use self::presentation::View;
+pub use self::slots::{FreeSlot, MAX_DAYS, SlotPage, SlotPosition, SlotSearch};
 pub use self::wake::{Waker, Woken};
 use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
 use crate::booking::presentation::{PresentationCache, show_page};
 use crate::model::claim::resource_and_minute;
-use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, Revision, Role, Scope};
+use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, Revision, Role, Scope, SlotToken, Violation};
 use crate::ports::{
     Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, Position, Query, Unavailable,
 };
 use crate::release::{Catalogue, InForce};
-use crate::rules::{LoadedRules, MAX_PAGE_CALLS};
+use crate::rules::{LoadedRules, MAX_PAGE_CALLS, SLOT, schema};
 use crate::trial::{Routed, TrialRecorder};
 
 /// Maximum number of evaluations of an action without `If-Match` when other changes are stored first.
@@ -57,6 +60,8 @@ pub struct ActionRequest<'a> {
     pub action: &'a str,
     /// Input of the action, not checked yet.
     pub input: Json,
+    /// Slot whose leaves the input gets.
+    pub slot: Option<SlotToken>,
     /// Revisions that the caller accepts as current; none if any will do.
     pub if_match: Option<Vec<String>>,
     /// The request's `Idempotency-Key`.
@@ -129,12 +134,22 @@ impl Booking {
         request: ActionRequest<'_>,
     ) -> Result<View, BookingError> {
         let (rules, role) = self.enter(caller, country, Scope::Write)?;
-        let ActionRequest { id, action, input, if_match, key } = request;
+        let ActionRequest { id, action, mut input, slot, if_match, key } = request;
         let mut current = self.visible(caller, country, role, id).await?;
         // The version that decides is selected later. A version that no longer has the action refuses it.
         let allowed =
             rules.used.allow(action, role).or_else(|_| rules.of(&current.appointment.patient).allow(action, role));
-        allowed.map_err(|cause| BookingError::not_decided(&rules.used, cause))?;
+        let allowed = allowed.map_err(|cause| BookingError::not_decided(&rules.used, cause))?;
+        if let (Some(slot), Json::Object(members)) = (slot, &mut input) {
+            let known: Vec<&str> = schema::named_members(&allowed.schema).collect();
+            let slot = slot.for_action(&current.appointment, &known)?;
+            if slot.request.is_empty() {
+                let params = vec![("property".into(), SLOT.into())];
+                let unknown = Violation { params, ..Violation::new("/slot", "schema.additionalProperties") };
+                return Err(BookingError::refused(&rules.used, vec![unknown]));
+            }
+            slot.set_in(members)?;
+        }
         let key = self.use_key(caller, country, &format!("{id}/{action}"), &input, key)?;
         if let Some(earlier) = self.earlier(&rules, role, key.as_ref()).await? {
             return Ok(earlier);

@@ -155,22 +155,24 @@ pub fn escape(key: &str) -> String {
 pub fn nest(fields: &[Field]) -> Map<String, Json> {
     let mut root = Map::new();
     for field in fields {
-        insert(&mut root, field);
+        set(&mut root, field);
     }
     root.into_iter().map(|(key, member)| (key, arrays(member))).collect()
 }
 
-fn insert(root: &mut Map<String, Json>, field: &Field) {
+/// Sets a leaf of a document that has no value in its place. Returns false if it has another one there.
+pub(super) fn set(root: &mut Map<String, Json>, field: &Field) -> bool {
     let mut keys: Vec<String> =
         field.path.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~")).collect();
-    let Some(last) = keys.pop() else { return };
+    let Some(last) = keys.pop() else { return false };
     let mut object = root;
     for key in keys {
         let child = object.entry(key).or_insert_with(|| Json::Object(Map::new()));
-        let Json::Object(child) = child else { return };
+        let Json::Object(child) = child else { return false };
         object = child;
     }
-    object.entry(last).or_insert_with(|| leaf(&field.value));
+    let value = leaf(&field.value);
+    *object.entry(last).or_insert_with(|| value.clone()) == value
 }
 
 fn leaf(value: &Value) -> Json {

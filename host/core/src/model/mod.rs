@@ -16,6 +16,7 @@ mod manifest;
 mod personal;
 mod plan;
 mod pseudonym;
+mod slot_token;
 mod time;
 
 pub use self::access::{Caller, Claims, Forbidden, Scope};
@@ -42,4 +43,5 @@ pub use self::plan::{
 };
 pub(crate) use self::pseudonym::PERSONAL;
 pub use self::pseudonym::{KEY_DIGITS, NotAKey, Pseudonyms};
+pub use self::slot_token::{OtherSlot, SlotToken};
 pub use self::time::Zone;

@@ -332,8 +332,9 @@ pub trait Ledger: Send + Sync {
     /// Returns the receipt of a key, unless it has expired by `now`.
     async fn receipt(&self, country: CountryCode, key: &str, now: Timestamp) -> Result<Option<Receipt>, Unavailable>;
 
-    /// Returns the places of at most 100 claims that live appointments hold, by the claim's key, each with the appointment
-    /// that holds it. Keys of which no place is taken are missing.
+    /// Returns the places of these claims that live appointments hold, by the claim's key, each with the appointment that
+    /// holds it. Keys of which no place is taken are missing. The claims of one resource MUST be one read, from the first
+    /// to the last of their minutes: a search for free slots asks for all of a month.
     async fn taken(&self, country: CountryCode, claims: &[Claim]) -> Result<Taken, Unavailable>;
 
     /// Returns true if the notices of the event with this id, or the one notice with this id, were sent.

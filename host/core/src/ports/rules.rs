@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -276,6 +277,20 @@ pub trait Rules: Send + Sync {
         _acting: Option<(&str, &Appointment)>,
         _input: &[Field],
     ) -> Result<Vec<FactQuery>, Fault> {
+        Ok(Vec::new())
+    }
+    /// Returns true if the country has openings of its own: if the component exports `slot-rules` of contract 2.0.0.
+    fn has_openings(&self) -> bool {
+        false
+    }
+    /// Returns the country's own openings at a place that start in `since` <= start < `until`, by the clocks of the place.
+    fn openings(
+        &self,
+        _context: &Context,
+        _place: &Place,
+        _since: DateTime,
+        _until: DateTime,
+    ) -> Result<Vec<Opening>, Fault> {
         Ok(Vec::new())
     }
     /// Returns the offers for these openings, or `None` if the component does not export `slot-rules`.

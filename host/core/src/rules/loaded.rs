@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
 use jsonschema::Validator;
 use serde_json::{Map, Value as Json, json};
 
@@ -20,7 +20,7 @@ use crate::model::{
 use crate::ports::{Engine, FIRST_CONTRACT, Fault, Refusal, Rules};
 use crate::rules::links::linked_actions;
 use crate::rules::messages::{self, Messages};
-use crate::rules::plan_check::{check_notices, check_offers, check_queries, is_slug};
+use crate::rules::plan_check::{check_notices, check_offers, check_openings, check_queries, is_slug};
 use crate::rules::schema;
 
 /// Members of an appointment that the host adds. A country's own members must not have these names.
@@ -30,6 +30,10 @@ pub const HOST_MEMBERS: [&str; 9] =
 /// Members of an appointment that the host adds unless the country has a member of that name. Contract 1.0.0 did not
 /// reserve them.
 pub const ADDED_MEMBERS: [&str; 2] = ["zone", "startsAtLocal"];
+
+/// Member of a booking request that is the token of a free slot. Where a country has free slots, its request schema must
+/// not have this member.
+pub const SLOT: &str = "slot";
 
 /// Maximum number of appointments in a page.
 pub const MAX_PAGE: usize = 100;
@@ -152,6 +156,10 @@ impl LoadedRules {
         let request_schema = schemas.document("request-schema", &descriptor.request_schema)?;
         let appointment_schema = schemas.document("appointment-schema", &descriptor.appointment_schema)?;
         refuse_host_members(&appointment_schema)?;
+        if rules.has_openings() && schema::named_members(&request_schema).any(|name| name == SLOT) {
+            let cause = "the host gives a request this member: the token of a free slot";
+            return Err(Refusal::bad_descriptor("request-schema", SLOT, cause));
+        }
         Ok(Self {
             country,
             id: RulesId { version: descriptor.version.clone(), digest },
@@ -378,6 +386,35 @@ impl LoadedRules {
             Arc::new(members)
         };
         Ok(fields.iter().map(shown).collect())
+    }
+
+    /// Returns true if the country has openings of its own.
+    pub fn has_openings(&self) -> bool {
+        self.rules.has_openings()
+    }
+
+    /// Returns the members of a request that a search for free slots may have, each with its schema.
+    pub fn place_members(&self) -> BTreeMap<&str, &Json> {
+        schema::place_members(&self.request_schema)
+    }
+
+    /// Returns the country's own openings at a place that start in `since` <= start < `until`, by the clocks of the place.
+    ///
+    /// # Errors
+    /// Returns an error if the call fails, or if its result breaks the contract.
+    pub fn openings(
+        &self,
+        context: &Context,
+        place: &Place,
+        since: DateTime,
+        until: DateTime,
+    ) -> Result<Vec<Opening>, Fault> {
+        self.call("openings", || {
+            let openings = self.rules.openings(context, place, since, until)?;
+            check_openings(&openings)?;
+            openings.iter().try_for_each(|opening| self.start(&opening.slot).map(drop))?;
+            Ok(openings)
+        })
     }
 
     /// Returns the openings that the country allows; none if the country has no rules for them. `current` is the

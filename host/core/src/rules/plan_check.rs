@@ -130,6 +130,23 @@ fn about_events(events: &[String]) -> Option<String> {
     Some(format!("an event named `{event}`; lower-case letters and hyphens are allowed"))
 }
 
+/// Checks a country's own openings against the contract.
+///
+/// # Errors
+/// Returns an error that describes the first opening which breaks the contract.
+pub(crate) fn check_openings(openings: &[Opening]) -> Result<(), Fault> {
+    let about = |opening: &Opening| {
+        let keys = [("doctor", &opening.doctor), ("hospital", &opening.hospital)];
+        let bad = keys.into_iter().find(|(_, key)| key.as_ref().is_some_and(|key| !is_key(key)));
+        match bad {
+            Some((name, _)) => Some(format!("an opening whose `{name}` is empty or longer than {MAX_KEY_BYTES} bytes")),
+            None if opening.slot.minutes == 0 => Some("an opening of 0 minutes".to_owned()),
+            None => (opening.places == 0).then(|| "an opening with 0 places; 1 is the least".to_owned()),
+        }
+    };
+    openings.iter().find_map(about).map_or(Ok(()), |objection| Err(Fault::BadAnswer(objection)))
+}
+
 /// Checks the offers for some openings against the contract.
 ///
 /// # Errors
@@ -142,6 +159,9 @@ pub(crate) fn check_offers(Offered { offers, .. }: &Offered, openings: &[Opening
     let about = |offer: &Offer| {
         if offer.opening >= openings.len() {
             return Some(format!("an offer of opening {}, and there are {} from 0", offer.opening, openings.len()));
+        }
+        if offer.slot.minutes == 0 {
+            return Some("an offer of 0 minutes".to_owned());
         }
         let mut all = offer.choices.iter().map(|choice| &choice.claims[..]).chain([&[][..]]);
         let objection = all.find_map(|chosen| about_claims(&offer.claims, chosen));

@@ -96,6 +96,22 @@ impl Rules for Watched {
         })
     }
 
+    fn has_openings(&self) -> bool {
+        self.rules.has_openings()
+    }
+
+    fn openings(
+        &self,
+        asked: &Context,
+        place: &Place,
+        since: DateTime,
+        until: DateTime,
+    ) -> Result<Vec<Opening>, Fault> {
+        self.note("openings", self.rules.openings(asked, place, since, until), || {
+            vec![self.context(asked), self::place(place), civil(since), civil(until)]
+        })
+    }
+
     fn offers(
         &self,
         asked: &Context,
@@ -109,10 +125,7 @@ impl Rules for Watched {
                 return vec![self.context(asked), fields(&place.fields), slots];
             }
             let current = current.map_or(Json::Null, |current| self.appointment(current));
-            let place = json!({
-                "doctor": place.doctor, "hospital": place.hospital, "fields": fields(&place.fields),
-            });
-            vec![self.context(asked), place, current, openings.iter().map(opening).collect()]
+            vec![self.context(asked), self::place(place), current, openings.iter().map(opening).collect()]
         })
     }
 
@@ -186,6 +199,10 @@ fn civil(time: DateTime) -> Json {
 
 fn slot(slot: &Slot) -> Json {
     json!({ "start": civil(slot.start), "minutes": slot.minutes, "zone": slot.zone })
+}
+
+fn place(place: &Place) -> Json {
+    json!({ "doctor": place.doctor, "hospital": place.hospital, "fields": fields(&place.fields) })
 }
 
 fn opening(opening: &Opening) -> Json {

@@ -1,5 +1,6 @@
 //! Describes the operations: their parameters, bodies and responses.
 
+use citas_core::booking::MAX_DAYS;
 use citas_core::model::{CountryCode, MAX_KEY_BYTES, Scope};
 use citas_core::rules::{Action, LoadedRules, MAX_PAGE};
 use serde_json::{Map, Value, json};
@@ -9,6 +10,7 @@ use super::super::appointments::DEFAULT_PAGE;
 use super::super::countries::{CountryList, RulesStatus, Schemas};
 use super::super::problem::Kind;
 use super::super::ready::Report;
+use super::super::slots::{DEFAULT_DAYS, DEFAULT_SLOTS, MAX_SLOTS, PARAMETERS, Slots};
 use super::components::{Components, reference, with_headers};
 use super::country::{named, needs_members};
 
@@ -31,7 +33,7 @@ const CHANGING: [Kind; 5] =
     [Kind::SlotTaken, Kind::Stale, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
 
 /// Operations of a country besides its actions. An action with such a name has another operation id.
-const OPERATIONS: [&str; 6] = ["book", "get", "history", "list", "rules", "schema"];
+const OPERATIONS: [&str; 7] = ["book", "get", "history", "list", "rules", "schema", "slots"];
 
 /// Texts of an operation: what it does, and what a client should know of it.
 struct Texts<'a>(&'a str, &'a str);
@@ -148,7 +150,8 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
     let country = rules.country;
     let base = format!("/v1/{country}");
     let one = |operation: Value| json!({ "parameters": [id_parameter()], "get": operation });
-    let (schemas, status) = (components.of::<Schemas>(), components.of::<RulesStatus>());
+    let (schemas, status, free) =
+        (components.of::<Schemas>(), components.of::<RulesStatus>(), components.of::<Slots>());
     let mut paths = Map::from_iter([
         (format!("{base}/appointments"), json!({ "post": book(rules), "get": list(rules) })),
         (format!("{base}/appointments/{{id}}"), one(get(country))),
@@ -156,6 +159,9 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
         (format!("{base}/schema"), json!({ "get": schema(country, &schemas) })),
         (format!("{base}/rules"), json!({ "get": rules_status(country, &status) })),
     ]);
+    if rules.has_openings() {
+        paths.insert(format!("{base}/slots"), json!({ "get": slots(rules, &free) }));
+    }
     for (name, action) in rules.client_actions() {
         let path = format!("{base}/appointments/{{id}}/{name}");
         paths.insert(path, json!({ "parameters": [id_parameter()], "post": act(country, name, action) }));
@@ -252,7 +258,7 @@ fn history(country: CountryCode) -> Value {
         "Each entry has the change, its author, its time, the rules that decided, and the appointment as it then was.",
     );
     let mut history = guarded(&operation_id(country, "history"), country, &texts, ("200", page), &[], Scope::Read);
-    history["parameters"] = json!(paging());
+    history["parameters"] = json!(paging(DEFAULT_PAGE, MAX_PAGE));
     history
 }
 
@@ -260,12 +266,57 @@ fn query(name: &str, description: &str, schema: &Value) -> Value {
     json!({ "name": name, "in": "query", "required": false, "description": description, "schema": schema })
 }
 
-fn paging() -> [Value; 2] {
-    let limit = json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE });
+fn paging(default: usize, max: usize) -> [Value; 2] {
+    let limit = json!({ "type": "integer", "minimum": 1, "maximum": max, "default": default });
     [
         query("limit", "Maximum number of items.", &limit),
         query("cursor", "`nextCursor` of the page before.", &json!({ "type": "string" })),
     ]
+}
+
+fn key(rules: &LoadedRules, of: &str) -> Value {
+    let mut form = json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES });
+    let examples = rules.example_keys(of);
+    if !examples.is_empty() {
+        form["examples"] = json!(examples);
+    }
+    query(of, &format!("The country's key for the {of}. Another spelling is refused."), &form)
+}
+
+fn slots(rules: &LoadedRules, schema: &Value) -> Value {
+    let country = rules.country;
+    let headers = ["Cache-Control", "Content-Language", "ETag"];
+    let success = ("200", response("Free slots, sorted by start.", schema, &headers));
+    let texts = Texts(
+        "List free slots",
+        "The times that can be booked at a place. Another booking may take one at any moment. An empty response says why.",
+    );
+    let mut slots = guarded(&operation_id(country, "slots"), country, &texts, success, &[], Scope::Read);
+    let days = json!({ "type": "integer", "minimum": 1, "maximum": MAX_DAYS, "default": DEFAULT_DAYS });
+    let host = [
+        key(rules, "doctor"),
+        key(rules, "hospital"),
+        query(
+            "from",
+            "First day, by the clocks of the place; by default today.",
+            &json!({ "type": "string", "format": "date" }),
+        ),
+        query("days", "Number of days.", &days),
+    ];
+    let members = rules.place_members();
+    let own = members.iter().filter(|(name, _)| !PARAMETERS.contains(name)).map(|(name, member)| {
+        let text = member["description"].as_str().or(member["title"].as_str());
+        query(name, text.unwrap_or("A member of a booking request."), &of_text(member))
+    });
+    slots["parameters"] = host.into_iter().chain(own).chain(paging(DEFAULT_SLOTS, MAX_SLOTS)).collect();
+    revalidated(slots, "W/\"9c\"")
+}
+
+/// Returns the part of a member's schema that a parameter has, too.
+fn of_text(member: &Value) -> Value {
+    let kept = ["type", "enum", "pattern", "examples", "minLength", "maxLength", "minimum", "maximum"];
+    let keyword = |name: &str| Some((name.to_owned(), member.get(name)?.clone()));
+    kept.into_iter().filter_map(keyword).collect::<Map<_, _>>().into()
 }
 
 fn list(rules: &LoadedRules) -> Value {
@@ -276,29 +327,21 @@ fn list(rules: &LoadedRules) -> Value {
         "Those that match all filters. A patient gets only appointments that the same subject booked.",
     );
     let mut list = guarded(&operation_id(country, "list"), country, &texts, ("200", page), &[], Scope::Read);
-    let key = |of: &str| {
-        let mut form = json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES });
-        let examples = rules.example_keys(of);
-        if !examples.is_empty() {
-            form["examples"] = json!(examples);
-        }
-        query(of, &format!("The country's key for the {of}. Another spelling is refused."), &form)
-    };
     let instant = json!({ "type": "string", "format": "date-time" });
     let day = json!({ "type": "string", "format": "date" });
     let phases = json!({ "type": "array", "items": reference("Phase") });
     let order = json!({ "type": "string", "enum": ["asc", "desc"], "default": "asc" });
     let filters = [
-        key("patient"),
-        key("doctor"),
-        key("hospital"),
+        key(rules, "patient"),
+        key(rules, "doctor"),
+        key(rules, "hospital"),
         query("from", "Start at this instant or later.", &instant),
         query("to", "Start before this instant.", &instant),
         query("date", "Start on this day, by the clocks of the appointment's zone.", &day),
         query("phase", "Phase of the appointment: any of these.", &phases),
         query("order", "The earliest start first (`asc`), or the latest (`desc`).", &order),
     ];
-    list["parameters"] = filters.into_iter().chain(paging()).collect();
+    list["parameters"] = filters.into_iter().chain(paging(DEFAULT_PAGE, MAX_PAGE)).collect();
     list
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Limits are written `LIMIT +?`, because SQLite plans a statement with a bare `LIMIT ?` again for each binding.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -169,18 +170,28 @@ pub(super) fn receipt(connection: &Connection, key: &str, now: Timestamp) -> rus
 }
 
 pub(super) fn taken(connection: &Connection, claims: &[Claim]) -> rusqlite::Result<Taken> {
-    let sql = "SELECT ordinal, appointment FROM claim WHERE resource = ? AND minute = ?";
-    let mut select = connection.prepare_cached(sql)?;
-    let mut taken = Taken::new();
+    let mut resources: HashMap<&str, BTreeMap<i64, &str>> = HashMap::new();
     for claim in claims {
-        let place = |row: &Row<'_>| Ok((row.get(0)?, Uuid::from_bytes(row.get(1)?)));
-        let places: Vec<_> = select.query_map(claim_row(&claim.key), place)?.collect::<rusqlite::Result<_>>()?;
-        if !places.is_empty() {
-            taken.insert(claim.key.clone(), places);
+        let (resource, minute) = claim_row(&claim.key);
+        resources.entry(resource).or_default().insert(minute, &claim.key);
+    }
+    let mut select = connection.prepare_cached(TAKEN)?;
+    let mut taken = Taken::new();
+    for (resource, keys) in resources {
+        let Some(((first, _), (last, _))) = keys.first_key_value().zip(keys.last_key_value()) else { continue };
+        let mut rows = select.query(params![resource, first, last])?;
+        while let Some(row) = rows.next()? {
+            if let Some(key) = keys.get(&row.get::<_, i64>(0)?) {
+                let place = (row.get(1)?, Uuid::from_bytes(row.get(2)?));
+                taken.entry((*key).to_owned()).or_default().push(place);
+            }
         }
     }
     Ok(taken)
 }
+
+/// Selects the places of one resource's claims in a range of time.
+const TAKEN: &str = "SELECT minute, ordinal, appointment FROM claim WHERE resource = ? AND minute BETWEEN ? AND ?";
 
 pub(super) fn notified(connection: &Connection, event: Uuid) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM notified WHERE event = ?")?.exists([event.as_bytes()])
@@ -329,7 +340,7 @@ mod tests {
         let names = Pseudonyms::new(b"key");
         let connection = schema::open_writer(&folder.path().join("pe.db"), "pe".parse().unwrap(), &names).unwrap();
         let pages = combinations().map(|pinned| page_sql(&pinned, Order::Ascending));
-        let others = [EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS, DUE, PENDING].map(str::to_owned);
+        let others = [EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS, DUE, PENDING, TAKEN].map(str::to_owned);
         for sql in others.into_iter().chain(pages).chain([history_sql()]) {
             let mut statement = connection.prepare(&sql).unwrap();
             for value in [1, 2] {

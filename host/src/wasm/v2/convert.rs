@@ -79,7 +79,7 @@ pub(super) fn opening(opening: &Opening) -> wit::Opening {
     }
 }
 
-fn civil(time: DateTime) -> wit::Civil {
+pub(super) fn civil(time: DateTime) -> wit::Civil {
     wit::Civil {
         year: time.year(),
         month: time.month().unsigned_abs(),
@@ -253,6 +253,11 @@ fn value_of(value: wit::Value) -> core::Value {
         wit::Value::Flag(flag) => core::Value::Flag(flag),
         wit::Value::Texts(texts) => core::Value::Texts(texts),
     }
+}
+
+pub(super) fn opening_of(opening: wit::Opening) -> Result<Opening, Fault> {
+    let wit::Opening { slot, doctor, hospital, places, fields } = opening;
+    Ok(Opening { slot: slot_of(slot)?, doctor, hospital, places, fields: fields_of(fields)? })
 }
 
 pub(super) fn offered_of(offered: wit::Offered) -> Result<Offered, Fault> {

@@ -7,6 +7,7 @@ use citas_core::model::{
     Appointment, Context, Descriptor, FactQuery, Field, Notice, Offered, Opening, Party, Place, Role, Verdict,
 };
 use citas_core::ports::{Fault, Refusal, Rules};
+use jiff::civil::DateTime;
 
 use wasmtime::component::{ComponentNamedList, Lift, Lower};
 
@@ -39,8 +40,13 @@ pub(super) struct RulesV2 {
     present: Function,
     key: Function,
     facts: Option<FactFunctions>,
-    offers: Option<Function>,
+    slots: Option<SlotFunctions>,
     notices: Option<Function>,
+}
+
+struct SlotFunctions {
+    openings: Function,
+    offers: Function,
 }
 
 struct FactFunctions {
@@ -64,22 +70,22 @@ impl RulesV2 {
             }),
             None => None,
         };
-        let offers = match exports.find("slot-rules", CONTRACT) {
-            Some(slots) => {
-                exports.function::<OpeningsInput, OrFault<Vec<wit::Opening>>>(&slots, "openings")?;
-                Some(exports.function::<OffersInput, OrFault<wit::Offered>>(&slots, "offers")?)
-            }
+        let slots = match exports.find("slot-rules", CONTRACT) {
+            Some(slots) => Some(SlotFunctions {
+                openings: exports.function::<OpeningsInput, OrFault<Vec<wit::Opening>>>(&slots, "openings")?,
+                offers: exports.function::<OffersInput, OrFault<wit::Offered>>(&slots, "offers")?,
+            }),
             None => None,
         };
         let notices = match exports.find("notice-rules", CONTRACT) {
             Some(notices) => Some(exports.function::<NoticesInput, OrFault<Vec<wit::Notice>>>(&notices, "notices")?),
             None => None,
         };
-        // This host calls neither `openings` nor `due`, but if a component exports them, their types must be the contract's.
+        // This host does not call `due`, but if a component exports it, its type must be the contract's.
         if let Some(privacy) = exports.find("privacy-rules", CONTRACT) {
             exports.function::<DueInput, OrFault<i64>>(&privacy, "due")?;
         }
-        Ok(Self { calls: exports.linked(), describe, book, act, present, key, facts, offers, notices })
+        Ok(Self { calls: exports.linked(), describe, book, act, present, key, facts, slots, notices })
     }
 }
 
@@ -143,23 +149,30 @@ impl Rules for RulesV2 {
         Ok(queries.into_iter().map(convert::query_of).collect())
     }
 
+    fn has_openings(&self) -> bool {
+        self.slots.is_some()
+    }
+
+    fn openings(&self, context: &Context, at: &Place, since: DateTime, until: DateTime) -> Result<Vec<Opening>, Fault> {
+        let Some(functions) = &self.slots else { return Ok(Vec::new()) };
+        let (context, at) = (checked(context)?, place(at)?);
+        let given: OpeningsInput = (&context, &at, convert::civil(since), convert::civil(until));
+        let openings: Vec<wit::Opening> = self.answer(&functions.openings, given)?;
+        openings.into_iter().map(convert::opening_of).collect()
+    }
+
     fn offers(
         &self,
         context: &Context,
-        place: &Place,
+        at: &Place,
         current: Option<&Appointment>,
         openings: &[Opening],
     ) -> Result<Option<Offered>, Fault> {
-        let Some(function) = &self.offers else { return Ok(None) };
-        let (context, current) = (checked(context)?, current.map(convert::appointment));
-        let place = wit::Place {
-            doctor: place.doctor.clone(),
-            hospital: place.hospital.clone(),
-            fields: input(&place.fields)?,
-        };
+        let Some(functions) = &self.slots else { return Ok(None) };
+        let (context, at, current) = (checked(context)?, place(at)?, current.map(convert::appointment));
         let openings: Vec<_> = openings.iter().map(convert::opening).collect();
-        let given: OffersInput = (&context, &place, current.as_ref(), &openings);
-        let offered: wit::Offered = self.answer(function, given)?;
+        let given: OffersInput = (&context, &at, current.as_ref(), &openings);
+        let offered: wit::Offered = self.answer(&functions.offers, given)?;
         convert::offered_of(offered).map(Some)
     }
 
@@ -181,6 +194,11 @@ impl RulesV2 {
         let (answer,): OrFault<Answer> = self.calls.call(function, input)?;
         answer.map_err(Fault::Failed)
     }
+}
+
+fn place(place: &Place) -> Result<wit::Place, Fault> {
+    let Place { doctor, hospital, fields } = place;
+    Ok(wit::Place { doctor: doctor.clone(), hospital: hospital.clone(), fields: input(fields)? })
 }
 
 fn input(fields: &[Field]) -> Result<Vec<wit::Field>, Fault> {

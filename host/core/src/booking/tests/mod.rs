@@ -1,4 +1,5 @@
 mod link;
+mod slots;
 mod waker;
 
 use std::collections::BTreeSet;
@@ -168,7 +169,7 @@ impl Desk {
     async fn cancel(&self, if_match: Option<&[&str]>) -> Result<View, BookingError> {
         let input = json!({ "reason": "x" });
         let if_match = if_match.map(|tags| tags.iter().map(|tag| (*tag).to_owned()).collect());
-        let request = ActionRequest { id: Uuid::nil(), action: "cancel", input, if_match, key: None };
+        let request = ActionRequest { id: Uuid::nil(), action: "cancel", input, slot: None, if_match, key: None };
         self.booking.act(&ana(), pe(), request).await
     }
 

@@ -33,7 +33,7 @@ use texts::{Checks, MAX_PATTERNS_SIZE, Patterns};
 use keywords::FILTERS;
 pub(crate) use keywords::counts;
 pub use keywords::{map_subschemas, target};
-pub(crate) use places::{ANY, example_keys, is_marked_personal, labelled, may_violate};
+pub(crate) use places::{ANY, example_keys, is_marked_personal, labelled, may_violate, place_members};
 pub use places::{is_personal, named_members};
 
 /// Maximum number of violations that are reported for a document.

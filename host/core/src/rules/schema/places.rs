@@ -1,6 +1,6 @@
 //! Finds the parts of a schema that describe a place in a document, and reads their annotations.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value as Json};
 
@@ -9,6 +9,9 @@ use crate::model::Violation;
 
 /// Keyword that marks data that identifies a person.
 const PERSONAL: &str = "x-personal";
+
+/// Keyword that marks what may be asked of free slots.
+const PLACE: &str = "x-place";
 
 /// Token of a place that stands for every item of a list, and for every member that has no name in the schema.
 pub(crate) const ANY: &str = "*";
@@ -38,6 +41,13 @@ fn described<'a>(schema: &'a Json, pointer: &str) -> Vec<Vec<&'a Json>> {
 pub fn named_members(schema: &Json) -> impl Iterator<Item = &str> {
     let named = everywhere(schema, vec![schema]).into_iter().filter_map(|part| part["properties"].as_object());
     named.flat_map(|members| members.keys().map(String::as_str))
+}
+
+/// Returns the members of a document that a search for free slots may have, each with the part that marks it.
+pub(crate) fn place_members(schema: &Json) -> BTreeMap<&str, &Json> {
+    let described = everywhere(schema, vec![schema]).into_iter().filter_map(|part| part["properties"].as_object());
+    let marked = |member| everywhere(schema, vec![member]).into_iter().find(|part| part[PLACE] == true);
+    described.flatten().filter_map(|(name, member)| Some((name.as_str(), marked(member)?))).collect()
 }
 
 /// Adds the title and the first example of the violated place to the params of a schema's violation. A place without a

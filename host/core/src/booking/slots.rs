@@ -1,0 +1,382 @@
+//! Free slots: the openings that the country offers, without those whose claims are held. They are computed for each
+//! search and stored nowhere. No patient is part of a search, and no account: a limit is the caller's and not the slot's.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan as _};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use crate::booking::Booking;
+use crate::booking::error::{BookingError, Rejection};
+use crate::booking::filters::{self, Spellings};
+use crate::model::json::flatten;
+use crate::model::{
+    Caller, Claim, Context, CountryCode, Field, Offer, Offered, Opening, Place, Pseudonyms, Scope, Slot, Violation,
+};
+use crate::ports::{Fault, Ledger};
+use crate::release::InForce;
+use crate::rules::LoadedRules;
+
+/// Maximum number of days of a search.
+pub const MAX_DAYS: u8 = 31;
+
+/// Number of days that one call to the rules gets first. A result is bounded, so a call that fails is repeated for fewer.
+const DAYS_OF_A_CALL: i32 = 7;
+
+/// Code of the reason if there are no openings.
+const NO_AGENDA: &str = "no-agenda";
+
+/// Code of the reason if everything is taken.
+const FULL: &str = "full";
+
+/// A search for free slots.
+#[derive(Clone, Debug)]
+pub struct SlotSearch {
+    /// Doctor and hospital, as the caller spells them.
+    pub spelt: Spellings,
+    /// Members of a booking request that are known, as texts.
+    pub members: Vec<(String, String)>,
+    /// First day, by the clocks of the place; by default today.
+    pub from: Option<Date>,
+    /// Number of days, at most [`MAX_DAYS`].
+    pub days: u8,
+    /// Position after which the page begins.
+    pub after: Option<SlotPosition>,
+    /// Maximum number of slots.
+    pub limit: usize,
+}
+
+/// A slot that can be booked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FreeSlot {
+    /// The slot in local time.
+    pub slot: Slot,
+    /// Start of the slot.
+    pub starts_at: Timestamp,
+    /// Key of the doctor.
+    pub doctor: Option<String>,
+    /// Key of the hospital.
+    pub hospital: Option<String>,
+    /// Number of places that are free, if the opening is for several patients at once.
+    pub places: Option<u16>,
+    /// Leaves of the request, or of an action's input, that select the slot.
+    pub request: Vec<Field>,
+}
+
+/// Position in a list of free slots. Two slots with one position are the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SlotPosition {
+    starts_at: Timestamp,
+    doctor: Option<String>,
+    hospital: Option<String>,
+    /// Length, zone and leaves, as JSON.
+    rest: String,
+}
+
+/// A page of free slots.
+#[derive(Debug)]
+pub struct SlotPage {
+    /// Zone of the place.
+    pub zone: String,
+    /// First day of the search.
+    pub from: Date,
+    /// Last day of the search.
+    pub to: Date,
+    /// Time at which the slots were free.
+    pub as_of: Timestamp,
+    /// Slots in order, each once.
+    pub slots: Vec<FreeSlot>,
+    /// Position after which the next page begins; `None` on the last page.
+    pub next: Option<SlotPosition>,
+    /// First free slot after the days of the search, if they have none.
+    pub next_available: Option<FreeSlot>,
+    /// Reason why the days have no free slot.
+    pub reason: Option<Rejection>,
+}
+
+/// An offer with the keys of its opening.
+pub(super) struct Candidate {
+    pub offer: Offer,
+    pub doctor: Option<String>,
+    pub hospital: Option<String>,
+    /// True if the opening is for several patients at once.
+    pub is_shared: bool,
+}
+
+/// Offers of the rules in some days.
+#[derive(Default)]
+struct Found {
+    candidates: Vec<Candidate>,
+    /// Zone of the first opening.
+    zone: Option<String>,
+    reason: Option<Violation>,
+}
+
+/// The ledger's view of offers.
+pub(super) struct Vacancies<'a> {
+    pub ledger: &'a dyn Ledger,
+    pub names: &'a Pseudonyms,
+    pub rules: &'a LoadedRules,
+    /// Patient of the booking, if known. Claims that contain this key are personal.
+    pub patient: Option<&'a str>,
+    /// Appointment to be moved. Its claims are no obstacle.
+    pub own: Option<Uuid>,
+}
+
+/// A place at which the rules look for slots, at one time.
+pub(super) struct Finder {
+    pub rules: Arc<LoadedRules>,
+    pub context: Context,
+    pub place: Place,
+}
+
+impl SlotPosition {
+    fn of(FreeSlot { slot, starts_at, doctor, hospital, request, .. }: &FreeSlot) -> Self {
+        let rest = json!([slot.minutes, slot.zone, request]).to_string();
+        Self { starts_at: *starts_at, doctor: doctor.clone(), hospital: hospital.clone(), rest }
+    }
+}
+
+impl SlotSearch {
+    /// Returns the finder of this search, which asks the rules in use.
+    pub(super) fn finder(&self, rules: &InForce, context: Context) -> Result<Finder, BookingError> {
+        let Spellings { doctor, hospital, .. } = filters::keys(rules, &self.spelt)?;
+        let fields = leaves(&rules.used, &self.members)?;
+        Ok(Finder { rules: Arc::clone(&rules.used), context, place: Place { doctor, hospital, fields } })
+    }
+
+    /// Returns the first day, and the day after the last one.
+    pub(super) fn range(&self, context: &Context) -> Result<(Date, Date), BookingError> {
+        let today = || context.clocks.iter().map(|clock| clock.now.date()).min().unwrap_or_default();
+        let from = self.from.unwrap_or_else(today);
+        let until = from.checked_add(i32::from(self.days).days());
+        until.map(|until| (from, until)).map_err(|_| BookingError::NoSuchTime("`from` is at the end of the calendar"))
+    }
+
+    /// Returns the page of these slots after the position, and the position of the next page.
+    pub(super) fn page(&self, slots: BTreeMap<SlotPosition, FreeSlot>) -> (Vec<FreeSlot>, Option<SlotPosition>) {
+        let is_later = |position: &SlotPosition| self.after.as_ref().is_none_or(|after| position > after);
+        let mut later = slots.into_iter().filter(|(position, _)| is_later(position));
+        let mut last = None;
+        let page: Vec<FreeSlot> = later
+            .by_ref()
+            .take(self.limit)
+            .map(|(position, slot)| {
+                last = Some(position);
+                slot
+            })
+            .collect();
+        (page, last.filter(|_| later.next().is_some()))
+    }
+}
+
+/// Returns the leaves of these members. Refuses a value that the schema of a request refuses.
+fn leaves(rules: &LoadedRules, members: &[(String, String)]) -> Result<Vec<Field>, BookingError> {
+    let known = rules.place_members();
+    let typed = |(name, text): &(String, String)| (name.clone(), value_of(known.get(name.as_str()).copied(), text));
+    let document: Json = members.iter().map(typed).collect::<Map<_, _>>().into();
+    // Other members are missing. Only what is wrong with these counts.
+    let violations = rules.check_request(&document)?;
+    let member = |violation: &Violation| violation.path.strip_prefix('/')?.split('/').next().map(str::to_owned);
+    let bad = violations.iter().find_map(|violation| {
+        member(violation).filter(|name| document.get(name).is_some()).map(|name| (name, violation.code.clone()))
+    });
+    match bad {
+        Some((parameter, code)) => Err(BookingError::NoSuchPlace { parameter, code }),
+        None => flatten(&document).map_err(|large| BookingError::TooLarge { limit: large.limit }),
+    }
+}
+
+/// Returns the value that a text has by the schema of its member.
+fn value_of(schema: Option<&Json>, text: &str) -> Json {
+    let kind = schema.and_then(|schema| schema["type"].as_str());
+    match kind {
+        Some("boolean" | "integer" | "number") => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+        _ => text.into(),
+    }
+}
+
+impl Finder {
+    /// Returns the offers that start on the days from `since` until `until`, which is excluded.
+    fn find(&self, since: Date, until: Date) -> Result<Found, Fault> {
+        let (mut found, mut first, mut days) = (Found::default(), since, DAYS_OF_A_CALL);
+        while first < until {
+            let end = first.saturating_add(days.days()).min(until);
+            match self.part(first, end) {
+                Ok(part) => {
+                    found.add(part);
+                    first = end;
+                }
+                // The result may be too much for one call.
+                Err(_) if days > 1 => days = (days / 2).max(1),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(found)
+    }
+
+    fn part(&self, since: Date, until: Date) -> Result<Found, Fault> {
+        let Self { rules, context, place } = self;
+        let midnight = |date: Date| date.at(0, 0, 0, 0);
+        let openings = rules.openings(context, place, midnight(since), midnight(until))?;
+        let Offered { offers, reason } = rules.offers(context, place, None, &openings)?;
+        let is_within = |offer: &Offer| (since..until).contains(&offer.slot.start.date());
+        let offers = offers.into_iter().filter(is_within);
+        let candidates = offers.map(|offer| Candidate::new(offer, &openings, place)).collect();
+        Ok(Found { candidates, zone: openings.into_iter().next().map(|opening| opening.slot.zone), reason })
+    }
+}
+
+impl Candidate {
+    /// Returns an offer of one of these openings. What an opening does not say is that of the place.
+    pub(super) fn new(offer: Offer, openings: &[Opening], place: &Place) -> Self {
+        let opening = &openings[offer.opening];
+        let or_place = |own: &Option<String>, of_place: &Option<String>| own.as_ref().or(of_place.as_ref()).cloned();
+        Self {
+            doctor: or_place(&opening.doctor, &place.doctor),
+            hospital: or_place(&opening.hospital, &place.hospital),
+            is_shared: opening.places > 1,
+            offer,
+        }
+    }
+}
+
+impl Found {
+    fn add(&mut self, part: Self) {
+        self.candidates.extend(part.candidates);
+        self.zone = self.zone.take().or(part.zone);
+        self.reason = self.reason.take().or(part.reason);
+    }
+}
+
+impl Vacancies<'_> {
+    /// Returns the slots of the offers that are free, in their order. The ledger is asked once.
+    pub(super) async fn free(&self, candidates: Vec<Candidate>) -> Result<Vec<FreeSlot>, BookingError> {
+        let all = candidates.iter().flat_map(|Candidate { offer, .. }| {
+            offer.claims.iter().chain(offer.choices.iter().flat_map(|choice| &choice.claims))
+        });
+        let kept: HashSet<Claim> = all.map(|claim| self.kept(claim)).collect();
+        let kept: Vec<Claim> = kept.into_iter().collect();
+        let taken = self.ledger.taken(self.rules.country, &kept).await?;
+        let others = |(key, holders): (String, Vec<(u16, Uuid)>)| {
+            let others = holders.into_iter().filter(|(_, holder)| Some(*holder) != self.own);
+            (key, others.map(|(ordinal, _)| ordinal).collect())
+        };
+        let taken: HashMap<String, HashSet<u16>> = taken.into_iter().map(others).collect();
+        let places = |claim: &Claim| {
+            let held = taken.get(&self.kept(claim).key);
+            let is_held = |ordinal: &u16| held.is_some_and(|held| held.contains(ordinal));
+            (0..claim.places).filter(|ordinal| !is_held(ordinal)).count()
+        };
+        let is_free = |claims: &[Claim]| claims.iter().all(|claim| places(claim) > 0);
+        let mut slots = Vec::new();
+        for Candidate { offer, doctor, hospital, is_shared } in candidates {
+            let Offer { slot, claims, choices, request, .. } = offer;
+            let has_choice = choices.is_empty() || choices.iter().any(|choice| is_free(&choice.claims));
+            if !has_choice || !is_free(&claims) {
+                continue;
+            }
+            // A start that the clocks skip cannot be booked.
+            let Some(starts_at) = self.rules.start(&slot)? else { continue };
+            let least = claims.iter().map(places).min().and_then(|least| u16::try_from(least).ok());
+            let places = least.filter(|_| is_shared);
+            slots.push(FreeSlot { slot, starts_at, doctor, hospital, places, request });
+        }
+        Ok(slots)
+    }
+
+    /// Returns a claim in the ledger's form.
+    fn kept(&self, claim: &Claim) -> Claim {
+        let personal = self.patient.map_or(claim.personal, |patient| claim.is_about(patient));
+        self.names.claim(self.rules.country, Claim { personal, ..claim.clone() })
+    }
+}
+
+impl Booking {
+    /// Returns a page of the slots that are free at a place. An empty search has the reason, and the next free slot.
+    ///
+    /// # Errors
+    /// See [`BookingError`].
+    pub async fn slots(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        search: SlotSearch,
+    ) -> Result<SlotPage, BookingError> {
+        let (in_force, role) = self.enter(caller, country, Scope::Read)?;
+        let rules = Arc::clone(&in_force.used);
+        if !rules.has_openings() {
+            return Err(BookingError::NoSlots);
+        }
+        let now = self.clock.now();
+        let context = rules.context(now, role);
+        let (from, until) = search.range(&context)?;
+        let search = Arc::new(search);
+        let asked = Arc::clone(&search);
+        let find = move || {
+            let finder = asked.finder(&in_force, context)?;
+            let found = finder.find(from, until)?;
+            Ok::<_, BookingError>((finder, found))
+        };
+        let (finder, found) = self.decider.catalogue.executor().run(country, find).await??;
+        let Found { candidates, zone, reason } = found;
+        let had_offers = !candidates.is_empty();
+        let slots = self.vacant(&rules, candidates).await?;
+        let (mut next_available, mut why) = (None, None);
+        if slots.is_empty() {
+            let code = if had_offers { FULL } else { NO_AGENDA };
+            let violation = reason.filter(|_| !had_offers).unwrap_or_else(|| Violation::new("", code));
+            why = Some(Rejection { violations: vec![violation], rules: Arc::clone(&rules) });
+            next_available = self.next_available(finder, until).await?;
+        }
+        let zone = zone.or_else(|| next_available.as_ref().map(|next: &FreeSlot| next.slot.zone.clone()));
+        let (slots, next) = search.page(slots);
+        Ok(SlotPage {
+            zone: zone.unwrap_or_else(|| rules.descriptor.zones[0].clone()),
+            from,
+            to: until.yesterday().unwrap_or(from),
+            as_of: now,
+            slots,
+            next,
+            next_available,
+            reason: why,
+        })
+    }
+
+    /// Returns the first slot that is free from this day on, or from today on, until the country's horizon.
+    async fn next_available(&self, finder: Finder, since: Date) -> Result<Option<FreeSlot>, BookingError> {
+        let (rules, finder) = (Arc::clone(&finder.rules), Arc::new(finder));
+        let today = || finder.context.clocks.iter().map(|clock| clock.now.date());
+        let (Some(first), Some(last)) = (today().min(), today().max()) else { return Ok(None) };
+        let horizon = i32::from(rules.descriptor.horizon_days.unwrap_or_default());
+        let end = last.saturating_add((horizon + 1).days());
+        let mut since = since.max(first);
+        while since < end {
+            let until = since.saturating_add(i32::from(MAX_DAYS).days()).min(end);
+            let asked = Arc::clone(&finder);
+            let find = move || asked.find(since, until);
+            let found = self.decider.catalogue.executor().run(rules.country, find).await??;
+            if let Some((_, slot)) = self.vacant(&rules, found.candidates).await?.pop_first() {
+                return Ok(Some(slot));
+            }
+            since = until;
+        }
+        Ok(None)
+    }
+
+    /// Returns the slots that are free, each once.
+    async fn vacant(
+        &self,
+        rules: &LoadedRules,
+        candidates: Vec<Candidate>,
+    ) -> Result<BTreeMap<SlotPosition, FreeSlot>, BookingError> {
+        let (ledger, names) = (&*self.decider.ledger, &self.decider.names);
+        let vacancies = Vacancies { ledger, names, rules, patient: None, own: None };
+        let free = vacancies.free(candidates).await?;
+        Ok(free.into_iter().map(|slot| (SlotPosition::of(&slot), slot)).collect())
+    }
+}

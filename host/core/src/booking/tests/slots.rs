@@ -1,0 +1,224 @@
+//! Free slots of a house with one doctor.
+
+use jiff::civil::{Date, DateTime};
+
+use super::*;
+use crate::booking::{MAX_DAYS, SlotPage, SlotSearch};
+use crate::model::{Appointment, Context, Descriptor, Notice, Offered, Opening, Place};
+use crate::ports::Rules;
+use crate::testing::Described;
+
+const ZONE: &str = "America/Lima";
+
+/// Rules that offer each of their openings.
+struct House {
+    descriptor: Descriptor,
+    openings: Vec<&'static str>,
+    /// Maximum number of offers of one call.
+    fits: usize,
+    reason: Option<Violation>,
+    calls: Mutex<Vec<(DateTime, DateTime)>>,
+}
+
+impl Default for House {
+    fn default() -> Self {
+        let mut descriptor = Described::default().0;
+        descriptor.horizon_days = Some(90);
+        descriptor.request_schema = r#"{
+            "required": ["dni", "urgent"],
+            "properties": {
+                "district": { "pattern": "^[0-9]{6}$", "x-place": true }, "urgent": { "type": "boolean", "x-place": true }
+            }
+        }"#
+        .into();
+        Self { descriptor, openings: vec![], fits: usize::MAX, reason: None, calls: Mutex::default() }
+    }
+}
+
+fn slot(start: &str) -> Slot {
+    Slot { start: start.parse().unwrap(), minutes: 30, zone: ZONE.into() }
+}
+
+impl Rules for House {
+    fn contract(&self) -> &'static str {
+        "2.0.0"
+    }
+    fn describe(&self) -> Result<Descriptor, Fault> {
+        Ok(self.descriptor.clone())
+    }
+    fn book(&self, _: &Context, _: &[Field]) -> Result<Verdict, Fault> {
+        Err(Fault::Busy)
+    }
+    fn act(&self, _: &Context, _: &Appointment, _: &str, _: &[Field]) -> Result<Verdict, Fault> {
+        Err(Fault::Busy)
+    }
+    fn present(&self, _: Role, _: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
+        Err(Fault::Busy)
+    }
+    fn has_openings(&self) -> bool {
+        true
+    }
+    fn openings(&self, _: &Context, _: &Place, since: DateTime, until: DateTime) -> Result<Vec<Opening>, Fault> {
+        self.calls.lock().unwrap().push((since, until));
+        let slots = self.openings.iter().map(|start| slot(start));
+        let opening = |slot| Opening { slot, doctor: None, hospital: None, places: 1, fields: vec![] };
+        Ok(slots.filter(|slot| (since..until).contains(&slot.start)).map(opening).collect())
+    }
+    fn offers(
+        &self,
+        _: &Context,
+        place: &Place,
+        _: Option<&Appointment>,
+        openings: &[Opening],
+    ) -> Result<Option<Offered>, Fault> {
+        if openings.len() > self.fits {
+            return Err(Fault::AnswerTooLarge { limit: 0 });
+        }
+        let offer = |(opening, Opening { slot, .. }): (usize, &Opening)| Offer {
+            opening,
+            slot: slot.clone(),
+            claims: vec![Claim::new(format!("doctor/45678/{}", slot.start))],
+            choices: vec![],
+            request: place.fields.clone(),
+        };
+        let offers: Vec<Offer> =
+            if self.reason.is_some() { vec![] } else { openings.iter().enumerate().map(offer).collect() };
+        let offers = offers.into_iter().rev().collect();
+        Ok(Some(Offered { offers, reason: self.reason.clone() }))
+    }
+    fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
+        Ok(vec![])
+    }
+}
+
+fn search() -> SlotSearch {
+    let from = Some(Date::constant(2026, 12, 1));
+    SlotSearch { spelt: Spellings::default(), members: vec![], from, days: 7, after: None, limit: 100 }
+}
+
+/// The use cases over a house and a ledger in which the claim of this start is taken.
+struct Reception {
+    house: Arc<House>,
+    booking: Booking,
+}
+
+impl Reception {
+    fn of(house: House, taken: Option<&str>) -> Self {
+        let (house, catalogue) = (Arc::new(house), Arc::new(Catalogue::default()));
+        catalogue.install(LoadedRules::of(house.clone(), "sha256:00".into()).unwrap(), Timestamp::UNIX_EPOCH);
+        let taken = taken.map(|start| format!("doctor/45678/{}", slot(start).start));
+        let ledger = OneAppointment { stored: Some(revision(Uuid::nil())), taken, ..OneAppointment::default() };
+        let clock = Arc::new(ManualClock::default());
+        let booking = Booking::new(catalogue, Arc::new(ledger), clock, Arc::new(NewIds), names(), "0.1.0");
+        Self { house, booking }
+    }
+
+    async fn slots(&self, search: SlotSearch) -> Result<SlotPage, BookingError> {
+        self.booking.slots(&ana(), pe(), search).await
+    }
+
+    async fn starts(&self, search: SlotSearch) -> Vec<String> {
+        starts(&self.slots(search).await.unwrap())
+    }
+}
+
+fn starts(page: &SlotPage) -> Vec<String> {
+    page.slots.iter().map(|free| free.slot.start.strftime("%dT%H:%M").to_string()).collect()
+}
+
+fn reason(page: &SlotPage) -> Option<&str> {
+    page.reason.as_ref().map(|reason| reason.violations[0].code.as_str())
+}
+
+#[tokio::test]
+async fn slots_are_the_offers_of_the_days_in_order_without_those_that_are_taken() {
+    let openings =
+        vec!["2026-12-03T09:00", "2026-12-01T09:30", "2026-12-01T09:00", "2026-11-30T09:00", "2026-12-08T09:00"];
+    let desk = Reception::of(House { openings, ..House::default() }, Some("2026-12-01T09:30"));
+    let page = desk.slots(search()).await.unwrap();
+    assert_eq!(starts(&page), ["01T09:00", "03T09:00"]);
+    assert_eq!((page.from, page.to), (Date::constant(2026, 12, 1), Date::constant(2026, 12, 7)));
+    assert_eq!((reason(&page), page.next_available.as_ref(), page.zone.as_str()), (None, None, ZONE));
+    assert_eq!(page.slots[0].starts_at, "2026-12-01T14:00:00Z".parse().unwrap());
+}
+
+#[tokio::test]
+async fn a_slot_that_is_offered_twice_is_shown_once() {
+    let openings = vec!["2026-12-01T09:00", "2026-12-01T09:00"];
+    assert_eq!(Reception::of(House { openings, ..House::default() }, None).starts(search()).await, ["01T09:00"]);
+}
+
+#[tokio::test]
+async fn pages_have_every_slot_once() {
+    let openings = vec!["2026-12-01T09:00", "2026-12-01T09:30", "2026-12-02T09:00", "2026-12-03T09:00"];
+    let desk = Reception::of(House { openings, ..House::default() }, None);
+    let first = desk.slots(SlotSearch { limit: 3, ..search() }).await.unwrap();
+    assert_eq!(starts(&first), ["01T09:00", "01T09:30", "02T09:00"]);
+    let last = desk.slots(SlotSearch { limit: 3, after: first.next, ..search() }).await.unwrap();
+    assert_eq!((starts(&last), last.next), (vec!["03T09:00".to_owned()], None));
+    let whole = desk.slots(SlotSearch { limit: 4, ..search() }).await.unwrap();
+    assert_eq!((whole.slots.len(), whole.next), (4, None));
+}
+
+#[tokio::test]
+async fn an_empty_search_has_a_reason_and_the_next_free_slot() {
+    let next = |page: &SlotPage| page.next_available.as_ref().map(|free| free.slot.start.date());
+    let empty = Reception::of(House::default(), None).slots(search()).await.unwrap();
+    assert_eq!((reason(&empty), next(&empty)), (Some("no-agenda"), None));
+
+    let openings = vec!["2026-12-01T09:00", "2027-02-20T09:00"];
+    let full = Reception::of(House { openings, ..House::default() }, Some("2026-12-01T09:00"));
+    let page = full.slots(search()).await.unwrap();
+    assert_eq!((reason(&page), next(&page)), (Some("full"), Some(Date::constant(2027, 2, 20))));
+
+    // The horizon is 90 days.
+    let far = House { openings: vec!["2027-02-23T09:00"], ..House::default() };
+    assert_eq!(next(&Reception::of(far, None).slots(search()).await.unwrap()), None);
+
+    let holiday = Some(Violation::new("/date", "pe.date.holiday"));
+    let closed = House { openings: vec!["2026-12-01T09:00"], reason: holiday, ..House::default() };
+    assert_eq!(reason(&Reception::of(closed, None).slots(search()).await.unwrap()), Some("pe.date.holiday"));
+}
+
+#[tokio::test]
+async fn days_that_are_too_much_for_one_call_are_asked_for_in_parts() {
+    let openings = vec!["2026-12-01T09:00", "2026-12-02T09:00", "2026-12-05T09:00", "2026-12-07T09:00"];
+    let house = |fits| House { openings: openings.clone(), fits, ..House::default() };
+    let desk = Reception::of(house(1), None);
+    assert_eq!(desk.starts(search()).await.len(), 4);
+    assert!(desk.house.calls.lock().unwrap().len() < 12);
+    let none = Reception::of(house(0), None).slots(search()).await;
+    assert!(matches!(none, Err(BookingError::RulesUnavailable(Some(Fault::AnswerTooLarge { .. })))), "{none:?}");
+}
+
+#[tokio::test]
+async fn a_search_without_a_day_begins_today_and_ends_with_the_calendar() {
+    let desk = Reception::of(House { openings: vec!["2026-11-24T16:00"], ..House::default() }, None);
+    let page = desk.slots(SlotSearch { from: None, ..search() }).await.unwrap();
+    assert_eq!((page.from, starts(&page)), (Date::constant(2026, 11, 24), vec!["24T16:00".to_owned()]));
+    let end = desk.slots(SlotSearch { from: Some(Date::MAX), days: MAX_DAYS, ..search() }).await;
+    assert!(matches!(end, Err(BookingError::NoSuchTime(_))), "{end:?}");
+}
+
+#[tokio::test]
+async fn what_is_known_of_the_request_has_the_types_of_its_schema_and_is_checked_by_it() {
+    let members = |list: &[(&str, &str)]| SlotSearch {
+        members: list.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
+        ..search()
+    };
+    let desk = Reception::of(House { openings: vec!["2026-12-01T09:00"], ..House::default() }, None);
+    let page = desk.slots(members(&[("district", "150122"), ("urgent", "true")])).await.unwrap();
+    let urgent = Field { path: "/urgent".into(), value: Value::Flag(true) };
+    assert_eq!(page.slots[0].request, [field("/district", "150122"), urgent]);
+    for (name, text) in [("district", "12"), ("urgent", "yes")] {
+        let refused = desk.slots(members(&[(name, text)])).await;
+        let Err(BookingError::NoSuchPlace { parameter, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!(parameter, name);
+    }
+}
+
+#[tokio::test]
+async fn a_country_without_openings_has_no_slots() {
+    let desk = Desk::new(Deciding::new(Ok(Ok(booked()))), OneAppointment::default());
+    assert!(matches!(desk.booking.slots(&ana(), pe(), search()).await, Err(BookingError::NoSlots)));
+}
