@@ -192,3 +192,56 @@ fn an_appointment_is_moved_to_a_slot_of_its_doctor() {
     let after: Vec<Value> = slots("45678").iter().map(|slot| slot["startsAt"].clone()).collect();
     assert!(after.contains(&booked["startsAt"]) && !after.contains(&moved["startsAt"]), "{after:?}");
 }
+
+#[test]
+fn a_calendar_has_each_day_of_a_month_with_the_number_of_its_slots() {
+    let host = Host::of(&["pe"]);
+    let ana = host.patient("ana");
+    let from = day("pe", 0);
+    let month = items(&ana, &format!("{PE}&from={from}&days=31&limit=1000"));
+    let calendar = ana.get(&format!("{PE}&from={from}&days=31&view=days")).expect(200).json();
+    let days = calendar["items"].as_array().unwrap();
+    assert_eq!((days.len(), &days[0]["date"], &days[30]["date"]), (31, &json!(from), &calendar["to"]));
+    let starts = |date: &str| month.iter().filter(|slot| slot["start"].as_str().unwrap().starts_with(date)).count();
+    for day in days {
+        assert_eq!(day["free"], starts(day["date"].as_str().unwrap()), "{day}");
+    }
+    assert!(days.iter().any(|day| day["free"] == 0), "there is a Sunday");
+    let past = ana.get(&format!("{PE}&from=2020-02-28&days=3&view=days")).expect(200).json();
+    let none = |date| json!({ "date": date, "free": 0 });
+    assert_eq!(past["items"], json!([none("2020-02-28"), none("2020-02-29"), none("2020-03-01")]));
+    assert_eq!((&past["reason"]["code"], past["nextAvailable"].is_string()), (&json!("no-agenda"), true));
+    for (query, named) in
+        [("view=weeks", "`view`"), ("view=days&limit=3", "`limit`"), ("view=days&cursor=", "`cursor`")]
+    {
+        let refused = ana.get(&format!("{PE}&{query}")).expect(400).json();
+        assert!(refused["detail"].as_str().unwrap().contains(named), "{refused}");
+    }
+}
+
+#[test]
+fn a_search_for_an_appointment_that_is_moved_has_its_place_and_not_its_time() {
+    let host = Host::of(&["pe"]);
+    let (ana, staff) = (host.patient("ana"), host.staff("pe"));
+    let day = day("pe", 0);
+    let free = items(&ana, &format!("{PE}&from={day}&days=1"));
+    let request = with(&pe(1), json!({ "doctor": "45678", "hospital": "00006219" }));
+    let booked = ana.booked("pe", &with(&request, date_and_time(&free[3])));
+    // The other doctor's time would make the patient be in two places.
+    ana.booked("pe", &with(&request, with(&date_and_time(&free[6]), json!({ "doctor": "45679" }))));
+    let path = format!("/v1/pe/slots?appointment={}&from={day}&days=1", booked["id"].as_str().unwrap());
+    let starts = |slots: &[Value]| slots.iter().map(|slot| slot["start"].clone()).collect::<Vec<_>>();
+    let mut others = starts(&free);
+    others.remove(6);
+    others.remove(3);
+    assert_eq!(starts(&items(&ana, &path)), others);
+    assert_eq!(starts(&items(&staff, &path)), others);
+    host.patient("bea").get(&path).expect(404);
+    let refused = ana.get("/v1/pe/slots?appointment=7").expect(400).json();
+    assert!(refused["detail"].as_str().unwrap().contains("`appointment`"), "{refused}");
+    // The token of such a slot moves the appointment.
+    let token = &items(&ana, &path)[0]["slot"];
+    let moved = format!("/v1/pe/appointments/{}/reschedule", booked["id"].as_str().unwrap());
+    let moved = ana.post(&moved, &json!({ "slot": token })).expect(200).json();
+    assert_eq!(moved["startsAt"], free[0]["startsAt"]);
+}

@@ -1,5 +1,6 @@
 //! The endpoint of free slots.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use citas_core::booking::{FreeSlot, MAX_DAYS, SlotPage, SlotSearch, Spellings};
 use citas_core::model::{CountryCode, Keyring, SlotToken};
 use citas_core::rules::SLOT;
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan as _};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -37,16 +38,16 @@ pub const DEFAULT_SLOTS: usize = 200;
 pub const DEFAULT_DAYS: u8 = 7;
 
 /// Parameters of a search besides the country's own.
-pub const PARAMETERS: [&str; 4] = ["doctor", "hospital", "from", "days"];
+pub const PARAMETERS: [&str; 6] = ["doctor", "hospital", "appointment", "from", "days", "view"];
 
 /// `Cache-Control` of free slots, which another booking may take at any time.
 const BRIEFLY: HeaderValue = HeaderValue::from_static("private, max-age=5");
 
-/// Free slots of some days, sorted by start, each once.
+/// Free slots of some days: the slots, sorted by start, each once, or the number of those of each day.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "Slots")]
-pub struct Slots {
+#[schemars(rename = "{Item}s")]
+pub struct Slots<Item> {
     /// IANA time zone of the place.
     time_zone: String,
     /// First day of the search, by the clocks of the place.
@@ -58,7 +59,7 @@ pub struct Slots {
     /// Time at which the slots were free.
     #[schemars(with = "Instant")]
     as_of: Timestamp,
-    items: Vec<Slot>,
+    items: Vec<Item>,
     /// `cursor` of the next page; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
@@ -98,6 +99,23 @@ pub struct Slot {
     slot: String,
 }
 
+/// Parts of a response that both views have.
+struct Head<'a> {
+    query: &'a Parameters,
+    headers: &'a HeaderMap,
+    locale: &'a str,
+}
+
+/// Day of a calendar.
+#[derive(Serialize, JsonSchema)]
+pub struct SlotDay {
+    /// The day, by the clocks of the place.
+    #[schemars(extend("format" = "date"))]
+    date: String,
+    /// Number of free slots that start on this day.
+    free: usize,
+}
+
 /// Handles `GET …/slots`.
 pub async fn list(
     State(api): State<Arc<Api>>,
@@ -110,57 +128,87 @@ pub async fn list(
     let members = rules.place_members();
     let own: Vec<&str> = members.into_keys().filter(|name| !PARAMETERS.contains(name)).collect();
     let query = Parameters::of(&uri, &[&PARAMETERS[..], &own].concat())?;
-    let search = search(&query, &own)?;
+    let is_calendar = is_calendar(&query)?;
+    let limit = if is_calendar { usize::MAX } else { limit_of(&query, DEFAULT_SLOTS, MAX_SLOTS)? };
+    let search = search(&query, &own, limit)?;
     let page = api.booking.slots(&caller, country, search).await.map_err(api.problem(country, &headers))?;
     let locale = rules.messages.negotiate(&accept_language(&headers));
-    let (as_of, has_reason) = (page.as_of, page.reason.is_some());
-    let item = |free| Slot::of(free, country, &api.link_keys);
-    let mut slots = slots(page, item, &query, &locale);
-    // The tag is that of the slots: they may be the same at another time.
-    let tag = tag_of(&serde_json::to_vec(&slots).expect("members with text keys"));
-    slots.as_of = as_of;
-    let etag = HeaderValue::from_str(&format!("W/\"{tag}\"")).expect("hexadecimal digits in quotes");
-    let caching =
-        [(ETAG, etag), (CACHE_CONTROL, BRIEFLY), (VARY, HeaderValue::from_static("accept-language, authorization"))];
-    if has_seen(&headers, &tag)? {
-        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+    let head = Head { query: &query, headers: &headers, locale: &locale };
+    if is_calendar {
+        let items = days(&page);
+        return head.response(page, items);
     }
-    let mut response = (caching, Json(slots)).into_response();
-    if let Some(locale) = HeaderValue::from_str(&locale).ok().filter(|_| has_reason) {
-        response.headers_mut().insert(CONTENT_LANGUAGE, locale);
-    }
-    Ok(response)
+    let items = page.slots.iter().cloned().map(|free| Slot::of(free, country, &api.link_keys)).collect();
+    head.response(page, items)
 }
 
-fn search(query: &Parameters, own: &[&str]) -> Result<SlotSearch, Problem> {
+/// True if the query asks for the days of a calendar instead of the slots.
+fn is_calendar(query: &Parameters) -> Result<bool, Problem> {
+    let is_paged = ["limit", "cursor"].iter().any(|name| query.all(name).next().is_some());
+    match query.one("view")? {
+        None | Some("slots") => Ok(false),
+        Some("days") if is_paged => Err(Problem::malformed("`view=days` has one page; leave `limit` and `cursor` out")),
+        Some("days") => Ok(true),
+        Some(_) => Err(Problem::malformed("`view` is `slots` or `days`")),
+    }
+}
+
+fn search(query: &Parameters, own: &[&str], limit: usize) -> Result<SlotSearch, Problem> {
     let days = |text: &str| text.parse().ok().filter(|days| (1..=MAX_DAYS).contains(days) && !text.starts_with('+'));
     let refused = || Problem::malformed(format!("`days` is a number from 1 to {MAX_DAYS}"));
+    let id = |text: &str| text.parse().map_err(|_| Problem::malformed("`appointment` is the id of an appointment"));
     let member = |name: &&str| Ok(filter(query, name)?.map(|text| ((*name).to_owned(), text)));
     let members = own.iter().map(member).collect::<Result<Vec<_>, Problem>>()?;
     Ok(SlotSearch {
         spelt: Spellings { patient: None, doctor: filter(query, "doctor")?, hospital: filter(query, "hospital")? },
         members: members.into_iter().flatten().collect(),
+        appointment: query.one("appointment")?.map(id).transpose()?,
         from: query.date("from")?,
         days: query.one("days")?.map_or(Some(DEFAULT_DAYS), days).ok_or_else(refused)?,
         after: query.cursor()?,
-        limit: limit_of(query, DEFAULT_SLOTS, MAX_SLOTS)?,
+        limit,
     })
 }
 
-/// Returns the representation of a page, as of no time.
-fn slots(page: SlotPage, item: impl Fn(FreeSlot) -> Slot, query: &Parameters, locale: &str) -> Slots {
-    let SlotPage { zone, from, to, slots, next, next_available, reason, .. } = page;
-    let day = |date: Date| date.to_string();
-    let reason = reason.and_then(|no| Some(ViolationMessage::new(no.violations.first()?, &no.rules, locale)));
-    Slots {
-        time_zone: zone,
-        from: day(from),
-        to: day(to),
-        as_of: Timestamp::UNIX_EPOCH,
-        items: slots.into_iter().map(item).collect(),
-        next_cursor: next.map(|next| query.cursor_at(&next)),
-        next_available: next_available.map(|next| next.slot.start_with_offset(next.starts_at)),
-        reason,
+/// Returns the number of free slots of each day of a page.
+fn days(page: &SlotPage) -> Vec<SlotDay> {
+    let mut free: BTreeMap<Date, usize> =
+        page.from.series(1.day()).take_while(|date| *date <= page.to).map(|date| (date, 0)).collect();
+    for slot in &page.slots {
+        *free.entry(slot.slot.start.date()).or_default() += 1;
+    }
+    free.into_iter().map(|(date, free)| SlotDay { date: date.to_string(), free }).collect()
+}
+
+impl Head<'_> {
+    fn response<Item: Serialize>(&self, page: SlotPage, items: Vec<Item>) -> Result<Response, Problem> {
+        let SlotPage { zone, from, to, next, next_available, reason, as_of, .. } = page;
+        let reason = reason.and_then(|no| Some(ViolationMessage::new(no.violations.first()?, &no.rules, self.locale)));
+        let locale = HeaderValue::from_str(self.locale).ok().filter(|_| reason.is_some());
+        let mut slots = Slots {
+            time_zone: zone,
+            from: from.to_string(),
+            to: to.to_string(),
+            as_of: Timestamp::UNIX_EPOCH,
+            items,
+            next_cursor: next.map(|next| self.query.cursor_at(&next)),
+            next_available: next_available.map(|next| next.slot.start_with_offset(next.starts_at)),
+            reason,
+        };
+        // The tag is that of the slots: they may be the same at another time.
+        let tag = tag_of(&serde_json::to_vec(&slots).expect("members with text keys"));
+        slots.as_of = as_of;
+        let etag = HeaderValue::from_str(&format!("W/\"{tag}\"")).expect("hexadecimal digits in quotes");
+        let vary = HeaderValue::from_static("accept-language, authorization");
+        let caching = [(ETAG, etag), (CACHE_CONTROL, BRIEFLY), (VARY, vary)];
+        if has_seen(self.headers, &tag)? {
+            return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+        }
+        let mut response = (caching, Json(slots)).into_response();
+        if let Some(locale) = locale {
+            response.headers_mut().insert(CONTENT_LANGUAGE, locale);
+        }
+        Ok(response)
     }
 }
 

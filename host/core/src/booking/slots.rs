@@ -15,7 +15,8 @@ use crate::booking::error::{BookingError, Rejection};
 use crate::booking::filters::{self, Spellings};
 use crate::model::json::flatten;
 use crate::model::{
-    Caller, Claim, Context, CountryCode, Field, Offer, Offered, Opening, Place, Pseudonyms, Scope, Slot, Violation,
+    Appointment, Caller, Claim, Context, CountryCode, Field, Offer, Offered, Opening, Place, Pseudonyms, Revision,
+    Scope, Slot, Violation,
 };
 use crate::ports::{Fault, Ledger};
 use crate::release::InForce;
@@ -40,6 +41,8 @@ pub struct SlotSearch {
     pub spelt: Spellings,
     /// Members of a booking request that are known, as texts.
     pub members: Vec<(String, String)>,
+    /// Appointment that is to be moved. What the search leaves out is as it has it.
+    pub appointment: Option<Uuid>,
     /// First day, by the clocks of the place; by default today.
     pub from: Option<Date>,
     /// Number of days, at most [`MAX_DAYS`].
@@ -132,6 +135,8 @@ pub(super) struct Finder {
     pub rules: Arc<LoadedRules>,
     pub context: Context,
     pub place: Place,
+    /// Appointment to be moved.
+    pub current: Option<Arc<Revision>>,
 }
 
 impl SlotPosition {
@@ -143,10 +148,23 @@ impl SlotPosition {
 
 impl SlotSearch {
     /// Returns the finder of this search, which asks the rules in use.
-    pub(super) fn finder(&self, rules: &InForce, context: Context) -> Result<Finder, BookingError> {
+    fn finder(
+        &self,
+        rules: &InForce,
+        context: Context,
+        current: Option<Arc<Revision>>,
+    ) -> Result<Finder, BookingError> {
         let Spellings { doctor, hospital, .. } = filters::keys(rules, &self.spelt)?;
-        let fields = leaves(&rules.used, &self.members)?;
-        Ok(Finder { rules: Arc::clone(&rules.used), context, place: Place { doctor, hospital, fields } })
+        let mut place = Place { doctor, hospital, fields: leaves(&rules.used, &self.members)? };
+        if let Some(current) = &current {
+            let Appointment { doctor, hospital, attributes, .. } = &current.appointment;
+            place.doctor = place.doctor.or_else(|| doctor.clone());
+            place.hospital = place.hospital.or_else(|| hospital.clone());
+            let is_known = |field: &&Field| place.fields.iter().any(|known| known.path == field.path);
+            let others: Vec<Field> = attributes.iter().filter(|field| !is_known(field)).cloned().collect();
+            place.fields.extend(others);
+        }
+        Ok(Finder { rules: Arc::clone(&rules.used), context, place, current })
     }
 
     /// Returns the first day, and the day after the last one.
@@ -220,10 +238,11 @@ impl Finder {
     }
 
     fn part(&self, since: Date, until: Date) -> Result<Found, Fault> {
-        let Self { rules, context, place } = self;
+        let Self { rules, context, place, current } = self;
+        let current = current.as_ref().map(|current| &current.appointment);
         let midnight = |date: Date| date.at(0, 0, 0, 0);
         let openings = rules.openings(context, place, midnight(since), midnight(until))?;
-        let Offered { offers, reason } = rules.offers(context, place, None, &openings)?;
+        let Offered { offers, reason } = rules.offers(context, place, current, &openings)?;
         let is_within = |offer: &Offer| (since..until).contains(&offer.slot.start.date());
         let offers = offers.into_iter().filter(is_within);
         let candidates = offers.map(|offer| Candidate::new(offer, &openings, place)).collect();
@@ -315,17 +334,21 @@ impl Booking {
         let now = self.clock.now();
         let context = rules.context(now, role);
         let (from, until) = search.range(&context)?;
+        let current = match search.appointment {
+            Some(id) => Some(self.visible(caller, country, role, id).await?),
+            None => None,
+        };
         let search = Arc::new(search);
         let asked = Arc::clone(&search);
         let find = move || {
-            let finder = asked.finder(&in_force, context)?;
+            let finder = asked.finder(&in_force, context, current)?;
             let found = finder.find(from, until)?;
             Ok::<_, BookingError>((finder, found))
         };
         let (finder, found) = self.decider.catalogue.executor().run(country, find).await??;
         let Found { candidates, zone, reason } = found;
         let had_offers = !candidates.is_empty();
-        let slots = self.vacant(&rules, candidates).await?;
+        let slots = self.vacant(&finder, candidates).await?;
         let (mut next_available, mut why) = (None, None);
         if slots.is_empty() {
             let code = if had_offers { FULL } else { NO_AGENDA };
@@ -360,7 +383,7 @@ impl Booking {
             let asked = Arc::clone(&finder);
             let find = move || asked.find(since, until);
             let found = self.decider.catalogue.executor().run(rules.country, find).await??;
-            if let Some((_, slot)) = self.vacant(&rules, found.candidates).await?.pop_first() {
+            if let Some((_, slot)) = self.vacant(&finder, found.candidates).await?.pop_first() {
                 return Ok(Some(slot));
             }
             since = until;
@@ -368,15 +391,19 @@ impl Booking {
         Ok(None)
     }
 
-    /// Returns the slots that are free, each once.
+    /// Returns the slots that are free, each once, without the time that the appointment has.
     async fn vacant(
         &self,
-        rules: &LoadedRules,
+        finder: &Finder,
         candidates: Vec<Candidate>,
     ) -> Result<BTreeMap<SlotPosition, FreeSlot>, BookingError> {
         let (ledger, names) = (&*self.decider.ledger, &self.decider.names);
-        let vacancies = Vacancies { ledger, names, rules, patient: None, own: None };
+        let current = finder.current.as_ref().map(|current| &current.appointment);
+        let (patient, own) = (current.map(|current| current.patient.as_str()), current.map(|current| current.id));
+        let vacancies = Vacancies { ledger, names, rules: &finder.rules, patient, own };
         let free = vacancies.free(candidates).await?;
-        Ok(free.into_iter().map(|slot| (SlotPosition::of(&slot), slot)).collect())
+        let present = current.and_then(|current| current.starts_at);
+        let others = free.into_iter().filter(|slot| Some(slot.starts_at) != present);
+        Ok(others.map(|slot| (SlotPosition::of(&slot), slot)).collect())
     }
 }

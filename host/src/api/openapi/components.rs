@@ -14,7 +14,7 @@ use strum::VariantArray as _;
 use super::super::appointments::{Entry, Page, Representation};
 use super::super::countries::{RulesStatus, Schemas};
 use super::super::problem::{Kind, ProblemDocument};
-use super::super::slots::Slots;
+use super::super::slots::{Slot, SlotDay, Slots};
 
 /// Path of the schemas in the document.
 const SCHEMAS: &str = "#/components/schemas/";
@@ -39,7 +39,8 @@ impl Default for Components {
         types.subschema_for::<Phase>();
         types.subschema_for::<Schemas>();
         types.subschema_for::<RulesStatus>();
-        types.subschema_for::<Slots>();
+        types.subschema_for::<Slots<Slot>>();
+        types.subschema_for::<Slots<SlotDay>>();
         Self { types, schemas: Map::new(), reserved: BTreeSet::new() }
     }
 }

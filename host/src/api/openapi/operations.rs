@@ -10,7 +10,7 @@ use super::super::appointments::DEFAULT_PAGE;
 use super::super::countries::{CountryList, RulesStatus, Schemas};
 use super::super::problem::Kind;
 use super::super::ready::Report;
-use super::super::slots::{DEFAULT_DAYS, DEFAULT_SLOTS, MAX_SLOTS, PARAMETERS, Slots};
+use super::super::slots::{DEFAULT_DAYS, DEFAULT_SLOTS, MAX_SLOTS, PARAMETERS, Slot, SlotDay, Slots};
 use super::components::{Components, reference, with_headers};
 use super::country::{named, needs_members};
 
@@ -150,8 +150,11 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
     let country = rules.country;
     let base = format!("/v1/{country}");
     let one = |operation: Value| json!({ "parameters": [id_parameter()], "get": operation });
-    let (schemas, status, free) =
-        (components.of::<Schemas>(), components.of::<RulesStatus>(), components.of::<Slots>());
+    let (schemas, status, free) = (
+        components.of::<Schemas>(),
+        components.of::<RulesStatus>(),
+        json!({ "oneOf": [components.of::<Slots<Slot>>(), components.of::<Slots<SlotDay>>()] }),
+    );
     let mut paths = Map::from_iter([
         (format!("{base}/appointments"), json!({ "post": book(rules), "get": list(rules) })),
         (format!("{base}/appointments/{{id}}"), one(get(country))),
@@ -286,13 +289,15 @@ fn key(rules: &LoadedRules, of: &str) -> Value {
 fn slots(rules: &LoadedRules, schema: &Value) -> Value {
     let country = rules.country;
     let headers = ["Cache-Control", "Content-Language", "ETag"];
-    let success = ("200", response("Free slots, sorted by start.", schema, &headers));
+    let success = ("200", response("Free slots, sorted by start; or the days with `view=days`.", schema, &headers));
     let texts = Texts(
         "List free slots",
         "The times that can be booked at a place. Another booking may take one at any moment. An empty response says why.",
     );
     let mut slots = guarded(&operation_id(country, "slots"), country, &texts, success, &[], Scope::Read);
     let days = json!({ "type": "integer", "minimum": 1, "maximum": MAX_DAYS, "default": DEFAULT_DAYS });
+    let view = json!({ "type": "string", "enum": ["slots", "days"], "default": "slots" });
+    let id = json!({ "type": "string", "format": "uuid" });
     let host = [
         key(rules, "doctor"),
         key(rules, "hospital"),
@@ -302,6 +307,8 @@ fn slots(rules: &LoadedRules, schema: &Value) -> Value {
             &json!({ "type": "string", "format": "date" }),
         ),
         query("days", "Number of days.", &days),
+        query("view", "`days` counts the free slots of each day instead, for a calendar.", &view),
+        query("appointment", "Id of an appointment that is to be moved. What is left out is as it has it.", &id),
     ];
     let members = rules.place_members();
     let own = members.iter().filter(|(name, _)| !PARAMETERS.contains(name)).map(|(name, member)| {
