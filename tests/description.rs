@@ -344,6 +344,19 @@ fn an_operation_has_an_id_of_its_own_and_says_what_it_requires() {
 }
 
 #[test]
+fn a_body_may_have_a_slot_where_an_operation_takes_one() {
+    let document = Document::of(&Host::of(&["co", "pe", "ut"]));
+    let mut operations = document.operations();
+    let slot = json!({ "$ref": "#/components/schemas/SlotRequest" });
+    operations.retain(|(_, operation)| {
+        let body = &operation["requestBody"]["content"]["application/json"]["schema"];
+        body["anyOf"].as_array().is_some_and(|choices| choices.contains(&slot))
+    });
+    let ids: BTreeSet<&str> = operations.iter().map(|(_, it)| it["operationId"].as_str().unwrap()).collect();
+    assert_eq!(ids, BTreeSet::from(["coAssign", "coBook", "coReschedule", "peBook", "peReschedule"]));
+}
+
+#[test]
 fn an_answer_has_only_headers_that_the_document_declares() {
     let host = Host::set_up(&["pe"], |options| options.rate_limit = 40);
     let (document, ana) = (Document::of(&host), host.patient("ana"));

@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 from citas_client import AuthenticatedClient
 from citas_client.api.cl import cl_book, cl_cancel, cl_list, cl_reschedule
-from citas_client.api.pe import pe_book, pe_cancel, pe_history, pe_list, pe_no_show, pe_reschedule
+from citas_client.api.pe import pe_book, pe_cancel, pe_history, pe_list, pe_no_show, pe_reschedule, pe_slots
 from citas_client.models import (
     ClAppointment,
     ClCancelInput,
@@ -23,8 +23,12 @@ from citas_client.models import (
     PePage,
     PeRequestWithDni,
     PeRescheduleInput,
+    PeSlotsView,
     Phase,
     Problem,
+    SlotDays,
+    SlotRequest,
+    Slots,
 )
 
 BASE = os.environ["BASE"]
@@ -55,6 +59,16 @@ def peru() -> None:
     move = PeRescheduleInput.from_dict(example("PeRescheduleInput"))
     moved = pe_reschedule.sync(appointment.id, client=client, body=move, if_match='"1"')
     assert isinstance(moved, PeAppointment) and (moved.date, moved.revision) == (move.date, 2), moved
+
+    slots = pe_slots.sync(client=client, doctor="53001", district=request.district)
+    assert isinstance(slots, Slots) and slots.items, slots
+    days = pe_slots.sync(client=client, doctor="53001", district=request.district, view=PeSlotsView.DAYS)
+    assert isinstance(days, SlotDays) and sum(day.free for day in days.items) == len(slots.items), days
+    # A slot stands for its own members. The patient and the place are those of the example.
+    theirs = {k: v for k, v in request.to_dict().items() if k not in ("date", "time", "doctor", "hospital")}
+    chosen = SlotRequest.from_dict(theirs | {"slot": slots.items[-1].slot, "hospital": request.hospital})
+    by_slot = pe_book.sync(client=client, body=chosen)
+    assert isinstance(by_slot, PeAppointment) and by_slot.starts_at == slots.items[-1].starts_at, by_slot
 
     forbidden = pe_no_show.sync(appointment.id, client=client, body=PeNoShowInput())
     assert isinstance(forbidden, Problem) and forbidden.status == HTTPStatus.FORBIDDEN, forbidden

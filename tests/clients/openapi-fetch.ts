@@ -25,6 +25,13 @@ async function peru(): Promise<void> {
   const page = await client.GET("/v1/pe/appointments", { params: { query: { doctor: "51001", limit: 10 } } });
   assert(page.data?.items.some((item) => item.id === id));
 
+  const query = { doctor: "51001", district: body.district };
+  const slots = await client.GET("/v1/pe/slots", { params: { query } });
+  const first = slots.data?.items[0];
+  assert(first && "slot" in first && first.slot.length > 0);
+  const byToken = await client.POST("/v1/pe/appointments", { body: { slot: first.slot, dni: "10117410" } });
+  assert.equal(byToken.response.status, 422, "the other members are missing");
+
   const input = await example<Schemas["PeRescheduleInput"]>("PeRescheduleInput");
   const etag = booked.response.headers.get("ETag");
   assert(etag);

@@ -129,7 +129,8 @@ pub async fn list(
     let own: Vec<&str> = members.into_keys().filter(|name| !PARAMETERS.contains(name)).collect();
     let query = Parameters::of(&uri, &[&PARAMETERS[..], &own].concat())?;
     let is_calendar = is_calendar(&query)?;
-    let limit = if is_calendar { usize::MAX } else { limit_of(&query, DEFAULT_SLOTS, MAX_SLOTS)? };
+    let limit = limit_of(&query, DEFAULT_SLOTS, MAX_SLOTS)?;
+    let limit = if is_calendar { usize::MAX } else { limit };
     let search = search(&query, &own, limit)?;
     let page = api.booking.slots(&caller, country, search).await.map_err(api.problem(country, &headers))?;
     let locale = rules.messages.negotiate(&accept_language(&headers));
@@ -144,10 +145,11 @@ pub async fn list(
 
 /// True if the query asks for the days of a calendar instead of the slots.
 fn is_calendar(query: &Parameters) -> Result<bool, Problem> {
-    let is_paged = ["limit", "cursor"].iter().any(|name| query.all(name).next().is_some());
     match query.one("view")? {
         None | Some("slots") => Ok(false),
-        Some("days") if is_paged => Err(Problem::malformed("`view=days` has one page; leave `limit` and `cursor` out")),
+        Some("days") if query.one("cursor")?.is_some() => {
+            Err(Problem::malformed("`view=days` has one page; leave `cursor` out"))
+        }
         Some("days") => Ok(true),
         Some(_) => Err(Problem::malformed("`view` is `slots` or `days`")),
     }

@@ -27,6 +27,9 @@ pub struct Components {
     reserved: BTreeSet<String>,
 }
 
+/// Name of the schema of a request with a slot.
+const SLOT_REQUEST: &str = "SlotRequest";
+
 impl Default for Components {
     fn default() -> Self {
         let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
@@ -41,7 +44,7 @@ impl Default for Components {
         types.subschema_for::<RulesStatus>();
         types.subschema_for::<Slots<Slot>>();
         types.subschema_for::<Slots<SlotDay>>();
-        Self { types, schemas: Map::new(), reserved: BTreeSet::new() }
+        Self { types, schemas: Map::new(), reserved: BTreeSet::from([SLOT_REQUEST.to_owned()]) }
     }
 }
 
@@ -85,6 +88,17 @@ impl Components {
         let mut page = plain(Page::<Value>::json_schema(&mut self.types).into());
         page["properties"]["items"]["items"] = item;
         self.put(name, page)
+    }
+
+    /// Adds a request with the token of a free slot in place of the members that the slot stands for.
+    pub fn slot_request(&mut self) -> Value {
+        let slot = json!({ "type": "string", "description": "Token of the slot." });
+        let schema = json!({
+            "description": "A request with the token of a free slot in place of the members that the slot stands for, such as \
+                date and time. Its other members are those of a request without.",
+            "type": "object", "required": ["slot"], "properties": { "slot": slot }, "additionalProperties": true,
+        });
+        self.put(SLOT_REQUEST, schema)
     }
 
     /// Adds an entry of a history of these appointments.

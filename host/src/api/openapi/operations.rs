@@ -2,6 +2,7 @@
 
 use citas_core::booking::MAX_DAYS;
 use citas_core::model::{CountryCode, MAX_KEY_BYTES, Scope};
+use citas_core::rules::schema::named_members;
 use citas_core::rules::{Action, LoadedRules, MAX_PAGE};
 use serde_json::{Map, Value, json};
 
@@ -150,26 +151,33 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
     let country = rules.country;
     let base = format!("/v1/{country}");
     let one = |operation: Value| json!({ "parameters": [id_parameter()], "get": operation });
-    let (schemas, status, free) = (
-        components.of::<Schemas>(),
-        components.of::<RulesStatus>(),
-        json!({ "oneOf": [components.of::<Slots<Slot>>(), components.of::<Slots<SlotDay>>()] }),
-    );
+    let (schemas, status) = (components.of::<Schemas>(), components.of::<RulesStatus>());
+    let slot = rules.has_openings().then(|| components.slot_request());
+    let slot = slot.as_ref();
     let mut paths = Map::from_iter([
-        (format!("{base}/appointments"), json!({ "post": book(rules), "get": list(rules) })),
+        (format!("{base}/appointments"), json!({ "post": book(rules, slot), "get": list(rules) })),
         (format!("{base}/appointments/{{id}}"), one(get(country))),
         (format!("{base}/appointments/{{id}}/history"), one(history(country))),
         (format!("{base}/schema"), json!({ "get": schema(country, &schemas) })),
         (format!("{base}/rules"), json!({ "get": rules_status(country, &status) })),
     ]);
-    if rules.has_openings() {
+    if slot.is_some() {
+        let free = json!({ "oneOf": [components.of::<Slots<Slot>>(), components.of::<Slots<SlotDay>>()] });
         paths.insert(format!("{base}/slots"), json!({ "get": slots(rules, &free) }));
     }
     for (name, action) in rules.client_actions() {
         let path = format!("{base}/appointments/{{id}}/{name}");
-        paths.insert(path, json!({ "parameters": [id_parameter()], "post": act(country, name, action) }));
+        let slot = slot.filter(|_| takes_slot(rules, action));
+        paths.insert(path, json!({ "parameters": [id_parameter()], "post": act(country, name, action, slot) }));
     }
     paths
+}
+
+/// Returns true for an action that needs a member which a booking has, too: one that a slot may stand for.
+fn takes_slot(rules: &LoadedRules, action: &Action) -> bool {
+    let needed = action.schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let known: Vec<&str> = named_members(&rules.request_schema).collect();
+    needed.into_iter().any(|name| known.contains(&name))
 }
 
 fn id_parameter() -> Value {
@@ -199,13 +207,16 @@ fn appointment(country: CountryCode, description: &str, headers: &[&str]) -> Val
     response(description, &reference(&named(country, "appointment")), &headers)
 }
 
-fn with_body(mut operation: Value, schema: &str, required: bool) -> Value {
-    let content = json!({ "application/json": { "schema": reference(schema) } });
+/// Adds the body of an operation. With `slot`, the token of a free slot may be in place of what the slot stands for.
+fn with_body(mut operation: Value, schema: &str, slot: Option<&Value>, required: bool) -> Value {
+    let schema = reference(schema);
+    let schema = slot.map_or_else(|| schema.clone(), |slot| json!({ "anyOf": [schema, slot] }));
+    let content = json!({ "application/json": { "schema": schema } });
     operation["requestBody"] = json!({ "required": required, "content": content });
     operation
 }
 
-fn book(rules: &LoadedRules) -> Value {
+fn book(rules: &LoadedRules, slot: Option<&Value>) -> Value {
     let country = rules.country;
     let mut created = appointment(country, "The appointment is booked.", &["Location"]);
     created["links"] = links(rules);
@@ -216,7 +227,7 @@ fn book(rules: &LoadedRules) -> Value {
     let id = operation_id(country, "book");
     let mut book = guarded(&id, country, &texts, ("201", created), &CHANGING, Scope::Write);
     book["parameters"] = json!([idempotency_key(), accept_language()]);
-    with_body(book, &named(country, "request"), true)
+    with_body(book, &named(country, "request"), slot, true)
 }
 
 /// Returns links from a booking to the operations on it.
@@ -228,7 +239,7 @@ fn links(rules: &LoadedRules) -> Value {
     targets.map(link).collect::<Map<_, _>>().into()
 }
 
-fn act(country: CountryCode, name: &str, action: &Action) -> Value {
+fn act(country: CountryCode, name: &str, action: &Action, slot: Option<&Value>) -> Value {
     let roles = action.client_roles().into_iter().collect::<Vec<_>>().join(", ");
     let title = action.schema["title"].as_str();
     let summary = title.map_or_else(|| format!("Perform the action {name}"), |title| format!("{name}: {title}"));
@@ -237,7 +248,7 @@ fn act(country: CountryCode, name: &str, action: &Action) -> Value {
     let texts = Texts(&summary, &description);
     let mut act = guarded(&action_id(country, name), country, &texts, success, &CHANGING, Scope::Write);
     act["parameters"] = json!([if_match(), idempotency_key(), accept_language()]);
-    with_body(act, &named(country, &format!("{name}-input")), needs_members(action))
+    with_body(act, &named(country, &format!("{name}-input")), slot, needs_members(action))
 }
 
 fn get(country: CountryCode) -> Value {
