@@ -211,22 +211,34 @@ fn dev(workspace: &Workspace, data: &Path) -> Process {
     Process::spawn(command.current_dir(&workspace.path).env("CARGO_NET_OFFLINE", "true"))
 }
 
-/// Returns the lines that `dev` prints for a newcomer: the token, and the command that books in Peru.
-fn pasted(process: &Process) -> String {
+/// Returns what `dev` prints for a newcomer: the token with the command that finds a free slot in Peru, and with the one that
+/// books there.
+fn pasted(process: &Process) -> [String; 2] {
     let export = process.line_with("export TOKEN=");
+    process.line_with("What is free in pe:");
+    let search = [process.line_with("curl "), process.line_with("Authorization: ")];
     process.line_with("Book in pe:");
-    let lines = [process.line_with("curl -i "), process.line_with("Content-Type: application/json")];
-    [export, lines.join("\n")].join("\n")
+    let booking = [process.line_with("curl -i "), process.line_with("Content-Type: application/json")];
+    [search, booking].map(|lines| format!("{export}\n{} --silent", lines.join("\n")))
+}
+
+fn output_of(commands: &str) -> String {
+    let output = Command::new("sh").args(["-c", commands]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
 fn dev_books_with_its_own_line_and_takes_a_new_holiday_while_it_serves() {
     let (workspace, data) = (Workspace::copied(), tempfile::tempdir().unwrap());
     let process = dev(&workspace, data.path());
-    let silent = format!("{} --silent", pasted(&process));
-    let answer = Command::new("sh").args(["-c", &silent]).output().unwrap();
-    let answer = String::from_utf8(answer.stdout).unwrap();
+    let [search, booking] = pasted(&process);
+    let free = output_of(&search);
+    let answer = output_of(&booking);
     assert!(answer.starts_with("HTTP/1.1 201 Created"), "{answer}");
+    let (_, booked) = answer.split_once("\r\n\r\n").unwrap();
+    let booked: Value = serde_json::from_str(booked).unwrap();
+    let starts = format!("\"startsAt\":{}", booked["startsAt"]);
+    assert!(free.contains(&starts) && !output_of(&search).contains(&starts), "{booked} was free in {free}");
     let letters = Spool::in_data(data.path()).wait_for(1);
     assert!(letters[0].subject.starts_with("Su cita médica está reservada"), "{letters:?}");
 

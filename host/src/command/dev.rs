@@ -16,10 +16,11 @@ use std::time::Duration;
 use citas_core::model::{Claims, CountryCode, RulesPackage, Scope};
 use citas_core::ports::{Clock as _, FailedCall, Refusal};
 use citas_core::release::{Catalogue, NotAdmitted, Swapper, Target};
-use citas_core::rules::bookable_example;
+use citas_core::rules::BookableExample;
 use clap::Args;
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
+use url::form_urlencoded;
 
 use super::listen::listen;
 use super::{Answer, Misuse, Outcome, announce, chain, log, smtp, stop};
@@ -256,7 +257,7 @@ fn concerned(sources: &Path, paths: &BTreeSet<PathBuf>) -> std::io::Result<Vec<P
     })
 }
 
-/// Shows a booking request for each country once, when it first has rules in force.
+/// Shows a search for free slots and a booking request for each country once, when it first has rules in force.
 struct Guide {
     catalogue: Arc<Catalogue>,
     address: SocketAddr,
@@ -272,17 +273,24 @@ impl Guide {
             if !self.shown.insert(*country) {
                 continue;
             }
-            if let Some(request) = bookable_example(rules, SystemClock.now()) {
-                let at = format!("http://{}/v1/{country}/appointments", self.address);
-                let _ = writeln!(lines, "\nBook in {country}:\n\ncurl -i {at} -H \"Authorization: Bearer $TOKEN\" \\");
-                let _ = writeln!(lines, "  -H 'Content-Type: application/json' -d '{request}'");
+            let Some(BookableExample { request, search }) = BookableExample::of(rules, SystemClock.now()) else {
+                continue;
+            };
+            let base = format!("http://{}/v1/{country}", self.address);
+            let token = "-H \"Authorization: Bearer $TOKEN\"";
+            if let Some(search) = search {
+                let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(search).finish();
+                let _ = writeln!(lines, "\nWhat is free in {country}:\n\ncurl '{base}/slots?{query}' \\");
+                let _ = writeln!(lines, "  {token}");
             }
+            let _ = writeln!(lines, "\nBook in {country}:\n\ncurl -i {base}/appointments {token} \\");
+            let _ = writeln!(lines, "  -H 'Content-Type: application/json' -d '{request}'");
         }
         lines
     }
 }
 
-/// Returns the text for a newcomer: addresses, a token, and a booking request for each country.
+/// Returns the text for a newcomer: addresses, a token, and requests to each country.
 fn greeting(platform: &Platform, issuer: &LocalIssuer, guide: &mut Guide) -> Result<String, Box<dyn Error>> {
     let claims = Claims {
         subject: "ana".into(),

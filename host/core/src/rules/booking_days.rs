@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::Value as Json;
 
-use crate::model::Role;
+use crate::model::{Plan, Role};
 use crate::rules::decision::{DecisionRequest, NotDecided, Planned, decide};
 use crate::rules::loaded::LoadedRules;
 
@@ -70,18 +70,42 @@ impl BookingDays {
     pub fn moved(&self, document: &Json, day: Date) -> Json {
         moved(document, &self.member, day)
     }
+
+    /// Returns the parameters of a search for free slots on the first day, at the place of this request.
+    fn search(&self, rules: &LoadedRules, request: &Json) -> Vec<(String, String)> {
+        let Plan { doctor, hospital, .. } = &self.planned.plan;
+        let keys = [("doctor", doctor), ("hospital", hospital)];
+        let keys = keys.into_iter().filter_map(|(name, key)| Some((name.to_owned(), key.clone()?)));
+        let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let members = rules.place_members().into_keys();
+        let members = members.filter_map(|name| Some((name.to_owned(), text(request.get(name)?))));
+        let days = [("from".to_owned(), self.first.to_string()), ("days".to_owned(), "1".to_owned())];
+        keys.chain(members).chain(days).collect()
+    }
 }
 
-/// Returns the request of [`BookingDays`] on its first day, or the example itself if it has no date and the rules allow
-/// it.
-pub fn bookable_example(rules: &LoadedRules, now: Timestamp) -> Option<Json> {
-    let example = rules.request_schema["examples"].get(0)?;
-    if let Some(days) = BookingDays::of(rules, now) {
-        return Some(days.moved(example, days.first));
+/// A country's example that can be booked.
+#[derive(Debug, PartialEq)]
+pub struct BookableExample {
+    /// The request: that of [`BookingDays`] on its first day, or the example itself if it has no date.
+    pub request: Json,
+    /// Parameters of a search for the free slots of that day; `None` if the country has no free slots or the example no date.
+    pub search: Option<Vec<(String, String)>>,
+}
+
+impl BookableExample {
+    /// Returns the first example of the request schema; `None` if the rules allow it on none of the coming days.
+    pub fn of(rules: &LoadedRules, now: Timestamp) -> Option<Self> {
+        let example = rules.request_schema["examples"].get(0)?;
+        if let Some(days) = BookingDays::of(rules, now) {
+            let request = days.moved(example, days.first);
+            let search = rules.has_openings().then(|| days.search(rules, &request));
+            return Some(Self { request, search });
+        }
+        let context = rules.context(now, Role::Patient);
+        let request = DecisionRequest { context: &context, document: example, action: None };
+        matches!(decide(rules, &request), Ok(Ok(_))).then(|| Self { request: example.clone(), search: None })
     }
-    let context = rules.context(now, Role::Patient);
-    let request = DecisionRequest { context: &context, document: example, action: None };
-    matches!(decide(rules, &request), Ok(Ok(_))).then(|| example.clone())
 }
 
 /// Collects the names of members that have dates.

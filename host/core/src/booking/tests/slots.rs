@@ -93,7 +93,15 @@ impl Rules for House {
 
 fn search() -> SlotSearch {
     let from = Some(Date::constant(2026, 12, 1));
-    SlotSearch { spelt: Spellings::default(), members: vec![], from, days: 7, after: None, limit: 100 }
+    SlotSearch {
+        spelt: Spellings::default(),
+        members: vec![],
+        appointment: None,
+        from,
+        days: 7,
+        after: None,
+        limit: 100,
+    }
 }
 
 /// The use cases over a house and a ledger in which the claim of this start is taken.
