@@ -340,6 +340,16 @@ impl Tables {
         scan.collect::<Result<Vec<_>, _>>().await.unwrap()
     }
 
+    /// Returns Peru's revisions in the order of their commits.
+    pub fn committed(&self) -> Vec<(Uuid, u32)> {
+        let revision = |record: &Value| {
+            let key = |name: &str| record["dynamodb"]["NewImage"][name]["S"].as_str();
+            let (id, number) = (key("pk")?.strip_prefix("A#")?, key("sk")?.strip_prefix("R#")?);
+            Some((id.parse().unwrap(), number.parse().unwrap()))
+        };
+        self.stream().iter().filter_map(revision).collect()
+    }
+
     /// Returns the records of the stream of Peru's table that Lambda passes to the relay.
     fn stream(&self) -> Vec<Value> {
         let ask = |operation: &str, input: Value| -> Value {

@@ -90,7 +90,7 @@ fn connect(file: &Path) -> Connection {
 }
 
 /// Returns the log of a file: the number of each revision in the sequence, its appointment, and its own number.
-fn sequence(file: &Path) -> Vec<(u64, Uuid, u32)> {
+pub fn sequence(file: &Path) -> Vec<(u64, Uuid, u32)> {
     let connection = connect(file);
     let stored = "SELECT sequence, id, number FROM log JOIN (
             SELECT sequence, id, number FROM appointment UNION ALL SELECT sequence, id, number FROM revision

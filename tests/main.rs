@@ -26,6 +26,7 @@ mod fairness_http;
 mod faults_http;
 mod frozen;
 mod golden;
+mod histories;
 mod hostile;
 mod idempotency_http;
 mod languages;

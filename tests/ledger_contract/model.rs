@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use citas_core::model::{Choice, Claim, Phase, Revision, Slot};
-use citas_core::ports::{Change, CommitError, Committed, Ledger, Order, Query, Receipt, Taken};
+use citas_core::ports::{Change, CommitError, Committed, Ledger, Order, Query, Receipt, Settled, Taken};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use uuid::Uuid;
@@ -20,16 +20,17 @@ const CLAIMS: usize = 16;
 const ROOMS: usize = 3;
 const KEYS: usize = 8;
 
+/// A country's appointments, claims and receipts in plain maps.
 #[derive(Default)]
-struct Model {
-    histories: HashMap<Uuid, Vec<Revision>>,
+pub struct Model {
+    pub histories: HashMap<Uuid, Vec<Revision>>,
     /// Holders of places, by the claim's key and the place.
-    claims: BTreeMap<(String, u16), Uuid>,
+    pub claims: BTreeMap<(String, u16), Uuid>,
     receipts: HashMap<String, Receipt>,
 }
 
 impl Model {
-    fn commit(&mut self, change: &Change) -> Result<Revision, CommitError> {
+    pub fn commit(&mut self, change: &Change) -> Result<Revision, CommitError> {
         let revision = &change.revision;
         let id = revision.appointment.id;
         let used = change.receipt.as_ref().and_then(|receipt| self.receipt(&receipt.key, revision.updated_at));
@@ -40,8 +41,7 @@ impl Model {
         if usize::try_from(revision.appointment.revision).unwrap() != known + 1 {
             return Err(CommitError::Stale);
         }
-        let Ok(settled) = change.settle(|claim| Ok::<_, Infallible>(self.places(&claim.key).collect()));
-        let settled = settled.map_err(CommitError::ClaimTaken)?;
+        let settled = self.settle(change)?;
         let stored = change.revision_with(&settled);
         self.claims.retain(|_, holder| *holder != id);
         self.claims.extend(stored.claims.iter().map(|held| ((held.key.clone(), held.ordinal), id)));
@@ -50,12 +50,24 @@ impl Model {
         Ok(stored)
     }
 
-    /// Returns the places of a claim that are taken.
-    fn places(&self, key: &str) -> impl Iterator<Item = u16> {
-        self.claims.keys().filter(move |(other, _)| other == key).map(|(_, ordinal)| *ordinal)
+    /// Returns the places that a change takes.
+    pub fn settle(&self, change: &Change) -> Result<Settled, CommitError> {
+        let Ok(settled) = change.settle(|claim| Ok::<_, Infallible>(self.places(&claim.key).collect()));
+        settled.map_err(CommitError::ClaimTaken)
     }
 
-    fn taken(&self) -> Taken {
+    /// Returns the places of a claim that are taken, with their holders.
+    pub fn holders(&self, key: &str) -> impl Iterator<Item = (u16, Uuid)> {
+        let places = self.claims.range((key.to_owned(), 0)..=(key.to_owned(), u16::MAX));
+        places.map(|((_, ordinal), holder)| (*ordinal, *holder))
+    }
+
+    /// Returns the places of a claim that are taken.
+    fn places(&self, key: &str) -> impl Iterator<Item = u16> {
+        self.holders(key).map(|(ordinal, _)| ordinal)
+    }
+
+    pub fn taken(&self) -> Taken {
         let mut taken = Taken::new();
         for ((key, ordinal), holder) in &self.claims {
             taken.entry(key.clone()).or_default().push((*ordinal, *holder));
@@ -63,15 +75,16 @@ impl Model {
         taken
     }
 
-    fn receipt(&self, key: &str, now: Timestamp) -> Option<Receipt> {
+    pub fn receipt(&self, key: &str, now: Timestamp) -> Option<Receipt> {
         self.receipts.get(key).filter(|receipt| receipt.expires_at > now).cloned()
     }
 
-    fn latest(&self, id: Uuid) -> Option<&Revision> {
+    pub fn latest(&self, id: Uuid) -> Option<&Revision> {
         self.histories.get(&id)?.last()
     }
 
-    fn list(&self, query: &Query) -> Vec<Revision> {
+    /// Returns every appointment that matches, in the order of the query.
+    pub fn list(&self, query: &Query) -> Vec<Revision> {
         let given = |filter: &Option<String>, value: Option<&String>| filter.is_none() || filter.as_ref() == value;
         let meets = |item: &Revision| {
             let (appointment, start) = (&item.appointment, item.appointment.starts_at);

@@ -1,0 +1,361 @@
+//! One history: random requests of several clients at a clinic of their own, and the log of what they were told.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use citas::system::UuidIds;
+use citas_core::booking::{ActionRequest, Booking, BookingError, View, Woken};
+use citas_core::model::{Caller, Pseudonyms, Revision, Scope};
+use citas_core::ports::{Clock, Ledger, Wakes};
+use citas_core::release::Catalogue;
+use jiff::Timestamp;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::clinic::{self, MINUTES, STARTS, start};
+use crate::support::appointments::{minutes, pe};
+use crate::support::chance::Chance;
+
+/// Number of clients that send requests at once.
+const CLIENTS: usize = 4;
+
+/// Maximum number of requests of a client.
+const REQUESTS: usize = 7;
+
+/// Number of accounts, and of patients.
+const PEOPLE: usize = 3;
+
+/// Doctors of a clinic. The last one sees several patients at once.
+const DOCTORS: [&str; 3] = ["1", "2", "group"];
+
+/// Maximum number of scheduled actions of one read.
+const DUE: usize = 1000;
+
+/// A request of a client. Appointments are numbered in the order in which clients learn of them.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// With a key that other requests may have too.
+    Book {
+        account: usize,
+        patient: usize,
+        doctor: usize,
+        start: usize,
+        key: Option<usize>,
+    },
+    /// With `If-Match` if the client has seen the appointment.
+    Reschedule {
+        which: usize,
+        start: usize,
+        seen: bool,
+    },
+    Cancel {
+        which: usize,
+    },
+    NoShow {
+        which: usize,
+    },
+    /// Does what is due.
+    Wake,
+    /// Lets time pass.
+    Advance(usize),
+}
+
+/// Answer to a request.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// A revision was made, or was made by an earlier request with the same key.
+    Stored(Arc<Revision>),
+    /// Revisions were made, each by the clock.
+    Woken(Vec<(Uuid, u32)>),
+    /// Another appointment holds a claim, which the caller may know.
+    Taken(Option<String>),
+    /// The request was refused for another reason.
+    Refused(String),
+    /// It is not known if the request was done.
+    Unknown(String),
+    /// There was nothing to do.
+    Nothing,
+}
+
+impl Answer {
+    /// Returns the kind of the answer, for counts.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Stored(_) => "stored",
+            Self::Woken(done) if done.is_empty() => "nothing",
+            Self::Woken(_) => "woken",
+            Self::Taken(_) => "taken",
+            Self::Refused(why) | Self::Unknown(why) => why.split(';').next().unwrap(),
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// A request with its answer. The stamps of all requests and answers of a history have one order.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub asked: u64,
+    pub answered: u64,
+    pub request: Request,
+    /// The appointment that it is about, and the revision that it must follow.
+    pub about: Option<(Uuid, Option<u32>)>,
+    pub answer: Answer,
+}
+
+/// The log of a history.
+pub struct History {
+    pub seed: u64,
+    /// Name of the clinic. It begins the names of its doctors, patients and accounts.
+    pub clinic: String,
+    pub entries: Vec<Entry>,
+    /// Time at its end.
+    pub now: Timestamp,
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Entry { asked, answered, request, about, answer } in &self.entries {
+            let short = |id: &Uuid| id.simple().to_string()[24..].to_owned();
+            let about = about.as_ref().map(|(id, seen)| format!(" of {} at {seen:?}", short(id))).unwrap_or_default();
+            let answer = match answer {
+                Answer::Stored(revision) => {
+                    let appointment = &revision.appointment;
+                    format!("{} {}", short(&appointment.id), appointment.revision)
+                }
+                other => format!("{other:?}"),
+            };
+            writeln!(f, "{asked:4}-{answered:<4} {request:?}{about}: {answer}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A wall clock that moves only when a request moves it.
+struct SetClock(Mutex<Timestamp>);
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// An appointment of which the clients know.
+#[derive(Clone)]
+struct Known {
+    id: Uuid,
+    account: usize,
+    /// The latest revision that a client has seen, and its entity tag.
+    seen: (u32, String),
+}
+
+/// The ports of a ledger, and the names in it.
+#[derive(Clone)]
+pub struct Ports {
+    pub ledger: Arc<dyn Ledger>,
+    pub wakes: Arc<dyn Wakes>,
+    pub names: Pseudonyms,
+}
+
+/// A clinic and its clients.
+struct Desk {
+    clinic: String,
+    booking: Booking,
+    wakes: Arc<dyn Wakes>,
+    clock: Arc<SetClock>,
+    stamps: AtomicU64,
+    known: Mutex<Vec<Known>>,
+    entries: Mutex<Vec<Entry>>,
+}
+
+/// Plays a history: every client sends its requests in order, and all clients at once.
+pub async fn play(ports: &Ports, catalogue: &Arc<Catalogue>, seed: u64, clinic: String) -> History {
+    let clock = Arc::new(SetClock(Mutex::new(clinic::opening_time())));
+    let Ports { ledger, wakes, names } = ports.clone();
+    let booking = Booking::new(catalogue.clone(), ledger, clock.clone(), Arc::new(UuidIds), names, "0.2.0");
+    let desk = Arc::new(Desk {
+        clinic,
+        booking,
+        wakes,
+        clock,
+        stamps: AtomicU64::default(),
+        known: Mutex::default(),
+        entries: Mutex::default(),
+    });
+    let clients = scripts(seed).into_iter().map(|requests| {
+        let desk = desk.clone();
+        tokio::spawn(async move {
+            for request in requests {
+                desk.send(request).await;
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.unwrap();
+    }
+    let mut entries = std::mem::take(&mut *desk.entries.lock().unwrap());
+    entries.sort_by_key(|entry| entry.asked);
+    History { seed, clinic: desk.clinic.clone(), entries, now: desk.clock.now() }
+}
+
+/// Returns the requests of each client.
+fn scripts(seed: u64) -> Vec<Vec<Request>> {
+    let mut chance = Chance::seeded(seed);
+    let mut booked = Vec::new();
+    let mut script = || {
+        let first = book(&mut chance, &mut booked);
+        let others = (0..chance.below(REQUESTS)).map(|_| request(&mut chance, &mut booked));
+        [first].into_iter().chain(others).collect()
+    };
+    (0..CLIENTS).map(|_| script()).collect()
+}
+
+/// Returns a booking. A client that got no answer repeats it.
+fn book(chance: &mut Chance, booked: &mut Vec<Request>) -> Request {
+    if !booked.is_empty() && chance.once_in(4) {
+        return chance.pick(booked).clone();
+    }
+    let book = Request::Book {
+        account: chance.below(PEOPLE),
+        patient: chance.below(PEOPLE),
+        doctor: chance.below(DOCTORS.len()),
+        start: chance.below(STARTS),
+        key: chance.once_in(2).then_some(booked.len()),
+    };
+    if matches!(book, Request::Book { key: Some(_), .. }) {
+        booked.push(book.clone());
+    }
+    book
+}
+
+fn request(chance: &mut Chance, booked: &mut Vec<Request>) -> Request {
+    let which = chance.below(8);
+    match chance.below(20) {
+        0..=7 => book(chance, booked),
+        8..=12 => Request::Reschedule { which, start: chance.below(STARTS), seen: chance.once_in(2) },
+        13..=15 => Request::Cancel { which },
+        16 => Request::NoShow { which },
+        17..=18 => Request::Wake,
+        _ => Request::Advance(usize::from(MINUTES) * (1 + chance.below(4))),
+    }
+}
+
+impl Desk {
+    async fn send(&self, request: Request) {
+        let about = self.about(&request);
+        let asked = self.stamp();
+        let answer = self.answer(&request, about.as_ref()).await;
+        let answered = self.stamp();
+        let seen = |about: &Known| matches!(request, Request::Reschedule { seen: true, .. }).then_some(about.seen.0);
+        let about = about.as_ref().map(|about| (about.id, seen(about)));
+        self.entries.lock().unwrap().push(Entry { asked, answered, request, about, answer });
+    }
+
+    fn stamp(&self) -> u64 {
+        self.stamps.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn about(&self, request: &Request) -> Option<Known> {
+        let (Request::Reschedule { which, .. } | Request::Cancel { which } | Request::NoShow { which }) = request
+        else {
+            return None;
+        };
+        let known = self.known.lock().unwrap();
+        (!known.is_empty()).then(|| known[which % known.len()].clone())
+    }
+
+    async fn answer(&self, request: &Request, about: Option<&Known>) -> Answer {
+        match (request, about) {
+            (Request::Book { account, patient, doctor, start, key }, _) => {
+                let document = json!({
+                    "start": self::start(*start).to_string(), "doctor": format!("{}.{}", self.clinic, DOCTORS[*doctor]),
+                    "patient": format!("{}.patient-{patient}", self.clinic),
+                });
+                let key = key.map(|key| key.to_string());
+                let booked = self.booking.book(&self.patient(*account), pe(), document, key.as_deref()).await;
+                self.told(*account, booked)
+            }
+            (Request::Reschedule { start, seen, .. }, Some(about)) => {
+                let input = json!({ "start": self::start(*start).to_string() });
+                self.act(about, "reschedule", input, *seen).await
+            }
+            (Request::Cancel { .. }, Some(about)) => self.act(about, "cancel", json!({}), false).await,
+            (Request::NoShow { .. }, Some(about)) => self.act(about, "no-show", json!({}), false).await,
+            (Request::Wake, _) => self.wake().await,
+            (Request::Advance(by), _) => {
+                *self.clock.0.lock().unwrap() += minutes(*by);
+                Answer::Nothing
+            }
+            _ => Answer::Nothing,
+        }
+    }
+
+    async fn act(&self, about: &Known, action: &str, input: serde_json::Value, is_seen: bool) -> Answer {
+        let caller = if action == "no-show" { self.staff() } else { self.patient(about.account) };
+        let if_match = is_seen.then(|| vec![about.seen.1.clone()]);
+        let request = ActionRequest { id: about.id, action, input, slot: None, if_match, key: None };
+        self.told(about.account, self.booking.act(&caller, pe(), request).await)
+    }
+
+    /// Does the clinic's actions that are due.
+    async fn wake(&self) -> Answer {
+        let due = match self.wakes.due(pe(), self.clock.now(), DUE).await {
+            Ok(due) => due,
+            Err(error) => return Answer::Refused(error.to_string()),
+        };
+        let is_ours = |id: Uuid| self.known.lock().unwrap().iter().any(|known| known.id == id);
+        let mut done = Vec::new();
+        for due in due.iter().filter(|due| is_ours(due.appointment)) {
+            match self.booking.wake(pe(), due).await {
+                Ok(Woken::Done) => done.push((due.appointment, due.revision + 1)),
+                Ok(Woken::Replaced) => {}
+                Ok(other) => return Answer::Refused(format!("{other:?}")),
+                Err(error) => return Answer::Unknown(error.to_string()),
+            }
+        }
+        Answer::Woken(done)
+    }
+
+    fn told(&self, account: usize, result: Result<View, BookingError>) -> Answer {
+        match result {
+            Ok(view) => {
+                self.learn(account, &view);
+                Answer::Stored(view.revision)
+            }
+            Err(BookingError::SlotTaken { claim, .. }) => Answer::Taken(claim),
+            Err(BookingError::Unavailable(error)) => Answer::Unknown(error.to_string()),
+            Err(error) => Answer::Refused(error.to_string()),
+        }
+    }
+
+    fn learn(&self, account: usize, view: &View) {
+        let appointment = &view.revision.appointment;
+        let seen = (appointment.revision, view.tag());
+        let mut known = self.known.lock().unwrap();
+        match known.iter_mut().find(|known| known.id == appointment.id) {
+            Some(known) if known.seen.0 < appointment.revision => known.seen = seen,
+            Some(_) => {}
+            None => known.push(Known { id: appointment.id, account, seen }),
+        }
+    }
+
+    fn patient(&self, account: usize) -> Caller {
+        self.caller(&format!("{}.account-{account}", self.clinic), &[])
+    }
+
+    fn staff(&self) -> Caller {
+        self.caller("staff", &["pe:staff"])
+    }
+
+    fn caller(&self, subject: &str, groups: &[&str]) -> Caller {
+        let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
+        let scopes = Scope::ALL.map(Scope::as_str);
+        Caller { subject: subject.into(), groups: set(groups), scopes: set(&scopes), request_id: self.clinic.clone() }
+    }
+}

@@ -1,0 +1,236 @@
+//! Random histories of bookings, changes and scheduled actions, from several clients at once, through core's use cases. Each
+//! history is checked: no place is held by more than its number, no acknowledged write is lost, revisions have no gap, each event is
+//! in the outbox once, and repeating the commits one after the other on plain maps gives what is stored.
+//!
+//! Of 10,000 histories, 8,000 run on plain maps, 1,900 on SQLite and 100 on DynamoDB: the first try the use cases, the others the
+//! adapters. `CITAS_HISTORIES` sets another number, and `CITAS_SEED` the seed of the first one. A failure prints the seed of
+//! its history and the log. The seed decides the requests, and the machine how they overlap.
+//!
+//! - [`clinic`]: the rules of a small clinic
+//! - [`desk`]: clients and their requests
+//! - [`maps`]: the ledger of plain maps
+//! - [`check`]: the promises
+
+mod check;
+mod clinic;
+mod desk;
+mod maps;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use citas::local::sqlite::SqliteLedger;
+use citas_core::model::{Claim, Event};
+use citas_core::ports::{Outbox, Pending};
+use citas_core::release::Catalogue;
+use citas_core::rules::LoadedRules;
+use futures::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use uuid::Uuid;
+
+use self::check::{Kept, check};
+use self::clinic::Clinic;
+use self::desk::{History, Ports, play};
+use self::maps::{Flaw, MapLedger};
+use crate::ledger_dynamo::Tables;
+use crate::ledger_sqlite::sequence;
+use crate::support::appointments::{names, pe};
+
+/// Number of histories, of which parts run on each ledger.
+const HISTORIES: usize = 10_000;
+
+/// Number of histories that share a ledger, each at a clinic of its own.
+const SHARED_BY: usize = 50;
+
+/// Number of histories that run at once.
+const AT_ONCE: usize = 6;
+
+/// Maximum number of events that one read of an outbox returns.
+const EVENTS: usize = 1000;
+
+/// A ledger with all that can be read of it.
+#[async_trait]
+trait Site: Send + Sync {
+    fn ports(&self) -> Ports;
+
+    /// Returns the revisions in the order of their commits.
+    async fn order(&self) -> Vec<(Uuid, u32)>;
+
+    /// Returns the events that wait.
+    async fn events(&self) -> Vec<Event>;
+}
+
+#[async_trait]
+impl Site for Arc<MapLedger> {
+    fn ports(&self) -> Ports {
+        Ports { ledger: self.clone(), wakes: self.clone(), names: names() }
+    }
+
+    async fn order(&self) -> Vec<(Uuid, u32)> {
+        MapLedger::order(self, pe())
+    }
+
+    async fn events(&self) -> Vec<Event> {
+        relayed(&**self).await
+    }
+}
+
+/// A ledger in SQLite, in a folder of its own.
+struct Folder(Arc<SqliteLedger>, TempDir);
+
+#[async_trait]
+impl Site for Folder {
+    fn ports(&self) -> Ports {
+        Ports { ledger: self.0.clone(), wakes: self.0.clone(), names: self.0.pseudonyms() }
+    }
+
+    async fn order(&self) -> Vec<(Uuid, u32)> {
+        let stored = sequence(&self.1.path().join("pe.db"));
+        assert!(stored.iter().map(|(number, ..)| *number).eq((1..).take(stored.len())), "the sequence has a gap");
+        stored.into_iter().map(|(_, id, revision)| (id, revision)).collect()
+    }
+
+    async fn events(&self) -> Vec<Event> {
+        relayed(&*self.0).await
+    }
+}
+
+#[async_trait]
+impl Site for Tables {
+    fn ports(&self) -> Ports {
+        let ledger = Arc::new(self.ledger());
+        Ports { ledger: ledger.clone(), wakes: ledger, names: names() }
+    }
+
+    async fn order(&self) -> Vec<(Uuid, u32)> {
+        self.committed()
+    }
+
+    async fn events(&self) -> Vec<Event> {
+        Tables::events(self).await
+    }
+}
+
+/// Takes every event out of an outbox, as a relay does.
+async fn relayed(outbox: &dyn Outbox) -> Vec<Event> {
+    let mut events = Vec::new();
+    loop {
+        let pending = outbox.pending(pe(), EVENTS).await.unwrap();
+        let batch: Vec<Event> = pending.into_iter().map(|Pending { event, .. }| event).collect();
+        if batch.is_empty() {
+            return events;
+        }
+        outbox.remove(pe(), &batch.iter().map(|event| event.id).collect::<Vec<_>>()).await.unwrap();
+        events.extend(batch);
+    }
+}
+
+/// Reads all that a ledger has.
+async fn kept(site: &dyn Site, now: Timestamp) -> Kept {
+    let Ports { ledger, wakes, .. } = site.ports();
+    let order = site.order().await;
+    let mut revisions = BTreeMap::new();
+    for id in order.iter().map(|(id, _)| *id).collect::<HashSet<_>>() {
+        revisions.insert(id, ledger.history(pe(), id, 0, usize::MAX >> 1).await.unwrap());
+    }
+    let claims = revisions.values().flatten().flat_map(|revision| &revision.claims);
+    let keys: HashSet<&str> = claims.map(|held| held.key.as_str()).collect();
+    let claims: Vec<Claim> = keys.into_iter().map(Claim::new).collect();
+    let taken = ledger.taken(pe(), &claims).await.unwrap();
+    let due = wakes.due(pe(), now + SignedDuration::from_hours(24), EVENTS).await.unwrap();
+    Kept { order, events: site.events().await, taken, due, revisions }
+}
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// Numbers of requests by their answers.
+type Answers = BTreeMap<String, usize>;
+
+/// Plays histories with these seeds over one ledger, and checks each. Returns the answers.
+async fn run(site: &dyn Site, seeds: &[u64]) -> Result<Answers, String> {
+    let histories = play_all(site, seeds).await;
+    let now = histories.iter().map(|history| history.now).max().unwrap();
+    let all = kept(site, now).await;
+    let mut answers = Answers::new();
+    for history in &histories {
+        for entry in &history.entries {
+            *answers.entry(entry.answer.name().to_owned()).or_default() += 1;
+        }
+        check(history, &all.of(&history.clinic), &site.ports().names)
+            .map_err(|broken| format!("CITAS_SEED={}: {broken}\n{history}", history.seed))?;
+    }
+    Ok(answers)
+}
+
+async fn play_all(site: &dyn Site, seeds: &[u64]) -> Vec<History> {
+    let catalogue = Arc::new(Catalogue::default());
+    catalogue.install(LoadedRules::of(Arc::new(Clinic), "sha256:00".into()).unwrap(), Timestamp::UNIX_EPOCH);
+    let ports = site.ports();
+    let histories = seeds.iter().map(|seed| play(&ports, &catalogue, *seed, format!("clinic-{seed}")));
+    futures::stream::iter(histories).buffer_unordered(AT_ONCE).collect().await
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
+}
+
+/// Runs this share of the histories, in percent.
+fn run_share<S: Site>(share: usize, open: impl AsyncFn() -> S) {
+    let (count, first) = (setting("CITAS_HISTORIES", HISTORIES) * share / 100, setting("CITAS_SEED", 1));
+    let seeds: Vec<u64> = (first..first + count).map(|seed| u64::try_from(seed).unwrap()).collect();
+    let (runtime, started, mut total) = (runtime(), Instant::now(), Answers::new());
+    for seeds in seeds.chunks(SHARED_BY) {
+        let answers = runtime.block_on(async { run(&open().await, seeds).await });
+        for (name, count) in answers.unwrap_or_else(|broken| panic!("{broken}")) {
+            *total.entry(name).or_default() += count;
+        }
+    }
+    println!("{count} histories, seeds from {first}, in {:?}: {total:?}", started.elapsed());
+}
+
+#[test]
+fn histories_over_plain_maps_keep_every_promise() {
+    run_share(80, async || Arc::new(MapLedger::default()));
+}
+
+#[test]
+fn histories_over_sqlite_keep_every_promise() {
+    run_share(19, async || {
+        let folder = tempfile::tempdir().unwrap();
+        Folder(Arc::new(SqliteLedger::open(folder.path()).unwrap()), folder)
+    });
+}
+
+#[test]
+fn histories_over_dynamodb_keep_every_promise() {
+    run_share(1, Tables::new);
+}
+
+#[test]
+fn each_flaw_of_a_ledger_breaks_the_promise_that_it_concerns() {
+    for (flaw, promise) in [
+        (Flaw::DoubleBooks, "is held by"),
+        (Flaw::KeepsClaims, "taken is"),
+        (Flaw::Forgets, "an acknowledged write is lost"),
+        (Flaw::Refuses, "what was refused is stored"),
+        (Flaw::Skips, "lost"),
+        (Flaw::Overwrites, "two requests made"),
+        (Flaw::RepeatsEvents, "the outbox has"),
+        (Flaw::LosesEvents, "the outbox has"),
+        (Flaw::LosesWakes, "scheduled is"),
+        (Flaw::ForgetsKeys, "made two appointments"),
+    ] {
+        let found = |first: u64| {
+            let seeds: Vec<u64> = (first..first + 10).collect();
+            runtime().block_on(run(&Arc::new(MapLedger::with(flaw)), &seeds)).err()
+        };
+        let broken = (1..1000).step_by(10).find_map(found).unwrap_or_else(|| panic!("{flaw:?} goes unseen"));
+        assert!(broken.lines().next().unwrap().contains(promise), "{flaw:?}: {broken}");
+    }
+}
