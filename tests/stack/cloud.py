@@ -5,6 +5,7 @@ may not perform fails here as it does on AWS.
 """
 
 import base64
+import contextlib
 import email
 import hashlib
 import http.client
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import boto3
 
+from clock import Clock
 from tools import commands, tools
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +99,7 @@ class Cloud:
             "AWS_EC2_METADATA_DISABLED": "true",
             "SAM_CLI_TELEMETRY": "0",
         }
+        self.clock = Clock(work)
         self.log = work / "ministack.log"
         self.server = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("server.py")],
@@ -108,6 +111,8 @@ class Cloud:
                 "MINISTACK_HOST": "localhost",
                 "MINISTACK_REGION": REGION,
                 "IOT_MTLS_ENABLED": "0",
+                "CLOCK": str(self.clock.library),
+                "CLOCK_AHEAD": str(self.clock.file),
             },
             stdin=subprocess.PIPE,
             stdout=self.log.open("w"),
@@ -272,6 +277,27 @@ class Cloud:
             )
         )
         return [item["sk"]["S"].rsplit("#", 1)[-1] for page in pages for item in page["Items"]]
+
+    # ── Time ──
+
+    def let_time_pass(self):
+        """Invokes the function that does what is due, as EventBridge does each minute."""
+        answer = self.client("lambda").invoke(FunctionName=f"{PLATFORM}-wake", Payload="{}")
+        assert "FunctionError" not in answer, answer["Payload"].read()
+
+    @contextlib.contextmanager
+    def nothing_done_by_itself(self):
+        """Disables the schedules of EventBridge meanwhile."""
+        events = self.client("events")
+        names = [rule["Name"] for rule in events.list_rules()["Rules"] if "ScheduleExpression" in rule]
+        assert names, "the stack has a schedule"
+        for name in names:
+            events.disable_rule(Name=name)
+        try:
+            yield
+        finally:
+            for name in names:
+                events.enable_rule(Name=name)
 
     # ── Users ──
 

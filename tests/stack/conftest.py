@@ -18,6 +18,16 @@ def cloud(tmp_path_factory):
         cloud.stop()
 
 
+@pytest.fixture
+def clock(cloud):
+    """The functions' clock. What is due meanwhile is done when the test says so, and in the end the clock is put back."""
+    with cloud.nothing_done_by_itself():
+        try:
+            yield cloud.clock
+        finally:
+            cloud.clock.put_back()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Adds the last log lines of the server and the functions to a failure."""

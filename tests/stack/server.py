@@ -5,12 +5,14 @@ import contextvars
 import email
 import json
 import os
+import struct
 import sys
 import threading
 from email.utils import parseaddr
+from pathlib import Path
 
 from ministack import app
-from ministack.core import iam_actions, iam_evaluator
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, sigv4
 from ministack.services import secretsmanager, ses_v2
 from ministack.services.cloudformation import provisioners
 
@@ -103,6 +105,30 @@ def rejection(source, recipients=()):
 
 
 ses_v2._message_rejection = rejection
+
+# The functions have a wall clock that the tests move. This process has its libraries already and keeps the machine's clock.
+os.environ["LD_PRELOAD"] = os.environ["CLOCK"]
+
+# The deadline of an invocation is a time by the functions' clock.
+handler_of = lambda_runtime.ProvidedWorker._build_handler_class
+
+
+def handler(*arguments):
+    class Handler(handler_of(*arguments)):
+        def send_header(self, name, value):
+            if name == "Lambda-Runtime-Deadline-Ms":
+                [ahead] = struct.unpack("q", Path(os.environ["CLOCK_AHEAD"]).read_bytes())
+                value = int(value) + 1000 * ahead
+            super().send_header(name, value)
+
+    return Handler
+
+
+lambda_runtime.ProvidedWorker._build_handler_class = handler
+
+# A signature's time is, too, so any is accepted. The SDK corrects its time by the dates of responses, but only after a request
+# has failed.
+sigv4.request_time_failure = lambda *_, **__: None
 
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 sys.argv = ["ministack"]

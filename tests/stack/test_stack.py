@@ -15,60 +15,11 @@ import icalendar
 import pytest
 
 import templates
+from bookings import HALF_HOURS, book, is_holiday, request, working_days
 from cloud import FUNCTIONS, PLATFORM, REFRESH_SECONDS, ROOT, SCOPES, address, eventually
-
-REQUESTS = {
-    "pe": {"doctor": "45678", "hospital": "00006219", "district": "150122"},
-    "cl": {
-        "doctor": "123456",
-        "hospital": "109100",
-        "run": "12.345.678-5",
-        "comuna": "13101",
-        "modality": "presencial",
-        "prevision": {"system": "fonasa", "tramo": "B"},
-    },
-    "xx": {"doctor": "300"},
-}
 
 # Recipients to whom SES sends no mail, for reasons that server.py gives.
 REFUSED, UNVERIFIED_SENDER = "ana@refused.example", "ana@unverified-sender.example"
-
-# Peru's patients, one for each booking, because nobody may have more than three to come.
-PATIENTS = (f"{number:08}" for number in itertools.count(20_000_001))
-
-# Weeks from now and half hours of a person's day. No two tests use the same pair.
-HALF_HOURS = (
-    (week, f"{hour:02}:{minute}") for week in itertools.count() for hour in range(9, 20) for minute in ["00", "30"]
-)
-
-
-def working_days(first=3, week=0):
-    """Yields days on which doctors see patients, by the calendar alone. Only the rules know the holidays."""
-    today = datetime.date.today()
-    days = (today + datetime.timedelta(days=ahead) for ahead in range(first + 7 * week, 80))
-    return (str(day) for day in days if day.weekday() < 5)
-
-
-def request(country, date, time, email=None):
-    patient = {"dni": next(PATIENTS)} if country == "pe" else {}
-    return REQUESTS[country] | patient | {"date": date, "time": time, "email": email or address()}
-
-
-def book(cloud, country, token, email=None, first=3):
-    """Books on the first day that is no holiday."""
-    week, half_hour = next(HALF_HOURS)
-    for date in working_days(first, week):
-        status, answer = cloud.call(
-            "POST", f"/v1/{country}/appointments", token, request(country, date, half_hour, email)
-        )
-        if not is_holiday(status, answer):
-            assert status == 201, (status, answer)
-            return answer
-    raise AssertionError("every day is a holiday")
-
-
-def is_holiday(status, answer):
-    return status == 422 and any(each["code"].endswith(".date.holiday") for each in answer["violations"])
 
 
 def test_a_booking_in_peru_is_mailed_once_with_its_events_id(cloud):
@@ -112,57 +63,6 @@ def test_what_was_booked_is_got_listed_and_cancelled(cloud):
     assert cloud.call("POST", f"{place}/cancel", token, {}, **{"If-Match": '"1"'})[0] == 412
 
 
-def update(cloud, booked, **changes):
-    """Changes the stored times of an appointment. The functions have the machine's clock, so a test moves these instead."""
-    key = {"pk": {"S": f"A#{booked['id']}"}, "sk": {"S": "A"}}
-    cloud.client("dynamodb").update_item(TableName=f"citas-{booked['country']}", Key=key, **changes)
-
-
-def make_due(cloud, booked, action="remind"):
-    """Makes the scheduled action of an appointment due now."""
-    now = datetime.datetime.now(datetime.timezone.utc)
-    update(
-        cloud,
-        booked,
-        UpdateExpression="SET wakeHour = :hour, wakeAt = :at, wake.#action = :action",
-        ExpressionAttributeNames={"#action": "action"},
-        ExpressionAttributeValues={
-            ":hour": {"S": now.strftime("%Y-%m-%dT%HZ")},
-            ":at": {"S": now.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")},
-            ":action": {"S": action},
-        },
-    )
-
-
-def start_now(cloud, booked):
-    """Moves the start of an appointment to now."""
-    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:00Z")
-    update(
-        cloud,
-        booked,
-        UpdateExpression="SET appointment.startsAt = :now",
-        ExpressionAttributeValues={":now": {"S": now}},
-    )
-
-
-def pass_time(cloud):
-    """Starts the function that does what is due, as EventBridge does each minute."""
-    answer = cloud.client("lambda").invoke(FunctionName=f"{PLATFORM}-wake", Payload="{}")
-    assert "FunctionError" not in answer, answer["Payload"].read()
-
-
-def test_a_reminder_is_mailed_once_by_the_clock(cloud):
-    patient, token = address(), cloud.token()
-    booked = book(cloud, "pe", token, patient)
-    eventually("the first mail arrives", lambda: cloud.mails_to(patient))
-    make_due(cloud, booked)
-    for _ in range(2):
-        pass_time(cloud)
-    eventually("the reminder arrives", lambda: len(cloud.mails_to(patient)) == 2)
-    _, history = cloud.call("GET", f"/v1/pe/appointments/{booked['id']}/history", token)
-    assert [each["action"] for each in history["items"]] == ["book", "remind"]
-
-
 def test_the_link_in_a_mail_confirms_once_without_a_token(cloud):
     cloud.deploy_country("ut")
     cloud.publish("tests/contract_2")
@@ -195,86 +95,6 @@ def booked_in(cloud, country, token, request):
     """Returns the status and the appointment, or none while the functions have no rules of the country."""
     status, answer = cloud.call("POST", f"/v1/{country}/appointments", token, request)
     return (status, answer) if status == 201 else None
-
-
-class Request:
-    """A request in Colombia, and what is done to it."""
-
-    def __init__(self, cloud, **members):
-        self.cloud, self.patient, self.staff = cloud, cloud.token(), cloud.token("co:staff")
-        number, self.email = str(uuid.uuid4().int % 10**9 + 10**9), address()
-        document = {"type": "CC", "number": number}
-        body = {"document": document, "municipality": "11001", "eps": "EPS001", "email": self.email} | members
-        status, self.made = cloud.call("POST", "/v1/co/appointments", self.patient, body)
-        assert (status, self.made["phase"]) == (201, "requested"), self.made
-        self.place = f"/v1/co/appointments/{self.made['id']}"
-
-    def does(self, token, action, **members):
-        return self.cloud.call("POST", f"{self.place}/{action}", token, members)
-
-    def done(self, token, action, **members):
-        status, answer = self.does(token, action, **members)
-        assert status == 200, answer
-        return answer["status"]
-
-    def assigned(self, doctor, week):
-        """Assigns the doctor on the first day that is no holiday."""
-        for date in working_days(week=week):
-            slot = {"doctor": doctor, "hospital": "110010000101", "date": date, "time": "10:00", "reason": "a test"}
-            status, answer = self.does(self.staff, "assign", **slot)
-            if not is_holiday(status, answer):
-                return status, answer
-        raise AssertionError("every day is a holiday")
-
-    def follows_the_link(self):
-        """Opens the link of the mail, which changes nothing, and presses the button."""
-
-        def links():
-            parts = [part for mail in self.cloud.mails_to(self.email) for part in mail.walk()]
-            texts = [part.get_payload(decode=True).decode() for part in parts if part.get_content_type() == "text/plain"]
-            return re.findall(r"Confirmar la cita: (\S+)", "".join(texts))
-
-        [link] = eventually("the link arrives", links)
-        path = link.removeprefix(self.cloud.outputs["ApiUrl"])
-        assert (self.cloud.fetch("GET", path)[0], self.status()) == (200, "por-confirmar")
-        assert self.cloud.fetch("POST", path)[0] == 200
-
-    def status(self):
-        return self.cloud.call("GET", self.place, self.patient)[1]["status"]
-
-    def history(self):
-        return [step["action"] for step in self.cloud.call("GET", f"{self.place}/history", self.staff)[1]["items"]]
-
-
-def test_colombias_journey_leads_from_a_request_to_the_visit(cloud):
-    request = Request(cloud, specialty="cardiologia", authorisation="A-102030")
-    assert request.assigned("31", 2)[0] == 409
-    assert request.done(request.staff, "authorise") == "autorizada"
-    assert request.assigned("31", 2)[1]["status"] == "por-confirmar"
-    request.follows_the_link()
-    assert request.status() == "confirmada"
-    make_due(cloud, request.made)
-    pass_time(cloud)
-    eventually("each step is mailed", lambda: len(cloud.mails_to(request.email)) == 5)
-    for action, status in [("arrive", "en-espera"), ("complete", "atendida")]:
-        # An action computes the start of its revision from the slot again.
-        start_now(cloud, request.made)
-        assert request.done(request.staff, action) == status
-    assert request.history() == ["book", "authorise", "assign", "confirm", "remind", "arrive", "complete"]
-
-
-def test_in_colombia_a_time_that_is_not_confirmed_is_free_again(cloud):
-    request, other = (Request(cloud, specialty="medicina-general") for _ in range(2))
-    assert request.assigned("32", 3)[0] == 200
-    assert other.assigned("32", 3)[0] == 409
-    for status in ["solicitada", "cancelada"]:
-        make_due(cloud, request.made, "lapse")
-        pass_time(cloud)
-        eventually("it lapses", lambda status=status: request.status() == status)
-        if status == "solicitada":
-            assert other.assigned("32", 3)[0] == 200
-            assert request.assigned("33", 3)[0] == 200
-    assert request.history() == ["book", "assign", "lapse", "assign", "lapse"]
 
 
 def test_revisions_are_numbered_without_a_gap_and_nothing_personal_lies_open(cloud):
@@ -689,15 +509,24 @@ def stream_record(cloud, item):
 
 
 def does_wake(cloud):
-    """Postpones an action that the rules do not have."""
-    booked = book(cloud, "pe", cloud.token())
-    make_due(cloud, booked, "unheard-of")
+    """Postpones an action that the rules do not have. No booking leads to one, so a stored action is changed, and made due."""
+    booked, now = book(cloud, "pe", cloud.token()), datetime.datetime.now(datetime.timezone.utc)
+    dynamodb = cloud.client("dynamodb")
+    item = {"TableName": "citas-pe", "Key": {"pk": {"S": f"A#{booked['id']}"}, "sk": {"S": "A"}}}
+    dynamodb.update_item(
+        **item,
+        UpdateExpression="SET wakeHour = :hour, wakeAt = :at, wake.#action = :action",
+        ExpressionAttributeNames={"#action": "action"},
+        ExpressionAttributeValues={
+            ":hour": {"S": now.strftime("%Y-%m-%dT%HZ")},
+            ":at": {"S": now.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")},
+            ":action": {"S": "unheard-of"},
+        },
+    )
     answer = cloud.client("lambda").invoke(FunctionName=f"{PLATFORM}-wake", Payload="{}")
-    key = {"pk": {"S": f"A#{booked['id']}"}, "sk": {"S": "A"}}
-    item = cloud.client("dynamodb").get_item(TableName="citas-pe", Key=key)["Item"]
-    is_postponed = "wakeFailed" in item
+    is_postponed = "wakeFailed" in dynamodb.get_item(**item)["Item"]
     # The next test finds nothing due.
-    cloud.client("dynamodb").update_item(TableName="citas-pe", Key=key, UpdateExpression="REMOVE wakeHour, wakeAt, wake")
+    dynamodb.update_item(**item, UpdateExpression="REMOVE wakeHour, wakeAt, wake")
     return "FunctionError" not in answer and is_postponed
 
 
