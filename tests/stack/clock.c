@@ -2,7 +2,7 @@
 // LD_PRELOAD names this library, CLOCK_AHEAD the file: one 64-bit integer. Other clocks stay as they are, so timeouts do.
 // The functions read their wall clock with `clock_gettime` alone, as every program in Rust does.
 //
-// It takes the place of libfaketime, which ends a process whose threads read the clock while it reads its file, and leaves
+// PyPI's libfaketime is not built for threads: it ends a process in which two of them read the clock at once. It also leaves
 // a semaphore behind for each process that is killed.
 
 #define _GNU_SOURCE

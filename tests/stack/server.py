@@ -126,7 +126,7 @@ def handler(*arguments):
 
 lambda_runtime.ProvidedWorker._build_handler_class = handler
 
-# A signature's time is, too, so any is accepted. The SDK corrects its time by the dates of responses, but only after a request
+# So is the time of a signature, and any is accepted. The SDK corrects it by the dates of responses, but only after a request
 # has failed.
 sigv4.request_time_failure = lambda *_, **__: None
 
