@@ -7,6 +7,7 @@
 //!
 //! Each test gets a ledger of its own, in which the countries `pe` and `cl` are empty.
 
+mod agendas;
 mod changes;
 mod model;
 mod outbox;
@@ -17,6 +18,7 @@ mod receipts;
 mod stored;
 mod wakes;
 
+pub use agendas::*;
 pub use changes::*;
 pub use model::*;
 pub use outbox::*;
@@ -78,6 +80,13 @@ macro_rules! ledger_contract {
             a_cursor_outlives_its_item
             a_page_shows_the_latest_revision
             nothing_listed_is_an_empty_page
+            an_agenda_is_read_back_as_it_was_written
+            an_agenda_follows_its_latest_revision
+            agendas_are_listed_by_the_doctors_keys_each_as_it_is_now
+            the_stamp_of_the_agendas_changes_with_each_revision
+            a_change_is_stored_if_the_agenda_is_the_one_that_was_seen
+            of_a_changed_agenda_and_other_reasons_the_first_is_given
+            of_twenty_who_put_one_revision_one_is_stored_and_bookings_see_it_or_not
             random_changes_agree_with_a_model
         }
     };

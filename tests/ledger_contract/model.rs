@@ -183,7 +183,7 @@ impl Round {
             revision.personal.insert("/room".to_owned());
         }
         let receipt = self.chance.once_in(3).then(|| self.receipt(&revision));
-        Change { revision, claims, choices, held, receipt, events: Vec::new() }
+        Change { revision, claims, choices, held, receipt, agenda: None, events: Vec::new() }
     }
 
     /// Returns up to three claims. Those with an even number are on time, and every third has several places.

@@ -98,6 +98,7 @@ pub fn change(revision: Revision) -> Change {
         choices: Vec::new(),
         held: if is_first { Vec::new() } else { revision.claims.clone() },
         receipt: None,
+        agenda: None,
         events: Vec::new(),
         revision,
     }

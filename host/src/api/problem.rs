@@ -268,6 +268,7 @@ impl Problem {
             }
             BookingError::TooLarge { .. } => Self::new(Kind::TooLarge, detail),
             BookingError::Stale { .. } => Self::new(Kind::Stale, detail),
+            BookingError::AgendaChanged => Self::new(Kind::Unavailable, detail),
             BookingError::InProgress => Self::new(Kind::InProgress, detail),
             BookingError::KeyReused => Self::new(Kind::KeyReused, detail),
             BookingError::RulesUnavailable(fault) => unanswered(fault.as_ref(), rules, detail),

@@ -202,6 +202,7 @@ impl Decider {
             held: before.map_or_else(Vec::new, |before| before.claims.clone()),
             events: plan.events.iter().map(|name| Event::new(self.ids.next(), name, &revision)).collect(),
             receipt: None,
+            agenda: None,
             revision,
         };
         let shown = present(rules, request.role, &change)?;

@@ -71,6 +71,9 @@ pub enum BookingError {
         /// Current revision.
         current: u32,
     },
+    /// The agenda of the doctor kept changing while the request was decided.
+    #[error("the agenda of the doctor keeps changing; retry the request")]
+    AgendaChanged,
     /// Another request with this key is in progress.
     #[error("a request with this Idempotency-Key is in progress")]
     InProgress,

@@ -361,6 +361,7 @@ impl Booking {
             Err(CommitError::Stale) => {
                 Err(BookingError::Stale { current: before.map_or(0, |before| before.appointment.revision) })
             }
+            Err(CommitError::AgendaChanged) => Err(BookingError::AgendaChanged),
             Err(CommitError::Unavailable(unavailable)) => Err(unavailable.into()),
         }
     }

@@ -1,6 +1,7 @@
 //! Values that all modules share. They hold data and the checks that belong to it. They call no port and no rules.
 
 mod access;
+mod agenda;
 mod appointment;
 mod channel;
 pub mod claim;
@@ -20,6 +21,7 @@ mod slot_token;
 mod time;
 
 pub use self::access::{Caller, Claims, Forbidden, Scope};
+pub use self::agenda::{Agenda, AgendaRevision, Closed, Extra, Hours, NotATime, Overlap, TimeOfDay, Weekday, Weekly};
 pub use self::appointment::{
     Appointment, CountryCode, Field, MAX_STEPS, NotACountry, NotAPhase, Phase, Provenance, Revision, RulesId, Slot,
     Step, Value, Wake,

@@ -43,6 +43,12 @@ impl Zone {
         if matches!(found.offset(), AmbiguousOffset::Gap { .. }) { None } else { found.earlier().ok() }
     }
 
+    /// Returns the instant at which the local time is `civil`, as [`Zone::instant`]; of a skipped time, the instant that its
+    /// clocks would show without the shift.
+    pub(crate) fn instant_or_next(&self, civil: DateTime) -> Timestamp {
+        self.tz.to_ambiguous_timestamp(civil).compatible().unwrap_or(Timestamp::MAX)
+    }
+
     /// Returns the first instant of a day and that of the next day.
     pub fn day(&self, date: Date) -> Range<Timestamp> {
         let first = |date: Date| self.tz.to_ambiguous_timestamp(date.at(0, 0, 0, 0)).compatible();

@@ -14,6 +14,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::agendas::{AgendaCondition, Agendas};
 use crate::model::{Choice, Claim, CountryCode, Event, HeldClaim, Phase, Revision, Wake};
 
 /// Outcome of the request that used an Idempotency-Key.
@@ -47,6 +48,8 @@ pub struct Change {
     /// Receipt to store. The change is stored only if every receipt with this key has expired by the revision's
     /// `updated_at`.
     pub receipt: Option<Receipt>,
+    /// Agenda that the decision has seen. The change is stored only if it is still at that revision.
+    pub agenda: Option<AgendaCondition>,
     /// Events for the outbox.
     pub events: Vec<Event>,
 }
@@ -184,6 +187,9 @@ pub enum CommitError {
     /// The appointment has changed since it was read.
     #[error("the appointment has changed since")]
     Stale,
+    /// The agenda of the doctor has changed since it was read.
+    #[error("the agenda of the doctor has changed since")]
+    AgendaChanged,
     /// An unexpired receipt with the same key exists.
     #[error("the idempotency key is used")]
     KeyUsed,
@@ -299,14 +305,14 @@ pub type Taken = HashMap<String, Vec<(u16, Uuid)>>;
 /// An adapter MUST
 /// - store a [`Change`] completely or not at all, check every condition in the same transaction, and return `Ok` only
 ///   when the change survives the loss of the process;
-/// - report the first of [`CommitError::KeyUsed`], [`CommitError::Stale`] and [`CommitError::ClaimTaken`] if several
-///   conditions fail;
+/// - report the first of [`CommitError::KeyUsed`], [`CommitError::Stale`], [`CommitError::AgendaChanged`] and
+///   [`CommitError::ClaimTaken`] if several conditions fail;
 /// - show a stored change to every read that starts after its acknowledgement; only a page may be some seconds behind,
 ///   if it comes from an index that is;
 /// - keep each revision for ever, as it was written, with its personal part in a row of its own;
 /// - number the revisions of a country in the order of their commits.
 #[async_trait]
-pub trait Ledger: Send + Sync {
+pub trait Ledger: Agendas + Send + Sync {
     /// Stores a change. The request's [time limit](crate::ports::deadline) MUST NOT apply from the moment when the
     /// change may be stored.
     async fn commit(&self, change: Change) -> Result<Committed, CommitError>;
@@ -434,6 +440,7 @@ mod tests {
             choices: Vec::new(),
             held: held.collect(),
             receipt: None,
+            agenda: None,
             events: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! Interfaces to the outside world. Each trait states what every adapter MUST do, and the contract suites in `tests/`
 //! check the adapters. Ports import only the model and each other.
 
+mod agendas;
 mod clock;
 pub mod deadline;
 mod last_good;
@@ -13,6 +14,7 @@ mod rules;
 mod tokens;
 mod trials;
 
+pub use self::agendas::{AgendaCondition, AgendaError, Agendas};
 pub use self::clock::{Clock, Ids};
 pub use self::last_good::LastGood;
 pub use self::ledger::{

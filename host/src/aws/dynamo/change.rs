@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, ConditionCheck, Delete, Put, TransactWriteItem};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
-use citas_core::ports::{Change, CommitError, Settled};
+use citas_core::model::AgendaRevision;
+use citas_core::ports::{AgendaCondition, Change, CommitError, Settled};
 use uuid::Uuid;
 
 use super::Unreadable;
@@ -25,14 +26,16 @@ pub(super) struct Transaction {
 enum Meaning {
     KeyUsed,
     Stale,
+    AgendaChanged,
     Taken(String),
 }
 
 struct Condition(&'static str, Vec<(&'static str, AttributeValue)>);
 
 impl Transaction {
-    /// Builds the transaction of a change with these places. It has at most 94 items, and DynamoDB allows 100: 40 claims
-    /// to take, 40 to release, 10 events, the receipt, the appointment, its revision and the revision's personal part.
+    /// Builds the transaction of a change with these places. It has at most 95 items, and DynamoDB allows 100: 40 claims
+    /// to take, 40 to release, 10 events, the receipt, the appointment, its revision, the revision's personal part, and the
+    /// doctor's agenda.
     pub(super) fn of(change: &Change, settled: &Settled, table: &str) -> Result<Self, Unreadable> {
         let revision = change.revision_with(settled);
         let (id, follows) = (revision.appointment.id, follows(change));
@@ -46,6 +49,9 @@ impl Transaction {
         transaction.put(table, latest, Some(follows), Meaning::Stale);
         transaction.put(table, past, None, Meaning::Stale);
         transaction.put(table, personal, None, Meaning::Stale);
+        if let Some(AgendaCondition { doctor, revision }) = &change.agenda {
+            transaction.check(table, item::agenda_key(doctor), at_revision(*revision), Meaning::AgendaChanged);
+        }
         for claim in change.release(settled) {
             transaction.delete(table, item::claim_key(&claim.key, claim.ordinal), held_by(id));
         }
@@ -57,6 +63,32 @@ impl Transaction {
             transaction.put(table, item::outbox(event)?, None, Meaning::Stale);
         }
         Ok(transaction)
+    }
+
+    /// Builds the transaction of a revision of an agenda.
+    pub(super) fn of_agenda(revision: &AgendaRevision, table: &str) -> Result<Self, Unreadable> {
+        // Half of such an id is random. A random number need not be read before it is replaced.
+        let (_, stamp) = Uuid::now_v7().as_u64_pair();
+        let [latest, past, listed, stamp] = item::agenda_items(revision, stamp)?;
+        let mut transaction = Self { items: Vec::new(), means: Vec::new() };
+        transaction.put(table, latest, Some(at_revision(revision.revision.saturating_sub(1))), Meaning::Stale);
+        for item in [past, listed, stamp] {
+            transaction.put(table, item, None, Meaning::Stale);
+        }
+        Ok(transaction)
+    }
+
+    fn check(&mut self, table: &str, key: Item, condition: Condition, means: Meaning) {
+        let (expression, values) = condition.parts();
+        let check = ConditionCheck::builder()
+            .table_name(table)
+            .set_key(Some(key))
+            .condition_expression(expression)
+            .set_expression_attribute_values(values)
+            .build()
+            .expect("a table, a key and a condition are given");
+        self.items.push(TransactWriteItem::builder().condition_check(check).build());
+        self.means.push(means);
     }
 
     fn put(&mut self, table: &str, item: Item, condition: Option<Condition>, means: Meaning) {
@@ -93,6 +125,7 @@ impl Transaction {
         Some(match &self.means[failed] {
             Meaning::KeyUsed => CommitError::KeyUsed,
             Meaning::Stale => CommitError::Stale,
+            Meaning::AgendaChanged => CommitError::AgendaChanged,
             Meaning::Taken(claim) => CommitError::ClaimTaken(claim.clone()),
         })
     }
@@ -111,6 +144,14 @@ fn follows(change: &Change) -> Condition {
     match change.revision.appointment.revision {
         0 | 1 => Condition(FREE, Vec::new()),
         next => Condition("appointment.revision = :before", vec![("before", number(next - 1))]),
+    }
+}
+
+/// Requires that an agenda is at this revision, or that there is none if it is 0.
+fn at_revision(revision: u32) -> Condition {
+    match revision {
+        0 => Condition(FREE, Vec::new()),
+        revision => Condition("revision = :revision", vec![("revision", number(revision))]),
     }
 }
 
@@ -205,11 +246,12 @@ mod tests {
             choices: Vec::new(),
             held: held.collect(),
             receipt: Some(receipt),
+            agenda: Some(AgendaCondition { doctor: "45678".into(), revision: 1 }),
             events: vec![Event::new(Uuid::nil(), "booked", &revision); MAX_EVENTS],
             revision,
         };
         let transaction = Transaction::of(&change, &change.plain().unwrap(), "citas-pe").unwrap();
-        assert_eq!(transaction.items.len(), 4 + 2 * MAX_CLAIMS + MAX_EVENTS);
+        assert_eq!(transaction.items.len(), 5 + 2 * MAX_CLAIMS + MAX_EVENTS);
         assert!(transaction.items.len() <= MAX_ITEMS);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use citas_core::model::claim::{key_of, resource_and_minute};
-use citas_core::model::{Event, Field, HeldClaim, Personal, Revision, Value, Wake};
+use citas_core::model::{AgendaRevision, Event, Field, HeldClaim, Personal, Revision, Value, Wake};
 use citas_core::ports::{DueWake, Position, Receipt};
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
@@ -129,6 +129,50 @@ pub(super) fn sequence_key() -> Item {
 
 pub(super) fn cursor_key() -> Item {
     about_the_table("wakes")
+}
+
+/// Partition of the latest revisions of all agendas.
+pub(super) const AGENDAS: &str = "G";
+
+/// Returns the partition of a doctor's agenda.
+pub(super) fn agenda_partition(doctor: &str) -> String {
+    format!("G#{doctor}")
+}
+
+/// Returns the key of the item that has the number of an agenda's latest revision.
+pub(super) fn agenda_key(doctor: &str) -> Item {
+    key(agenda_partition(doctor), "G")
+}
+
+pub(super) fn stamp_key() -> Item {
+    about_the_table("agendas")
+}
+
+/// Returns the items of a revision of an agenda: the number, the immutable history item, that of the list of all agendas, and
+/// the stamp of the list.
+pub(super) fn agenda_items(revision: &AgendaRevision, stamp: u64) -> Result<[Item; 4], Unreadable> {
+    let AgendaRevision { doctor, revision: latest, .. } = revision;
+    let body = serde_json::to_string(revision).map_err(|error| Unreadable(error.to_string()))?;
+    let with = |mut item: Item, kind: &str, name: &str, value: AttributeValue| {
+        item.extend([("kind".into(), text(kind)), (name.to_owned(), value)]);
+        item
+    };
+    Ok([
+        with(agenda_key(doctor), "agenda", "revision", number(*latest)),
+        with(key(agenda_partition(doctor), revision_sort(*latest)), "agenda", "body", text(&body)),
+        with(key(AGENDAS.into(), doctor), "agenda", "body", text(&body)),
+        with(stamp_key(), "stamp", "stamp", number(stamp)),
+    ])
+}
+
+/// Returns the number of the revision in the item of [`agenda_key`].
+pub(super) fn agenda_number(item: &Item) -> u32 {
+    item.get("revision").and_then(|number| number.as_n().ok()?.parse().ok()).unwrap_or_default()
+}
+
+/// Parses the body of an agenda's item.
+pub(super) fn agenda(item: &Item) -> Result<AgendaRevision, Unreadable> {
+    serde_json::from_str(text_of(item, "body")).map_err(|error| Unreadable(error.to_string()))
 }
 
 pub(super) fn trial(number: u64) -> String {

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use citas_core::model::{Claim, CountryCode, Revision};
 use citas_core::ports::{
-    Change, CommitError, Committed, Ledger, Page, Query, Receipt, Settled, Taken, Unavailable, deadline,
+    AgendaCondition, Change, CommitError, Committed, Ledger, Page, Query, Receipt, Settled, Taken, Unavailable,
+    deadline,
 };
 use jiff::Timestamp;
 use tokio::try_join;
@@ -93,13 +96,8 @@ impl DynamoLedger {
         let country = change.revision.country;
         let transaction = Transaction::of(change, &settled, &self.table(country));
         let transaction = transaction.map_err(|error| unavailable(country, error))?;
-        let request = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(transaction.items.clone()))
-            .client_request_token(Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext)).to_string());
         let stored = async {
-            let Err(error) = request.send().await else { return Ok(()) };
+            let Err(error) = self.transact(&transaction).await else { return Ok(()) };
             match transaction.refusal(&error) {
                 Some(refusal) => Err(refusal),
                 None => self.found_out(change, &settled, unavailable(country, error_text("DynamoDB", &error))).await,
@@ -107,6 +105,15 @@ impl DynamoLedger {
         };
         deadline::without(stored).await?;
         Ok(Committed { revision: Arc::new(change.revision_with(&settled)), choice: settled.choice })
+    }
+
+    pub(super) async fn transact(&self, transaction: &Transaction) -> Result<(), SdkError<TransactWriteItemsError>> {
+        let request = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(transaction.items.clone()))
+            .client_request_token(Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext)).to_string());
+        request.send().await.map(drop)
     }
 
     /// Determines the outcome of a change whose response was lost, or that conflicted with others on every attempt. If
@@ -140,6 +147,12 @@ impl DynamoLedger {
         let next = latest.map_or(0, |latest| latest.appointment.revision).checked_add(1);
         if next != Some(appointment.revision) {
             return Ok(Some(CommitError::Stale));
+        }
+        if let Some(AgendaCondition { doctor, revision }) = &change.agenda {
+            let agenda = self.item(country, item::agenda_key(doctor)).await?;
+            if agenda.map_or(0, |agenda| item::agenda_number(&agenda)) != *revision {
+                return Ok(Some(CommitError::AgendaChanged));
+            }
         }
         let Some(settled) = settled else { return Ok(None) };
         let keys = change.take(settled).map(|claim| item::claim_key(&claim.key, claim.ordinal)).collect();

@@ -6,7 +6,7 @@
 //! - [`pages`]: lists, by the index of the first filter
 //! - [`claims`]: holders of claims, and the places of a change
 //! - [`format`](mod@format): the format of a table
-//! - [`ledger`], [`wakes`], [`trials`]: the ports
+//! - [`ledger`], [`agendas`], [`wakes`], [`trials`]: the ports
 //! - [`sequence`]: the numbers of a country's revisions
 //! - [`migrate`]: tables of the former format
 //!
@@ -19,12 +19,15 @@
 //! | `C#<resource>` | `<minute>#<ordinal>` | the holder of a claim's place; the minute is `-` for a claim that is not on time |
 //! | `I#<key>` | `I` | the receipt of an Idempotency-Key |
 //! | `N#<event>` | `N` | the record that an event's notices, or one of several, were sent |
+//! | `G#<doctor>` | `G`, `R#<number>` | the number of the latest revision of a doctor's agenda; each revision |
+//! | `G` | `<doctor>` | the latest revision of each agenda |
 //! | `T#<trial>` | `K`, `S`, `P#<place>` | a canary's counts, a shadow's counts, and each place of a difference |
-//! | `M` | `format`, `sequence`, `wakes` | the format, the last number of a revision, the first hour with scheduled actions |
+//! | `M` | `format`, `sequence`, `wakes`, `agendas` | the format, the last number of a revision, the first hour with scheduled actions, a number that changes with each agenda |
 //!
 //! Events are in their appointment's partition, because a stream keeps the order of one partition. A person's partition
 //! has all personal data of that person.
 
+mod agendas;
 mod change;
 mod claims;
 mod format;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use uuid::Uuid;
 
+use super::agendas;
 use super::schema::{ALL_TIME, NO_START, instant, minute};
 
 /// A change with its JSON already serialized, so that the writer only binds it.
@@ -48,6 +49,7 @@ pub(super) struct Stored {
 pub(super) enum Refusal {
     KeyUsed,
     Stale,
+    AgendaChanged,
     ClaimTaken(String),
     Sqlite(rusqlite::Error),
     Json(serde_json::Error),
@@ -140,6 +142,7 @@ impl Prepared {
             }
         };
         store_revision(connection, &placed.revision, &placed.text)?;
+        self.check_agenda(connection)?;
         let id = revision.appointment.id;
         give_up(connection, id, self.change.release(&placed.settled))?;
         take(connection, id, self.change.take(&placed.settled))?;
@@ -156,11 +159,17 @@ impl Prepared {
         if latest.unwrap_or_default().checked_add(1) != Some(revision.appointment.revision) {
             return Err(Refusal::Stale);
         }
+        // This reason comes before that of a claim.
+        self.check_agenda(connection)?;
         let mut select = connection.prepare_cached("SELECT ordinal FROM claim WHERE resource = ? AND minute = ?")?;
         let taken = |claim: &Claim| -> rusqlite::Result<BTreeSet<u16>> {
             select.query_map(claim_row(&claim.key), |row| row.get(0))?.collect()
         };
         self.change.settle(taken)?.map_err(Refusal::ClaimTaken)
+    }
+
+    fn check_agenda(&self, connection: &Connection) -> Result<(), Refusal> {
+        self.change.agenda.as_ref().map_or(Ok(()), |condition| agendas::check(connection, condition))
     }
 
     fn store_events(&self, connection: &Connection) -> Result<(), Refusal> {

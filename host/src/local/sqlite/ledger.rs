@@ -20,7 +20,7 @@ use super::{SqliteLedger, reads, unavailable};
 impl SqliteLedger {
     /// Runs a query on the caller's own thread. A read that finds its page in memory takes 10 to 20 µs, less than
     /// handing it to another thread and waiting for that.
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         code: CountryCode,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send,
@@ -30,7 +30,7 @@ impl SqliteLedger {
     }
 
     /// Runs a query on a thread that may block. For results with many bodies, which take long to read.
-    async fn ask_long<T: Send + 'static>(
+    pub(super) async fn ask_long<T: Send + 'static>(
         &self,
         code: CountryCode,
         question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -46,7 +46,7 @@ impl SqliteLedger {
         answer.map_err(|error| unavailable(code, &error))
     }
 
-    async fn write(&self, code: CountryCode, task: Task) -> Outcome {
+    pub(super) async fn write(&self, code: CountryCode, task: Task) -> Outcome {
         self.opened(code).await?.opened().writer.write(task).await
     }
 

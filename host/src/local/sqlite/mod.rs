@@ -6,11 +6,13 @@
 //! - [`migration`]: the content of an older file
 //! - [`writer`]: one transaction for all waiting writes
 //! - [`change`]: one change inside it
+//! - [`agendas`]: the agendas of doctors
 //! - [`reads`]: the queries
 //! - [`revision_cache`]: revisions that were read lately
 //! - [`ledger`]: the ports
 //! - [`read_only`]: reading from another process
 
+mod agendas;
 mod change;
 mod key;
 mod ledger;

@@ -73,7 +73,7 @@ mod tests {
         assert!(ReadOnlyLedger::open(folder.path(), country).unwrap().is_some());
         for (version, said) in [
             (schema::VERSION + 1, "newer Citas"),
-            (schema::VERSION - 1, "older Citas (schema 2"),
+            (schema::VERSION - 1, "older Citas (schema 3"),
             (0, "which migrates it"),
         ] {
             writer.pragma_update(None, "user_version", version).unwrap();

@@ -100,7 +100,7 @@ pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
     for sql in [last, random, format!("{EARLIER} ORDER BY rowid DESC LIMIT 1")] {
         connection.prepare_cached(&sql)?.query_row([], whole).optional()?;
     }
-    for table in ["claim", "receipt", "notified"] {
+    for table in ["claim", "receipt", "notified", "agenda"] {
         connection.prepare_cached(&format!("SELECT 1 FROM {table} LIMIT 1"))?.exists([])?;
     }
     pending(connection, 1).map(|_| ())
@@ -298,7 +298,7 @@ fn ends(query: &Query) -> (End, End) {
     }
 }
 
-fn rows(limit: usize) -> i64 {
+pub(super) fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
@@ -310,7 +310,7 @@ fn whole(row: &Row<'_>) -> rusqlite::Result<Revision> {
 }
 
 /// Parses the JSON in a column of a row.
-fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let json = row.get_ref(column)?.as_str()?;
     serde_json::from_str(json)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
@@ -321,6 +321,7 @@ mod tests {
     use citas_core::model::Pseudonyms;
     use rusqlite::StatementStatus;
 
+    use super::super::agendas;
     use super::super::writer::{EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS};
     use super::*;
 
@@ -340,7 +341,8 @@ mod tests {
         let names = Pseudonyms::new(b"key");
         let connection = schema::open_writer(&folder.path().join("pe.db"), "pe".parse().unwrap(), &names).unwrap();
         let pages = combinations().map(|pinned| page_sql(&pinned, Order::Ascending));
-        let others = [EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS, DUE, PENDING, TAKEN].map(str::to_owned);
+        let others = [EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS, DUE, PENDING, TAKEN, agendas::HISTORY, agendas::ALL]
+            .map(str::to_owned);
         for sql in others.into_iter().chain(pages).chain([history_sql()]) {
             let mut statement = connection.prepare(&sql).unwrap();
             for value in [1, 2] {

@@ -12,7 +12,7 @@ use rusqlite_migration::{M, Migrations};
 use super::migration;
 
 /// Version of the tables: the number of migrations that made them, stored in the file's `user_version`.
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 
 /// First version whose content was written with the folder's key.
 const KEYED: i32 = 3;
@@ -21,7 +21,7 @@ const KEYED: i32 = 3;
 fn migrations(country: CountryCode, names: &Pseudonyms) -> Migrations<'static> {
     let names = names.clone();
     let convert = move |transaction: &Transaction<'_>| migration::convert(transaction, country, &names);
-    Migrations::new(vec![M::up(TABLES), M::up(ATTEMPTS), M::up_with_hook(APART, convert)])
+    Migrations::new(vec![M::up(TABLES), M::up(ATTEMPTS), M::up_with_hook(APART, convert), M::up(AGENDAS)])
 }
 
 /// Time that a statement waits for a checkpoint or for another program that reads the file.
@@ -181,6 +181,18 @@ pub(super) const APART_INDEXES: &str = "
     CREATE INDEX appointment_by_hospital ON appointment (hospital, starts_at, id);
     CREATE INDEX appointment_by_phase    ON appointment (phase, starts_at, id);
     CREATE INDEX appointment_by_wake     ON appointment (wake_at, id) WHERE wake_at IS NOT NULL;
+";
+
+/// Adds the agendas of doctors. Each revision is a row, and no row is ever deleted, so that the last `sequence` changes with
+/// each revision.
+const AGENDAS: &str = "
+    CREATE TABLE agenda (
+        sequence INTEGER PRIMARY KEY,
+        doctor   TEXT    NOT NULL,
+        number   INTEGER NOT NULL,
+        body     TEXT    NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX agenda_by_doctor ON agenda (doctor, number);
 ";
 
 /// Reason why a country's file cannot be used.

@@ -12,6 +12,7 @@ use rusqlite::{Connection, params};
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
+use super::agendas;
 use super::change::{Prepared, Refusal, Stored};
 use super::revision_cache::RevisionCache;
 use super::schema;
@@ -55,6 +56,7 @@ pub(super) const PAST_CLAIMS: &str = "
 /// A task for the writer.
 pub(super) enum Task {
     Change(Box<Prepared>),
+    Agenda(agendas::Prepared),
     Published(Vec<Uuid>),
     Postponed(Vec<(Uuid, Attempts)>),
     /// Event whose notices were sent, and the instant.
@@ -179,6 +181,7 @@ impl Work {
     fn perform(&self, task: &Task) -> Result<Option<Stored>, Refusal> {
         match task {
             Task::Change(change) => return change.store(&self.connection).map(Some),
+            Task::Agenda(revision) => revision.store(&self.connection)?,
             Task::Published(events) => self.each("DELETE FROM outbox WHERE id = ?", events)?,
             Task::Postponed(events) => self.postpone(events)?,
             Task::Notified(event, at) => self.note(*event, *at)?,
@@ -268,6 +271,7 @@ impl Work {
         match refusal {
             Refusal::KeyUsed => CommitError::KeyUsed,
             Refusal::Stale => CommitError::Stale,
+            Refusal::AgendaChanged => CommitError::AgendaChanged,
             Refusal::ClaimTaken(claim) => CommitError::ClaimTaken(claim),
             Refusal::Sqlite(error) => self.unavailable(&error),
             Refusal::Json(error) => self.unavailable(&error),
@@ -287,7 +291,12 @@ impl Task {
     fn change(&self) -> Option<&Prepared> {
         match self {
             Self::Change(change) => Some(change),
-            Self::Published(_) | Self::Postponed(_) | Self::Notified(..) | Self::Wake(..) | Self::Probe => None,
+            Self::Agenda(_)
+            | Self::Published(_)
+            | Self::Postponed(_)
+            | Self::Notified(..)
+            | Self::Wake(..)
+            | Self::Probe => None,
         }
     }
 }
@@ -333,7 +342,7 @@ mod tests {
         .unwrap();
         let (claims, choices, held) = (vec![Claim::new(claim)], Vec::new(), Vec::new());
         let events = event.map(|id| Event::new(id, "booked", &revision)).into_iter().collect();
-        let change = Change { revision, claims, choices, held, receipt: None, events };
+        let change = Change { revision, claims, choices, held, receipt: None, agenda: None, events };
         Task::Change(Box::new(Prepared::new(change).unwrap()))
     }
 

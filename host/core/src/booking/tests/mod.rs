@@ -11,10 +11,12 @@ use serde_json::json;
 
 use super::*;
 use crate::model::{
-    Canary, Candidate, Choice, ClaimWords, Event, FactQuery, FactSource, Field, HeldClaim, Offer, Party, Plan, Slot,
-    Value, Verdict, Violation, Wake,
+    AgendaRevision, Canary, Candidate, Choice, ClaimWords, Event, FactQuery, FactSource, Field, HeldClaim, Offer,
+    Party, Plan, Slot, Value, Verdict, Violation, Wake,
 };
-use crate::ports::{Change, DueWake, Order, Receipt, Taken, Tally, TrialReport, Trials, Unavailable};
+use crate::ports::{
+    AgendaError, Agendas, Change, DueWake, Order, Receipt, Taken, Tally, TrialReport, Trials, Unavailable,
+};
 use crate::release::OnTrial;
 use crate::testing::{Deciding, ManualClock, plan, revision};
 
@@ -26,6 +28,40 @@ struct OneAppointment {
     taken: Option<String>,
     changes: Mutex<Vec<Change>>,
     queries: Mutex<Vec<Query>>,
+    agendas: Mutex<Vec<AgendaRevision>>,
+}
+
+#[async_trait]
+impl Agendas for OneAppointment {
+    async fn put_agenda(&self, revision: AgendaRevision) -> Result<(), AgendaError> {
+        self.agendas.lock().unwrap().push(revision);
+        Ok(())
+    }
+    async fn agenda(&self, _: CountryCode, doctor: &str) -> Result<Option<AgendaRevision>, Unavailable> {
+        Ok(self.agendas.lock().unwrap().iter().rfind(|revision| revision.doctor == doctor).cloned())
+    }
+    async fn agenda_history(
+        &self,
+        _: CountryCode,
+        _: &str,
+        _: u32,
+        _: usize,
+    ) -> Result<Vec<AgendaRevision>, Unavailable> {
+        Ok(self.agendas.lock().unwrap().clone())
+    }
+    async fn agendas(
+        &self,
+        _: CountryCode,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AgendaRevision>, Unavailable> {
+        let agendas = self.agendas.lock().unwrap();
+        let later = agendas.iter().filter(|revision| after.is_none_or(|after| *revision.doctor > *after));
+        Ok(later.take(limit).cloned().collect())
+    }
+    async fn agenda_stamp(&self, _: CountryCode) -> Result<u64, Unavailable> {
+        Ok(self.agendas.lock().unwrap().len() as u64)
+    }
 }
 
 #[async_trait]
