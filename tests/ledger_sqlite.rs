@@ -288,7 +288,7 @@ async fn a_file_of_a_former_schema_is_migrated_where_it_is_opened() {
             ledger.ready(pe()).await.unwrap();
             assert_migrated(&ledger, &ledger.pseudonyms()).await;
         }
-        assert_eq!([&peru, &chile].map(|file| schema_version(file)), [3, 3]);
+        assert_eq!([&peru, &chile].map(|file| schema_version(file)), [4, 4]);
         // Sorted by time, but a cancellation comes after its booking even if the clock was set back.
         assert_eq!(sequence(&peru), [(1, id(1), 1), (2, id(2), 1), (3, id(2), 2), (4, id(1), 2)]);
         let tables = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'former%'";
