@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use citas_core::model::{Claim, CountryCode, Event, HeldClaim, Revision};
+use citas_core::model::{AgendaRevision, Claim, CountryCode, Event, HeldClaim, Revision};
 use citas_core::ports::{
-    Attempts, Change, CommitError, Committed, DueWake, Ledger, Order, Outbox, Page, Pending, Position, Query, Receipt,
-    Taken, Unavailable, Wakes,
+    AgendaError, Agendas, Attempts, Change, CommitError, Committed, DueWake, Ledger, Order, Outbox, Page, Pending,
+    Position, Query, Receipt, Taken, Unavailable, Wakes,
 };
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -52,6 +52,8 @@ pub struct MapLedger {
 struct Maps {
     model: Model,
     order: Vec<(Uuid, u32)>,
+    /// Number of the revisions of agendas.
+    agenda_stamp: u64,
     outbox: Vec<Pending>,
     written: Arc<Notify>,
     notified: HashSet<Uuid>,
@@ -226,6 +228,54 @@ impl Ledger for MapLedger {
 
     async fn ready(&self, _: CountryCode) -> Result<(), Unavailable> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Agendas for MapLedger {
+    async fn put_agenda(&self, revision: AgendaRevision) -> Result<(), AgendaError> {
+        yield_now().await;
+        self.maps(revision.country, |maps| {
+            maps.model.put_agenda(revision)?;
+            maps.agenda_stamp += 1;
+            Ok(())
+        })
+    }
+
+    async fn agenda(&self, country: CountryCode, doctor: &str) -> Result<Option<AgendaRevision>, Unavailable> {
+        yield_now().await;
+        Ok(self.maps(country, |maps| maps.model.agendas.get(doctor)?.last().cloned()))
+    }
+
+    async fn agenda_history(
+        &self,
+        country: CountryCode,
+        doctor: &str,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<AgendaRevision>, Unavailable> {
+        yield_now().await;
+        let stored = self.maps(country, |maps| maps.model.agendas.get(doctor).cloned()).unwrap_or_default();
+        Ok(stored.into_iter().filter(|stored| stored.revision > after).take(limit).collect())
+    }
+
+    async fn agendas(
+        &self,
+        country: CountryCode,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AgendaRevision>, Unavailable> {
+        yield_now().await;
+        let after = after.unwrap_or_default();
+        Ok(self.maps(country, |maps| {
+            let later = maps.model.agendas.iter().filter(|(doctor, _)| doctor.as_str() > after);
+            later.filter_map(|(_, stored)| stored.last().cloned()).take(limit).collect()
+        }))
+    }
+
+    async fn agenda_stamp(&self, country: CountryCode) -> Result<u64, Unavailable> {
+        yield_now().await;
+        Ok(self.maps(country, |maps| maps.agenda_stamp))
     }
 }
 

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use citas_core::model::{Choice, Claim, Phase, Revision, Slot};
-use citas_core::ports::{Change, CommitError, Committed, Ledger, Order, Query, Receipt, Settled, Taken};
+use citas_core::model::{AgendaRevision, Choice, Claim, Phase, Revision, Slot};
+use citas_core::ports::{
+    AgendaCondition, AgendaError, Change, CommitError, Committed, Ledger, Order, Query, Receipt, Settled, Taken,
+};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use uuid::Uuid;
@@ -20,16 +22,27 @@ const CLAIMS: usize = 16;
 const ROOMS: usize = 3;
 const KEYS: usize = 8;
 
-/// A country's appointments, claims and receipts in plain maps.
+/// A country's appointments, claims, receipts and agendas in plain maps.
 #[derive(Default)]
 pub struct Model {
     pub histories: HashMap<Uuid, Vec<Revision>>,
     /// Holders of places, by the claim's key and the place.
     pub claims: BTreeMap<(String, u16), Uuid>,
     receipts: HashMap<String, Receipt>,
+    /// Revisions of agendas by doctor, each at the place of its number less one.
+    pub agendas: BTreeMap<String, Vec<AgendaRevision>>,
 }
 
 impl Model {
+    pub fn put_agenda(&mut self, revision: AgendaRevision) -> Result<(), AgendaError> {
+        let stored = self.agendas.entry(revision.doctor.clone()).or_default();
+        if usize::try_from(revision.revision).unwrap() != stored.len() + 1 {
+            return Err(AgendaError::Stale);
+        }
+        stored.push(revision);
+        Ok(())
+    }
+
     pub fn commit(&mut self, change: &Change) -> Result<Revision, CommitError> {
         let revision = &change.revision;
         let id = revision.appointment.id;
@@ -40,6 +53,12 @@ impl Model {
         let known = self.histories.get(&id).map_or(0, Vec::len);
         if usize::try_from(revision.appointment.revision).unwrap() != known + 1 {
             return Err(CommitError::Stale);
+        }
+        let is_changed = |seen: &AgendaCondition| {
+            self.agendas.get(&seen.doctor).map_or(0, Vec::len) != usize::try_from(seen.revision).unwrap()
+        };
+        if change.agenda.as_ref().is_some_and(is_changed) {
+            return Err(CommitError::AgendaChanged);
         }
         let settled = self.settle(change)?;
         let stored = change.revision_with(&settled);

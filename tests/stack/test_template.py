@@ -360,7 +360,7 @@ REGISTRIES = {REGISTRY, "{Registry.Arn}"}
 
 # Of the functions that decide with rules and store the result.
 DECIDING = {
-    TABLES: {"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"},
+    TABLES: {"BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"},
     f"{TABLES}/index/*": {"Query"},
     "registry/*/channel.json": {"GetObject"},
     "registry/*/versions/*": {"GetObject"},
@@ -481,7 +481,7 @@ def test_what_is_found_of_trials_is_all_that_the_trial_writes_and_all_that_the_a
 def test_the_relay_reads_nothing_personal_and_the_clock_uses_no_idempotency_key():
     assert keys("RelayRole") == {"NumberRevisions": ["A#*", "M"]}
     assert keys("WakeRole") == {
-        "ChangeAppointments": ["A#*", "C#*", "M", "P#*", "T#*"],
+        "ChangeAppointments": ["A#*", "C#*", "G#*", "M", "P#*", "T#*"],
         "PostponeAndCount": ["A#*", "T#*"],
     }
 
