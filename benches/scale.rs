@@ -10,10 +10,12 @@ use citas_core::ports::{Change, Clock as _, Ids as _, Ledger as _};
 use citas_core::rules::LoadedRules;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{Timestamp, ToSpan as _};
+use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use crate::load::{self, Connection};
 use crate::platform::{Data, Server, block_on, loaded, pe, peru};
+use crate::posts::located;
 use crate::report::Report;
 use crate::requests::{booked, booking, dni, example, get, leaves, post, scattered};
 use crate::timing::{median, middle};
@@ -30,6 +32,11 @@ const CALLS: usize = 2_000;
 const BOOKINGS: usize = 150;
 const BURST: usize = 1_000;
 const BURSTS: usize = 5;
+
+const SEARCHES: usize = 200;
+
+/// Maximum time of a month's free slots, in microseconds.
+const SLOTS: f64 = 5_000.0;
 
 /// Maximum ratio to the time with the small ledger.
 const TARGET: f64 = 1.5;
@@ -50,6 +57,11 @@ pub fn measure(report: &mut Report) {
     compare("GET of one", "µs", by_turns(&mut ledgers, CALLS, 200, Filled::one));
     compare("list of a doctor's 20", "µs", by_turns(&mut ledgers, CALLS, 200, Filled::page));
     let example = example(&rules);
+    let month = month(&example);
+    let times = by_turns(&mut ledgers, SEARCHES, 200, |ledger, _| get(&month, &ledger.token));
+    let measured = format!("{:.1} ms", times[1] / 1e3);
+    report.target(format!("a doctor's month of slots, 60 % booked, {name}"), measured, "≤ 5 ms", times[1] <= SLOTS);
+    compare("a doctor's month of slots, 60 % booked", "µs", times);
     let book = |ledger: &Filled, turn| post("/v1/pe/appointments", &ledger.token, &booking(&example, turn));
     compare("book, one after the other", "µs", by_turns(&mut ledgers, BOOKINGS, 201, book));
     let mut times = [Vec::new(), Vec::new()];
@@ -78,7 +90,24 @@ impl Filled {
         let started = Instant::now();
         let ids = fill(&data, count, rules);
         let took = started.elapsed();
-        Self { token: data.token(&["pe:staff"]), ids, took, server: Server::citas(&data), _data: data }
+        let filled = Self { token: data.token(&["pe:staff"]), ids, took, server: Server::citas(&data), _data: data };
+        filled.book_month(&example(rules));
+        filled
+    }
+
+    /// Books three fifths of the slots of the doctor's month.
+    fn book_month(&self, example: &Json) {
+        let slots = block_on(async {
+            let mut connection = Connection::open(self.server.address).await;
+            assert_eq!(connection.ask(&get(&month(example), &self.token)).await, 200);
+            serde_json::from_slice::<Json>(connection.body()).expect("JSON")
+        });
+        let slots = slots["items"].as_array().expect("slots").iter().enumerate();
+        let bookings = slots.filter(|(number, _)| number % 5 < 3).map(|(number, slot)| {
+            let members = json!({ "slot": slot["slot"], "dni": dni(number), "email": example["email"] });
+            post("/v1/pe/appointments", &self.token, &members)
+        });
+        located(self.server.address, &bookings.collect::<Vec<_>>());
     }
 
     fn one(&self, turn: usize) -> Vec<u8> {
@@ -158,6 +187,13 @@ fn pattern(rules: &LoadedRules) -> Revision {
             request_id: Uuid::nil().to_string(),
         },
     }
+}
+
+/// Returns the path of the free slots of the example's doctor in the month from the example's day.
+fn month(example: &Json) -> String {
+    let member = |name: &str| example[name].as_str().expect("a text").to_owned();
+    let [doctor, hospital, district, from] = ["doctor", "hospital", "district", "date"].map(member);
+    format!("/v1/pe/slots?doctor={doctor}&hospital={hospital}&district={district}&from={from}&days=31&limit=1000")
 }
 
 fn doctor(number: usize) -> String {

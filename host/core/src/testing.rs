@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -113,6 +114,7 @@ impl Rules for Described {
 pub struct Deciding {
     pub descriptor: Descriptor,
     pub verdict: Result<Verdict, Fault>,
+    pub openings: Option<Vec<Opening>>,
     pub offers: Option<Vec<Offer>>,
     pub queries: Vec<FactQuery>,
     pub notices: Vec<Notice>,
@@ -133,7 +135,15 @@ impl Deciding {
             actions: vec![action("cancel", "patient"), action("arrive", "staff")],
             ..Described::default().0
         };
-        Self { descriptor, verdict, offers: None, queries: Vec::new(), notices: Vec::new(), calls: Mutex::default() }
+        Self {
+            descriptor,
+            verdict,
+            openings: None,
+            offers: None,
+            queries: Vec::new(),
+            notices: Vec::new(),
+            calls: Mutex::default(),
+        }
     }
 
     /// Loads rules with this verdict.
@@ -169,6 +179,12 @@ impl Rules for Deciding {
     }
     fn present(&self, _: Role, appointments: &[&Appointment]) -> Result<Vec<Vec<Field>>, Fault> {
         Ok(appointments.iter().map(|appointment| appointment.attributes.clone()).collect())
+    }
+    fn has_openings(&self) -> bool {
+        self.openings.is_some()
+    }
+    fn openings(&self, _: &Context, _: &Place, _: DateTime, _: DateTime) -> Result<Vec<Opening>, Fault> {
+        Ok(self.openings.clone().unwrap_or_default())
     }
     fn has_facts(&self) -> bool {
         !self.queries.is_empty()

@@ -6,11 +6,13 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan as _};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::model::{Role, RulesPackage, Step, Violation};
-use crate::ports::{Engine, Refusal};
+use crate::model::json::flatten;
+use crate::model::{Context, Place, Plan, Role, RulesPackage, Step, Violation};
+use crate::ports::{Engine, Fault, Refusal};
 use crate::rules::{DecisionRequest, LoadedRules, NotDecided, cases, decide};
 
 /// Reasons why a package is not admitted.
@@ -96,7 +98,7 @@ pub fn try_out(rules: &LoadedRules, cases: &str, now: Timestamp) -> Result<(), R
 }
 
 /// Checks that each example fits the schema and gets a decision, accepted or refused, and that an accepted one can be
-/// presented and has valid notices.
+/// presented and has valid notices. Also checks that free slots can be searched at the place of each example.
 fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
     let context = rules.context(now, Role::Patient);
     for example in rules.request_schema["examples"].as_array().into_iter().flatten() {
@@ -109,7 +111,10 @@ fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
             }
             cause => failed(&cause),
         });
-        let Ok(planned) = decision? else { continue };
+        let decision = decision?;
+        try_slots(rules, &context, example, decision.as_ref().ok().map(|planned| &planned.plan))
+            .map_err(|fault| failed(&format!("a search for free slots at its place: {fault}")))?;
+        let Ok(planned) = decision else { continue };
         let step = Step { action: "book".into(), role: Role::Patient, at: now };
         let appointment = planned.appointment(Uuid::nil(), None, step);
         rules.rules().present(Role::Patient, &[&appointment]).map_err(|fault| failed(&fault))?;
@@ -119,4 +124,47 @@ fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Checks that a search for the free slots of one day at the place of an example has a valid result.
+fn try_slots(rules: &LoadedRules, context: &Context, example: &Json, plan: Option<&Plan>) -> Result<(), Fault> {
+    if !rules.has_openings() {
+        return Ok(());
+    }
+    let key = |of: fn(&Plan) -> &Option<String>| plan.and_then(|plan| of(plan).clone());
+    let place = Place {
+        doctor: key(|plan| &plan.doctor),
+        hospital: key(|plan| &plan.hospital),
+        fields: flatten(example).unwrap_or_default(),
+    };
+    let slot = plan.and_then(|plan| plan.slot.as_ref()).map(|slot| slot.start.date());
+    let day = slot.or_else(|| Some(context.clocks.first()?.now.date())).unwrap_or_default().at(0, 0, 0, 0);
+    let openings = rules.openings(context, &place, day, day.saturating_add(1.day()))?;
+    rules.offers(context, &place, None, &openings).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Claim, Offer, Opening, Slot};
+    use crate::ports::Clock as _;
+    use crate::testing::{Deciding, ManualClock};
+
+    #[test]
+    fn a_version_whose_free_slots_cannot_be_searched_is_refused_with_the_example() {
+        let slot = Slot { start: "2026-12-01T09:30".parse().unwrap(), minutes: 30, zone: "America/Lima".into() };
+        let opening = Opening { slot: slot.clone(), doctor: None, hospital: None, places: 1, fields: vec![] };
+        let offer = Offer { opening: 0, slot, claims: vec![Claim::new("doctor/1")], choices: vec![], request: vec![] };
+        let tried = |opening: Opening, offer: Offer| {
+            let mut rules = Deciding::new(Ok(Err(vec![Violation::new("/day", "pe.day.closed")])));
+            rules.descriptor.request_schema = r#"{ "examples": [{ "day": "monday" }] }"#.into();
+            (rules.openings, rules.offers) = (Some(vec![opening]), Some(vec![offer]));
+            try_out(&rules.loaded().1, "[]", ManualClock::default().now()).map_err(|refusal| refusal.to_string())
+        };
+        assert_eq!(tried(opening.clone(), offer.clone()), Ok(()));
+        let refused = tried(Opening { places: 0, ..opening.clone() }, offer.clone()).unwrap_err();
+        assert!(refused.contains("monday") && refused.contains("0 places"), "{refused}");
+        let refused = tried(opening, Offer { opening: 1, ..offer }).unwrap_err();
+        assert!(refused.contains("free slots") && refused.contains("opening 1"), "{refused}");
+    }
 }

@@ -15,6 +15,8 @@ use crate::ports::Fault;
 const MIN_WAKE: i64 = 60;
 /// Maximum time from now until a scheduled action, in seconds: 400 days.
 const MAX_WAKE: i64 = 400 * 24 * 60 * 60;
+/// Maximum length of an offer's part of a request in bytes. A slot's token has it, and a client sends that in a URL or a body.
+const MAX_OFFER_BYTES: usize = 1024;
 /// Maximum number of queries for the facts of one decision.
 const MAX_QUERIES: usize = 4;
 /// Maximum number of appointments of one fact.
@@ -110,16 +112,21 @@ fn about_keys(plan: &Plan) -> Option<String> {
 }
 
 fn about_attributes(attributes: &[Field]) -> Option<String> {
-    let paths = || attributes.iter().map(|attribute| attribute.path.as_str());
+    about_leaves(attributes, "an attribute")
+}
+
+/// Checks leaves of a document. `one` names a leaf in an objection.
+fn about_leaves(leaves: &[Field], one: &str) -> Option<String> {
+    let paths = || leaves.iter().map(|leaf| leaf.path.as_str());
     if let Some(path) = paths().find(|path| !path.starts_with('/')) {
-        return Some(format!("an attribute at `{path}`, which is no JSON Pointer below the document"));
+        return Some(format!("{one} at `{path}`, which is no JSON Pointer below the document"));
     }
     let exact = -MAX_INTEGER..=MAX_INTEGER;
     let is_inexact = |field: &&Field| matches!(field.value, Value::Integer(integer) if !exact.contains(&integer));
-    if let Some(Field { path, .. }) = attributes.iter().find(is_inexact) {
+    if let Some(Field { path, .. }) = leaves.iter().find(is_inexact) {
         return Some(format!("an integer at `{path}` beyond ±{MAX_INTEGER}, which JavaScript rounds; make it a text"));
     }
-    (!distinct(paths())).then(|| "a plan with two attributes at one path".into())
+    (!distinct(paths())).then(|| format!("{one} at a path that another one has"))
 }
 
 fn about_events(events: &[String]) -> Option<String> {
@@ -163,11 +170,22 @@ pub(crate) fn check_offers(Offered { offers, .. }: &Offered, openings: &[Opening
         if offer.slot.minutes == 0 {
             return Some("an offer of 0 minutes".to_owned());
         }
+        if let Some(objection) = about_leaves(&offer.request, "a leaf of an offer's request") {
+            return Some(objection);
+        }
+        let bytes = offer.request.iter().map(|leaf| leaf.path.len() + text_bytes(&leaf.value)).sum::<usize>();
+        if bytes > MAX_OFFER_BYTES {
+            return Some(format!("an offer whose request has {bytes} bytes, and {MAX_OFFER_BYTES} are allowed"));
+        }
         let mut all = offer.choices.iter().map(|choice| &choice.claims[..]).chain([&[][..]]);
         let objection = all.find_map(|chosen| about_claims(&offer.claims, chosen));
         objection.map(|objection| objection.replace("a plan", "an offer"))
     };
     offers.iter().find_map(about).map_or(Ok(()), |objection| Err(Fault::BadAnswer(objection)))
+}
+
+fn text_bytes(value: &Value) -> usize {
+    if let Value::Text(text) = value { text.len() } else { 0 }
 }
 
 /// Checks the queries for the facts of a decision against the contract.
@@ -281,7 +299,7 @@ pub(crate) fn is_slug(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Choice, Party, Phase};
+    use crate::model::{Choice, Party, Phase, Slot};
 
     fn plan() -> Plan {
         Plan {
@@ -358,7 +376,9 @@ mod tests {
         assert!(refused(|plan| plan.patient.clear()).contains("`patient` is empty"));
         assert!(refused(|plan| plan.doctor = Some(String::new())).contains("`doctor` is empty"));
         assert!(refused(|plan| plan.hospital = Some(long.clone())).contains("`hospital`"));
-        assert!(refused(|plan| plan.attributes.push(field("/a"))).contains("two attributes at one path"));
+        assert!(
+            refused(|plan| plan.attributes.push(field("/a"))).contains("an attribute at a path that another one has")
+        );
         assert!(refused(|plan| plan.attributes.push(field("c"))).contains("`c`"));
         assert!(refused(|plan| plan.events = vec!["Booked".into()]).contains("`Booked`"));
         assert!(refused(|plan| plan.events = vec!["e".into(); MAX_EVENTS + 1]).contains("11 events"));
@@ -394,6 +414,67 @@ mod tests {
             assert!(refused(|plan| plan.wake = wake(from_now, "remind")).contains("seconds from now"), "{from_now}");
         }
         assert!(refused(|plan| plan.wake = wake(60, "fly")).contains("`fly`, which is no action"));
+    }
+
+    fn opening() -> Opening {
+        let slot = Slot { start: "2026-12-01T09:30".parse().unwrap(), minutes: 30, zone: "America/Lima".into() };
+        Opening { slot, doctor: Some("45678".into()), hospital: None, places: 1, fields: vec![] }
+    }
+
+    #[test]
+    fn an_opening_has_a_length_places_and_keys() {
+        type Change = fn(&mut Opening);
+        assert_eq!(check_openings(&[opening(), opening()]), Ok(()));
+        let wrong: [(Change, &str); 4] = [
+            (|opening| opening.slot.minutes = 0, "an opening of 0 minutes"),
+            (|opening| opening.places = 0, "an opening with 0 places"),
+            (|opening| opening.doctor = Some(String::new()), "an opening whose `doctor`"),
+            (|opening| opening.hospital = Some("x".repeat(513)), "an opening whose `hospital`"),
+        ];
+        for (change, objection) in wrong {
+            let mut other = opening();
+            change(&mut other);
+            let Err(Fault::BadAnswer(why)) = check_openings(&[opening(), other]) else { panic!("{objection}") };
+            assert!(why.contains(objection), "{why}");
+        }
+    }
+
+    #[test]
+    fn an_offer_is_of_an_opening_and_has_leaves_that_fit_into_a_token() {
+        type Change = fn(&mut Offer);
+        let offer = || Offer {
+            opening: 1,
+            slot: opening().slot,
+            claims: vec![Claim::new("doctor/45678")],
+            choices: vec![],
+            request: vec![field("/a")],
+        };
+        let check = |offers| check_offers(&Offered { offers, reason: None }, &[opening(), opening()]);
+        assert_eq!(check(vec![offer(), offer()]), Ok(()));
+        assert!(check(vec![offer(), offer(), offer()]).is_err());
+        let text = |length| Value::Text("x".repeat(length));
+        let long = |length| Field { path: "/a".into(), value: text(length) };
+        assert_eq!(check(vec![Offer { request: vec![long(MAX_OFFER_BYTES - 2)], ..offer() }]), Ok(()));
+        let wrong: [(Change, &str); 6] = [
+            (|offer| offer.opening = 2, "an offer of opening 2"),
+            (|offer| offer.slot.minutes = 0, "an offer of 0 minutes"),
+            (|offer| offer.claims = (0..41).map(|n| Claim::new(n.to_string())).collect(), "an offer with 41 claims"),
+            (|offer| offer.request = vec![field("a")], "a leaf of an offer's request at `a`"),
+            (
+                |offer| offer.request = vec![field("/a"), field("/a")],
+                "a leaf of an offer's request at a path that another one has",
+            ),
+            (
+                |offer| offer.request = vec![Field { path: "/a".into(), value: Value::Text("x".repeat(1023)) }],
+                "an offer whose request has 1025 bytes",
+            ),
+        ];
+        for (change, objection) in wrong {
+            let mut other = offer();
+            change(&mut other);
+            let Err(Fault::BadAnswer(why)) = check(vec![other]) else { panic!("{objection}") };
+            assert!(why.contains(objection), "{why}");
+        }
     }
 
     #[test]
