@@ -59,8 +59,7 @@ pub fn measure(report: &mut Report) {
     let example = example(&rules);
     let month = month(&example);
     let times = by_turns(&mut ledgers, SEARCHES, 200, |ledger, _| get(&month, &ledger.token));
-    let measured = format!("{:.1} ms", times[1] / 1e3);
-    report.target(format!("a doctor's month of slots, 60 % booked, {name}"), measured, "≤ 5 ms", times[1] <= SLOTS);
+    let searched = times[1];
     compare("a doctor's month of slots, 60 % booked", "µs", times);
     let book = |ledger: &Filled, turn| post("/v1/pe/appointments", &ledger.token, &booking(&example, turn));
     compare("book, one after the other", "µs", by_turns(&mut ledgers, BOOKINGS, 201, book));
@@ -73,6 +72,8 @@ pub fn measure(report: &mut Report) {
         }
     }
     compare("book, 64 at once, each", "µs", times.map(middle));
+    let measured = format!("{:.1} ms", searched / 1e3);
+    report.target(format!("a doctor's month of slots, {name}"), measured, "≤ 5 ms", searched <= SLOTS);
 }
 
 /// A server over a ledger that is filled with appointments.
