@@ -228,5 +228,14 @@ fn varied(pattern: &Revision, number: usize, names: &Pseudonyms) -> Change {
     appointment.starts_at = Some(starts_at);
     appointment.patient = format!("dni:{dni}");
     appointment.doctor = Some(doctor);
-    Change { revision, claims, choices: Vec::new(), held: Vec::new(), receipt: None, agenda: None, events: Vec::new() }
+    Change {
+        revision,
+        claims,
+        choices: Vec::new(),
+        held: Vec::new(),
+        hold: None,
+        receipt: None,
+        agenda: None,
+        events: Vec::new(),
+    }
 }

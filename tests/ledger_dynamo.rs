@@ -156,7 +156,7 @@ async fn all_claims_of_a_resource_in_a_range_of_time_are_one_request() {
     tables.ledger().commit(booking(booked(1), &held)).await.unwrap();
     let asked: Vec<String> = (20..100).map(|number| quarter("doctor/1", number)).collect();
     let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
-    let taken = tables.ledger_over(&heard).taken(pe(), &claims(&asked)).await.unwrap();
+    let taken = tables.ledger_over(&heard).taken(pe(), &claims(&asked), now()).await.unwrap();
     assert_eq!((taken.len(), operations(&heard)), (10, vec!["Query".to_owned()]));
 }
 

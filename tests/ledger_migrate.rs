@@ -153,7 +153,7 @@ async fn assert_serves(ledger: &DynamoLedger) {
 
     let key = format!("patient/dni:{}/{}", dni(1), minute(1));
     let personal = names().claim(pe(), Claim { personal: true, ..Claim::new(key) });
-    let taken = ledger.taken(pe(), std::slice::from_ref(&personal)).await.unwrap();
+    let taken = ledger.taken(pe(), std::slice::from_ref(&personal), at("2026-11-24T15:00:00Z")).await.unwrap();
     assert_eq!(taken[&personal.key], [(0, id(1))]);
     let doctor = quarter("doctor/45678", 1);
     let refused = ledger.commit(booking(booked(100), &[&doctor])).await;

@@ -166,7 +166,7 @@ async fn a_folder_that_is_opened_again_has_everything() {
     let ledger = open(&folder);
     assert_eq!(ledger.history(pe(), id(1), 0, 100).await.unwrap(), [first.revision, second]);
     assert_eq!(ledger.receipt(pe(), "k", now()).await.unwrap(), first.receipt);
-    assert_eq!(ledger.taken(pe(), &claims(&["a"])).await.unwrap().len(), 1);
+    assert_eq!(ledger.taken(pe(), &claims(&["a"]), now()).await.unwrap().len(), 1);
     let event = first.events[0].clone();
     assert_eq!(ledger.pending(pe(), 10).await.unwrap(), [Pending { event, attempts }]);
     assert!(ledger.notified(pe(), id(8)).await.unwrap());
@@ -253,7 +253,7 @@ async fn assert_migrated(ledger: &SqliteLedger, names: &Pseudonyms) {
         about("patient/dni:10117410/2026-12-01T15:00Z", true),
         about("doctor/45678/2026-12-01T14:30Z", false),
     ];
-    let taken = ledger.taken(pe(), &keys).await.unwrap();
+    let taken = ledger.taken(pe(), &keys, now()).await.unwrap();
     assert_eq!(taken.len(), 2, "{taken:?}");
     for key in &keys[..2] {
         assert_eq!(taken[&key.key], [(0, id(1))]);
@@ -288,7 +288,7 @@ async fn a_file_of_a_former_schema_is_migrated_where_it_is_opened() {
             ledger.ready(pe()).await.unwrap();
             assert_migrated(&ledger, &ledger.pseudonyms()).await;
         }
-        assert_eq!([&peru, &chile].map(|file| schema_version(file)), [4, 4]);
+        assert_eq!([&peru, &chile].map(|file| schema_version(file)), [5, 5]);
         // Sorted by time, but a cancellation comes after its booking even if the clock was set back.
         assert_eq!(sequence(&peru), [(1, id(1), 1), (2, id(2), 1), (3, id(2), 2), (4, id(1), 2)]);
         let tables = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'former%'";

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use citas_core::model::{AgendaRevision, Claim, CountryCode, Event, HeldClaim, Revision};
+use citas_core::model::{AgendaRevision, Claim, CountryCode, Event, HeldClaim, Hold, Revision};
 use citas_core::ports::{
-    AgendaError, Agendas, Attempts, Change, CommitError, Committed, DueWake, Ledger, Order, Outbox, Page, Pending,
-    Position, Query, Receipt, Taken, Unavailable, Wakes,
+    AgendaError, Agendas, Attempts, Change, CommitError, Committed, DueWake, Ledger, NewHold, Order, Outbox, Page,
+    Pending, Position, Query, Receipt, Taken, Unavailable, Wakes,
 };
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use uuid::Uuid;
 
-use crate::ledger_contract::Model;
+use crate::ledger_contract::{Holder, Model};
 
 /// A fault of the ledger, which the check of histories must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,12 +82,11 @@ impl Maps {
     /// Stores a change with a flaw.
     fn commit_with(&mut self, flaw: Flaw, change: &Change) -> Result<Committed, CommitError> {
         let (mut change, id) = (change.clone(), change.revision.appointment.id);
-        let is_doubled =
-            flaw == Flaw::DoubleBooks && matches!(self.model.settle(&change), Err(CommitError::ClaimTaken(_)));
-        if is_doubled {
+        let settled = self.model.settle(&change.places(), change.revision.updated_at);
+        if flaw == Flaw::DoubleBooks && matches!(settled, Err(CommitError::ClaimTaken(_))) {
             let place = |claim: &Claim| HeldClaim { key: claim.key.clone(), ordinal: 0 };
             change.choices.truncate(1);
-            change.held = change.wanted().map(place).collect();
+            change.held = change.places().wanted().map(place).collect();
         }
         if flaw == Flaw::Overwrites
             && let Some(stored) = self.model.histories.get_mut(&id)
@@ -106,7 +105,8 @@ impl Maps {
         let committed = self.commit(&change)?;
         match flaw {
             Flaw::KeepsClaims => {
-                let kept = |held: &HeldClaim| ((held.key.clone(), held.ordinal), Uuid::nil());
+                let nobody = Holder { id: Uuid::nil(), until: None };
+                let kept = |held: &HeldClaim| ((held.key.clone(), held.ordinal), nobody);
                 let released = change.held.iter().filter(|held| !committed.revision.claims.contains(held));
                 self.model.claims.extend(released.map(kept));
             }
@@ -127,7 +127,7 @@ impl Maps {
     }
 
     fn commit(&mut self, change: &Change) -> Result<Committed, CommitError> {
-        let settled = self.model.settle(change);
+        let settled = self.model.settle(&change.places(), change.revision.updated_at);
         let revision = self.model.commit(change)?;
         let choice = settled?.choice;
         let appointment = &revision.appointment;
@@ -208,13 +208,29 @@ impl Ledger for MapLedger {
         Ok(self.maps(country, |maps| maps.model.receipt(key, now)))
     }
 
-    async fn taken(&self, country: CountryCode, claims: &[Claim]) -> Result<Taken, Unavailable> {
+    async fn taken(&self, country: CountryCode, claims: &[Claim], now: Timestamp) -> Result<Taken, Unavailable> {
         yield_now().await;
         let of = |maps: &mut Maps| {
-            let holders = |claim: &Claim| (claim.key.clone(), maps.model.holders(&claim.key).collect::<Vec<_>>());
+            let holders = |claim: &Claim| (claim.key.clone(), maps.model.holders(&claim.key, now).collect::<Vec<_>>());
             claims.iter().map(holders).filter(|(_, holders)| !holders.is_empty()).collect()
         };
         Ok(self.maps(country, of))
+    }
+
+    async fn put_hold(&self, new: NewHold) -> Result<Hold, CommitError> {
+        yield_now().await;
+        self.maps(new.hold.slot.country, |maps| maps.model.put_hold(&new))
+    }
+
+    async fn hold(&self, country: CountryCode, id: Uuid) -> Result<Option<Hold>, Unavailable> {
+        yield_now().await;
+        Ok(self.maps(country, |maps| maps.model.holds.get(&id).cloned()))
+    }
+
+    async fn drop_hold(&self, hold: &Hold) -> Result<(), Unavailable> {
+        yield_now().await;
+        self.maps(hold.slot.country, |maps| maps.model.drop_hold(hold.id));
+        Ok(())
     }
 
     async fn notified(&self, country: CountryCode, id: Uuid) -> Result<bool, Unavailable> {

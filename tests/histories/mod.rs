@@ -140,7 +140,7 @@ async fn kept(site: &dyn Site, now: Timestamp) -> Kept {
     let claims = revisions.values().flatten().flat_map(|revision| &revision.claims);
     let keys: HashSet<&str> = claims.map(|held| held.key.as_str()).collect();
     let claims: Vec<Claim> = keys.into_iter().map(Claim::new).collect();
-    let taken = ledger.taken(pe(), &claims).await.unwrap();
+    let taken = ledger.taken(pe(), &claims, now).await.unwrap();
     let due = wakes.due(pe(), now + SignedDuration::from_hours(24), EVENTS).await.unwrap();
     Kept { order, events: site.events().await, taken, due, revisions }
 }

@@ -184,7 +184,7 @@ pub async fn countries_are_apart(ledger: Arc<dyn Ledger>) {
     ledger.commit(here.clone()).await.unwrap();
     assert_eq!(ledger.appointment(cl(), id(1)).await.unwrap(), None);
     assert_eq!(ledger.receipt(cl(), "k", now()).await.unwrap(), None);
-    assert_eq!(ledger.taken(cl(), &claims(&["a"])).await.unwrap(), HashMap::new());
+    assert_eq!(ledger.taken(cl(), &claims(&["a"]), now()).await.unwrap(), HashMap::new());
 
     ledger.commit(there.clone()).await.unwrap();
     ledger.mark_notified(pe(), id(9), now()).await.unwrap();
@@ -200,10 +200,10 @@ pub async fn taken_says_which_of_the_claims_are_held_and_by_which_appointment(le
     let held: Vec<String> = (0..40).map(key).collect();
     ledger.commit(booking(booked(1), &held.iter().map(String::as_str).collect::<Vec<_>>())).await.unwrap();
 
-    assert_eq!(ledger.taken(pe(), &[]).await.unwrap(), HashMap::new());
+    assert_eq!(ledger.taken(pe(), &[], now()).await.unwrap(), HashMap::new());
     let asked: Vec<Claim> = (20..120).map(|number| Claim::new(key(number))).collect();
     assert_eq!(
-        ledger.taken(pe(), &asked).await.unwrap(),
+        ledger.taken(pe(), &asked, now()).await.unwrap(),
         held[20..].iter().map(|claim| (claim.clone(), vec![(0, id(1))])).collect()
     );
 }
@@ -226,7 +226,7 @@ pub async fn taken_says_what_is_held_of_the_time_of_several_resources_in_a_month
     }
     let whole = |resource: &'static str| (40..QUARTERS).map(move |number| Claim::new(quarter(resource, number)));
     let asked: Vec<Claim> = resources.into_iter().flat_map(whole).chain(claims(&["live/account/1"])).collect();
-    let mut taken = ledger.taken(pe(), &asked).await.unwrap();
+    let mut taken = ledger.taken(pe(), &asked, now()).await.unwrap();
     let mut places = taken.remove(&session.key).unwrap();
     places.sort_unstable();
     assert_eq!(places, [(0, id(1_000)), (1, id(1_001)), (2, id(1_002))]);
@@ -235,7 +235,7 @@ pub async fn taken_says_what_is_held_of_the_time_of_several_resources_in_a_month
     assert_eq!(taken, held);
     // A hole in what is asked for stays one.
     let ends = claims(&[&quarter("doctor/45678", 0), &quarter("doctor/45678", QUARTERS - 1)]);
-    assert_eq!(ledger.taken(pe(), &ends).await.unwrap().keys().collect::<Vec<_>>(), [&ends[0].key]);
+    assert_eq!(ledger.taken(pe(), &ends, now()).await.unwrap().keys().collect::<Vec<_>>(), [&ends[0].key]);
 }
 
 pub async fn an_event_is_notified_once_it_is_marked(ledger: Arc<dyn Ledger>) {
@@ -290,7 +290,7 @@ async fn assert_nothing_stored(ledger: &dyn Ledger) {
 }
 
 async fn taken(ledger: &dyn Ledger, claims: &[&str]) -> HashSet<String> {
-    ledger.taken(pe(), &self::claims(claims)).await.unwrap().into_keys().collect()
+    ledger.taken(pe(), &self::claims(claims), now()).await.unwrap().into_keys().collect()
 }
 
 fn set(claims: &[&str]) -> HashSet<String> {

@@ -9,6 +9,7 @@
 
 mod agendas;
 mod changes;
+mod holds;
 mod model;
 mod outbox;
 mod pages;
@@ -20,6 +21,7 @@ mod wakes;
 
 pub use agendas::*;
 pub use changes::*;
+pub use holds::*;
 pub use model::*;
 pub use outbox::*;
 pub use pages::*;
@@ -87,6 +89,19 @@ macro_rules! ledger_contract {
             a_change_is_stored_if_the_agenda_is_the_one_that_was_seen
             of_a_changed_agenda_and_other_reasons_the_first_is_given
             of_twenty_who_put_one_revision_one_is_stored_and_bookings_see_it_or_not
+            a_hold_is_read_back_as_it_was_stored
+            a_hold_keeps_its_claims_from_everybody_until_the_instant_at_which_it_ends
+            an_expired_hold_gives_way_to_another_and_its_end_leaves_that_one_alone
+            a_dropped_hold_frees_its_places_at_once
+            a_hold_passes_to_the_appointment_and_ends
+            a_refused_change_leaves_its_hold
+            the_place_and_the_choice_of_a_hold_pass_to_the_appointment
+            a_move_takes_the_place_of_its_hold_and_releases_its_own
+            of_a_host_with_a_slow_clock_and_one_with_a_fast_clock_one_gets_the_place
+            a_booking_at_the_instant_of_a_holds_end_competes_with_every_other
+            of_twenty_holds_of_one_account_at_once_three_are_stored
+            of_holds_and_bookings_at_once_ten_get_the_ten_places
+            a_used_key_refuses_a_hold
             random_changes_agree_with_a_model
         }
     };

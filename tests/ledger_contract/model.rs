@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use citas_core::model::{AgendaRevision, Choice, Claim, Phase, Revision, Slot};
+use citas_core::model::{AgendaRevision, Choice, Claim, HeldClaim, Hold, Phase, Revision, Slot};
 use citas_core::ports::{
-    AgendaCondition, AgendaError, Change, CommitError, Committed, Ledger, Order, Query, Receipt, Settled, Taken,
+    AgendaCondition, AgendaError, Change, CommitError, Committed, Ledger, NewHold, Order, PlaceRequest, Query, Receipt,
+    Settled, Taken,
 };
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -22,15 +23,23 @@ const CLAIMS: usize = 16;
 const ROOMS: usize = 3;
 const KEYS: usize = 8;
 
-/// A country's appointments, claims, receipts and agendas in plain maps.
+/// A country's appointments, holds, claims, receipts and agendas in plain maps.
 #[derive(Default)]
 pub struct Model {
     pub histories: HashMap<Uuid, Vec<Revision>>,
     /// Holders of places, by the claim's key and the place.
-    pub claims: BTreeMap<(String, u16), Uuid>,
+    pub claims: BTreeMap<(String, u16), Holder>,
+    pub holds: HashMap<Uuid, Hold>,
     receipts: HashMap<String, Receipt>,
     /// Revisions of agendas by doctor, each at the place of its number less one.
     pub agendas: BTreeMap<String, Vec<AgendaRevision>>,
+}
+
+/// An appointment that has a place, or a hold that has it until an instant.
+#[derive(Clone, Copy)]
+pub struct Holder {
+    pub id: Uuid,
+    pub until: Option<Timestamp>,
 }
 
 impl Model {
@@ -45,11 +54,8 @@ impl Model {
 
     pub fn commit(&mut self, change: &Change) -> Result<Revision, CommitError> {
         let revision = &change.revision;
-        let id = revision.appointment.id;
-        let used = change.receipt.as_ref().and_then(|receipt| self.receipt(&receipt.key, revision.updated_at));
-        if used.is_some() {
-            return Err(CommitError::KeyUsed);
-        }
+        let (id, now) = (revision.appointment.id, revision.updated_at);
+        self.use_key(change.receipt.as_ref(), now)?;
         let known = self.histories.get(&id).map_or(0, Vec::len);
         if usize::try_from(revision.appointment.revision).unwrap() != known + 1 {
             return Err(CommitError::Stale);
@@ -60,36 +66,71 @@ impl Model {
         if change.agenda.as_ref().is_some_and(is_changed) {
             return Err(CommitError::AgendaChanged);
         }
-        let settled = self.settle(change)?;
+        let settled = self.settle(&change.places(), now)?;
+        let hold = change.hold.as_ref().map(|hold| hold.id);
+        let is_taken = |held: &&HeldClaim| {
+            self.holders(&held.key, now).any(|(ordinal, holder)| ordinal == held.ordinal && Some(holder) != hold)
+        };
+        if let Some(taken) = change.take(&settled).find(is_taken) {
+            return Err(CommitError::ClaimTaken(taken.key.clone()));
+        }
         let stored = change.revision_with(&settled);
-        self.claims.retain(|_, holder| *holder != id);
-        self.claims.extend(stored.claims.iter().map(|held| ((held.key.clone(), held.ordinal), id)));
+        self.claims.retain(|_, holder| holder.id != id);
+        if let Some(hold) = hold {
+            self.drop_hold(hold);
+        }
+        self.take(&stored.claims, Holder { id, until: None });
         self.receipts.extend(change.receipt.iter().map(|receipt| (receipt.key.clone(), receipt.clone())));
         self.histories.entry(id).or_default().push(stored.clone());
         Ok(stored)
     }
 
-    /// Returns the places that a change takes.
-    pub fn settle(&self, change: &Change) -> Result<Settled, CommitError> {
-        let Ok(settled) = change.settle(|claim| Ok::<_, Infallible>(self.places(&claim.key).collect()));
+    pub fn put_hold(&mut self, new: &NewHold) -> Result<Hold, CommitError> {
+        let now = new.hold.made_at;
+        self.use_key(new.receipt.as_ref(), now)?;
+        let hold = new.with(self.settle(&new.places(), now)?);
+        self.take(&hold.claims, Holder { id: hold.id, until: Some(hold.expires_at) });
+        self.receipts.extend(new.receipt.iter().map(|receipt| (receipt.key.clone(), receipt.clone())));
+        self.holds.insert(hold.id, hold.clone());
+        Ok(hold)
+    }
+
+    pub fn drop_hold(&mut self, id: Uuid) {
+        self.holds.remove(&id);
+        self.claims.retain(|_, holder| holder.id != id);
+    }
+
+    fn use_key(&self, receipt: Option<&Receipt>, now: Timestamp) -> Result<(), CommitError> {
+        let used = receipt.and_then(|receipt| self.receipt(&receipt.key, now));
+        if used.is_some() { Err(CommitError::KeyUsed) } else { Ok(()) }
+    }
+
+    fn take(&mut self, places: &[HeldClaim], holder: Holder) {
+        self.claims.extend(places.iter().map(|held| ((held.key.clone(), held.ordinal), holder)));
+    }
+
+    /// Returns the places that a request gets.
+    pub fn settle(&self, request: &PlaceRequest<'_>, now: Timestamp) -> Result<Settled, CommitError> {
+        let Ok(settled) = request.settle(|claim| Ok::<_, Infallible>(self.places(&claim.key, now).collect()));
         settled.map_err(CommitError::ClaimTaken)
     }
 
-    /// Returns the places of a claim that are taken, with their holders.
-    pub fn holders(&self, key: &str) -> impl Iterator<Item = (u16, Uuid)> {
+    /// Returns the places of a claim that are taken at this time, with their holders.
+    pub fn holders(&self, key: &str, now: Timestamp) -> impl Iterator<Item = (u16, Uuid)> {
         let places = self.claims.range((key.to_owned(), 0)..=(key.to_owned(), u16::MAX));
-        places.map(|((_, ordinal), holder)| (*ordinal, *holder))
+        let live = places.filter(move |(_, holder)| holder.until.is_none_or(|until| now < until));
+        live.map(|((_, ordinal), holder)| (*ordinal, holder.id))
     }
 
     /// Returns the places of a claim that are taken.
-    fn places(&self, key: &str) -> impl Iterator<Item = u16> {
-        self.holders(key).map(|(ordinal, _)| ordinal)
+    fn places(&self, key: &str, now: Timestamp) -> impl Iterator<Item = u16> {
+        self.holders(key, now).map(|(ordinal, _)| ordinal)
     }
 
     pub fn taken(&self) -> Taken {
         let mut taken = Taken::new();
         for ((key, ordinal), holder) in &self.claims {
-            taken.entry(key.clone()).or_default().push((*ordinal, *holder));
+            taken.entry(key.clone()).or_default().push((*ordinal, holder.id));
         }
         taken
     }
@@ -166,9 +207,10 @@ fn assert_agree(
             true
         }
         (Err(CommitError::ClaimTaken(claim)), Err(CommitError::ClaimTaken(_))) => {
-            let wanted = change.wanted().find(|wanted| wanted.key == *claim);
+            let wanted = change.places().wanted().find(|wanted| wanted.key == *claim);
             wanted.is_some_and(|wanted| {
-                model.places(claim).filter(|ordinal| *ordinal < wanted.places).count() == usize::from(wanted.places)
+                model.places(claim, change.revision.updated_at).filter(|ordinal| *ordinal < wanted.places).count()
+                    == usize::from(wanted.places)
             })
         }
         _ => false,
@@ -202,7 +244,7 @@ impl Round {
             revision.personal.insert("/room".to_owned());
         }
         let receipt = self.chance.once_in(3).then(|| self.receipt(&revision));
-        Change { revision, claims, choices, held, receipt, agenda: None, events: Vec::new() }
+        Change { revision, claims, choices, held, hold: None, receipt, agenda: None, events: Vec::new() }
     }
 
     /// Returns up to three claims. Those with an even number are on time, and every third has several places.
@@ -270,7 +312,7 @@ impl Round {
         assert_eq!(ledger.appointment(pe(), id).await.unwrap().as_deref(), self.model.latest(id));
         let keys = (0..CLAIMS).map(|claim| self.key(claim)).chain((0..ROOMS).map(|room| self.room(room)));
         let claims: Vec<Claim> = keys.map(Claim::new).collect();
-        let mut taken = ledger.taken(pe(), &claims).await.unwrap();
+        let mut taken = ledger.taken(pe(), &claims, now()).await.unwrap();
         for places in taken.values_mut() {
             places.sort_unstable();
         }

@@ -62,7 +62,7 @@ pub async fn of_two_hundred_who_want_ten_places_ten_get_one_each(ledger: Arc<dyn
         }
     }
     assert_eq!(places, (0..10).collect());
-    let taken = ledger.taken(pe(), &claims(&[SESSION])).await.unwrap();
+    let taken = ledger.taken(pe(), &claims(&[SESSION]), now()).await.unwrap();
     assert_eq!(taken[SESSION].iter().map(|(ordinal, _)| *ordinal).collect::<BTreeSet<_>>(), places);
 }
 
@@ -113,7 +113,7 @@ pub async fn of_choices_the_first_that_is_wholly_free_is_taken(ledger: Arc<dyn L
         assert_eq!(ledger.appointment(pe(), id(number)).await.unwrap(), Some(revision));
     }
     assert_claim_taken(ledger.commit(any_of(4, &rooms)).await, &[&quarter("room/A", 57)]);
-    assert_eq!(ledger.taken(pe(), &claims(&[&quarter("room/A", 56)])).await.unwrap().len(), 0);
+    assert_eq!(ledger.taken(pe(), &claims(&[&quarter("room/A", 56)]), now()).await.unwrap().len(), 0);
 }
 
 pub async fn a_choice_that_is_held_stays_and_another_releases_it(ledger: Arc<dyn Ledger>) {
@@ -131,7 +131,7 @@ pub async fn a_choice_that_is_held_stays_and_another_releases_it(ledger: Arc<dyn
     let moved = ledger.commit(again(&any_of(2, &["A"]), &kept)).await.unwrap();
     assert_eq!(moved.choice, Some(0));
     let b = [56, 57].map(|number| Claim::new(quarter("room/B", number)));
-    assert_eq!(ledger.taken(pe(), &b).await.unwrap().len(), 0);
+    assert_eq!(ledger.taken(pe(), &b, now()).await.unwrap().len(), 0);
 }
 
 pub async fn of_forty_who_want_any_of_three_rooms_three_get_one_each(ledger: Arc<dyn Ledger>) {
@@ -148,5 +148,5 @@ pub async fn claims_on_the_same_minute_of_two_resources_are_two(ledger: Arc<dyn 
         ledger.commit(booking(booked(number), &[key])).await.unwrap();
         assert_claim_taken(ledger.commit(booking(booked(10), &[key])).await, &[key]);
     }
-    assert_eq!(ledger.taken(pe(), &claims(&keys)).await.unwrap().len(), keys.len());
+    assert_eq!(ledger.taken(pe(), &claims(&keys), now()).await.unwrap().len(), keys.len());
 }

@@ -37,7 +37,10 @@ pub async fn of_fifty_who_want_one_claim_one_gets_it(ledger: Arc<dyn Ledger>) {
             assert_claim_taken(result, &["wanted"]);
         }
         assert_eq!(ledger.appointment(pe(), id(number)).await.unwrap().is_some(), won);
-        assert_eq!(ledger.taken(pe(), &[Claim::new(format!("own:{number}"))]).await.unwrap().len(), usize::from(won));
+        assert_eq!(
+            ledger.taken(pe(), &[Claim::new(format!("own:{number}"))], now()).await.unwrap().len(),
+            usize::from(won)
+        );
     }
     assert_eq!(winners, 1);
 }
@@ -57,7 +60,7 @@ pub async fn of_overlapping_claims_no_two_are_held(ledger: Arc<dyn Ledger>) {
     assert!(results.iter().all(|result| matches!(result, Ok(_) | Err(CommitError::ClaimTaken(_)))), "{results:?}");
     assert!(!held.is_empty(), "the first in line always gets what it wants");
     let all: Vec<Claim> = (0..RIVALS + 2).map(|quarter| Claim::new(format!("doctor:{quarter}"))).collect();
-    assert_eq!(ledger.taken(pe(), &all).await.unwrap().into_keys().collect::<HashSet<_>>(), held);
+    assert_eq!(ledger.taken(pe(), &all, now()).await.unwrap().into_keys().collect::<HashSet<_>>(), held);
 }
 
 pub async fn disjoint_claims_do_not_hinder_each_other(ledger: Arc<dyn Ledger>) {
@@ -106,7 +109,7 @@ pub async fn a_stored_change_is_seen_by_every_later_read(ledger: Arc<dyn Ledger>
             ledger.commit(booking(revision, &[&claim])).await.unwrap();
             assert!(ledger.appointment(pe(), id(number)).await.unwrap().is_some());
             assert_eq!(ledger.history(pe(), id(number), 0, 100).await.unwrap().len(), 1);
-            assert_eq!(ledger.taken(pe(), &[Claim::new(claim)]).await.unwrap().len(), 1);
+            assert_eq!(ledger.taken(pe(), &[Claim::new(claim)], now()).await.unwrap().len(), 1);
             let query = Query { owner: Some(format!("owner {number}")), limit: 10, ..Query::default() };
             assert_eq!(ledger.page(pe(), &query).await.unwrap().items.len(), 1);
         })

@@ -97,6 +97,7 @@ pub fn change(revision: Revision) -> Change {
         claims: revision.claims.iter().map(|held| Claim::new(&held.key)).collect(),
         choices: Vec::new(),
         held: if is_first { Vec::new() } else { revision.claims.clone() },
+        hold: None,
         receipt: None,
         agenda: None,
         events: Vec::new(),

@@ -50,7 +50,8 @@ pub(crate) async fn near(
     };
     let candidates = executor.run(rules.country, ask).await??;
     let own = before.map(|before| before.appointment.id);
-    let vacancies = Vacancies { ledger, names, rules, patient: Some(&appointment.patient), own };
+    let now = wanted.updated_at;
+    let vacancies = Vacancies { ledger, names, rules, patient: Some(&appointment.patient), own, now };
     let mut slots = vacancies.free(candidates).await?;
     let mut named: HashSet<Timestamp> = before.and_then(|before| before.appointment.starts_at).into_iter().collect();
     slots.retain(|free| named.insert(free.starts_at));

@@ -200,6 +200,7 @@ impl Decider {
             claims: self.ledger_claims(rules.country, &plan, &plan.claims),
             choices: plan.choices.iter().map(|choice| self.ledger_choice(rules.country, &plan, choice)).collect(),
             held: before.map_or_else(Vec::new, |before| before.claims.clone()),
+            hold: None,
             events: plan.events.iter().map(|name| Event::new(self.ids.next(), name, &revision)).collect(),
             receipt: None,
             agenda: None,

@@ -396,8 +396,8 @@ impl Booking {
         let country = wanted.country;
         let see = async {
             let kept = self.decider.names.claim(country, claim.clone());
-            let holders =
-                self.decider.ledger.taken(country, &[kept]).await?.into_values().flatten().collect::<Vec<_>>();
+            let taken = self.decider.ledger.taken(country, &[kept], request.now).await?;
+            let holders: Vec<_> = taken.into_values().flatten().collect();
             for (_, holder) in &holders {
                 let holder = self.decider.ledger.appointment(country, *holder).await?;
                 if !holder.is_some_and(|holder| request.caller.sees(request.role, &holder)) {

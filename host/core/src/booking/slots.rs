@@ -128,6 +128,8 @@ pub(super) struct Vacancies<'a> {
     pub patient: Option<&'a str>,
     /// Appointment to be moved. Its claims are no obstacle.
     pub own: Option<Uuid>,
+    /// Time from which expired holds are no obstacle.
+    pub now: Timestamp,
 }
 
 /// A place at which the rules look for slots, at one time.
@@ -137,6 +139,8 @@ pub(super) struct Finder {
     pub place: Place,
     /// Appointment to be moved.
     pub current: Option<Arc<Revision>>,
+    /// Time of the search.
+    pub now: Timestamp,
 }
 
 impl SlotPosition {
@@ -153,6 +157,7 @@ impl SlotSearch {
         rules: &InForce,
         context: Context,
         current: Option<Arc<Revision>>,
+        now: Timestamp,
     ) -> Result<Finder, BookingError> {
         let Spellings { doctor, hospital, .. } = filters::keys(rules, &self.spelt)?;
         let mut place = Place { doctor, hospital, fields: leaves(&rules.used, &self.members)? };
@@ -164,7 +169,7 @@ impl SlotSearch {
             let others: Vec<Field> = attributes.iter().filter(|field| !is_known(field)).cloned().collect();
             place.fields.extend(others);
         }
-        Ok(Finder { rules: Arc::clone(&rules.used), context, place, current })
+        Ok(Finder { rules: Arc::clone(&rules.used), context, place, current, now })
     }
 
     /// Returns the first day, and the day after the last one.
@@ -238,7 +243,7 @@ impl Finder {
     }
 
     fn part(&self, since: Date, until: Date) -> Result<Found, Fault> {
-        let Self { rules, context, place, current } = self;
+        let Self { rules, context, place, current, .. } = self;
         let current = current.as_ref().map(|current| &current.appointment);
         let midnight = |date: Date| date.at(0, 0, 0, 0);
         let openings = rules.openings(context, place, midnight(since), midnight(until))?;
@@ -280,7 +285,7 @@ impl Vacancies<'_> {
         });
         let kept: HashSet<Claim> = all.map(|claim| self.kept(claim)).collect();
         let kept: Vec<Claim> = kept.into_iter().collect();
-        let taken = self.ledger.taken(self.rules.country, &kept).await?;
+        let taken = self.ledger.taken(self.rules.country, &kept, self.now).await?;
         let others = |(key, holders): (String, Vec<(u16, Uuid)>)| {
             let others = holders.into_iter().filter(|(_, holder)| Some(*holder) != self.own);
             (key, others.map(|(ordinal, _)| ordinal).collect())
@@ -341,7 +346,7 @@ impl Booking {
         let search = Arc::new(search);
         let asked = Arc::clone(&search);
         let find = move || {
-            let finder = asked.finder(&in_force, context, current)?;
+            let finder = asked.finder(&in_force, context, current, now)?;
             let found = finder.find(from, until)?;
             Ok::<_, BookingError>((finder, found))
         };
@@ -400,7 +405,7 @@ impl Booking {
         let (ledger, names) = (&*self.decider.ledger, &self.decider.names);
         let current = finder.current.as_ref().map(|current| &current.appointment);
         let (patient, own) = (current.map(|current| current.patient.as_str()), current.map(|current| current.id));
-        let vacancies = Vacancies { ledger, names, rules: &finder.rules, patient, own };
+        let vacancies = Vacancies { ledger, names, rules: &finder.rules, patient, own, now: finder.now };
         let free = vacancies.free(candidates).await?;
         let present = current.and_then(|current| current.starts_at);
         let others = free.into_iter().filter(|slot| Some(slot.starts_at) != present);

@@ -9,6 +9,7 @@ mod context;
 mod descriptor;
 mod event;
 mod former;
+mod hold;
 pub mod json;
 mod keyring;
 mod limits;
@@ -34,6 +35,7 @@ pub use self::context::{
 pub use self::descriptor::{ActionDescriptor, ClaimWords, Descriptor, Message};
 pub use self::event::{Event, EventData, TYPE_PREFIX};
 pub use self::former::{FormerEvent, FormerRevision};
+pub use self::hold::Hold;
 pub use self::keyring::{Keyring, NotAKeyring};
 pub use self::limits::{Limits, MAX_COMPONENT_BYTES};
 pub use self::link::{Link, Standing};

@@ -4,7 +4,7 @@
 //! transaction.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::agendas::{AgendaCondition, Agendas};
-use crate::model::{Choice, Claim, CountryCode, Event, HeldClaim, Phase, Revision, Wake};
+use super::places::{PlaceRequest, Settled};
+use crate::model::{Choice, Claim, CountryCode, Event, HeldClaim, Hold, Phase, Revision, Wake};
 
 /// Outcome of the request that used an Idempotency-Key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub struct Change {
     pub choices: Vec<Choice>,
     /// Claims that the appointment holds before the change.
     pub held: Vec<HeldClaim>,
+    /// Live hold whose places pass to the appointment. It ends with the change.
+    pub hold: Option<Hold>,
     /// Receipt to store. The change is stored only if every receipt with this key has expired by the revision's
     /// `updated_at`.
     pub receipt: Option<Receipt>,
@@ -52,15 +55,6 @@ pub struct Change {
     pub agenda: Option<AgendaCondition>,
     /// Events for the outbox.
     pub events: Vec<Event>,
-}
-
-/// The places that a change takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// Index of the choice, if there is one.
-    pub choice: Option<usize>,
-    /// Claims of the appointment from now on.
-    pub claims: Vec<HeldClaim>,
 }
 
 /// A stored change.
@@ -73,85 +67,10 @@ pub struct Committed {
 }
 
 impl Change {
-    /// Returns the places of a change that needs no look at other appointments: it has no choices, and each of its claims is
-    /// held already or has one place. `None` for any other change.
-    pub fn plain(&self) -> Option<Settled> {
-        let is_plain = |claim: &Claim| claim.places == 1 || self.held_place(&claim.key).is_some();
-        if !self.choices.is_empty() || !self.claims.iter().all(is_plain) {
-            return None;
-        }
-        let place = |claim: &Claim| {
-            let ordinal = self.held_place(&claim.key).unwrap_or_default();
-            HeldClaim { key: claim.key.clone(), ordinal }
-        };
-        Some(Settled { choice: None, claims: self.claims.iter().map(place).collect() })
-    }
-
-    /// Finds a place for each claim: the one that is held already, or else the lowest that is free. Of the choices, takes
-    /// the one that is held already, or else the first of which every claim is free. `taken` returns the places of a
-    /// claim's key that other appointments hold.
-    ///
-    /// # Errors
-    /// Returns the error of `taken`. The inner error is the key of a claim without a free place.
-    pub fn settle<E>(
-        &self,
-        mut taken: impl FnMut(&Claim) -> Result<BTreeSet<u16>, E>,
-    ) -> Result<Result<Settled, String>, E> {
-        let mut place = |claim: &Claim| -> Result<Option<HeldClaim>, E> {
-            let mut ordinal = self.held_place(&claim.key);
-            if ordinal.is_none() {
-                let taken = taken(claim)?;
-                ordinal = (0..claim.places).find(|ordinal| !taken.contains(ordinal));
-            }
-            Ok(ordinal.map(|ordinal| HeldClaim { key: claim.key.clone(), ordinal }))
-        };
-        let mut places = |claims: &[Claim]| -> Result<Result<Vec<HeldClaim>, String>, E> {
-            let mut found = Vec::with_capacity(claims.len());
-            for claim in claims {
-                match place(claim)? {
-                    Some(held) => found.push(held),
-                    None => return Ok(Err(claim.key.clone())),
-                }
-            }
-            Ok(Ok(found))
-        };
-        let claims = match places(&self.claims)? {
-            Ok(claims) => claims,
-            Err(full) => return Ok(Err(full)),
-        };
-        if self.choices.is_empty() {
-            return Ok(Ok(Settled { choice: None, claims }));
-        }
-        let mut first_full = None;
-        for index in self.choices_in_order() {
-            match places(&self.choices[index].claims)? {
-                Ok(chosen) => {
-                    return Ok(Ok(Settled { choice: Some(index), claims: [claims, chosen].concat() }));
-                }
-                Err(full) => {
-                    first_full.get_or_insert(full);
-                }
-            }
-        }
-        Ok(Err(first_full.expect("there is a choice, and it was full")))
-    }
-
-    /// Returns the indices of the choices. Those that the appointment holds already come first.
-    fn choices_in_order(&self) -> impl Iterator<Item = usize> {
-        let is_held = |choice: &Choice| choice.claims.iter().all(|claim| self.held_place(&claim.key).is_some());
-        let (held, others): (Vec<_>, Vec<_>) =
-            (0..self.choices.len()).partition(|index| is_held(&self.choices[*index]));
-        held.into_iter().chain(others)
-    }
-
-    fn held_place(&self, key: &str) -> Option<u16> {
-        self.held.iter().find(|held| held.key == key).map(|held| held.ordinal)
-    }
-
-    /// Returns all claims of the plan and its choices for which the appointment holds no place yet.
-    pub fn wanted(&self) -> impl Iterator<Item = &Claim> {
-        let choices = self.choices.iter().flat_map(|choice| &choice.claims);
-        self.claims.iter().chain(choices).filter(|claim| self.held_place(&claim.key).is_none())
+    /// Returns the places that the change asks for. Those of the appointment come before those of the hold.
+    pub fn places(&self) -> PlaceRequest<'_> {
+        let of_hold = self.hold.iter().flat_map(|hold| &hold.claims);
+        PlaceRequest { claims: &self.claims, choices: &self.choices, held: self.held.iter().chain(of_hold).collect() }
     }
 
     /// Returns the places to take: those of `settled` that the appointment does not hold.
@@ -162,6 +81,12 @@ impl Change {
     /// Returns the places to release: those that the appointment holds and that `settled` does not have.
     pub fn release(&self, settled: &Settled) -> impl Iterator<Item = &HeldClaim> {
         self.held.iter().filter(|claim| !settled.claims.contains(claim))
+    }
+
+    /// Returns the places of the hold that end with it: those that `settled` does not have.
+    pub fn unused(&self, settled: &Settled) -> impl Iterator<Item = &HeldClaim> {
+        let of_hold = self.hold.iter().flat_map(|hold| &hold.claims);
+        of_hold.filter(|claim| !settled.claims.contains(claim) && !self.held.contains(claim))
     }
 
     /// Returns the revision with these places and the attributes of the choice. Personal attributes come last, as in a
@@ -178,10 +103,36 @@ impl Change {
     }
 }
 
-/// Reasons for which a change is not stored.
+/// A hold to be stored. It is stored completely or not at all.
+#[derive(Clone, Debug)]
+pub struct NewHold {
+    /// The hold, without its claims.
+    pub hold: Hold,
+    /// Claims of the hold, each key once.
+    pub claims: Vec<Claim>,
+    /// Alternatives, of which the hold takes one; empty if there is nothing to choose.
+    pub choices: Vec<Choice>,
+    /// Receipt to store, of the hold's id and revision 0. The hold is stored only if every receipt with this key has
+    /// expired by the hold's `made_at`.
+    pub receipt: Option<Receipt>,
+}
+
+impl NewHold {
+    /// Returns the places that the hold asks for.
+    pub fn places(&self) -> PlaceRequest<'_> {
+        PlaceRequest { claims: &self.claims, choices: &self.choices, held: Vec::new() }
+    }
+
+    /// Returns the hold with these places.
+    pub fn with(&self, settled: Settled) -> Hold {
+        Hold { claims: settled.claims, ..self.hold.clone() }
+    }
+}
+
+/// Reasons for which a change or a hold is not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// Other live appointments hold every place of this claim.
+    /// Others hold every place of this claim.
     #[error("the claim `{0}` is taken")]
     ClaimTaken(String),
     /// The appointment has changed since it was read.
@@ -297,7 +248,7 @@ pub struct Page {
     pub next: Option<Position>,
 }
 
-/// Places that live appointments hold, with their holders, by the claim's key.
+/// Places that live appointments and holds have, with the ids of their holders, by the claim's key.
 pub type Taken = HashMap<String, Vec<(u16, Uuid)>>;
 
 /// Stores the appointments of every country, separately for each country.
@@ -307,6 +258,11 @@ pub type Taken = HashMap<String, Vec<(u16, Uuid)>>;
 ///   when the change survives the loss of the process;
 /// - report the first of [`CommitError::KeyUsed`], [`CommitError::Stale`], [`CommitError::AgendaChanged`] and
 ///   [`CommitError::ClaimTaken`] if several conditions fail;
+/// - store a [`NewHold`] likewise. A place of a hold is taken for everybody else before its `expires_at`, and free from that
+///   instant on, whether or not anything has deleted it. The instant of a change is its revision's `updated_at`, and that of
+///   a hold its `made_at`;
+/// - pass the places of a change's hold to the appointment and delete the hold in the same transaction. A place that another
+///   has taken meanwhile is [`CommitError::ClaimTaken`];
 /// - show a stored change to every read that starts after its acknowledgement; only a page may be some seconds behind,
 ///   if it comes from an index that is;
 /// - keep each revision for ever, as it was written, with its personal part in a row of its own;
@@ -338,10 +294,19 @@ pub trait Ledger: Agendas + Send + Sync {
     /// Returns the receipt of a key, unless it has expired by `now`.
     async fn receipt(&self, country: CountryCode, key: &str, now: Timestamp) -> Result<Option<Receipt>, Unavailable>;
 
-    /// Returns the places of these claims that live appointments hold, by the claim's key, each with the appointment that
-    /// holds it. Keys of which no place is taken are missing. The claims of one resource MUST be one read, from the first
-    /// to the last of their minutes: a search for free slots asks for all of a month.
-    async fn taken(&self, country: CountryCode, claims: &[Claim]) -> Result<Taken, Unavailable>;
+    /// Returns the places of these claims that live appointments, and holds that are live at `now`, have. Keys of which no
+    /// place is taken are missing. The claims of one resource MUST be one read, from the first to the last of their
+    /// minutes: a search for free slots asks for all of a month.
+    async fn taken(&self, country: CountryCode, claims: &[Claim], now: Timestamp) -> Result<Taken, Unavailable>;
+
+    /// Stores a hold, and returns it with its places. The request's time limit MUST NOT apply, as in [`Ledger::commit`].
+    async fn put_hold(&self, new: NewHold) -> Result<Hold, CommitError>;
+
+    /// Returns a hold until a change or [`Ledger::drop_hold`] ends it. One that has expired is kept for a day.
+    async fn hold(&self, country: CountryCode, id: Uuid) -> Result<Option<Hold>, Unavailable>;
+
+    /// Deletes a hold and frees the places that it still has. A hold that does not exist is not an error.
+    async fn drop_hold(&self, hold: &Hold) -> Result<(), Unavailable>;
 
     /// Returns true if the notices of the event with this id, or the one notice with this id, were sent.
     async fn notified(&self, country: CountryCode, id: Uuid) -> Result<bool, Unavailable>;
@@ -425,6 +390,7 @@ pub trait Outbox: Send + Sync {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::convert::Infallible;
 
     use super::*;
@@ -439,6 +405,7 @@ mod tests {
             claims: claims.collect(),
             choices: Vec::new(),
             held: held.collect(),
+            hold: None,
             receipt: None,
             agenda: None,
             events: Vec::new(),
@@ -458,7 +425,7 @@ mod tests {
             let of_key = taken.iter().filter(|(key, _)| *key == claim.key).map(|(_, ordinal)| *ordinal);
             Ok::<_, Infallible>(of_key.collect())
         };
-        let Ok(settled) = change.settle(of);
+        let Ok(settled) = change.places().settle(of);
         settled.map(|Settled { choice, claims }| {
             (choice, claims.into_iter().map(|held| (held.key, held.ordinal)).collect())
         })
@@ -482,8 +449,8 @@ mod tests {
     fn a_place_that_is_held_stays_whatever_the_limit_is_now() {
         let held = change(&[("session", 2)], &[("session", 7)]);
         assert_eq!(settled(&held, &[("session", 0), ("session", 1)]), Ok((None, vec![("session".into(), 7)])));
-        assert_eq!(held.plain(), Some(Settled { choice: None, claims: held.held.clone() }));
-        assert_eq!(change(&[("session", 2)], &[]).plain(), None);
+        assert_eq!(held.places().plain(), Some(Settled { choice: None, claims: held.held.clone() }));
+        assert_eq!(change(&[("session", 2)], &[]).places().plain(), None);
     }
 
     #[test]
@@ -500,14 +467,14 @@ mod tests {
         change.held.clear();
         assert_eq!(settled(&change, &all), Err("room/1".to_owned()));
         assert_eq!(settled(&change, &[("patient", 0)]), Err("patient".to_owned()));
-        assert_eq!(change.plain(), None);
+        assert_eq!(change.places().plain(), None);
     }
 
     #[test]
     fn a_stored_choice_sets_its_attributes() {
         let mut change = change(&[], &[]);
         change.choices = ["1", "2"].map(room).into();
-        let settled = change.settle(|_| Ok::<_, Infallible>(BTreeSet::new())).unwrap().unwrap();
+        let settled = change.places().settle(|_| Ok::<_, Infallible>(BTreeSet::new())).unwrap().unwrap();
         let stored = change.revision_with(&settled);
         assert_eq!(stored.appointment.attributes, change.choices[0].attributes);
         assert_eq!(stored.claims, settled.claims);

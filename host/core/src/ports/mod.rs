@@ -8,6 +8,7 @@ mod last_good;
 mod ledger;
 mod mailer;
 mod native_code;
+mod places;
 mod publisher;
 mod registry;
 mod rules;
@@ -18,11 +19,12 @@ pub use self::agendas::{AgendaCondition, AgendaError, Agendas};
 pub use self::clock::{Clock, Ids};
 pub use self::last_good::LastGood;
 pub use self::ledger::{
-    Attempts, Change, CommitError, Committed, DueWake, Ledger, Order, Outbox, Page, Pending, Position, Query, Receipt,
-    Settled, Taken, Unavailable, Wakes,
+    Attempts, Change, CommitError, Committed, DueWake, Ledger, NewHold, Order, Outbox, Page, Pending, Position, Query,
+    Receipt, Taken, Unavailable, Wakes,
 };
 pub use self::mailer::{Mail, MailError, Mailer};
 pub use self::native_code::NativeCodeStore;
+pub use self::places::{PlaceRequest, Settled};
 pub use self::publisher::{NotPublished, Publisher};
 pub use self::registry::{Readiness, Registry, RegistryError};
 pub use self::rules::{CONTRACTS, Engine, FIRST_CONTRACT, FailedCall, Fault, Refusal, Rules, lowest_host};

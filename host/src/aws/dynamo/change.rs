@@ -1,4 +1,4 @@
-//! Turns a change into one transaction. Each condition is checked on the item that it is about.
+//! Turns a change or a hold into one transaction. Each condition is checked on the item that it is about.
 
 use std::collections::HashMap;
 
@@ -7,14 +7,21 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, ConditionCheck, Delete, Put, TransactWriteItem};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
-use citas_core::model::AgendaRevision;
-use citas_core::ports::{AgendaCondition, Change, CommitError, Settled};
+use citas_core::model::{AgendaRevision, HeldClaim, Hold};
+use citas_core::ports::{AgendaCondition, Change, CommitError, NewHold, Settled};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Unreadable;
 use super::item::{self, Item, Parts, number, text};
 
-const FREE: &str = "attribute_not_exists(pk)";
+/// Maximum number of items of one transaction (AWS developer guide, *Quotas in Amazon DynamoDB*).
+const MAX_ITEMS: usize = 100;
+
+const ABSENT: &str = "attribute_not_exists(pk)";
+
+/// Condition of what is absent or has expired.
+const FREE: &str = "attribute_not_exists(pk) OR expires <= :now";
 
 /// Items to write, in the order in which refusals are reported, and the meaning of each failed condition.
 pub(super) struct Transaction {
@@ -33,17 +40,16 @@ enum Meaning {
 struct Condition(&'static str, Vec<(&'static str, AttributeValue)>);
 
 impl Transaction {
-    /// Builds the transaction of a change with these places. It has at most 95 items, and DynamoDB allows 100: 40 claims
-    /// to take, 40 to release, 10 events, the receipt, the appointment, its revision, the revision's personal part, and the
-    /// doctor's agenda.
+    /// Builds the transaction of a change with these places. It has at most 97 items: 40 claims to take, 40 to release, 10
+    /// events, the receipt, the appointment, its revision, the revision's personal part, the doctor's agenda, the hold and its
+    /// place among those of its account. Further places of the hold go with it as far as DynamoDB allows, and the others
+    /// expire.
     pub(super) fn of(change: &Change, settled: &Settled, table: &str) -> Result<Self, Unreadable> {
         let revision = change.revision_with(settled);
-        let (id, follows) = (revision.appointment.id, follows(change));
+        let (id, now, follows) = (revision.appointment.id, revision.updated_at, follows(change));
         let mut transaction = Self { items: Vec::new(), means: Vec::new() };
         if let Some(receipt) = &change.receipt {
-            let now = ("now", number(revision.updated_at.as_nanosecond()));
-            let unused = Condition("attribute_not_exists(pk) OR expires <= :now", vec![now]);
-            transaction.put(table, item::receipt(receipt)?, Some(unused), Meaning::KeyUsed);
+            transaction.put(table, item::receipt(receipt)?, Some(free(now, None)), Meaning::KeyUsed);
         }
         let Parts { latest, past, personal } = item::parts(revision)?;
         transaction.put(table, latest, Some(follows), Meaning::Stale);
@@ -53,14 +59,22 @@ impl Transaction {
             transaction.check(table, item::agenda_key(doctor), at_revision(*revision), Meaning::AgendaChanged);
         }
         for claim in change.release(settled) {
-            transaction.delete(table, item::claim_key(&claim.key, claim.ordinal), held_by(id));
+            transaction.release(table, claim, id, Meaning::Stale);
         }
+        let hold = change.hold.as_ref().map(|hold| hold.id);
         for claim in change.take(settled) {
-            let free = Condition(FREE, Vec::new());
-            transaction.put(table, item::claim(claim, id), Some(free), Meaning::Taken(claim.key.clone()));
+            let taken = Meaning::Taken(claim.key.clone());
+            transaction.put(table, item::claim(claim, id, None), Some(free(now, hold)), taken);
         }
         for event in &change.events {
             transaction.put(table, item::outbox(event)?, None, Meaning::Stale);
+        }
+        if let Some(hold) = hold {
+            transaction.delete(table, item::hold_key(hold), None, Meaning::Stale);
+            let room = MAX_ITEMS.saturating_sub(transaction.items.len());
+            for claim in change.unused(settled).take(room) {
+                transaction.release(table, claim, hold, Meaning::Taken(claim.key.clone()));
+            }
         }
         Ok(transaction)
     }
@@ -91,6 +105,31 @@ impl Transaction {
         self.means.push(means);
     }
 
+    /// Builds the transaction of a hold.
+    pub(super) fn of_hold(new: &NewHold, hold: &Hold, table: &str) -> Result<Self, Unreadable> {
+        let mut transaction = Self { items: Vec::new(), means: Vec::new() };
+        let free = || Some(free(hold.made_at, None));
+        if let Some(receipt) = &new.receipt {
+            transaction.put(table, item::receipt(receipt)?, free(), Meaning::KeyUsed);
+        }
+        for claim in &hold.claims {
+            let item = item::claim(claim, hold.id, Some(hold.expires_at));
+            transaction.put(table, item, free(), Meaning::Taken(claim.key.clone()));
+        }
+        transaction.put(table, item::hold(hold)?, None, Meaning::Stale);
+        Ok(transaction)
+    }
+
+    /// Builds the transaction that deletes a hold with its places. A place that it has no more is left alone.
+    pub(super) fn ending(hold: &Hold, places: &[&HeldClaim], table: &str) -> Self {
+        let mut transaction = Self { items: Vec::new(), means: Vec::new() };
+        transaction.delete(table, item::hold_key(hold.id), None, Meaning::Stale);
+        for claim in places {
+            transaction.release(table, claim, hold.id, Meaning::Taken(claim.key.clone()));
+        }
+        transaction
+    }
+
     fn put(&mut self, table: &str, item: Item, condition: Option<Condition>, means: Meaning) {
         let (expression, values) = condition.map(Condition::parts).unzip();
         let put = Put::builder()
@@ -104,17 +143,23 @@ impl Transaction {
         self.means.push(means);
     }
 
-    fn delete(&mut self, table: &str, key: Item, condition: Condition) {
-        let (expression, values) = condition.parts();
+    fn delete(&mut self, table: &str, key: Item, condition: Option<Condition>, means: Meaning) {
+        let (expression, values) = condition.map(Condition::parts).unzip();
         let delete = Delete::builder()
             .table_name(table)
             .set_key(Some(key))
-            .condition_expression(expression)
-            .set_expression_attribute_values(values)
+            .set_condition_expression(expression)
+            .set_expression_attribute_values(values.flatten())
             .build()
             .expect("a table and a key are given");
         self.items.push(TransactWriteItem::builder().delete(delete).build());
-        self.means.push(Meaning::Stale);
+        self.means.push(means);
+    }
+
+    /// Deletes a place on the condition that this appointment or hold has it. One that is gone already is no error.
+    fn release(&mut self, table: &str, claim: &HeldClaim, holder: Uuid, means: Meaning) {
+        let held = Condition("attribute_not_exists(pk) OR appointment = :id", vec![("id", text(holder.to_string()))]);
+        self.delete(table, item::claim_key(&claim.key, claim.ordinal), Some(held), means);
     }
 
     /// Returns the refusal of the first item that failed. Returns `None` if that item failed for another reason than
@@ -142,7 +187,7 @@ impl Condition {
 /// Requires that the appointment is at the previous revision, or that there is none before the first.
 fn follows(change: &Change) -> Condition {
     match change.revision.appointment.revision {
-        0 | 1 => Condition(FREE, Vec::new()),
+        0 | 1 => Condition(ABSENT, Vec::new()),
         next => Condition("appointment.revision = :before", vec![("before", number(next - 1))]),
     }
 }
@@ -150,14 +195,21 @@ fn follows(change: &Change) -> Condition {
 /// Requires that an agenda is at this revision, or that there is none if it is 0.
 fn at_revision(revision: u32) -> Condition {
     match revision {
-        0 => Condition(FREE, Vec::new()),
+        0 => Condition(ABSENT, Vec::new()),
         revision => Condition("revision = :revision", vec![("revision", number(revision))]),
     }
 }
 
-/// Requires that the appointment holds the claim. A claim that is gone already is no error.
-fn held_by(id: Uuid) -> Condition {
-    Condition("attribute_not_exists(pk) OR appointment = :id", vec![("id", text(id.to_string()))])
+/// Requires that an item is absent or has expired, or is a place of this hold.
+fn free(now: Timestamp, hold: Option<Uuid>) -> Condition {
+    let now = ("now", number(now.as_nanosecond()));
+    match hold {
+        None => Condition(FREE, vec![now]),
+        Some(hold) => Condition(
+            "attribute_not_exists(pk) OR expires <= :now OR appointment = :hold",
+            vec![now, ("hold", text(hold.to_string()))],
+        ),
+    }
 }
 
 pub(super) fn reasons(error: &TransactWriteItemsError) -> &[CancellationReason] {
@@ -205,14 +257,11 @@ impl ClassifyRetry for TryAgain {
 
 #[cfg(test)]
 mod tests {
-    use citas_core::model::{Claim, Event, HeldClaim, MAX_CLAIMS, MAX_EVENTS, Revision};
+    use citas_core::model::{Claim, Event, MAX_CLAIMS, MAX_EVENTS, Revision, Slot, SlotToken};
     use citas_core::ports::Receipt;
     use serde_json::json;
 
     use super::*;
-
-    /// Maximum number of items of one transaction (AWS developer guide, *Quotas in Amazon DynamoDB*).
-    const MAX_ITEMS: usize = 100;
 
     fn revision() -> Revision {
         serde_json::from_value(json!({
@@ -230,10 +279,30 @@ mod tests {
         .unwrap()
     }
 
-    #[test]
-    fn the_largest_change_fits_into_one_transaction() {
+    /// Returns a hold with its place among those of its account, and this number of other places.
+    fn hold(places: usize) -> Hold {
+        let claims = (0..places).map(|number| format!("hold/{number}")).chain(["hold/account/1".to_owned()]);
+        let slot = Slot { start: "2026-12-01T09:30".parse().unwrap(), minutes: 30, zone: "America/Lima".into() };
+        let country = "pe".parse().unwrap();
+        let made_at = revision().updated_at;
+        Hold {
+            id: Uuid::from_u128(7),
+            owner: "ana".into(),
+            slot: SlotToken { country, slot, doctor: None, hospital: None, request: Vec::new() },
+            made_at,
+            expires_at: made_at,
+            claims: claims.map(|key| HeldClaim { key, ordinal: 0 }).rev().collect(),
+        }
+    }
+
+    /// Returns a change with as much as a plan may have. Its hold has the claims of the plan and these others.
+    fn largest(others: usize) -> Change {
         let revision = revision();
-        let held = (0..MAX_CLAIMS).map(|number| HeldClaim { key: format!("before/{number}"), ordinal: 0 });
+        let places = |name: &str| -> Vec<HeldClaim> {
+            (0..MAX_CLAIMS).map(|number| HeldClaim { key: format!("{name}/{number}"), ordinal: 0 }).collect()
+        };
+        let mut hold = hold(others);
+        hold.claims.extend(places("after"));
         let receipt = Receipt {
             key: "k".into(),
             fingerprint: "f".into(),
@@ -241,17 +310,25 @@ mod tests {
             revision: 2,
             expires_at: revision.updated_at,
         };
-        let change = Change {
-            claims: (0..MAX_CLAIMS).map(|number| Claim::new(format!("after/{number}"))).collect(),
+        Change {
+            claims: places("after").into_iter().map(|held| Claim::new(held.key)).collect(),
             choices: Vec::new(),
-            held: held.collect(),
+            held: places("before"),
+            hold: Some(hold),
             receipt: Some(receipt),
             agenda: Some(AgendaCondition { doctor: "45678".into(), revision: 1 }),
             events: vec![Event::new(Uuid::nil(), "booked", &revision); MAX_EVENTS],
             revision,
+        }
+    }
+
+    #[test]
+    fn the_largest_change_fits_into_one_transaction() {
+        let items = |others: usize| {
+            let change = largest(others);
+            Transaction::of(&change, &change.places().plain().unwrap(), "citas-pe").unwrap().items.len()
         };
-        let transaction = Transaction::of(&change, &change.plain().unwrap(), "citas-pe").unwrap();
-        assert_eq!(transaction.items.len(), 5 + 2 * MAX_CLAIMS + MAX_EVENTS);
-        assert!(transaction.items.len() <= MAX_ITEMS);
+        assert_eq!(items(0), 5 + 2 * MAX_CLAIMS + MAX_EVENTS + 2);
+        assert_eq!(items(MAX_CLAIMS), MAX_ITEMS, "other places of the hold expire");
     }
 }

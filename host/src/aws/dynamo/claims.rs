@@ -1,4 +1,4 @@
-//! Finds the holders of claims, and places for a change with several places or choices.
+//! Finds the holders of claims, and places for a change or a hold with several places or choices.
 //!
 //! All claims of one resource in a range of time are one query. A change that competes for places of several resources reads
 //! them as one batch, if it can have all their places.
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use citas_core::model::claim::resource_and_minute;
 use citas_core::model::{Claim, CountryCode};
-use citas_core::ports::{Change, Settled, Taken, Unavailable};
+use citas_core::ports::{PlaceRequest, Settled, Taken, Unavailable};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -30,24 +30,34 @@ type Minutes = BTreeSet<Option<Timestamp>>;
 
 impl DynamoLedger {
     /// Returns the holders of the places that these claims allow, in one request if possible.
-    pub(super) async fn competitors(&self, country: CountryCode, claims: &[&Claim]) -> Result<Taken, Unavailable> {
+    pub(super) async fn competitors(
+        &self,
+        country: CountryCode,
+        claims: &[&Claim],
+        now: Timestamp,
+    ) -> Result<Taken, Unavailable> {
         let of_one_resource = resources(claims).len() == 1;
         let places: usize = claims.iter().map(|claim| usize::from(claim.places)).sum();
         if of_one_resource || places > MAX_BATCH {
-            return self.holders(country, claims).await;
+            return self.holders(country, claims, now).await;
         }
         let keys: HashSet<(&str, u16)> =
             claims.iter().flat_map(|claim| (0..claim.places).map(|ordinal| (claim.key.as_str(), ordinal))).collect();
         let keys = keys.into_iter().map(|(key, ordinal)| item::claim_key(key, ordinal)).collect();
-        Ok(holders_of(claims, &self.batch(country, keys).await?))
+        Ok(holders_of(claims, &self.batch(country, keys).await?, now))
     }
 
     /// Returns the holders of all places of claims.
-    pub(super) async fn holders(&self, country: CountryCode, claims: &[&Claim]) -> Result<Taken, Unavailable> {
+    pub(super) async fn holders(
+        &self,
+        country: CountryCode,
+        claims: &[&Claim],
+        now: Timestamp,
+    ) -> Result<Taken, Unavailable> {
         let resources = resources(claims).into_iter();
         let queries = resources.map(|(resource, minutes)| self.range(country, resource, minutes));
         let found: Vec<Vec<Item>> = stream::iter(queries).buffer_unordered(QUERIES).try_collect().await?;
-        Ok(holders_of(claims, &found.concat()))
+        Ok(holders_of(claims, &found.concat(), now))
     }
 
     /// Returns the items of one resource's claims from the first to the last of these minutes.
@@ -78,10 +88,10 @@ fn resources(claims: &[&Claim]) -> HashMap<String, Minutes> {
 }
 
 /// Returns the holders of these claims among items.
-fn holders_of(claims: &[&Claim], items: &[Item]) -> Taken {
+fn holders_of(claims: &[&Claim], items: &[Item], now: Timestamp) -> Taken {
     let asked: HashSet<&str> = claims.iter().map(|claim| claim.key.as_str()).collect();
     let mut taken = Taken::new();
-    for (claim, ordinal, holder) in items.iter().filter_map(item::claim_of) {
+    for (claim, ordinal, holder) in items.iter().filter_map(|item| item::claim_of(item, now)) {
         if asked.contains(claim.as_str()) {
             taken.entry(claim).or_default().push((ordinal, holder));
         }
@@ -89,14 +99,15 @@ fn holders_of(claims: &[&Claim], items: &[Item]) -> Taken {
     taken
 }
 
-/// Returns the claims of a change that need a search for a place: those with several places, and those of choices.
-pub(super) fn open(change: &Change) -> Vec<&Claim> {
-    change.wanted().filter(|claim| claim.places > 1 || !change.claims.contains(claim)).collect()
+/// Returns the claims that need a search for a place: those with several places, and those of choices.
+pub(super) fn open<'a>(request: &PlaceRequest<'a>) -> Vec<&'a Claim> {
+    let claims = request.claims;
+    request.clone().wanted().filter(|claim| claim.places > 1 || !claims.contains(claim)).collect()
 }
 
-/// Finds a place for each claim of a change. The first attempt takes the lowest free place. A later one takes a free
-/// place at random, because other changes compete for the lowest.
-pub(super) fn settle(change: &Change, taken: &Taken, attempt: u32) -> Result<Settled, String> {
+/// Finds a place for each claim. The first attempt takes the lowest free place. A later one takes a free place at random,
+/// because others compete for the lowest.
+pub(super) fn settle(request: &PlaceRequest<'_>, taken: &Taken, attempt: u32) -> Result<Settled, String> {
     let places = |claim: &Claim| {
         let holders = taken.get(&claim.key).into_iter().flatten();
         let mut full: BTreeSet<u16> = holders.map(|(ordinal, _)| *ordinal).collect();
@@ -107,7 +118,7 @@ pub(super) fn settle(change: &Change, taken: &Taken, attempt: u32) -> Result<Set
         }
         Ok::<_, Infallible>(full)
     };
-    let Ok(settled) = change.settle(places);
+    let Ok(settled) = request.settle(places);
     settled
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use citas_core::model::claim::{key_of, resource_and_minute};
-use citas_core::model::{AgendaRevision, Event, Field, HeldClaim, Personal, Revision, Value, Wake};
+use citas_core::model::{AgendaRevision, Event, Field, HeldClaim, Hold, Personal, Revision, Value, Wake};
 use citas_core::ports::{DueWake, Position, Receipt};
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
@@ -28,6 +28,12 @@ const NOTICES_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Retention of a claim after its minute.
 const CLAIMS_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// Retention of a hold's claim after it has expired. A clock that is slow still finds it.
+const EXPIRED_KEPT: SignedDuration = SignedDuration::from_hours(1);
+
+/// Retention of a hold after it has expired, so that a booking with it is told so.
+const HOLDS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// Sort key of a claim that is on no minute. It is below every minute.
 const NO_MINUTE: &str = "-";
@@ -98,12 +104,20 @@ pub(super) fn claim_key(claim: &str, ordinal: u16) -> Item {
     key(resource(of), format!("{}#{ordinal:05}", minute(at)))
 }
 
-/// Returns the claim and the place in an item's key, and the appointment that holds it.
-pub(super) fn claim_of(item: &Item) -> Option<(String, u16, Uuid)> {
+/// Returns the claim and the place in an item's key, and the appointment or hold that has it; `None` if it has expired.
+pub(super) fn claim_of(item: &Item, now: Timestamp) -> Option<(String, u16, Uuid)> {
+    let expires: Option<i128> = item.get("expires").and_then(|expires| expires.as_n().ok()?.parse().ok());
+    if expires.is_some_and(|expires| expires <= now.as_nanosecond()) {
+        return None;
+    }
     let resource = item.get("pk")?.as_s().ok()?.strip_prefix("C#")?;
     let (minute, ordinal) = item.get("sk")?.as_s().ok()?.split_once('#')?;
     let claim = if minute == NO_MINUTE { key_of(resource, None) } else { format!("{resource}/{minute}") };
     Some((claim, ordinal.parse().ok()?, item.get("appointment")?.as_s().ok()?.parse().ok()?))
+}
+
+pub(super) fn hold_key(id: Uuid) -> Item {
+    key(format!("H#{id}"), "H")
 }
 
 pub(super) fn receipt_key(key_digest: &str) -> Item {
@@ -359,13 +373,35 @@ fn comes_back(digits: &str) -> bool {
     plain(whole) && plain(fraction) && shortest && whole.len() + fraction.len() <= DIGITS
 }
 
-pub(super) fn claim(claim: &HeldClaim, holder: Uuid) -> Item {
+/// Returns the item of a place. That of a hold is free from `expires_at` on.
+pub(super) fn claim(claim: &HeldClaim, holder: Uuid, expires_at: Option<Timestamp>) -> Item {
     let mut item = claim_key(&claim.key, claim.ordinal);
     item.extend([("kind".into(), text("claim")), ("appointment".into(), text(holder.to_string()))]);
-    if let (_, Some(minute)) = resource_and_minute(&claim.key) {
+    if let Some(expires_at) = expires_at {
+        item.extend([
+            ("expires".into(), number(expires_at.as_nanosecond())),
+            ("ttl".into(), number((expires_at + EXPIRED_KEPT).as_second())),
+        ]);
+    } else if let (_, Some(minute)) = resource_and_minute(&claim.key) {
         item.insert("ttl".into(), number((minute + CLAIMS_KEPT).as_second()));
     }
     item
+}
+
+pub(super) fn hold(hold: &Hold) -> Result<Item, Unreadable> {
+    let body = serde_json::to_string(hold).map_err(|error| Unreadable(error.to_string()))?;
+    let mut item = hold_key(hold.id);
+    item.extend([
+        ("kind".into(), text("hold")),
+        ("hold".into(), text(body)),
+        ("ttl".into(), number((hold.expires_at + HOLDS_KEPT).as_second())),
+    ]);
+    Ok(item)
+}
+
+/// Parses an item as a hold.
+pub(super) fn hold_of(item: &Item) -> Result<Hold, Unreadable> {
+    serde_json::from_str(text_of(item, "hold")).map_err(|error| Unreadable(error.to_string()))
 }
 
 pub(super) fn receipt(receipt: &Receipt) -> Result<Item, Unreadable> {
@@ -440,18 +476,28 @@ mod tests {
             ("live/account/01935f00", "C#live/account/01935f00", "-#00007"),
         ] {
             let held = HeldClaim { key: claim.to_owned(), ordinal: 7 };
-            let item = super::claim(&held, Uuid::from_u128(1));
+            let item = super::claim(&held, Uuid::from_u128(1), None);
             assert_eq!((&item["pk"], &item["sk"]), (&text(partition), &text(sort)));
-            assert_eq!(claim_of(&item), Some((claim.to_owned(), 7, Uuid::from_u128(1))));
+            assert_eq!(claim_of(&item, Timestamp::MAX), Some((claim.to_owned(), 7, Uuid::from_u128(1))));
         }
     }
 
     #[test]
     fn a_claim_on_time_is_kept_a_day_longer_and_any_other_for_ever() {
-        let ttl = |key: &str| super::claim(&HeldClaim { key: key.into(), ordinal: 0 }, Uuid::nil()).remove("ttl");
+        let ttl = |key: &str| super::claim(&HeldClaim { key: key.into(), ordinal: 0 }, Uuid::nil(), None).remove("ttl");
         let end: Timestamp = "2026-12-02T14:15:00Z".parse().unwrap();
         assert_eq!(ttl("doctor/45678/2026-12-01T14:15Z"), Some(number(end.as_second())));
         assert_eq!(ttl("live/account/01935f00"), None);
+    }
+
+    #[test]
+    fn a_claim_of_a_hold_is_free_from_its_end_on_and_is_kept_for_an_hour() {
+        let held = HeldClaim { key: "doctor/45678/2026-12-01T14:15Z".into(), ordinal: 0 };
+        let end: Timestamp = "2026-11-24T15:05:00.000000001Z".parse().unwrap();
+        let item = super::claim(&held, Uuid::nil(), Some(end));
+        assert!(claim_of(&item, end - SignedDuration::from_nanos(1)).is_some());
+        assert_eq!(claim_of(&item, end), None);
+        assert_eq!(item["ttl"], number(end.as_second() + 60 * 60));
     }
 
     #[test]

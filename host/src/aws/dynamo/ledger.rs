@@ -1,25 +1,20 @@
 //! Implements the port [`Ledger`] over one client.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
-use citas_core::model::{Claim, CountryCode, Revision};
-use citas_core::ports::{
-    AgendaCondition, Change, CommitError, Committed, Ledger, Page, Query, Receipt, Settled, Taken, Unavailable,
-    deadline,
-};
+use citas_core::model::{Claim, CountryCode, Hold, Revision};
+use citas_core::ports::{Change, CommitError, Committed, Ledger, NewHold, Page, Query, Receipt, Taken, Unavailable};
 use jiff::Timestamp;
 use tokio::try_join;
 use uuid::Uuid;
 
-use super::change::Transaction;
+use super::commit::Wanted;
 use super::item::{self, Item, text};
-use super::{DynamoLedger, claims, pages, unavailable};
+use super::{DynamoLedger, pages, unavailable};
 use crate::aws::clients::ATTEMPTS;
 use crate::aws::failure::error_text;
 
@@ -28,9 +23,6 @@ const BUSY: Duration = Duration::from_millis(50);
 
 /// Maximum number of items that one request reads by their keys.
 pub(super) const MAX_BATCH: usize = 100;
-
-/// Maximum number of attempts to find and take places for a change.
-const SETTLE_ATTEMPTS: u32 = 5;
 
 impl DynamoLedger {
     /// Reads one item, strongly consistent.
@@ -90,110 +82,13 @@ impl DynamoLedger {
         };
         Ok(open.into_iter().map(complete).collect())
     }
-
-    /// Stores a change with these places.
-    async fn store(&self, change: &Change, settled: Settled) -> Result<Committed, CommitError> {
-        let country = change.revision.country;
-        let transaction = Transaction::of(change, &settled, &self.table(country));
-        let transaction = transaction.map_err(|error| unavailable(country, error))?;
-        let stored = async {
-            let Err(error) = self.transact(&transaction).await else { return Ok(()) };
-            match transaction.refusal(&error) {
-                Some(refusal) => Err(refusal),
-                None => self.found_out(change, &settled, unavailable(country, error_text("DynamoDB", &error))).await,
-            }
-        };
-        deadline::without(stored).await?;
-        Ok(Committed { revision: Arc::new(change.revision_with(&settled)), choice: settled.choice })
-    }
-
-    pub(super) async fn transact(&self, transaction: &Transaction) -> Result<(), SdkError<TransactWriteItemsError>> {
-        let request = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(transaction.items.clone()))
-            .client_request_token(Uuid::new_v7(uuid::Timestamp::now(uuid::NoContext)).to_string());
-        request.send().await.map(drop)
-    }
-
-    /// Determines the outcome of a change whose response was lost, or that conflicted with others on every attempt. If
-    /// a condition does not hold now, looks for the revision once more: the change itself may have been stored
-    /// meanwhile.
-    async fn found_out(&self, change: &Change, settled: &Settled, error: Unavailable) -> Result<(), CommitError> {
-        let refusal = match self.in_the_way(change, Some(settled)).await? {
-            Some(refusal) => refusal,
-            None => error.into(),
-        };
-        let wanted = change.revision_with(settled);
-        let (country, id, number) = (wanted.country, wanted.appointment.id, wanted.appointment.revision);
-        // It is read back with its personal attributes last.
-        let (open, personal) = wanted.apart();
-        let is_stored =
-            self.revision(country, id, number).await?.is_some_and(|stored| stored == open.complete(Some(personal)));
-        if is_stored { Ok(()) } else { Err(refusal) }
-    }
-
-    /// Returns the refusal of the first condition of a change that does not hold now. Without places, skips the conditions
-    /// of the claims.
-    async fn in_the_way(&self, change: &Change, settled: Option<&Settled>) -> Result<Option<CommitError>, Unavailable> {
-        let Change { revision, receipt, .. } = change;
-        let (country, appointment) = (revision.country, &revision.appointment);
-        if let Some(receipt) = receipt
-            && self.receipt(country, &receipt.key, revision.updated_at).await?.is_some()
-        {
-            return Ok(Some(CommitError::KeyUsed));
-        }
-        let latest = self.appointment(country, appointment.id).await?;
-        let next = latest.map_or(0, |latest| latest.appointment.revision).checked_add(1);
-        if next != Some(appointment.revision) {
-            return Ok(Some(CommitError::Stale));
-        }
-        if let Some(AgendaCondition { doctor, revision }) = &change.agenda {
-            let agenda = self.item(country, item::agenda_key(doctor)).await?;
-            if agenda.map_or(0, |agenda| item::agenda_number(&agenda)) != *revision {
-                return Ok(Some(CommitError::AgendaChanged));
-            }
-        }
-        let Some(settled) = settled else { return Ok(None) };
-        let keys = change.take(settled).map(|claim| item::claim_key(&claim.key, claim.ordinal)).collect();
-        let held: HashSet<(String, u16)> =
-            self.batch(country, keys).await?.iter().filter_map(item::claim_of).map(|(key, at, _)| (key, at)).collect();
-        let taken = change.take(settled).find(|claim| held.contains(&(claim.key.clone(), claim.ordinal)));
-        Ok(taken.map(|claim| CommitError::ClaimTaken(claim.key.clone())))
-    }
 }
 
 #[async_trait]
 impl Ledger for DynamoLedger {
-    /// A change with a choice of places reads them first. If another change takes its places before it is stored, it looks
-    /// for others.
     async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
-        let country = change.revision.country;
-        self.checked(country).await?;
-        if let Some(settled) = change.plain() {
-            return self.store(&change, settled).await;
-        }
-        let open = claims::open(&change);
-        let mut attempt = 0;
-        loop {
-            let taken = self.competitors(country, &open).await?;
-            let settled = match claims::settle(&change, &taken, attempt) {
-                Ok(settled) => settled,
-                Err(full) => {
-                    let first = self.in_the_way(&change, None).await?;
-                    return Err(first.unwrap_or(CommitError::ClaimTaken(full)));
-                }
-            };
-            match self.store(&change, settled).await {
-                Err(CommitError::ClaimTaken(key))
-                    if attempt + 1 < SETTLE_ATTEMPTS && open.iter().any(|claim| claim.key == key) =>
-                {
-                    attempt += 1;
-                    claims::pause(attempt).await;
-                }
-                stored => return stored,
-            }
-        }
+        let settled = self.take_places(Wanted::Change(&change)).await?;
+        Ok(Committed { revision: Arc::new(change.revision_with(&settled)), choice: settled.choice })
     }
 
     async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Arc<Revision>>, Unavailable> {
@@ -252,12 +147,27 @@ impl Ledger for DynamoLedger {
         Ok(receipt.filter(|receipt| receipt.expires_at > now))
     }
 
-    async fn taken(&self, country: CountryCode, claims: &[Claim]) -> Result<Taken, Unavailable> {
+    async fn taken(&self, country: CountryCode, claims: &[Claim], now: Timestamp) -> Result<Taken, Unavailable> {
         if claims.is_empty() {
             return Ok(Taken::new());
         }
         self.checked(country).await?;
-        self.holders(country, &claims.iter().collect::<Vec<_>>()).await
+        self.holders(country, &claims.iter().collect::<Vec<_>>(), now).await
+    }
+
+    async fn put_hold(&self, new: NewHold) -> Result<Hold, CommitError> {
+        let settled = self.take_places(Wanted::Hold(&new)).await?;
+        Ok(new.with(settled))
+    }
+
+    async fn hold(&self, country: CountryCode, id: Uuid) -> Result<Option<Hold>, Unavailable> {
+        let (item, ()) = try_join!(self.item(country, item::hold_key(id)), self.checked(country))?;
+        item.as_ref().map(item::hold_of).transpose().map_err(|error| unavailable(country, error))
+    }
+
+    async fn drop_hold(&self, hold: &Hold) -> Result<(), Unavailable> {
+        self.checked(hold.slot.country).await?;
+        self.end_hold(hold).await
     }
 
     async fn notified(&self, country: CountryCode, id: Uuid) -> Result<bool, Unavailable> {

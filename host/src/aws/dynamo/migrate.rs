@@ -264,7 +264,7 @@ impl DynamoLedger {
     fn put_own(&self, country: CountryCode, claim: &HeldClaim, id: Uuid) -> TransactWriteItem {
         let put = Put::builder()
             .table_name(self.table(country))
-            .set_item(Some(item::claim(claim, id)))
+            .set_item(Some(item::claim(claim, id, None)))
             .condition_expression(OWN)
             .expression_attribute_values(":id", text(id.to_string()));
         TransactWriteItem::builder().put(put.build().expect("a table and an item are given")).build()

@@ -2,7 +2,8 @@
 //! the table's stream is one.
 //!
 //! - [`item`]: the items of a table
-//! - [`change`]: a change as a transaction, and the reason for a refusal
+//! - [`change`]: a change or a hold as a transaction, and the reason for a refusal
+//! - [`commit`]: storing them, with places for their claims
 //! - [`pages`]: lists, by the index of the first filter
 //! - [`claims`]: holders of claims, and the places of a change
 //! - [`format`](mod@format): the format of a table
@@ -16,7 +17,8 @@
 //! | `A#<id>` | `R#<number>` | a revision of the appointment, as it was written, without its personal part; the stream's consumer adds its `sequence` |
 //! | `A#<id>` | `E#<number>#<event>` | an event for the relay |
 //! | `P#<person>` | `<id>#<number>` | the personal part of a revision |
-//! | `C#<resource>` | `<minute>#<ordinal>` | the holder of a claim's place; the minute is `-` for a claim that is not on time |
+//! | `C#<resource>` | `<minute>#<ordinal>` | the holder of a claim's place, with `expires` if it is a hold; the minute is `-` for a claim that is not on time |
+//! | `H#<id>` | `H` | a hold |
 //! | `I#<key>` | `I` | the receipt of an Idempotency-Key |
 //! | `N#<event>` | `N` | the record that an event's notices, or one of several, were sent |
 //! | `G#<doctor>` | `G`, `R#<number>` | the number of the latest revision of a doctor's agenda; each revision |
@@ -30,6 +32,7 @@
 mod agendas;
 mod change;
 mod claims;
+mod commit;
 mod format;
 mod item;
 mod ledger;

@@ -1,12 +1,12 @@
-//! Stores one change inside the writer's transaction. Does not decide when the transaction is committed.
+//! Stores one change or one hold inside the writer's transaction. Does not decide when the transaction is committed.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use citas_core::model::claim::resource_and_minute;
-use citas_core::model::{Claim, Event, HeldClaim, Revision};
-use citas_core::ports::{Change, Committed, Receipt, Settled};
+use citas_core::model::{Claim, Event, HeldClaim, Hold, Revision};
+use citas_core::ports::{Change, Committed, NewHold, PlaceRequest, Receipt, Settled};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use uuid::Uuid;
@@ -90,10 +90,10 @@ impl Placed {
 
 impl Prepared {
     pub(super) fn new(change: Change) -> Result<Self, serde_json::Error> {
-        let plain = change.plain();
+        let plain = change.places().plain();
         let is_plain = plain.is_some();
-        let alone =
-            || change.settle(|_| Ok::<_, Infallible>(BTreeSet::new())).unwrap_or_else(|never| match never {}).ok();
+        let nothing = |_: &Claim| Ok::<_, Infallible>(BTreeSet::new());
+        let alone = || change.places().settle(nothing).unwrap_or_else(|never| match never {}).ok();
         let expected = plain.or_else(alone).map(|settled| Placed::new(&change, settled)).transpose()?;
         let event = |event: &Event| Ok((event.id, serde_json::to_string(event)?));
         let events = change.events.iter().map(event).collect::<Result<_, serde_json::Error>>()?;
@@ -116,22 +116,24 @@ impl Prepared {
 
     /// Returns the resources whose time the change may take, once for each claim.
     pub(super) fn resources(&self) -> impl Iterator<Item = &str> {
-        let on_time = self.change.wanted().map(|claim| resource_and_minute(&claim.key));
+        let on_time = self.change.places().wanted().map(|claim| resource_and_minute(&claim.key));
         on_time.filter_map(|(resource, minute)| minute.map(|_| resource))
     }
 
     /// Stores the change. Conditions are checked in the order that the port requires. After a refusal the caller rolls
     /// back.
     pub(super) fn store(&self, connection: &Connection) -> Result<Stored, Refusal> {
-        let Change { revision, receipt, .. } = &self.change;
+        let Change { revision, receipt, hold, .. } = &self.change;
         if let Some(receipt) = receipt {
-            store_receipt(connection, receipt, revision)?;
+            store_receipt(connection, receipt, self.stored_at())?;
         }
         let found;
         let placed = match &self.expected {
             Some(expected) if self.is_plain => expected,
             expected => {
-                let settled = self.find_places(connection)?;
+                self.check_follows(connection)?;
+                self.check_agenda(connection)?;
+                let settled = find_places(connection, &self.change.places(), self.stored_at())?;
                 match expected {
                     Some(expected) if expected.settled == settled => expected,
                     _ => {
@@ -145,27 +147,23 @@ impl Prepared {
         self.check_agenda(connection)?;
         let id = revision.appointment.id;
         give_up(connection, id, self.change.release(&placed.settled))?;
-        take(connection, id, self.change.take(&placed.settled))?;
+        let hold_id = hold.as_ref().map(|hold| hold.id);
+        let holder = Holder { id, expires_at: None, hold: hold_id, now: self.stored_at() };
+        take(connection, &holder, self.change.take(&placed.settled))?;
+        if let Some(hold) = hold {
+            end_hold(connection, hold.id, self.change.unused(&placed.settled))?;
+        }
         self.store_events(connection)?;
         Ok(placed.stored())
     }
 
-    /// Finds places among those that are free now. No other writer changes them until the transaction ends.
-    fn find_places(&self, connection: &Connection) -> Result<Settled, Refusal> {
-        let Change { revision, .. } = &self.change;
+    /// Checks that the revision follows the latest one. This reason, and that of the agenda, come before that of a claim.
+    fn check_follows(&self, connection: &Connection) -> Result<(), Refusal> {
+        let appointment = &self.change.revision.appointment;
         let mut latest = connection.prepare_cached("SELECT number FROM appointment WHERE id = ?")?;
-        let latest: Option<u32> =
-            latest.query_row([revision.appointment.id.as_bytes()], |row| row.get(0)).optional()?;
-        if latest.unwrap_or_default().checked_add(1) != Some(revision.appointment.revision) {
-            return Err(Refusal::Stale);
-        }
-        // This reason comes before that of a claim.
-        self.check_agenda(connection)?;
-        let mut select = connection.prepare_cached("SELECT ordinal FROM claim WHERE resource = ? AND minute = ?")?;
-        let taken = |claim: &Claim| -> rusqlite::Result<BTreeSet<u16>> {
-            select.query_map(claim_row(&claim.key), |row| row.get(0))?.collect()
-        };
-        self.change.settle(taken)?.map_err(Refusal::ClaimTaken)
+        let latest: Option<u32> = latest.query_row([appointment.id.as_bytes()], |row| row.get(0)).optional()?;
+        let next = latest.unwrap_or_default().checked_add(1);
+        if next == Some(appointment.revision) { Ok(()) } else { Err(Refusal::Stale) }
     }
 
     fn check_agenda(&self, connection: &Connection) -> Result<(), Refusal> {
@@ -182,6 +180,42 @@ impl Prepared {
         }
         Ok(())
     }
+}
+
+/// Finds places among those that are free at `now`. No other writer changes them until the transaction ends.
+fn find_places(connection: &Connection, request: &PlaceRequest<'_>, now: Timestamp) -> Result<Settled, Refusal> {
+    let sql = "SELECT ordinal FROM claim WHERE resource = ? AND minute = ? AND (expires_at IS NULL OR expires_at > ?)";
+    let mut select = connection.prepare_cached(sql)?;
+    let taken = |claim: &Claim| -> rusqlite::Result<BTreeSet<u16>> {
+        let (resource, minute) = claim_row(&claim.key);
+        select.query_map(params![resource, minute, instant(now)], |row| row.get(0))?.collect()
+    };
+    request.settle(taken)?.map_err(Refusal::ClaimTaken)
+}
+
+/// Stores a hold. After a refusal the caller rolls back.
+pub(super) fn store_hold(connection: &Connection, new: &NewHold) -> Result<Hold, Refusal> {
+    let now = new.hold.made_at;
+    if let Some(receipt) = &new.receipt {
+        store_receipt(connection, receipt, now)?;
+    }
+    let hold = new.with(find_places(connection, &new.places(), now)?);
+    let holder = Holder { id: hold.id, expires_at: Some(hold.expires_at), hold: None, now };
+    take(connection, &holder, hold.claims.iter())?;
+    let insert = "INSERT INTO hold (id, expires_at, body) VALUES (?, ?, ?)";
+    let values = params![hold.id.as_bytes(), instant(hold.expires_at), serde_json::to_string(&hold)?];
+    connection.prepare_cached(insert)?.execute(values)?;
+    Ok(hold)
+}
+
+/// Deletes a hold and these of its places, unless another has taken them.
+pub(super) fn end_hold<'a>(
+    connection: &Connection,
+    id: Uuid,
+    places: impl Iterator<Item = &'a HeldClaim>,
+) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM hold WHERE id = ?")?.execute([id.as_bytes()])?;
+    give_up(connection, id, places)
 }
 
 /// Stores the first revision of an appointment.
@@ -263,7 +297,7 @@ fn keep_latest(connection: &Connection, next: &Revision) -> Result<(), Refusal> 
 }
 
 /// Stores a receipt and replaces an expired one. Expiry is checked at the instant at which the change is stored.
-fn store_receipt(connection: &Connection, receipt: &Receipt, revision: &Revision) -> Result<(), Refusal> {
+fn store_receipt(connection: &Connection, receipt: &Receipt, now: Timestamp) -> Result<(), Refusal> {
     let stored = connection
         .prepare_cached(
             "INSERT INTO receipt (key, fingerprint, appointment, number, expires_at)
@@ -278,7 +312,7 @@ fn store_receipt(connection: &Connection, receipt: &Receipt, revision: &Revision
             ":appointment": receipt.appointment.as_bytes(),
             ":number": receipt.revision,
             ":expires_at": instant(receipt.expires_at),
-            ":now": instant(revision.updated_at),
+            ":now": instant(now),
         })?;
     if stored == 1 { Ok(()) } else { Err(Refusal::KeyUsed) }
 }
@@ -289,6 +323,7 @@ pub(super) fn claim_row(key: &str) -> (&str, i64) {
     (resource, at.map_or(ALL_TIME, minute))
 }
 
+/// Deletes those of these places that this appointment or hold has.
 fn give_up<'a>(connection: &Connection, id: Uuid, claims: impl Iterator<Item = &'a HeldClaim>) -> rusqlite::Result<()> {
     let sql = "DELETE FROM claim WHERE resource = ? AND minute = ? AND ordinal = ? AND appointment = ?";
     let mut delete = connection.prepare_cached(sql)?;
@@ -299,18 +334,44 @@ fn give_up<'a>(connection: &Connection, id: Uuid, claims: impl Iterator<Item = &
     Ok(())
 }
 
-/// Takes the places. The primary key ensures that each has one holder.
-pub(super) fn take<'a>(
-    connection: &Connection,
+/// The new holder of places.
+struct Holder {
+    /// Id of the appointment or the hold.
     id: Uuid,
-    claims: impl Iterator<Item = &'a HeldClaim>,
+    /// Time from which the places are free; `None` for an appointment.
+    expires_at: Option<Timestamp>,
+    /// Hold whose places pass to the holder.
+    hold: Option<Uuid>,
+    now: Timestamp,
+}
+
+/// Takes places that are free, and those of the holder's hold. The primary key ensures that each has one holder.
+const TAKE: &str = "
+    INSERT INTO claim (resource, minute, ordinal, appointment, expires_at)
+    VALUES (:resource, :minute, :ordinal, :holder, :expires_at)
+    ON CONFLICT DO UPDATE SET appointment = excluded.appointment, expires_at = excluded.expires_at
+    WHERE claim.expires_at <= :now OR claim.appointment = :hold";
+
+fn take<'a>(
+    connection: &Connection,
+    holder: &Holder,
+    places: impl Iterator<Item = &'a HeldClaim>,
 ) -> Result<(), Refusal> {
-    let sql = "INSERT INTO claim (resource, minute, ordinal, appointment) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
-    let mut insert = connection.prepare_cached(sql)?;
-    for claim in claims {
-        let (resource, minute) = claim_row(&claim.key);
-        if insert.execute(params![resource, minute, claim.ordinal, id.as_bytes()])? == 0 {
-            return Err(Refusal::ClaimTaken(claim.key.clone()));
+    let Holder { id, expires_at, hold, now } = holder;
+    let mut insert = connection.prepare_cached(TAKE)?;
+    for place in places {
+        let (resource, minute) = claim_row(&place.key);
+        let taken = insert.execute(named_params! {
+            ":resource": resource,
+            ":minute": minute,
+            ":ordinal": place.ordinal,
+            ":holder": id.as_bytes(),
+            ":expires_at": expires_at.map(instant),
+            ":now": instant(*now),
+            ":hold": hold.as_ref().map(Uuid::as_bytes),
+        })?;
+        if taken == 0 {
+            return Err(Refusal::ClaimTaken(place.key.clone()));
         }
     }
     Ok(())

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use citas_core::model::{Claim, CountryCode, Revision};
+use citas_core::model::{Claim, CountryCode, Hold, Revision};
 use citas_core::ports::{
-    Attempts, Change, CommitError, Committed, DueWake, Ledger, Outbox, Page, Pending, Query, Receipt, Taken,
+    Attempts, Change, CommitError, Committed, DueWake, Ledger, NewHold, Outbox, Page, Pending, Query, Receipt, Taken,
     Unavailable, Wakes,
 };
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::change::Prepared;
-use super::writer::{Outcome, Task};
+use super::writer::{Done, Outcome, Task};
 use super::{SqliteLedger, reads, unavailable};
 
 impl SqliteLedger {
@@ -64,8 +64,10 @@ impl Ledger for SqliteLedger {
     async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
         let code = change.revision.country;
         let change = Prepared::new(change).map_err(|error| unavailable(code, &error))?;
-        let stored = self.write(code, Task::Change(Box::new(change))).await?;
-        Ok(stored.expect("the outcome of a change is what was stored").committed)
+        match self.write(code, Task::Change(Box::new(change))).await? {
+            Done::Change(stored) => Ok(stored.committed),
+            _ => unreachable!("the outcome of a change is what was stored"),
+        }
     }
 
     async fn appointment(&self, country: CountryCode, id: Uuid) -> Result<Option<Arc<Revision>>, Unavailable> {
@@ -109,8 +111,23 @@ impl Ledger for SqliteLedger {
         self.ask(country, |connection| reads::receipt(connection, key, now)).await
     }
 
-    async fn taken(&self, country: CountryCode, claims: &[Claim]) -> Result<Taken, Unavailable> {
-        self.ask(country, |connection| reads::taken(connection, claims)).await
+    async fn taken(&self, country: CountryCode, claims: &[Claim], now: Timestamp) -> Result<Taken, Unavailable> {
+        self.ask(country, |connection| reads::taken(connection, claims, now)).await
+    }
+
+    async fn put_hold(&self, new: NewHold) -> Result<Hold, CommitError> {
+        match self.write(new.hold.slot.country, Task::Hold(Box::new(new))).await? {
+            Done::Hold(hold) => Ok(hold),
+            _ => unreachable!("the outcome of a hold is what was stored"),
+        }
+    }
+
+    async fn hold(&self, country: CountryCode, id: Uuid) -> Result<Option<Hold>, Unavailable> {
+        self.ask(country, |connection| reads::hold(connection, id)).await
+    }
+
+    async fn drop_hold(&self, hold: &Hold) -> Result<(), Unavailable> {
+        self.record(hold.slot.country, Task::Dropped(hold.clone())).await
     }
 
     async fn notified(&self, country: CountryCode, id: Uuid) -> Result<bool, Unavailable> {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row, params};
 use rusqlite_migration::{HookError, HookResult};
 use uuid::Uuid;
 
-use super::change::{self, FIRST, Text, log, store_latest};
+use super::change::{FIRST, Text, claim_row, log, store_latest};
 use super::schema;
 
 const DROP_FORMER: &str = "DROP TABLE former_revision; DROP TABLE former_appointment; DROP TABLE former_claim;";
@@ -93,12 +93,17 @@ impl Conversion<'_> {
                 held.push(claim);
             }
         }
-        let count = i64::try_from(held.len()).expect("an appointment has few claims");
-        match change::take(self.connection, id, held.into_iter()) {
-            Ok(()) => Ok(count),
-            Err(change::Refusal::Sqlite(error)) => Err(error.into()),
-            Err(_) => Err(in_revision(id, latest.appointment.revision, &"two of its claims are one")),
+        // The table has no further columns yet.
+        let sql =
+            "INSERT INTO claim (resource, minute, ordinal, appointment) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
+        let mut insert = connection.prepare_cached(sql)?;
+        for claim in &held {
+            let (resource, minute) = claim_row(&claim.key);
+            if insert.execute(params![resource, minute, claim.ordinal, id.as_bytes()])? == 0 {
+                return Err(in_revision(id, latest.appointment.revision, &"two of its claims are one"));
+            }
         }
+        Ok(i64::try_from(held.len()).expect("an appointment has few claims"))
     }
 
     /// Moves the earlier revisions of an appointment. Returns the last of them.

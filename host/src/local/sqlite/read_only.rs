@@ -71,11 +71,9 @@ mod tests {
         let file = file_of(folder.path(), country);
         let writer = schema::open_writer(&file, country, &Pseudonyms::new(b"key")).unwrap();
         assert!(ReadOnlyLedger::open(folder.path(), country).unwrap().is_some());
-        for (version, said) in [
-            (schema::VERSION + 1, "newer Citas"),
-            (schema::VERSION - 1, "older Citas (schema 3"),
-            (0, "which migrates it"),
-        ] {
+        for (version, said) in
+            [(schema::VERSION + 1, "newer Citas"), (schema::VERSION - 1, "older Citas"), (0, "which migrates it")]
+        {
             writer.pragma_update(None, "user_version", version).unwrap();
             let Err(refused) = ReadOnlyLedger::open(folder.path(), country) else { panic!("it is read") };
             assert!(refused.to_string().contains(said), "{refused}");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use citas_core::model::{Claim, Personal, Revision};
+use citas_core::model::{Claim, Hold, Personal, Revision};
 use citas_core::ports::{Attempts, DueWake, Order, Page, Pending, Position, Query, Receipt, Taken};
 use jiff::Timestamp;
 use rusqlite::types::{Type, Value, ValueRef};
@@ -100,7 +100,7 @@ pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
     for sql in [last, random, format!("{EARLIER} ORDER BY rowid DESC LIMIT 1")] {
         connection.prepare_cached(&sql)?.query_row([], whole).optional()?;
     }
-    for table in ["claim", "receipt", "notified", "agenda"] {
+    for table in ["claim", "receipt", "notified", "agenda", "hold"] {
         connection.prepare_cached(&format!("SELECT 1 FROM {table} LIMIT 1"))?.exists([])?;
     }
     pending(connection, 1).map(|_| ())
@@ -169,7 +169,7 @@ pub(super) fn receipt(connection: &Connection, key: &str, now: Timestamp) -> rus
     select.query_row(params![key, instant(now)], receipt).optional()
 }
 
-pub(super) fn taken(connection: &Connection, claims: &[Claim]) -> rusqlite::Result<Taken> {
+pub(super) fn taken(connection: &Connection, claims: &[Claim], now: Timestamp) -> rusqlite::Result<Taken> {
     let mut resources: HashMap<&str, BTreeMap<i64, &str>> = HashMap::new();
     for claim in claims {
         let (resource, minute) = claim_row(&claim.key);
@@ -179,7 +179,7 @@ pub(super) fn taken(connection: &Connection, claims: &[Claim]) -> rusqlite::Resu
     let mut taken = Taken::new();
     for (resource, keys) in resources {
         let Some(((first, _), (last, _))) = keys.first_key_value().zip(keys.last_key_value()) else { continue };
-        let mut rows = select.query(params![resource, first, last])?;
+        let mut rows = select.query(params![resource, first, last, instant(now)])?;
         while let Some(row) = rows.next()? {
             if let Some(key) = keys.get(&row.get::<_, i64>(0)?) {
                 let place = (row.get(1)?, Uuid::from_bytes(row.get(2)?));
@@ -190,8 +190,15 @@ pub(super) fn taken(connection: &Connection, claims: &[Claim]) -> rusqlite::Resu
     Ok(taken)
 }
 
-/// Selects the places of one resource's claims in a range of time.
-const TAKEN: &str = "SELECT minute, ordinal, appointment FROM claim WHERE resource = ? AND minute BETWEEN ? AND ?";
+/// Selects the places of one resource's claims in a range of time, without those that have expired.
+const TAKEN: &str = "
+    SELECT minute, ordinal, appointment FROM claim
+    WHERE resource = ? AND minute BETWEEN ? AND ? AND (expires_at IS NULL OR expires_at > ?)";
+
+pub(super) fn hold(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<Hold>> {
+    let mut select = connection.prepare_cached("SELECT body FROM hold WHERE id = ?")?;
+    select.query_row([id.as_bytes()], |row| json(row, 0)).optional()
+}
 
 pub(super) fn notified(connection: &Connection, event: Uuid) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM notified WHERE event = ?")?.exists([event.as_bytes()])
@@ -322,7 +329,7 @@ mod tests {
     use rusqlite::StatementStatus;
 
     use super::super::agendas;
-    use super::super::writer::{EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS};
+    use super::super::writer::{ENDED_HOLDS, EXPIRED_CLAIMS, EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS};
     use super::*;
 
     /// Returns every combination of filters by a key, with a phase if there is none.
@@ -341,9 +348,10 @@ mod tests {
         let names = Pseudonyms::new(b"key");
         let connection = schema::open_writer(&folder.path().join("pe.db"), "pe".parse().unwrap(), &names).unwrap();
         let pages = combinations().map(|pinned| page_sql(&pinned, Order::Ascending));
-        let others = [EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS, DUE, PENDING, TAKEN, agendas::HISTORY, agendas::ALL]
-            .map(str::to_owned);
-        for sql in others.into_iter().chain(pages).chain([history_sql()]) {
+        let swept = [EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS, EXPIRED_CLAIMS, ENDED_HOLDS];
+        let read = [DUE, PENDING, TAKEN, agendas::HISTORY, agendas::ALL];
+        let others = swept.into_iter().chain(read).map(str::to_owned);
+        for sql in others.chain(pages).chain([history_sql()]) {
             let mut statement = connection.prepare(&sql).unwrap();
             for value in [1, 2] {
                 for parameter in 1..=statement.parameter_count() {

@@ -12,7 +12,7 @@ use rusqlite_migration::{M, Migrations};
 use super::migration;
 
 /// Version of the tables: the number of migrations that made them, stored in the file's `user_version`.
-pub(super) const VERSION: i32 = 4;
+pub(super) const VERSION: i32 = 5;
 
 /// First version whose content was written with the folder's key.
 const KEYED: i32 = 3;
@@ -21,7 +21,8 @@ const KEYED: i32 = 3;
 fn migrations(country: CountryCode, names: &Pseudonyms) -> Migrations<'static> {
     let names = names.clone();
     let convert = move |transaction: &Transaction<'_>| migration::convert(transaction, country, &names);
-    Migrations::new(vec![M::up(TABLES), M::up(ATTEMPTS), M::up_with_hook(APART, convert), M::up(AGENDAS)])
+    let (agendas, holds) = (M::up(AGENDAS), M::up(HOLDS));
+    Migrations::new(vec![M::up(TABLES), M::up(ATTEMPTS), M::up_with_hook(APART, convert), agendas, holds])
 }
 
 /// Time that a statement waits for a checkpoint or for another program that reads the file.
@@ -193,6 +194,20 @@ const AGENDAS: &str = "
         body     TEXT    NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX agenda_by_doctor ON agenda (doctor, number);
+";
+
+/// Adds holds. A claim of a hold is free from `expires_at` on, and has the hold's id in the column `appointment`. A claim of
+/// an appointment has no `expires_at`.
+const HOLDS: &str = "
+    ALTER TABLE claim ADD COLUMN expires_at INTEGER;
+    CREATE INDEX claim_by_expiry ON claim (expires_at) WHERE expires_at IS NOT NULL;
+
+    CREATE TABLE hold (
+        id         BLOB    NOT NULL PRIMARY KEY,
+        expires_at INTEGER NOT NULL,
+        body       TEXT    NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX hold_by_expiry ON hold (expires_at);
 ";
 
 /// Reason why a country's file cannot be used.

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use citas_core::model::CountryCode;
-use citas_core::ports::{Attempts, CommitError, DueWake, Unavailable, deadline};
+use citas_core::model::{CountryCode, Hold};
+use citas_core::ports::{Attempts, CommitError, DueWake, NewHold, Unavailable, deadline};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::agendas;
-use super::change::{Prepared, Refusal, Stored};
+use super::change::{Prepared, Refusal, Stored, end_hold, store_hold};
 use super::revision_cache::RevisionCache;
 use super::schema;
 
@@ -26,8 +26,11 @@ const QUEUE_LENGTH: usize = 4 * BATCH;
 /// One hour, in nanoseconds.
 const HOUR: i64 = 60 * 60 * 1_000_000_000;
 
-/// Time for which expired receipts are kept, in nanoseconds. A clock that is set back finds them again.
+/// Time for which expired receipts and claims are kept, in nanoseconds. A clock that is set back finds them again.
 const GRACE: i64 = HOUR;
+
+/// Time for which expired holds are kept, in nanoseconds, so that a booking with one is told that it has expired.
+const HOLDS_KEPT: i64 = 24 * HOUR;
 
 /// Time for which sent notices are remembered, in nanoseconds: 30 days.
 const REMEMBERED: i64 = 30 * 24 * HOUR;
@@ -53,10 +56,23 @@ pub(super) const PAST_CLAIMS: &str = "
     WHERE resource = ?1 AND (minute, ordinal) IN (
         SELECT minute, ordinal FROM claim WHERE resource = ?1 AND minute < ?2 ORDER BY minute LIMIT +?3)";
 
+/// Deletes claims of holds that have expired.
+pub(super) const EXPIRED_CLAIMS: &str = "
+    DELETE FROM claim
+    WHERE (resource, minute, ordinal) IN (
+        SELECT resource, minute, ordinal FROM claim WHERE expires_at <= ? ORDER BY expires_at LIMIT +?)";
+
+/// Deletes holds that have expired.
+pub(super) const ENDED_HOLDS: &str = "
+    DELETE FROM hold WHERE id IN (SELECT id FROM hold WHERE expires_at <= ? ORDER BY expires_at LIMIT +?)";
+
 /// A task for the writer.
 pub(super) enum Task {
     Change(Box<Prepared>),
     Agenda(agendas::Prepared),
+    Hold(Box<NewHold>),
+    /// Ends a hold before its time.
+    Dropped(Hold),
     Published(Vec<Uuid>),
     Postponed(Vec<(Uuid, Attempts)>),
     /// Event whose notices were sent, and the instant.
@@ -67,8 +83,16 @@ pub(super) enum Task {
     Probe,
 }
 
-/// Outcome of a task; for a change, the stored revision.
-pub(super) type Outcome = Result<Option<Stored>, CommitError>;
+/// A task that is on disk.
+#[derive(Debug)]
+pub(super) enum Done {
+    Change(Stored),
+    Hold(Hold),
+    Other,
+}
+
+/// Outcome of a task.
+pub(super) type Outcome = Result<Done, CommitError>;
 
 struct Write {
     task: Task,
@@ -130,9 +154,9 @@ impl Work {
         while waiting.blocking_recv_many(&mut writes, BATCH) > 0 {
             let (tasks, answers): (Vec<_>, Vec<_>) = writes.drain(..).map(|write| (write.task, write.answer)).unzip();
             let outcomes = self.commit(&tasks);
-            let stored = |outcome: &Outcome| {
-                let Stored { committed, bytes } = outcome.as_ref().ok()?.as_ref()?;
-                Some((Arc::clone(&committed.revision), *bytes))
+            let stored = |outcome: &Outcome| match outcome {
+                Ok(Done::Change(Stored { committed, bytes })) => Some((Arc::clone(&committed.revision), *bytes)),
+                _ => None,
             };
             let changes = tasks.iter().zip(&outcomes);
             let changes = changes.filter_map(|(task, outcome)| Some((task.change()?.appointment(), stored(outcome))));
@@ -178,17 +202,19 @@ impl Work {
         Ok(done.map_err(|refusal| self.explain(refusal)))
     }
 
-    fn perform(&self, task: &Task) -> Result<Option<Stored>, Refusal> {
+    fn perform(&self, task: &Task) -> Result<Done, Refusal> {
         match task {
-            Task::Change(change) => return change.store(&self.connection).map(Some),
+            Task::Change(change) => return change.store(&self.connection).map(Done::Change),
             Task::Agenda(revision) => revision.store(&self.connection)?,
+            Task::Hold(new) => return store_hold(&self.connection, new).map(Done::Hold),
+            Task::Dropped(hold) => end_hold(&self.connection, hold.id, hold.claims.iter())?,
             Task::Published(events) => self.each("DELETE FROM outbox WHERE id = ?", events)?,
             Task::Postponed(events) => self.postpone(events)?,
             Task::Notified(event, at) => self.note(*event, *at)?,
             Task::Wake(due, until) => self.set_wake(due, *until)?,
             Task::Probe => self.connection.pragma_update(None, "user_version", schema::VERSION)?,
         }
-        Ok(None)
+        Ok(Done::Other)
     }
 
     /// Sets the time at which an action is due again, unless it has ended, or a later revision is stored.
@@ -222,16 +248,24 @@ impl Work {
         Ok(())
     }
 
-    /// Deletes up to two expired receipts, two old notes and two past claims for each change or claim, so that their number
-    /// does not grow and no commit is long.
+    /// Deletes up to two expired receipts, two old notes, two ended holds and two past or expired claims for each change,
+    /// hold or claim, so that their number does not grow and no commit is long.
     fn sweep(&self, tasks: &[Task]) -> rusqlite::Result<()> {
-        let changes = || tasks.iter().filter_map(Task::change);
-        let Some(now) = changes().map(Prepared::stored_at).max() else { return Ok(()) };
-        self.sweep_claims(changes(), schema::minute(now) - CLAIMS_KEPT)?;
-        let (now, limit) = (schema::instant(now), i64::try_from(2 * changes().count()).expect("a batch is small"));
-        self.connection.prepare_cached(EXPIRED_RECEIPTS)?.execute(params![now - GRACE, limit])?;
-        self.connection.prepare_cached(OLD_NOTES)?.execute(params![now - REMEMBERED, limit])?;
-        Ok(())
+        let Some(now) = tasks.iter().filter_map(Task::stored_at).max() else { return Ok(()) };
+        let changes = tasks.iter().filter_map(Task::change);
+        self.sweep_claims(changes, schema::minute(now) - CLAIMS_KEPT)?;
+        let (now, limit) = (schema::instant(now), 2 * tasks.iter().filter_map(Task::stored_at).count());
+        self.delete(EXPIRED_RECEIPTS, now - GRACE, limit)?;
+        self.delete(OLD_NOTES, now - REMEMBERED, limit)?;
+        self.delete(ENDED_HOLDS, now - HOLDS_KEPT, limit)?;
+        let claims: usize = tasks.iter().map(Task::expiring_claims).sum();
+        self.delete(EXPIRED_CLAIMS, now - GRACE, limit + 2 * claims)
+    }
+
+    /// Deletes rows up to an instant, at most `limit`.
+    fn delete(&self, sql: &str, until: i64, limit: usize) -> rusqlite::Result<()> {
+        let limit = i64::try_from(limit).expect("a batch is small");
+        self.connection.prepare_cached(sql)?.execute(params![until, limit]).map(drop)
     }
 
     fn sweep_claims<'a>(&self, changes: impl Iterator<Item = &'a Prepared>, before: i64) -> rusqlite::Result<()> {
@@ -291,13 +325,24 @@ impl Task {
     fn change(&self) -> Option<&Prepared> {
         match self {
             Self::Change(change) => Some(change),
-            Self::Agenda(_)
-            | Self::Published(_)
-            | Self::Postponed(_)
-            | Self::Notified(..)
-            | Self::Wake(..)
-            | Self::Probe => None,
+            _ => None,
         }
+    }
+
+    /// Returns the instant of a change or a hold, for the expiry of rows.
+    fn stored_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Change(change) => Some(change.stored_at()),
+            Self::Hold(new) => Some(new.hold.made_at),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of claims that a hold takes at most.
+    fn expiring_claims(&self) -> usize {
+        let Self::Hold(new) = self else { return 0 };
+        let of_choice = new.choices.iter().map(|choice| choice.claims.len()).max();
+        new.claims.len() + of_choice.unwrap_or_default()
     }
 }
 
@@ -342,8 +387,21 @@ mod tests {
         .unwrap();
         let (claims, choices, held) = (vec![Claim::new(claim)], Vec::new(), Vec::new());
         let events = event.map(|id| Event::new(id, "booked", &revision)).into_iter().collect();
-        let change = Change { revision, claims, choices, held, receipt: None, agenda: None, events };
+        let change = Change { revision, claims, choices, held, hold: None, receipt: None, agenda: None, events };
         Task::Change(Box::new(Prepared::new(change).unwrap()))
+    }
+
+    /// Holds three claims for five minutes.
+    fn hold(number: u128, made_at: Timestamp) -> Task {
+        let slot = json!({ "start": "2026-12-01T09:30", "minutes": 30, "zone": "America/Lima" });
+        let hold: Hold = serde_json::from_value(json!({
+            "id": Uuid::from_u128(number), "owner": "ana", "madeAt": made_at, "claims": [],
+            "expiresAt": made_at + jiff::SignedDuration::from_mins(5),
+            "slot": { "country": "pe", "slot": slot, "doctor": null, "hospital": null, "request": [] },
+        }))
+        .unwrap();
+        let claims = (0..3).map(|claim| Claim::new(format!("{number}/{claim}"))).collect();
+        Task::Hold(Box::new(NewHold { hold, claims, choices: Vec::new(), receipt: None }))
     }
 
     fn count(work: &Work, table: &str) -> u32 {
@@ -443,7 +501,7 @@ mod tests {
         let past = (1..=6).map(|minutes| ("doctor/1", over - minutes));
         let kept = [("doctor/1", over), ("doctor/1", schema::ALL_TIME), ("doctor/2", over - 1)];
         for (resource, minute) in past.chain(kept) {
-            let insert = "INSERT INTO claim VALUES (?, ?, 0, x'00')";
+            let insert = "INSERT INTO claim VALUES (?, ?, 0, x'00', NULL)";
             work.connection.execute(insert, params![resource, minute]).unwrap();
         }
         for (number, left) in [(20, 4), (21, 2), (22, 0), (23, 0)] {
@@ -452,6 +510,23 @@ mod tests {
             let booked = u32::try_from(number - 19).unwrap();
             assert_eq!(count(&work, "claim"), left + 3 + booked, "two with each claim, and none that is not over");
         }
+    }
+
+    #[test]
+    fn expired_holds_are_swept_with_later_ones_after_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = work(&folder);
+        let booked: Timestamp = BOOKED.parse().unwrap();
+        let ago = |minutes: i64| booked - jiff::SignedDuration::from_mins(minutes);
+        let first = [hold(1, ago(66)), hold(2, ago(65)), hold(3, ago(30))];
+        assert!(work.commit(&first).iter().all(Result::is_ok));
+        assert_eq!((count(&work, "hold"), count(&work, "claim")), (3, 9), "none has expired");
+        assert!(work.commit(&[booking(1, "a")])[0].is_ok());
+        assert_eq!((count(&work, "hold"), count(&work, "claim")), (3, 9 - 2 + 1), "claims are kept for an hour");
+        assert!(work.commit(&[hold(4, booked)])[0].is_ok());
+        assert_eq!((count(&work, "hold"), count(&work, "claim")), (4, 3 + 1 + 3), "two with each claim of a hold");
+        assert!(work.commit(&[hold(5, ago(-24 * 60))])[0].is_ok());
+        assert_eq!(count(&work, "hold"), 4 + 1 - 2, "holds are kept for a day");
     }
 
     #[test]

@@ -11,11 +11,11 @@ use serde_json::json;
 
 use super::*;
 use crate::model::{
-    AgendaRevision, Canary, Candidate, Choice, ClaimWords, Event, FactQuery, FactSource, Field, HeldClaim, Offer,
+    AgendaRevision, Canary, Candidate, Choice, ClaimWords, Event, FactQuery, FactSource, Field, HeldClaim, Hold, Offer,
     Party, Plan, Slot, Value, Verdict, Violation, Wake,
 };
 use crate::ports::{
-    AgendaError, Agendas, Change, DueWake, Order, Receipt, Taken, Tally, TrialReport, Trials, Unavailable,
+    AgendaError, Agendas, Change, DueWake, NewHold, Order, Receipt, Taken, Tally, TrialReport, Trials, Unavailable,
 };
 use crate::release::OnTrial;
 use crate::testing::{Deciding, ManualClock, plan, revision};
@@ -71,7 +71,7 @@ impl Ledger for OneAppointment {
             let is_taken = self.taken.as_ref() == Some(&claim.key);
             Ok(if is_taken { (0..claim.places).collect() } else { BTreeSet::new() })
         };
-        let settled = change.settle(taken)?.map_err(CommitError::ClaimTaken)?;
+        let settled = change.places().settle(taken)?.map_err(CommitError::ClaimTaken)?;
         let revision = Arc::new(change.revision_with(&settled));
         self.changes.lock().unwrap().push(change);
         Ok(Committed { revision, choice: settled.choice })
@@ -92,10 +92,19 @@ impl Ledger for OneAppointment {
     async fn receipt(&self, _: CountryCode, _: &str, _: Timestamp) -> Result<Option<Receipt>, Unavailable> {
         Ok(None)
     }
-    async fn taken(&self, _: CountryCode, claims: &[Claim]) -> Result<Taken, Unavailable> {
+    async fn taken(&self, _: CountryCode, claims: &[Claim], _: Timestamp) -> Result<Taken, Unavailable> {
         let held = claims.iter().map(|claim| &claim.key).find(|key| self.taken.as_ref() == Some(*key));
         let holder = held.zip(self.stored.as_ref());
         Ok(holder.map(|(key, holder)| (key.clone(), vec![(0, holder.appointment.id)])).into_iter().collect())
+    }
+    async fn put_hold(&self, _: NewHold) -> Result<Hold, CommitError> {
+        unreachable!("these tests hold nothing")
+    }
+    async fn hold(&self, _: CountryCode, _: Uuid) -> Result<Option<Hold>, Unavailable> {
+        Ok(None)
+    }
+    async fn drop_hold(&self, _: &Hold) -> Result<(), Unavailable> {
+        Ok(())
     }
     async fn notified(&self, _: CountryCode, _: Uuid) -> Result<bool, Unavailable> {
         Ok(false)
@@ -244,7 +253,7 @@ async fn a_change_takes_only_the_claims_that_are_new_and_releases_those_that_go(
         Desk::new(Deciding::new(Ok(Ok(moved))), OneAppointment { stored: Some(stored), ..OneAppointment::default() });
     desk.cancel(None).await.unwrap();
     let [change] = &desk.changes()[..] else { panic!("one change is stored") };
-    let settled = change.plain().unwrap();
+    let settled = change.places().plain().unwrap();
     let keys = |claims: Vec<&HeldClaim>| claims.into_iter().map(|claim| claim.key.clone()).collect::<Vec<_>>();
     assert_eq!(keys(change.take(&settled).collect()), ["new"]);
     assert_eq!(keys(change.release(&settled).collect()), ["gone"]);
