@@ -22,6 +22,7 @@ mod countries;
 mod crash;
 mod description;
 mod documents;
+mod every_day;
 mod fairness_http;
 mod faults_http;
 mod frozen;

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use citas::system::UuidIds;
 use citas_core::booking::{ActionRequest, Booking, BookingError, View, Woken};
@@ -18,6 +17,7 @@ use uuid::Uuid;
 use super::clinic::{self, MINUTES, STARTS, start};
 use crate::support::appointments::{minutes, pe};
 use crate::support::chance::Chance;
+use crate::support::set_clock::SetClock;
 
 /// Number of clients that send requests at once.
 const CLIENTS: usize = 4;
@@ -133,19 +133,6 @@ impl fmt::Display for History {
     }
 }
 
-/// A wall clock that moves only when a request moves it.
-struct SetClock(Mutex<Timestamp>);
-
-impl Clock for SetClock {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::ZERO
-    }
-}
-
 /// An appointment of which the clients know.
 #[derive(Clone)]
 struct Known {
@@ -176,7 +163,7 @@ struct Desk {
 
 /// Plays a history: every client sends its requests in order, and all clients at once.
 pub async fn play(ports: &Ports, catalogue: &Arc<Catalogue>, seed: u64, clinic: String) -> History {
-    let clock = Arc::new(SetClock(Mutex::new(clinic::opening_time())));
+    let clock = Arc::new(SetClock::at(clinic::opening_time()));
     let Ports { ledger, wakes, names } = ports.clone();
     let booking = Booking::new(catalogue.clone(), ledger, clock.clone(), Arc::new(UuidIds), names, "0.2.0");
     let desk = Arc::new(Desk {
@@ -289,7 +276,7 @@ impl Desk {
             (Request::NoShow { .. }, Some(about)) => self.act(about, "no-show", json!({}), false).await,
             (Request::Wake, _) => self.wake().await,
             (Request::Advance(by), _) => {
-                *self.clock.0.lock().unwrap() += minutes(*by);
+                self.clock.shift(minutes(*by));
                 Answer::Nothing
             }
             _ => Answer::Nothing,

@@ -18,5 +18,6 @@ pub mod memory_group;
 pub mod ministack;
 pub mod process;
 pub mod requests;
+pub mod set_clock;
 pub mod table;
 pub mod workspace;
