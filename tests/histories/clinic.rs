@@ -245,3 +245,8 @@ impl Rules for Clinic {
 pub fn opening_time() -> Timestamp {
     at("2026-11-24T15:00:00Z")
 }
+
+/// Returns a time at which every scheduled action is due.
+pub fn closing_time() -> Timestamp {
+    at("2026-11-25T05:00:00Z")
+}

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use citas::system::UuidIds;
 use citas_core::booking::{ActionRequest, Booking, BookingError, View, Woken};
 use citas_core::model::{Caller, Pseudonyms, Revision, Scope};
-use citas_core::ports::{Clock, Ledger, Wakes};
+use citas_core::ports::{Clock as _, Ledger, Query, Wakes};
 use citas_core::release::Catalogue;
-use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -35,7 +35,7 @@ const DOCTORS: [&str; 3] = ["1", "2", "group"];
 const DUE: usize = 1000;
 
 /// A request of a client. Appointments are numbered in the order in which clients learn of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// With a key that other requests may have too.
     Book {
@@ -59,15 +59,17 @@ pub enum Request {
     },
     /// Does what is due.
     Wake,
-    /// Lets time pass.
+    /// Lets minutes pass.
     Advance(usize),
+    /// Sets the clock back by minutes.
+    StepBack(usize),
 }
 
 /// Answer to a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// A revision was made, or was made by an earlier request with the same key.
-    Stored(Arc<Revision>),
+    Stored(Box<Revision>),
     /// Revisions were made, each by the clock.
     Woken(Vec<(Uuid, u32)>),
     /// Another appointment holds a claim, which the caller may know.
@@ -95,7 +97,7 @@ impl Answer {
 }
 
 /// A request with its answer. The stamps of all requests and answers of a history have one order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
     pub asked: u64,
     pub answered: u64,
@@ -111,8 +113,6 @@ pub struct History {
     /// Name of the clinic. It begins the names of its doctors, patients and accounts.
     pub clinic: String,
     pub entries: Vec<Entry>,
-    /// Time at its end.
-    pub now: Timestamp,
 }
 
 impl fmt::Display for History {
@@ -156,26 +156,45 @@ struct Desk {
     booking: Booking,
     wakes: Arc<dyn Wakes>,
     clock: Arc<SetClock>,
+    witness: Witness,
     stamps: AtomicU64,
     known: Mutex<Vec<Known>>,
     entries: Mutex<Vec<Entry>>,
 }
 
+/// What a history needs.
+#[derive(Clone)]
+pub struct Script {
+    pub seed: u64,
+    pub clinic: String,
+    /// True if the clock is set back now and then.
+    pub steps_back: bool,
+    /// True if the clinic has appointments already.
+    pub continues: bool,
+}
+
+/// Sees each request when it is sent, without an answer, and again with its answer.
+pub type Witness = Arc<dyn Fn(&Entry) + Send + Sync>;
+
 /// Plays a history: every client sends its requests in order, and all clients at once.
-pub async fn play(ports: &Ports, catalogue: &Arc<Catalogue>, seed: u64, clinic: String) -> History {
+pub async fn play(ports: &Ports, catalogue: &Arc<Catalogue>, script: &Script, witness: Witness) -> History {
     let clock = Arc::new(SetClock::at(clinic::opening_time()));
     let Ports { ledger, wakes, names } = ports.clone();
-    let booking = Booking::new(catalogue.clone(), ledger, clock.clone(), Arc::new(UuidIds), names, "0.2.0");
+    let booking = Booking::new(catalogue.clone(), ledger.clone(), clock.clone(), Arc::new(UuidIds), names, "0.2.0");
     let desk = Arc::new(Desk {
-        clinic,
+        clinic: script.clinic.clone(),
         booking,
         wakes,
         clock,
+        witness,
         stamps: AtomicU64::default(),
         known: Mutex::default(),
         entries: Mutex::default(),
     });
-    let clients = scripts(seed).into_iter().map(|requests| {
+    if script.continues {
+        desk.remember(&*ledger).await;
+    }
+    let clients = requests(script).into_iter().map(|requests| {
         let desk = desk.clone();
         tokio::spawn(async move {
             for request in requests {
@@ -188,19 +207,22 @@ pub async fn play(ports: &Ports, catalogue: &Arc<Catalogue>, seed: u64, clinic: 
     }
     let mut entries = std::mem::take(&mut *desk.entries.lock().unwrap());
     entries.sort_by_key(|entry| entry.asked);
-    History { seed, clinic: desk.clinic.clone(), entries, now: desk.clock.now() }
+    History { seed: script.seed, clinic: script.clinic.clone(), entries }
 }
 
 /// Returns the requests of each client.
-fn scripts(seed: u64) -> Vec<Vec<Request>> {
-    let mut chance = Chance::seeded(seed);
+fn requests(script: &Script) -> Vec<Vec<Request>> {
+    let mut chance = Chance::seeded(script.seed);
     let mut booked = Vec::new();
-    let mut script = || {
+    let mut of_client = || {
         let first = book(&mut chance, &mut booked);
-        let others = (0..chance.below(REQUESTS)).map(|_| request(&mut chance, &mut booked));
+        let others = (0..chance.below(REQUESTS)).map(|_| match request(&mut chance, &mut booked) {
+            Request::Wake if script.steps_back && chance.once_in(2) => Request::StepBack(1 + chance.below(90)),
+            request => request,
+        });
         [first].into_iter().chain(others).collect()
     };
-    (0..CLIENTS).map(|_| script()).collect()
+    (0..CLIENTS).map(|_| of_client()).collect()
 }
 
 /// Returns a booking. A client that got no answer repeats it.
@@ -234,14 +256,31 @@ fn request(chance: &mut Chance, booked: &mut Vec<Request>) -> Request {
 }
 
 impl Desk {
+    /// Learns the clinic's appointments from the ledger.
+    async fn remember(&self, ledger: &dyn Ledger) {
+        let query = Query { hospital: Some(self.clinic.clone()), limit: DUE, ..Query::default() };
+        let page = ledger.page(pe(), &query).await.unwrap();
+        let mut known = self.known.lock().unwrap();
+        for Revision { appointment, owner, updated_at, .. } in page.items {
+            let account = owner.rsplit('-').next().unwrap().parse().unwrap();
+            let seen = (appointment.revision, appointment.revision.to_string());
+            known.push(Known { id: appointment.id, account, seen });
+            self.clock.set(self.clock.now().max(updated_at));
+        }
+    }
+
     async fn send(&self, request: Request) {
         let about = self.about(&request);
+        let is_seen = matches!(request, Request::Reschedule { seen: true, .. });
+        let follows = about.as_ref().map(|about| (about.id, is_seen.then_some(about.seen.0)));
+        let unanswered = Answer::Unknown("the process was killed".into());
         let asked = self.stamp();
-        let answer = self.answer(&request, about.as_ref()).await;
-        let answered = self.stamp();
-        let seen = |about: &Known| matches!(request, Request::Reschedule { seen: true, .. }).then_some(about.seen.0);
-        let about = about.as_ref().map(|about| (about.id, seen(about)));
-        self.entries.lock().unwrap().push(Entry { asked, answered, request, about, answer });
+        let mut entry = Entry { asked, answered: u64::MAX, request, about: follows, answer: unanswered };
+        (self.witness)(&entry);
+        entry.answer = self.answer(&entry.request, about.as_ref()).await;
+        entry.answered = self.stamp();
+        (self.witness)(&entry);
+        self.entries.lock().unwrap().push(entry);
     }
 
     fn stamp(&self) -> u64 {
@@ -279,6 +318,10 @@ impl Desk {
                 self.clock.shift(minutes(*by));
                 Answer::Nothing
             }
+            (Request::StepBack(by), _) => {
+                self.clock.shift(-minutes(*by));
+                Answer::Nothing
+            }
             _ => Answer::Nothing,
         }
     }
@@ -313,7 +356,7 @@ impl Desk {
         match result {
             Ok(view) => {
                 self.learn(account, &view);
-                Answer::Stored(view.revision)
+                Answer::Stored(Box::new((*view.revision).clone()))
             }
             Err(BookingError::SlotTaken { claim, .. }) => Answer::Taken(claim),
             Err(BookingError::Unavailable(error)) => Answer::Unknown(error.to_string()),

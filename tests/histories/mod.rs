@@ -8,12 +8,14 @@
 //!
 //! - [`clinic`]: the rules of a small clinic
 //! - [`desk`]: clients and their requests
+//! - [`lives`]: processes that are killed, or whose disk is full
 //! - [`maps`]: the ledger of plain maps
 //! - [`check`]: the promises
 
 mod check;
 mod clinic;
 mod desk;
+mod lives;
 mod maps;
 
 use std::collections::{BTreeMap, HashSet};
@@ -27,14 +29,14 @@ use citas_core::ports::{Outbox, Pending};
 use citas_core::release::Catalogue;
 use citas_core::rules::LoadedRules;
 use futures::StreamExt as _;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 use self::check::{Kept, check};
-use self::clinic::Clinic;
-use self::desk::{History, Ports, play};
+use self::clinic::{Clinic, closing_time};
+use self::desk::{History, Ports, Script, Witness, play};
 use self::maps::Flaw;
 pub use self::maps::MapLedger;
 use crate::ledger_dynamo::Tables;
@@ -43,6 +45,9 @@ use crate::support::appointments::{names, pe};
 
 /// Number of histories, of which parts run on each ledger.
 const HISTORIES: usize = 10_000;
+
+/// Number of histories on each ledger with a clock that steps back.
+const STEPS_BACK: usize = 10;
 
 /// Number of histories that share a ledger, each at a clinic of its own.
 const SHARED_BY: usize = 50;
@@ -82,6 +87,12 @@ impl Site for Arc<MapLedger> {
 
 /// A ledger in SQLite, in a folder of its own.
 struct Folder(Arc<SqliteLedger>, TempDir);
+
+impl Folder {
+    fn open(folder: TempDir) -> Self {
+        Self(Arc::new(SqliteLedger::open(folder.path()).unwrap()), folder)
+    }
+}
 
 #[async_trait]
 impl Site for Folder {
@@ -131,7 +142,7 @@ async fn relayed(outbox: &dyn Outbox) -> Vec<Event> {
 }
 
 /// Reads all that a ledger has.
-async fn kept(site: &dyn Site, now: Timestamp) -> Kept {
+async fn kept(site: &dyn Site) -> Kept {
     let Ports { ledger, wakes, .. } = site.ports();
     let order = site.order().await;
     let mut revisions = BTreeMap::new();
@@ -141,8 +152,8 @@ async fn kept(site: &dyn Site, now: Timestamp) -> Kept {
     let claims = revisions.values().flatten().flat_map(|revision| &revision.claims);
     let keys: HashSet<&str> = claims.map(|held| held.key.as_str()).collect();
     let claims: Vec<Claim> = keys.into_iter().map(Claim::new).collect();
-    let taken = ledger.taken(pe(), &claims, now).await.unwrap();
-    let due = wakes.due(pe(), now + SignedDuration::from_hours(24), EVENTS).await.unwrap();
+    let taken = ledger.taken(pe(), &claims, closing_time()).await.unwrap();
+    let due = wakes.due(pe(), closing_time(), EVENTS).await.unwrap();
     Kept { order, events: site.events().await, taken, due, revisions }
 }
 
@@ -153,28 +164,38 @@ fn setting(name: &str, default: usize) -> usize {
 /// Numbers of requests by their answers.
 type Answers = BTreeMap<String, usize>;
 
-/// Plays histories with these seeds over one ledger, and checks each. Returns the answers.
-async fn run(site: &dyn Site, seeds: &[u64]) -> Result<Answers, String> {
-    let histories = play_all(site, seeds).await;
-    let now = histories.iter().map(|history| history.now).max().unwrap();
-    let all = kept(site, now).await;
+/// Plays histories over one ledger, and checks each. Returns the answers.
+async fn run(site: &dyn Site, scripts: &[Script]) -> Result<Answers, String> {
+    let histories = play_all(&site.ports(), scripts, |_| Arc::new(|_| {})).await;
+    check_all(site, &histories).await
+}
+
+/// Plays histories, each at a clinic of its own.
+async fn play_all(ports: &Ports, scripts: &[Script], witness: impl Fn(&Script) -> Witness) -> Vec<History> {
+    let catalogue = Arc::new(Catalogue::default());
+    catalogue.install(LoadedRules::of(Arc::new(Clinic), "sha256:00".into()).unwrap(), Timestamp::UNIX_EPOCH);
+    let histories = scripts.iter().map(|script| play(ports, &catalogue, script, witness(script)));
+    futures::stream::iter(histories).buffer_unordered(AT_ONCE).collect().await
+}
+
+/// Checks histories with what a ledger has. Returns the answers.
+async fn check_all(site: &dyn Site, histories: &[History]) -> Result<Answers, String> {
+    let (all, names) = (kept(site).await, site.ports().names);
     let mut answers = Answers::new();
-    for history in &histories {
+    for history in histories {
         for entry in &history.entries {
             *answers.entry(entry.answer.name().to_owned()).or_default() += 1;
         }
-        check(history, &all.of(&history.clinic), &site.ports().names)
+        check(history, &all.of(&history.clinic), &names)
             .map_err(|broken| format!("CITAS_SEED={}: {broken}\n{history}", history.seed))?;
     }
     Ok(answers)
 }
 
-async fn play_all(site: &dyn Site, seeds: &[u64]) -> Vec<History> {
-    let catalogue = Arc::new(Catalogue::default());
-    catalogue.install(LoadedRules::of(Arc::new(Clinic), "sha256:00".into()).unwrap(), Timestamp::UNIX_EPOCH);
-    let ports = site.ports();
-    let histories = seeds.iter().map(|seed| play(&ports, &catalogue, *seed, format!("clinic-{seed}")));
-    futures::stream::iter(histories).buffer_unordered(AT_ONCE).collect().await
+/// Returns the script of a history at a new clinic.
+fn script(seed: usize) -> Script {
+    let seed = u64::try_from(seed).unwrap();
+    Script { seed, clinic: format!("clinic-{seed}"), steps_back: false, continues: false }
 }
 
 fn runtime() -> Runtime {
@@ -184,15 +205,24 @@ fn runtime() -> Runtime {
 /// Runs this share of the histories, in percent.
 fn run_share<S: Site>(share: usize, open: impl AsyncFn() -> S) {
     let (count, first) = (setting("CITAS_HISTORIES", HISTORIES) * share / 100, setting("CITAS_SEED", 1));
-    let seeds: Vec<u64> = (first..first + count).map(|seed| u64::try_from(seed).unwrap()).collect();
+    let scripts: Vec<Script> = (first..first + count).map(script).collect();
+    run_scripts(&scripts, open);
+}
+
+fn run_scripts<S: Site>(scripts: &[Script], open: impl AsyncFn() -> S) {
     let (runtime, started, mut total) = (runtime(), Instant::now(), Answers::new());
-    for seeds in seeds.chunks(SHARED_BY) {
-        let answers = runtime.block_on(async { run(&open().await, seeds).await });
+    for scripts in scripts.chunks(SHARED_BY) {
+        let answers = runtime.block_on(async { run(&open().await, scripts).await });
         for (name, count) in answers.unwrap_or_else(|broken| panic!("{broken}")) {
             *total.entry(name).or_default() += count;
         }
     }
-    println!("{count} histories, seeds from {first}, in {:?}: {total:?}", started.elapsed());
+    println!("{} histories in {:?}: {total:?}", scripts.len(), started.elapsed());
+}
+
+#[expect(clippy::unused_async, reason = "other ledgers wait for a server")]
+async fn folder() -> Folder {
+    Folder::open(tempfile::tempdir().unwrap())
 }
 
 #[test]
@@ -202,15 +232,20 @@ fn histories_over_plain_maps_keep_every_promise() {
 
 #[test]
 fn histories_over_sqlite_keep_every_promise() {
-    run_share(19, async || {
-        let folder = tempfile::tempdir().unwrap();
-        Folder(Arc::new(SqliteLedger::open(folder.path()).unwrap()), folder)
-    });
+    run_share(19, folder);
 }
 
 #[test]
 fn histories_over_dynamodb_keep_every_promise() {
     run_share(1, Tables::new);
+}
+
+#[test]
+fn histories_with_a_clock_that_steps_back_keep_every_promise() {
+    let scripts: Vec<Script> = (1..=STEPS_BACK).map(|seed| Script { steps_back: true, ..script(seed) }).collect();
+    run_scripts(&scripts, async || Arc::new(MapLedger::default()));
+    run_scripts(&scripts, folder);
+    run_scripts(&scripts, Tables::new);
 }
 
 #[test]
@@ -227,9 +262,9 @@ fn each_flaw_of_a_ledger_breaks_the_promise_that_it_concerns() {
         (Flaw::LosesWakes, "scheduled is"),
         (Flaw::ForgetsKeys, "made two appointments"),
     ] {
-        let found = |first: u64| {
-            let seeds: Vec<u64> = (first..first + 10).collect();
-            runtime().block_on(run(&Arc::new(MapLedger::with(flaw)), &seeds)).err()
+        let found = |first: usize| {
+            let scripts: Vec<Script> = (first..first + 10).map(script).collect();
+            runtime().block_on(run(&Arc::new(MapLedger::with(flaw)), &scripts)).err()
         };
         let broken = (1..1000).step_by(10).find_map(found).unwrap_or_else(|| panic!("{flaw:?} goes unseen"));
         assert!(broken.lines().next().unwrap().contains(promise), "{flaw:?}: {broken}");

@@ -1,0 +1,215 @@
+//! Histories in a process that is killed at a random moment and started again, or whose disk is full for a while. The process is
+//! this test binary. It writes a line for each request and for each answer, so that what was acknowledged is known whenever it
+//! dies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use citas::local::sqlite::SqliteLedger;
+use rlimit::Resource;
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use super::desk::{Answer, Entry, History, Ports, Script, Witness};
+use super::{AT_ONCE, Answers, Folder, check_all, play_all, runtime, script};
+use crate::support::chance::Chance;
+
+/// Variable with the [`Life`] of a process that plays histories.
+const LIFE: &str = "CITAS_TEST_LIFE";
+
+/// Number of folders, in each of which a process is killed this number of times.
+const FOLDERS: usize = 10;
+const KILLS: usize = 10;
+
+/// Maximum number of lines of a process before it is killed.
+const LINES: usize = 300;
+
+/// Maximum number of rounds of histories in a process.
+const ROUNDS: usize = 20;
+
+/// Number of histories with a full disk.
+const FULL_DISKS: usize = 10;
+
+/// What a process does.
+#[derive(Serialize, Deserialize)]
+struct Life {
+    folder: PathBuf,
+    /// Seed of its first history.
+    first: usize,
+    /// Clinics of an earlier process, at which the first histories go on.
+    clinics: Vec<String>,
+    /// Maximum size of a file in the first round, in bytes. The process ends with the round after.
+    disk: Option<u64>,
+}
+
+/// A line of its output.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    clinic: String,
+    round: usize,
+    entry: Entry,
+}
+
+/// Plays histories, if this process was started for that.
+fn live() -> bool {
+    let Ok(life) = std::env::var(LIFE) else { return false };
+    let Life { folder, first, mut clinics, disk } = serde_json::from_str(&life).unwrap();
+    let ledger = Arc::new(SqliteLedger::open(&folder).unwrap());
+    let ports = Ports { ledger: ledger.clone(), names: ledger.pseudonyms(), wakes: ledger };
+    let runtime = runtime();
+    let (_, unlimited) = Resource::FSIZE.get().unwrap();
+    for round in 0..if disk.is_some() { 2 } else { ROUNDS } {
+        let size = disk.filter(|_| round == 0).unwrap_or(unlimited);
+        Resource::FSIZE.set(size, unlimited).unwrap();
+        let fresh = (0..AT_ONCE).map(|number| script(first + round * AT_ONCE + number));
+        let scripts: Vec<Script> = match clinics.len() {
+            0 => fresh.collect(),
+            _ => fresh
+                .zip(clinics.drain(..))
+                .map(|(script, clinic)| Script { clinic, continues: true, ..script })
+                .collect(),
+        };
+        let witness = |script: &Script| -> Witness {
+            let clinic = script.clinic.clone();
+            Arc::new(move |entry| {
+                let line = Line { clinic: clinic.clone(), round, entry: entry.clone() };
+                println!("{}", serde_json::to_string(&line).unwrap());
+            })
+        };
+        runtime.block_on(play_all(&ports, &scripts, witness));
+        if disk.is_some() {
+            clinics = scripts.into_iter().map(|script| script.clinic).collect();
+        }
+    }
+    true
+}
+
+/// Starts a process for the test of this name, and kills it after some lines. Returns its lines.
+fn lines(test: &str, life: &Life, kill_after: Option<usize>) -> Vec<Line> {
+    // A file that may not grow is an error for the process, and no signal.
+    let mut process = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; exec \"$0\" --exact \"$1\" --nocapture"])
+        .arg(std::env::current_exe().unwrap())
+        .arg(format!("{}::{test}", module_path!().split_once("::").unwrap().1))
+        .env(LIFE, serde_json::to_string(life).unwrap())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = Vec::new();
+    for text in BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        // The harness has lines of its own, and the last one may be cut off.
+        let Ok(mut line) = serde_json::from_str::<Line>(&text) else { continue };
+        if let Answer::Stored(revision) = &mut line.entry.answer {
+            // JSON does not have them. The clinic's schema names none of its attributes, so all are personal.
+            revision.personal = revision.appointment.attributes.iter().map(|field| field.path.clone()).collect();
+        }
+        lines.push(line);
+        if kill_after == Some(lines.len()) {
+            process.kill().unwrap();
+        }
+    }
+    let status = process.wait().unwrap();
+    assert!(status.success() || kill_after.is_some(), "{status}");
+    lines
+}
+
+/// The histories of one folder.
+#[derive(Default)]
+struct Told {
+    entries: BTreeMap<String, Vec<Entry>>,
+    /// Stamp after all of those so far.
+    next: u64,
+}
+
+impl Told {
+    /// Adds the lines of a process. What it did not answer, it did before its end or never.
+    fn add(&mut self, lines: Vec<Line>) {
+        let mut entries = BTreeMap::new();
+        for Line { clinic, round, entry } in lines {
+            // Each round counts from zero.
+            entries.insert((round, clinic, entry.asked), entry);
+        }
+        let rounds = entries.keys().map(|(round, ..)| *round).max().unwrap_or_default();
+        for current in 0..=rounds {
+            let of_round = || entries.iter().filter(|((round, ..), _)| *round == current);
+            let stamps = of_round().flat_map(|(_, entry)| [entry.asked, entry.answered]);
+            let end = stamps.filter(|stamp| *stamp < u64::MAX).max().unwrap_or_default() + 1;
+            for ((_, clinic, _), entry) in of_round() {
+                let (asked, answered) = (self.next + entry.asked, self.next + entry.answered.min(end));
+                let entry = Entry { asked, answered, ..entry.clone() };
+                self.entries.entry(clinic.clone()).or_default().push(entry);
+            }
+            self.next += end + 1;
+        }
+    }
+
+    /// Checks all histories with what is in the folder.
+    fn check(self, folder: TempDir) -> Answers {
+        let history = |(clinic, entries)| History { seed: 0, clinic, entries };
+        let histories: Vec<History> = self.entries.into_iter().map(history).collect();
+        let checked = runtime().block_on(check_all(&Folder::open(folder), &histories));
+        checked.unwrap_or_else(|broken| panic!("{broken}"))
+    }
+}
+
+fn life(folder: &Path, first: usize) -> Life {
+    Life { folder: folder.to_owned(), first, clinics: Vec::new(), disk: None }
+}
+
+#[test]
+fn histories_of_a_process_that_is_killed_keep_every_promise() {
+    if live() {
+        return;
+    }
+    let test = "histories_of_a_process_that_is_killed_keep_every_promise";
+    let mut total = Answers::new();
+    for number in 0..FOLDERS {
+        let (folder, mut chance) = (tempfile::tempdir().unwrap(), Chance::seeded(u64::try_from(number).unwrap() + 1));
+        let (mut told, mut clinics) = (Told::default(), Vec::new());
+        for kill in 0..KILLS {
+            let life = Life { clinics, ..life(folder.path(), (number * KILLS + kill) * 1000) };
+            let lines = lines(test, &life, Some(1 + chance.below(LINES)));
+            let last = lines.iter().map(|line| line.round).max();
+            let of_last = lines.iter().filter(|line| Some(line.round) == last).map(|line| line.clinic.clone());
+            clinics = of_last.collect::<BTreeSet<_>>().into_iter().collect();
+            told.add(lines);
+        }
+        for (name, count) in told.check(folder) {
+            *total.entry(name).or_default() += count;
+        }
+    }
+    println!("{} kills: {total:?}", FOLDERS * KILLS);
+    assert!(total["the process was killed"] > 0, "it dies while it is asked for something");
+}
+
+#[test]
+fn histories_with_a_full_disk_keep_every_promise() {
+    if live() {
+        return;
+    }
+    let test = "histories_with_a_full_disk_keep_every_promise";
+    let (mut chance, mut total) = (Chance::seeded(1), Answers::new());
+    for number in 0..FULL_DISKS {
+        let folder = tempfile::tempdir().unwrap();
+        // The tables take some of it, and may be too large for it themselves.
+        let disk = u64::try_from((60 + chance.below(200)) << 10).unwrap();
+        let mut lines = lines(test, &Life { disk: Some(disk), ..life(folder.path(), number * 1000) }, None);
+        let is_full = |line: &Line| matches!(line.entry.answer, Answer::Unknown(_)) && line.entry.answered < u64::MAX;
+        let is_stored = |line: &Line| line.round == 1 && matches!(line.entry.answer, Answer::Stored(_));
+        assert!(lines.iter().any(is_full), "the disk is never full");
+        assert!(lines.iter().any(is_stored), "nothing is stored once there is room again");
+        for line in lines.iter_mut().filter(|line| is_full(line)) {
+            // Nothing of a change that does not fit is stored.
+            line.entry.answer = Answer::Refused("the disk is full".into());
+        }
+        let mut told = Told::default();
+        told.add(lines);
+        for (name, count) in told.check(folder) {
+            *total.entry(name).or_default() += count;
+        }
+    }
+    println!("{FULL_DISKS} full disks: {total:?}");
+}
