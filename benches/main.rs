@@ -14,6 +14,7 @@ mod hello_lambda;
 mod hostile;
 mod load;
 mod migrate;
+mod overload;
 mod platform;
 mod posts;
 mod report;
@@ -45,12 +46,13 @@ use report::Report;
 type Part = (&'static str, fn(&mut Report));
 
 /// Parts in the order in which they run: memory first, before the others have used some.
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     ("countries", countries::measure),
     ("rules", rules::measure),
     ("gets", gets::measure),
     ("posts", posts::measure),
     ("crowd", crowd::measure),
+    ("overload", overload::measure),
     ("hostile", hostile::measure),
     ("scale", scale::measure),
     ("swap", swap::measure),

@@ -106,8 +106,13 @@ impl Data {
 
     /// Returns a token for `ana`, who is a patient unless she is in a group.
     pub fn token(&self, groups: &[&str]) -> String {
+        self.token_of("ana", groups)
+    }
+
+    /// Returns a token of this subject.
+    pub fn token_of(&self, subject: &str, groups: &[&str]) -> String {
         let claims = Claims {
-            subject: "ana".into(),
+            subject: subject.into(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             scopes: Scope::ALL.map(|scope| scope.as_str().to_owned()).into(),
         };
