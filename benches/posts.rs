@@ -157,8 +157,9 @@ impl Written {
     fn since(&self, last: i64) -> Vec<Booking> {
         let mut bookings: Vec<Booking> = self.bookings(last).into_iter().map(Booking::of).collect();
         let mut claims: HashMap<Uuid, Vec<Vec<Column>>> = HashMap::new();
-        for row in self.rows("SELECT * FROM claim WHERE ?", &1.into()) {
-            claims.entry(uuid(row.last().expect("a column"))).or_default().push(row);
+        for mut row in self.rows("SELECT appointment, * FROM claim WHERE ?", &1.into()) {
+            let appointment = row.remove(0);
+            claims.entry(uuid(&appointment)).or_default().push(row);
         }
         for booking in &mut bookings {
             let of_booking = claims.remove(&booking.event.subject).into_iter().flatten();
