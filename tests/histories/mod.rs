@@ -220,7 +220,6 @@ fn run_scripts<S: Site>(scripts: &[Script], open: impl AsyncFn() -> S) {
     println!("{} histories in {:?}: {total:?}", scripts.len(), started.elapsed());
 }
 
-#[expect(clippy::unused_async, reason = "other ledgers wait for a server")]
 async fn folder() -> Folder {
     Folder::open(tempfile::tempdir().unwrap())
 }
