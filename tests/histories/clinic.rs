@@ -71,7 +71,7 @@ fn quarters(resource: &str, start: DateTime, places: u16) -> Vec<Claim> {
     (0..i64::from(MINUTES / 15)).map(quarter).collect()
 }
 
-/// Returns the places of a doctor, and the rooms of which an appointment with one needs any.
+/// Returns the places of a doctor, and the rooms of which an appointment with the second doctor needs any.
 fn offered(doctor: &str, start: DateTime) -> (Vec<Claim>, Vec<Choice>) {
     let is_group = doctor.ends_with("group");
     let house = doctor.split('.').next().unwrap();
@@ -79,7 +79,7 @@ fn offered(doctor: &str, start: DateTime) -> (Vec<Claim>, Vec<Choice>) {
         claims: quarters(&format!("room/{house}.{room}"), start, 1),
         attributes: vec![text("/room", room)],
     };
-    let rooms = if is_group { Vec::new() } else { ["1", "2"].map(room).into() };
+    let rooms = if doctor.ends_with(".2") { ["1", "2"].map(room).into() } else { Vec::new() };
     (quarters(&format!("doctor/{doctor}"), start, if is_group { GROUP } else { 1 }), rooms)
 }
 
@@ -88,8 +88,11 @@ fn plan(of: &[Field], phase: Phase, start: DateTime, action: &str) -> Plan {
     let [doctor, patient, account] = ["/doctor", "/patient", "/account"].map(|path| read(of, path).to_owned());
     let (mut claims, choices) = offered(&doctor, start);
     claims.extend(quarters(&format!("patient/{patient}"), start, 1));
-    claims.push(Claim { places: OF_PATIENT, ..Claim::new(format!("live/patient/{patient}")) });
-    claims.push(Claim { places: OF_ACCOUNT, ..Claim::new(format!("live/account/{account}")) });
+    // The plan for the first doctor has no claim with several places, so that its places depend on nobody else.
+    if !doctor.ends_with(".1") {
+        claims.push(Claim { places: OF_PATIENT, ..Claim::new(format!("live/patient/{patient}")) });
+        claims.push(Claim { places: OF_ACCOUNT, ..Claim::new(format!("live/account/{account}")) });
+    }
     let wake = Wake { at: instant(start) + i64::from(MINUTES).minutes(), action: "lapse".into() };
     Plan {
         phase,
