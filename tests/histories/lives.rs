@@ -7,6 +7,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use citas::local::sqlite::SqliteLedger;
 use rlimit::Resource;
@@ -29,6 +31,9 @@ const LINES: usize = 300;
 
 /// Maximum number of rounds of histories in a process.
 const ROUNDS: usize = 20;
+
+/// Maximum time from one line of a process to the next.
+const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 
 /// Number of histories with a full disk.
 const FULL_DISKS: usize = 10;
@@ -98,8 +103,19 @@ fn lines(test: &str, life: &Life, kill_after: Option<usize>) -> Vec<Line> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let out = BufReader::new(process.stdout.take().unwrap());
+    let (said, heard) = channel();
+    std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|text| said.send(text)));
     let mut lines = Vec::new();
-    for text in BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok) {
+    loop {
+        let text = match heard.recv_timeout(ANSWERS_WITHIN) {
+            Ok(text) => text,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                process.kill().unwrap();
+                panic!("the process hangs");
+            }
+        };
         // The harness has lines of its own, and the last one may be cut off.
         let Ok(mut line) = serde_json::from_str::<Line>(&text) else { continue };
         if let Answer::Stored(revision) = &mut line.entry.answer {
