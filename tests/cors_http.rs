@@ -46,7 +46,7 @@ fn a_preflight_needs_no_token_and_tells_what_a_page_may_send() {
     for (path, origin) in [(APPOINTMENTS, APP), (APPOINTMENTS, "http://localhost:5173"), ("/v1/countries", APP)] {
         let answer = preflight(&host.with_token(None), path, origin).expect(200);
         assert_eq!(answer.header("access-control-allow-origin"), origin, "{path}");
-        assert_lists(&answer, "access-control-allow-methods", &["GET", "HEAD", "POST"]);
+        assert_lists(&answer, "access-control-allow-methods", &["DELETE", "GET", "HEAD", "POST"]);
         let sent = ["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Accept-Language"];
         assert_lists(&answer, "access-control-allow-headers", &sent);
         assert_eq!((answer.header("access-control-max-age"), answer.header("vary")), ("7200", "origin"));
@@ -135,7 +135,7 @@ fn without_origins_no_page_may_call_and_options_names_the_methods() {
     let host = host(&[]);
     let answer = preflight(&host.with_token(None), APPOINTMENTS, APP).expect(204);
     assert_eq!((answer.header("access-control-allow-origin"), answer.header("vary")), ("", ""));
-    assert_lists(&answer, "allow", &["GET", "HEAD", "POST"]);
+    assert_lists(&answer, "allow", &["DELETE", "GET", "HEAD", "POST"]);
     assert_lists(&preflight(&host.with_token(None), "/docs", APP).expect(204), "allow", &["GET", "HEAD"]);
     host.with_token(None).request("OPTIONS", "/nothing").send().expect_problem(404, "not-found");
 }

@@ -28,6 +28,7 @@ mod faults_http;
 mod frozen;
 mod golden;
 mod histories;
+mod holds_http;
 mod hostile;
 mod idempotency_http;
 mod languages;

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::Args;
 use clap::builder::{PathBufValueParser, TypedValueParser as _};
+use clap::{Args, value_parser};
 use ipnet::IpNet;
+use jiff::SignedDuration;
 use lettre::message::Mailbox;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -23,11 +24,12 @@ const DEFAULT_DATA: &str = "data";
 const PREFIX: &str = "CITAS_";
 
 /// Every variable that Citas knows.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "CITAS_AUDIENCE",
     "CITAS_CONFIGURATION_SET",
     "CITAS_CORS_ORIGIN",
     "CITAS_DATA",
+    "CITAS_HOLD_MINUTES",
     "CITAS_ISSUER",
     "CITAS_KEY",
     "CITAS_LINK_KEYS",
@@ -214,6 +216,27 @@ impl From<PublicUrl> for String {
     }
 }
 
+/// Options of every program that holds free slots.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct HoldOptions {
+    /// Time for which a free slot is held for a client, in minutes: 1 to 15
+    #[arg(
+        long,
+        env = "CITAS_HOLD_MINUTES",
+        default_value_t = 5,
+        value_name = "MINUTES",
+        value_parser = value_parser!(u8).range(1..=15)
+    )]
+    pub hold_minutes: u8,
+}
+
+impl HoldOptions {
+    /// Returns the time for which a slot is held.
+    pub fn time(self) -> SignedDuration {
+        SignedDuration::from_mins(self.hold_minutes.into())
+    }
+}
+
 /// Options of `dev` and `serve`. They are not printed: the URL of the SMTP server may hold a password.
 #[derive(Args, Clone)]
 pub struct HostOptions {
@@ -239,6 +262,9 @@ pub struct HostOptions {
     /// Maximum number of requests per second for the subject of a token; 0 means no limit
     #[arg(long, default_value_t = 500, value_name = "REQUESTS")]
     pub rate_limit: u32,
+    /// Time for which a free slot is held for a client.
+    #[command(flatten)]
+    pub holds: HoldOptions,
     /// Origin whose pages may call the API from a browser, for example `https://app.example.com`, or `*` for every origin. May
     /// be repeated, and separated by commas
     #[arg(long, env = "CITAS_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]

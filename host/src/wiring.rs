@@ -15,6 +15,7 @@ use citas_core::release::InProcess;
 use citas_core::release::{Admission, Catalogue, Followers, Following, Swapper, Trust, TrustSource};
 use citas_core::trial::{TrialRecorder, take_back};
 use ipnet::IpNet;
+use jiff::SignedDuration;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -135,6 +136,7 @@ pub struct Platform {
     registry_interval: Duration,
     trust: Option<PathBuf>,
     rate_limit: u32,
+    hold_time: SignedDuration,
     origins: Vec<Origin>,
     notifier: Arc<Notifier>,
     link_keys: Keyring,
@@ -188,6 +190,7 @@ impl Platform {
             registry: registry(place).await,
             trust: options.trust.clone(),
             rate_limit: options.rate_limit,
+            hold_time: options.holds.time(),
             origins: options.cors_origin.clone(),
             notifier: Arc::new(notifier),
             link_keys,
@@ -341,6 +344,7 @@ impl Platform {
         let (clock, ids, names) = (self.clock.clone(), Arc::new(UuidIds), self.ledger.pseudonyms());
         Booking::new(self.catalogue.clone(), self.ledger.clone(), clock, ids, names, env!("CARGO_PKG_VERSION"))
             .trying(trying)
+            .holding_for(self.hold_time)
     }
 }
 

@@ -259,6 +259,7 @@ ENVIRONMENT = {
         "CITAS_TABLES": "citas-",
         "CITAS_REGISTRY": "s3://{Registry}",
         "CITAS_REFRESH_SECONDS": "30",
+        "CITAS_HOLD_MINUTES": "5",
     },
     "Relay": {"CITAS_LOG": "info", "CITAS_TABLES": "citas-", "CITAS_TOPIC": "{Events}"},
     "Notifier": {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use citas::background::Background;
-use citas::config::{Folders, HostOptions};
+use citas::config::{Folders, HoldOptions, HostOptions};
 use citas::local::issuer::LocalIssuer;
 use citas::local::smtp::SmtpMailer;
 use citas::system::SystemClock;
@@ -200,6 +200,7 @@ fn options(data: &Path) -> HostOptions {
         mail_reply_to: None,
         public_url: None,
         rate_limit: 0,
+        holds: HoldOptions { hold_minutes: 5 },
         cors_origin: Vec::new(),
         log: "info".into(),
     }

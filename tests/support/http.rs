@@ -52,6 +52,10 @@ impl Client {
         self.request("POST", path).json(body).send()
     }
 
+    pub fn delete(&self, path: &str) -> Answer {
+        self.request("DELETE", path).send()
+    }
+
     pub fn book(&self, country: &str, request: &Value) -> Answer {
         self.post(&format!("/v1/{country}/appointments"), request)
     }

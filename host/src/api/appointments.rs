@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use citas_core::booking::ActionRequest;
 use citas_core::booking::BookingError;
+use citas_core::booking::BookingRequest;
 use citas_core::booking::Spellings;
 use citas_core::booking::View;
 use citas_core::model::{Caller, CountryCode, MAX_KEY_BYTES, NotAPhase, Phase, Role, RulesId};
@@ -44,9 +45,7 @@ pub async fn book(
     JsonBody(mut request): JsonBody,
 ) -> Answer {
     let (key, slot) = (idempotency_key(&headers)?, api.take_slot(country, &mut request)?);
-    if let (Some(slot), Value::Object(members)) = (slot, &mut request) {
-        slot.set_in(members).map_err(|other| Problem::malformed(other.to_string()))?;
-    }
+    let request = BookingRequest { input: request, slot };
     let view = api.booking.book(&caller, country, request, key).await;
     let view = view.map_err(api.problem(country, &headers))?;
     let location = format!("/v1/{country}/appointments/{}", view.revision.appointment.id);
@@ -200,7 +199,7 @@ fn next_link(uri: &Uri, cursor: &str) -> Result<HeaderValue, Problem> {
 }
 
 /// `Cache-Control` of responses about people: only the client's own cache may keep them, and it must revalidate them.
-const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
+pub(super) const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 fn etag(view: &View) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{}\"", view.tag())).expect("digits and hexadecimal digits in quotes")

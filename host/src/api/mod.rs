@@ -6,7 +6,7 @@
 //! - [`mod@cors`]: calls by pages of other origins
 //! - [`identity`]: the caller of a request, from its bearer token
 //! - [`appointments`]: the endpoints of appointments
-//! - [`slots`]: the endpoint of free slots
+//! - [`slots`], [`holds`]: the endpoints of free slots, and of those that a client keeps for some minutes
 //! - [`countries`]: the endpoints of countries, their schemas and rules
 //! - [`links`], [`link_page`]: links in mail, and their page
 //! - [`openapi`]: the API's description, composed from the rules in force
@@ -21,6 +21,7 @@ mod body;
 mod caching;
 mod cors;
 mod countries;
+mod holds;
 mod identity;
 mod instant;
 mod limits;
@@ -159,6 +160,8 @@ fn public() -> Router<Arc<Api>> {
         .route("/appointments/{id}/history", get(appointments::history))
         .route("/appointments/{id}/{action}", post(appointments::act))
         .route("/slots", get(slots::list))
+        .route("/holds", post(holds::create))
+        .route("/holds/{id}", get(holds::get).delete(holds::delete))
         .route("/schema", get(countries::schema))
         .route("/rules", get(countries::rules));
     Router::new()

@@ -28,6 +28,8 @@ pub enum Kind {
     MethodNotAllowed,
     TooSlow,
     SlotTaken,
+    HoldExpired,
+    HoldLimit,
     InProgress,
     NotAllowedNow,
     Stale,
@@ -53,6 +55,8 @@ impl Kind {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "Request timeout"),
             Self::SlotTaken => (StatusCode::CONFLICT, "slot-taken", "The slot is taken"),
+            Self::HoldExpired => (StatusCode::CONFLICT, "hold-expired", "The hold has ended, and the slot is taken"),
+            Self::HoldLimit => (StatusCode::CONFLICT, "hold-limit", "The account holds too many slots"),
             Self::InProgress => (StatusCode::CONFLICT, "in-progress", "The same request is in progress"),
             Self::NotAllowedNow => {
                 (StatusCode::CONFLICT, "not-allowed-now", "Not possible in the appointment's current state")
@@ -245,6 +249,7 @@ impl Problem {
             BookingError::UnknownCountry(_)
             | BookingError::UnknownAppointment
             | BookingError::UnknownAction(_)
+            | BookingError::UnknownHold
             | BookingError::NoSlots => Self::new(Kind::NotFound, detail),
             BookingError::NoSuchKey { .. }
             | BookingError::NoSuchTime(_)
@@ -258,14 +263,12 @@ impl Problem {
                 Self::new(Kind::NotAllowedNow, detail).with_violations(&no, accept_language)
             }
             BookingError::SlotTaken { claim, free, rejection } => {
-                let free = free.into_iter().map(FreeSlotView::from).collect();
-                let members = Members { claim, free_slots: Some(free), ..Members::default() };
-                let taken = Self { members: Box::new(members), ..Self::new(Kind::SlotTaken, detail) };
-                match rejection {
-                    Some(rejection) => taken.with_violations(&rejection, accept_language),
-                    None => taken,
-                }
+                Self::taken(Kind::SlotTaken, detail, claim, free, rejection.as_ref(), accept_language)
             }
+            BookingError::HoldExpired { claim, free, rejection } => {
+                Self::taken(Kind::HoldExpired, detail, claim, free, rejection.as_ref(), accept_language)
+            }
+            BookingError::HoldLimit => Self::new(Kind::HoldLimit, detail),
             BookingError::TooLarge { .. } => Self::new(Kind::TooLarge, detail),
             BookingError::Stale { .. } => Self::new(Kind::Stale, detail),
             BookingError::AgendaChanged => Self::new(Kind::Unavailable, detail),
@@ -276,6 +279,24 @@ impl Problem {
                 tracing::error!(error = %unavailable, "the ledger does not answer");
                 Self::new(Kind::Unavailable, "the ledger is unavailable; retry the request")
             }
+        }
+    }
+
+    /// Returns the problem of a taken slot, with the country's words for it.
+    fn taken(
+        kind: Kind,
+        detail: String,
+        claim: Option<String>,
+        free: Vec<FreeSlot>,
+        rejection: Option<&Rejection>,
+        accept_language: &str,
+    ) -> Self {
+        let free = free.into_iter().map(FreeSlotView::from).collect();
+        let members = Members { claim, free_slots: Some(free), ..Members::default() };
+        let taken = Self { members: Box::new(members), ..Self::new(kind, detail) };
+        match rejection {
+            Some(rejection) => taken.with_violations(rejection, accept_language),
+            None => taken,
         }
     }
 

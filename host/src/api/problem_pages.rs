@@ -57,6 +57,12 @@ fn remedy(kind: Kind) -> &'static str {
         Kind::SlotTaken => {
             "Somebody else has this time. <code>freeSlots</code> lists free times nearby: offer one of these."
         }
+        Kind::HoldExpired => {
+            "The hold has ended, and somebody else has its time now. <code>freeSlots</code> lists free times nearby: offer one of these."
+        }
+        Kind::HoldLimit => {
+            "The account holds as many slots as it may. Book one of them, give one up with <code>DELETE</code>, or wait for its end."
+        }
         Kind::InProgress => "A request with the same Idempotency-Key is in progress. Send it again in a moment.",
         Kind::NotAllowedNow => "The action is not possible in the appointment's phase. Read the appointment again.",
         Kind::Stale => "The appointment has changed. Read it again, and decide anew.",

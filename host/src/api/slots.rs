@@ -8,9 +8,9 @@ use axum::extract::{OriginalUri, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, ETAG, HeaderMap, VARY};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use citas_core::booking::{FreeSlot, MAX_DAYS, SlotPage, SlotSearch, Spellings};
-use citas_core::model::{CountryCode, Keyring, SlotToken};
-use citas_core::rules::SLOT;
+use citas_core::booking::{FreeSlot, MAX_DAYS, NamedSlot, SlotPage, SlotSearch, Spellings};
+use citas_core::model::{CountryCode, Field, Keyring, SlotToken};
+use citas_core::rules::{HOLD, SLOT};
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use schemars::JsonSchema;
@@ -139,7 +139,7 @@ pub async fn list(
         let items = days(&page);
         return head.response(page, items);
     }
-    let items = page.slots.iter().cloned().map(|free| Slot::of(free, country, &api.link_keys)).collect();
+    let items = page.slots.iter().cloned().map(|free| Slot::of(free, country, &page.place, &api.link_keys)).collect();
     head.response(page, items)
 }
 
@@ -215,9 +215,14 @@ impl Head<'_> {
 }
 
 impl Slot {
-    fn of(free: FreeSlot, country: CountryCode, keys: &Keyring) -> Self {
+    fn of(free: FreeSlot, country: CountryCode, place: &[Field], keys: &Keyring) -> Self {
         let FreeSlot { slot, starts_at, doctor, hospital, places, request } = free;
-        let offered = SlotToken { country, slot, doctor, hospital, request };
+        let offered = SlotToken { country, slot, doctor, hospital, request, place: place.to_vec() };
+        Self::of_token(offered, starts_at, places, keys)
+    }
+
+    /// Returns the slot of a token's content.
+    pub(super) fn of_token(offered: SlotToken, starts_at: Timestamp, places: Option<u16>, keys: &Keyring) -> Self {
         let token = offered.token(keys);
         let SlotToken { slot, doctor, hospital, .. } = offered;
         let start = slot.start_with_offset(starts_at);
@@ -226,13 +231,30 @@ impl Slot {
 }
 
 impl Api {
-    /// Takes the token of a slot out of a request, and returns its content. A country without free slots has no tokens.
-    pub(super) fn take_slot(&self, country: CountryCode, request: &mut Value) -> Result<Option<SlotToken>, Problem> {
+    /// Takes the slot that a request names out of it: the token of a free one, or the id of a hold. A country without free
+    /// slots has neither.
+    pub(super) fn take_slot(&self, country: CountryCode, request: &mut Value) -> Result<Option<NamedSlot>, Problem> {
         let has_slots = self.catalogue.rules(country).is_some_and(|rules| rules.has_openings());
-        let token = request.as_object_mut().filter(|_| has_slots).and_then(|members| members.remove(SLOT));
-        let Some(token) = token else { return Ok(None) };
-        let read = token.as_str().and_then(|token| SlotToken::read(&self.link_keys, country, token));
+        let Some(members) = request.as_object_mut().filter(|_| has_slots) else { return Ok(None) };
+        match (members.remove(SLOT), members.remove(HOLD)) {
+            (None, None) => Ok(None),
+            (Some(token), None) => {
+                self.read_slot(country, token.as_str().unwrap_or_default()).map(NamedSlot::Free).map(Some)
+            }
+            (None, Some(id)) => {
+                let id = id.as_str().and_then(|id| id.parse().ok());
+                let refused = || Problem::malformed("`hold` is the id of a hold");
+                id.map(NamedSlot::Held).map(Some).ok_or_else(refused)
+            }
+            (Some(_), Some(_)) => {
+                Err(Problem::malformed("a request names a `slot` or a `hold`; leave one of the two out"))
+            }
+        }
+    }
+
+    /// Returns the content of a slot's token.
+    pub(super) fn read_slot(&self, country: CountryCode, token: &str) -> Result<SlotToken, Problem> {
         let refused = || Problem::malformed("`slot` is not a token that this API gave for this country");
-        read.map(Some).ok_or_else(refused)
+        SlotToken::read(&self.link_keys, country, token).ok_or_else(refused)
     }
 }

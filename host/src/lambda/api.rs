@@ -20,6 +20,7 @@ use super::setup::{BookingSettings, LinkSettings, Rules, Starting};
 use super::{Ended, Started, answer};
 use crate::api::{self, Api, Description, Documents, Limits, Readiness};
 use crate::aws::dynamo::DynamoLedger;
+use crate::config::HoldOptions;
 use crate::system::SystemClock;
 
 #[derive(Args)]
@@ -28,6 +29,8 @@ struct Settings {
     booking: BookingSettings,
     #[command(flatten)]
     links: LinkSettings,
+    #[command(flatten)]
+    holds: HoldOptions,
 }
 
 /// Maximum time for a request. It ends before the function's own time and API Gateway's 30 seconds, so that the client
@@ -41,10 +44,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 pub async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
-    let Settings { booking: settings, links } = settings;
+    let Settings { booking: settings, links, holds } = settings;
     let (names, link_keys) = (settings.names()?, links.keys()?);
     let rules = Rules::new(&settings.rules, &aws, engine, false, Some(names.clone()))?;
-    let booking = rules.booking(names);
+    let booking = rules.booking(names).holding_for(holds.time());
     let Rules { catalogue, on_demand, ledger, .. } = rules;
     let api = Api {
         booking,
@@ -82,7 +85,7 @@ async fn with_rules(
     let (country, rest) = path.strip_prefix("/v1/").and_then(|rest| rest.split_once('/')).unwrap_or_default();
     let link = path.strip_prefix("/links/").and_then(|token| Link::read(&link_keys, token));
     let looks = match link.as_ref().map_or_else(|| country.parse(), |link| Ok(link.country)) {
-        Ok(country) if link.is_some() || ["appointments", "slots"].iter().any(|of| rest.starts_with(of)) => {
+        Ok(country) if link.is_some() || ["appointments", "slots", "holds"].iter().any(|of| rest.starts_with(of)) => {
             // The use of the table reports the error.
             futures::join!(on_demand.ask(country), ledger.checked(country)).0
         }

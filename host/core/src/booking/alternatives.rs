@@ -56,9 +56,14 @@ pub(crate) async fn near(
     let mut named: HashSet<Timestamp> = before.and_then(|before| before.appointment.starts_at).into_iter().collect();
     slots.retain(|free| named.insert(free.starts_at));
     let Some(asked_for) = rules.start(&slot)? else { return Ok(Vec::new()) };
-    slots.sort_by_key(|free| free.starts_at.duration_since(asked_for).abs());
+    Ok(nearest(slots, asked_for))
+}
+
+/// Returns those of the slots that a response names: the nearest to this time, the nearest first.
+pub(super) fn nearest(mut slots: Vec<FreeSlot>, to: Timestamp) -> Vec<FreeSlot> {
+    slots.sort_by_key(|free| free.starts_at.duration_since(to).abs());
     slots.truncate(NAMED);
-    Ok(slots)
+    slots
 }
 
 /// Returns the country's openings on both sides of the wanted slot.

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::booking::error::{BookingError, Rejection};
+use crate::booking::holds::NamedHold;
 use crate::booking::link::LINK;
 use crate::booking::presentation::entity_tag;
 use crate::model::{
@@ -24,6 +25,7 @@ use crate::trial::{Call, Refused, TrialRecorder};
 const MAX_REVISION_BYTES: usize = 240 << 10;
 
 /// A request to book or to act, independent of the version that decides.
+#[derive(Clone)]
 pub(super) struct RuleRequest {
     pub caller: Caller,
     pub action: String,
@@ -33,6 +35,8 @@ pub(super) struct RuleRequest {
     pub link_of: Option<String>,
     /// Revisions that the caller accepts as current; none if any will do.
     pub if_match: Option<Vec<String>>,
+    /// The hold that the request names.
+    pub hold: Option<NamedHold>,
     pub now: Timestamp,
 }
 
@@ -200,7 +204,7 @@ impl Decider {
             claims: self.ledger_claims(rules.country, &plan, &plan.claims),
             choices: plan.choices.iter().map(|choice| self.ledger_choice(rules.country, &plan, choice)).collect(),
             held: before.map_or_else(Vec::new, |before| before.claims.clone()),
-            hold: None,
+            hold: request.live_hold().cloned(),
             events: plan.events.iter().map(|name| Event::new(self.ids.next(), name, &revision)).collect(),
             receipt: None,
             agenda: None,

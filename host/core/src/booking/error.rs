@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::booking::holds::MAX_HOLDS;
 use crate::booking::slots::FreeSlot;
 use crate::model::json::TooManyLeaves;
 use crate::model::{CountryCode, Forbidden, OtherSlot, Violation};
@@ -55,7 +56,7 @@ pub enum BookingError {
     /// The action is not possible in this phase.
     #[error("the action is not possible in the appointment's current state")]
     NotAllowedNow(Rejection),
-    /// Another appointment holds a claim of this one.
+    /// Another appointment, or a hold, has a claim of this one.
     #[error("{} is taken", .claim.as_deref().unwrap_or("that time"))]
     SlotTaken {
         /// The taken claim, if the caller may know it.
@@ -65,6 +66,22 @@ pub enum BookingError {
         /// The country's words for the taken claim, if it has any and the caller may know it.
         rejection: Option<Rejection>,
     },
+    /// The hold that the request names has ended, and another has the slot.
+    #[error("the hold has ended, and {} is taken", .claim.as_deref().unwrap_or("that time"))]
+    HoldExpired {
+        /// The taken claim, if the caller may know it.
+        claim: Option<String>,
+        /// Free slots near the requested one, the nearest first.
+        free: Vec<FreeSlot>,
+        /// The country's words for the taken claim, if it has any and the caller may know it.
+        rejection: Option<Rejection>,
+    },
+    /// The hold does not exist, or belongs to another account.
+    #[error("there is no such hold; it may have been used or given up, or have ended")]
+    UnknownHold,
+    /// The account has as many holds as it may have.
+    #[error("an account holds at most {MAX_HOLDS} slots at once; book or give up one of them, or wait for its end")]
+    HoldLimit,
     /// The appointment is not at the revision that the caller saw.
     #[error("the appointment has changed; its current revision is {current}")]
     Stale {

@@ -84,7 +84,7 @@ impl Booking {
                 return Ok(self.link_view(rules, current, outcome).await);
             }
             let request = self.link_request(link, &current, request_id);
-            match self.change(&rules, &request, &current).await {
+            match self.decide_and_store(&rules, Arc::clone(&request), None, Some(&current)).await {
                 Ok(view) => return Ok(self.link_view(rules, view.revision, LinkOutcome::Acted).await),
                 Err(BookingError::Stale { .. }) => {}
                 Err(error) => return Ok(self.link_view(rules, current, refused(error)?).await),
@@ -133,6 +133,7 @@ impl Booking {
             role: Role::Patient,
             link_of: Some(current.appointment.patient.clone()),
             if_match: None,
+            hold: None,
             now: self.clock.now(),
         })
     }

@@ -5,6 +5,7 @@
 //! - [`error`]: reasons for which a use case fails
 //! - [`filters`]: filters of a list that no appointment could match
 //! - [`slots`]: free slots
+//! - [`holds`]: slots that are kept for some minutes
 //! - [`alternatives`]: free slots near one that is taken
 //! - [`idempotency`]: `Idempotency-Key`, and how long a key is remembered
 //! - [`presentation`]: appointments as their country shows them, and the cache of these
@@ -17,6 +18,7 @@ mod alternatives;
 mod decide;
 mod error;
 mod filters;
+mod holds;
 mod idempotency;
 mod link;
 mod presentation;
@@ -28,29 +30,47 @@ mod wake;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
 use self::decide::{Decider, Prepared, RuleRequest};
 pub use self::error::{BookingError, Rejection};
 pub use self::filters::Spellings;
+pub use self::holds::{MAX_HOLDS, NamedSlot};
 pub use self::link::{LinkError, LinkOutcome, LinkView};
 pub use self::presentation::View;
 pub use self::slots::{FreeSlot, MAX_DAYS, SlotPage, SlotPosition, SlotSearch};
 pub use self::wake::{Waker, Woken};
+use crate::booking::holds::{HOLD_TIME, OfAction, fingerprinted};
 use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
 use crate::booking::presentation::{PresentationCache, show_page};
 use crate::model::claim::resource_and_minute;
-use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, Revision, Role, Scope, SlotToken, Violation};
+use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, Revision, Role, Scope};
 use crate::ports::{
-    Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, Position, Query, Unavailable,
+    Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, Position, Query, Receipt, Unavailable,
 };
 use crate::release::{Catalogue, InForce};
-use crate::rules::{LoadedRules, MAX_PAGE_CALLS, SLOT, schema};
+use crate::rules::{LoadedRules, MAX_PAGE_CALLS, schema};
 use crate::trial::{Routed, TrialRecorder};
 
 /// Maximum number of evaluations of an action without `If-Match` when other changes are stored first.
 const MAX_ATTEMPTS: usize = 5;
+
+/// A request for a booking.
+pub struct BookingRequest {
+    /// The request, not checked yet.
+    pub input: Json,
+    /// Slot whose leaves the request gets.
+    pub slot: Option<NamedSlot>,
+}
+
+impl From<Json> for BookingRequest {
+    /// Returns a request that has its time itself.
+    fn from(input: Json) -> Self {
+        Self { input, slot: None }
+    }
+}
 
 /// A request for an action on an appointment.
 pub struct ActionRequest<'a> {
@@ -61,7 +81,7 @@ pub struct ActionRequest<'a> {
     /// Input of the action, not checked yet.
     pub input: Json,
     /// Slot whose leaves the input gets.
-    pub slot: Option<SlotToken>,
+    pub slot: Option<NamedSlot>,
     /// Revisions that the caller accepts as current; none if any will do.
     pub if_match: Option<Vec<String>>,
     /// The request's `Idempotency-Key`.
@@ -74,6 +94,7 @@ pub struct Booking {
     decider: Decider,
     keys: KeysInUse,
     views: Arc<PresentationCache>,
+    hold_time: SignedDuration,
 }
 
 impl Booking {
@@ -87,7 +108,7 @@ impl Booking {
         host_version: &'static str,
     ) -> Self {
         let decider = Decider { catalogue, ledger, trying: None, ids, names, host_version };
-        Self { clock, decider, keys: KeysInUse::default(), views: Arc::default() }
+        Self { clock, decider, keys: KeysInUse::default(), views: Arc::default(), hold_time: HOLD_TIME }
     }
 
     /// Tries candidates on requests, and records how they decide.
@@ -105,19 +126,23 @@ impl Booking {
         &self,
         caller: &Caller,
         country: CountryCode,
-        request: Json,
+        request: impl Into<BookingRequest>,
         key: Option<&str>,
     ) -> Result<View, BookingError> {
         let (rules, role) = self.enter(caller, country, Scope::Write)?;
-        let key = self.use_key(caller, country, "", &request, key)?;
+        let BookingRequest { mut input, slot } = request.into();
+        let key = self.use_key(caller, country, "", &fingerprinted(&input, slot.as_ref()), key)?;
         if let Some(earlier) = self.earlier(&rules, role, key.as_ref()).await? {
             return Ok(earlier);
         }
-        let (caller, action, now) = (caller.clone(), "book".to_owned(), self.clock.now());
-        let request = RuleRequest { caller, action, input: request, role, link_of: None, if_match: None, now };
-        let request = Arc::new(request);
-        let prepared = self.decider.decide(&rules, &request, None).await?;
-        match self.store(&rules, &request, key.as_ref(), None, prepared).await {
+        let now = self.clock.now();
+        let hold = match slot {
+            Some(slot) => self.set_slot(caller, country, slot, &mut input, None, now).await?,
+            None => None,
+        };
+        let (caller, action) = (caller.clone(), "book".to_owned());
+        let request = RuleRequest { caller, action, input, role, link_of: None, if_match: None, hold, now };
+        match self.decide_and_store(&rules, Arc::new(request), key.as_ref(), None).await {
             Err(BookingError::Stale { .. }) => Err(BookingError::InProgress),
             stored => stored,
         }
@@ -140,25 +165,25 @@ impl Booking {
         let allowed =
             rules.used.allow(action, role).or_else(|_| rules.of(&current.appointment.patient).allow(action, role));
         let allowed = allowed.map_err(|cause| BookingError::not_decided(&rules.used, cause))?;
-        if let (Some(slot), Json::Object(members)) = (slot, &mut input) {
-            let known: Vec<&str> = schema::named_members(&allowed.schema).collect();
-            let slot = slot.for_action(&current.appointment, &known)?;
-            if slot.request.is_empty() {
-                let params = vec![("property".into(), SLOT.into())];
-                let unknown = Violation { params, ..Violation::new("/slot", "schema.additionalProperties") };
-                return Err(BookingError::refused(&rules.used, vec![unknown]));
-            }
-            slot.set_in(members)?;
-        }
-        let key = self.use_key(caller, country, &format!("{id}/{action}"), &input, key)?;
+        let printed = fingerprinted(&input, slot.as_ref());
+        let key = self.use_key(caller, country, &format!("{id}/{action}"), &printed, key)?;
         if let Some(earlier) = self.earlier(&rules, role, key.as_ref()).await? {
             return Ok(earlier);
         }
-        let (asker, action, now) = (caller.clone(), action.to_owned(), self.clock.now());
-        let request = Arc::new(RuleRequest { caller: asker, action, input, role, link_of: None, if_match, now });
+        let now = self.clock.now();
+        let hold = match slot {
+            Some(slot) => {
+                let known: Vec<&str> = schema::named_members(&allowed.schema).collect();
+                let of_action = OfAction { rules: &rules.used, current: &current.appointment, members: &known };
+                self.set_slot(caller, country, slot, &mut input, Some(of_action), now).await?
+            }
+            None => None,
+        };
+        let (asker, action) = (caller.clone(), action.to_owned());
+        let request = RuleRequest { caller: asker, action, input, role, link_of: None, if_match, hold, now };
+        let request = Arc::new(request);
         for _ in 0..MAX_ATTEMPTS {
-            let prepared = self.decider.decide(&rules, &request, Some(&current)).await?;
-            match self.store(&rules, &request, key.as_ref(), Some(&current), prepared).await {
+            match self.decide_and_store(&rules, Arc::clone(&request), key.as_ref(), Some(&current)).await {
                 Err(BookingError::Stale { .. }) => current = self.visible(caller, country, role, id).await?,
                 stored => return stored,
             }
@@ -312,27 +337,40 @@ impl Booking {
         role: Role,
         key: Option<&InUse<'_>>,
     ) -> Result<Option<View>, BookingError> {
-        let Some(key) = key else { return Ok(None) };
         let country = rules.used.country;
-        let receipt = self.decider.ledger.receipt(country, &key.key, self.clock.now()).await?;
-        let Some(receipt) = receipt else { return Ok(None) };
-        if receipt.fingerprint != key.fingerprint {
-            return Err(BookingError::KeyReused);
-        }
+        let Some(receipt) = self.receipt(country, key).await? else { return Ok(None) };
         let revision = self.decider.ledger.revision(country, receipt.appointment, receipt.revision).await?;
         let revision = Arc::new(revision.ok_or(BookingError::UnknownAppointment)?);
         Ok(Some(self.view(rules, role, revision).await?))
     }
 
-    /// Decides on an action and stores it.
-    async fn change(
+    /// Returns the receipt of an earlier request with the same key.
+    async fn receipt(&self, country: CountryCode, key: Option<&InUse<'_>>) -> Result<Option<Receipt>, BookingError> {
+        let Some(key) = key else { return Ok(None) };
+        let receipt = self.decider.ledger.receipt(country, &key.key, self.clock.now()).await?;
+        match receipt {
+            Some(receipt) if receipt.fingerprint != key.fingerprint => Err(BookingError::KeyReused),
+            receipt => Ok(receipt),
+        }
+    }
+
+    /// Decides on a request and stores the decision. Decides again, without the hold, if the hold has lost a place.
+    async fn decide_and_store(
         &self,
         rules: &InForce,
-        request: &Arc<RuleRequest>,
-        current: &Arc<Revision>,
+        mut request: Arc<RuleRequest>,
+        key: Option<&InUse<'_>>,
+        before: Option<&Arc<Revision>>,
     ) -> Result<View, BookingError> {
-        let prepared = self.decider.decide(rules, request, Some(current)).await?;
-        self.store(rules, request, None, Some(current), prepared).await
+        loop {
+            let prepared = self.decider.decide(rules, &request, before).await?;
+            match self.store(rules, &request, key, before.map(|before| &**before), prepared).await {
+                Err(BookingError::HoldExpired { .. }) if request.live_hold().is_some() => {
+                    request = Arc::new(self.without_hold(rules.used.country, &request).await?);
+                }
+                stored => return stored,
+            }
+        }
     }
 
     /// Commits a decision, whole or not at all.
@@ -348,6 +386,7 @@ impl Booking {
         let Appointment { id, revision, .. } = change.revision.appointment;
         change.receipt = key.map(|key| key.receipt(id, revision, request.now));
         let wanted = change.revision.clone();
+        let named = request.hold.as_ref().map(|named| (named, change.choices.clone()));
         match self.decider.ledger.commit(change).await {
             Ok(Committed { revision, choice }) => {
                 let fields = shown.into_iter().nth(choice.unwrap_or_default()).expect("one for each choice");
@@ -355,7 +394,13 @@ impl Booking {
             }
             Err(CommitError::ClaimTaken(kept)) => {
                 let conflict = ClaimConflict { decided: &decided, request, before, wanted: &wanted };
-                Err(self.taken(&conflict, claims, &kept).await)
+                let is_of_hold = named.is_some_and(|(named, choices)| named.is_for(&kept, &choices));
+                Err(match self.taken(&conflict, claims, &kept).await {
+                    BookingError::SlotTaken { claim, free, rejection } if is_of_hold => {
+                        BookingError::HoldExpired { claim, free, rejection }
+                    }
+                    taken => taken,
+                })
             }
             Err(CommitError::KeyUsed) => self.earlier(rules, request.role, key).await?.ok_or(BookingError::InProgress),
             Err(CommitError::Stale) => {

@@ -91,6 +91,8 @@ pub struct SlotPage {
     pub to: Date,
     /// Time at which the slots were free.
     pub as_of: Timestamp,
+    /// Leaves of the place that the search has.
+    pub place: Vec<Field>,
     /// Slots in order, each once.
     pub slots: Vec<FreeSlot>,
     /// Position after which the next page begins; `None` on the last page.
@@ -112,11 +114,11 @@ pub(super) struct Candidate {
 
 /// Offers of the rules in some days.
 #[derive(Default)]
-struct Found {
-    candidates: Vec<Candidate>,
+pub(super) struct Found {
+    pub candidates: Vec<Candidate>,
     /// Zone of the first opening.
     zone: Option<String>,
-    reason: Option<Violation>,
+    pub reason: Option<Violation>,
 }
 
 /// The ledger's view of offers.
@@ -224,8 +226,15 @@ fn value_of(schema: Option<&Json>, text: &str) -> Json {
 }
 
 impl Finder {
+    /// Returns the leaves of the place that a search may have. An appointment to be moved has others besides.
+    fn place_leaves(&self) -> Vec<Field> {
+        let members = self.rules.place_members();
+        let is_of_place = |field: &&Field| field.path.split('/').nth(1).is_some_and(|name| members.contains_key(name));
+        self.place.fields.iter().filter(is_of_place).cloned().collect()
+    }
+
     /// Returns the offers that start on the days from `since` until `until`, which is excluded.
-    fn find(&self, since: Date, until: Date) -> Result<Found, Fault> {
+    pub(super) fn find(&self, since: Date, until: Date) -> Result<Found, Fault> {
         let (mut found, mut first, mut days) = (Found::default(), since, DAYS_OF_A_CALL);
         while first < until {
             let end = first.saturating_add(days.days()).min(until);
@@ -354,6 +363,7 @@ impl Booking {
         let Found { candidates, zone, reason } = found;
         let had_offers = !candidates.is_empty();
         let slots = self.vacant(&finder, candidates).await?;
+        let place = finder.place_leaves();
         let (mut next_available, mut why) = (None, None);
         if slots.is_empty() {
             let code = if had_offers { FULL } else { NO_AGENDA };
@@ -368,6 +378,7 @@ impl Booking {
             from,
             to: until.yesterday().unwrap_or(from),
             as_of: now,
+            place,
             slots,
             next,
             next_available,
@@ -397,7 +408,7 @@ impl Booking {
     }
 
     /// Returns the slots that are free, each once, without the time that the appointment has.
-    async fn vacant(
+    pub(super) async fn vacant(
         &self,
         finder: &Finder,
         candidates: Vec<Candidate>,

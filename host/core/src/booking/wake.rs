@@ -78,8 +78,9 @@ impl Booking {
             request_id: format!("{CLOCK}/{}/{}", due.appointment, due.revision),
         };
         let (role, now, input) = (Role::Clock, self.clock.now(), json!({}));
-        let request = Arc::new(RuleRequest { caller, action, input, role, link_of: None, if_match: None, now });
-        match self.change(&rules, &request, &current).await {
+        let request =
+            Arc::new(RuleRequest { caller, action, input, role, link_of: None, if_match: None, hold: None, now });
+        match self.decide_and_store(&rules, request, None, Some(&current)).await {
             Ok(_) => Ok(Woken::Done),
             Err(BookingError::Stale { .. }) => Ok(Woken::Replaced),
             Err(BookingError::UnknownAction(_) | BookingError::Forbidden(_)) => Ok(Woken::Unknown),

@@ -17,6 +17,8 @@ pub struct Hold {
     pub owner: String,
     /// The slot, as its token has it.
     pub slot: SlotToken,
+    /// Start of the slot.
+    pub starts_at: Timestamp,
     /// Time when the hold was made.
     pub made_at: Timestamp,
     /// Time from which the claims of the hold are free.

@@ -24,16 +24,18 @@ pub struct SlotToken {
     pub hospital: Option<String>,
     /// Leaves of the request that select the slot.
     pub request: Vec<Field>,
+    /// Leaves of the place at which the slot was found, such as a district. A hold looks for the slot there again.
+    pub place: Vec<Field>,
 }
 
 /// Error for a request that does not go with its slot.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OtherSlot {
     /// The request has another value in the place of a leaf.
-    #[error("`slot` stands for another value at `{0}` than the request has; leave one of the two out")]
+    #[error("the slot stands for another value at `{0}` than the request has; leave one of the two out")]
     Leaf(String),
     /// The appointment is elsewhere.
-    #[error("`slot` is with another doctor or at another hospital than the appointment")]
+    #[error("the slot is with another doctor or at another hospital than the appointment")]
     Elsewhere,
 }
 
@@ -93,6 +95,7 @@ mod tests {
             doctor: Some("45678".into()),
             hospital: None,
             request: vec![text("/date", "2026-12-01"), text("/place/district", "150122")],
+            place: vec![text("/place/district", "150122")],
         }
     }
 

@@ -31,9 +31,15 @@ pub const HOST_MEMBERS: [&str; 9] =
 /// reserve them.
 pub const ADDED_MEMBERS: [&str; 2] = ["zone", "startsAtLocal"];
 
-/// Member of a booking request that is the token of a free slot. Where a country has free slots, its request schema must
-/// not have this member.
+/// Member of a request that is the token of a free slot.
 pub const SLOT: &str = "slot";
+
+/// Member of a request that is the id of a hold.
+pub const HOLD: &str = "hold";
+
+/// Members that the host gives a request. Where a country has free slots, no schema of a request or of an action's input may
+/// have them.
+const SLOT_MEMBERS: [(&str, &str); 2] = [(SLOT, "the token of a free slot"), (HOLD, "the id of a hold")];
 
 /// Maximum number of appointments in a page.
 pub const MAX_PAGE: usize = 100;
@@ -156,14 +162,16 @@ impl LoadedRules {
         let request_schema = schemas.document("request-schema", &descriptor.request_schema)?;
         let appointment_schema = schemas.document("appointment-schema", &descriptor.appointment_schema)?;
         refuse_host_members(&appointment_schema)?;
-        if rules.has_openings() && schema::named_members(&request_schema).any(|name| name == SLOT) {
-            let cause = "the host gives a request this member: the token of a free slot";
-            return Err(Refusal::bad_descriptor("request-schema", SLOT, cause));
+        let actions = actions(&descriptor.actions, rules.contract(), &mut schemas)?;
+        if rules.has_openings() {
+            refuse_slot_members("request-schema", &request_schema)?;
+            let inputs = actions.iter().map(|(name, action)| (input_schema(name), &action.schema));
+            inputs.into_iter().try_for_each(|(name, schema)| refuse_slot_members(&name, schema))?;
         }
         Ok(Self {
             country,
             id: RulesId { version: descriptor.version.clone(), digest },
-            actions: actions(&descriptor.actions, rules.contract(), &mut schemas)?,
+            actions,
             zones: zones(&descriptor.zones)?,
             request: OnceLock::new(),
             filters: OnceLock::new(),
@@ -604,6 +612,14 @@ fn check(once: &OnceLock<Validator>, what: &str, schema: &Json, document: &Json)
     let validator = ready(once, || schema::validator(what, schema))?;
     let violations = schema::violations(validator, document);
     Ok(violations.into_iter().map(|violation| schema::labelled(schema, violation)).collect())
+}
+
+fn refuse_slot_members(what: &str, schema: &Json) -> Result<(), Refusal> {
+    let mut named = schema::named_members(schema);
+    let found = named.find_map(|name| SLOT_MEMBERS.into_iter().find(|(member, _)| name == *member));
+    found.map_or(Ok(()), |(name, meaning)| {
+        Err(Refusal::bad_descriptor(what, name, format!("the host gives a request this member: {meaning}")))
+    })
 }
 
 fn refuse_host_members(schema: &Json) -> Result<(), Refusal> {

@@ -19,7 +19,7 @@ type Text = (&'static str, &'static str);
 
 /// Texts of the host's codes that clients see: code, the param that explains it, and the text. A violation of a schema
 /// has the params `title` and `example` as well, unless the schema has none.
-const HOST: [(&str, &str, Text); 30] = [
+const HOST: [(&str, &str, Text); 31] = [
     ("schema.required", "property", ("this is required", "falta este dato")),
     ("schema.additionalProperties", "property", ("`{property}` is not known here", "`{property}` no se conoce aquí")),
     ("schema.type", "expected", ("must be {expected}", "debe ser {expected}")),
@@ -72,6 +72,7 @@ const HOST: [(&str, &str, Text); 30] = [
         ("must have at most {expected} bytes of text", "debe tener como máximo {expected} bytes de texto"),
     ),
     ("full", "", ("everything is booked on these days", "en estos días todo está reservado")),
+    ("not-offered", "", ("this time can no longer be booked", "este horario ya no se puede reservar")),
     ("no-agenda", "", ("there are no openings on these days", "en estos días no hay horario de atención")),
     (
         "time.nonexistent",

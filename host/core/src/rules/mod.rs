@@ -30,7 +30,7 @@ pub use self::decision::{Decision, DecisionRequest, NotDecided, Planned, check, 
 pub use self::executor::Executor;
 pub(crate) use self::links::{linked_actions, with_links};
 pub use self::loaded::{
-    ADDED_MEMBERS, Action, Counters, Fields, HOST_MEMBERS, LoadedRules, MAX_PAGE, MAX_PAGE_CALLS, SLOT,
+    ADDED_MEMBERS, Action, Counters, Fields, HOLD, HOST_MEMBERS, LoadedRules, MAX_PAGE, MAX_PAGE_CALLS, SLOT,
 };
 pub use self::messages::{Code, Messages, host_language};
 pub(crate) use self::plan_check::check_notices;

@@ -288,7 +288,8 @@ mod tests {
         Hold {
             id: Uuid::from_u128(7),
             owner: "ana".into(),
-            slot: SlotToken { country, slot, doctor: None, hospital: None, request: Vec::new() },
+            slot: SlotToken { country, slot, doctor: None, hospital: None, request: Vec::new(), place: Vec::new() },
+            starts_at: made_at,
             made_at,
             expires_at: made_at,
             claims: claims.map(|key| HeldClaim { key, ordinal: 0 }).rev().collect(),

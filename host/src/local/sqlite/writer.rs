@@ -397,7 +397,8 @@ mod tests {
         let hold: Hold = serde_json::from_value(json!({
             "id": Uuid::from_u128(number), "owner": "ana", "madeAt": made_at, "claims": [],
             "expiresAt": made_at + jiff::SignedDuration::from_mins(5),
-            "slot": { "country": "pe", "slot": slot, "doctor": null, "hospital": null, "request": [] },
+            "slot": { "country": "pe", "slot": slot, "doctor": null, "hospital": null, "request": [], "place": [] },
+            "startsAt": "2026-12-01T14:30:00Z",
         }))
         .unwrap();
         let claims = (0..3).map(|claim| Claim::new(format!("{number}/{claim}"))).collect();
