@@ -5,6 +5,7 @@ mod access_http;
 mod aws_api;
 mod aws_faults;
 mod aws_freeze;
+mod aws_holds;
 mod aws_ses;
 mod aws_sns;
 mod aws_steps;

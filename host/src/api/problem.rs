@@ -141,10 +141,10 @@ pub struct Members {
     /// Every reason against the request (`rules-violated`, `not-allowed-now`).
     #[serde(skip_serializing_if = "Option::is_none")]
     violations: Option<Vec<ViolationMessage>>,
-    /// Text that another appointment holds (`slot-taken`), if the caller may know it.
+    /// Text that another appointment or hold has (`slot-taken`, `hold-expired`), if the caller may know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     claim: Option<String>,
-    /// Free slots near the taken one, the nearest first (`slot-taken`).
+    /// Free slots near the taken one, the nearest first (`slot-taken`, `hold-expired`).
     #[serde(skip_serializing_if = "Option::is_none")]
     free_slots: Option<Vec<FreeSlotView>>,
     /// Country whose rules give no result (`rules-unavailable`).

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
-use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
@@ -14,9 +13,7 @@ use crate::booking::error::{BookingError, Rejection};
 use crate::booking::idempotency::InUse;
 use crate::booking::slots::{Candidate, Finder};
 use crate::booking::{Booking, FreeSlot};
-use crate::model::{
-    Appointment, Caller, Choice, Claim, CountryCode, Hold, Offer, OtherSlot, Place, Scope, SlotToken, Violation,
-};
+use crate::model::{Appointment, Caller, Choice, Claim, CountryCode, Hold, Offer, Place, Scope, SlotToken, Violation};
 use crate::ports::{CommitError, NewHold};
 use crate::rules::{HOLD, LoadedRules, SLOT};
 
@@ -36,7 +33,7 @@ pub(crate) const NOT_OFFERED: &str = "not-offered";
 const HOLDS: &str = "hold/account/";
 
 /// The slot that a request names.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum NamedSlot {
     /// A free slot.
     Free(SlotToken),
@@ -59,16 +56,6 @@ pub(super) struct NamedHold {
     pub hold: Hold,
     /// False if the hold has ended, or has lost a place.
     pub is_live: bool,
-}
-
-impl NamedSlot {
-    /// Returns the member of a request that names the slot.
-    pub(super) fn member(&self) -> &'static str {
-        match self {
-            Self::Free(_) => SLOT,
-            Self::Held(_) => HOLD,
-        }
-    }
 }
 
 impl NamedHold {
@@ -239,29 +226,19 @@ impl Booking {
         Ok(nearest(free.into_values().collect(), starts_at))
     }
 
-    /// Sets the leaves of the slot that a request names in its document. Returns the hold that the request names.
-    pub(super) async fn set_slot(
+    /// Sets the leaves of a hold's slot in the document of a request. Returns the hold.
+    pub(super) async fn set_held(
         &self,
         caller: &Caller,
         country: CountryCode,
-        named: NamedSlot,
+        id: Uuid,
         document: &mut Json,
-        action: Option<OfAction<'_>>,
+        action: Option<&OfAction<'_>>,
         now: Timestamp,
-    ) -> Result<Option<NamedHold>, BookingError> {
-        let member = named.member();
-        let (mut slot, hold) = match named {
-            NamedSlot::Free(slot) => (slot, None),
-            NamedSlot::Held(id) => {
-                let hold = self.own_hold(caller, country, id).await?;
-                (hold.slot.clone(), Some(NamedHold { is_live: hold.is_live(now), hold }))
-            }
-        };
-        if let Some(action) = action {
-            slot = action.select(slot, member)?;
-        }
-        set_leaves(&slot, document)?;
-        Ok(hold)
+    ) -> Result<NamedHold, BookingError> {
+        let hold = self.own_hold(caller, country, id).await?;
+        set_leaves(hold.slot.clone(), HOLD, document, action)?;
+        Ok(NamedHold { is_live: hold.is_live(now), hold })
     }
 
     /// Returns the request after its hold has lost a place, though the hold had not ended: the clock of another host is fast,
@@ -299,14 +276,37 @@ fn without_personal(Choice { claims, attributes }: Choice) -> Choice {
     Choice { claims: claims.into_iter().filter(|claim| !claim.personal).collect(), attributes }
 }
 
-fn set_leaves(slot: &SlotToken, document: &mut Json) -> Result<(), OtherSlot> {
-    let mut none = Map::new();
-    slot.set_in(document.as_object_mut().unwrap_or(&mut none))
+/// Sets the leaves of a free slot that a request names. Returns the id of the hold that it names instead.
+pub(super) fn set_free(
+    named: Option<NamedSlot>,
+    document: &mut Json,
+    action: Option<&OfAction<'_>>,
+) -> Result<Option<Uuid>, BookingError> {
+    match named {
+        None => Ok(None),
+        Some(NamedSlot::Free(slot)) => set_leaves(slot, SLOT, document, action).map(|()| None),
+        Some(NamedSlot::Held(id)) => Ok(Some(id)),
+    }
 }
 
-/// Returns what an Idempotency-Key covers of a request: its document, and the slot that it names.
-pub(super) fn fingerprinted(document: &Json, named: Option<&NamedSlot>) -> Json {
-    named.map_or_else(|| document.clone(), |named| json!([document, named]))
+/// Sets the leaves of a slot, which the request names in this member.
+fn set_leaves(
+    mut slot: SlotToken,
+    member: &str,
+    document: &mut Json,
+    action: Option<&OfAction<'_>>,
+) -> Result<(), BookingError> {
+    if let Some(action) = action {
+        slot = action.select(slot, member)?;
+    }
+    let mut none = Map::new();
+    Ok(slot.set_in(document.as_object_mut().unwrap_or(&mut none))?)
+}
+
+/// Returns what an Idempotency-Key covers of a request: its document, with the leaves of a free slot or with the id of a
+/// hold. A repeated request no longer finds the hold.
+pub(super) fn fingerprinted(document: &Json, hold: Option<Uuid>) -> Json {
+    hold.map_or_else(|| document.clone(), |hold| json!([document, hold]))
 }
 
 impl OfAction<'_> {

@@ -42,7 +42,7 @@ pub use self::link::{LinkError, LinkOutcome, LinkView};
 pub use self::presentation::View;
 pub use self::slots::{FreeSlot, MAX_DAYS, SlotPage, SlotPosition, SlotSearch};
 pub use self::wake::{Waker, Woken};
-use crate::booking::holds::{HOLD_TIME, OfAction, fingerprinted};
+use crate::booking::holds::{HOLD_TIME, OfAction, fingerprinted, set_free};
 use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
 use crate::booking::presentation::{PresentationCache, show_page};
 use crate::model::claim::resource_and_minute;
@@ -131,13 +131,14 @@ impl Booking {
     ) -> Result<View, BookingError> {
         let (rules, role) = self.enter(caller, country, Scope::Write)?;
         let BookingRequest { mut input, slot } = request.into();
-        let key = self.use_key(caller, country, "", &fingerprinted(&input, slot.as_ref()), key)?;
+        let held = set_free(slot, &mut input, None)?;
+        let key = self.use_key(caller, country, "", &fingerprinted(&input, held), key)?;
         if let Some(earlier) = self.earlier(&rules, role, key.as_ref()).await? {
             return Ok(earlier);
         }
         let now = self.clock.now();
-        let hold = match slot {
-            Some(slot) => self.set_slot(caller, country, slot, &mut input, None, now).await?,
+        let hold = match held {
+            Some(id) => Some(self.set_held(caller, country, id, &mut input, None, now).await?),
             None => None,
         };
         let (caller, action) = (caller.clone(), "book".to_owned());
@@ -165,18 +166,17 @@ impl Booking {
         let allowed =
             rules.used.allow(action, role).or_else(|_| rules.of(&current.appointment.patient).allow(action, role));
         let allowed = allowed.map_err(|cause| BookingError::not_decided(&rules.used, cause))?;
-        let printed = fingerprinted(&input, slot.as_ref());
+        let known: Vec<&str> = schema::named_members(&allowed.schema).collect();
+        let of_action = OfAction { rules: &rules.used, current: &current.appointment, members: &known };
+        let held = set_free(slot, &mut input, Some(&of_action))?;
+        let printed = fingerprinted(&input, held);
         let key = self.use_key(caller, country, &format!("{id}/{action}"), &printed, key)?;
         if let Some(earlier) = self.earlier(&rules, role, key.as_ref()).await? {
             return Ok(earlier);
         }
         let now = self.clock.now();
-        let hold = match slot {
-            Some(slot) => {
-                let known: Vec<&str> = schema::named_members(&allowed.schema).collect();
-                let of_action = OfAction { rules: &rules.used, current: &current.appointment, members: &known };
-                self.set_slot(caller, country, slot, &mut input, Some(of_action), now).await?
-            }
+        let hold = match held {
+            Some(id) => Some(self.set_held(caller, country, id, &mut input, Some(&of_action), now).await?),
             None => None,
         };
         let (asker, action) = (caller.clone(), action.to_owned());

@@ -13,6 +13,7 @@ use strum::VariantArray as _;
 
 use super::super::appointments::{Entry, Page, Representation};
 use super::super::countries::{RulesStatus, Schemas};
+use super::super::holds::{HeldSlot, HoldRequest};
 use super::super::problem::{Kind, ProblemDocument};
 use super::super::slots::{Slot, SlotDay, Slots};
 
@@ -27,8 +28,8 @@ pub struct Components {
     reserved: BTreeSet<String>,
 }
 
-/// Name of the schema of a request with a slot.
-const SLOT_REQUEST: &str = "SlotRequest";
+/// Names of the schemas of a request with a slot, and of one with a hold.
+const SLOT_REQUESTS: [&str; 2] = ["SlotRequest", "HeldRequest"];
 
 impl Default for Components {
     fn default() -> Self {
@@ -44,7 +45,9 @@ impl Default for Components {
         types.subschema_for::<RulesStatus>();
         types.subschema_for::<Slots<Slot>>();
         types.subschema_for::<Slots<SlotDay>>();
-        Self { types, schemas: Map::new(), reserved: BTreeSet::from([SLOT_REQUEST.to_owned()]) }
+        types.subschema_for::<HoldRequest>();
+        types.subschema_for::<HeldSlot>();
+        Self { types, schemas: Map::new(), reserved: SLOT_REQUESTS.map(str::to_owned).into() }
     }
 }
 
@@ -90,15 +93,22 @@ impl Components {
         self.put(name, page)
     }
 
-    /// Adds a request with the token of a free slot in place of the members that the slot stands for.
-    pub fn slot_request(&mut self) -> Value {
+    /// Adds a request with the token of a free slot in place of the members that the slot stands for, and one with a hold.
+    pub fn slot_requests(&mut self) -> [Value; 2] {
+        let request = |what: &str, member: &str, schema: Value| {
+            json!({
+                "description": format!("A request with {what} in place of the members that the slot stands for, such as date and \
+                    time. Its other members are those of a request without."),
+                "type": "object", "required": [member], "properties": { member: schema }, "additionalProperties": true,
+            })
+        };
         let slot = json!({ "type": "string", "description": "Token of the slot." });
-        let schema = json!({
-            "description": "A request with the token of a free slot in place of the members that the slot stands for, such as \
-                date and time. Its other members are those of a request without.",
-            "type": "object", "required": ["slot"], "properties": { "slot": slot }, "additionalProperties": true,
-        });
-        self.put(SLOT_REQUEST, schema)
+        let hold = json!({ "type": "string", "format": "uuid", "description": "Id of the hold." });
+        let [by_slot, by_hold] = SLOT_REQUESTS;
+        [
+            self.put(by_slot, request("the token of a free slot", "slot", slot)),
+            self.put(by_hold, request("the id of a hold", "hold", hold)),
+        ]
     }
 
     /// Adds an entry of a history of these appointments.

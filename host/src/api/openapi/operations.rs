@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::super::Health;
 use super::super::appointments::DEFAULT_PAGE;
 use super::super::countries::{CountryList, RulesStatus, Schemas};
+use super::super::holds::{HeldSlot, HoldRequest};
 use super::super::problem::Kind;
 use super::super::ready::Report;
 use super::super::slots::{DEFAULT_DAYS, DEFAULT_SLOTS, MAX_SLOTS, PARAMETERS, Slot, SlotDay, Slots};
@@ -34,7 +35,8 @@ const CHANGING: [Kind; 5] =
     [Kind::SlotTaken, Kind::Stale, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
 
 /// Operations of a country besides its actions. An action with such a name has another operation id.
-const OPERATIONS: [&str; 7] = ["book", "get", "history", "list", "rules", "schema", "slots"];
+const OPERATIONS: [&str; 10] =
+    ["book", "create-hold", "delete-hold", "get", "get-hold", "history", "list", "rules", "schema", "slots"];
 
 /// Texts of an operation: what it does, and what a client should know of it.
 struct Texts<'a>(&'a str, &'a str);
@@ -150,9 +152,9 @@ pub fn of_platform(components: &mut Components) -> Map<String, Value> {
 pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<String, Value> {
     let country = rules.country;
     let base = format!("/v1/{country}");
-    let one = |operation: Value| json!({ "parameters": [id_parameter()], "get": operation });
+    let one = |operation: Value| json!({ "parameters": [id_parameter("appointment")], "get": operation });
     let (schemas, status) = (components.of::<Schemas>(), components.of::<RulesStatus>());
-    let slot = rules.has_openings().then(|| components.slot_request());
+    let slot = rules.has_openings().then(|| components.slot_requests());
     let slot = slot.as_ref();
     let mut paths = Map::from_iter([
         (format!("{base}/appointments"), json!({ "post": book(rules, slot), "get": list(rules) })),
@@ -164,11 +166,20 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
     if slot.is_some() {
         let free = json!({ "oneOf": [components.of::<Slots<Slot>>(), components.of::<Slots<SlotDay>>()] });
         paths.insert(format!("{base}/slots"), json!({ "get": slots(rules, &free) }));
+        let (request, held) = (components.of::<HoldRequest>(), components.of::<HeldSlot>());
+        paths.insert(format!("{base}/holds"), json!({ "post": create_hold(country, &request, &held) }));
+        let one = json!({
+            "parameters": [id_parameter("hold")], "get": get_hold(country, &held), "delete": delete_hold(country),
+        });
+        paths.insert(format!("{base}/holds/{{id}}"), one);
     }
     for (name, action) in rules.client_actions() {
         let path = format!("{base}/appointments/{{id}}/{name}");
         let slot = slot.filter(|_| takes_slot(rules, action));
-        paths.insert(path, json!({ "parameters": [id_parameter()], "post": act(country, name, action, slot) }));
+        paths.insert(
+            path,
+            json!({ "parameters": [id_parameter("appointment")], "post": act(country, name, action, slot) }),
+        );
     }
     paths
 }
@@ -180,9 +191,9 @@ fn takes_slot(rules: &LoadedRules, action: &Action) -> bool {
     needed.into_iter().any(|name| known.contains(&name))
 }
 
-fn id_parameter() -> Value {
-    let schema = json!({ "type": "string", "format": "uuid" });
-    json!({ "name": "id", "in": "path", "required": true, "description": "Id of the appointment.", "schema": schema })
+fn id_parameter(of: &str) -> Value {
+    let (schema, description) = (json!({ "type": "string", "format": "uuid" }), format!("Id of the {of}."));
+    json!({ "name": "id", "in": "path", "required": true, "description": description, "schema": schema })
 }
 
 fn header(name: &str, description: &str, schema: &Value) -> Value {
@@ -207,16 +218,17 @@ fn appointment(country: CountryCode, description: &str, headers: &[&str]) -> Val
     response(description, &reference(&named(country, "appointment")), &headers)
 }
 
-/// Adds the body of an operation. With `slot`, the token of a free slot may be in place of what the slot stands for.
-fn with_body(mut operation: Value, schema: &str, slot: Option<&Value>, required: bool) -> Value {
+/// Adds the body of an operation. With `slot`, the token of a free slot or a hold may be in place of what the slot stands
+/// for.
+fn with_body(mut operation: Value, schema: &str, slot: Option<&[Value; 2]>, required: bool) -> Value {
     let schema = reference(schema);
-    let schema = slot.map_or_else(|| schema.clone(), |slot| json!({ "anyOf": [schema, slot] }));
+    let schema = slot.map_or_else(|| schema.clone(), |[slot, hold]| json!({ "anyOf": [schema, slot, hold] }));
     let content = json!({ "application/json": { "schema": schema } });
     operation["requestBody"] = json!({ "required": required, "content": content });
     operation
 }
 
-fn book(rules: &LoadedRules, slot: Option<&Value>) -> Value {
+fn book(rules: &LoadedRules, slot: Option<&[Value; 2]>) -> Value {
     let country = rules.country;
     let mut created = appointment(country, "The appointment is booked.", &["Location"]);
     created["links"] = links(rules);
@@ -239,7 +251,7 @@ fn links(rules: &LoadedRules) -> Value {
     targets.map(link).collect::<Map<_, _>>().into()
 }
 
-fn act(country: CountryCode, name: &str, action: &Action, slot: Option<&Value>) -> Value {
+fn act(country: CountryCode, name: &str, action: &Action, slot: Option<&[Value; 2]>) -> Value {
     let roles = action.client_roles().into_iter().collect::<Vec<_>>().join(", ");
     let title = action.schema["title"].as_str();
     let summary = title.map_or_else(|| format!("Perform the action {name}"), |title| format!("{name}: {title}"));
@@ -328,6 +340,32 @@ fn slots(rules: &LoadedRules, schema: &Value) -> Value {
     });
     slots["parameters"] = host.into_iter().chain(own).chain(paging(DEFAULT_SLOTS, MAX_SLOTS)).collect();
     revalidated(slots, "W/\"9c\"")
+}
+
+fn create_hold(country: CountryCode, request: &Value, held: &Value) -> Value {
+    let success = ("201", response("The slot is held.", held, &["Cache-Control", "Location"]));
+    let texts = Texts(
+        "Hold a free slot",
+        "Keeps the slot for the caller for some minutes. A booking with the hold cannot fail for want of the slot before it ends.",
+    );
+    let id = operation_id(country, "create-hold");
+    let problems = [Kind::SlotTaken, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
+    let mut create = guarded(&id, country, &texts, success, &problems, Scope::Write);
+    create["parameters"] = json!([idempotency_key(), accept_language()]);
+    create["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": request } } });
+    create
+}
+
+fn get_hold(country: CountryCode, held: &Value) -> Value {
+    let success = ("200", response("The hold.", held, &["Cache-Control"]));
+    let texts = Texts("Get a hold", "A hold that has ended, or that another subject made, is not found.");
+    guarded(&operation_id(country, "get-hold"), country, &texts, success, &[], Scope::Write)
+}
+
+fn delete_hold(country: CountryCode) -> Value {
+    let success = ("204", with_headers(json!({ "description": "The slot is free." }), &[]));
+    let texts = Texts("Give up a hold", "Frees the slot before the hold ends.");
+    guarded(&operation_id(country, "delete-hold"), country, &texts, success, &[], Scope::Write)
 }
 
 /// Returns the part of a member's schema that a parameter has, too.

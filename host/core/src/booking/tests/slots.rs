@@ -4,7 +4,7 @@ use jiff::civil::{Date, DateTime};
 
 use super::*;
 use crate::booking::{MAX_DAYS, SlotPage, SlotSearch};
-use crate::model::{Appointment, Context, Descriptor, Notice, Offered, Opening, Place};
+use crate::model::{ActionDescriptor, Appointment, Context, Descriptor, Notice, Offered, Opening, Place};
 use crate::ports::Rules;
 use crate::testing::Described;
 
@@ -88,6 +88,25 @@ impl Rules for House {
     }
     fn notices(&self, _: &str, _: &Appointment) -> Result<Vec<Notice>, Fault> {
         Ok(vec![])
+    }
+}
+
+#[test]
+fn a_schema_with_a_member_that_the_host_gives_a_request_is_refused() {
+    let refusal = |schema: &str, input: &str| {
+        let mut house = House::default();
+        house.descriptor.request_schema = schema.into();
+        house.descriptor.actions =
+            vec![ActionDescriptor { name: "move".into(), roles: vec!["patient".into()], input_schema: input.into() }];
+        LoadedRules::of(Arc::new(house), String::new()).map(drop).map_err(|refusal| refusal.to_string())
+    };
+    let with = |member: &str| format!(r#"{{ "properties": {{ "{member}": {{ "type": "string" }} }} }}"#);
+    assert_eq!(refusal(&with("time"), &with("time")), Ok(()));
+    for (member, meaning) in [("slot", "the token of a free slot"), ("hold", "the id of a hold")] {
+        let refused = refusal(&with(member), "{}").unwrap_err();
+        assert!(refused.contains("request-schema") && refused.contains(meaning), "{refused}");
+        let refused = refusal("{}", &with(member)).unwrap_err();
+        assert!(refused.contains("`move`") && refused.contains(meaning), "{refused}");
     }
 }
 
