@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use citas::system::UuidIds;
-use citas_core::booking::{ActionRequest, Booking, FreeSlot, MAX_DAYS, SlotSearch, Spellings};
+use citas_core::booking::{ActionRequest, Booking, FreeSlot, MAX_DAYS, NamedSlot, SlotSearch, Spellings};
 use citas_core::model::{Caller, CountryCode, Limits, Scope, SlotToken};
 use citas_core::ports::Clock as _;
 use citas_core::release::Catalogue;
@@ -252,19 +252,20 @@ impl Counter {
         }
         let (place, country) = (&self.place, self.place.country());
         let FreeSlot { slot, doctor, hospital, request, .. } = free.clone();
-        let token = SlotToken { country, slot, doctor, hospital, request };
+        let token = SlotToken { country, slot, doctor, hospital, request, place: Vec::new() };
         let (mut request, caller) = (place.request(number), place.caller(number));
         let taken = self.runtime.block_on(async {
             if let Some(action) = place.action {
-                let requested = self.booking.book(&caller, country, request.into(), None).await?;
+                let requested = self.booking.book(&caller, country, Value::from(request), None).await?;
                 let id = requested.revision.appointment.id;
                 // The slot may be later than the law has it.
                 let input = json!({ "reason": "the patient asked for it" });
-                let assign = ActionRequest { id, action, input, slot: Some(token), if_match: None, key: None };
+                let assign =
+                    ActionRequest { id, action, input, slot: Some(NamedSlot::Free(token)), if_match: None, key: None };
                 return self.booking.act(&caller, country, assign).await;
             }
             token.set_in(&mut request).unwrap();
-            self.booking.book(&caller, country, request.into(), None).await
+            self.booking.book(&caller, country, Value::from(request), None).await
         });
         let taken = taken.unwrap_or_else(|error| panic!("{free:?} was shown and then refused: {error:?}"));
         let appointment = &taken.revision.appointment;
