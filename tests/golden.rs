@@ -25,9 +25,11 @@ const UNKNOWN_ID: &str = "01935f00-0000-7000-8000-000000000000";
 const APPOINTMENTS: &str = "/v1/pe/appointments";
 
 /// Every kind of problem. The test of the folder fails for a kind that is missing here.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 21] = [
     "forbidden",
     "header-too-large",
+    "hold-expired",
+    "hold-limit",
     "in-progress",
     "internal",
     "key-reused",
@@ -144,6 +146,26 @@ fn golden_problems_of_bookings() {
     assert_problem("stale", ana.request("POST", &cancel).header("If-Match", "\"7\"").send().json());
     ana.request("POST", &cancel).send().expect(200);
     assert_problem("not-allowed-now", ana.request("POST", &cancel).header("Accept-Language", "en").send().json());
+}
+
+#[test]
+fn golden_problems_of_holds() {
+    let host = host();
+    let (ana, bea) = (host.patient("ana"), host.patient("bea"));
+    let path = "/v1/pe/slots?doctor=45678&hospital=00006219&district=150122&from=2026-12-02&days=1";
+    let slots = ana.get(path).expect(200).json();
+    let token = |number: usize| &slots["items"][number]["slot"];
+    let hold = |number: usize| ana.post("/v1/pe/holds", &json!({ "slot": token(number) }));
+    let first = hold(0).expect(201).json();
+    hold(1).expect(201);
+    hold(2).expect(201);
+    assert_problem("hold-limit", hold(3).json());
+    host.clock.advance(Duration::from_mins(5));
+    let of_slot = json!({ "date": null, "time": null, "doctor": null, "hospital": null });
+    let (mine, others) = (with(&request(1), of_slot.clone()), with(&request(2), of_slot));
+    bea.booked("pe", &with(&others, json!({ "slot": token(0) })));
+    let late = ana.request("POST", APPOINTMENTS).header("Accept-Language", "en");
+    assert_problem("hold-expired", late.json(&with(&mine, json!({ "hold": first["id"] }))).send().json());
 }
 
 #[test]

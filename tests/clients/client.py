@@ -8,7 +8,18 @@ from uuid import uuid4
 import httpx
 from citas_client import AuthenticatedClient
 from citas_client.api.cl import cl_book, cl_cancel, cl_list, cl_reschedule
-from citas_client.api.pe import pe_book, pe_cancel, pe_history, pe_list, pe_no_show, pe_reschedule, pe_slots
+from citas_client.api.pe import (
+    pe_book,
+    pe_cancel,
+    pe_create_hold,
+    pe_delete_hold,
+    pe_get_hold,
+    pe_history,
+    pe_list,
+    pe_no_show,
+    pe_reschedule,
+    pe_slots,
+)
 from citas_client.models import (
     ClAppointment,
     ClCancelInput,
@@ -16,6 +27,9 @@ from citas_client.models import (
     ClPage,
     ClRequestWithRun,
     ClRescheduleInput,
+    HeldRequest,
+    Hold,
+    HoldRequest,
     PeAppointment,
     PeCancelInput,
     PeHistory,
@@ -69,6 +83,15 @@ def peru() -> None:
     chosen = SlotRequest.from_dict(theirs | {"slot": slots.items[-1].slot, "hospital": request.hospital})
     by_slot = pe_book.sync(client=client, body=chosen)
     assert isinstance(by_slot, PeAppointment) and by_slot.starts_at == slots.items[-1].starts_at, by_slot
+
+    held = pe_create_hold.sync(client=client, body=HoldRequest(slot=slots.items[-2].slot))
+    assert isinstance(held, Hold) and held.starts_at == slots.items[-2].starts_at, held
+    assert pe_get_hold.sync(held.id, client=client) == held
+    by_hold = pe_book.sync(client=client, body=HeldRequest.from_dict(theirs | {"hold": str(held.id)}))
+    assert isinstance(by_hold, PeAppointment) and by_hold.starts_at == held.starts_at, by_hold
+    other = pe_create_hold.sync(client=client, body=HoldRequest(slot=slots.items[-3].slot))
+    assert isinstance(other, Hold), other
+    assert pe_delete_hold.sync_detailed(other.id, client=client).status_code == HTTPStatus.NO_CONTENT
 
     forbidden = pe_no_show.sync(appointment.id, client=client, body=PeNoShowInput())
     assert isinstance(forbidden, Problem) and forbidden.status == HTTPStatus.FORBIDDEN, forbidden

@@ -31,6 +31,12 @@ async function peru(): Promise<void> {
   assert(first && "slot" in first && first.slot.length > 0);
   const byToken = await client.POST("/v1/pe/appointments", { body: { slot: first.slot, dni: "10117410" } });
   assert.equal(byToken.response.status, 422, "the other members are missing");
+  const held = await client.POST("/v1/pe/holds", { body: { slot: first.slot } });
+  assert(held.data && held.data.startsAt === first.startsAt, JSON.stringify(held.error));
+  const byHold = await client.POST("/v1/pe/appointments", { body: { hold: held.data.id, dni: "10117410" } });
+  assert.equal(byHold.response.status, 422, "the other members are missing");
+  const released = await client.DELETE("/v1/pe/holds/{id}", { params: { path: { id: held.data.id } } });
+  assert.equal(released.response.status, 204);
 
   const input = await example<Schemas["PeRescheduleInput"]>("PeRescheduleInput");
   const etag = booked.response.headers.get("ETag");
