@@ -117,7 +117,7 @@ impl Ledger for SqliteLedger {
 
     async fn put_hold(&self, new: NewHold) -> Result<Hold, CommitError> {
         match self.write(new.hold.slot.country, Task::Hold(Box::new(new))).await? {
-            Done::Hold(hold) => Ok(hold),
+            Done::Hold(hold) => Ok(*hold),
             _ => unreachable!("the outcome of a hold is what was stored"),
         }
     }
@@ -127,7 +127,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn drop_hold(&self, hold: &Hold) -> Result<(), Unavailable> {
-        self.record(hold.slot.country, Task::Dropped(hold.clone())).await
+        self.record(hold.slot.country, Task::Dropped(Box::new(hold.clone()))).await
     }
 
     async fn notified(&self, country: CountryCode, id: Uuid) -> Result<bool, Unavailable> {

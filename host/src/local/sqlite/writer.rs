@@ -72,7 +72,7 @@ pub(super) enum Task {
     Agenda(agendas::Prepared),
     Hold(Box<NewHold>),
     /// Ends a hold before its time.
-    Dropped(Hold),
+    Dropped(Box<Hold>),
     Published(Vec<Uuid>),
     Postponed(Vec<(Uuid, Attempts)>),
     /// Event whose notices were sent, and the instant.
@@ -87,7 +87,7 @@ pub(super) enum Task {
 #[derive(Debug)]
 pub(super) enum Done {
     Change(Stored),
-    Hold(Hold),
+    Hold(Box<Hold>),
     Other,
 }
 
@@ -206,7 +206,7 @@ impl Work {
         match task {
             Task::Change(change) => return change.store(&self.connection).map(Done::Change),
             Task::Agenda(revision) => revision.store(&self.connection)?,
-            Task::Hold(new) => return store_hold(&self.connection, new).map(Done::Hold),
+            Task::Hold(new) => return store_hold(&self.connection, new).map(|hold| Done::Hold(Box::new(hold))),
             Task::Dropped(hold) => end_hold(&self.connection, hold.id, hold.claims.iter())?,
             Task::Published(events) => self.each("DELETE FROM outbox WHERE id = ?", events)?,
             Task::Postponed(events) => self.postpone(events)?,
