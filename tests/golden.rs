@@ -25,7 +25,7 @@ const UNKNOWN_ID: &str = "01935f00-0000-7000-8000-000000000000";
 const APPOINTMENTS: &str = "/v1/pe/appointments";
 
 /// Every kind of problem. The test of the folder fails for a kind that is missing here.
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 22] = [
     "forbidden",
     "header-too-large",
     "hold-expired",
@@ -37,6 +37,7 @@ const KINDS: [&str; 21] = [
     "method-not-allowed",
     "not-allowed-now",
     "not-found",
+    "precondition-required",
     "rules-unavailable",
     "rules-violated",
     "slot-taken",
@@ -128,6 +129,9 @@ fn golden_problems_of_requests() {
     let reader = host.client("ana", &[], &["appointments/read"]);
     assert_problem("forbidden", reader.book("pe", &request(1)).json());
     assert_problem("not-found", ana.get(&format!("{APPOINTMENTS}/{UNKNOWN_ID}")).json());
+    let staff = host.staff("pe");
+    let unconditional = staff.request("PUT", "/v1/pe/agendas/45678").json(&json!({ "weekly": [] }));
+    assert_problem("precondition-required", unconditional.send().json());
     assert_problem("method-not-allowed", ana.request("DELETE", APPOINTMENTS).send().json());
 }
 

@@ -110,9 +110,12 @@ impl House {
 
 impl Search<'_> {
     /// Returns the doctor and the hospital of an opening, unless the search is for another doctor, hospital or leaf. A
-    /// session needs the hospital, and any other opening the doctor.
+    /// session needs the hospital and is no doctor's opening, and any other opening needs the doctor.
     fn whose<'a>(&'a self, opening: &'a Opening, setting: Setting) -> Option<(Option<&'a str>, Option<&'a str>)> {
         let known = Fields::new(&self.known);
+        if setting.is_session() && opening.doctor.is_some() {
+            return None;
+        }
         let asked = || self.place.doctor.as_deref().or_else(|| known.text("/doctor").map(unpadded));
         let doctor = opening.doctor.as_deref().or_else(asked).filter(|_| !setting.is_session());
         let hospital = opening.hospital.as_deref().or(self.place.hospital.as_deref());

@@ -133,7 +133,7 @@ pub struct Page<T> {
 }
 
 /// Returns a page, with a link to the next one if there is one.
-fn paged(items: Vec<impl Serialize>, next_cursor: Option<String>, uri: &Uri) -> Answer {
+pub(super) fn paged(items: Vec<impl Serialize>, next_cursor: Option<String>, uri: &Uri) -> Answer {
     let mut headers = HeaderMap::from_iter([(CACHE_CONTROL, PRIVATE)]);
     if let Some(cursor) = &next_cursor {
         headers.insert(LINK, next_link(uri, cursor)?);

@@ -17,7 +17,7 @@ use super::limits::{POLICY, STATE};
 use super::observe::REQUEST_ID;
 
 /// Methods of the API. `template.yaml` has these lists too.
-const METHODS: [Method; 4] = [Method::DELETE, Method::GET, Method::HEAD, Method::POST];
+const METHODS: [Method; 5] = [Method::DELETE, Method::GET, Method::HEAD, Method::POST, Method::PUT];
 
 /// Headers that a page may send.
 const REQUEST_HEADERS: [HeaderName; 7] =

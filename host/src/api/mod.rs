@@ -7,6 +7,7 @@
 //! - [`identity`]: the caller of a request, from its bearer token
 //! - [`appointments`]: the endpoints of appointments
 //! - [`slots`], [`holds`]: the endpoints of free slots, and of those that a client keeps for some minutes
+//! - [`agendas`]: the endpoints of doctors' agendas
 //! - [`countries`]: the endpoints of countries, their schemas and rules
 //! - [`links`], [`link_page`]: links in mail, and their page
 //! - [`openapi`]: the API's description, composed from the rules in force
@@ -16,6 +17,7 @@
 //! - [`body`], [`paths`], [`query`]: bodies, headers, path segments and parameters of requests
 //! - [`instant`]: instants as RFC 3339 writes them, and their schema
 
+mod agendas;
 mod appointments;
 mod body;
 mod caching;
@@ -162,6 +164,9 @@ fn public() -> Router<Arc<Api>> {
         .route("/slots", get(slots::list))
         .route("/holds", post(holds::create))
         .route("/holds/{id}", get(holds::get).delete(holds::delete))
+        .route("/agendas", get(agendas::list))
+        .route("/agendas/{doctor}", get(agendas::get).put(agendas::put))
+        .route("/agendas/{doctor}/history", get(agendas::history))
         .route("/schema", get(countries::schema))
         .route("/rules", get(countries::rules));
     Router::new()

@@ -38,6 +38,7 @@ pub enum Kind {
     UnsupportedMediaType,
     RulesViolated,
     KeyReused,
+    PreconditionRequired,
     SlowDown,
     Internal,
     RulesUnavailable,
@@ -61,7 +62,7 @@ impl Kind {
             Self::NotAllowedNow => {
                 (StatusCode::CONFLICT, "not-allowed-now", "Not possible in the appointment's current state")
             }
-            Self::Stale => (StatusCode::PRECONDITION_FAILED, "stale", "The appointment has changed"),
+            Self::Stale => (StatusCode::PRECONDITION_FAILED, "stale", "The resource has changed"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             Self::HeaderTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -74,6 +75,9 @@ impl Kind {
             Self::RulesViolated => (StatusCode::UNPROCESSABLE_ENTITY, "rules-violated", "The rules refuse the request"),
             Self::KeyReused => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "key-reused", "The Idempotency-Key was used for another request")
+            }
+            Self::PreconditionRequired => {
+                (StatusCode::PRECONDITION_REQUIRED, "precondition-required", "The request must be conditional")
             }
             Self::SlowDown => (StatusCode::TOO_MANY_REQUESTS, "slow-down", "Too many requests"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error"),
@@ -250,13 +254,15 @@ impl Problem {
             | BookingError::UnknownAppointment
             | BookingError::UnknownAction(_)
             | BookingError::UnknownHold
-            | BookingError::NoSlots => Self::new(Kind::NotFound, detail),
+            | BookingError::NoSlots
+            | BookingError::NoAgenda => Self::new(Kind::NotFound, detail),
             BookingError::NoSuchKey { .. }
             | BookingError::NoSuchTime(_)
             | BookingError::NoSuchPlace { .. }
+            | BookingError::TooManyOpenings { .. }
             | BookingError::OtherSlot(_) => Self::malformed(detail),
             BookingError::Forbidden(forbidden) => forbidden.into(),
-            BookingError::Violations(no) => {
+            BookingError::Violations(no) | BookingError::BadAgenda(no) => {
                 Self::new(Kind::RulesViolated, detail).with_violations(&no, accept_language)
             }
             BookingError::NotAllowedNow(no) => {
@@ -270,7 +276,8 @@ impl Problem {
             }
             BookingError::HoldLimit => Self::new(Kind::HoldLimit, detail),
             BookingError::TooLarge { .. } => Self::new(Kind::TooLarge, detail),
-            BookingError::Stale { .. } => Self::new(Kind::Stale, detail),
+            BookingError::Stale { .. } | BookingError::AgendaStale => Self::new(Kind::Stale, detail),
+            BookingError::AgendaUnconditional => Self::new(Kind::PreconditionRequired, detail),
             BookingError::AgendaChanged => Self::new(Kind::Unavailable, detail),
             BookingError::InProgress => Self::new(Kind::InProgress, detail),
             BookingError::KeyReused => Self::new(Kind::KeyReused, detail),

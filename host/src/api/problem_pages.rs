@@ -65,7 +65,7 @@ fn remedy(kind: Kind) -> &'static str {
         }
         Kind::InProgress => "A request with the same Idempotency-Key is in progress. Send it again in a moment.",
         Kind::NotAllowedNow => "The action is not possible in the appointment's phase. Read the appointment again.",
-        Kind::Stale => "The appointment has changed. Read it again, and decide anew.",
+        Kind::Stale => "The appointment, or the agenda, has changed. Read it again, and decide anew.",
         Kind::TooLarge => "The body has too many bytes. The detail says how many it may have.",
         Kind::HeaderTooLarge => {
             "The first line and the headers together are too long. Shorten the URL, or send fewer or smaller headers, such as cookies."
@@ -75,6 +75,9 @@ fn remedy(kind: Kind) -> &'static str {
             "The country's rules refuse the request. Show each message of <code>violations</code> at the member that its <code>pointer</code> names."
         }
         Kind::KeyReused => "The Idempotency-Key was used for another request. Use a new key for each request.",
+        Kind::PreconditionRequired => {
+            "Send <code>If-Match</code> with the <code>ETag</code> that you have read, so that you replace nothing that you have not seen, or <code>If-None-Match: *</code> if there is nothing yet."
+        }
         Kind::SlowDown => "Wait as long as <code>Retry-After</code> says.",
         Kind::Internal => "Report the <code>requestId</code> to the operator.",
         Kind::RulesUnavailable => {

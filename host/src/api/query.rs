@@ -38,14 +38,18 @@ struct Cursor<T> {
 }
 
 impl Parameters {
-    /// Parses the query of a URI. Refuses parameters other than `known` and [`PAGING`].
+    /// Parses the query of a list's URI. Refuses parameters other than `known` and [`PAGING`].
     pub fn of(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
+        Self::without_pages(uri, &[known, &PAGING].concat())
+    }
+
+    /// Parses the query of a URI. Refuses parameters other than `known`.
+    pub fn without_pages(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
         let query = uri.query().unwrap_or_default();
         if !is_encoded(query) {
             return Err(Problem::malformed("the query must be percent-encoded UTF-8 (RFC 3986): `%` is `%25`"));
         }
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        let known = [known, &PAGING].concat();
         if let Some((name, _)) = pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             let known = known.join("`, `");
             return Err(Problem::malformed(format!("there is no parameter `{name}` here; there are `{known}`")));

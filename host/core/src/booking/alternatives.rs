@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan};
 
+use crate::booking::Booking;
+use crate::booking::decide::Decider;
 use crate::booking::error::BookingError;
+use crate::booking::openings::Openings;
 use crate::booking::slots::{Candidate, FreeSlot, Vacancies};
-use crate::model::{Context, Opening, Place, Pseudonyms, Revision, Slot};
-use crate::ports::{Fault, Ledger};
-use crate::rules::{Executor, LoadedRules};
+use crate::model::{Opening, Place, Revision, Slot};
+use crate::ports::Fault;
+use crate::rules::LoadedRules;
 
 /// Number of days on each side of the taken slot whose openings are considered, so that Monday's are near Saturday's.
 const DAYS: i64 = 2;
@@ -20,10 +23,8 @@ const NAMED: usize = 3;
 
 /// Returns the free slots nearest to `wanted`, the nearest first, and each time once. Claims that `before` holds count as
 /// free, but the time that it already has is no alternative.
-pub(crate) async fn near(
-    ledger: &dyn Ledger,
-    executor: &Executor,
-    names: &Pseudonyms,
+pub(super) async fn near(
+    booking: &Booking,
     rules: &Arc<LoadedRules>,
     wanted: &Revision,
     before: Option<&Revision>,
@@ -36,22 +37,26 @@ pub(crate) async fn near(
         hospital: appointment.hospital.clone(),
         fields: [wanted.provenance.input.as_slice(), &attributes].concat(),
     };
+    let Decider { ledger, catalogue, names, .. } = &booking.decider;
+    let source = Openings::at(&place, &**ledger, &booking.agenda_lists, rules.country).await?;
     let context = wanted.provenance.context.clone();
     let (called, wanted_slot) = (rules.clone(), slot.clone());
     let current = before.map(|before| before.appointment.clone());
     let ask = move || {
-        let openings = if called.has_openings() {
-            nearby(&called, &context, &place, &wanted_slot)?
+        let openings = if called.has_openings() || source.are_of_an_agenda() {
+            let start = wanted_slot.start;
+            let (since, until) = (start.saturating_sub(DAYS.days()), start.saturating_add(DAYS.days()));
+            source.find(&called, &context, &place, since, until)?
         } else {
             around(&wanted_slot, &place)
         };
-        let offers = called.offers(&context, &place, current.as_ref(), &openings)?.offers;
+        let offers = called.offers_in_parts(&context, &place, current.as_ref(), &openings)?.offers;
         Ok::<Vec<_>, Fault>(offers.into_iter().map(|offer| Candidate::new(offer, &openings, &place)).collect())
     };
-    let candidates = executor.run(rules.country, ask).await??;
+    let candidates = catalogue.executor().run(rules.country, ask).await??;
     let own = before.map(|before| before.appointment.id);
-    let now = wanted.updated_at;
-    let vacancies = Vacancies { ledger, names, rules, patient: Some(&appointment.patient), own, now };
+    let (patient, now) = (Some(appointment.patient.as_str()), wanted.updated_at);
+    let vacancies = Vacancies { ledger: &**ledger, names, rules, patient, own, now };
     let mut slots = vacancies.free(candidates).await?;
     let mut named: HashSet<Timestamp> = before.and_then(|before| before.appointment.starts_at).into_iter().collect();
     slots.retain(|free| named.insert(free.starts_at));
@@ -64,12 +69,6 @@ pub(super) fn nearest(mut slots: Vec<FreeSlot>, to: Timestamp) -> Vec<FreeSlot> 
     slots.sort_by_key(|free| free.starts_at.duration_since(to).abs());
     slots.truncate(NAMED);
     slots
-}
-
-/// Returns the country's openings on both sides of the wanted slot.
-fn nearby(rules: &LoadedRules, context: &Context, place: &Place, wanted: &Slot) -> Result<Vec<Opening>, Fault> {
-    let (since, until) = (wanted.start.saturating_sub(DAYS.days()), wanted.start.saturating_add(DAYS.days()));
-    rules.openings(context, place, since, until)
 }
 
 /// Returns openings of the same length on both sides of the wanted slot, back to back with it.

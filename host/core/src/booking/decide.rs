@@ -13,16 +13,19 @@ use crate::booking::holds::NamedHold;
 use crate::booking::link::LINK;
 use crate::booking::presentation::entity_tag;
 use crate::model::{
-    Appointment, Caller, Choice, Claim, CountryCode, Event, Fact, FactQuery, FactSource, HeldClaim, Party, Plan,
-    Provenance, Pseudonyms, Relation, Revision, Role, RulesCaller, Step, Tie,
+    AgendaRevision, Appointment, Caller, Choice, Claim, CountryCode, Event, Fact, FactQuery, FactSource, HeldClaim,
+    Party, Place, Plan, Provenance, Pseudonyms, Relation, Revision, Role, RulesCaller, Step, Tie, Violation,
 };
-use crate::ports::{Change, Fault, Ids, Ledger, Order, Query, Settled, Tally, Unavailable};
+use crate::ports::{AgendaCondition, Change, Fault, Ids, Ledger, Order, Query, Settled, Tally, Unavailable};
 use crate::release::{Catalogue, InForce, OnTrial};
 use crate::rules::{DecisionRequest, Fields, LoadedRules, Planned, check_input, evaluate};
 use crate::trial::{Call, Refused, TrialRecorder};
 
 /// Maximum size of a revision, in bytes of JSON. It fits a DynamoDB item (400 KB).
 const MAX_REVISION_BYTES: usize = 240 << 10;
+
+/// Code of the violation of a slot outside the doctor's agenda.
+const OUTSIDE: &str = "agenda.outside";
 
 /// A request to book or to act, independent of the version that decides.
 #[derive(Clone)]
@@ -54,6 +57,8 @@ pub(super) struct Prepared {
     /// Claims of the plan and of its choices, as the rules named them.
     pub claims: Vec<Claim>,
     pub change: Change,
+    /// True if the slot may lie outside the doctor's agenda.
+    pub off_agenda: bool,
     /// Fields that clients see, one list for each choice, or a single one without choices.
     pub shown: Vec<Fields>,
 }
@@ -79,10 +84,49 @@ pub(super) struct Decider {
 }
 
 impl Decider {
+    /// Returns the decision of the rules, if its slot lies in the doctor's agenda. Rules decide without the agenda, and trials
+    /// and replays see their decisions alone.
+    pub async fn decide(&self, rules: &InForce, request: &Arc<RuleRequest>, before: Option<&Arc<Revision>>) -> Decided {
+        let prepared = self.decide_by_rules(rules, request, before).await?;
+        self.within_agenda(prepared, before.map(|before| &**before)).await
+    }
+
+    /// Refuses a decision whose slot lies outside the doctor's agenda. Otherwise the agenda that it has seen becomes a
+    /// condition of the change. A slot that the appointment keeps is not checked.
+    async fn within_agenda(&self, mut prepared: Prepared, before: Option<&Revision>) -> Decided {
+        let Revision { country, appointment, provenance, .. } = &prepared.change.revision;
+        let Appointment { phase, slot, starts_at, doctor, hospital, .. } = appointment;
+        let (Some(slot), Some(starts_at), Some(doctor)) = (slot, *starts_at, doctor) else { return Ok(prepared) };
+        let is_kept = |before: &Revision| {
+            let Appointment { phase, slot, doctor, .. } = &before.appointment;
+            phase.is_live() && (slot, doctor) == (&appointment.slot, &appointment.doctor)
+        };
+        if prepared.off_agenda || !phase.is_live() || before.is_some_and(is_kept) {
+            return Ok(prepared);
+        }
+        let agenda = self.ledger.agenda(*country, doctor).await?;
+        if let Some(AgendaRevision { agenda, .. }) = &agenda {
+            let attributes = before.map_or(&[][..], |before| &before.appointment.attributes);
+            let fields = [&provenance.input, attributes].concat();
+            let place = Place { doctor: None, hospital: hospital.clone(), fields };
+            if !agenda.covers(slot, starts_at, &place, prepared.rules.zones()) {
+                return Err(BookingError::refused(&prepared.rules, vec![Violation::new("", OUTSIDE)]));
+            }
+        }
+        let revision = agenda.map_or(0, |agenda| agenda.revision);
+        prepared.change.agenda = Some(AgendaCondition { doctor: doctor.clone(), revision });
+        Ok(prepared)
+    }
+
     /// Returns the decision of the rules in use or, for a patient in the canary's share, of the canary. Everything from
     /// the schema check to the view is one call of the executor, so that a request waits for its turn once. Only rules that
     /// need facts take a call before that one.
-    pub async fn decide(&self, rules: &InForce, request: &Arc<RuleRequest>, before: Option<&Arc<Revision>>) -> Decided {
+    async fn decide_by_rules(
+        &self,
+        rules: &InForce,
+        request: &Arc<RuleRequest>,
+        before: Option<&Arc<Revision>>,
+    ) -> Decided {
         let canary = rules.candidate.as_ref().filter(|candidate| candidate.terms.canary.is_some());
         let canary = canary.filter(|_| self.trying.is_some()).cloned();
         let known = Arc::new(Facts {
@@ -216,6 +260,7 @@ impl Decider {
             rules: rules.clone(),
             claims: plan.claims.into_iter().chain(of_choices).collect(),
             change,
+            off_agenda: plan.off_agenda,
             shown,
         })
     }

@@ -47,6 +47,24 @@ pub enum BookingError {
     /// The country's rules have no free slots.
     #[error("this country does not show free slots")]
     NoSlots,
+    /// The search would have too many openings.
+    #[error("there are more than {limit} openings there; name a doctor or a hospital, or fewer days")]
+    TooManyOpenings {
+        /// Maximum number of openings of a search.
+        limit: usize,
+    },
+    /// The doctor has no agenda.
+    #[error("the doctor has no agenda")]
+    NoAgenda,
+    /// The agenda is not as the request requires.
+    #[error("the agenda is not the one that the condition names, or has changed; read it again")]
+    AgendaStale,
+    /// A new revision of an agenda needs a condition.
+    #[error("send `If-Match` with the agenda's `ETag`, or `If-None-Match: *` for the doctor's first agenda")]
+    AgendaUnconditional,
+    /// An agenda is not valid.
+    #[error("the agenda is not valid")]
+    BadAgenda(Rejection),
     /// The token is valid but does not permit the request.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),

@@ -111,7 +111,7 @@ impl Booking {
         let SlotToken { doctor, hospital, request, place, .. } = &slot;
         let place =
             Place { doctor: doctor.clone(), hospital: hospital.clone(), fields: [&request[..], place].concat() };
-        let finder = Finder { rules: Arc::clone(&rules), context: rules.context(now, role), place, current: None, now };
+        let finder = self.finder(&rules, rules.context(now, role), place, None, now).await?;
         let (finder, Offered { offer, starts_at }) = self.offered(finder, &slot).await?;
         let (limit, of_slot) =
             (self.holds_of(caller, country), offer.claims.into_iter().filter(|claim| !claim.personal));

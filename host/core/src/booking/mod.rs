@@ -6,6 +6,8 @@
 //! - [`filters`]: filters of a list that no appointment could match
 //! - [`slots`]: free slots
 //! - [`holds`]: slots that are kept for some minutes
+//! - [`openings`]: the openings of a place, from agendas or the country
+//! - [`agendas`]: the use cases of agendas
 //! - [`alternatives`]: free slots near one that is taken
 //! - [`idempotency`]: `Idempotency-Key`, and how long a key is remembered
 //! - [`presentation`]: appointments as their country shows them, and the cache of these
@@ -14,6 +16,7 @@
 //!
 //! This file also decides whether a caller learns which claim is taken.
 
+mod agendas;
 mod alternatives;
 mod decide;
 mod error;
@@ -21,6 +24,7 @@ mod filters;
 mod holds;
 mod idempotency;
 mod link;
+mod openings;
 mod presentation;
 mod slots;
 #[cfg(test)]
@@ -34,6 +38,7 @@ use jiff::SignedDuration;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+pub use self::agendas::{AgendaChange, AgendaPrecondition, AgendaRequest, AgendaSearch, MAX_OUTSIDE};
 use self::decide::{Decider, Prepared, RuleRequest};
 pub use self::error::{BookingError, Rejection};
 pub use self::filters::Spellings;
@@ -44,6 +49,7 @@ pub use self::slots::{FreeSlot, MAX_DAYS, SlotPage, SlotPosition, SlotSearch};
 pub use self::wake::{Waker, Woken};
 use crate::booking::holds::{HOLD_TIME, OfAction, fingerprinted, set_free};
 use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
+use crate::booking::openings::AgendaLists;
 use crate::booking::presentation::{PresentationCache, show_page};
 use crate::model::claim::resource_and_minute;
 use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, Revision, Role, Scope};
@@ -54,7 +60,7 @@ use crate::release::{Catalogue, InForce};
 use crate::rules::{LoadedRules, MAX_PAGE_CALLS, schema};
 use crate::trial::{Routed, TrialRecorder};
 
-/// Maximum number of evaluations of an action without `If-Match` when other changes are stored first.
+/// Maximum number of evaluations of a request when other changes, or other agendas, are stored first.
 const MAX_ATTEMPTS: usize = 5;
 
 /// A request for a booking.
@@ -95,6 +101,7 @@ pub struct Booking {
     keys: KeysInUse,
     views: Arc<PresentationCache>,
     hold_time: SignedDuration,
+    agenda_lists: AgendaLists,
 }
 
 impl Booking {
@@ -108,7 +115,8 @@ impl Booking {
         host_version: &'static str,
     ) -> Self {
         let decider = Decider { catalogue, ledger, trying: None, ids, names, host_version };
-        Self { clock, decider, keys: KeysInUse::default(), views: Arc::default(), hold_time: HOLD_TIME }
+        let agenda_lists = AgendaLists::default();
+        Self { clock, decider, keys: KeysInUse::default(), views: Arc::default(), agenda_lists, hold_time: HOLD_TIME }
     }
 
     /// Tries candidates on requests, and records how they decide.
@@ -354,7 +362,8 @@ impl Booking {
         }
     }
 
-    /// Decides on a request and stores the decision. Decides again, without the hold, if the hold has lost a place.
+    /// Decides on a request and stores the decision. Decides again if the doctor's agenda has changed meanwhile, and, without
+    /// the hold, if the hold has lost a place.
     async fn decide_and_store(
         &self,
         rules: &InForce,
@@ -362,15 +371,17 @@ impl Booking {
         key: Option<&InUse<'_>>,
         before: Option<&Arc<Revision>>,
     ) -> Result<View, BookingError> {
-        loop {
+        for _ in 0..MAX_ATTEMPTS {
             let prepared = self.decider.decide(rules, &request, before).await?;
             match self.store(rules, &request, key, before.map(|before| &**before), prepared).await {
                 Err(BookingError::HoldExpired { .. }) if request.live_hold().is_some() => {
                     request = Arc::new(self.without_hold(rules.used.country, &request).await?);
                 }
+                Err(BookingError::AgendaChanged) => {}
                 stored => return stored,
             }
         }
+        Err(BookingError::AgendaChanged)
     }
 
     /// Commits a decision, whole or not at all.
@@ -382,7 +393,7 @@ impl Booking {
         before: Option<&Revision>,
         prepared: Prepared,
     ) -> Result<View, BookingError> {
-        let Prepared { rules: decided, claims, mut change, shown } = prepared;
+        let Prepared { rules: decided, claims, mut change, shown, .. } = prepared;
         let Appointment { id, revision, .. } = change.revision.appointment;
         change.receipt = key.map(|key| key.receipt(id, revision, request.now));
         let wanted = change.revision.clone();
@@ -459,9 +470,7 @@ impl Booking {
 
     /// Finds free slots near the taken one. They are a courtesy: if the search fails, the response has none.
     async fn free_slots(&self, ClaimConflict { decided, before, wanted, .. }: &ClaimConflict<'_>) -> Vec<FreeSlot> {
-        let (ledger, names) = (&*self.decider.ledger, &self.decider.names);
-        let found =
-            alternatives::near(ledger, self.decider.catalogue.executor(), names, decided, wanted, *before).await;
+        let found = alternatives::near(self, decided, wanted, *before).await;
         found.unwrap_or_else(|error| {
             tracing::debug!(country = %wanted.country, %error, "no free slots are named");
             Vec::new()

@@ -13,12 +13,13 @@ use uuid::Uuid;
 use crate::booking::Booking;
 use crate::booking::error::{BookingError, Rejection};
 use crate::booking::filters::{self, Spellings};
+use crate::booking::openings::Openings;
 use crate::model::json::flatten;
 use crate::model::{
     Appointment, Caller, Claim, Context, CountryCode, Field, Offer, Offered, Opening, Place, Pseudonyms, Revision,
     Scope, Slot, Violation,
 };
-use crate::ports::{Fault, Ledger};
+use crate::ports::Ledger;
 use crate::release::InForce;
 use crate::rules::LoadedRules;
 
@@ -27,6 +28,9 @@ pub const MAX_DAYS: u8 = 31;
 
 /// Number of days that one call to the rules gets first. A result is bounded, so a call that fails is repeated for fewer.
 const DAYS_OF_A_CALL: i32 = 7;
+
+/// Maximum number of openings of a search: those of a month of a hospital with 80 doctors.
+const MAX_OPENINGS: usize = 40_000;
 
 /// Code of the reason if there are no openings.
 const NO_AGENDA: &str = "no-agenda";
@@ -139,6 +143,7 @@ pub(super) struct Finder {
     pub rules: Arc<LoadedRules>,
     pub context: Context,
     pub place: Place,
+    openings: Openings,
     /// Appointment to be moved.
     pub current: Option<Arc<Revision>>,
     /// Time of the search.
@@ -153,17 +158,11 @@ impl SlotPosition {
 }
 
 impl SlotSearch {
-    /// Returns the finder of this search, which asks the rules in use.
-    fn finder(
-        &self,
-        rules: &InForce,
-        context: Context,
-        current: Option<Arc<Revision>>,
-        now: Timestamp,
-    ) -> Result<Finder, BookingError> {
+    /// Returns the place of this search. What it does not say is that of the appointment to be moved.
+    fn place(&self, rules: &InForce, current: Option<&Revision>) -> Result<Place, BookingError> {
         let Spellings { doctor, hospital, .. } = filters::keys(rules, &self.spelt)?;
         let mut place = Place { doctor, hospital, fields: leaves(&rules.used, &self.members)? };
-        if let Some(current) = &current {
+        if let Some(current) = current {
             let Appointment { doctor, hospital, attributes, .. } = &current.appointment;
             place.doctor = place.doctor.or_else(|| doctor.clone());
             place.hospital = place.hospital.or_else(|| hospital.clone());
@@ -171,7 +170,7 @@ impl SlotSearch {
             let others: Vec<Field> = attributes.iter().filter(|field| !is_known(field)).cloned().collect();
             place.fields.extend(others);
         }
-        Ok(Finder { rules: Arc::clone(&rules.used), context, place, current, now })
+        Ok(place)
     }
 
     /// Returns the first day, and the day after the last one.
@@ -200,7 +199,7 @@ impl SlotSearch {
 }
 
 /// Returns the leaves of these members. Refuses a value that the schema of a request refuses.
-fn leaves(rules: &LoadedRules, members: &[(String, String)]) -> Result<Vec<Field>, BookingError> {
+pub(super) fn leaves(rules: &LoadedRules, members: &[(String, String)]) -> Result<Vec<Field>, BookingError> {
     let known = rules.place_members();
     let typed = |(name, text): &(String, String)| (name.clone(), value_of(known.get(name.as_str()).copied(), text));
     let document: Json = members.iter().map(typed).collect::<Map<_, _>>().into();
@@ -234,33 +233,37 @@ impl Finder {
     }
 
     /// Returns the offers that start on the days from `since` until `until`, which is excluded.
-    pub(super) fn find(&self, since: Date, until: Date) -> Result<Found, Fault> {
-        let (mut found, mut first, mut days) = (Found::default(), since, DAYS_OF_A_CALL);
-        while first < until {
-            let end = first.saturating_add(days.days()).min(until);
-            match self.part(first, end) {
-                Ok(part) => {
-                    found.add(part);
-                    first = end;
-                }
-                // The result may be too much for one call.
-                Err(_) if days > 1 => days = (days / 2).max(1),
-                Err(fault) => return Err(fault),
-            }
-        }
-        Ok(found)
-    }
-
-    fn part(&self, since: Date, until: Date) -> Result<Found, Fault> {
+    pub(super) fn find(&self, since: Date, until: Date) -> Result<Found, BookingError> {
+        let openings = self.openings(since, until)?;
         let Self { rules, context, place, current, .. } = self;
         let current = current.as_ref().map(|current| &current.appointment);
-        let midnight = |date: Date| date.at(0, 0, 0, 0);
-        let openings = rules.openings(context, place, midnight(since), midnight(until))?;
-        let Offered { offers, reason } = rules.offers(context, place, current, &openings)?;
+        let Offered { offers, reason } = rules.offers_in_parts(context, place, current, &openings)?;
         let is_within = |offer: &Offer| (since..until).contains(&offer.slot.start.date());
         let offers = offers.into_iter().filter(is_within);
         let candidates = offers.map(|offer| Candidate::new(offer, &openings, place)).collect();
         Ok(Found { candidates, zone: openings.into_iter().next().map(|opening| opening.slot.zone), reason })
+    }
+
+    fn openings(&self, since: Date, until: Date) -> Result<Vec<Opening>, BookingError> {
+        let Self { rules, context, place, openings, .. } = self;
+        let midnight = |date: Date| date.at(0, 0, 0, 0);
+        let (mut found, mut first, mut days) = (Vec::new(), since, DAYS_OF_A_CALL);
+        while first < until {
+            let end = first.saturating_add(days.days()).min(until);
+            match openings.find(rules, context, place, midnight(first), midnight(end)) {
+                Ok(part) => {
+                    found.extend(part);
+                    first = end;
+                }
+                // The result may be too much for one call.
+                Err(_) if days > 1 => days = (days / 2).max(1),
+                Err(fault) => return Err(fault.into()),
+            }
+            if found.len() > MAX_OPENINGS {
+                return Err(BookingError::TooManyOpenings { limit: MAX_OPENINGS });
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -275,14 +278,6 @@ impl Candidate {
             is_shared: opening.places > 1,
             offer,
         }
-    }
-}
-
-impl Found {
-    fn add(&mut self, part: Self) {
-        self.candidates.extend(part.candidates);
-        self.zone = self.zone.take().or(part.zone);
-        self.reason = self.reason.take().or(part.reason);
     }
 }
 
@@ -354,12 +349,13 @@ impl Booking {
         };
         let search = Arc::new(search);
         let asked = Arc::clone(&search);
-        let find = move || {
-            let finder = asked.finder(&in_force, context, current, now)?;
-            let found = finder.find(from, until)?;
-            Ok::<_, BookingError>((finder, found))
-        };
-        let (finder, found) = self.decider.catalogue.executor().run(country, find).await??;
+        let moved = current.clone();
+        let place = move || asked.place(&in_force, moved.as_deref());
+        let place = self.decider.catalogue.executor().run(country, place).await??;
+        let finder = Arc::new(self.finder(&rules, context, place, current, now).await?);
+        let asked = Arc::clone(&finder);
+        let find = move || asked.find(from, until);
+        let found = self.decider.catalogue.executor().run(country, find).await??;
         let Found { candidates, zone, reason } = found;
         let had_offers = !candidates.is_empty();
         let slots = self.vacant(&finder, candidates).await?;
@@ -369,7 +365,7 @@ impl Booking {
             let code = if had_offers { FULL } else { NO_AGENDA };
             let violation = reason.filter(|_| !had_offers).unwrap_or_else(|| Violation::new("", code));
             why = Some(Rejection { violations: vec![violation], rules: Arc::clone(&rules) });
-            next_available = self.next_available(finder, until).await?;
+            next_available = self.next_available(&finder, until).await?;
         }
         let zone = zone.or_else(|| next_available.as_ref().map(|next: &FreeSlot| next.slot.zone.clone()));
         let (slots, next) = search.page(slots);
@@ -386,20 +382,41 @@ impl Booking {
         })
     }
 
+    /// Returns the finder of slots at a place, which asks these rules.
+    pub(super) async fn finder(
+        &self,
+        rules: &Arc<LoadedRules>,
+        context: Context,
+        place: Place,
+        current: Option<Arc<Revision>>,
+        now: Timestamp,
+    ) -> Result<Finder, BookingError> {
+        let openings = Openings::at(&place, &*self.decider.ledger, &self.agenda_lists, rules.country).await?;
+        Ok(Finder { rules: Arc::clone(rules), context, place, openings, current, now })
+    }
+
     /// Returns the first slot that is free from this day on, or from today on, until the country's horizon.
-    async fn next_available(&self, finder: Finder, since: Date) -> Result<Option<FreeSlot>, BookingError> {
-        let (rules, finder) = (Arc::clone(&finder.rules), Arc::new(finder));
+    async fn next_available(&self, finder: &Arc<Finder>, since: Date) -> Result<Option<FreeSlot>, BookingError> {
+        let rules = &finder.rules;
         let today = || finder.context.clocks.iter().map(|clock| clock.now.date());
         let (Some(first), Some(last)) = (today().min(), today().max()) else { return Ok(None) };
         let horizon = i32::from(rules.descriptor.horizon_days.unwrap_or_default());
         let end = last.saturating_add((horizon + 1).days());
-        let mut since = since.max(first);
+        let (mut since, mut days) = (since.max(first), i32::from(MAX_DAYS));
         while since < end {
-            let until = since.saturating_add(i32::from(MAX_DAYS).days()).min(end);
-            let asked = Arc::clone(&finder);
+            let until = since.saturating_add(days.days()).min(end);
+            let asked = Arc::clone(finder);
             let find = move || asked.find(since, until);
-            let found = self.decider.catalogue.executor().run(rules.country, find).await??;
-            if let Some((_, slot)) = self.vacant(&finder, found.candidates).await?.pop_first() {
+            let found = match self.decider.catalogue.executor().run(rules.country, find).await? {
+                Err(BookingError::TooManyOpenings { .. }) if days > 1 => {
+                    days /= 2;
+                    continue;
+                }
+                // One day has too many: the next free slot is not known.
+                Err(BookingError::TooManyOpenings { .. }) => return Ok(None),
+                found => found?,
+            };
+            if let Some((_, slot)) = self.vacant(finder, found.candidates).await?.pop_first() {
                 return Ok(Some(slot));
             }
             since = until;

@@ -153,8 +153,7 @@ impl JsonSchema for Agenda {
 impl Agenda {
     /// Returns the schema of an agenda (JSON Schema 2020-12). No derived schema refuses unknown members of flattened hours.
     pub fn schema() -> Json {
-        let date =
-            |title: &str| json!({ "title": title, "type": "string", "format": "date", "examples": ["2026-12-01"] });
+        let date = |title: &str| json!({ "title": title, "type": "string", "format": "date" });
         let time = |title: &str, pattern: &str, example: &str| json!({ "title": title, "type": "string", "pattern": pattern, "examples": [example] });
         let from = time("From", "^([01][0-9]|2[0-3]):[0-5][0-9]$", "09:00");
         let to = time("To", "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", "13:00");
@@ -171,8 +170,8 @@ impl Agenda {
             (
                 "places",
                 json!({
-                    "title": "Places", "description": "Number of patients at once.", "type": "integer",
-                    "minimum": 1, "maximum": MAX_PLACES, "default": 1,
+                    "title": "Places", "description": "Number of patients at once; 1 if it is absent.", "type": "integer",
+                    "minimum": 1, "maximum": MAX_PLACES,
                 }),
             ),
             (
@@ -345,6 +344,11 @@ impl Agenda {
         }
         openings.sort_by_key(|(starts_at, _)| *starts_at);
         openings
+    }
+
+    /// Returns true if some hours may have openings for which `place` may look.
+    pub fn is_at(&self, place: &Place) -> bool {
+        self.entries().any(|entry| entry.hours.fields_at(place).is_some())
     }
 
     /// Returns true if a slot that starts at this instant lies in one opening for which `place` may look.

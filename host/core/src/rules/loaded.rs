@@ -15,7 +15,8 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::model::{
     ActionDescriptor, Appointment, CalendarTexts, ClaimWords, Context, CountryCode, Descriptor, FactQuery, Field,
-    Limits, Notice, Offered, Opening, Party, Place, Role, RulesCaller, RulesId, Slot, Violation, Zone, digest, json,
+    Limits, Notice, Offer, Offered, Opening, Party, Place, Role, RulesCaller, RulesId, Slot, Violation, Zone, digest,
+    json,
 };
 use crate::ports::{Engine, FIRST_CONTRACT, Fault, Refusal, Rules};
 use crate::rules::links::linked_actions;
@@ -46,6 +47,9 @@ pub const MAX_PAGE: usize = 100;
 
 /// Maximum number of calls for one page. Each call may use its whole budget, and a client waits for the page.
 pub const MAX_PAGE_CALLS: usize = 10;
+
+/// Maximum number of openings in a call for offers, if more than one call is needed.
+const MAX_OPENINGS: usize = 400;
 
 /// Maximum number of actions. Each action is a path of the OpenAPI document, and every booking links to all actions.
 const MAX_ACTIONS: usize = 50;
@@ -104,6 +108,8 @@ pub struct LoadedRules {
     rules: Arc<dyn Rules>,
     /// Number of appointments in the first batch of the next page.
     fitting: AtomicUsize,
+    /// Number of openings in the first call for offers.
+    offering: AtomicUsize,
     /// Cache of attribute paths: true if personal.
     personal: RwLock<HashMap<String, bool>>,
 }
@@ -179,6 +185,7 @@ impl LoadedRules {
             counters: Counters::default(),
             serial: LOADED.fetch_add(1, Ordering::Relaxed),
             fitting: AtomicUsize::new(MAX_PAGE),
+            offering: AtomicUsize::new(MAX_OPENINGS),
             personal: RwLock::default(),
             request_schema,
             appointment_schema,
@@ -264,6 +271,11 @@ impl LoadedRules {
         let zone = self.zones.iter().find(|zone| zone.name() == slot.zone);
         let unlisted = || Fault::BadAnswer(format!("a slot in `{}`, which the descriptor does not list", slot.zone));
         zone.map(|zone| zone.instant(slot.start)).ok_or_else(unlisted)
+    }
+
+    /// Returns the zones of the country.
+    pub fn zones(&self) -> &[Zone] {
+        &self.zones
     }
 
     /// Returns the first instant of a day and that of the next day, in each zone of the country.
@@ -437,12 +449,73 @@ impl LoadedRules {
         current: Option<&Appointment>,
         openings: &[Opening],
     ) -> Result<Offered, Fault> {
-        self.call("offers", || {
-            let offered = self.rules.offers(context, place, current, openings)?.unwrap_or_default();
-            check_offers(&offered, openings)?;
-            offered.offers.iter().try_for_each(|offer| self.start(&offer.slot).map(drop))?;
-            Ok(offered)
-        })
+        self.call("offers", || self.offers_of_call(context, place, current, openings))
+    }
+
+    /// Returns the openings that the country allows, with as many calls as their number needs. The first call has as many
+    /// openings as fitted last. A call that fails is split, because its openings or its offers may be too much for one.
+    ///
+    /// # Errors
+    /// Returns an error if a call with one opening fails.
+    pub fn offers_in_parts(
+        &self,
+        context: &Context,
+        place: &Place,
+        current: Option<&Appointment>,
+        openings: &[Opening],
+    ) -> Result<Offered, Fault> {
+        let (mut offered, mut first) = (Offered::default(), 0);
+        let mut fitting = self.offering.load(Ordering::Relaxed).max(1);
+        loop {
+            let part = &openings[first..openings.len().min(first + fitting)];
+            match self.offers_attempt(context, place, current, part) {
+                Ok(Offered { offers, reason }) => {
+                    offered
+                        .offers
+                        .extend(offers.into_iter().map(|offer| Offer { opening: first + offer.opening, ..offer }));
+                    offered.reason = offered.reason.or(reason);
+                    first += part.len();
+                    // Other openings may be smaller.
+                    fitting += if part.len() == fitting { fitting / 8 } else { 0 };
+                }
+                Err(_) if part.len() > 1 => fitting = part.len() / 2,
+                Err(fault) => return Err(fault),
+            }
+            if first >= openings.len() {
+                self.offering.store(fitting.min(MAX_OPENINGS), Ordering::Relaxed);
+                return Ok(offered);
+            }
+        }
+    }
+
+    /// Calls the rules for offers. A failure is a fault of the rules only if the openings cannot be split.
+    fn offers_attempt(
+        &self,
+        context: &Context,
+        place: &Place,
+        current: Option<&Appointment>,
+        openings: &[Opening],
+    ) -> Result<Offered, Fault> {
+        if openings.len() <= 1 {
+            return self.offers(context, place, current, openings);
+        }
+        let started = Instant::now();
+        let answer = self.offers_of_call(context, place, current, openings);
+        self.count("offers", if answer.is_ok() { "answered" } else { "split" }, started.elapsed());
+        answer
+    }
+
+    fn offers_of_call(
+        &self,
+        context: &Context,
+        place: &Place,
+        current: Option<&Appointment>,
+        openings: &[Opening],
+    ) -> Result<Offered, Fault> {
+        let offered = self.rules.offers(context, place, current, openings)?.unwrap_or_default();
+        check_offers(&offered, openings)?;
+        offered.offers.iter().try_for_each(|offer| self.start(&offer.slot).map(drop))?;
+        Ok(offered)
     }
 
     /// Returns the notices for an event.

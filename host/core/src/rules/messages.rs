@@ -19,7 +19,7 @@ type Text = (&'static str, &'static str);
 
 /// Texts of the host's codes that clients see: code, the param that explains it, and the text. A violation of a schema
 /// has the params `title` and `example` as well, unless the schema has none.
-const HOST: [(&str, &str, Text); 31] = [
+const HOST: [(&str, &str, Text); 39] = [
     ("schema.required", "property", ("this is required", "falta este dato")),
     ("schema.additionalProperties", "property", ("`{property}` is not known here", "`{property}` no se conoce aquí")),
     ("schema.type", "expected", ("must be {expected}", "debe ser {expected}")),
@@ -74,6 +74,21 @@ const HOST: [(&str, &str, Text); 31] = [
     ("full", "", ("everything is booked on these days", "en estos días todo está reservado")),
     ("not-offered", "", ("this time can no longer be booked", "este horario ya no se puede reservar")),
     ("no-agenda", "", ("there are no openings on these days", "en estos días no hay horario de atención")),
+    ("agenda.outside", "", ("the doctor does not see patients at that time", "el médico no atiende a esa hora")),
+    ("agenda.order", "", ("must be after the beginning", "debe ser posterior al inicio")),
+    ("agenda.too-long", "", ("is longer than the hours", "dura más que el horario")),
+    ("agenda.zone", "expected", ("must be one of: {expected}", "debe ser una de: {expected}")),
+    ("agenda.hospital", "", ("no hospital has this key", "ningún establecimiento tiene esta clave")),
+    (
+        "agenda.member",
+        "expected",
+        (
+            "an agenda cannot fix this; it can fix: {expected}",
+            "una agenda no puede fijar este dato; puede fijar: {expected}",
+        ),
+    ),
+    ("agenda.overlap", "other", ("overlaps with {other}", "se cruza con {other}")),
+    ("agenda.invalid", "", ("this is not an agenda", "esto no es una agenda")),
     (
         "time.nonexistent",
         "",

@@ -11,6 +11,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use strum::VariantArray as _;
 
+use super::super::agendas::{AgendaChangeView, AgendaView};
 use super::super::appointments::{Entry, Page, Representation};
 use super::super::countries::{RulesStatus, Schemas};
 use super::super::holds::{HeldSlot, HoldRequest};
@@ -31,6 +32,9 @@ pub struct Components {
 /// Names of the schemas of a request with a slot, and of one with a hold.
 const SLOT_REQUESTS: [&str; 2] = ["SlotRequest", "HeldRequest"];
 
+/// Name of the schema of a page of agendas.
+const AGENDA_PAGE: &str = "AgendaPage";
+
 impl Default for Components {
     fn default() -> Self {
         let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
@@ -47,7 +51,10 @@ impl Default for Components {
         types.subschema_for::<Slots<SlotDay>>();
         types.subschema_for::<HoldRequest>();
         types.subschema_for::<HeldSlot>();
-        Self { types, schemas: Map::new(), reserved: SLOT_REQUESTS.map(str::to_owned).into() }
+        types.subschema_for::<AgendaView>();
+        types.subschema_for::<AgendaChangeView>();
+        let reserved = SLOT_REQUESTS.into_iter().chain([AGENDA_PAGE]).map(str::to_owned).collect();
+        Self { types, schemas: Map::new(), reserved }
     }
 }
 
@@ -91,6 +98,12 @@ impl Components {
         let mut page = plain(Page::<Value>::json_schema(&mut self.types).into());
         page["properties"]["items"]["items"] = item;
         self.put(name, page)
+    }
+
+    /// Adds a page of agendas.
+    pub fn agenda_page(&mut self) -> Value {
+        let agenda = self.of::<AgendaView>();
+        self.add_page(AGENDA_PAGE, agenda)
     }
 
     /// Adds a request with the token of a free slot in place of the members that the slot stands for, and one with a hold.

@@ -7,6 +7,7 @@ use citas_core::rules::{Action, LoadedRules, MAX_PAGE};
 use serde_json::{Map, Value, json};
 
 use super::super::Health;
+use super::super::agendas::{AgendaChangeView, AgendaView};
 use super::super::appointments::DEFAULT_PAGE;
 use super::super::countries::{CountryList, RulesStatus, Schemas};
 use super::super::holds::{HeldSlot, HoldRequest};
@@ -35,8 +36,22 @@ const CHANGING: [Kind; 5] =
     [Kind::SlotTaken, Kind::Stale, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
 
 /// Operations of a country besides its actions. An action with such a name has another operation id.
-const OPERATIONS: [&str; 10] =
-    ["book", "create-hold", "delete-hold", "get", "get-hold", "history", "list", "rules", "schema", "slots"];
+const OPERATIONS: [&str; 14] = [
+    "agenda",
+    "agenda-history",
+    "agendas",
+    "book",
+    "create-hold",
+    "delete-hold",
+    "get",
+    "get-hold",
+    "history",
+    "list",
+    "put-agenda",
+    "rules",
+    "schema",
+    "slots",
+];
 
 /// Texts of an operation: what it does, and what a client should know of it.
 struct Texts<'a>(&'a str, &'a str);
@@ -172,6 +187,7 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
             "parameters": [id_parameter("hold")], "get": get_hold(country, &held), "delete": delete_hold(country),
         });
         paths.insert(format!("{base}/holds/{{id}}"), one);
+        paths.extend(agendas(rules, components));
     }
     for (name, action) in rules.client_actions() {
         let path = format!("{base}/appointments/{{id}}/{name}");
@@ -373,6 +389,71 @@ fn of_text(member: &Value) -> Value {
     let kept = ["type", "enum", "pattern", "examples", "minLength", "maxLength", "minimum", "maximum"];
     let keyword = |name: &str| Some((name.to_owned(), member.get(name)?.clone()));
     kept.into_iter().filter_map(keyword).collect::<Map<_, _>>().into()
+}
+
+/// Returns the paths of agendas.
+fn agendas(rules: &LoadedRules, components: &mut Components) -> [(String, Value); 3] {
+    let (country, base) = (rules.country, format!("/v1/{}/agendas", rules.country));
+    let (one, changed) = (components.of::<AgendaView>(), components.of::<AgendaChangeView>());
+    let pages = components.agenda_page();
+    let operation = |what: &str, texts: Texts<'_>, success: (&str, Value), problems: &[Kind], scope| {
+        guarded(&operation_id(country, what), country, &texts, success, problems, scope)
+    };
+    let page = |description: &str| ("200", response(description, &pages, &["Cache-Control", "Link"]));
+    let agenda = |description: &str, schema: &Value| response(description, schema, &["Cache-Control", "ETag"]);
+
+    let texts = Texts("List agendas", "For staff: the doctors with an agenda that may have openings at a place.");
+    let mut list = operation("agendas", texts, page("Agendas, by the doctors' keys."), &[], Scope::Read);
+    let members = rules.place_members();
+    let own = members.iter().filter(|(name, _)| !["doctor", "hospital"].contains(name)).map(|(name, member)| {
+        let text = member["description"].as_str().or(member["title"].as_str());
+        query(name, text.unwrap_or("A member of a booking request."), &of_text(member))
+    });
+    list["parameters"] =
+        [key(rules, "hospital")].into_iter().chain(own).chain(paging(DEFAULT_PAGE, MAX_PAGE)).collect();
+
+    let texts = Texts("Get a doctor's agenda", "For staff: the times at which the doctor sees patients.");
+    let success = ("200", agenda("The agenda.", &one));
+    let mut get = operation("agenda", texts, success, &[Kind::Stale], Scope::Read);
+    let tag = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}\")?$", "examples": ["\"1\""] });
+    let if_match = header("If-Match", "`ETag` of the agenda that the client saw: another one leads to a 412.", &tag);
+    get["parameters"] = json!([if_match]);
+
+    let texts = Texts(
+        "Replace a doctor's agenda",
+        "For staff. `If-Match` with the agenda's `ETag` replaces it, and `If-None-Match: *` creates the first one. Appointments \
+         that no longer lie in an opening stay, and the response names them.",
+    );
+    let problems =
+        [Kind::Stale, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated, Kind::PreconditionRequired];
+    let success = ("200", agenda("The agenda is replaced; or, with `dry-run`, it could be.", &changed));
+    let mut put = operation("put-agenda", texts, success, &problems, Scope::Write);
+    let created = response("The doctor has an agenda now.", &changed, &["Cache-Control", "ETag", "Location"]);
+    put["responses"]["201"] = created;
+    let dry_run = query("dry-run", "True if nothing is to be stored.", &json!({ "type": "boolean", "default": false }));
+    let any = json!({ "type": "string", "enum": ["*"] });
+    let none = header("If-None-Match", "`*` creates the doctor's first agenda.", &any);
+    put["parameters"] = json!([if_match, none, accept_language(), dry_run]);
+
+    let texts = Texts("List an agenda's revisions", "For staff. Each entry has the agenda, its author and its time.");
+    let success = page("Revisions, the first one first.");
+    let mut history = operation("agenda-history", texts, success, &[], Scope::Read);
+    history["parameters"] = json!(paging(DEFAULT_PAGE, MAX_PAGE));
+
+    let doctor = || json!([doctor_parameter(rules)]);
+    let one = json!({ "parameters": doctor(), "get": revalidated(get, "\"1\""), "put": with_body(put, "Agenda", None, true) });
+    [
+        (base.clone(), json!({ "get": list })),
+        (format!("{base}/{{doctor}}"), one),
+        (format!("{base}/{{doctor}}/history"), json!({ "parameters": doctor(), "get": history })),
+    ]
+}
+
+fn doctor_parameter(rules: &LoadedRules) -> Value {
+    let mut parameter = key(rules, "doctor");
+    (parameter["in"], parameter["required"]) = ("path".into(), true.into());
+    parameter["description"] = "The country's key for the doctor.".into();
+    parameter
 }
 
 fn list(rules: &LoadedRules) -> Value {

@@ -1,3 +1,4 @@
+mod agendas;
 mod link;
 mod slots;
 mod waker;
@@ -15,7 +16,8 @@ use crate::model::{
     Party, Plan, Slot, Value, Verdict, Violation, Wake,
 };
 use crate::ports::{
-    AgendaError, Agendas, Change, DueWake, NewHold, Order, Receipt, Taken, Tally, TrialReport, Trials, Unavailable,
+    AgendaCondition, AgendaError, Agendas, Change, DueWake, NewHold, Order, Receipt, Taken, Tally, TrialReport, Trials,
+    Unavailable,
 };
 use crate::release::OnTrial;
 use crate::testing::{Deciding, ManualClock, plan, revision};
@@ -29,6 +31,8 @@ struct OneAppointment {
     changes: Mutex<Vec<Change>>,
     queries: Mutex<Vec<Query>>,
     agendas: Mutex<Vec<AgendaRevision>>,
+    /// Revisions of agendas, the last of which is stored before the next commit.
+    meanwhile: Mutex<Vec<AgendaRevision>>,
 }
 
 #[async_trait]
@@ -67,6 +71,14 @@ impl Agendas for OneAppointment {
 #[async_trait]
 impl Ledger for OneAppointment {
     async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
+        let meanwhile = self.meanwhile.lock().unwrap().pop();
+        self.agendas.lock().unwrap().extend(meanwhile);
+        if let Some(AgendaCondition { doctor, revision }) = &change.agenda {
+            let stored = self.agenda(change.revision.country, doctor).await?;
+            if stored.map_or(0, |stored| stored.revision) != *revision {
+                return Err(CommitError::AgendaChanged);
+            }
+        }
         let taken = |claim: &Claim| -> Result<_, Unavailable> {
             let is_taken = self.taken.as_ref() == Some(&claim.key);
             Ok(if is_taken { (0..claim.places).collect() } else { BTreeSet::new() })

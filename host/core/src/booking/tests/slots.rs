@@ -1,5 +1,7 @@
 //! Free slots of a house with one doctor.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use jiff::civil::{Date, DateTime};
 
 use super::*;
@@ -18,6 +20,8 @@ struct House {
     fits: usize,
     reason: Option<Violation>,
     calls: Mutex<Vec<(DateTime, DateTime)>>,
+    /// Number of calls for offers.
+    offers: AtomicUsize,
 }
 
 impl Default for House {
@@ -31,7 +35,14 @@ impl Default for House {
             }
         }"#
         .into();
-        Self { descriptor, openings: vec![], fits: usize::MAX, reason: None, calls: Mutex::default() }
+        Self {
+            descriptor,
+            openings: vec![],
+            fits: usize::MAX,
+            reason: None,
+            calls: Mutex::default(),
+            offers: AtomicUsize::default(),
+        }
     }
 }
 
@@ -71,13 +82,14 @@ impl Rules for House {
         _: Option<&Appointment>,
         openings: &[Opening],
     ) -> Result<Option<Offered>, Fault> {
+        self.offers.fetch_add(1, Ordering::Relaxed);
         if openings.len() > self.fits {
             return Err(Fault::AnswerTooLarge { limit: 0 });
         }
-        let offer = |(opening, Opening { slot, .. }): (usize, &Opening)| Offer {
+        let offer = |(opening, Opening { slot, doctor, .. }): (usize, &Opening)| Offer {
             opening,
             slot: slot.clone(),
-            claims: vec![Claim::new(format!("doctor/45678/{}", slot.start))],
+            claims: vec![Claim::new(format!("doctor/{}/{}", doctor.as_deref().unwrap_or("45678"), slot.start))],
             choices: vec![],
             request: place.fields.clone(),
         };
@@ -131,10 +143,15 @@ struct Reception {
 
 impl Reception {
     fn of(house: House, taken: Option<&str>) -> Self {
+        Self::with(house, taken, vec![])
+    }
+
+    fn with(house: House, taken: Option<&str>, agendas: Vec<AgendaRevision>) -> Self {
         let (house, catalogue) = (Arc::new(house), Arc::new(Catalogue::default()));
         catalogue.install(LoadedRules::of(house.clone(), "sha256:00".into()).unwrap(), Timestamp::UNIX_EPOCH);
         let taken = taken.map(|start| format!("doctor/45678/{}", slot(start).start));
-        let ledger = OneAppointment { stored: Some(revision(Uuid::nil())), taken, ..OneAppointment::default() };
+        let (stored, agendas) = (Some(revision(Uuid::nil())), agendas.into());
+        let ledger = OneAppointment { stored, taken, agendas, ..OneAppointment::default() };
         let clock = Arc::new(ManualClock::default());
         let booking = Booking::new(catalogue, Arc::new(ledger), clock, Arc::new(NewIds), names(), "0.1.0");
         Self { house, booking }
@@ -248,4 +265,94 @@ async fn what_is_known_of_the_request_has_the_types_of_its_schema_and_is_checked
 async fn a_country_without_openings_has_no_slots() {
     let desk = Desk::new(Deciding::new(Ok(Ok(booked()))), OneAppointment::default());
     assert!(matches!(desk.booking.slots(&ana(), pe(), search()).await, Err(BookingError::NoSlots)));
+}
+
+/// Returns an agenda with an opening on each of these days of December, at nine by the clocks of Lima, at a hospital.
+fn agenda(doctor: &str, days: &[u8], hospital: &str, request: Json) -> AgendaRevision {
+    let extra = |day: &u8| {
+        json!({
+            "date": format!("2026-12-{day:02}"), "from": "09:00", "to": "09:30", "minutes": 30, "zone": ZONE,
+            "hospital": hospital, "request": request,
+        })
+    };
+    let extra: Vec<Json> = days.iter().map(extra).collect();
+    AgendaRevision {
+        country: pe(),
+        doctor: doctor.into(),
+        revision: 1,
+        updated_at: Timestamp::UNIX_EPOCH,
+        subject: "eva".into(),
+        role: Role::Staff,
+        request_id: "r".into(),
+        agenda: serde_json::from_value(json!({ "weekly": [], "extra": extra })).unwrap(),
+    }
+}
+
+fn of_doctor(doctor: &str) -> SlotSearch {
+    SlotSearch { spelt: Spellings { doctor: Some(doctor.into()), ..Spellings::default() }, ..search() }
+}
+
+#[tokio::test]
+async fn the_openings_of_a_doctor_with_an_agenda_are_those_of_the_agenda() {
+    let house = || House { openings: vec!["2026-12-01T11:00"], ..House::default() };
+    let desk = Reception::with(house(), None, vec![agenda("1", &[2, 3, 20], "h", json!({}))]);
+    assert_eq!(desk.starts(of_doctor("1")).await, ["02T09:00", "03T09:00"]);
+    assert_eq!(desk.house.calls.lock().unwrap().len(), 0, "the country is not asked for its own");
+    assert_eq!(desk.starts(of_doctor("2")).await, ["01T11:00"]);
+    let empty = Reception::with(house(), None, vec![agenda("1", &[], "h", json!({}))]);
+    let page = empty.slots(of_doctor("1")).await.unwrap();
+    assert_eq!((reason(&page), page.slots.len()), (Some("no-agenda"), 0));
+}
+
+#[tokio::test]
+async fn without_a_doctor_the_openings_of_all_who_have_an_agenda_there_are_merged() {
+    let district = |code: &str| json!({ "district": code });
+    let agendas = vec![
+        agenda("1", &[1, 3], "h", district("150122")),
+        agenda("2", &[2, 3], "h", district("150101")),
+        agenda("3", &[1, 4], "i", json!({})),
+    ];
+    let desk = Reception::with(House::default(), None, agendas);
+    let found = async |hospital: Option<&str>, members: &[(&str, &str)]| {
+        let spelt = Spellings { hospital: hospital.map(str::to_owned), ..Spellings::default() };
+        let members = members.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let page = desk.slots(SlotSearch { spelt, members, ..search() }).await.unwrap();
+        let slots = page.slots.iter();
+        slots.map(|free| format!("{} {}", free.slot.start.day(), free.doctor.as_deref().unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(found(Some("h"), &[]).await, ["1 1", "2 2", "3 1", "3 2"]);
+    assert_eq!(found(Some("i"), &[]).await, ["1 3", "4 3"]);
+    assert_eq!(found(None, &[("district", "150101")]).await, ["1 3", "2 2", "3 2", "4 3"]);
+    assert_eq!(found(Some("h"), &[("district", "150122")]).await, ["1 1", "3 1"]);
+}
+
+#[tokio::test]
+async fn openings_that_are_too_much_for_one_call_are_offered_in_parts_and_the_size_is_learned() {
+    let days: Vec<u8> = (1..=7).collect();
+    let agendas = (0..40).map(|number| agenda(&number.to_string(), &days, "h", json!({}))).collect();
+    let desk = Reception::with(House { fits: 20, ..House::default() }, None, agendas);
+    let week = SlotSearch { limit: 1_000, ..search() };
+    assert_eq!(desk.slots(week.clone()).await.unwrap().slots.len(), 280);
+    let first = desk.house.offers.swap(0, Ordering::Relaxed);
+    assert_eq!(desk.slots(week).await.unwrap().slots.len(), 280);
+    let second = desk.house.offers.load(Ordering::Relaxed);
+    assert!(second < first && second <= 28, "{first} calls, then {second}");
+}
+
+#[tokio::test]
+async fn a_search_with_too_many_openings_is_refused() {
+    let mut all = agenda("1", &[], "h", json!({}));
+    let hours = json!({ "from": "00:00", "to": "24:00", "minutes": 5, "zone": ZONE });
+    let day = |weekday: &str| {
+        let mut hours = hours.clone();
+        hours["weekday"] = weekday.into();
+        hours
+    };
+    let week = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"].map(day);
+    all.agenda = serde_json::from_value(json!({ "weekly": week })).unwrap();
+    let agendas = (0..21).map(|number| AgendaRevision { doctor: number.to_string(), ..all.clone() }).collect();
+    let desk = Reception::with(House::default(), None, agendas);
+    let refused = desk.slots(search()).await;
+    assert!(matches!(refused, Err(BookingError::TooManyOpenings { .. })), "{refused:?}");
+    assert_eq!(desk.slots(SlotSearch { days: 1, ..search() }).await.unwrap().slots.len(), 100);
 }

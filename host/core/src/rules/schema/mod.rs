@@ -37,7 +37,7 @@ pub(crate) use places::{ANY, example_keys, is_marked_personal, labelled, may_vio
 pub use places::{is_personal, named_members};
 
 /// Maximum number of violations that are reported for a document.
-const MAX_VIOLATIONS: usize = 50;
+pub(crate) const MAX_VIOLATIONS: usize = 50;
 
 /// Maximum size of the cache of a pattern in `patternProperties`, in bytes. A pattern with no more states than
 /// [`texts::MAX_TABLE_SIZE`] allows never fills it, and other patterns are too slow to be accepted.
