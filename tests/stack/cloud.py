@@ -107,6 +107,8 @@ class Cloud:
                 **self.environment,
                 "AUTH": "true",
                 "BIND_HOST": "127.0.0.1",
+                # It unpacks the functions there, some 300 MB, and leaves them.
+                "TMPDIR": str(work),
                 "GATEWAY_PORT": str(self.port),
                 "MINISTACK_HOST": "localhost",
                 "MINISTACK_REGION": REGION,
