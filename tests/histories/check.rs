@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::clinic::{self, plan_of};
 use super::desk::{Answer, Entry, History, Request};
+use super::holding::Holds;
 use crate::support::appointments::pe;
 
 /// What a ledger has, of one clinic or of all.
@@ -54,7 +55,8 @@ impl Kept {
     }
 }
 
-type Broken = Result<(), String>;
+/// A promise that is broken, if there is one.
+pub type Broken = Result<(), String>;
 
 /// Checks a history.
 pub fn check(history: &History, kept: &Kept, names: &Pseudonyms) -> Broken {
@@ -67,18 +69,23 @@ pub fn check(history: &History, kept: &Kept, names: &Pseudonyms) -> Broken {
     each_revision_has_the_claims_of_its_plan(kept, names)?;
     commits_are_in_the_order_of_their_answers(kept, &made)?;
     let states = replay(kept, names)?;
-    each_refusal_has_a_reason(history, kept, &made, &states, names)
+    let holds = Holds::of(history);
+    holds.check(kept, &made)?;
+    if holds.has_unknown() {
+        return Ok(());
+    }
+    each_refusal_has_a_reason(history, kept, &made, &states, &holds, names)
 }
 
 /// Stamps of the request that made a revision and of its answer.
-type Made = HashMap<(Uuid, u32), (u64, u64)>;
+pub type Made = HashMap<(Uuid, u32), (u64, u64)>;
 
 /// Returns who made which revision. Two requests make one revision only if they have one key, and a request that must follow a
 /// revision makes the next one.
 fn made(history: &History) -> Result<Made, String> {
     let mut made = Made::new();
     let mut of_keys: HashMap<(usize, usize), (Uuid, u32)> = HashMap::new();
-    for Entry { asked, answered, request, about, answer } in &history.entries {
+    for Entry { asked, answered, request, about, answer, .. } in &history.entries {
         let revisions: Vec<(Uuid, u32)> = match answer {
             Answer::Stored(revision) => vec![(revision.appointment.id, revision.appointment.revision)],
             Answer::Woken(done) => done.clone(),
@@ -273,19 +280,25 @@ fn each_refusal_has_a_reason(
     kept: &Kept,
     made: &Made,
     states: &[Holders],
+    holds: &Holds<'_>,
     names: &Pseudonyms,
 ) -> Broken {
     let places = places(kept, names);
-    for Entry { asked, answered, request, about, answer } in &history.entries {
+    for Entry { asked, answered, request, about, answer, .. } in &history.entries {
         let Answer::Taken(Some(claim)) = answer else { continue };
         // The caller knows the claim by the name that the rules gave it.
         let opaque = kept_claim(names, claim, Claim { personal: true, ..Claim::new(claim) }).key;
         let Some((key, count)) = [claim, &opaque].into_iter().find_map(|key| Some((key, places.get(key)?))) else {
+            if holds.may_have(claim, (*asked, *answered)) > 0 {
+                continue;
+            }
             return Err(format!("{request:?} was refused {claim}, which nobody ever held"));
         };
+        let held = holds.may_have(key, (*asked, *answered));
         let is_full = |state: &Holders| {
             let others = state.range((key.clone(), 0)..(key.clone(), u16::MAX));
-            others.filter(|(_, holder)| about.is_none_or(|(own, _)| own != **holder)).count() >= usize::from(*count)
+            let others = others.filter(|(_, holder)| about.is_none_or(|(own, _)| own != **holder)).count();
+            others + held >= usize::from(*count)
         };
         // Commits that were answered before the request, and those that were asked for after its answer.
         let stamps = |place: &(Uuid, u32)| made.get(place).copied().unwrap_or((0, u64::MAX));

@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use citas::system::UuidIds;
-use citas_core::booking::{ActionRequest, Booking, BookingError, View, Woken};
-use citas_core::model::{Caller, Pseudonyms, Revision, Scope};
+use citas_core::booking::{
+    ActionRequest, Booking, BookingError, BookingRequest, FreeSlot, NamedSlot, SlotSearch, Spellings, View, Woken,
+};
+use citas_core::model::{Caller, Hold, Pseudonyms, Revision, Scope, SlotToken};
 use citas_core::ports::{Clock as _, Ledger, Query, Wakes};
 use citas_core::release::Catalogue;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
@@ -51,14 +54,34 @@ pub enum Request {
         start: usize,
         seen: bool,
     },
+    /// With the slot of a hold.
+    MoveToHeld {
+        which: usize,
+        hold: usize,
+    },
     Cancel {
         which: usize,
     },
     NoShow {
         which: usize,
     },
+    /// Holds one of the slots that are shown.
+    Hold {
+        account: usize,
+        doctor: usize,
+        nth: usize,
+    },
+    BookHeld {
+        hold: usize,
+        patient: usize,
+    },
+    Release {
+        hold: usize,
+    },
     /// Does what is due.
     Wake,
+    /// The history begins, or goes on in another process, at this time.
+    Open(Timestamp),
     /// Lets minutes pass.
     Advance(usize),
     /// Sets the clock back by minutes.
@@ -72,8 +95,16 @@ pub enum Answer {
     Stored(Box<Revision>),
     /// Revisions were made, each by the clock.
     Woken(Vec<(Uuid, u32)>),
-    /// Another appointment holds a claim, which the caller may know.
+    /// A slot is held.
+    Held(Box<Hold>),
+    /// A hold is given up.
+    Released,
+    /// Another appointment or hold has a claim, which the caller may know.
     Taken(Option<String>),
+    /// The hold does not keep its slot any more.
+    HoldExpired,
+    /// The account has as many holds as it may have.
+    HoldLimit,
     /// The request was refused for another reason.
     Refused(String),
     /// It is not known if the request was done.
@@ -90,6 +121,10 @@ impl Answer {
             Self::Woken(done) if done.is_empty() => "nothing",
             Self::Woken(_) => "woken",
             Self::Taken(_) => "taken",
+            Self::Held(_) => "held",
+            Self::Released => "released",
+            Self::HoldExpired => "hold expired",
+            Self::HoldLimit => "hold limit",
             Self::Refused(why) | Self::Unknown(why) => why.split(';').next().unwrap(),
             Self::Nothing => "nothing",
         }
@@ -104,6 +139,8 @@ pub struct Entry {
     pub request: Request,
     /// The appointment that it is about, and the revision that it must follow.
     pub about: Option<(Uuid, Option<u32>)>,
+    /// The hold that it names.
+    pub hold: Option<Uuid>,
     pub answer: Answer,
 }
 
@@ -117,17 +154,21 @@ pub struct History {
 
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Entry { asked, answered, request, about, answer } in &self.entries {
+        for Entry { asked, answered, request, about, hold, answer } in &self.entries {
             let short = |id: &Uuid| id.simple().to_string()[24..].to_owned();
             let about = about.as_ref().map(|(id, seen)| format!(" of {} at {seen:?}", short(id))).unwrap_or_default();
+            let hold = hold.as_ref().map(|id| format!(" with hold {}", short(id))).unwrap_or_default();
             let answer = match answer {
+                Answer::Held(hold) => {
+                    format!("hold {} of {:?} until {}", short(&hold.id), hold.claims, hold.expires_at)
+                }
                 Answer::Stored(revision) => {
                     let appointment = &revision.appointment;
                     format!("{} {}", short(&appointment.id), appointment.revision)
                 }
                 other => format!("{other:?}"),
             };
-            writeln!(f, "{asked:4}-{answered:<4} {request:?}{about}: {answer}")?;
+            writeln!(f, "{asked:4}-{answered:<4} {request:?}{about}{hold}: {answer}")?;
         }
         Ok(())
     }
@@ -159,6 +200,7 @@ struct Desk {
     witness: Witness,
     stamps: AtomicU64,
     known: Mutex<Vec<Known>>,
+    holds: Mutex<Vec<Hold>>,
     entries: Mutex<Vec<Entry>>,
 }
 
@@ -189,11 +231,13 @@ pub async fn play(ports: &Ports, catalogue: &Arc<Catalogue>, script: &Script, wi
         witness,
         stamps: AtomicU64::default(),
         known: Mutex::default(),
+        holds: Mutex::default(),
         entries: Mutex::default(),
     });
     if script.continues {
         desk.remember(&*ledger).await;
     }
+    desk.send(Request::Open(desk.clock.now())).await;
     let clients = requests(script).into_iter().map(|requests| {
         let desk = desk.clone();
         tokio::spawn(async move {
@@ -245,13 +289,22 @@ fn book(chance: &mut Chance, booked: &mut Vec<Request>) -> Request {
 
 fn request(chance: &mut Chance, booked: &mut Vec<Request>) -> Request {
     let which = chance.below(8);
-    match chance.below(20) {
+    let hold = chance.below(4);
+    match chance.below(28) {
+        20..=22 => Request::Hold {
+            account: chance.below(PEOPLE),
+            doctor: chance.below(DOCTORS.len()),
+            nth: chance.below(STARTS),
+        },
+        23..=24 => Request::BookHeld { hold, patient: chance.below(PEOPLE) },
+        25 => Request::MoveToHeld { which, hold },
+        26 => Request::Release { hold },
         0..=7 => book(chance, booked),
         8..=12 => Request::Reschedule { which, start: chance.below(STARTS), seen: chance.once_in(2) },
         13..=15 => Request::Cancel { which },
         16 => Request::NoShow { which },
         17..=18 => Request::Wake,
-        _ => Request::Advance(usize::from(MINUTES) * (1 + chance.below(4))),
+        _ => Request::Advance((1 + chance.below(4)) * *chance.pick(&[2, usize::from(MINUTES)])),
     }
 }
 
@@ -259,10 +312,11 @@ impl Desk {
     /// Learns the clinic's appointments from the ledger.
     async fn remember(&self, ledger: &dyn Ledger) {
         let query = Query { hospital: Some(self.clinic.clone()), limit: DUE, ..Query::default() };
-        let page = ledger.page(pe(), &query).await.unwrap();
+        // A ledger that does not answer has nothing to tell.
+        let page = ledger.page(pe(), &query).await.unwrap_or_default();
         let mut known = self.known.lock().unwrap();
         for Revision { appointment, owner, updated_at, .. } in page.items {
-            let account = owner.rsplit('-').next().unwrap().parse().unwrap();
+            let account = account_of(&owner);
             let seen = (appointment.revision, appointment.revision.to_string());
             known.push(Known { id: appointment.id, account, seen });
             self.clock.set(self.clock.now().max(updated_at));
@@ -270,14 +324,14 @@ impl Desk {
     }
 
     async fn send(&self, request: Request) {
-        let about = self.about(&request);
+        let (about, hold) = (self.about(&request), self.hold_of(&request));
         let is_seen = matches!(request, Request::Reschedule { seen: true, .. });
         let follows = about.as_ref().map(|about| (about.id, is_seen.then_some(about.seen.0)));
-        let unanswered = Answer::Unknown("the process was killed".into());
-        let asked = self.stamp();
-        let mut entry = Entry { asked, answered: u64::MAX, request, about: follows, answer: unanswered };
+        let answer = Answer::Unknown("the process was killed".into());
+        let (asked, named) = (self.stamp(), hold.as_ref().map(|hold| hold.id));
+        let mut entry = Entry { asked, answered: u64::MAX, request, about: follows, hold: named, answer };
         (self.witness)(&entry);
-        entry.answer = self.answer(&entry.request, about.as_ref()).await;
+        entry.answer = self.answer(&entry.request, about.as_ref(), hold.as_ref()).await;
         entry.answered = self.stamp();
         (self.witness)(&entry);
         self.entries.lock().unwrap().push(entry);
@@ -288,7 +342,10 @@ impl Desk {
     }
 
     fn about(&self, request: &Request) -> Option<Known> {
-        let (Request::Reschedule { which, .. } | Request::Cancel { which } | Request::NoShow { which }) = request
+        let (Request::Reschedule { which, .. }
+        | Request::MoveToHeld { which, .. }
+        | Request::Cancel { which }
+        | Request::NoShow { which }) = request
         else {
             return None;
         };
@@ -296,29 +353,57 @@ impl Desk {
         (!known.is_empty()).then(|| known[which % known.len()].clone())
     }
 
-    async fn answer(&self, request: &Request, about: Option<&Known>) -> Answer {
-        match (request, about) {
-            (Request::Book { account, patient, doctor, start, key }, _) => {
+    /// Returns the hold that a request names, one of the latest.
+    fn hold_of(&self, request: &Request) -> Option<Hold> {
+        let (Request::BookHeld { hold, .. } | Request::MoveToHeld { hold, .. } | Request::Release { hold }) = request
+        else {
+            return None;
+        };
+        let holds = self.holds.lock().unwrap();
+        (!holds.is_empty()).then(|| holds[holds.len() - 1 - hold % holds.len()].clone())
+    }
+
+    async fn answer(&self, request: &Request, about: Option<&Known>, hold: Option<&Hold>) -> Answer {
+        match (request, about, hold) {
+            (Request::Book { account, patient, doctor, start, key }, ..) => {
                 let document = json!({
-                    "start": self::start(*start).to_string(), "doctor": format!("{}.{}", self.clinic, DOCTORS[*doctor]),
-                    "patient": format!("{}.patient-{patient}", self.clinic),
+                    "start": self::start(*start).to_string(), "doctor": self.doctor(*doctor),
+                    "patient": self.patient_key(*patient),
                 });
                 let key = key.map(|key| key.to_string());
                 let booked = self.booking.book(&self.patient(*account), pe(), document, key.as_deref()).await;
                 self.told(*account, booked)
             }
-            (Request::Reschedule { start, seen, .. }, Some(about)) => {
-                let input = json!({ "start": self::start(*start).to_string() });
-                self.act(about, "reschedule", input, *seen).await
+            (Request::BookHeld { patient, .. }, _, Some(hold)) => {
+                let input = json!({ "patient": self.patient_key(*patient) });
+                let request = BookingRequest { input, slot: Some(NamedSlot::Held(hold.id)) };
+                let account = account_of(&hold.owner);
+                self.told(account, self.booking.book(&self.patient(account), pe(), request, None).await)
             }
-            (Request::Cancel { .. }, Some(about)) => self.act(about, "cancel", json!({}), false).await,
-            (Request::NoShow { .. }, Some(about)) => self.act(about, "no-show", json!({}), false).await,
-            (Request::Wake, _) => self.wake().await,
-            (Request::Advance(by), _) => {
+            (Request::Reschedule { start, seen, .. }, Some(about), _) => {
+                let if_match = seen.then(|| vec![about.seen.1.clone()]);
+                let input = json!({ "start": self::start(*start).to_string() });
+                self.act(ActionRequest { input, if_match, ..action(about, "reschedule") }, about.account).await
+            }
+            (Request::MoveToHeld { .. }, Some(about), Some(hold)) => {
+                let slot = Some(NamedSlot::Held(hold.id));
+                self.act(ActionRequest { slot, ..action(about, "reschedule") }, about.account).await
+            }
+            (Request::Cancel { .. }, Some(about), _) => self.act(action(about, "cancel"), about.account).await,
+            (Request::NoShow { .. }, Some(about), _) => self.act(action(about, "no-show"), about.account).await,
+            (Request::Hold { account, doctor, nth }, ..) => {
+                self.hold(&self.patient(*account), &self.doctor(*doctor), *nth).await
+            }
+            (Request::Release { .. }, _, Some(hold)) => {
+                let released = self.booking.release(&self.patient(account_of(&hold.owner)), pe(), hold.id).await;
+                released.map_or_else(refused, |()| Answer::Released)
+            }
+            (Request::Wake, ..) => self.wake().await,
+            (Request::Advance(by), ..) => {
                 self.clock.shift(minutes(*by));
                 Answer::Nothing
             }
-            (Request::StepBack(by), _) => {
+            (Request::StepBack(by), ..) => {
                 self.clock.shift(-minutes(*by));
                 Answer::Nothing
             }
@@ -326,11 +411,36 @@ impl Desk {
         }
     }
 
-    async fn act(&self, about: &Known, action: &str, input: serde_json::Value, is_seen: bool) -> Answer {
-        let caller = if action == "no-show" { self.staff() } else { self.patient(about.account) };
-        let if_match = is_seen.then(|| vec![about.seen.1.clone()]);
-        let request = ActionRequest { id: about.id, action, input, slot: None, if_match, key: None };
-        self.told(about.account, self.booking.act(&caller, pe(), request).await)
+    /// Holds one of the doctor's free slots.
+    async fn hold(&self, caller: &Caller, doctor: &str, nth: usize) -> Answer {
+        let search = SlotSearch {
+            spelt: Spellings { doctor: Some(doctor.to_owned()), ..Spellings::default() },
+            members: Vec::new(),
+            appointment: None,
+            from: Some(start(0).date()),
+            days: 1,
+            after: None,
+            limit: STARTS,
+        };
+        let shown = match self.booking.slots(caller, pe(), search).await {
+            Ok(page) => page.slots,
+            Err(error) => return refused(error),
+        };
+        let Some(free) = shown.get(nth % shown.len().max(1)).cloned() else { return Answer::Nothing };
+        let FreeSlot { slot, doctor, hospital, request, .. } = free;
+        let token = SlotToken { country: pe(), slot, doctor, hospital, request, place: Vec::new() };
+        match self.booking.hold(caller, pe(), token, None).await {
+            Ok(hold) => {
+                self.holds.lock().unwrap().push(hold.clone());
+                Answer::Held(Box::new(hold))
+            }
+            Err(error) => refused(error),
+        }
+    }
+
+    async fn act(&self, request: ActionRequest<'_>, account: usize) -> Answer {
+        let caller = if request.action == "no-show" { self.staff() } else { self.patient(account) };
+        self.told(account, self.booking.act(&caller, pe(), request).await)
     }
 
     /// Does the clinic's actions that are due.
@@ -358,9 +468,7 @@ impl Desk {
                 self.learn(account, &view);
                 Answer::Stored(Box::new((*view.revision).clone()))
             }
-            Err(BookingError::SlotTaken { claim, .. }) => Answer::Taken(claim),
-            Err(BookingError::Unavailable(error)) => Answer::Unknown(error.to_string()),
-            Err(error) => Answer::Refused(error.to_string()),
+            Err(error) => refused(error),
         }
     }
 
@@ -375,6 +483,14 @@ impl Desk {
         }
     }
 
+    fn doctor(&self, number: usize) -> String {
+        format!("{}.{}", self.clinic, DOCTORS[number])
+    }
+
+    fn patient_key(&self, number: usize) -> String {
+        format!("{}.patient-{number}", self.clinic)
+    }
+
     fn patient(&self, account: usize) -> Caller {
         self.caller(&format!("{}.account-{account}", self.clinic), &[])
     }
@@ -387,5 +503,25 @@ impl Desk {
         let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
         let scopes = Scope::ALL.map(Scope::as_str);
         Caller { subject: subject.into(), groups: set(groups), scopes: set(&scopes), request_id: self.clinic.clone() }
+    }
+}
+
+/// Returns an action on an appointment, with an empty input.
+fn action<'a>(about: &Known, action: &'a str) -> ActionRequest<'a> {
+    ActionRequest { id: about.id, action, input: json!({}), slot: None, if_match: None, key: None }
+}
+
+/// Returns the number of an account from its name.
+pub fn account_of(subject: &str) -> usize {
+    subject.rsplit('-').next().unwrap().parse().unwrap()
+}
+
+fn refused(error: BookingError) -> Answer {
+    match error {
+        BookingError::SlotTaken { claim, .. } => Answer::Taken(claim),
+        BookingError::HoldExpired { .. } => Answer::HoldExpired,
+        BookingError::HoldLimit => Answer::HoldLimit,
+        BookingError::Unavailable(error) => Answer::Unknown(error.to_string()),
+        error => Answer::Refused(error.to_string()),
     }
 }

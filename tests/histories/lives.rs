@@ -2,7 +2,7 @@
 //! this test binary. It writes a line for each request and for each answer, so that what was acknowledged is known whenever it
 //! dies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::desk::{Answer, Entry, History, Ports, Script, Witness};
-use super::{AT_ONCE, Answers, Folder, check_all, play_all, runtime, script};
+use super::{Answers, Folder, check_all, play_all, runtime, script};
 use crate::support::chance::Chance;
 
 /// Variable with the [`Life`] of a process that plays histories.
@@ -30,7 +30,7 @@ const KILLS: usize = 10;
 const LINES: usize = 300;
 
 /// Maximum number of rounds of histories in a process.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 50;
 
 /// Maximum time from one line of a process to the next.
 const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
@@ -38,15 +38,18 @@ const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 /// Number of histories with a full disk.
 const FULL_DISKS: usize = 10;
 
+/// Number of rounds in which the disk is full.
+const FULL_ROUNDS: usize = 3;
+
 /// What a process does.
 #[derive(Serialize, Deserialize)]
 struct Life {
     folder: PathBuf,
     /// Seed of its first history.
     first: usize,
-    /// Clinics of an earlier process, at which the first histories go on.
-    clinics: Vec<String>,
-    /// Maximum size of a file in the first round, in bytes. The process ends with the round after.
+    /// Clinic of an earlier process, at which the first history goes on.
+    clinic: Option<String>,
+    /// Maximum size of a file in the first rounds, in bytes. There is room again in as many rounds after them.
     disk: Option<u64>,
 }
 
@@ -61,21 +64,18 @@ struct Line {
 /// Plays histories, if this process was started for that.
 fn live() -> bool {
     let Ok(life) = std::env::var(LIFE) else { return false };
-    let Life { folder, first, mut clinics, disk } = serde_json::from_str(&life).unwrap();
+    let Life { folder, first, mut clinic, disk } = serde_json::from_str(&life).unwrap();
     let ledger = Arc::new(SqliteLedger::open(&folder).unwrap());
     let ports = Ports { ledger: ledger.clone(), names: ledger.pseudonyms(), wakes: ledger };
     let runtime = runtime();
     let (_, unlimited) = Resource::FSIZE.get().unwrap();
-    for round in 0..if disk.is_some() { 2 } else { ROUNDS } {
-        let size = disk.filter(|_| round == 0).unwrap_or(unlimited);
+    for round in 0..if disk.is_some() { 2 * FULL_ROUNDS } else { ROUNDS } {
+        let size = disk.filter(|_| round < FULL_ROUNDS).unwrap_or(unlimited);
         Resource::FSIZE.set(size, unlimited).unwrap();
-        let fresh = (0..AT_ONCE).map(|number| script(first + round * AT_ONCE + number));
-        let scripts: Vec<Script> = match clinics.len() {
-            0 => fresh.collect(),
-            _ => fresh
-                .zip(clinics.drain(..))
-                .map(|(script, clinic)| Script { clinic, continues: true, ..script })
-                .collect(),
+        let fresh = script(first + round);
+        let script = match clinic.take() {
+            None => fresh,
+            Some(clinic) => Script { clinic, continues: true, ..fresh },
         };
         let witness = |script: &Script| -> Witness {
             let clinic = script.clinic.clone();
@@ -84,10 +84,9 @@ fn live() -> bool {
                 println!("{}", serde_json::to_string(&line).unwrap());
             })
         };
-        runtime.block_on(play_all(&ports, &scripts, witness));
-        if disk.is_some() {
-            clinics = scripts.into_iter().map(|script| script.clinic).collect();
-        }
+        runtime.block_on(play_all(&ports, std::slice::from_ref(&script), witness));
+        // The first round with room goes on at the clinic of those without, and the others are elsewhere.
+        clinic = (disk.is_some() && round < FULL_ROUNDS).then_some(script.clinic);
     }
     true
 }
@@ -172,7 +171,7 @@ impl Told {
 }
 
 fn life(folder: &Path, first: usize) -> Life {
-    Life { folder: folder.to_owned(), first, clinics: Vec::new(), disk: None }
+    Life { folder: folder.to_owned(), first, clinic: None, disk: None }
 }
 
 #[test]
@@ -184,13 +183,11 @@ fn histories_of_a_process_that_is_killed_keep_every_promise() {
     let mut total = Answers::new();
     for number in 0..FOLDERS {
         let (folder, mut chance) = (tempfile::tempdir().unwrap(), Chance::seeded(u64::try_from(number).unwrap() + 1));
-        let (mut told, mut clinics) = (Told::default(), Vec::new());
+        let (mut told, mut clinic) = (Told::default(), None);
         for kill in 0..KILLS {
-            let life = Life { clinics, ..life(folder.path(), (number * KILLS + kill) * 1000) };
+            let life = Life { clinic, ..life(folder.path(), (number * KILLS + kill) * 1000) };
             let lines = lines(test, &life, Some(1 + chance.below(LINES)));
-            let last = lines.iter().map(|line| line.round).max();
-            let of_last = lines.iter().filter(|line| Some(line.round) == last).map(|line| line.clinic.clone());
-            clinics = of_last.collect::<BTreeSet<_>>().into_iter().collect();
+            clinic = lines.last().map(|line| line.clinic.clone());
             told.add(lines);
         }
         for (name, count) in told.check(folder) {
@@ -214,7 +211,7 @@ fn histories_with_a_full_disk_keep_every_promise() {
         let disk = u64::try_from((60 + chance.below(200)) << 10).unwrap();
         let mut lines = lines(test, &Life { disk: Some(disk), ..life(folder.path(), number * 1000) }, None);
         let is_full = |line: &Line| matches!(line.entry.answer, Answer::Unknown(_)) && line.entry.answered < u64::MAX;
-        let is_stored = |line: &Line| line.round == 1 && matches!(line.entry.answer, Answer::Stored(_));
+        let is_stored = |line: &Line| line.round >= FULL_ROUNDS && matches!(line.entry.answer, Answer::Stored(_));
         assert!(lines.iter().any(is_full), "the disk is never full");
         assert!(lines.iter().any(is_stored), "nothing is stored once there is room again");
         for line in lines.iter_mut().filter(|line| is_full(line)) {

@@ -39,6 +39,10 @@ pub enum Flaw {
     LosesWakes,
     /// A key is used twice.
     ForgetsKeys,
+    /// A booking takes what is held.
+    IgnoresHolds,
+    /// A hold does not expire.
+    HoldsForEver,
 }
 
 /// The countries' maps.
@@ -92,6 +96,9 @@ impl Maps {
             && let Some(stored) = self.model.histories.get_mut(&id)
         {
             stored.retain(|stored| stored.appointment.revision < change.revision.appointment.revision);
+        }
+        if flaw == Flaw::IgnoresHolds {
+            self.model.claims.retain(|_, holder| holder.until.is_none());
         }
         match flaw {
             Flaw::ForgetsKeys => change.receipt = None,
@@ -219,7 +226,14 @@ impl Ledger for MapLedger {
 
     async fn put_hold(&self, new: NewHold) -> Result<Hold, CommitError> {
         yield_now().await;
-        self.maps(new.hold.slot.country, |maps| maps.model.put_hold(&new))
+        self.maps(new.hold.slot.country, |maps| {
+            let hold = maps.model.put_hold(&new)?;
+            if self.flaw == Some(Flaw::HoldsForEver) {
+                let places = maps.model.claims.values_mut().filter(|holder| holder.id == hold.id);
+                places.for_each(|holder| holder.until = None);
+            }
+            Ok(hold)
+        })
     }
 
     async fn hold(&self, country: CountryCode, id: Uuid) -> Result<Option<Hold>, Unavailable> {

@@ -1,8 +1,8 @@
-//! Random histories of bookings, changes and scheduled actions, from several clients at once, through core's use cases. Each
+//! Random histories of bookings, holds, changes and scheduled actions, from several clients at once, through core's use cases. Each
 //! history is checked: no place is held by more than its number, no acknowledged write is lost, revisions have no gap, each event is
 //! in the outbox once, and repeating the commits one after the other on plain maps gives what is stored.
 //!
-//! Of 10,000 histories, 8,000 run on plain maps, 1,900 on SQLite and 100 on DynamoDB: the first try the use cases, the others the
+//! Of 10,000 histories, 8,500 run on plain maps, 1,400 on SQLite and 100 on DynamoDB: the first try the use cases, the others the
 //! adapters. `CITAS_HISTORIES` sets another number, and `CITAS_SEED` the seed of the first one. A failure prints the seed of
 //! its history and the log. The seed decides the requests, and the machine how they overlap.
 //!
@@ -10,15 +10,17 @@
 //! - [`desk`]: clients and their requests
 //! - [`lives`]: processes that are killed, or whose disk is full
 //! - [`maps`]: the ledger of plain maps
-//! - [`check`]: the promises
+//! - [`check`], [`holding`]: the promises
 
 mod check;
 mod clinic;
 mod desk;
+mod holding;
 mod lives;
 mod maps;
 
 use std::collections::{BTreeMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,7 +51,7 @@ const HISTORIES: usize = 10_000;
 /// Number of histories on each ledger with a clock that steps back.
 const STEPS_BACK: usize = 10;
 
-/// Number of histories that share a ledger, each at a clinic of its own.
+/// Number of histories that share plain maps or a table, each at a clinic of its own.
 const SHARED_BY: usize = 50;
 
 /// Number of histories that run at once.
@@ -203,20 +205,25 @@ fn runtime() -> Runtime {
 }
 
 /// Runs this share of the histories, in percent.
-fn run_share<S: Site>(share: usize, open: impl AsyncFn() -> S) {
+fn run_share<S: Site>(share: usize, shared_by: usize, open: impl AsyncFn() -> S) {
     let (count, first) = (setting("CITAS_HISTORIES", HISTORIES) * share / 100, setting("CITAS_SEED", 1));
     let scripts: Vec<Script> = (first..first + count).map(script).collect();
-    run_scripts(&scripts, open);
+    run_scripts(&scripts, shared_by, open);
 }
 
-fn run_scripts<S: Site>(scripts: &[Script], open: impl AsyncFn() -> S) {
-    let (runtime, started, mut total) = (runtime(), Instant::now(), Answers::new());
-    for scripts in scripts.chunks(SHARED_BY) {
-        let answers = runtime.block_on(async { run(&open().await, scripts).await });
-        for (name, count) in answers.unwrap_or_else(|broken| panic!("{broken}")) {
-            *total.entry(name).or_default() += count;
+/// Runs histories, of which this number shares a ledger.
+fn run_scripts<S: Site>(scripts: &[Script], shared_by: usize, open: impl AsyncFn() -> S) {
+    let (started, mut total) = (Instant::now(), Answers::new());
+    let run_some = async |scripts| run(&open().await, scripts).await;
+    let at_once = if shared_by == 1 { AT_ONCE } else { 1 };
+    let mut all = pin!(futures::stream::iter(scripts.chunks(shared_by)).map(run_some).buffer_unordered(at_once));
+    runtime().block_on(async {
+        while let Some(answers) = all.next().await {
+            for (name, count) in answers.unwrap_or_else(|broken| panic!("{broken}")) {
+                *total.entry(name).or_default() += count;
+            }
         }
-    }
+    });
     println!("{} histories in {:?}: {total:?}", scripts.len(), started.elapsed());
 }
 
@@ -226,25 +233,26 @@ async fn folder() -> Folder {
 
 #[test]
 fn histories_over_plain_maps_keep_every_promise() {
-    run_share(80, async || Arc::new(MapLedger::default()));
+    run_share(85, SHARED_BY, async || Arc::new(MapLedger::default()));
 }
 
 #[test]
 fn histories_over_sqlite_keep_every_promise() {
-    run_share(19, folder);
+    // What has expired by one clock is deleted, so histories with clocks of their own cannot share a folder.
+    run_share(14, 1, folder);
 }
 
 #[test]
 fn histories_over_dynamodb_keep_every_promise() {
-    run_share(1, Tables::new);
+    run_share(1, SHARED_BY, Tables::new);
 }
 
 #[test]
 fn histories_with_a_clock_that_steps_back_keep_every_promise() {
     let scripts: Vec<Script> = (1..=STEPS_BACK).map(|seed| Script { steps_back: true, ..script(seed) }).collect();
-    run_scripts(&scripts, async || Arc::new(MapLedger::default()));
-    run_scripts(&scripts, folder);
-    run_scripts(&scripts, Tables::new);
+    run_scripts(&scripts, SHARED_BY, async || Arc::new(MapLedger::default()));
+    run_scripts(&scripts, 1, folder);
+    run_scripts(&scripts, SHARED_BY, Tables::new);
 }
 
 #[test]
@@ -260,6 +268,8 @@ fn each_flaw_of_a_ledger_breaks_the_promise_that_it_concerns() {
         (Flaw::LosesEvents, "the outbox has"),
         (Flaw::LosesWakes, "scheduled is"),
         (Flaw::ForgetsKeys, "made two appointments"),
+        (Flaw::IgnoresHolds, "live hold"),
+        (Flaw::HoldsForEver, "taken is"),
     ] {
         let found = |first: usize| {
             let scripts: Vec<Script> = (first..first + 10).map(script).collect();
