@@ -2,6 +2,7 @@
 //! platform as its clients, its countries' teams and its operators use it.
 
 mod access_http;
+mod agendas;
 mod agendas_http;
 mod aws_api;
 mod aws_faults;

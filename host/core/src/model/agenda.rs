@@ -402,7 +402,7 @@ impl Agenda {
 
     /// Returns the minutes of an entry on a day: all, or only those that are not closed.
     fn parts(&self, entry: Entry<'_>, date: Date, are_closed_left_out: bool) -> Vec<Range<u16>> {
-        let mut parts = vec![entry.hours.from.0..entry.hours.to.0];
+        let mut parts: Vec<Range<u16>> = std::iter::once(entry.hours.from.0..entry.hours.to.0).collect();
         for closed in self.closed_for(entry, date).filter(|_| are_closed_left_out) {
             let without = |part: Range<u16>| {
                 [part.start..part.end.min(closed.start), part.start.max(closed.end)..part.end].into_iter()

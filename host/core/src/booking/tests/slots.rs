@@ -268,7 +268,7 @@ async fn a_country_without_openings_has_no_slots() {
 }
 
 /// Returns an agenda with an opening on each of these days of December, at nine by the clocks of Lima, at a hospital.
-fn agenda(doctor: &str, days: &[u8], hospital: &str, request: Json) -> AgendaRevision {
+fn agenda(doctor: &str, days: &[u8], hospital: &str, request: &Json) -> AgendaRevision {
     let extra = |day: &u8| {
         json!({
             "date": format!("2026-12-{day:02}"), "from": "09:00", "to": "09:30", "minutes": 30, "zone": ZONE,
@@ -295,11 +295,11 @@ fn of_doctor(doctor: &str) -> SlotSearch {
 #[tokio::test]
 async fn the_openings_of_a_doctor_with_an_agenda_are_those_of_the_agenda() {
     let house = || House { openings: vec!["2026-12-01T11:00"], ..House::default() };
-    let desk = Reception::with(house(), None, vec![agenda("1", &[2, 3, 20], "h", json!({}))]);
+    let desk = Reception::with(house(), None, vec![agenda("1", &[2, 3, 20], "h", &json!({}))]);
     assert_eq!(desk.starts(of_doctor("1")).await, ["02T09:00", "03T09:00"]);
     assert_eq!(desk.house.calls.lock().unwrap().len(), 0, "the country is not asked for its own");
     assert_eq!(desk.starts(of_doctor("2")).await, ["01T11:00"]);
-    let empty = Reception::with(house(), None, vec![agenda("1", &[], "h", json!({}))]);
+    let empty = Reception::with(house(), None, vec![agenda("1", &[], "h", &json!({}))]);
     let page = empty.slots(of_doctor("1")).await.unwrap();
     assert_eq!((reason(&page), page.slots.len()), (Some("no-agenda"), 0));
 }
@@ -308,9 +308,9 @@ async fn the_openings_of_a_doctor_with_an_agenda_are_those_of_the_agenda() {
 async fn without_a_doctor_the_openings_of_all_who_have_an_agenda_there_are_merged() {
     let district = |code: &str| json!({ "district": code });
     let agendas = vec![
-        agenda("1", &[1, 3], "h", district("150122")),
-        agenda("2", &[2, 3], "h", district("150101")),
-        agenda("3", &[1, 4], "i", json!({})),
+        agenda("1", &[1, 3], "h", &district("150122")),
+        agenda("2", &[2, 3], "h", &district("150101")),
+        agenda("3", &[1, 4], "i", &json!({})),
     ];
     let desk = Reception::with(House::default(), None, agendas);
     let found = async |hospital: Option<&str>, members: &[(&str, &str)]| {
@@ -329,7 +329,7 @@ async fn without_a_doctor_the_openings_of_all_who_have_an_agenda_there_are_merge
 #[tokio::test]
 async fn openings_that_are_too_much_for_one_call_are_offered_in_parts_and_the_size_is_learned() {
     let days: Vec<u8> = (1..=7).collect();
-    let agendas = (0..40).map(|number| agenda(&number.to_string(), &days, "h", json!({}))).collect();
+    let agendas = (0..40).map(|number| agenda(&number.to_string(), &days, "h", &json!({}))).collect();
     let desk = Reception::with(House { fits: 20, ..House::default() }, None, agendas);
     let week = SlotSearch { limit: 1_000, ..search() };
     assert_eq!(desk.slots(week.clone()).await.unwrap().slots.len(), 280);
@@ -341,7 +341,7 @@ async fn openings_that_are_too_much_for_one_call_are_offered_in_parts_and_the_si
 
 #[tokio::test]
 async fn a_search_with_too_many_openings_is_refused() {
-    let mut all = agenda("1", &[], "h", json!({}));
+    let mut all = agenda("1", &[], "h", &json!({}));
     let hours = json!({ "from": "00:00", "to": "24:00", "minutes": 5, "zone": ZONE });
     let day = |weekday: &str| {
         let mut hours = hours.clone();
