@@ -297,6 +297,8 @@ mod tests {
     struct Parsed {
         #[command(flatten)]
         folders: Folders,
+        #[command(flatten)]
+        holds: HoldOptions,
     }
 
     fn registry(options: &[&str]) -> Result<RegistryPlace, String> {
@@ -309,6 +311,19 @@ mod tests {
         let folder = |path: &str| Ok(RegistryPlace::Folder(path.into()));
         assert_eq!(registry(&["--data", "there"]), folder("there/registry"));
         assert_eq!(registry(&["--data", "there", "--registry", "here"]), folder("here"));
+    }
+
+    #[test]
+    fn a_slot_is_held_for_one_to_fifteen_minutes() {
+        let time = |options: &[&str]| {
+            let parsed = Parsed::try_parse_from([&["citas"], options].concat());
+            parsed.map(|command| command.holds.time()).map_err(|error| error.to_string())
+        };
+        assert_eq!(time(&[]), Ok(SignedDuration::from_mins(5)));
+        assert_eq!(time(&["--hold-minutes", "15"]), Ok(SignedDuration::from_mins(15)));
+        for wrong in ["0", "16", "1.5", "-1", "five"] {
+            assert!(time(&[&format!("--hold-minutes={wrong}")]).is_err(), "{wrong}");
+        }
     }
 
     #[test]
