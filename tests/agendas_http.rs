@@ -1,6 +1,7 @@
 //! Agendas of doctors: staff set them up, free slots come from them, and bookings lie in them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -78,6 +79,28 @@ fn a_doctor_with_an_agenda_is_booked_inside_it_alone() {
     act("cancel", json!({})).expect(200);
     let empty = ana.get(&format!("/v1/pe/slots?{place}&from={}", day("pe", 0))).expect(200).json();
     assert_eq!(empty["reason"]["code"], "no-agenda");
+}
+
+#[test]
+fn a_change_of_the_agenda_leaves_a_hold_until_it_ends() {
+    let host = Host::of(&["pe"]);
+    let (staff, ana) = (host.staff("pe"), host.patient("ana"));
+    create(&staff, PLACE, &daily("09:00", "10:30"));
+    let path = "/v1/pe/slots?doctor=45678&hospital=00006219&district=150122";
+    let slots = ana.get(&format!("{path}&from={}&days=1", day("pe", 0))).expect(200).json();
+    let hold = |number: usize| ana.post("/v1/pe/holds", &json!({ "slot": slots["items"][number]["slot"] }));
+    let [first, second] = [0, 1].map(|number| hold(number).expect(201).json());
+    let moved = put(&staff, PLACE, ("If-Match", "\"1\""), &daily("12:00", "13:00")).expect(200);
+    assert_eq!(moved.json()["outside"], json!([]));
+    assert_eq!(hold(2).expect(422).violations(), [(String::new(), "not-offered".to_owned())]);
+    let of_slot = json!({ "date": null, "time": null, "doctor": null, "hospital": null });
+    let book = |number: usize, by: Value| ana.book("pe", &with(&with(&pe(number), of_slot.clone()), by));
+    let by_slot = book(1, json!({ "slot": slots["items"][2]["slot"] })).expect(422);
+    assert_eq!(by_slot.violations()[0].1, "agenda.outside");
+    let booked = book(2, json!({ "hold": first["id"] })).expect(201).json();
+    assert_eq!(booked["startsAt"], first["startsAt"]);
+    host.clock.advance(Duration::from_mins(5));
+    assert_eq!(book(3, json!({ "hold": second["id"] })).expect(422).violations()[0].1, "agenda.outside");
 }
 
 #[test]

@@ -88,12 +88,12 @@ impl Decider {
     /// and replays see their decisions alone.
     pub async fn decide(&self, rules: &InForce, request: &Arc<RuleRequest>, before: Option<&Arc<Revision>>) -> Decided {
         let prepared = self.decide_by_rules(rules, request, before).await?;
-        self.within_agenda(prepared, before.map(|before| &**before)).await
+        self.within_agenda(prepared, request, before.map(|before| &**before)).await
     }
 
     /// Refuses a decision whose slot lies outside the doctor's agenda. Otherwise the agenda that it has seen becomes a
-    /// condition of the change. A slot that the appointment keeps is not checked.
-    async fn within_agenda(&self, mut prepared: Prepared, before: Option<&Revision>) -> Decided {
+    /// condition of the change. A slot that the appointment keeps, or that its hold has, is not checked.
+    async fn within_agenda(&self, mut prepared: Prepared, request: &RuleRequest, before: Option<&Revision>) -> Decided {
         let Revision { country, appointment, provenance, .. } = &prepared.change.revision;
         let Appointment { phase, slot, starts_at, doctor, hospital, .. } = appointment;
         let (Some(slot), Some(starts_at), Some(doctor)) = (slot, *starts_at, doctor) else { return Ok(prepared) };
@@ -101,7 +101,10 @@ impl Decider {
             let Appointment { phase, slot, doctor, .. } = &before.appointment;
             phase.is_live() && (slot, doctor) == (&appointment.slot, &appointment.doctor)
         };
-        if prepared.off_agenda || !phase.is_live() || before.is_some_and(is_kept) {
+        let is_held = request
+            .live_hold()
+            .is_some_and(|hold| hold.slot.slot == *slot && hold.slot.doctor.as_ref() == Some(doctor));
+        if prepared.off_agenda || !phase.is_live() || is_held || before.is_some_and(is_kept) {
             return Ok(prepared);
         }
         let agenda = self.ledger.agenda(*country, doctor).await?;
