@@ -111,9 +111,11 @@ pub fn unread(status: StatusCode) -> Response<String> {
 /// Returns the method if a route accepts it, else `other`: labels that a client can make up would fill the metrics.
 fn method_label(method: &Method) -> &'static str {
     match *method {
+        Method::DELETE => "DELETE",
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::POST => "POST",
+        Method::PUT => "PUT",
         _ => OTHER,
     }
 }
