@@ -7,7 +7,7 @@ use axum::extract::{OriginalUri, State};
 use axum::http::header::{CACHE_CONTROL, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use citas_core::booking::{AgendaChange, AgendaPrecondition, AgendaRequest, AgendaSearch, BookingError};
+use citas_core::booking::{AGENDA_KEYS, AgendaChange, AgendaPrecondition, AgendaRequest, AgendaSearch, BookingError};
 use citas_core::model::{Agenda, AgendaRevision, CountryCode, MAX_KEY_BYTES, Role};
 use citas_core::rules::MAX_PAGE;
 use jiff::Timestamp;
@@ -25,6 +25,7 @@ use super::instant::Instant;
 use super::paths::At;
 use super::problem::{Kind, Problem};
 use super::query::Parameters;
+use super::slots::members;
 
 type Answer = Result<Response, Problem>;
 
@@ -151,14 +152,11 @@ pub async fn list(
     OriginalUri(uri): OriginalUri,
 ) -> Answer {
     let rules = countries::rules_of(&api, country)?;
-    let members = rules.place_members();
-    let own: Vec<&str> = members.into_keys().filter(|name| !["doctor", "hospital"].contains(name)).collect();
+    let own: Vec<&str> = rules.place_members().into_keys().filter(|name| !AGENDA_KEYS.contains(name)).collect();
     let query = Parameters::of(&uri, &[&["hospital"], &own[..]].concat())?;
-    let member = |name: &&str| Ok(filter(&query, name)?.map(|text| ((*name).to_owned(), text)));
-    let members = own.iter().map(member).collect::<Result<Vec<_>, Problem>>()?;
     let search = AgendaSearch {
         hospital: filter(&query, "hospital")?,
-        members: members.into_iter().flatten().collect(),
+        members: members(&query, &own)?,
         after: query.cursor()?,
         limit: limit_of(&query, DEFAULT_PAGE, MAX_PAGE)?,
     };

@@ -159,17 +159,21 @@ fn search(query: &Parameters, own: &[&str], limit: usize) -> Result<SlotSearch, 
     let days = |text: &str| text.parse().ok().filter(|days| (1..=MAX_DAYS).contains(days) && !text.starts_with('+'));
     let refused = || Problem::malformed(format!("`days` is a number from 1 to {MAX_DAYS}"));
     let id = |text: &str| text.parse().map_err(|_| Problem::malformed("`appointment` is the id of an appointment"));
-    let member = |name: &&str| Ok(filter(query, name)?.map(|text| ((*name).to_owned(), text)));
-    let members = own.iter().map(member).collect::<Result<Vec<_>, Problem>>()?;
     Ok(SlotSearch {
         spelt: Spellings { patient: None, doctor: filter(query, "doctor")?, hospital: filter(query, "hospital")? },
-        members: members.into_iter().flatten().collect(),
+        members: members(query, own)?,
         appointment: query.one("appointment")?.map(id).transpose()?,
         from: query.date("from")?,
         days: query.one("days")?.map_or(Some(DEFAULT_DAYS), days).ok_or_else(refused)?,
         after: query.cursor()?,
         limit,
     })
+}
+
+/// Returns the parameters that are members of a booking request.
+pub(super) fn members(query: &Parameters, names: &[&str]) -> Result<Vec<(String, String)>, Problem> {
+    let member = |name: &&str| Ok(filter(query, name)?.map(|text| ((*name).to_owned(), text)));
+    names.iter().filter_map(|name| member(name).transpose()).collect()
 }
 
 /// Returns the number of free slots of each day of a page.

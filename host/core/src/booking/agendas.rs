@@ -21,6 +21,9 @@ use crate::ports::{AgendaError, Fault, Query, Unavailable};
 use crate::release::InForce;
 use crate::rules::{LoadedRules, schema};
 
+/// Members of a request that an agenda does not fix, because it has them elsewhere.
+pub const AGENDA_KEYS: [&str; 2] = ["doctor", "hospital"];
+
 /// Maximum number of appointments outside an agenda that a response names.
 pub const MAX_OUTSIDE: usize = 100;
 
@@ -350,7 +353,7 @@ impl Check<'_> {
     fn request(&mut self, at: &str, request: &Map<String, Json>) -> Result<(), Fault> {
         let rules = &self.rules.used;
         let mut known: BTreeMap<&str, &Json> = rules.place_members();
-        known.retain(|name, _| !["doctor", "hospital"].contains(name));
+        known.retain(|name, _| !AGENDA_KEYS.contains(name));
         for name in request.keys().filter(|name| !known.contains_key(name.as_str())) {
             let expected = known.keys().copied().collect::<Vec<_>>().join(", ");
             let params = vec![("property".into(), name.clone()), ("expected".into(), expected)];

@@ -38,7 +38,7 @@ use jiff::SignedDuration;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-pub use self::agendas::{AgendaChange, AgendaPrecondition, AgendaRequest, AgendaSearch, MAX_OUTSIDE};
+pub use self::agendas::{AGENDA_KEYS, AgendaChange, AgendaPrecondition, AgendaRequest, AgendaSearch, MAX_OUTSIDE};
 use self::decide::{Decider, Prepared, RuleRequest};
 pub use self::error::{BookingError, Rejection};
 pub use self::filters::Spellings;

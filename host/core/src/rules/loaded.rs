@@ -464,45 +464,38 @@ impl LoadedRules {
         current: Option<&Appointment>,
         openings: &[Opening],
     ) -> Result<Offered, Fault> {
-        let (mut offered, mut first) = (Offered::default(), 0);
+        // A failure is a fault of the rules only if the openings cannot be split.
+        let ask = |part: &[Opening]| {
+            if part.len() <= 1 {
+                return self.offers(context, place, current, part);
+            }
+            let started = Instant::now();
+            let answer = self.offers_of_call(context, place, current, part);
+            self.count("offers", if answer.is_ok() { "answered" } else { "split" }, started.elapsed());
+            answer
+        };
+        let (mut offered, mut first, mut is_split) = (Offered::default(), 0, false);
         let mut fitting = self.offering.load(Ordering::Relaxed).max(1);
         loop {
             let part = &openings[first..openings.len().min(first + fitting)];
-            match self.offers_attempt(context, place, current, part) {
+            match ask(part) {
                 Ok(Offered { offers, reason }) => {
                     offered
                         .offers
                         .extend(offers.into_iter().map(|offer| Offer { opening: first + offer.opening, ..offer }));
                     offered.reason = offered.reason.or(reason);
                     first += part.len();
-                    // Other openings may be smaller.
-                    fitting += if part.len() == fitting { fitting / 8 } else { 0 };
                 }
-                Err(_) if part.len() > 1 => fitting = part.len() / 2,
+                Err(_) if part.len() > 1 => (fitting, is_split) = (part.len() / 2, true),
                 Err(fault) => return Err(fault),
             }
             if first >= openings.len() {
-                self.offering.store(fitting.min(MAX_OPENINGS), Ordering::Relaxed);
+                // The openings of the next search may be smaller.
+                let more = if is_split || openings.len() < fitting { 0 } else { fitting / 8 };
+                self.offering.store((fitting + more).min(MAX_OPENINGS), Ordering::Relaxed);
                 return Ok(offered);
             }
         }
-    }
-
-    /// Calls the rules for offers. A failure is a fault of the rules only if the openings cannot be split.
-    fn offers_attempt(
-        &self,
-        context: &Context,
-        place: &Place,
-        current: Option<&Appointment>,
-        openings: &[Opening],
-    ) -> Result<Offered, Fault> {
-        if openings.len() <= 1 {
-            return self.offers(context, place, current, openings);
-        }
-        let started = Instant::now();
-        let answer = self.offers_of_call(context, place, current, openings);
-        self.count("offers", if answer.is_ok() { "answered" } else { "split" }, started.elapsed());
-        answer
     }
 
     fn offers_of_call(

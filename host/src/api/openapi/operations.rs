@@ -1,6 +1,6 @@
 //! Describes the operations: their parameters, bodies and responses.
 
-use citas_core::booking::MAX_DAYS;
+use citas_core::booking::{AGENDA_KEYS, MAX_DAYS};
 use citas_core::model::{CountryCode, MAX_KEY_BYTES, Scope};
 use citas_core::rules::schema::named_members;
 use citas_core::rules::{Action, LoadedRules, MAX_PAGE};
@@ -405,7 +405,7 @@ fn agendas(rules: &LoadedRules, components: &mut Components) -> [(String, Value)
     let texts = Texts("List agendas", "For staff: the doctors with an agenda that may have openings at a place.");
     let mut list = operation("agendas", texts, page("Agendas, by the doctors' keys."), &[], Scope::Read);
     let members = rules.place_members();
-    let own = members.iter().filter(|(name, _)| !["doctor", "hospital"].contains(name)).map(|(name, member)| {
+    let own = members.iter().filter(|(name, _)| !AGENDA_KEYS.contains(name)).map(|(name, member)| {
         let text = member["description"].as_str().or(member["title"].as_str());
         query(name, text.unwrap_or("A member of a booking request."), &of_text(member))
     });
