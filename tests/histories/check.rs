@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use citas_core::model::{Claim, Event, Plan, Pseudonyms, Revision};
+use citas_core::model::{AgendaRevision, Claim, Event, Plan, Pseudonyms, Revision};
 use citas_core::ports::{DueWake, Taken};
 use uuid::Uuid;
 
+use super::agendas::AgendaChanges;
 use super::clinic::{self, plan_of};
 use super::desk::{Answer, Entry, History, Request};
 use super::holding::Holds;
@@ -24,6 +25,8 @@ pub struct Kept {
     pub taken: Taken,
     /// Actions that are scheduled.
     pub due: Vec<DueWake>,
+    /// Histories of the agendas.
+    pub agendas: BTreeMap<String, Vec<AgendaRevision>>,
 }
 
 impl Kept {
@@ -44,6 +47,12 @@ impl Kept {
                 .iter()
                 .filter(|(key, _)| keys.contains(key.as_str()))
                 .map(|(key, held)| (key.clone(), held.clone()))
+                .collect(),
+            agendas: self
+                .agendas
+                .iter()
+                .filter(|(doctor, _)| doctor.split('.').next() == Some(clinic))
+                .map(|(doctor, stored)| (doctor.clone(), stored.clone()))
                 .collect(),
             due: self.due.iter().filter(|due| revisions.contains_key(&due.appointment)).cloned().collect(),
             revisions,
@@ -71,6 +80,7 @@ pub fn check(history: &History, kept: &Kept, names: &Pseudonyms) -> Broken {
     let states = replay(kept, names)?;
     let holds = Holds::of(history);
     holds.check(kept, &made)?;
+    AgendaChanges::of(history).check(kept, &made, &holds)?;
     if holds.has_unknown() {
         return Ok(());
     }

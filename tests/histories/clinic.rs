@@ -15,7 +15,7 @@ use jiff::{Timestamp, ToSpan as _};
 use crate::support::appointments::{at, text};
 
 /// Zone of the clinic, five hours behind UTC.
-const ZONE: &str = "America/Lima";
+pub const ZONE: &str = "America/Lima";
 
 /// Length of an appointment, in minutes.
 pub const MINUTES: u16 = 30;
@@ -24,7 +24,7 @@ pub const MINUTES: u16 = 30;
 pub const STARTS: usize = 5;
 
 /// Number of patients of a doctor at once, if the doctor's name ends in `group`.
-const GROUP: u16 = 2;
+pub const GROUP: u16 = 2;
 
 /// Number of live appointments that a patient may have.
 const OF_PATIENT: u16 = 2;

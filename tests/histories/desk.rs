@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use citas::system::UuidIds;
 use citas_core::booking::{
-    ActionRequest, Booking, BookingError, BookingRequest, FreeSlot, NamedSlot, SlotSearch, Spellings, View, Woken,
+    ActionRequest, AgendaPrecondition, AgendaRequest, Booking, BookingError, BookingRequest, FreeSlot, NamedSlot,
+    SlotSearch, Spellings, View, Woken,
 };
-use citas_core::model::{Caller, Hold, Pseudonyms, Revision, Scope, SlotToken};
+use citas_core::model::{AgendaRevision, Caller, Hold, Pseudonyms, Revision, Scope, SlotToken};
 use citas_core::ports::{Clock as _, Ledger, Query, Wakes};
 use citas_core::release::Catalogue;
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::clinic::{self, MINUTES, STARTS, start};
+use super::clinic::{self, GROUP, MINUTES, STARTS, ZONE, start};
 use crate::support::appointments::{minutes, pe};
 use crate::support::chance::Chance;
 use crate::support::set_clock::SetClock;
@@ -32,7 +33,7 @@ const REQUESTS: usize = 7;
 const PEOPLE: usize = 3;
 
 /// Doctors of a clinic. The last one sees several patients at once.
-const DOCTORS: [&str; 3] = ["1", "2", "group"];
+pub const DOCTORS: [&str; 3] = ["1", "2", "group"];
 
 /// Maximum number of scheduled actions of one read.
 const DUE: usize = 1000;
@@ -78,6 +79,12 @@ pub enum Request {
     Release {
         hold: usize,
     },
+    /// Opens these starts of a doctor's day, the last one excluded.
+    PutAgenda {
+        doctor: usize,
+        from: usize,
+        to: usize,
+    },
     /// Does what is due.
     Wake,
     /// The history begins, or goes on in another process, at this time.
@@ -101,6 +108,10 @@ pub enum Answer {
     Released,
     /// Another appointment or hold has a claim, which the caller may know.
     Taken(Option<String>),
+    /// A revision of an agenda is stored.
+    AgendaStored(Box<AgendaRevision>),
+    /// The slot lies outside the doctor's agenda.
+    Outside,
     /// The hold does not keep its slot any more.
     HoldExpired,
     /// The account has as many holds as it may have.
@@ -123,6 +134,8 @@ impl Answer {
             Self::Taken(_) => "taken",
             Self::Held(_) => "held",
             Self::Released => "released",
+            Self::AgendaStored(_) => "agenda stored",
+            Self::Outside => "outside the agenda",
             Self::HoldExpired => "hold expired",
             Self::HoldLimit => "hold limit",
             Self::Refused(why) | Self::Unknown(why) => why.split(';').next().unwrap(),
@@ -159,6 +172,7 @@ impl fmt::Display for History {
             let about = about.as_ref().map(|(id, seen)| format!(" of {} at {seen:?}", short(id))).unwrap_or_default();
             let hold = hold.as_ref().map(|id| format!(" with hold {}", short(id))).unwrap_or_default();
             let answer = match answer {
+                Answer::AgendaStored(stored) => format!("revision {}", stored.revision),
                 Answer::Held(hold) => {
                     format!("hold {} of {:?} until {}", short(&hold.id), hold.claims, hold.expires_at)
                 }
@@ -290,7 +304,11 @@ fn book(chance: &mut Chance, booked: &mut Vec<Request>) -> Request {
 fn request(chance: &mut Chance, booked: &mut Vec<Request>) -> Request {
     let which = chance.below(8);
     let hold = chance.below(4);
-    match chance.below(28) {
+    match chance.below(30) {
+        28 => {
+            let from = chance.below(STARTS);
+            Request::PutAgenda { doctor: chance.below(DOCTORS.len()), from, to: from + 1 + chance.below(STARTS - from) }
+        }
         20..=22 => Request::Hold {
             account: chance.below(PEOPLE),
             doctor: chance.below(DOCTORS.len()),
@@ -398,6 +416,7 @@ impl Desk {
                 let released = self.booking.release(&self.patient(account_of(&hold.owner)), pe(), hold.id).await;
                 released.map_or_else(refused, |()| Answer::Released)
             }
+            (Request::PutAgenda { doctor, from, to }, ..) => self.put_agenda(&self.doctor(*doctor), *from, *to).await,
             (Request::Wake, ..) => self.wake().await,
             (Request::Advance(by), ..) => {
                 self.clock.shift(minutes(*by));
@@ -408,6 +427,28 @@ impl Desk {
                 Answer::Nothing
             }
             _ => Answer::Nothing,
+        }
+    }
+
+    /// Stores an agenda in place of the one that the doctor has.
+    async fn put_agenda(&self, doctor: &str, from: usize, to: usize) -> Answer {
+        let staff = self.staff();
+        let condition = match self.booking.agenda(&staff, pe(), doctor).await {
+            Ok(present) => AgendaPrecondition::Tags(vec![present.revision.to_string()]),
+            Err(BookingError::NoAgenda) => AgendaPrecondition::Absent,
+            Err(error) => return refused(error),
+        };
+        let time = |number: usize| start(number).strftime("%H:%M").to_string();
+        let places = if doctor.ends_with("group") { GROUP } else { 1 };
+        let hours = json!({
+            "date": start(0).date().to_string(), "from": time(from), "to": time(to), "minutes": MINUTES, "places": places,
+            "zone": ZONE,
+        });
+        let agenda = json!({ "weekly": [], "extra": [hours] });
+        let request = AgendaRequest { doctor, agenda, condition, is_dry_run: false };
+        match self.booking.put_agenda(&staff, pe(), request).await {
+            Ok(change) => Answer::AgendaStored(Box::new(change.revision)),
+            Err(error) => refused(error),
         }
     }
 
@@ -521,6 +562,7 @@ fn refused(error: BookingError) -> Answer {
         BookingError::SlotTaken { claim, .. } => Answer::Taken(claim),
         BookingError::HoldExpired { .. } => Answer::HoldExpired,
         BookingError::HoldLimit => Answer::HoldLimit,
+        BookingError::Violations(rejection) if rejection.violations[0].code == "agenda.outside" => Answer::Outside,
         BookingError::Unavailable(error) => Answer::Unknown(error.to_string()),
         error => Answer::Refused(error.to_string()),
     }

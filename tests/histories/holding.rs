@@ -43,6 +43,21 @@ impl<'a> Holds<'a> {
         self.history.entries.iter().any(is_unknown)
     }
 
+    /// Returns the hold that a request names.
+    pub fn named(&self, entry: &Entry) -> Option<&Hold> {
+        self.life(entry).map(|life| life.hold)
+    }
+
+    /// True if the hold that a request names lives, unless the request itself ends it.
+    pub fn must_live_for(&self, entry: &Entry) -> bool {
+        let window = (entry.asked, entry.answered);
+        self.life(entry).is_some_and(|life| self.must_live_until(life, window, Some(entry.asked)))
+    }
+
+    fn life(&self, entry: &Entry) -> Option<&Life<'a>> {
+        self.lives.iter().find(|life| Some(life.hold.id) == entry.hold)
+    }
+
     /// Returns the number of holds that may have a place of a claim at some moment of the window.
     pub fn may_have(&self, claim: &str, window: Window) -> usize {
         let has = |life: &&Life| life.hold.claims.iter().any(|held| held.key == claim) && self.may_live(life, window);
@@ -144,13 +159,11 @@ impl<'a> Holds<'a> {
 
     fn a_live_hold_can_be_booked(&self) -> Broken {
         for entry in &self.history.entries {
-            let Some(life) = self.lives.iter().find(|life| Some(life.hold.id) == entry.hold) else { continue };
-            if !self.must_live_until(life, (entry.asked, entry.answered), Some(entry.asked)) {
-                continue;
-            }
+            let Some(life) = self.life(entry).filter(|_| self.must_live_for(entry)) else { continue };
             let id = life.hold.id;
             let places = || life.hold.claims.iter().filter(|held| !held.key.starts_with("hold/"));
             match &entry.answer {
+                Answer::Outside => return Err(format!("the live hold {id} was refused for the agenda")),
                 Answer::HoldExpired if entry.about.is_none() => {
                     return Err(format!("the live hold {id} was called expired"));
                 }

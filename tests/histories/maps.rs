@@ -43,6 +43,8 @@ pub enum Flaw {
     IgnoresHolds,
     /// A hold does not expire.
     HoldsForEver,
+    /// A revision of an agenda is acknowledged and not stored.
+    ForgetsAgendas,
 }
 
 /// The countries' maps.
@@ -265,6 +267,9 @@ impl Ledger for MapLedger {
 impl Agendas for MapLedger {
     async fn put_agenda(&self, revision: AgendaRevision) -> Result<(), AgendaError> {
         yield_now().await;
+        if self.flaw == Some(Flaw::ForgetsAgendas) {
+            return Ok(());
+        }
         self.maps(revision.country, |maps| {
             maps.model.put_agenda(revision)?;
             maps.agenda_stamp += 1;

@@ -1,0 +1,121 @@
+//! Checks the agendas of a history, and that whoever books lies in one that was in force at some moment of the request.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::DateTime;
+
+use super::check::{Broken, Kept, Made};
+use super::clinic::start;
+use super::desk::{Answer, DOCTORS, Entry, History, Request};
+use super::holding::Holds;
+
+/// A revision of an agenda: the stamps of its request and of the answer, and the starts that it opens.
+struct Change {
+    asked: u64,
+    answered: u64,
+    opens: Vec<DateTime>,
+}
+
+/// The agendas of a history, by doctor and in the order of their revisions.
+pub struct AgendaChanges<'a> {
+    history: &'a History,
+    changes: BTreeMap<String, Vec<Change>>,
+}
+
+impl<'a> AgendaChanges<'a> {
+    pub fn of(history: &'a History) -> Self {
+        let mut changes: BTreeMap<String, BTreeMap<u32, Change>> = BTreeMap::new();
+        for Entry { asked, answered, request, answer, .. } in &history.entries {
+            let (Request::PutAgenda { from, to, .. }, Answer::AgendaStored(stored)) = (request, answer) else {
+                continue;
+            };
+            let change = Change { asked: *asked, answered: *answered, opens: (*from..*to).map(start).collect() };
+            changes.entry(stored.doctor.clone()).or_default().insert(stored.revision, change);
+        }
+        let changes = changes.into_iter().map(|(doctor, changes)| (doctor, changes.into_values().collect()));
+        Self { history, changes: changes.collect() }
+    }
+
+    pub fn check(&self, kept: &Kept, made: &Made, holds: &Holds<'_>) -> Broken {
+        let entries = &self.history.entries;
+        for entry in entries {
+            let Answer::AgendaStored(told) = &entry.answer else { continue };
+            if !kept.agendas.get(&told.doctor).is_some_and(|stored| stored.contains(told)) {
+                return Err(format!("revision {} of an agenda is lost", told.revision));
+            }
+        }
+        for (doctor, stored) in &kept.agendas {
+            if !stored.iter().map(|stored| stored.revision).eq((1..).take(stored.len())) {
+                return Err(format!("the revisions of the agenda of {doctor} have a gap"));
+            }
+        }
+        let is_unknown =
+            |entry: &Entry| matches!((&entry.request, &entry.answer), (Request::PutAgenda { .. }, Answer::Unknown(_)));
+        if entries.iter().any(is_unknown) {
+            return Ok(());
+        }
+        if kept.agendas.values().map(Vec::len).sum::<usize>() > self.changes.values().map(Vec::len).sum() {
+            return Err("an agenda that was refused is stored".into());
+        }
+        self.who_books_lies_inside(kept, made, holds)?;
+        self.who_is_outside_lies_outside(kept, holds)
+    }
+
+    /// Returns the agendas that may be in force at some moment of the window; `None` is none.
+    fn possible(&self, doctor: &str, (from, to): (u64, u64)) -> Vec<Option<&Change>> {
+        let changes = self.changes.get(doctor).map_or(&[][..], Vec::as_slice);
+        let ends = changes.iter().map(|change| change.answered).chain([u64::MAX]);
+        let begin = [None].into_iter().chain(changes.iter().map(Some));
+        let in_force =
+            begin.zip(ends).filter(|(change, end)| change.is_none_or(|change| change.asked < to) && *end > from);
+        in_force.map(|(change, _)| change).collect()
+    }
+
+    fn who_books_lies_inside(&self, kept: &Kept, made: &Made, holds: &Holds<'_>) -> Broken {
+        for revision in kept.revisions.values().flatten() {
+            let appointment = &revision.appointment;
+            let place = (appointment.id, appointment.revision);
+            let Some(window) = made.get(&place) else { continue };
+            let takes_slot = matches!(revision.provenance.action.as_str(), "book" | "reschedule");
+            // A hold outlives a change of the agenda.
+            let is_held = |entry: &&Entry| entry.asked == window.0 && holds.named(entry).is_some();
+            if !takes_slot || self.history.entries.iter().any(|entry| is_held(&entry)) {
+                continue;
+            }
+            let (doctor, at) = (appointment.doctor.as_ref().unwrap(), appointment.slot.as_ref().unwrap().start);
+            let before = kept.revisions[&place.0].iter().find(|before| before.appointment.revision + 1 == place.1);
+            let is_kept = before.is_some_and(|before| before.appointment.slot == appointment.slot);
+            let is_inside = |change: &Option<&Change>| change.is_none_or(|change| change.opens.contains(&at));
+            if !is_kept && !self.possible(doctor, *window).iter().any(is_inside) {
+                return Err(format!("{place:?} at {at} lies outside the agenda of {doctor}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn who_is_outside_lies_outside(&self, kept: &Kept, holds: &Holds<'_>) -> Broken {
+        for entry in self.history.entries.iter().filter(|entry| matches!(entry.answer, Answer::Outside)) {
+            let of_appointment = || {
+                let (id, _) = entry.about?;
+                kept.revisions.get(&id)?.first()?.appointment.doctor.clone()
+            };
+            let wanted = match (&entry.request, holds.named(entry)) {
+                (Request::Book { doctor, start: at, .. }, _) => {
+                    Some((format!("{}.{}", self.history.clinic, DOCTORS[*doctor]), start(*at)))
+                }
+                (Request::Reschedule { start: at, .. }, _) => of_appointment().map(|doctor| (doctor, start(*at))),
+                (_, Some(hold)) => hold.slot.doctor.clone().map(|doctor| (doctor, hold.slot.slot.start)),
+                _ => None,
+            };
+            let Some((doctor, at)) = wanted else { continue };
+            let is_outside = |change: &Option<&Change>| change.is_some_and(|change| !change.opens.contains(&at));
+            if !self.possible(&doctor, (entry.asked, entry.answered)).iter().any(is_outside) {
+                return Err(format!(
+                    "{:?} was refused as outside the agenda of {doctor}, and lies in it",
+                    entry.request
+                ));
+            }
+        }
+        Ok(())
+    }
+}
