@@ -27,7 +27,7 @@ pub(super) const HOLD_TIME: SignedDuration = SignedDuration::from_mins(5);
 const DAYS: i64 = 1;
 
 /// Code of the violation of a slot that the country does not offer any more.
-pub(crate) const NOT_OFFERED: &str = "not-offered";
+const NOT_OFFERED: &str = "not-offered";
 
 /// Prefix of the claim that limits the holds of an account.
 const HOLDS: &str = "hold/account/";
@@ -59,10 +59,12 @@ pub(super) struct NamedHold {
 }
 
 impl NamedHold {
-    /// True if a claim of a decision with these choices is one of the slot's.
-    pub fn is_for(&self, claim: &str, choices: &[Choice]) -> bool {
-        let of_choices = choices.iter().flat_map(|choice| &choice.claims);
-        self.hold.claims.iter().any(|held| held.key == claim) || of_choices.into_iter().any(|of| of.key == claim)
+    /// True if a decision with these choices lacks this claim because the hold has ended: it had the claim, or one of the
+    /// choices.
+    pub fn had(&self, claim: &str, choices: &[Choice]) -> bool {
+        let has_claim = self.hold.claims.iter().any(|held| held.key == claim);
+        let mut of_choices = choices.iter().flat_map(|choice| &choice.claims);
+        has_claim || !self.is_live && of_choices.any(|of| of.key == claim)
     }
 }
 
@@ -319,5 +321,35 @@ impl OfAction<'_> {
         let params = vec![("property".into(), member.into())];
         let unknown = Violation { params, ..Violation::new(format!("/{member}"), "schema.additionalProperties") };
         Err(BookingError::refused(self.rules, vec![unknown]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{HeldClaim, Slot};
+    use crate::testing::revision;
+
+    #[test]
+    fn a_claim_that_a_live_hold_lacks_is_missed_for_another_reason() {
+        let made_at = revision(Uuid::nil()).updated_at;
+        let slot = Slot { start: "2026-12-01T09:30".parse().unwrap(), minutes: 30, zone: "America/Lima".into() };
+        let country = "pe".parse().unwrap();
+        let hold = Hold {
+            id: Uuid::nil(),
+            owner: "ana".into(),
+            slot: SlotToken { country, slot, doctor: None, hospital: None, request: vec![], place: vec![] },
+            starts_at: made_at,
+            made_at,
+            expires_at: made_at + HOLD_TIME,
+            claims: ["doctor/1", "room/2"].map(|key| HeldClaim { key: key.into(), ordinal: 0 }).into(),
+        };
+        let choices = ["room/1", "room/2"].map(|key| Choice { claims: vec![Claim::new(key)], attributes: vec![] });
+        let had = |is_live: bool| {
+            let named = NamedHold { hold: hold.clone(), is_live };
+            ["doctor/1", "room/2", "room/1", "patient/1"].map(|claim| named.had(claim, &choices))
+        };
+        assert_eq!(had(true), [true, true, false, false]);
+        assert_eq!(had(false), [true, true, true, false], "the room of the hold was one of the choices");
     }
 }

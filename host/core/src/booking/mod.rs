@@ -405,7 +405,7 @@ impl Booking {
             }
             Err(CommitError::ClaimTaken(kept)) => {
                 let conflict = ClaimConflict { decided: &decided, request, before, wanted: &wanted };
-                let is_of_hold = named.is_some_and(|(named, choices)| named.is_for(&kept, &choices));
+                let is_of_hold = named.is_some_and(|(named, choices)| named.had(&kept, &choices));
                 Err(match self.taken(&conflict, claims, &kept).await {
                     BookingError::SlotTaken { claim, free, rejection } if is_of_hold => {
                         BookingError::HoldExpired { claim, free, rejection }
