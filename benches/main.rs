@@ -21,6 +21,7 @@ mod report;
 mod requests;
 mod rules;
 mod scale;
+mod slots;
 mod start;
 mod swap;
 mod timing;
@@ -46,11 +47,12 @@ use report::Report;
 type Part = (&'static str, fn(&mut Report));
 
 /// Parts in the order in which they run: memory first, before the others have used some.
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     ("countries", countries::measure),
     ("rules", rules::measure),
     ("gets", gets::measure),
     ("posts", posts::measure),
+    ("slots", slots::measure),
     ("crowd", crowd::measure),
     ("overload", overload::measure),
     ("hostile", hostile::measure),

@@ -67,8 +67,17 @@ pub fn get(path: &str, token: &str) -> Vec<u8> {
 }
 
 pub fn post(path: &str, token: &str, body: &Value) -> Vec<u8> {
+    with_body("POST", path, token, "", body)
+}
+
+/// Returns a `PUT` with a header of its own.
+pub fn put(path: &str, token: &str, header: &str, body: &Value) -> Vec<u8> {
+    with_body("PUT", path, token, &format!("{header}\r\n"), body)
+}
+
+fn with_body(method: &str, path: &str, token: &str, more: &str, body: &Value) -> Vec<u8> {
     let body = body.to_string();
     let length = body.len();
-    let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n");
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n{more}");
     format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
 }
