@@ -17,7 +17,7 @@ use citas::system::{SystemClock, UuidIds};
 use citas::wasm::WasmEngine;
 use citas::wasm::judge::ChildJudge;
 use citas_core::booking::BookingError;
-use citas_core::booking::{ActionRequest, Booking, Spellings};
+use citas_core::booking::{ActionRequest, Booking, MAX_DAYS, SlotSearch, Spellings};
 use citas_core::model::{Caller, Event, Limits, Scope};
 use citas_core::notify::{Notifier, Sender};
 use citas_core::ports::{
@@ -34,6 +34,7 @@ use crate::registry_contract::{artifact, channel, version, with_cases};
 use crate::support::appointments::{booked, cl, id, names, pe};
 use crate::support::components::{SharedEngine, admission, component, judge};
 use crate::support::faults::{Fault, Faults};
+use crate::support::http::with;
 use crate::support::ministack::{aws, unique};
 use crate::support::requests;
 
@@ -214,6 +215,46 @@ mod booking {
         // The page reads one item more to see if another page follows, and each personal part separately.
         let page = half_units(open * 21) + 20 * 2 * half_units(personal);
         assert!(get == 4 && page <= 48, "{open} and {personal} bytes: {get} and {page} half read units");
+    }
+
+    /// Searches a month of a doctor of whom 25 times are booked. The read units must be those that `docs/operations.md` states.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_month_of_a_doctors_slots_takes_one_query_beside_the_agenda() {
+        let tables = Tables::new().await;
+        let listening = Faults::none();
+        let booking = use_cases(&tables, &listening);
+        let staff = Caller { groups: ["pe:staff".to_owned()].into(), ..ana() };
+        let search = || SlotSearch {
+            spelt: Spellings {
+                doctor: Some("45678".into()),
+                hospital: Some("00006219".into()),
+                ..Spellings::default()
+            },
+            members: vec![("district".into(), "150122".into())],
+            appointment: None,
+            from: Some(requests::day("pe", 0).parse().unwrap()),
+            days: MAX_DAYS,
+            after: None,
+            limit: 1_000,
+        };
+        let free = booking.slots(&staff, pe(), search()).await.unwrap().slots;
+        join_all(free.iter().step_by(10).take(25).enumerate().map(async |(number, free)| {
+            let when = json!({ "date": free.slot.start.date(), "time": free.slot.start.strftime("%H:%M").to_string() });
+            let request = with(&requests::pe(number), with(&when, json!({ "doctor": "45678" })));
+            booking.book(&staff, pe(), request, None).await.unwrap();
+        }))
+        .await;
+        let before = listening.heard().len();
+        assert_eq!(booking.slots(&staff, pe(), search()).await.unwrap().slots.len(), free.len() - 25);
+        let asked: Vec<String> = listening.heard().split_off(before);
+        assert_eq!(asked, ["Query"; 2].map(|operation| format!("DynamoDB_20120810.{operation} 200")));
+
+        // A booking of half an hour has two of the doctor's quarters.
+        let largest = tables.bytes_of("claim").await.into_iter().max().unwrap();
+        let booked_at_60_percent = 2 * free.len() * 6 / 10;
+        // The query is strongly consistent.
+        let units = half_units(largest * booked_at_60_percent);
+        assert!(units <= 26, "{largest} bytes, {booked_at_60_percent} claims: {units} read units");
     }
 
     /// Returns DynamoDB's read units, in halves, of an eventually consistent read of `bytes` bytes: one half for each

@@ -45,6 +45,20 @@ fn a_body_may_have_64_kib_and_no_byte_more() {
 }
 
 #[test]
+fn a_body_that_is_nested_too_deeply_is_malformed() {
+    let host = Host::of(&["pe"]);
+    let nested = |depth: usize| ["{\"a\":".repeat(depth), "1".into(), "}".repeat(depth)].concat();
+    let send = |path: &str, depth| {
+        let request = host.staff("pe").request("POST", path).header("Content-Type", "application/json");
+        request.body(nested(depth).into_bytes()).send()
+    };
+    for path in [APPOINTMENTS, "/v1/pe/holds"] {
+        send(path, 8_000).expect_problem(400, "malformed-request");
+    }
+    send(APPOINTMENTS, 100).expect_problem(422, "rules-violated");
+}
+
+#[test]
 fn a_body_of_another_type_is_not_read() {
     let host = Host::of(&["pe"]);
     let send = |kind| {

@@ -240,6 +240,11 @@ def test_the_api_is_throttled_and_logs_requests_without_personal_data():
     stage = properties("Stage")
     assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] > 0
     assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] > 0
+    routes = of_type(PLATFORM, "AWS::ApiGatewayV2::Route").values()
+    public = {route["RouteKey"] for route in routes if "AuthorizationType" not in route}
+    assert set(stage["RouteSettings"]) == public
+    for settings in stage["RouteSettings"].values():
+        assert all(0 < settings[limit] < stage["DefaultRouteSettings"][limit] for limit in stage["DefaultRouteSettings"])
     line = json.loads(stage["AccessLogSettings"]["Format"])
     assert line["requestId"] == "$context.requestId"
     # The key to the function's own log lines.
