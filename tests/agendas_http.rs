@@ -395,3 +395,19 @@ fn while_an_agenda_changes_each_booking_lies_in_it_or_is_named_outside() {
     assert_eq!(named.len(), booked.len());
     assert!(booked.iter().all(|id| named.contains(&id)), "{named:?}");
 }
+
+#[test]
+fn a_session_is_no_doctors_opening_and_is_shown_once() {
+    let host = Host::of(&["co"]);
+    let (staff, ana) = (host.staff("co"), host.patient("ana"));
+    let path = "/v1/co/slots?hospital=050010000101&specialty=vacunacion&municipality=05001&days=14&limit=1000";
+    let sessions = || ana.get(path).expect(200).json()["items"].clone();
+    let before = sessions();
+    assert!(before.as_array().unwrap().len() > 5, "{before}");
+    let mut agenda = daily("09:00", "17:00");
+    for hours in agenda["weekly"].as_array_mut().unwrap() {
+        (hours["zone"], hours["hospital"]) = (json!("America/Bogota"), json!("050010000101"));
+    }
+    create(&staff, "/v1/co/agendas/1234567", &agenda);
+    assert_eq!(sessions(), before);
+}
