@@ -125,7 +125,7 @@ impl Desk<'_> {
             found.asked += 1;
             found.succeeded += usize::from((200..300).contains(&status));
             found.undeclared += usize::from(!matches!(status, 200..300 | 429 | 503));
-            step = if status < 300 { self.after(step, connection.body()) } else { self.search() };
+            step = if status < 300 { self.after(&step, connection.body()) } else { self.search() };
             if let Some(pause) = pause {
                 sleep_until(start + pause.mul_f64(count(found.asked))).await;
             }
@@ -138,11 +138,11 @@ impl Desk<'_> {
     }
 
     /// Returns the step after one that succeeded with this body.
-    fn after(&self, step: Step, body: &[u8]) -> Step {
+    fn after(&self, step: &Step, body: &[u8]) -> Step {
         let body: Value = serde_json::from_slice(body).expect("JSON");
         match step {
-            Step::Search(visit) => Step::Hold(visit, body["items"][0]["slot"].clone()),
-            Step::Hold(visit, _) => Step::Book(visit, body["id"].clone()),
+            Step::Search(visit) => Step::Hold(*visit, body["items"][0]["slot"].clone()),
+            Step::Hold(visit, _) => Step::Book(*visit, body["id"].clone()),
             Step::Book(..) => self.search(),
         }
     }

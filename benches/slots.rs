@@ -108,11 +108,11 @@ impl Desk {
         post("/v1/pe/appointments", &self.token, &members)
     }
 
-    /// Returns an agenda of mornings from Monday to Friday.
+    /// Returns an agenda of two hours from Monday to Friday.
     fn agenda(&self) -> Value {
         let weekly = ["monday", "tuesday", "wednesday", "thursday", "friday"].map(|weekday| {
             json!({
-                "weekday": weekday, "from": "08:00", "to": "13:00", "minutes": 30, "zone": "America/Lima",
+                "weekday": weekday, "from": "08:00", "to": "10:00", "minutes": 30, "zone": "America/Lima",
                 "hospital": self.member("hospital"),
             })
         });
