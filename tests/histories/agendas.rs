@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use citas_core::model::Revision;
+use jiff::Timestamp;
 use jiff::civil::DateTime;
+use uuid::Uuid;
 
 use super::check::{Broken, Kept, Made};
 use super::clinic::start;
@@ -10,26 +13,35 @@ use super::desk::{Answer, DOCTORS, Entry, History, Request};
 use super::holding::Holds;
 
 /// A revision of an agenda: the stamps of its request and of the answer, and the starts that it opens.
-struct Change {
+struct Change<'a> {
     asked: u64,
     answered: u64,
     opens: Vec<DateTime>,
+    /// Time at which it was stored, and the appointments that the answer names.
+    stored_at: Timestamp,
+    outside: &'a [Uuid],
 }
 
 /// The agendas of a history, by doctor and in the order of their revisions.
 pub struct AgendaChanges<'a> {
     history: &'a History,
-    changes: BTreeMap<String, Vec<Change>>,
+    changes: BTreeMap<String, Vec<Change<'a>>>,
 }
 
 impl<'a> AgendaChanges<'a> {
     pub fn of(history: &'a History) -> Self {
-        let mut changes: BTreeMap<String, BTreeMap<u32, Change>> = BTreeMap::new();
+        let mut changes: BTreeMap<String, BTreeMap<u32, Change<'a>>> = BTreeMap::new();
         for Entry { asked, answered, request, answer, .. } in &history.entries {
-            let (Request::PutAgenda { from, to, .. }, Answer::AgendaStored(stored)) = (request, answer) else {
+            let (Request::PutAgenda { from, to, .. }, Answer::AgendaStored(stored, outside)) = (request, answer) else {
                 continue;
             };
-            let change = Change { asked: *asked, answered: *answered, opens: (*from..*to).map(start).collect() };
+            let change = Change {
+                asked: *asked,
+                answered: *answered,
+                opens: (*from..*to).map(start).collect(),
+                stored_at: stored.updated_at,
+                outside,
+            };
             changes.entry(stored.doctor.clone()).or_default().insert(stored.revision, change);
         }
         let changes = changes.into_iter().map(|(doctor, changes)| (doctor, changes.into_values().collect()));
@@ -39,7 +51,7 @@ impl<'a> AgendaChanges<'a> {
     pub fn check(&self, kept: &Kept, made: &Made, holds: &Holds<'_>) -> Broken {
         let entries = &self.history.entries;
         for entry in entries {
-            let Answer::AgendaStored(told) = &entry.answer else { continue };
+            let Answer::AgendaStored(told, _) = &entry.answer else { continue };
             if !kept.agendas.get(&told.doctor).is_some_and(|stored| stored.contains(told)) {
                 return Err(format!("revision {} of an agenda is lost", told.revision));
             }
@@ -58,11 +70,12 @@ impl<'a> AgendaChanges<'a> {
             return Err("an agenda that was refused is stored".into());
         }
         self.who_books_lies_inside(kept, made, holds)?;
+        self.a_change_names_who_lies_outside(kept, made, holds)?;
         self.who_is_outside_lies_outside(kept, holds)
     }
 
     /// Returns the agendas that may be in force at some moment of the window; `None` is none.
-    fn possible(&self, doctor: &str, (from, to): (u64, u64)) -> Vec<Option<&Change>> {
+    fn possible(&self, doctor: &str, (from, to): (u64, u64)) -> Vec<Option<&Change<'a>>> {
         let changes = self.changes.get(doctor).map_or(&[][..], Vec::as_slice);
         let ends = changes.iter().map(|change| change.answered).chain([u64::MAX]);
         let begin = [None].into_iter().chain(changes.iter().map(Some));
@@ -77,17 +90,52 @@ impl<'a> AgendaChanges<'a> {
             let place = (appointment.id, appointment.revision);
             let Some(window) = made.get(&place) else { continue };
             let takes_slot = matches!(revision.provenance.action.as_str(), "book" | "reschedule");
-            // A hold outlives a change of the agenda.
-            let is_held = |entry: &&Entry| entry.asked == window.0 && holds.named(entry).is_some();
-            if !takes_slot || self.history.entries.iter().any(|entry| is_held(&entry)) {
+            if !takes_slot || self.is_held(*window, holds) {
                 continue;
             }
             let (doctor, at) = (appointment.doctor.as_ref().unwrap(), appointment.slot.as_ref().unwrap().start);
             let before = kept.revisions[&place.0].iter().find(|before| before.appointment.revision + 1 == place.1);
             let is_kept = before.is_some_and(|before| before.appointment.slot == appointment.slot);
-            let is_inside = |change: &Option<&Change>| change.is_none_or(|change| change.opens.contains(&at));
-            if !is_kept && !self.possible(doctor, *window).iter().any(is_inside) {
+            let is_inside = |change: Option<&Change<'_>>| change.is_none_or(|change| change.opens.contains(&at));
+            if !is_kept && !self.possible(doctor, *window).into_iter().any(is_inside) {
                 return Err(format!("{place:?} at {at} lies outside the agenda of {doctor}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// True if the request of these stamps names a hold, which outlives a change of the agenda.
+    fn is_held(&self, (asked, _): (u64, u64), holds: &Holds<'_>) -> bool {
+        self.history.entries.iter().any(|entry| entry.asked == asked && holds.named(entry).is_some())
+    }
+
+    /// Checks that an answer misses nobody who has a slot outside the new agenda: whoever was decided by the one before and is
+    /// stored after it would be missed.
+    fn a_change_names_who_lies_outside(&self, kept: &Kept, made: &Made, holds: &Holds<'_>) -> Broken {
+        for (doctor, changes) in &self.changes {
+            for (index, change) in changes.iter().enumerate() {
+                let next = changes.get(index + 1).map_or(u64::MAX, |next| next.asked);
+                for (id, revisions) in &kept.revisions {
+                    let stamps = |revision: &Revision| made.get(&(*id, revision.appointment.revision)).copied();
+                    // The revision when the change was answered, if it is certain which one that was.
+                    let begun = revisions
+                        .iter()
+                        .rposition(|revision| stamps(revision).is_some_and(|made| made.0 < change.answered));
+                    let Some(revision) = begun.map(|at| &revisions[at]) else { continue };
+                    let is_certain = stamps(revision).is_some_and(|made| made.1 < next)
+                        && revisions.iter().all(|all| stamps(all).is_some_and(|made| !self.is_held(made, holds)));
+                    let appointment = &revision.appointment;
+                    let at = appointment.slot.as_ref().unwrap().start;
+                    let is_outside = appointment.doctor.as_ref() == Some(doctor)
+                        && appointment.phase.is_live()
+                        && appointment.starts_at.is_some_and(|starts_at| starts_at >= change.stored_at)
+                        && !change.opens.contains(&at);
+                    if is_certain && is_outside && !change.outside.contains(id) {
+                        return Err(format!(
+                            "a change of the agenda of {doctor} does not name {id}, which lies outside it"
+                        ));
+                    }
+                }
             }
         }
         Ok(())
@@ -108,8 +156,8 @@ impl<'a> AgendaChanges<'a> {
                 _ => None,
             };
             let Some((doctor, at)) = wanted else { continue };
-            let is_outside = |change: &Option<&Change>| change.is_some_and(|change| !change.opens.contains(&at));
-            if !self.possible(&doctor, (entry.asked, entry.answered)).iter().any(is_outside) {
+            let is_outside = |change: Option<&Change<'_>>| change.is_some_and(|change| !change.opens.contains(&at));
+            if !self.possible(&doctor, (entry.asked, entry.answered)).into_iter().any(is_outside) {
                 return Err(format!(
                     "{:?} was refused as outside the agenda of {doctor}, and lies in it",
                     entry.request

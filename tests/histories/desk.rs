@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use citas::system::UuidIds;
 use citas_core::booking::{
-    ActionRequest, AgendaPrecondition, AgendaRequest, Booking, BookingError, BookingRequest, FreeSlot, NamedSlot,
-    SlotSearch, Spellings, View, Woken,
+    ActionRequest, AgendaChange, AgendaPrecondition, AgendaRequest, Booking, BookingError, BookingRequest, FreeSlot,
+    NamedSlot, SlotSearch, Spellings, View, Woken,
 };
 use citas_core::model::{AgendaRevision, Caller, Hold, Pseudonyms, Revision, Scope, SlotToken};
 use citas_core::ports::{Clock as _, Ledger, Query, Wakes};
@@ -108,8 +108,8 @@ pub enum Answer {
     Released,
     /// Another appointment or hold has a claim, which the caller may know.
     Taken(Option<String>),
-    /// A revision of an agenda is stored.
-    AgendaStored(Box<AgendaRevision>),
+    /// A revision of an agenda is stored, and these appointments lie outside it.
+    AgendaStored(Box<AgendaRevision>, Vec<Uuid>),
     /// The slot lies outside the doctor's agenda.
     Outside,
     /// The hold does not keep its slot any more.
@@ -134,7 +134,7 @@ impl Answer {
             Self::Taken(_) => "taken",
             Self::Held(_) => "held",
             Self::Released => "released",
-            Self::AgendaStored(_) => "agenda stored",
+            Self::AgendaStored(..) => "agenda stored",
             Self::Outside => "outside the agenda",
             Self::HoldExpired => "hold expired",
             Self::HoldLimit => "hold limit",
@@ -172,7 +172,7 @@ impl fmt::Display for History {
             let about = about.as_ref().map(|(id, seen)| format!(" of {} at {seen:?}", short(id))).unwrap_or_default();
             let hold = hold.as_ref().map(|id| format!(" with hold {}", short(id))).unwrap_or_default();
             let answer = match answer {
-                Answer::AgendaStored(stored) => format!("revision {}", stored.revision),
+                Answer::AgendaStored(stored, outside) => format!("revision {}, {outside:?} outside", stored.revision),
                 Answer::Held(hold) => {
                     format!("hold {} of {:?} until {}", short(&hold.id), hold.claims, hold.expires_at)
                 }
@@ -447,7 +447,10 @@ impl Desk {
         let agenda = json!({ "weekly": [], "extra": [hours] });
         let request = AgendaRequest { doctor, agenda, condition, is_dry_run: false };
         match self.booking.put_agenda(&staff, pe(), request).await {
-            Ok(change) => Answer::AgendaStored(Box::new(change.revision)),
+            Ok(AgendaChange { revision, outside, .. }) => {
+                let outside = outside.into_iter().map(|outside| outside.appointment.id).collect();
+                Answer::AgendaStored(Box::new(revision), outside)
+            }
             Err(error) => refused(error),
         }
     }

@@ -43,6 +43,8 @@ pub enum Flaw {
     IgnoresHolds,
     /// A hold does not expire.
     HoldsForEver,
+    /// A change does not depend on an agenda.
+    IgnoresAgendas,
     /// A revision of an agenda is acknowledged and not stored.
     ForgetsAgendas,
 }
@@ -104,6 +106,7 @@ impl Maps {
         }
         match flaw {
             Flaw::ForgetsKeys => change.receipt = None,
+            Flaw::IgnoresAgendas => change.agenda = None,
             Flaw::LosesEvents => change.events.clear(),
             Flaw::RepeatsEvents => {
                 let again = |event: &Event| Event { id: Uuid::from_u128(event.id.as_u128() ^ 1), ..event.clone() };

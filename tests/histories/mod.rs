@@ -276,6 +276,7 @@ fn each_flaw_of_a_ledger_breaks_the_promise_that_it_concerns() {
         (Flaw::ForgetsKeys, &["made two appointments"][..]),
         (Flaw::IgnoresHolds, &["live hold"][..]),
         (Flaw::HoldsForEver, &["taken is"][..]),
+        (Flaw::IgnoresAgendas, &["does not name"][..]),
         (Flaw::ForgetsAgendas, &["agenda is lost"][..]),
     ] {
         let found = |first: usize| {
