@@ -283,7 +283,7 @@ fn each_flaw_of_a_ledger_breaks_the_promise_that_it_concerns() {
             let scripts: Vec<Script> = (first..first + 10).map(script).collect();
             runtime().block_on(run(&Arc::new(MapLedger::with(flaw)), &scripts)).err()
         };
-        let broken = (1..1000).step_by(10).find_map(found).unwrap_or_else(|| panic!("{flaw:?} goes unseen"));
+        let broken = (1..6000).step_by(10).find_map(found).unwrap_or_else(|| panic!("{flaw:?} goes unseen"));
         let names = |promise: &&str| broken.lines().next().unwrap().contains(promise);
         assert!(promises.iter().any(names), "{flaw:?}: {broken}");
     }
