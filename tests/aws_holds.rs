@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use citas::system::{SystemClock, UuidIds};
-use citas_core::booking::{Booking, BookingError, BookingRequest, FreeSlot, NamedSlot, SlotSearch, Spellings, View};
+use citas_core::booking::{Booking, BookingError, BookingRequest, FreeSlot, NamedSlot, View};
 use citas_core::model::{Caller, Hold, SlotToken};
 use citas_core::ports::{Clock, Ledger as _};
 use futures::future::join;
@@ -48,20 +48,7 @@ impl HostOfTwo {
 
     /// Returns the free slots of a day, each with its token.
     async fn slots(&self) -> Vec<(FreeSlot, SlotToken)> {
-        let search = SlotSearch {
-            spelt: Spellings {
-                doctor: Some("45678".into()),
-                hospital: Some("00006219".into()),
-                ..Spellings::default()
-            },
-            members: vec![("district".into(), "150122".into())],
-            appointment: None,
-            from: Some(requests::day("pe", 0).parse().unwrap()),
-            days: 1,
-            after: None,
-            limit: 100,
-        };
-        let page = self.booking.slots(&ana(), pe(), search).await.unwrap();
+        let page = self.booking.slots(&ana(), pe(), requests::pe_slots(1)).await.unwrap();
         let token = |free: &FreeSlot| {
             let FreeSlot { slot, doctor, hospital, request, .. } = free.clone();
             SlotToken { country: pe(), slot, doctor, hospital, request, place: page.place.clone() }

@@ -17,7 +17,7 @@ use citas::system::{SystemClock, UuidIds};
 use citas::wasm::WasmEngine;
 use citas::wasm::judge::ChildJudge;
 use citas_core::booking::BookingError;
-use citas_core::booking::{ActionRequest, Booking, MAX_DAYS, SlotSearch, Spellings};
+use citas_core::booking::{ActionRequest, Booking, MAX_DAYS, Spellings};
 use citas_core::model::{Caller, Event, Limits, Scope};
 use citas_core::notify::{Notifier, Sender};
 use citas_core::ports::{
@@ -224,19 +224,7 @@ mod booking {
         let listening = Faults::none();
         let booking = use_cases(&tables, &listening);
         let staff = Caller { groups: ["pe:staff".to_owned()].into(), ..ana() };
-        let search = || SlotSearch {
-            spelt: Spellings {
-                doctor: Some("45678".into()),
-                hospital: Some("00006219".into()),
-                ..Spellings::default()
-            },
-            members: vec![("district".into(), "150122".into())],
-            appointment: None,
-            from: Some(requests::day("pe", 0).parse().unwrap()),
-            days: MAX_DAYS,
-            after: None,
-            limit: 1_000,
-        };
+        let search = || requests::pe_slots(MAX_DAYS);
         let free = booking.slots(&staff, pe(), search()).await.unwrap().slots;
         join_all(free.iter().step_by(10).take(25).enumerate().map(async |(number, free)| {
             let when = json!({ "date": free.slot.start.date(), "time": free.slot.start.strftime("%H:%M").to_string() });

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 
+use citas_core::booking::{SlotSearch, Spellings};
 use citas_core::model::json::flatten;
 use citas_core::model::{Limits, Role};
 use citas_core::rules::LoadedRules;
@@ -18,6 +19,20 @@ pub fn pe(number: usize) -> Value {
         "doctor": (10_000 + number).to_string(), "hospital": "00006219", "date": day("pe", 0), "time": "09:30",
         "dni": format!("{:08}", number + 1), "district": "150122", "email": format!("patient{number}@example.com"),
     })
+}
+
+/// Returns a search for the free slots of one of Peru's doctors, from the day of [`pe`] on.
+pub fn pe_slots(days: u8) -> SlotSearch {
+    let key = |key: &str| Some(key.to_owned());
+    SlotSearch {
+        spelt: Spellings { patient: None, doctor: key("45678"), hospital: key("00006219") },
+        members: vec![("district".into(), "150122".into())],
+        appointment: None,
+        from: Some(day("pe", 0).parse().unwrap()),
+        days,
+        after: None,
+        limit: 1_000,
+    }
 }
 
 /// Returns Chile's request `number`, for an appointment in person.
