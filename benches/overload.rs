@@ -157,7 +157,7 @@ impl Desk<'_> {
             }
             Step::Hold(_, slot) => post("/v1/pe/holds", token, &json!({ "slot": slot })),
             Step::Book(visit, hold) => {
-                let members = json!({ "hold": hold, "dni": dni(*visit), "email": member("email") });
+                let members = json!({ "hold": hold, "dni": dni(*visit), "email": member("email"), "district": member("district") });
                 post("/v1/pe/appointments", token, &members)
             }
         }

@@ -105,7 +105,7 @@ impl Filled {
         });
         let slots = slots["items"].as_array().expect("slots").iter().enumerate();
         let bookings = slots.filter(|(number, _)| number % 5 < 3).map(|(number, slot)| {
-            let members = json!({ "slot": slot["slot"], "dni": dni(number), "email": example["email"] });
+            let members = json!({ "slot": slot["slot"], "dni": dni(number), "email": example["email"], "district": example["district"] });
             post("/v1/pe/appointments", &self.token, &members)
         });
         located(self.server.address, &bookings.collect::<Vec<_>>());

@@ -63,7 +63,7 @@ impl Desk {
                 let found = timed(&mut connection, &search, &mut times[0]).await;
                 let hold = post("/v1/pe/holds", &self.token, &json!({ "slot": found["items"][0]["slot"] }));
                 let hold = timed(&mut connection, &hold, &mut times[1]).await;
-                let members = json!({ "hold": hold["id"], "dni": dni(visit), "email": self.member("email") });
+                let members = json!({ "hold": hold["id"], "dni": dni(visit), "email": self.member("email"), "district": self.member("district") });
                 let booking = post("/v1/pe/appointments", &self.token, &members);
                 let booked = timed(&mut connection, &booking, &mut times[2]).await;
                 let path = format!("/v1/pe/appointments/{}/reschedule", booked["id"].as_str().expect("an id"));
@@ -104,7 +104,7 @@ impl Desk {
     }
 
     fn booking(&self, number: usize, slot: &Value) -> Vec<u8> {
-        let members = json!({ "slot": slot, "dni": dni(VISITS + number), "email": self.member("email") });
+        let members = json!({ "slot": slot, "dni": dni(VISITS + number), "email": self.member("email"), "district": self.member("district") });
         post("/v1/pe/appointments", &self.token, &members)
     }
 
