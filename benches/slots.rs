@@ -1,6 +1,7 @@
 //! Measures a visit over one connection: the doctor's week of free slots, a hold, the booking with it, and a reschedule to
 //! another slot. Then a week of a hospital whose doctors have agendas, half booked.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -85,8 +86,10 @@ impl Desk {
                 assert_eq!(connection.ask(&put(&path, &self.token, "if-none-match: *", &agenda)).await, 201);
             }
             let week = timed(&mut connection, &self.search(""), &mut Vec::new()).await;
-            let slots =
-                week["items"].as_array().expect("slots").iter().enumerate().filter(|(number, _)| number % 2 == 0);
+            let items = week["items"].as_array().expect("slots");
+            let doctors: HashSet<_> = items.iter().map(|slot| slot["doctor"].as_str()).collect();
+            assert_eq!(doctors.len(), DOCTORS);
+            let slots = items.iter().enumerate().filter(|(number, _)| number % 2 == 0);
             let bookings: Vec<_> = slots.map(|(number, slot)| self.booking(number, &slot["slot"])).collect();
             for booking in &bookings {
                 assert_eq!(connection.ask(booking).await, 201, "{}", String::from_utf8_lossy(connection.body()));
