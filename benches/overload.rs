@@ -20,7 +20,7 @@ use crate::requests::{dni, example, get, post};
 use crate::timing::rate;
 
 /// Number of connections that find the most that the host can serve.
-const FEW: usize = 16;
+const FEW: usize = 64;
 
 /// Number of connections of the loads.
 const CONNECTIONS: usize = 256;
