@@ -23,7 +23,7 @@ use crate::timing::rate;
 const FEW: usize = 64;
 
 /// Number of connections of the loads.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 768;
 
 /// Loads, as ratios to what the host can serve, and their durations.
 const LOADS: [(f64, Duration); 7] = [
