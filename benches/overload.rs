@@ -204,7 +204,7 @@ fn draw(file: &Path, points: &[(f64, f64)]) -> Result<(), Box<dyn std::error::Er
         .x_label_area_size(36)
         .y_label_area_size(56)
         .build_cartesian_2d(0.0..end, 0.0..end)?;
-    chart.configure_mesh().x_desc("requests a second").y_desc("of which succeed").light_line_style(WHITE).draw()?;
+    chart.configure_mesh().x_desc("requests a second").y_desc("of which succeed").disable_mesh().draw()?;
     chart.draw_series(LineSeries::new([(0.0, 0.0), (end, end)], RGBColor(200, 200, 200)))?;
     chart.draw_series(LineSeries::new(points.iter().copied(), &BLACK))?;
     chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, BLACK.filled())))?;

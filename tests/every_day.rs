@@ -22,6 +22,7 @@ use crate::support::appointments::names;
 use crate::support::chance::Chance;
 use crate::support::components::{SharedEngine, component};
 use crate::support::host::Host;
+use crate::support::patience::let_others_run_first;
 use crate::support::requests::run;
 use crate::support::set_clock::SetClock;
 
@@ -276,6 +277,7 @@ impl Counter {
 
 #[test]
 fn each_slot_of_every_day_of_two_years_can_be_booked_at_the_instant_at_which_it_is_shown() {
+    let_others_run_first();
     let started = Instant::now();
     let checked =
         places().into_iter().map(|place| std::thread::spawn(move || (place.clone(), Counter::of(place).check())));

@@ -45,6 +45,7 @@ pub use self::maps::MapLedger;
 use crate::ledger_dynamo::Tables;
 use crate::ledger_sqlite::sequence;
 use crate::support::appointments::{names, pe};
+use crate::support::patience::let_others_run_first;
 
 /// Number of histories, of which parts run on each ledger.
 const HISTORIES: usize = 10_000;
@@ -219,6 +220,7 @@ fn run_share<S: Site>(share: usize, shared_by: usize, open: impl AsyncFn() -> S)
 
 /// Runs histories, of which this number shares a ledger.
 fn run_scripts<S: Site>(scripts: &[Script], shared_by: usize, open: impl AsyncFn() -> S) {
+    let_others_run_first();
     let (started, mut total) = (Instant::now(), Answers::new());
     let run_some = async |scripts| run(&open().await, scripts).await;
     let at_once = if shared_by == 1 { AT_ONCE } else { 1 };
@@ -263,6 +265,7 @@ fn histories_with_a_clock_that_steps_back_keep_every_promise() {
 
 #[test]
 fn each_flaw_of_a_ledger_breaks_the_promise_that_it_concerns() {
+    let_others_run_first();
     for (flaw, promises) in [
         (Flaw::DoubleBooks, &["is held by", "live hold"][..]),
         (Flaw::KeepsClaims, &["taken is"][..]),

@@ -16,6 +16,7 @@ pub mod languages;
 pub mod mail;
 pub mod memory_group;
 pub mod ministack;
+pub mod patience;
 pub mod process;
 pub mod requests;
 pub mod set_clock;
