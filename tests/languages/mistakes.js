@@ -75,7 +75,7 @@ export const appointmentRules = {
 
 export const slotRules = {
   openings: () => [],
-  "offers": (context, place, current, openings) => openings.map(({ slot }) => place.doctor + slot.start.at.hour), // @ cannot read property 'hour' of undefined
+  "offers": (context, place, current, openings) => openings.length ? openings.map(({ slot }) => place.doctor + slot.start.at.hour) : { offers: [] }, // @ cannot read property 'hour' of undefined
 };
 
 export const noticeRules = {
