@@ -179,7 +179,7 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
         (format!("{base}/rules"), json!({ "get": rules_status(country, &status) })),
     ]);
     if slot.is_some() {
-        let free = json!({ "oneOf": [components.of::<Slots<Slot>>(), components.of::<Slots<SlotDay>>()] });
+        let free = json!({ "anyOf": [components.of::<Slots<Slot>>(), components.of::<Slots<SlotDay>>()] });
         paths.insert(format!("{base}/slots"), json!({ "get": slots(rules, &free) }));
         let (request, held) = (components.of::<HoldRequest>(), components.of::<HeldSlot>());
         paths.insert(format!("{base}/holds"), json!({ "post": create_hold(country, &request, &held) }));
