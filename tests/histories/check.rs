@@ -12,7 +12,7 @@ use super::desk::{Answer, Entry, History, Request};
 use super::holding::Holds;
 use crate::support::appointments::pe;
 
-/// What a ledger has, of one clinic or of all.
+/// Content of a ledger, of one clinic or of all.
 #[derive(Default)]
 pub struct Kept {
     /// Revisions in the order of their commits.

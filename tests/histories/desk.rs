@@ -218,7 +218,7 @@ struct Desk {
     entries: Mutex<Vec<Entry>>,
 }
 
-/// What a history needs.
+/// Parameters of a history.
 #[derive(Clone)]
 pub struct Script {
     pub seed: u64,
@@ -390,13 +390,13 @@ impl Desk {
                 });
                 let key = key.map(|key| key.to_string());
                 let booked = self.booking.book(&self.patient(*account), pe(), document, key.as_deref()).await;
-                self.told(*account, booked)
+                self.booked_or_refused(*account, booked)
             }
             (Request::BookHeld { patient, .. }, _, Some(hold)) => {
                 let input = json!({ "patient": self.patient_key(*patient) });
                 let request = BookingRequest { input, slot: Some(NamedSlot::Held(hold.id)) };
                 let account = account_of(&hold.owner);
-                self.told(account, self.booking.book(&self.patient(account), pe(), request, None).await)
+                self.booked_or_refused(account, self.booking.book(&self.patient(account), pe(), request, None).await)
             }
             (Request::Reschedule { start, seen, .. }, Some(about), _) => {
                 let if_match = seen.then(|| vec![about.seen.1.clone()]);
@@ -484,7 +484,7 @@ impl Desk {
 
     async fn act(&self, request: ActionRequest<'_>, account: usize) -> Answer {
         let caller = if request.action == "no-show" { self.staff() } else { self.patient(account) };
-        self.told(account, self.booking.act(&caller, pe(), request).await)
+        self.booked_or_refused(account, self.booking.act(&caller, pe(), request).await)
     }
 
     /// Does the clinic's actions that are due.
@@ -506,7 +506,8 @@ impl Desk {
         Answer::Woken(done)
     }
 
-    fn told(&self, account: usize, result: Result<View, BookingError>) -> Answer {
+    /// Returns the answer to a request of this account, and learns the revision that it has.
+    fn booked_or_refused(&self, account: usize, result: Result<View, BookingError>) -> Answer {
         match result {
             Ok(view) => {
                 self.learn(account, &view);

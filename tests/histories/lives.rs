@@ -41,7 +41,7 @@ const FULL_DISKS: usize = 10;
 /// Number of rounds in which the disk is full.
 const FULL_ROUNDS: usize = 3;
 
-/// What a process does.
+/// Work of a process.
 #[derive(Serialize, Deserialize)]
 struct Life {
     folder: PathBuf,

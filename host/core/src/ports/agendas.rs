@@ -51,7 +51,7 @@ pub trait Agendas: Send + Sync {
     ) -> Result<Vec<AgendaRevision>, Unavailable>;
 
     /// Returns the latest revisions of at most `limit` doctors whose keys come after `after`, in the order of the keys'
-    /// bytes. Less than `limit` are the last ones.
+    /// bytes. Fewer than `limit` are the last ones.
     async fn agendas(
         &self,
         country: CountryCode,
