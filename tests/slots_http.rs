@@ -212,7 +212,7 @@ fn a_calendar_has_each_day_of_a_month_with_the_number_of_its_slots() {
     assert_eq!(past["items"], json!([none("2020-02-28"), none("2020-02-29"), none("2020-03-01")]));
     assert_eq!((&past["reason"]["code"], past["nextAvailable"].is_string()), (&json!("no-agenda"), true));
     for (query, named) in
-        [("view=weeks", "`view`"), ("view=days&limit=0", "`limit`"), ("view=days&cursor=", "`cursor`")]
+        [("view=weeks", "`view`"), ("view=days&limit=0", "`limit`"), ("view=days&cursor=x", "`cursor`")]
     {
         let refused = ana.get(&format!("{PE}&{query}")).expect(400).json();
         assert!(refused["detail"].as_str().unwrap().contains(named), "{refused}");

@@ -147,9 +147,6 @@ pub async fn list(
 fn is_calendar(query: &Parameters) -> Result<bool, Problem> {
     match query.one("view")? {
         None | Some("slots") => Ok(false),
-        Some("days") if query.one("cursor")?.is_some() => {
-            Err(Problem::malformed("`view=days` has one page; leave `cursor` out"))
-        }
         Some("days") => Ok(true),
         Some(_) => Err(Problem::malformed("`view` is `slots` or `days`")),
     }
