@@ -115,6 +115,7 @@ impl Data {
             subject: subject.into(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             scopes: Scope::ALL.map(|scope| scope.as_str().to_owned()).into(),
+            identities: [].into(),
         };
         let issuer = LocalIssuer::open(self.path(), Arc::new(SystemClock)).expect("a key");
         issuer.token(&claims, SystemClock.now()).expect("a token")

@@ -73,6 +73,7 @@ pub fn ana() -> Caller {
         subject: "ana".into(),
         groups: [].into(),
         scopes: Scope::ALL.map(|scope| scope.as_str().to_owned()).into(),
+        identities: [].into(),
         request_id: "request".into(),
     }
 }

@@ -142,6 +142,7 @@ impl Place {
             subject: format!("account {number}"),
             groups: groups.into_iter().collect(),
             scopes: Scope::ALL.map(|scope| scope.as_str().to_owned()).into(),
+            identities: [].into(),
             request_id: format!("request {number}"),
         }
     }

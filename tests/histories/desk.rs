@@ -547,7 +547,13 @@ impl Desk {
     fn caller(&self, subject: &str, groups: &[&str]) -> Caller {
         let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
         let scopes = Scope::ALL.map(Scope::as_str);
-        Caller { subject: subject.into(), groups: set(groups), scopes: set(&scopes), request_id: self.clinic.clone() }
+        Caller {
+            subject: subject.into(),
+            groups: set(groups),
+            scopes: set(&scopes),
+            identities: [].into(),
+            request_id: self.clinic.clone(),
+        }
     }
 }
 

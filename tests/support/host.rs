@@ -188,7 +188,12 @@ impl Drop for Host {
 /// Returns a token of a local issuer.
 pub fn token(issuer: &LocalIssuer, subject: &str, groups: &[&str], scopes: &[&str], now: Timestamp) -> String {
     let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
-    issuer.token(&Claims { subject: subject.into(), groups: set(groups), scopes: set(scopes) }, now).unwrap()
+    issuer
+        .token(
+            &Claims { subject: subject.into(), groups: set(groups), scopes: set(scopes), identities: [].into() },
+            now,
+        )
+        .unwrap()
 }
 
 fn options(data: &Path) -> HostOptions {

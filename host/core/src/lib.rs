@@ -9,12 +9,14 @@
 //!   threads.
 //! - [`release`]: the path of a version from the registry into force, and the catalogue of versions in force.
 //! - [`trial`]: a candidate version beside the version in use: canary, shadow, replay.
+//! - [`people`]: who calls, in which role, and for which patients and hospitals.
 //! - [`booking`]: the use cases of the API: book, act, get, list, history.
 //! - [`notify`]: the use cases behind the outbox: publish events, send mail.
 
 pub mod booking;
 pub mod model;
 pub mod notify;
+pub mod people;
 pub mod ports;
 pub mod release;
 pub mod rules;

@@ -20,13 +20,13 @@ impl FromRequestParts<Arc<Api>> for Identified {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let Claims { subject, groups, scopes } = match parts.extensions.get::<Claims>() {
+        let Claims { subject, groups, scopes, identities } = match parts.extensions.get::<Claims>() {
             Some(checked) => checked.clone(),
             None => api.tokens.verify(bearer(&parts.headers)?).await?,
         };
         api.limits.admit(&subject)?;
         let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_default().0;
-        Ok(Self(Caller { subject, groups, scopes, request_id }))
+        Ok(Self(Caller { subject, groups, scopes, identities, request_id }))
     }
 }
 

@@ -296,6 +296,7 @@ fn greeting(platform: &Platform, issuer: &LocalIssuer, guide: &mut Guide) -> Res
         subject: "ana".into(),
         groups: BTreeSet::new(),
         scopes: [Scope::Read, Scope::Write].map(|scope| scope.as_str().to_owned()).into(),
+        identities: [].into(),
     };
     let token = issuer.token(&claims, SystemClock.now())?;
     let address = guide.address;

@@ -62,6 +62,7 @@ pub fn run(options: &Options) -> Outcome {
         subject: options.subject.clone(),
         groups: options.group.iter().cloned().collect(),
         scopes: if options.scope.is_empty() { all() } else { options.scope.iter().cloned().collect() },
+        identities: [].into(),
     };
     say(LocalIssuer::open(&options.data, Arc::new(SystemClock))?.token(&claims, SystemClock.now())?)?;
     Ok(Answer::Done)

@@ -120,7 +120,7 @@ fn claims(said: &HashMap<String, String>) -> Option<Claims> {
         text.split_whitespace().map(str::to_owned).collect()
     };
     let subject = said.get("sub").filter(|subject| !subject.is_empty())?.clone();
-    Some(Claims { subject, groups: words("cognito:groups"), scopes: words("scope") })
+    Some(Claims { subject, groups: words("cognito:groups"), scopes: words("scope"), identities: [].into() })
 }
 
 /// A verifier that accepts no token. Only API Gateway verifies tokens here.

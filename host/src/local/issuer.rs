@@ -146,6 +146,7 @@ mod tests {
             subject: "ana".into(),
             groups: ["pe:staff".to_owned()].into(),
             scopes: ["appointments/read".to_owned(), "appointments/write".to_owned()].into(),
+            identities: [].into(),
         }
     }
 

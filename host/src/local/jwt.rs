@@ -103,7 +103,7 @@ pub(super) fn good(
     let scopes = token.scope.iter().flat_map(OneOrMany::texts).flat_map(str::split_ascii_whitespace);
     let groups = [&token.cognito_groups, &token.groups].into_iter().flatten().flat_map(OneOrMany::texts);
     let (groups, scopes) = (groups.map(str::to_owned).collect(), scopes.map(str::to_owned).collect());
-    Ok(Good { claims: Claims { subject: token.sub, groups, scopes }, expires_at })
+    Ok(Good { claims: Claims { subject: token.sub, groups, scopes, identities: [].into() }, expires_at })
 }
 
 /// Types of tokens that may be access tokens (RFC 9068, section 2.1). Tokens for other purposes name theirs, so that no

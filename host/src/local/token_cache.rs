@@ -98,7 +98,7 @@ mod tests {
     }
 
     fn ana() -> Claims {
-        Claims { subject: "ana".into(), groups: [].into(), scopes: [].into() }
+        Claims { subject: "ana".into(), groups: [].into(), scopes: [].into(), identities: [].into() }
     }
 
     fn good_until(second: i64) -> Good {

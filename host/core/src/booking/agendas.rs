@@ -17,6 +17,7 @@ use crate::model::{
     Agenda, AgendaRevision, Caller, Closed, CountryCode, Forbidden, Hours, Overlap, Party, Phase, Place, Revision,
     Role, Scope, TimeOfDay, Violation,
 };
+use crate::people::Access;
 use crate::ports::{AgendaError, Fault, Query, Unavailable};
 use crate::release::InForce;
 use crate::rules::{LoadedRules, schema};
@@ -167,13 +168,13 @@ impl Booking {
         country: CountryCode,
         request: AgendaRequest<'_>,
     ) -> Result<AgendaChange, BookingError> {
-        let (rules, role) = self.enter_as_staff(caller, country, Scope::Write)?;
+        let (rules, access) = self.enter_as_staff(caller, country, Scope::Write)?;
         let AgendaRequest { doctor, agenda: document, condition, is_dry_run } = request;
         let doctor = self.doctor(&rules, doctor).await?;
         let before = self.decider.ledger.agenda(country, &doctor).await?.map_or(0, |before| before.revision);
         check_condition(&condition, before, is_dry_run)?;
         let (now, known) = (self.clock.now(), Arc::clone(&rules.used));
-        let today = rules.used.context(now, role).clocks.iter().map(|clock| clock.now.date()).min();
+        let today = rules.used.context(now, access.role).clocks.iter().map(|clock| clock.now.date()).min();
         let check = move || checked(&rules, document, today.unwrap_or_default());
         let agenda = self.decider.catalogue.executor().run(country, check).await??;
         let revision = AgendaRevision {
@@ -182,7 +183,7 @@ impl Booking {
             revision: before.saturating_add(1),
             updated_at: now,
             subject: caller.subject.clone(),
-            role,
+            role: access.role,
             request_id: caller.request_id.clone(),
             agenda,
         };
@@ -233,18 +234,18 @@ impl Booking {
         Ok((outside, true))
     }
 
-    /// Returns the rules of a country with free slots and the caller's role there, which is not that of a patient.
+    /// Returns the rules of a country with free slots and the access of a caller who is not a patient.
     fn enter_as_staff(
         &self,
         caller: &Caller,
         country: CountryCode,
         scope: Scope,
-    ) -> Result<(InForce, Role), BookingError> {
-        let (rules, role) = self.enter(caller, country, scope)?;
-        if role == Role::Patient {
+    ) -> Result<(InForce, Access), BookingError> {
+        let (rules, access) = self.enter(caller, country, scope)?;
+        if access.role == Role::Patient {
             return Err(Forbidden(format!("agendas are for the staff of `{country}`")).into());
         }
-        if rules.used.has_openings() { Ok((rules, role)) } else { Err(BookingError::NoSlots) }
+        if rules.used.has_openings() { Ok((rules, access)) } else { Err(BookingError::NoSlots) }
     }
 
     /// Returns the key that the rules give to a spelling of a doctor.

@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use crate::booking::error::{BookingError, Rejection};
 use crate::booking::holds::NamedHold;
-use crate::booking::link::LINK;
 use crate::booking::presentation::entity_tag;
 use crate::model::{
-    AgendaRevision, Appointment, Caller, Choice, Claim, CountryCode, Event, Fact, FactQuery, FactSource, HeldClaim,
-    Party, Place, Plan, Provenance, Pseudonyms, Relation, Revision, Role, RulesCaller, Step, Tie, Violation,
+    AgendaRevision, Appointment, Choice, Claim, CountryCode, Event, Fact, FactQuery, FactSource, HeldClaim, Party,
+    Place, Plan, Provenance, Pseudonyms, Revision, Role, Step, Violation,
 };
+use crate::people::Access;
 use crate::ports::{AgendaCondition, Change, Fault, Ids, Ledger, Order, Query, Settled, Tally, Unavailable};
 use crate::release::{Catalogue, InForce, OnTrial};
 use crate::rules::{DecisionRequest, Fields, LoadedRules, Planned, check_input, evaluate};
@@ -30,12 +30,9 @@ const OUTSIDE: &str = "agenda.outside";
 /// A request to book or to act, independent of the version that decides.
 #[derive(Clone)]
 pub(super) struct RuleRequest {
-    pub caller: Caller,
+    pub access: Access,
     pub action: String,
     pub input: Json,
-    pub role: Role,
-    /// The patient of a request that comes through a link in mail; `None` for a request with a token.
-    pub link_of: Option<String>,
     /// Revisions that the caller accepts as current; none if any will do.
     pub if_match: Option<Vec<String>>,
     /// The hold that the request names.
@@ -150,7 +147,7 @@ impl Decider {
         };
         let (used, tried) = self.catalogue.executor().run(rules.used.country, decide).await?;
         let (Some(candidate), Some(trying)) = (&rules.candidate, &self.trying) else { return used };
-        if let Some(call) = self.call(rules, request, before, &known, &used) {
+        if let Some(call) = Self::call(rules, request, before, &known, &used) {
             trying.observe(call);
         }
         let Some(tried) = tried else { return used };
@@ -171,10 +168,10 @@ impl Decider {
         if !rules.has_facts() {
             return Ok(Ok(Vec::new()));
         }
-        let shared = (self.clone(), rules.clone(), request.clone(), before.cloned());
+        let shared = (rules.clone(), request.clone(), before.cloned());
         let ask = move || {
-            let (decider, rules, request, before) = &shared;
-            let context = rules.context(request.now, decider.caller(rules.country, request));
+            let (rules, request, before) = &shared;
+            let context = rules.context(request.now, request.access.for_rules());
             let action = request.action(before.as_ref());
             let asked = DecisionRequest { context: &context, document: &request.input, action };
             // A request that the rules do not see needs no facts. The decision refuses it.
@@ -257,7 +254,7 @@ impl Decider {
             agenda: None,
             revision,
         };
-        let shown = present(rules, request.role, &change)?;
+        let shown = present(rules, request.access.role, &change)?;
         let of_choices = plan.choices.into_iter().flat_map(|choice| choice.claims);
         Ok(Prepared {
             rules: rules.clone(),
@@ -280,20 +277,6 @@ impl Decider {
         Choice { claims: self.ledger_claims(country, plan, claims), attributes: attributes.clone() }
     }
 
-    /// Returns the caller in the rules' form.
-    fn caller(&self, country: CountryCode, request: &RuleRequest) -> RulesCaller {
-        let (account, ties) = match (request.role, &request.link_of) {
-            (Role::Clock, _) => (String::new(), Vec::new()),
-            (_, None) => (self.names.account(country, &request.caller.subject), Vec::new()),
-            // A link has no account, so each patient is one.
-            (_, Some(patient)) => {
-                let tie = Tie { patient: patient.clone(), relation: Relation::Oneself };
-                (self.names.account(country, &format!("{LINK}/{patient}")), vec![tie])
-            }
-        };
-        RulesCaller { account, ties, ..request.role.into() }
-    }
-
     /// Evaluates the request, and returns the plan with its provenance.
     fn plan(
         &self,
@@ -302,7 +285,7 @@ impl Decider {
         before: Option<&Arc<Revision>>,
         facts: Vec<Fact>,
     ) -> Result<(Provenance, Planned), BookingError> {
-        let mut context = rules.context(request.now, self.caller(rules.country, request));
+        let mut context = rules.context(request.now, request.access.for_rules());
         context.facts = facts;
         let action = request.action(before);
         let asked = DecisionRequest { context: &context, document: &request.input, action };
@@ -325,8 +308,8 @@ impl Decider {
             rules: rules.id.clone(),
             contract: rules.contract().to_owned(),
             host: self.host_version.to_owned(),
-            subject: request.caller.subject.clone(),
-            request_id: request.caller.request_id.clone(),
+            subject: request.access.subject.clone(),
+            request_id: request.access.request_id.clone(),
         };
         Ok((provenance, planned))
     }
@@ -342,7 +325,7 @@ impl Decider {
         provenance: Provenance,
     ) -> Revision {
         let plan = &planned.plan;
-        let step = Step { action: request.action.clone(), role: request.role, at: request.now };
+        let step = Step { action: request.action.clone(), role: request.access.role, at: request.now };
         let choices = plan.choices.iter().flat_map(|choice| &choice.attributes);
         let paths = plan.attributes.iter().chain(choices).map(|field| &field.path);
         Revision {
@@ -350,7 +333,7 @@ impl Decider {
             person: self.names.patient(rules.country, &plan.patient),
             appointment: planned.appointment(id, before.map(|before| &before.appointment), step),
             claims: Vec::new(),
-            owner: before.map_or_else(|| request.caller.subject.clone(), |before| before.owner.clone()),
+            owner: before.map_or_else(|| request.access.subject.clone(), |before| before.owner.clone()),
             updated_at: request.now,
             provenance,
             personal: paths.filter(|path| rules.is_personal(path)).cloned().collect(),
@@ -359,7 +342,6 @@ impl Decider {
 
     /// Returns the call for the shadow, with the result of the rules in use, or `None` if they neither decided nor refused.
     fn call(
-        &self,
         rules: &InForce,
         request: &RuleRequest,
         before: Option<&Arc<Revision>>,
@@ -381,7 +363,7 @@ impl Decider {
                 before,
                 action: request.action.clone(),
                 request: request.input.clone(),
-                caller: self.caller(rules.used.country, request),
+                caller: request.access.for_rules(),
                 facts,
                 at: request.now,
                 violations: violations.clone(),

@@ -100,7 +100,7 @@ impl Booking {
         slot: SlotToken,
         key: Option<&str>,
     ) -> Result<Hold, BookingError> {
-        let (in_force, role) = self.enter(caller, country, Scope::Write)?;
+        let (in_force, access) = self.enter(caller, country, Scope::Write)?;
         let rules = in_force.used;
         if !rules.has_openings() {
             return Err(BookingError::NoSlots);
@@ -113,7 +113,7 @@ impl Booking {
         let SlotToken { doctor, hospital, request, place, .. } = &slot;
         let place =
             Place { doctor: doctor.clone(), hospital: hospital.clone(), fields: [&request[..], place].concat() };
-        let finder = self.finder(&rules, rules.context(now, role), place, None, now).await?;
+        let finder = self.finder(&rules, rules.context(now, access.role), place, None, now).await?;
         let (finder, Offered { offer, starts_at }) = self.offered(finder, &slot).await?;
         let (limit, of_slot) =
             (self.holds_of(caller, country), offer.claims.into_iter().filter(|claim| !claim.personal));

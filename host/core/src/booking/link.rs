@@ -1,20 +1,17 @@
 //! Links in mail: reads the appointment of a link and does its action. The holder of the mail acts as the appointment's
 //! patient, for this action alone.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::booking::decide::{Decider, RuleRequest};
 use crate::booking::{Booking, BookingError, MAX_ATTEMPTS, Rejection};
-use crate::model::{CalendarTexts, Caller, Link, Revision, Role, Standing};
+use crate::model::{CalendarTexts, Link, Revision, Standing};
+use crate::people::Access;
 use crate::release::InForce;
 use crate::rules::LoadedRules;
 use crate::trial::Routed;
-
-/// Subject of links in provenance.
-pub(super) const LINK: &str = "link";
 
 /// Content of a link's page.
 pub struct LinkView {
@@ -120,18 +117,11 @@ impl Booking {
     }
 
     fn link_request(&self, link: &Link, current: &Revision, request_id: &str) -> Arc<RuleRequest> {
-        let caller = Caller {
-            subject: LINK.to_owned(),
-            groups: BTreeSet::new(),
-            scopes: BTreeSet::new(),
-            request_id: request_id.to_owned(),
-        };
+        let patient = &current.appointment.patient;
         Arc::new(RuleRequest {
-            caller,
+            access: Access::of_link(patient, link.country, &self.decider.names, request_id),
             action: link.action.clone(),
             input: json!({}),
-            role: Role::Patient,
-            link_of: Some(current.appointment.patient.clone()),
             if_match: None,
             hold: None,
             now: self.clock.now(),

@@ -53,6 +53,7 @@ use crate::booking::openings::AgendaLists;
 use crate::booking::presentation::{PresentationCache, show_page};
 use crate::model::claim::resource_and_minute;
 use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, Revision, Role, Scope};
+use crate::people::Access;
 use crate::ports::{
     Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, Position, Query, Receipt, Unavailable,
 };
@@ -137,11 +138,11 @@ impl Booking {
         request: impl Into<BookingRequest>,
         key: Option<&str>,
     ) -> Result<View, BookingError> {
-        let (rules, role) = self.enter(caller, country, Scope::Write)?;
+        let (rules, access) = self.enter(caller, country, Scope::Write)?;
         let BookingRequest { mut input, slot } = request.into();
         let held = set_free(slot, &mut input, None)?;
         let key = self.use_key(caller, country, "", &fingerprinted(&input, held), key)?;
-        if let Some(earlier) = self.earlier(&rules, role, key.as_ref()).await? {
+        if let Some(earlier) = self.earlier(&rules, access.role, key.as_ref()).await? {
             return Ok(earlier);
         }
         let now = self.clock.now();
@@ -149,8 +150,7 @@ impl Booking {
             Some(id) => Some(self.set_held(caller, country, id, &mut input, None, now).await?),
             None => None,
         };
-        let (caller, action) = (caller.clone(), "book".to_owned());
-        let request = RuleRequest { caller, action, input, role, link_of: None, if_match: None, hold, now };
+        let request = RuleRequest { access, action: "book".to_owned(), input, if_match: None, hold, now };
         match self.decide_and_store(&rules, Arc::new(request), key.as_ref(), None).await {
             Err(BookingError::Stale { .. }) => Err(BookingError::InProgress),
             stored => stored,
@@ -167,10 +167,11 @@ impl Booking {
         country: CountryCode,
         request: ActionRequest<'_>,
     ) -> Result<View, BookingError> {
-        let (rules, role) = self.enter(caller, country, Scope::Write)?;
+        let (rules, access) = self.enter(caller, country, Scope::Write)?;
         let ActionRequest { id, action, mut input, slot, if_match, key } = request;
-        let mut current = self.visible(caller, country, role, id).await?;
+        let mut current = self.visible(&access, country, id).await?;
         // The version that decides is selected later. A version that no longer has the action refuses it.
+        let role = access.role;
         let allowed =
             rules.used.allow(action, role).or_else(|_| rules.of(&current.appointment.patient).allow(action, role));
         let allowed = allowed.map_err(|cause| BookingError::not_decided(&rules.used, cause))?;
@@ -179,7 +180,7 @@ impl Booking {
         let held = set_free(slot, &mut input, Some(&of_action))?;
         let printed = fingerprinted(&input, held);
         let key = self.use_key(caller, country, &format!("{id}/{action}"), &printed, key)?;
-        if let Some(earlier) = self.earlier(&rules, role, key.as_ref()).await? {
+        if let Some(earlier) = self.earlier(&rules, access.role, key.as_ref()).await? {
             return Ok(earlier);
         }
         let now = self.clock.now();
@@ -187,12 +188,11 @@ impl Booking {
             Some(id) => Some(self.set_held(caller, country, id, &mut input, Some(&of_action), now).await?),
             None => None,
         };
-        let (asker, action) = (caller.clone(), action.to_owned());
-        let request = RuleRequest { caller: asker, action, input, role, link_of: None, if_match, hold, now };
-        let request = Arc::new(request);
+        let (asking, action) = (access.clone(), action.to_owned());
+        let request = Arc::new(RuleRequest { access: asking, action, input, if_match, hold, now });
         for _ in 0..MAX_ATTEMPTS {
             match self.decide_and_store(&rules, Arc::clone(&request), key.as_ref(), Some(&current)).await {
-                Err(BookingError::Stale { .. }) => current = self.visible(caller, country, role, id).await?,
+                Err(BookingError::Stale { .. }) => current = self.visible(&access, country, id).await?,
                 stored => return stored,
             }
         }
@@ -204,9 +204,9 @@ impl Booking {
     /// # Errors
     /// See [`BookingError`].
     pub async fn get(&self, caller: &Caller, country: CountryCode, id: Uuid) -> Result<View, BookingError> {
-        let (rules, role) = self.enter(caller, country, Scope::Read)?;
-        let revision = self.visible(caller, country, role, id).await?;
-        Ok(self.view(&rules, role, revision).await?)
+        let (rules, access) = self.enter(caller, country, Scope::Read)?;
+        let revision = self.visible(&access, country, id).await?;
+        Ok(self.view(&rules, access.role, revision).await?)
     }
 
     /// Returns a page of the appointments with these keys that match the query, and the position of the next page if there is
@@ -223,18 +223,18 @@ impl Booking {
         spelt: Spellings,
         mut query: Query,
     ) -> Result<(Vec<View>, Option<Position>), BookingError> {
-        let (rules, role) = self.enter(caller, country, Scope::Read)?;
+        let (rules, access) = self.enter(caller, country, Scope::Read)?;
         if spelt != Spellings::default() {
             let known = rules.clone();
             let keys = self.decider.catalogue.executor().run(country, move || filters::keys(&known, &spelt)).await??;
             query.person = keys.patient.map(|patient| self.decider.names.patient(country, &patient));
             (query.doctor, query.hospital) = (keys.doctor, keys.hospital);
         }
-        query.owner = (role == Role::Patient).then(|| caller.subject.clone());
+        query.owner = (access.role == Role::Patient).then(|| caller.subject.clone());
         filters::narrow(&rules, &mut query)?;
         let Page { items, mut next } = self.decider.ledger.page(country, &query).await?;
         let found = items.len();
-        let views = self.listed(&rules, role, items).await?;
+        let views = self.listed(&rules, access.role, items).await?;
         if views.len() < found {
             next = views.last().map(|view| Position::of(&view.revision));
         }
@@ -254,13 +254,13 @@ impl Booking {
         after: u32,
         limit: usize,
     ) -> Result<(Vec<View>, bool), BookingError> {
-        let (rules, role) = self.enter(caller, country, Scope::Read)?;
-        self.visible(caller, country, role, id).await?;
+        let (rules, access) = self.enter(caller, country, Scope::Read)?;
+        self.visible(&access, country, id).await?;
         let mut revisions = self.decider.ledger.history(country, id, after, limit + 1).await?;
         let more = revisions.len() > limit;
         revisions.truncate(limit);
         let found = revisions.len();
-        let views = self.listed(&rules, role, revisions).await?;
+        let views = self.listed(&rules, access.role, revisions).await?;
         let is_short = views.len() < found;
         Ok((views, more || is_short))
     }
@@ -306,23 +306,17 @@ impl Booking {
         Ok(order.iter().map_while(|revision| shown.remove(&place(revision))).collect())
     }
 
-    /// Returns the rules of the country and the caller's role there, if the token has the scope.
-    fn enter(&self, caller: &Caller, country: CountryCode, scope: Scope) -> Result<(InForce, Role), BookingError> {
+    /// Returns the rules of the country and the caller's access there, if the token has the scope.
+    fn enter(&self, caller: &Caller, country: CountryCode, scope: Scope) -> Result<(InForce, Access), BookingError> {
         let entry = self.decider.catalogue.entry(country).ok_or(BookingError::UnknownCountry(country))?;
-        let role = caller.role(country)?;
+        let access = Access::of_token(caller, country, &self.decider.names)?;
         caller.needs(scope)?;
-        Ok((entry.in_force().ok_or(BookingError::RulesUnavailable(None))?, role))
+        Ok((entry.in_force().ok_or(BookingError::RulesUnavailable(None))?, access))
     }
 
-    async fn visible(
-        &self,
-        caller: &Caller,
-        country: CountryCode,
-        role: Role,
-        id: Uuid,
-    ) -> Result<Arc<Revision>, BookingError> {
+    async fn visible(&self, access: &Access, country: CountryCode, id: Uuid) -> Result<Arc<Revision>, BookingError> {
         let found = self.decider.ledger.appointment(country, id).await?;
-        found.filter(|revision| caller.sees(role, revision)).ok_or(BookingError::UnknownAppointment)
+        found.filter(|revision| access.sees(revision)).ok_or(BookingError::UnknownAppointment)
     }
 
     fn use_key(
@@ -413,7 +407,9 @@ impl Booking {
                     taken => taken,
                 })
             }
-            Err(CommitError::KeyUsed) => self.earlier(rules, request.role, key).await?.ok_or(BookingError::InProgress),
+            Err(CommitError::KeyUsed) => {
+                self.earlier(rules, request.access.role, key).await?.ok_or(BookingError::InProgress)
+            }
             Err(CommitError::Stale) => {
                 Err(BookingError::Stale { current: before.map_or(0, |before| before.appointment.revision) })
             }
@@ -434,7 +430,7 @@ impl Booking {
         let is_kept = |claim: &Claim| self.decider.names.claim(wanted.country, claim.clone()).key == kept;
         let claim = effective.into_iter().find(is_kept).unwrap_or_else(|| Claim::new(kept));
         let hidden = BookingError::SlotTaken { claim: None, free: Vec::new(), rejection: None };
-        if claim.personal && request.role == Role::Patient && !self.may_see_holders(conflict, &claim).await {
+        if claim.personal && request.access.role == Role::Patient && !self.may_see_holders(conflict, &claim).await {
             return hidden;
         }
         // Contract 1.0.0 did not set the form of a claim on time.
@@ -456,7 +452,7 @@ impl Booking {
             let holders: Vec<_> = taken.into_values().flatten().collect();
             for (_, holder) in &holders {
                 let holder = self.decider.ledger.appointment(country, *holder).await?;
-                if !holder.is_some_and(|holder| request.caller.sees(request.role, &holder)) {
+                if !holder.is_some_and(|holder| request.access.sees(&holder)) {
                     return Ok(false);
                 }
             }

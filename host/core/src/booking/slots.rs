@@ -335,16 +335,16 @@ impl Booking {
         country: CountryCode,
         search: SlotSearch,
     ) -> Result<SlotPage, BookingError> {
-        let (in_force, role) = self.enter(caller, country, Scope::Read)?;
+        let (in_force, access) = self.enter(caller, country, Scope::Read)?;
         let rules = Arc::clone(&in_force.used);
         if !rules.has_openings() {
             return Err(BookingError::NoSlots);
         }
         let now = self.clock.now();
-        let context = rules.context(now, role);
+        let context = rules.context(now, access.role);
         let (from, until) = search.range(&context)?;
         let current = match search.appointment {
-            Some(id) => Some(self.visible(caller, country, role, id).await?),
+            Some(id) => Some(self.visible(&access, country, id).await?),
             None => None,
         };
         let search = Arc::new(search);

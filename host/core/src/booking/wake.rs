@@ -3,7 +3,6 @@
 //! An action is stored with the revision that scheduled it, and is done by storing the next one. So it is done once even
 //! if the process dies in between, and a later revision replaces it.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +11,9 @@ use serde_json::json;
 
 use crate::booking::decide::RuleRequest;
 use crate::booking::{Booking, BookingError};
-use crate::model::{Caller, CountryCode, Role};
+use crate::model::CountryCode;
+use crate::people::{Access, CLOCK};
 use crate::ports::{Clock, DueWake, Unavailable, Wakes};
-
-/// Subject of the host itself in provenance.
-const CLOCK: &str = "clock";
 
 /// Maximum number of actions that one read of the ledger returns.
 const BATCH: usize = 32;
@@ -71,15 +68,9 @@ impl Booking {
             return Ok(Woken::Replaced);
         }
         let action = due.wake.action.clone();
-        let caller = Caller {
-            subject: CLOCK.to_owned(),
-            groups: BTreeSet::new(),
-            scopes: BTreeSet::new(),
-            request_id: format!("{CLOCK}/{}/{}", due.appointment, due.revision),
-        };
-        let (role, now, input) = (Role::Clock, self.clock.now(), json!({}));
-        let request =
-            Arc::new(RuleRequest { caller, action, input, role, link_of: None, if_match: None, hold: None, now });
+        let access = Access::of_clock(format!("{CLOCK}/{}/{}", due.appointment, due.revision));
+        let (now, input) = (self.clock.now(), json!({}));
+        let request = Arc::new(RuleRequest { access, action, input, if_match: None, hold: None, now });
         match self.decide_and_store(&rules, request, None, Some(&current)).await {
             Ok(_) => Ok(Woken::Done),
             Err(BookingError::Stale { .. }) => Ok(Woken::Replaced),

@@ -1,9 +1,8 @@
-//! Callers, their roles and scopes, and which appointments a caller may see. What a refusal may reveal is decided in
-//! `booking`.
+//! Callers, their roles and scopes. Which appointments a caller may see is decided in `people`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::appointment::{CountryCode, Revision};
+use crate::model::appointment::CountryCode;
 use crate::model::context::Role;
 
 /// A set of operations that a token allows (an OAuth 2.0 scope).
@@ -40,6 +39,8 @@ pub struct Caller {
     pub groups: BTreeSet<String>,
     /// Scopes of the token.
     pub scopes: BTreeSet<String>,
+    /// Identities that the issuer has verified, by country: texts that the country's rules make keys of patients of.
+    pub identities: BTreeMap<CountryCode, String>,
     /// Id of the request.
     pub request_id: String,
 }
@@ -78,14 +79,6 @@ impl Caller {
         Err(Forbidden(format!("this token lacks the scope `{}`", scope.as_str())))
     }
 
-    /// Returns true if the caller may see an appointment in this role.
-    pub fn sees(&self, role: Role, revision: &Revision) -> bool {
-        match role {
-            Role::Staff | Role::Platform | Role::Clock => true,
-            Role::Patient => revision.owner == self.subject,
-        }
-    }
-
     /// Returns true if the caller may know, in this role, which subject made a change. Patients know only themselves.
     pub fn knows(&self, role: Role, subject: &str) -> bool {
         role != Role::Patient || subject == self.subject
@@ -101,20 +94,20 @@ pub struct Claims {
     pub groups: BTreeSet<String>,
     /// Scopes of the token.
     pub scopes: BTreeSet<String>,
+    /// Identities that the issuer has verified, by country.
+    pub identities: BTreeMap<CountryCode, String>,
 }
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::testing::revision;
 
     fn caller(subject: &str, groups: &[&str]) -> Caller {
         Caller {
             subject: subject.into(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
             scopes: [Scope::Read.as_str().to_owned()].into(),
+            identities: [].into(),
             request_id: "r-1".into(),
         }
     }
@@ -136,14 +129,6 @@ mod tests {
     fn staff_of_another_country_have_no_role() {
         let words = role(&["cl:staff"]).unwrap_err().to_string();
         assert!(words.contains("another country than `pe`"), "{words}");
-    }
-
-    #[test]
-    fn a_patient_sees_what_the_same_subject_booked() {
-        let booked = revision(Uuid::nil());
-        assert!(caller("ana", &[]).sees(Role::Patient, &booked));
-        assert!(!caller("luis", &[]).sees(Role::Patient, &booked));
-        assert!(caller("luis", &[]).sees(Role::Staff, &booked));
     }
 
     #[test]

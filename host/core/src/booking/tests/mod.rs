@@ -176,7 +176,7 @@ fn pe() -> CountryCode {
 
 fn ana() -> Caller {
     let scopes = Scope::ALL.map(|scope| scope.as_str().to_owned()).into();
-    Caller { subject: "ana".into(), groups: [].into(), scopes, request_id: "r-1".into() }
+    Caller { subject: "ana".into(), groups: [].into(), scopes, identities: [].into(), request_id: "r-1".into() }
 }
 
 fn booked() -> Plan {
