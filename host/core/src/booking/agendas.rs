@@ -241,7 +241,7 @@ impl Booking {
         country: CountryCode,
         scope: Scope,
     ) -> Result<(InForce, Access), BookingError> {
-        let (rules, access) = self.enter(caller, country, scope)?;
+        let (rules, access) = self.access_control.admit(caller, country, scope)?;
         if access.role == Role::Patient {
             return Err(Forbidden(format!("agendas are for the staff of `{country}`")).into());
         }

@@ -7,6 +7,7 @@ use crate::booking::holds::MAX_HOLDS;
 use crate::booking::slots::FreeSlot;
 use crate::model::json::TooManyLeaves;
 use crate::model::{CountryCode, Forbidden, OtherSlot, Violation};
+use crate::people::AccessError;
 use crate::ports::{Fault, Unavailable};
 use crate::rules::{LoadedRules, NotDecided};
 
@@ -135,6 +136,16 @@ fn spelling(examples: &[String]) -> String {
         return "its form is in `x-filters` of the country's appointment schema".to_owned();
     }
     format!("it is written like {}", examples.join(" or "))
+}
+
+impl From<AccessError> for BookingError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::UnknownCountry(country) => Self::UnknownCountry(country),
+            AccessError::Forbidden(forbidden) => forbidden.into(),
+            AccessError::RulesUnavailable(fault) => Self::RulesUnavailable(fault),
+        }
+    }
 }
 
 impl From<Fault> for BookingError {

@@ -100,7 +100,7 @@ impl Booking {
         slot: SlotToken,
         key: Option<&str>,
     ) -> Result<Hold, BookingError> {
-        let (in_force, access) = self.enter(caller, country, Scope::Write)?;
+        let (in_force, access) = self.access_control.admit(caller, country, Scope::Write)?;
         let rules = in_force.used;
         if !rules.has_openings() {
             return Err(BookingError::NoSlots);
@@ -149,7 +149,7 @@ impl Booking {
     /// # Errors
     /// See [`BookingError`].
     pub async fn held(&self, caller: &Caller, country: CountryCode, id: Uuid) -> Result<Hold, BookingError> {
-        self.enter(caller, country, Scope::Write)?;
+        self.access_control.admit(caller, country, Scope::Write)?;
         let hold = self.own_hold(caller, country, id).await?;
         if hold.is_live(self.clock.now()) { Ok(hold) } else { Err(BookingError::UnknownHold) }
     }
@@ -159,7 +159,7 @@ impl Booking {
     /// # Errors
     /// See [`BookingError`].
     pub async fn release(&self, caller: &Caller, country: CountryCode, id: Uuid) -> Result<(), BookingError> {
-        self.enter(caller, country, Scope::Write)?;
+        self.access_control.admit(caller, country, Scope::Write)?;
         let hold = self.own_hold(caller, country, id).await?;
         Ok(self.decider.ledger.drop_hold(&hold).await?)
     }

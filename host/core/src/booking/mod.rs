@@ -53,7 +53,7 @@ use crate::booking::openings::AgendaLists;
 use crate::booking::presentation::{PresentationCache, show_page};
 use crate::model::claim::resource_and_minute;
 use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, Revision, Role, Scope};
-use crate::people::Access;
+use crate::people::{Access, AccessControl};
 use crate::ports::{
     Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, Position, Query, Receipt, Unavailable,
 };
@@ -98,6 +98,7 @@ pub struct ActionRequest<'a> {
 /// The use cases of appointments.
 pub struct Booking {
     clock: Arc<dyn Clock>,
+    access_control: AccessControl,
     decider: Decider,
     keys: KeysInUse,
     views: Arc<PresentationCache>,
@@ -115,9 +116,16 @@ impl Booking {
         names: Pseudonyms,
         host_version: &'static str,
     ) -> Self {
-        let decider = Decider { catalogue, ledger, trying: None, ids, names, host_version };
-        let agenda_lists = AgendaLists::default();
-        Self { clock, decider, keys: KeysInUse::default(), views: Arc::default(), agenda_lists, hold_time: HOLD_TIME }
+        let access_control = AccessControl::new(Arc::clone(&catalogue), names.clone());
+        Self {
+            clock,
+            access_control,
+            decider: Decider { catalogue, ledger, trying: None, ids, names, host_version },
+            keys: KeysInUse::default(),
+            views: Arc::default(),
+            hold_time: HOLD_TIME,
+            agenda_lists: AgendaLists::default(),
+        }
     }
 
     /// Tries candidates on requests, and records how they decide.
@@ -138,7 +146,7 @@ impl Booking {
         request: impl Into<BookingRequest>,
         key: Option<&str>,
     ) -> Result<View, BookingError> {
-        let (rules, access) = self.enter(caller, country, Scope::Write)?;
+        let (rules, access) = self.enter(caller, country, Scope::Write).await?;
         let BookingRequest { mut input, slot } = request.into();
         let held = set_free(slot, &mut input, None)?;
         let key = self.use_key(caller, country, "", &fingerprinted(&input, held), key)?;
@@ -167,7 +175,7 @@ impl Booking {
         country: CountryCode,
         request: ActionRequest<'_>,
     ) -> Result<View, BookingError> {
-        let (rules, access) = self.enter(caller, country, Scope::Write)?;
+        let (rules, access) = self.enter(caller, country, Scope::Write).await?;
         let ActionRequest { id, action, mut input, slot, if_match, key } = request;
         let mut current = self.visible(&access, country, id).await?;
         // The version that decides is selected later. A version that no longer has the action refuses it.
@@ -204,7 +212,7 @@ impl Booking {
     /// # Errors
     /// See [`BookingError`].
     pub async fn get(&self, caller: &Caller, country: CountryCode, id: Uuid) -> Result<View, BookingError> {
-        let (rules, access) = self.enter(caller, country, Scope::Read)?;
+        let (rules, access) = self.enter(caller, country, Scope::Read).await?;
         let revision = self.visible(&access, country, id).await?;
         Ok(self.view(&rules, access.role, revision).await?)
     }
@@ -223,7 +231,7 @@ impl Booking {
         spelt: Spellings,
         mut query: Query,
     ) -> Result<(Vec<View>, Option<Position>), BookingError> {
-        let (rules, access) = self.enter(caller, country, Scope::Read)?;
+        let (rules, access) = self.enter(caller, country, Scope::Read).await?;
         if spelt != Spellings::default() {
             let known = rules.clone();
             let keys = self.decider.catalogue.executor().run(country, move || filters::keys(&known, &spelt)).await??;
@@ -254,7 +262,7 @@ impl Booking {
         after: u32,
         limit: usize,
     ) -> Result<(Vec<View>, bool), BookingError> {
-        let (rules, access) = self.enter(caller, country, Scope::Read)?;
+        let (rules, access) = self.enter(caller, country, Scope::Read).await?;
         self.visible(&access, country, id).await?;
         let mut revisions = self.decider.ledger.history(country, id, after, limit + 1).await?;
         let more = revisions.len() > limit;
@@ -306,12 +314,14 @@ impl Booking {
         Ok(order.iter().map_while(|revision| shown.remove(&place(revision))).collect())
     }
 
-    /// Returns the rules of the country and the caller's access there, if the token has the scope.
-    fn enter(&self, caller: &Caller, country: CountryCode, scope: Scope) -> Result<(InForce, Access), BookingError> {
-        let entry = self.decider.catalogue.entry(country).ok_or(BookingError::UnknownCountry(country))?;
-        let access = Access::of_token(caller, country, &self.decider.names)?;
-        caller.needs(scope)?;
-        Ok((entry.in_force().ok_or(BookingError::RulesUnavailable(None))?, access))
+    /// Returns the rules of the country and the caller's access there, with the patients for whom the caller acts.
+    async fn enter(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        scope: Scope,
+    ) -> Result<(InForce, Access), BookingError> {
+        Ok(self.access_control.enter(caller, country, scope).await?)
     }
 
     async fn visible(&self, access: &Access, country: CountryCode, id: Uuid) -> Result<Arc<Revision>, BookingError> {
