@@ -17,6 +17,7 @@ mod migrate;
 mod overload;
 mod platform;
 mod posts;
+mod reads;
 mod report;
 mod requests;
 mod rules;
@@ -47,10 +48,11 @@ use report::Report;
 type Part = (&'static str, fn(&mut Report));
 
 /// Parts in the order in which they run: memory first, before the others have used some.
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     ("countries", countries::measure),
     ("rules", rules::measure),
     ("gets", gets::measure),
+    ("reads", reads::measure),
     ("posts", posts::measure),
     ("slots", slots::measure),
     ("crowd", crowd::measure),
@@ -66,6 +68,7 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         Some(hello::ARGUMENT) => return hello::serve(),
         Some(hello_lambda::ARGUMENT) => return hello_lambda::serve(),
+        Some(argument) if reads::ARGUMENTS.contains(&argument) => return reads::serve(argument),
         _ => {}
     }
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();

@@ -41,6 +41,12 @@ impl Server {
         Self::start(Command::new(this).arg(crate::hello::ARGUMENT))
     }
 
+    /// Starts the API over a data folder, with or without the read log.
+    pub fn reads(argument: &str, data: &Data) -> Self {
+        let this = std::env::current_exe().expect("a program");
+        Self::start(Command::new(this).arg(argument).arg(data.path()))
+    }
+
     /// Starts Citas over a data folder.
     pub fn citas(data: &Data) -> Self {
         let log = File::create(data.path().join("log")).expect("a writable folder");
@@ -64,9 +70,12 @@ pub struct Data {
 }
 
 impl Data {
+    pub fn empty() -> Self {
+        Self { folder: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a writable target folder") }
+    }
+
     pub fn with_peru() -> Self {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a writable target folder");
-        let data = Self { folder };
+        let data = Self::empty();
         data.publish(peru(), peru_version());
         data.promote(peru_version(), 1);
         data

@@ -50,6 +50,8 @@ mod operation;
 mod output;
 mod protocol_http;
 mod races_http;
+mod read_log_contract;
+mod read_log_http;
 mod registry_contract;
 mod registry_folder;
 mod registry_hostile;

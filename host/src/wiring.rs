@@ -29,6 +29,7 @@ use crate::files;
 use crate::local::last_good::LastGoodFolder;
 use crate::local::link_keys::{self, LinkKeysError};
 use crate::local::publisher::InProcessPublisher;
+use crate::local::read_log::{self, SqliteReadLog};
 use crate::local::registry::FolderRegistry;
 use crate::local::smtp::SmtpMailer;
 use crate::local::spool::SpoolMailer;
@@ -62,7 +63,7 @@ const BEGIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of connections to health and metrics.
 const ADMIN_CONNECTIONS: usize = 64;
 /// Number of files open beside connections and ledgers: mail being sent, the registry, connections to health and
-/// metrics, the log.
+/// metrics, the log, the read log.
 const OTHER_FILES: usize = 128 + ADMIN_CONNECTIONS;
 /// Interval at which the ledgers' idle readers are closed.
 const READERS_INTERVAL: Duration = Duration::from_secs(30);
@@ -73,6 +74,9 @@ pub enum StartError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Data(#[from] OpenError),
+    /// The read log cannot be used.
+    #[error(transparent)]
+    ReadLog(#[from] read_log::OpenError),
     /// The keys of links cannot be used.
     #[error(transparent)]
     LinkKeys(#[from] LinkKeysError),
@@ -130,6 +134,7 @@ pub struct Platform {
     pub swapper: Arc<Swapper>,
     /// Destination of mail, as text for the operator.
     pub mail: String,
+    read_log: Arc<SqliteReadLog>,
     clock: Arc<dyn Clock>,
     data: PathBuf,
     registry: Arc<dyn Registry>,
@@ -169,6 +174,7 @@ impl Platform {
         let catalogue = Arc::new(Catalogue::default());
         let data = options.folders.data.clone();
         let ledger = Arc::new(SqliteLedger::open(&data)?);
+        let read_log = Arc::new(SqliteReadLog::open(&data, clock.clone())?);
         if let Some(file) = &options.trust {
             trusted(file).map_err(StartError::Trust)?;
         }
@@ -197,6 +203,7 @@ impl Platform {
             trials,
             catalogue,
             ledger,
+            read_log,
             mail,
             clock,
             data,
@@ -243,7 +250,7 @@ impl Platform {
         background.start("closing idle readers", close_idle_readers(self.ledger.clone()));
         background.start("doing scheduled actions", self.wakers(trying.clone(), stopping));
         let api = Api {
-            booking: self.booking(trying),
+            booking: self.booking(trying).logging_reads(self.read_log.clone()),
             catalogue: self.catalogue.clone(),
             ready: Readiness::new(self.catalogue.clone(), self.ledger.clone()),
             tokens: identity.tokens,

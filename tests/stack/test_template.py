@@ -376,7 +376,7 @@ DECIDING = {
 }
 
 MAY = {
-    "ApiRole": DECIDING,
+    "ApiRole": DECIDING | {TABLES: DECIDING[TABLES] | {"BatchWriteItem"}},
     "WakeRole": DECIDING,
     "RelayRole": {
         f"{TABLES}/stream/*": {"DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"},
@@ -481,7 +481,7 @@ def test_what_is_found_of_trials_is_all_that_the_trial_writes_and_all_that_the_a
         "ReadRevisions": ["A#*", "M", "P#*", "T#*"],
         "KeepWhatIsFound": ["T#*"],
     }
-    assert keys("ApiRole") == {"CountWhatACanaryDecides": ["T#*"]}
+    assert keys("ApiRole") == {"CountWhatACanaryDecides": ["T#*"], "RecordReadings": ["W#*"]}
 
 
 def test_the_relay_reads_nothing_personal_and_the_clock_uses_no_idempotency_key():

@@ -22,9 +22,14 @@ use super::problem::Problem;
 type Token = Result<Path<String>, PathRejection>;
 
 /// Handles `GET /links/{token}`.
-pub async fn show(State(api): State<Arc<Api>>, token: Token, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn show(
+    State(api): State<Arc<Api>>,
+    token: Token,
+    Extension(RequestId(request_id)): Extension<RequestId>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let Some(link) = api.link(token)? else { return Ok(unknown(&headers)) };
-    let shown = api.booking.show_link(&link).await;
+    let shown = api.booking.show_link(&link, &request_id).await;
     Ok(page(&link, shown, &headers))
 }
 

@@ -8,6 +8,7 @@
 //! - [`appointments`]: the endpoints of appointments
 //! - [`slots`], [`holds`]: the endpoints of free slots, and of those that a client keeps for some minutes
 //! - [`agendas`]: the endpoints of doctors' agendas
+//! - [`readings`]: the endpoint of the read log
 //! - [`countries`]: the endpoints of countries, their schemas and rules
 //! - [`links`], [`link_page`]: links in mail, and their page
 //! - [`openapi`]: the API's description, composed from the rules in force
@@ -35,6 +36,7 @@ mod paths;
 mod problem;
 mod problem_pages;
 mod query;
+mod readings;
 mod ready;
 mod slots;
 
@@ -167,6 +169,7 @@ fn public() -> Router<Arc<Api>> {
         .route("/agendas", get(agendas::list))
         .route("/agendas/{doctor}", get(agendas::get).put(agendas::put))
         .route("/agendas/{doctor}/history", get(agendas::history))
+        .route("/read-log", get(readings::list))
         .route("/schema", get(countries::schema))
         .route("/rules", get(countries::rules));
     Router::new()

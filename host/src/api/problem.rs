@@ -260,7 +260,8 @@ impl Problem {
             | BookingError::NoSuchTime(_)
             | BookingError::NoSuchPlace { .. }
             | BookingError::TooManyOpenings { .. }
-            | BookingError::OtherSlot(_) => Self::malformed(detail),
+            | BookingError::OtherSlot(_)
+            | BookingError::ReadingsOfAll => Self::malformed(detail),
             BookingError::Forbidden(forbidden) => forbidden.into(),
             BookingError::Violations(no) | BookingError::BadAgenda(no) => {
                 Self::new(Kind::RulesViolated, detail).with_violations(&no, accept_language)
@@ -285,6 +286,13 @@ impl Problem {
             BookingError::Unavailable(unavailable) => {
                 tracing::error!(error = %unavailable, "the ledger does not answer");
                 Self::new(Kind::Unavailable, "the ledger is unavailable; retry the request")
+            }
+            BookingError::ReadLog(unavailable) => {
+                tracing::error!(error = %unavailable, "the read log cannot be used");
+                Self::new(
+                    Kind::Unavailable,
+                    "the read log is unavailable, and this is not shown without it; retry the request",
+                )
             }
         }
     }

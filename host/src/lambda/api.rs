@@ -47,7 +47,7 @@ pub async fn run() -> Ended {
     let Settings { booking: settings, links, holds } = settings;
     let (names, link_keys) = (settings.names()?, links.keys()?);
     let rules = Rules::new(&settings.rules, &aws, engine, false, Some(names.clone()))?;
-    let booking = rules.booking(names).holding_for(holds.time());
+    let booking = rules.booking(names).holding_for(holds.time()).logging_reads(rules.ledger.clone());
     let Rules { catalogue, on_demand, ledger, .. } = rules;
     let api = Api {
         booking,
@@ -85,7 +85,10 @@ async fn with_rules(
     let (country, rest) = path.strip_prefix("/v1/").and_then(|rest| rest.split_once('/')).unwrap_or_default();
     let link = path.strip_prefix("/links/").and_then(|token| Link::read(&link_keys, token));
     let looks = match link.as_ref().map_or_else(|| country.parse(), |link| Ok(link.country)) {
-        Ok(country) if link.is_some() || ["appointments", "slots", "holds"].iter().any(|of| rest.starts_with(of)) => {
+        Ok(country)
+            if link.is_some()
+                || ["appointments", "slots", "holds", "read-log"].iter().any(|of| rest.starts_with(of)) =>
+        {
             // The use of the table reports the error.
             futures::join!(on_demand.ask(country), ledger.checked(country)).0
         }

@@ -2,6 +2,7 @@
 //! server.
 //!
 //! - [`sqlite`]: the ledger and its outbox, one file per country
+//! - [`read_log`]: who was shown data of which patients
 //! - [`publisher`]: events, handed directly to the notifier
 //! - [`spool`], [`smtp`]: delivery of mail
 //! - [`registry`], [`last_good`]: published rules, and those that last came into force on this host
@@ -16,6 +17,7 @@ pub mod last_good;
 pub mod link_keys;
 pub mod oidc;
 pub mod publisher;
+pub mod read_log;
 pub mod registry;
 mod secret;
 pub mod smtp;

@@ -8,7 +8,7 @@ use crate::booking::slots::FreeSlot;
 use crate::model::json::TooManyLeaves;
 use crate::model::{CountryCode, Forbidden, OtherSlot, Violation};
 use crate::people::AccessError;
-use crate::ports::{Fault, Unavailable};
+use crate::ports::{Fault, ReadLogUnavailable, Unavailable};
 use crate::rules::{LoadedRules, NotDecided};
 
 /// Errors of the use cases of appointments, one variant for each different response.
@@ -128,6 +128,12 @@ pub enum BookingError {
     /// The ledger does not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// A search of the read log names neither a patient nor an actor.
+    #[error("name a `patient`, an `actor` or both")]
+    ReadingsOfAll,
+    /// The read log cannot be used, so nothing is shown that must be recorded.
+    #[error(transparent)]
+    ReadLog(#[from] ReadLogUnavailable),
 }
 
 /// Returns what a key looks like.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::booking::decide::{Decider, RuleRequest};
 use crate::booking::{Booking, BookingError, MAX_ATTEMPTS, Rejection};
-use crate::model::{CalendarTexts, Link, Revision, Standing};
+use crate::model::{CalendarTexts, Link, ReadOperation, Revision, Standing};
 use crate::people::Access;
 use crate::release::InForce;
 use crate::rules::LoadedRules;
@@ -59,13 +59,13 @@ impl Booking {
     ///
     /// # Errors
     /// See [`LinkError`].
-    pub async fn show_link(&self, link: &Link) -> Result<LinkView, LinkError> {
+    pub async fn show_link(&self, link: &Link, request_id: &str) -> Result<LinkView, LinkError> {
         let (rules, current) = self.linked(link).await?;
         let outcome = match closed(link, &current) {
             Some(outcome) => outcome,
             None => self.preview(link, &rules, &current).await?,
         };
-        Ok(self.link_view(rules, current, outcome).await)
+        Ok(self.link_view(rules, current, outcome, request_id).await?)
     }
 
     /// Does the action of a link, unless it was done before or the appointment has changed since the mail.
@@ -78,13 +78,13 @@ impl Booking {
             let (rules, current) = self.linked(link).await?;
             seen = current.appointment.revision;
             if let Some(outcome) = closed(link, &current) {
-                return Ok(self.link_view(rules, current, outcome).await);
+                return Ok(self.link_view(rules, current, outcome, request_id).await?);
             }
             let request = self.link_request(link, &current, request_id);
             match self.decide_and_store(&rules, Arc::clone(&request), None, Some(&current)).await {
-                Ok(view) => return Ok(self.link_view(rules, view.revision, LinkOutcome::Acted).await),
+                Ok(view) => return Ok(self.link_view(rules, view.revision, LinkOutcome::Acted, request_id).await?),
                 Err(BookingError::Stale { .. }) => {}
-                Err(error) => return Ok(self.link_view(rules, current, refused(error)?).await),
+                Err(error) => return Ok(self.link_view(rules, current, refused(error)?, request_id).await?),
             }
         }
         Err(BookingError::Stale { current: seen }.into())
@@ -128,8 +128,15 @@ impl Booking {
         })
     }
 
-    /// Adds the country's words. Ignores errors: the page works without them, and the action may be done already.
-    async fn link_view(&self, rules: InForce, revision: Arc<Revision>, outcome: LinkOutcome) -> LinkView {
+    /// Adds the country's words, and records the reading. Ignores errors of the rules: the page works without their words, and
+    /// the action may be done already.
+    async fn link_view(
+        &self,
+        rules: InForce,
+        revision: Arc<Revision>,
+        outcome: LinkOutcome,
+        request_id: &str,
+    ) -> Result<LinkView, BookingError> {
         let shown = revision.clone();
         let call = move |rules: &LoadedRules| rules.calendar_texts(&shown.appointment);
         let routed = Routed::new(&rules, &revision.appointment.patient, call);
@@ -137,7 +144,10 @@ impl Booking {
             Ok(answer) => answer.settle(&rules, self.decider.trying.as_ref()).await,
             Err(fault) => Err(fault),
         };
-        LinkView { revision, texts: texts.unwrap_or_default(), rules: rules.used, outcome }
+        let (country, patient) = (revision.country, &revision.appointment.patient);
+        let access = Access::of_link(patient, country, &self.decider.names, request_id);
+        self.log_shown(&access, ReadOperation::Link, country, [&*revision]).await?;
+        Ok(LinkView { revision, texts: texts.unwrap_or_default(), rules: rules.used, outcome })
     }
 }
 

@@ -8,6 +8,7 @@
 //! - [`holds`]: slots that are kept for some minutes
 //! - [`openings`]: the openings of a place, from agendas or the country
 //! - [`agendas`]: the use cases of agendas
+//! - [`readings`]: the read log
 //! - [`alternatives`]: free slots near one that is taken
 //! - [`idempotency`]: `Idempotency-Key`, and how long a key is remembered
 //! - [`presentation`]: appointments as their country shows them, and the cache of these
@@ -26,6 +27,7 @@ mod idempotency;
 mod link;
 mod openings;
 mod presentation;
+mod readings;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,7 @@ pub use self::filters::Spellings;
 pub use self::holds::{MAX_HOLDS, NamedSlot};
 pub use self::link::{LinkError, LinkOutcome, LinkView};
 pub use self::presentation::View;
+pub use self::readings::ReadSearch;
 pub use self::slots::{FreeSlot, MAX_DAYS, SlotPage, SlotPosition, SlotSearch};
 pub use self::wake::{Waker, Woken};
 use crate::booking::holds::{HOLD_TIME, OfAction, fingerprinted, set_free};
@@ -52,10 +55,11 @@ use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
 use crate::booking::openings::AgendaLists;
 use crate::booking::presentation::{PresentationCache, show_page};
 use crate::model::claim::resource_and_minute;
-use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, Revision, Role, Scope};
+use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, ReadOperation, Revision, Role, Scope};
 use crate::people::{Access, AccessControl};
 use crate::ports::{
-    Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, Position, Query, Receipt, Unavailable,
+    Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, Position, Query, ReadLog, Receipt,
+    Unavailable,
 };
 use crate::release::{Catalogue, InForce};
 use crate::rules::{LoadedRules, MAX_PAGE_CALLS, schema};
@@ -104,6 +108,7 @@ pub struct Booking {
     views: Arc<PresentationCache>,
     hold_time: SignedDuration,
     agenda_lists: AgendaLists,
+    read_log: Option<Arc<dyn ReadLog>>,
 }
 
 impl Booking {
@@ -125,6 +130,7 @@ impl Booking {
             views: Arc::default(),
             hold_time: HOLD_TIME,
             agenda_lists: AgendaLists::default(),
+            read_log: None,
         }
     }
 
@@ -214,7 +220,9 @@ impl Booking {
     pub async fn get(&self, caller: &Caller, country: CountryCode, id: Uuid) -> Result<View, BookingError> {
         let (rules, access) = self.enter(caller, country, Scope::Read).await?;
         let revision = self.visible(&access, country, id).await?;
-        Ok(self.view(&rules, access.role, revision).await?)
+        let view = self.view(&rules, access.role, revision).await?;
+        self.log_shown(&access, ReadOperation::Get, country, [&*view.revision]).await?;
+        Ok(view)
     }
 
     /// Returns a page of the appointments with these keys that match the query, and the position of the next page if there is
@@ -232,6 +240,7 @@ impl Booking {
         mut query: Query,
     ) -> Result<(Vec<View>, Option<Position>), BookingError> {
         let (rules, access) = self.enter(caller, country, Scope::Read).await?;
+        self.check_read_log(country, &access).await?;
         if spelt != Spellings::default() {
             let known = rules.clone();
             let keys = self.decider.catalogue.executor().run(country, move || filters::keys(&known, &spelt)).await??;
@@ -246,6 +255,7 @@ impl Booking {
         if views.len() < found {
             next = views.last().map(|view| Position::of(&view.revision));
         }
+        self.log_shown(&access, ReadOperation::List, country, views.iter().map(|view| &*view.revision)).await?;
         Ok((views, next))
     }
 
@@ -270,6 +280,7 @@ impl Booking {
         let found = revisions.len();
         let views = self.listed(&rules, access.role, revisions).await?;
         let is_short = views.len() < found;
+        self.log_shown(&access, ReadOperation::History, country, views.iter().map(|view| &*view.revision)).await?;
         Ok((views, more || is_short))
     }
 

@@ -18,6 +18,7 @@ mod manifest;
 mod personal;
 mod plan;
 mod pseudonym;
+mod reading;
 mod slot_token;
 mod time;
 
@@ -47,5 +48,6 @@ pub use self::plan::{
 };
 pub(crate) use self::pseudonym::PERSONAL;
 pub use self::pseudonym::{KEY_DIGITS, NotAKey, Pseudonyms};
+pub use self::reading::{PatientRead, READINGS_KEPT, ReadOperation, ReadReason, Reading};
 pub use self::slot_token::{OtherSlot, SlotToken};
 pub use self::time::Zone;

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Caller, CountryCode, Forbidden, Pseudonyms, Relation, Revision, Role, RulesCaller, Tie};
+use crate::model::{
+    Caller, CountryCode, Forbidden, Pseudonyms, ReadReason, Relation, Revision, Role, RulesCaller, Tie,
+};
 
 /// Subject of links in mail, in provenance.
 const LINK: &str = "link";
@@ -73,6 +75,18 @@ impl Access {
         match self.role {
             Role::Staff | Role::Platform | Role::Clock => true,
             Role::Patient => revision.owner == self.subject,
+        }
+    }
+
+    /// Returns the reason for which the caller may see data of the patient with this key.
+    pub fn reason(&self, patient: &str) -> ReadReason {
+        match self.role {
+            Role::Platform => ReadReason::Platform,
+            Role::Staff | Role::Clock => ReadReason::Staff,
+            Role::Patient => {
+                let tie = self.ties.iter().find(|tie| tie.patient == patient);
+                tie.map_or(ReadReason::Owner, |tie| tie.relation.into())
+            }
         }
     }
 

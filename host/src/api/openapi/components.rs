@@ -16,6 +16,7 @@ use super::super::appointments::{Entry, Page, Representation};
 use super::super::countries::{RulesStatus, Schemas};
 use super::super::holds::{HeldSlot, HoldRequest};
 use super::super::problem::{Kind, ProblemDocument};
+use super::super::readings::ReadingView;
 use super::super::slots::{Slot, SlotDay, Slots};
 
 /// Path of the schemas in the document.
@@ -35,6 +36,9 @@ const SLOT_REQUESTS: [&str; 2] = ["SlotRequest", "HeldRequest"];
 /// Name of the schema of a page of agendas.
 const AGENDA_PAGE: &str = "AgendaPage";
 
+/// Name of the schema of a page of the read log.
+const READING_PAGE: &str = "ReadingPage";
+
 impl Default for Components {
     fn default() -> Self {
         let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
@@ -53,7 +57,8 @@ impl Default for Components {
         types.subschema_for::<HeldSlot>();
         types.subschema_for::<AgendaView>();
         types.subschema_for::<AgendaChangeView>();
-        let reserved = SLOT_REQUESTS.into_iter().chain([AGENDA_PAGE]).map(str::to_owned).collect();
+        types.subschema_for::<ReadingView>();
+        let reserved = SLOT_REQUESTS.into_iter().chain([AGENDA_PAGE, READING_PAGE]).map(str::to_owned).collect();
         Self { types, schemas: Map::new(), reserved }
     }
 }
@@ -104,6 +109,12 @@ impl Components {
     pub fn agenda_page(&mut self) -> Value {
         let agenda = self.of::<AgendaView>();
         self.add_page(AGENDA_PAGE, agenda)
+    }
+
+    /// Adds a page of the read log.
+    pub fn reading_page(&mut self) -> Value {
+        let reading = self.of::<ReadingView>();
+        self.add_page(READING_PAGE, reading)
     }
 
     /// Adds a request with the token of a free slot in place of the members that the slot stands for, and one with a hold.

@@ -36,7 +36,7 @@ const CHANGING: [Kind; 5] =
     [Kind::SlotTaken, Kind::Stale, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
 
 /// Operations of a country besides its actions. An action with such a name has another operation id.
-const OPERATIONS: [&str; 14] = [
+const OPERATIONS: [&str; 15] = [
     "agenda",
     "agenda-history",
     "agendas",
@@ -48,6 +48,7 @@ const OPERATIONS: [&str; 14] = [
     "history",
     "list",
     "put-agenda",
+    "read-log",
     "rules",
     "schema",
     "slots",
@@ -175,6 +176,7 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
         (format!("{base}/appointments"), json!({ "post": book(rules, slot), "get": list(rules) })),
         (format!("{base}/appointments/{{id}}"), one(get(country))),
         (format!("{base}/appointments/{{id}}/history"), one(history(country))),
+        (format!("{base}/read-log"), json!({ "get": read_log(rules, &components.reading_page()) })),
         (format!("{base}/schema"), json!({ "get": schema(country, &schemas) })),
         (format!("{base}/rules"), json!({ "get": rules_status(country, &status) })),
     ]);
@@ -480,6 +482,27 @@ fn list(rules: &LoadedRules) -> Value {
     ];
     list["parameters"] = filters.into_iter().chain(paging(DEFAULT_PAGE, MAX_PAGE)).collect();
     list
+}
+
+fn read_log(rules: &LoadedRules, page: &Value) -> Value {
+    let country = rules.country;
+    let success = ("200", response("Readings, the latest first.", page, &["Cache-Control", "Link"]));
+    let texts = Texts(
+        "Search the read log",
+        "Who was shown data of which patients, kept for a year. Staff name a patient, an actor or both; a patient with a verified \
+         identity sees the readings of their own data.",
+    );
+    let mut search = guarded(&operation_id(country, "read-log"), country, &texts, success, &[], Scope::Read);
+    let instant = json!({ "type": "string", "format": "date-time" });
+    let subject = json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES });
+    let filters = [
+        key(rules, "patient"),
+        query("actor", "Subject of the token that read.", &subject),
+        query("from", "Read at this instant or later.", &instant),
+        query("to", "Read before this instant.", &instant),
+    ];
+    search["parameters"] = filters.into_iter().chain(paging(DEFAULT_PAGE, MAX_PAGE)).collect();
+    search
 }
 
 fn schema(country: CountryCode, schemas: &Value) -> Value {

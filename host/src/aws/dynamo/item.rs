@@ -7,7 +7,9 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use citas_core::model::claim::{key_of, resource_and_minute};
-use citas_core::model::{AgendaRevision, Event, Field, HeldClaim, Hold, Personal, Revision, Value, Wake};
+use citas_core::model::{
+    AgendaRevision, Event, Field, HeldClaim, Hold, Personal, READINGS_KEPT, Reading, Revision, Value, Wake,
+};
 use citas_core::ports::{DueWake, Position, Receipt};
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
@@ -186,6 +188,49 @@ pub(super) fn agenda_number(item: &Item) -> u32 {
 
 /// Parses the body of an agenda's item.
 pub(super) fn agenda(item: &Item) -> Result<AgendaRevision, Unreadable> {
+    serde_json::from_str(text_of(item, "body")).map_err(|error| Unreadable(error.to_string()))
+}
+
+/// Returns the partition of the readings of a patient.
+pub(super) fn person_readings(person: Uuid) -> String {
+    format!("W#P#{person}")
+}
+
+/// Returns the partition of the readings by an actor.
+pub(super) fn subject_readings(subject: &str) -> String {
+    format!("W#S#{subject}")
+}
+
+pub(super) fn reading_key(partition: &str, sort: &str) -> Item {
+    key(partition.to_owned(), sort)
+}
+
+/// Returns the items of a reading: that of its actor, and one for each patient without the others.
+pub(super) fn readings(reading: Reading, id: Uuid) -> Result<Vec<Item>, Unreadable> {
+    let sort = format!("{}#{id}", instant(reading.at));
+    let item = |partition: &str, reading: &Reading| {
+        let body = serde_json::to_string(reading).map_err(|error| Unreadable(error.to_string()))?;
+        let mut item = reading_key(partition, &sort);
+        item.extend([
+            ("kind".into(), text("reading")),
+            ("body".into(), text(body)),
+            ("ttl".into(), number((reading.at + READINGS_KEPT).as_second())),
+        ]);
+        Ok(item)
+    };
+    let mut items = vec![item(&subject_readings(&reading.subject), &reading)?];
+    let people = reading.patients.clone();
+    let mut of_person = Reading { patients: Vec::new(), ..reading };
+    for patient in people {
+        let partition = person_readings(patient.person);
+        of_person.patients = vec![patient];
+        items.push(item(&partition, &of_person)?);
+    }
+    Ok(items)
+}
+
+/// Parses an item as a reading.
+pub(super) fn reading_of(item: &Item) -> Result<Reading, Unreadable> {
     serde_json::from_str(text_of(item, "body")).map_err(|error| Unreadable(error.to_string()))
 }
 

@@ -7,7 +7,7 @@
 //! - [`pages`]: lists, by the index of the first filter
 //! - [`claims`]: holders of claims, and the places of a change
 //! - [`format`](mod@format): the format of a table
-//! - [`ledger`], [`agendas`], [`wakes`], [`trials`]: the ports
+//! - [`ledger`], [`agendas`], [`wakes`], [`readings`], [`trials`]: the ports
 //! - [`sequence`]: the numbers of a country's revisions
 //! - [`migrate`]: tables of the former format
 //!
@@ -23,6 +23,7 @@
 //! | `N#<event>` | `N` | the record that an event's notices, or one of several, were sent |
 //! | `G#<doctor>` | `G`, `R#<number>` | the number of the latest revision of a doctor's agenda; each revision |
 //! | `G` | `<doctor>` | the latest revision of each agenda |
+//! | `W#P#<person>`, `W#S#<subject>` | `<time>#<id>` | a reading of a patient; a reading by an actor |
 //! | `T#<trial>` | `K`, `S`, `P#<place>` | a canary's counts, a shadow's counts, and each place of a difference |
 //! | `M` | `format`, `sequence`, `wakes`, `agendas` | the format, the last number of a revision, the first hour with scheduled actions, a number that changes with each agenda |
 //!
@@ -38,6 +39,7 @@ mod item;
 mod ledger;
 mod migrate;
 mod pages;
+mod readings;
 mod sequence;
 mod trials;
 mod wakes;

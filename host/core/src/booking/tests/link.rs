@@ -21,7 +21,7 @@ fn link(action: &str) -> Link {
 #[tokio::test]
 async fn a_link_acts_as_the_patient_of_its_appointment_and_its_page_changes_nothing() {
     let desk = desk(Ok(Ok(booked())));
-    let shown = desk.booking.show_link(&link("confirm")).await.unwrap();
+    let shown = desk.booking.show_link(&link("confirm"), "r-7").await.unwrap();
     assert!(matches!(shown.outcome, LinkOutcome::Open));
     assert!(desk.changes().is_empty());
 
@@ -75,14 +75,15 @@ async fn a_link_after_its_end_or_of_another_appointment_reaches_no_rules() {
 #[tokio::test]
 async fn the_page_of_a_link_is_no_decision_of_a_canary() {
     let (desk, counted) = desk(Ok(Ok(booked()))).with_canary(Ok(refused()));
-    assert!(desk.booking.show_link(&link("confirm")).await.is_ok());
+    assert!(desk.booking.show_link(&link("confirm"), "r-7").await.is_ok());
     assert_eq!(counted.0.lock().unwrap().decided, 0);
 }
 
 #[tokio::test]
 async fn rules_that_fail_do_nothing() {
     let desk = desk(Err(Fault::Busy));
-    for failed in [desk.booking.show_link(&link("confirm")).await, desk.booking.follow_link(&link("confirm"), "").await]
+    for failed in
+        [desk.booking.show_link(&link("confirm"), "r-7").await, desk.booking.follow_link(&link("confirm"), "").await]
     {
         assert!(matches!(failed, Err(LinkError::Booking(BookingError::RulesUnavailable(_)))));
     }

@@ -1,5 +1,6 @@
 mod agendas;
 mod link;
+mod readings;
 mod slots;
 mod waker;
 
