@@ -25,7 +25,7 @@ const UNKNOWN_ID: &str = "01935f00-0000-7000-8000-000000000000";
 const APPOINTMENTS: &str = "/v1/pe/appointments";
 
 /// Every kind of problem. The test of the folder fails for a kind that is missing here.
-const KINDS: [&str; 22] = [
+const KINDS: [&str; 23] = [
     "forbidden",
     "header-too-large",
     "hold-expired",
@@ -33,6 +33,7 @@ const KINDS: [&str; 22] = [
     "in-progress",
     "internal",
     "key-reused",
+    "link-limit",
     "malformed-request",
     "method-not-allowed",
     "not-allowed-now",
@@ -133,6 +134,12 @@ fn golden_problems_of_requests() {
     let unconditional = staff.request("PUT", "/v1/pe/agendas/45678").json(&json!({ "weekly": [] }));
     assert_problem("precondition-required", unconditional.send().json());
     assert_problem("method-not-allowed", ana.request("DELETE", APPOINTMENTS).send().json());
+    let request_link = |number: usize| {
+        let terms = json!({ "relation": "carer", "reason": "Neighbour" });
+        ana.post(&format!("/v1/pe/patients/{number:08}/links"), &terms).json()
+    };
+    let last = (1..=6).map(request_link).last();
+    assert_problem("link-limit", last.unwrap());
 }
 
 #[test]

@@ -89,7 +89,10 @@ impl Stored for Tables {
 
     async fn open_rows(&self) -> String {
         let items = self.all("pe").await;
-        let open = items.iter().filter(|item| item["kind"].as_s().unwrap() != "personal");
+        let open = items.into_iter().filter(|item| item["kind"].as_s().unwrap() != "personal").map(|mut item| {
+            item.remove("personal");
+            item
+        });
         format!("{:?}", open.collect::<Vec<_>>())
     }
 
@@ -99,6 +102,13 @@ impl Stored for Tables {
             if item["pk"] == AttributeValue::S(format!("P#{person}")) {
                 let key = client.delete_item().table_name(self.table("pe"));
                 key.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await.unwrap();
+            }
+        }
+        for mut item in self.items("link").await {
+            let is_of = |name: &str, value: String| item[name] == AttributeValue::S(value);
+            if is_of("pk", format!("P#{person}")) || is_of("sk", person.to_string()) {
+                item.remove("personal");
+                client.put_item().table_name(self.table("pe")).set_item(Some(item)).send().await.unwrap();
             }
         }
     }

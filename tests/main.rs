@@ -48,6 +48,7 @@ mod notices_http;
 mod oidc;
 mod operation;
 mod output;
+mod patient_links_http;
 mod protocol_http;
 mod races_http;
 mod read_log_contract;

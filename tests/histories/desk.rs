@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use citas::system::UuidIds;
 use citas_core::booking::{
-    ActionRequest, AgendaChange, AgendaPrecondition, AgendaRequest, Booking, BookingError, BookingRequest, FreeSlot,
-    NamedSlot, SlotSearch, Spellings, View, Woken,
+    ActionRequest, AgendaChange, AgendaRequest, Booking, BookingError, BookingRequest, FreeSlot, NamedSlot, SlotSearch,
+    Spellings, View, Woken,
 };
-use citas_core::model::{AgendaRevision, Caller, Hold, Pseudonyms, Revision, Scope, SlotToken};
+use citas_core::model::{AgendaRevision, Caller, Hold, Precondition, Pseudonyms, Revision, Scope, SlotToken};
 use citas_core::ports::{Clock as _, Ledger, Query, Wakes};
 use citas_core::release::Catalogue;
 use jiff::Timestamp;
@@ -434,8 +434,8 @@ impl Desk {
     async fn put_agenda(&self, doctor: &str, from: usize, to: usize) -> Answer {
         let staff = self.staff();
         let condition = match self.booking.agenda(&staff, pe(), doctor).await {
-            Ok(present) => AgendaPrecondition::Tags(vec![present.revision.to_string()]),
-            Err(BookingError::NoAgenda) => AgendaPrecondition::Absent,
+            Ok(present) => Precondition::Tags(vec![present.revision.to_string()]),
+            Err(BookingError::NoAgenda) => Precondition::Absent,
             Err(error) => return refused(error),
         };
         let time = |number: usize| start(number).strftime("%H:%M").to_string();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use citas_core::model::{AgendaRevision, Claim, CountryCode, Event, HeldClaim, Hold, Revision};
+use citas_core::model::{AgendaRevision, Claim, CountryCode, Event, HeldClaim, Hold, PatientLink, Revision};
 use citas_core::ports::{
     AgendaError, Agendas, Attempts, Change, CommitError, Committed, DueWake, Ledger, NewHold, Order, Outbox, Page,
     Pending, Position, Query, Receipt, Taken, Unavailable, Wakes,
@@ -57,9 +57,11 @@ pub struct MapLedger {
 }
 
 #[derive(Default)]
-struct Maps {
+pub(super) struct Maps {
     model: Model,
     order: Vec<(Uuid, u32)>,
+    /// Revisions of links by the patient and the account.
+    pub(super) links: BTreeMap<(Uuid, String), Vec<PatientLink>>,
     /// Number of the revisions of agendas.
     agenda_stamp: u64,
     outbox: Vec<Pending>,
@@ -80,7 +82,7 @@ impl MapLedger {
         self.maps(country, |maps| maps.order.clone())
     }
 
-    fn maps<T>(&self, country: CountryCode, with: impl FnOnce(&mut Maps) -> T) -> T {
+    pub(super) fn maps<T>(&self, country: CountryCode, with: impl FnOnce(&mut Maps) -> T) -> T {
         let mut countries: MutexGuard<'_, _> = self.countries.lock().unwrap();
         with(countries.entry(country).or_default())
     }

@@ -19,6 +19,7 @@ mod desk;
 mod holding;
 mod lives;
 mod maps;
+mod patient_links;
 
 use std::collections::{BTreeMap, HashSet};
 use std::pin::pin;

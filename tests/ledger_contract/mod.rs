@@ -13,6 +13,7 @@ mod holds;
 mod model;
 mod outbox;
 mod pages;
+mod patient_links;
 mod places;
 mod races;
 mod receipts;
@@ -25,6 +26,7 @@ pub use holds::*;
 pub use model::*;
 pub use outbox::*;
 pub use pages::*;
+pub use patient_links::*;
 pub use places::*;
 pub use races::*;
 pub use receipts::*;
@@ -89,6 +91,12 @@ macro_rules! ledger_contract {
             a_change_is_stored_if_the_agenda_is_the_one_that_was_seen
             of_a_changed_agenda_and_other_reasons_the_first_is_given
             of_twenty_who_put_one_revision_one_is_stored_and_bookings_see_it_or_not
+            a_link_is_read_back_as_it_was_written
+            a_link_follows_its_latest_revision_and_the_links_of_its_account
+            the_links_of_an_account_are_those_that_have_not_ended
+            the_links_to_a_person_are_listed_each_as_it_is_now
+            requests_are_listed_the_oldest_first_until_they_are_answered
+            of_twenty_who_change_the_links_of_an_account_at_once_one_is_stored
             a_hold_is_read_back_as_it_was_stored
             a_hold_keeps_its_claims_from_everybody_until_the_instant_at_which_it_ends
             an_expired_hold_gives_way_to_another_and_its_end_leaves_that_one_alone
@@ -149,6 +157,7 @@ macro_rules! stored_contract {
             revisions_that_are_stored_at_once_have_a_number_each
             no_open_row_has_a_personal_value
             an_erased_revision_is_read_without_its_personal_part
+            an_erased_link_is_read_without_its_personal_part
         }
     };
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{OriginalUri, State};
-use axum::http::header::{CACHE_CONTROL, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use axum::http::header::{CACHE_CONTROL, ETAG, HeaderMap, IF_MATCH, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use citas_core::booking::{AGENDA_KEYS, AgendaChange, AgendaPrecondition, AgendaRequest, AgendaSearch, BookingError};
+use citas_core::booking::{AGENDA_KEYS, AgendaChange, AgendaRequest, AgendaSearch, BookingError};
 use citas_core::model::{Agenda, AgendaRevision, CountryCode, MAX_KEY_BYTES, Role};
 use citas_core::rules::MAX_PAGE;
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::Api;
 use super::appointments::{DEFAULT_PAGE, PRIVATE, filter, limit_of, paged};
-use super::body::{Condition, JsonBody, condition, has_seen};
+use super::body::{Condition, JsonBody, condition, has_seen, precondition};
 use super::countries;
 use super::identity::Identified;
 use super::instant::Instant;
@@ -183,23 +183,6 @@ fn is_dry_run(query: &Parameters) -> Result<bool, Problem> {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
         Some(_) => Err(Problem::malformed("`dry-run` is `true` or `false`")),
-    }
-}
-
-/// Returns the condition of a change. Weak tags never match (RFC 9110, section 13.1.1).
-fn precondition(headers: &HeaderMap) -> Result<AgendaPrecondition, Problem> {
-    match (condition(headers, &IF_MATCH)?, condition(headers, &IF_NONE_MATCH)?) {
-        (None, None) => Ok(AgendaPrecondition::None),
-        (Some(Condition::Any), None) => Ok(AgendaPrecondition::Present),
-        (Some(Condition::Tags(tags)), None) => {
-            let strong = tags.into_iter().filter(|(weak, _)| !weak).map(|(_, opaque)| opaque);
-            Ok(AgendaPrecondition::Tags(strong.collect()))
-        }
-        (None, Some(Condition::Any)) => Ok(AgendaPrecondition::Absent),
-        (None, Some(Condition::Tags(_))) => Err(Problem::malformed("`If-None-Match` of an agenda is `*`")),
-        (Some(_), Some(_)) => {
-            Err(Problem::malformed("an agenda is replaced with `If-Match`, or created with `If-None-Match: *`"))
-        }
     }
 }
 

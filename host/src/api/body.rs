@@ -11,6 +11,7 @@ use axum::http::header::{
     ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH,
     IF_NONE_MATCH,
 };
+use citas_core::model::Precondition;
 use http_body_util::LengthLimitError;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -147,7 +148,7 @@ fn entity_tags(list: &[u8]) -> Option<Vec<(bool, String)>> {
 /// Returns the strong entity tags that `If-Match` allows; none if any will do. A weak tag never matches.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<Vec<String>>, Problem> {
     let Some(Condition::Tags(tags)) = condition(headers, &IF_MATCH)? else { return Ok(None) };
-    Ok(Some(tags.into_iter().filter(|(weak, _)| !weak).map(|(_, opaque)| opaque).collect()))
+    Ok(Some(strong(tags)))
 }
 
 /// True if `If-None-Match` names this tag, which the response would have. Tags are compared weakly.
@@ -157,6 +158,24 @@ pub fn has_seen(headers: &HeaderMap, tag: &str) -> Result<bool, Problem> {
         Some(Condition::Any) => true,
         Some(Condition::Tags(tags)) => tags.iter().any(|(_, opaque)| opaque == tag),
     })
+}
+
+/// Returns the condition of a change that replaces a resource. Weak tags never match (RFC 9110, section 13.1.1).
+pub fn precondition(headers: &HeaderMap) -> Result<Precondition, Problem> {
+    match (condition(headers, &IF_MATCH)?, condition(headers, &IF_NONE_MATCH)?) {
+        (None, None) => Ok(Precondition::None),
+        (Some(Condition::Any), None) => Ok(Precondition::Present),
+        (Some(Condition::Tags(tags)), None) => Ok(Precondition::Tags(strong(tags))),
+        (None, Some(Condition::Any)) => Ok(Precondition::Absent),
+        (None, Some(Condition::Tags(_))) => Err(Problem::malformed("`If-None-Match` of a `PUT` is `*`")),
+        (Some(_), Some(_)) => Err(Problem::malformed(
+            "send `If-Match` to replace what there is, or `If-None-Match: *` if there is nothing",
+        )),
+    }
+}
+
+fn strong(tags: Vec<(bool, String)>) -> Vec<String> {
+    tags.into_iter().filter(|(weak, _)| !weak).map(|(_, opaque)| opaque).collect()
 }
 
 /// Returns `Accept-Language`, over all lines; empty if there is none.

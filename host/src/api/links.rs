@@ -10,8 +10,9 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use citas_core::booking::{BookingError, LinkError, LinkOutcome, LinkView, Rejection};
+use citas_core::booking::{BookingError, LinkError, LinkOutcome, LinkView};
 use citas_core::model::Link;
+use citas_core::rules::Rejection;
 
 use super::Api;
 use super::body::{accept_language, read};

@@ -9,6 +9,7 @@
 //! - [`slots`], [`holds`]: the endpoints of free slots, and of those that a client keeps for some minutes
 //! - [`agendas`]: the endpoints of doctors' agendas
 //! - [`readings`]: the endpoint of the read log
+//! - [`patient_links`]: the endpoints of the links of accounts to patients
 //! - [`countries`]: the endpoints of countries, their schemas and rules
 //! - [`links`], [`link_page`]: links in mail, and their page
 //! - [`openapi`]: the API's description, composed from the rules in force
@@ -33,6 +34,7 @@ mod links;
 mod observe;
 mod openapi;
 mod paths;
+mod patient_links;
 mod problem;
 mod problem_pages;
 mod query;
@@ -170,6 +172,14 @@ fn public() -> Router<Arc<Api>> {
         .route("/agendas/{doctor}", get(agendas::get).put(agendas::put))
         .route("/agendas/{doctor}/history", get(agendas::history))
         .route("/read-log", get(readings::list))
+        .route("/links", get(patient_links::own))
+        .route("/patient-links", get(patient_links::requested))
+        .route("/patients/{patient}/links", get(patient_links::list).post(patient_links::request))
+        .route(
+            "/patients/{patient}/links/{subject}",
+            get(patient_links::get).put(patient_links::put).delete(patient_links::end),
+        )
+        .route("/patients/{patient}/links/{subject}/history", get(patient_links::history))
         .route("/schema", get(countries::schema))
         .route("/rules", get(countries::rules));
     Router::new()

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use citas_core::booking::{BookingError, FreeSlot, Rejection};
+use citas_core::booking::{BookingError, FreeSlot};
 use citas_core::model::{CountryCode, Forbidden, RulesId, Violation};
+use citas_core::people::LinkingError;
 use citas_core::ports::{BadToken, Fault};
-use citas_core::rules::LoadedRules;
+use citas_core::rules::{LoadedRules, Rejection};
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
@@ -30,6 +31,7 @@ pub enum Kind {
     SlotTaken,
     HoldExpired,
     HoldLimit,
+    LinkLimit,
     InProgress,
     NotAllowedNow,
     Stale,
@@ -58,6 +60,7 @@ impl Kind {
             Self::SlotTaken => (StatusCode::CONFLICT, "slot-taken", "The slot is taken"),
             Self::HoldExpired => (StatusCode::CONFLICT, "hold-expired", "The hold has ended, and the slot is taken"),
             Self::HoldLimit => (StatusCode::CONFLICT, "hold-limit", "The account holds too many slots"),
+            Self::LinkLimit => (StatusCode::CONFLICT, "link-limit", "The account has too many links to patients"),
             Self::InProgress => (StatusCode::CONFLICT, "in-progress", "The same request is in progress"),
             Self::NotAllowedNow => {
                 (StatusCode::CONFLICT, "not-allowed-now", "Not possible in the appointment's current state")
@@ -294,6 +297,19 @@ impl Problem {
                     "the read log is unavailable, and this is not shown without it; retry the request",
                 )
             }
+        }
+    }
+
+    /// Turns an error of a use case of patient links into a problem, as [`Problem::of`].
+    pub fn of_link(error: LinkingError, rules: Option<&LoadedRules>, accept_language: &str) -> Self {
+        let detail = error.to_string();
+        match error {
+            LinkingError::Access(error) => Self::of(error.into(), rules, accept_language),
+            LinkingError::UnknownLink => Self::new(Kind::NotFound, detail),
+            LinkingError::BadLink(no) => Self::new(Kind::RulesViolated, detail).with_violations(&no, accept_language),
+            LinkingError::Stale => Self::new(Kind::Stale, detail),
+            LinkingError::Unconditional => Self::new(Kind::PreconditionRequired, detail),
+            LinkingError::LinkLimit | LinkingError::RequestLimit => Self::new(Kind::LinkLimit, detail),
         }
     }
 

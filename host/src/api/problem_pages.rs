@@ -63,9 +63,12 @@ fn remedy(kind: Kind) -> &'static str {
         Kind::HoldLimit => {
             "The account holds as many slots as it may. Book one of them, give one up with <code>DELETE</code>, or wait for its end."
         }
+        Kind::LinkLimit => {
+            "The account has as many links to patients, or open requests, as it may. End one of them first."
+        }
         Kind::InProgress => "A request with the same Idempotency-Key is in progress. Send it again in a moment.",
         Kind::NotAllowedNow => "The action is not possible in the appointment's phase. Read the appointment again.",
-        Kind::Stale => "The appointment, or the agenda, has changed. Read it again, and decide anew.",
+        Kind::Stale => "It has changed since you read it. Read it again, and decide anew.",
         Kind::TooLarge => "The body has too many bytes. The detail says how many it may have.",
         Kind::HeaderTooLarge => {
             "The first line and the headers together are too long. Shorten the URL, or send fewer or smaller headers, such as cookies."

@@ -37,6 +37,9 @@ struct Settings {
 /// of a slower request gets a response that says so.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 
+/// Beginnings of the paths below a country whose requests use the table at once.
+const LEDGER: [&str; 7] = ["appointments", "slots", "holds", "links", "patient-links", "patients", "read-log"];
+
 /// Runs the function for as long as its instance lives.
 ///
 /// # Errors
@@ -85,10 +88,7 @@ async fn with_rules(
     let (country, rest) = path.strip_prefix("/v1/").and_then(|rest| rest.split_once('/')).unwrap_or_default();
     let link = path.strip_prefix("/links/").and_then(|token| Link::read(&link_keys, token));
     let looks = match link.as_ref().map_or_else(|| country.parse(), |link| Ok(link.country)) {
-        Ok(country)
-            if link.is_some()
-                || ["appointments", "slots", "holds", "read-log"].iter().any(|of| rest.starts_with(of)) =>
-        {
+        Ok(country) if link.is_some() || LEDGER.iter().any(|of| rest.starts_with(of)) => {
             // The use of the table reports the error.
             futures::join!(on_demand.ask(country), ledger.checked(country)).0
         }

@@ -9,18 +9,18 @@ use jsonschema::Validator;
 use serde_json::{Map, Value as Json};
 
 use crate::booking::Booking;
-use crate::booking::error::{BookingError, Rejection};
+use crate::booking::error::BookingError;
 use crate::booking::filters::{self, Spellings};
 use crate::booking::slots::leaves;
 use crate::model::json::escape;
 use crate::model::{
-    Agenda, AgendaRevision, Caller, Closed, CountryCode, Forbidden, Hours, Overlap, Party, Phase, Place, Revision,
-    Role, Scope, TimeOfDay, Violation,
+    Agenda, AgendaRevision, Caller, Closed, CountryCode, Forbidden, Hours, Overlap, Party, Phase, Place, Precondition,
+    Revision, Role, Scope, TimeOfDay, Violation,
 };
 use crate::people::Access;
 use crate::ports::{AgendaError, Fault, Query, Unavailable};
 use crate::release::InForce;
-use crate::rules::{LoadedRules, schema};
+use crate::rules::{LoadedRules, Rejection, schema};
 
 /// Members of a request that an agenda does not fix, because it has them elsewhere.
 pub const AGENDA_KEYS: [&str; 2] = ["doctor", "hospital"];
@@ -41,27 +41,14 @@ static SCHEMA: LazyLock<(Json, Validator)> = LazyLock::new(|| {
     (schema, validator)
 });
 
-/// Condition of a new revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AgendaPrecondition {
-    /// None was given. Only a dry run needs none.
-    None,
-    /// The doctor has no agenda.
-    Absent,
-    /// The doctor has an agenda.
-    Present,
-    /// The entity tag of the agenda is one of these.
-    Tags(Vec<String>),
-}
-
 /// A new revision of a doctor's agenda.
 pub struct AgendaRequest<'a> {
     /// The doctor, as the caller spells the key.
     pub doctor: &'a str,
     /// The agenda, not checked yet.
     pub agenda: Json,
-    /// Condition on the present revision.
-    pub condition: AgendaPrecondition,
+    /// Condition on the present revision. Only a dry run needs none.
+    pub condition: Precondition,
     /// True if nothing is to be stored.
     pub is_dry_run: bool,
 }
@@ -257,15 +244,11 @@ impl Booking {
     }
 }
 
-fn check_condition(condition: &AgendaPrecondition, before: u32, is_dry_run: bool) -> Result<(), BookingError> {
-    let holds = match condition {
-        AgendaPrecondition::None if is_dry_run => true,
-        AgendaPrecondition::None => return Err(BookingError::AgendaUnconditional),
-        AgendaPrecondition::Absent => before == 0,
-        AgendaPrecondition::Present => before > 0,
-        AgendaPrecondition::Tags(tags) => before > 0 && tags.contains(&before.to_string()),
-    };
-    if holds { Ok(()) } else { Err(BookingError::AgendaStale) }
+fn check_condition(condition: &Precondition, before: u32, is_dry_run: bool) -> Result<(), BookingError> {
+    if *condition == Precondition::None && !is_dry_run {
+        return Err(BookingError::AgendaUnconditional);
+    }
+    if condition.holds(before) { Ok(()) } else { Err(BookingError::AgendaStale) }
 }
 
 /// Returns the agenda of a document, with the hospitals' keys.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::booking::error::{BookingError, Rejection};
+use crate::booking::error::BookingError;
 use crate::booking::holds::NamedHold;
 use crate::booking::presentation::entity_tag;
 use crate::model::{
@@ -18,7 +18,7 @@ use crate::model::{
 use crate::people::Access;
 use crate::ports::{AgendaCondition, Change, Fault, Ids, Ledger, Order, Query, Settled, Tally, Unavailable};
 use crate::release::{Catalogue, InForce, OnTrial};
-use crate::rules::{DecisionRequest, Fields, LoadedRules, Planned, check_input, evaluate};
+use crate::rules::{DecisionRequest, Fields, LoadedRules, Planned, Rejection, check_input, evaluate};
 use crate::trial::{Call, Refused, TrialRecorder};
 
 /// Maximum size of a revision, in bytes of JSON. It fits a DynamoDB item (400 KB).

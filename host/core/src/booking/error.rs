@@ -9,7 +9,7 @@ use crate::model::json::TooManyLeaves;
 use crate::model::{CountryCode, Forbidden, OtherSlot, Violation};
 use crate::people::AccessError;
 use crate::ports::{Fault, ReadLogUnavailable, Unavailable};
-use crate::rules::{LoadedRules, NotDecided};
+use crate::rules::{LoadedRules, NotDecided, Rejection};
 
 /// Errors of the use cases of appointments, one variant for each different response.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +150,7 @@ impl From<AccessError> for BookingError {
             AccessError::UnknownCountry(country) => Self::UnknownCountry(country),
             AccessError::Forbidden(forbidden) => forbidden.into(),
             AccessError::RulesUnavailable(fault) => Self::RulesUnavailable(fault),
+            AccessError::Unavailable(unavailable) => unavailable.into(),
         }
     }
 }
@@ -161,15 +162,6 @@ impl From<Fault> for BookingError {
             fault => Self::RulesUnavailable(Some(fault)),
         }
     }
-}
-
-/// A refusal by rules. Its messages to the client are those of the same rules.
-#[derive(Debug)]
-pub struct Rejection {
-    /// Every reason against the request.
-    pub violations: Vec<Violation>,
-    /// Rules that refused.
-    pub rules: Arc<LoadedRules>,
 }
 
 impl BookingError {

@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use crate::booking::alternatives::nearest;
 use crate::booking::decide::RuleRequest;
-use crate::booking::error::{BookingError, Rejection};
+use crate::booking::error::BookingError;
 use crate::booking::idempotency::InUse;
 use crate::booking::slots::{Candidate, Finder};
 use crate::booking::{Booking, FreeSlot};
 use crate::model::{Appointment, Caller, Choice, Claim, CountryCode, Hold, Offer, Place, Scope, SlotToken, Violation};
 use crate::ports::{CommitError, NewHold};
-use crate::rules::{HOLD, LoadedRules, SLOT};
+use crate::rules::{HOLD, LoadedRules, Rejection, SLOT};
 
 /// Maximum number of live holds of an account.
 pub const MAX_HOLDS: u16 = 3;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::booking::decide::{Decider, RuleRequest};
-use crate::booking::{Booking, BookingError, MAX_ATTEMPTS, Rejection};
+use crate::booking::{Booking, BookingError, MAX_ATTEMPTS};
 use crate::model::{CalendarTexts, Link, ReadOperation, Revision, Standing};
 use crate::people::Access;
 use crate::release::InForce;
-use crate::rules::LoadedRules;
+use crate::rules::{LoadedRules, Rejection};
 use crate::trial::Routed;
 
 /// Content of a link's page.

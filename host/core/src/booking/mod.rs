@@ -40,9 +40,9 @@ use jiff::SignedDuration;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-pub use self::agendas::{AGENDA_KEYS, AgendaChange, AgendaPrecondition, AgendaRequest, AgendaSearch, MAX_OUTSIDE};
+pub use self::agendas::{AGENDA_KEYS, AgendaChange, AgendaRequest, AgendaSearch, MAX_OUTSIDE};
 use self::decide::{Decider, Prepared, RuleRequest};
-pub use self::error::{BookingError, Rejection};
+pub use self::error::BookingError;
 pub use self::filters::Spellings;
 pub use self::holds::{MAX_HOLDS, NamedSlot};
 pub use self::link::{LinkError, LinkOutcome, LinkView};
@@ -58,11 +58,11 @@ use crate::model::claim::resource_and_minute;
 use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, ReadOperation, Revision, Role, Scope};
 use crate::people::{Access, AccessControl};
 use crate::ports::{
-    Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, Position, Query, ReadLog, Receipt,
-    Unavailable,
+    Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, PatientLinks, Position, Query, ReadLog,
+    Receipt, Unavailable,
 };
 use crate::release::{Catalogue, InForce};
-use crate::rules::{LoadedRules, MAX_PAGE_CALLS, schema};
+use crate::rules::{LoadedRules, MAX_PAGE_CALLS, Rejection, schema};
 use crate::trial::{Routed, TrialRecorder};
 
 /// Maximum number of evaluations of a request when other changes, or other agendas, are stored first.
@@ -121,10 +121,10 @@ impl Booking {
         names: Pseudonyms,
         host_version: &'static str,
     ) -> Self {
-        let access_control = AccessControl::new(Arc::clone(&catalogue), names.clone());
+        let (of_catalogue, of_ledger) = (Arc::clone(&catalogue), Arc::clone(&ledger) as Arc<dyn PatientLinks>);
         Self {
+            access_control: AccessControl::new(of_catalogue, of_ledger, Arc::clone(&clock), names.clone()),
             clock,
-            access_control,
             decider: Decider { catalogue, ledger, trying: None, ids, names, host_version },
             keys: KeysInUse::default(),
             views: Arc::default(),
@@ -132,6 +132,11 @@ impl Booking {
             agenda_lists: AgendaLists::default(),
             read_log: None,
         }
+    }
+
+    /// Returns the use cases of the links of accounts to patients.
+    pub fn access_control(&self) -> &AccessControl {
+        &self.access_control
     }
 
     /// Tries candidates on requests, and records how they decide.

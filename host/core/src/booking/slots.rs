@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use crate::booking::Booking;
-use crate::booking::error::{BookingError, Rejection};
+use crate::booking::error::BookingError;
 use crate::booking::filters::{self, Spellings};
 use crate::booking::openings::Openings;
 use crate::model::json::flatten;
@@ -21,7 +21,7 @@ use crate::model::{
 };
 use crate::ports::Ledger;
 use crate::release::InForce;
-use crate::rules::LoadedRules;
+use crate::rules::{LoadedRules, Rejection};
 
 /// Maximum number of days of a search.
 pub const MAX_DAYS: u8 = 31;

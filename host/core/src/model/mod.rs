@@ -15,8 +15,10 @@ mod keyring;
 mod limits;
 mod link;
 mod manifest;
+mod patient_link;
 mod personal;
 mod plan;
+mod precondition;
 mod pseudonym;
 mod reading;
 mod slot_token;
@@ -41,11 +43,15 @@ pub use self::keyring::{Keyring, NotAKeyring};
 pub use self::limits::{Limits, MAX_COMPONENT_BYTES};
 pub use self::link::{Link, Standing};
 pub use self::manifest::{Artifact, Manifest, RulesPackage, digest, written};
+pub use self::patient_link::{
+    LinkedPatient, MAX_SUBJECT_BYTES, PatientLink, PatientLinkState, PatientLinkTerms, Today,
+};
 pub use self::personal::Personal;
 pub use self::plan::{
     CalendarTexts, MAX_CHOICES, MAX_CLAIMS, MAX_EVENTS, MAX_KEY_BYTES, Notice, Offer, Offered, Opening, Place, Plan,
     Verdict, Violation,
 };
+pub use self::precondition::Precondition;
 pub(crate) use self::pseudonym::PERSONAL;
 pub use self::pseudonym::{KEY_DIGITS, NotAKey, Pseudonyms};
 pub use self::reading::{PatientRead, READINGS_KEPT, ReadOperation, ReadReason, Reading};

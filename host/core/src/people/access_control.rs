@@ -3,15 +3,21 @@
 
 use std::sync::Arc;
 
+use futures::try_join;
 use quick_cache::sync::Cache;
 
-use crate::model::{Caller, CountryCode, Forbidden, MAX_KEY_BYTES, Party, Pseudonyms, Relation, Role, Scope, Tie};
+use crate::model::{
+    Caller, CountryCode, Forbidden, MAX_KEY_BYTES, Party, Pseudonyms, Relation, Role, Scope, Tie, Today,
+};
 use crate::people::Access;
-use crate::ports::Fault;
+use crate::ports::{AccountLinks, Clock, Fault, PatientLinks, Unavailable};
 use crate::release::{Catalogue, InForce};
 
 /// Maximum number of identities whose keys are remembered. A key and its text have at most [`MAX_KEY_BYTES`] each.
 const MAX_IDENTITIES: usize = 10_000;
+
+/// Age in years from which nobody is a child, for rules that set none.
+const ADULT_AGE: u8 = 18;
 
 /// Reasons for which a caller is not admitted to a country.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +31,9 @@ pub enum AccessError {
     /// The country's rules gave no result.
     #[error("the rules gave no answer")]
     RulesUnavailable(#[source] Option<Fault>),
+    /// The ledger does not answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
 }
 
 impl From<Fault> for AccessError {
@@ -33,10 +42,12 @@ impl From<Fault> for AccessError {
     }
 }
 
-/// Admits callers to countries.
-pub(crate) struct AccessControl {
-    catalogue: Arc<Catalogue>,
-    names: Pseudonyms,
+/// Admits callers to countries, and keeps the links of accounts to patients.
+pub struct AccessControl {
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) ledger: Arc<dyn PatientLinks>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) names: Pseudonyms,
     identities: KnownIdentities,
 }
 
@@ -44,13 +55,23 @@ pub(crate) struct AccessControl {
 type KnownIdentities = Cache<(u64, String), Option<String>>;
 
 impl AccessControl {
-    pub fn new(catalogue: Arc<Catalogue>, names: Pseudonyms) -> Self {
-        Self { catalogue, names, identities: Cache::new(MAX_IDENTITIES) }
+    pub(crate) fn new(
+        catalogue: Arc<Catalogue>,
+        ledger: Arc<dyn PatientLinks>,
+        clock: Arc<dyn Clock>,
+        names: Pseudonyms,
+    ) -> Self {
+        Self { catalogue, ledger, clock, names, identities: Cache::new(MAX_IDENTITIES) }
     }
 
     /// Returns the rules of the country and the caller's access there, if the token has the scope. The access has no ties,
     /// so this is for what depends on no patient.
-    pub fn admit(&self, caller: &Caller, country: CountryCode, scope: Scope) -> Result<(InForce, Access), AccessError> {
+    pub(crate) fn admit(
+        &self,
+        caller: &Caller,
+        country: CountryCode,
+        scope: Scope,
+    ) -> Result<(InForce, Access), AccessError> {
         let entry = self.catalogue.entry(country).ok_or(AccessError::UnknownCountry(country))?;
         let access = Access::of_token(caller, country, &self.names)?;
         caller.needs(scope)?;
@@ -58,28 +79,28 @@ impl AccessControl {
     }
 
     /// Returns the rules of the country and the caller's access there, if the token has the scope. Only patients have ties.
-    pub async fn enter(
+    pub(crate) async fn enter(
         &self,
         caller: &Caller,
         country: CountryCode,
         scope: Scope,
     ) -> Result<(InForce, Access), AccessError> {
         let (rules, mut access) = self.admit(caller, country, scope)?;
-        if access.role == Role::Patient
-            && let Some(identity) = caller.identities.get(&country)
-        {
-            let own = |patient| Tie { patient, relation: Relation::Oneself };
-            access.ties.extend(self.key_of(&rules, identity).await?.map(own));
+        if access.role == Role::Patient {
+            let links = async { Ok(self.ledger.account_links(country, &caller.subject).await?) };
+            let (identity, AccountLinks { links, .. }) = try_join!(self.identity(&rules, caller), links)?;
+            let (own, today) = (|patient| Tie { patient, relation: Relation::Oneself }, self.today(&rules));
+            access.ties =
+                identity.map(own).into_iter().chain(links.iter().filter_map(|link| link.tie(today))).collect();
         }
         Ok((rules, access))
     }
 
-    /// Returns the patient's key of an identity that the issuer has verified; `None` if the rules know none.
-    async fn key_of(&self, rules: &InForce, identity: &str) -> Result<Option<String>, Fault> {
-        if identity.len() > MAX_KEY_BYTES {
-            return Ok(None);
-        }
-        let (known, rules) = ((rules.used.serial, identity.to_owned()), Arc::clone(&rules.used));
+    /// Returns the patient whom the issuer of the token has verified the caller to be; `None` if the rules know no such key.
+    pub(super) async fn identity(&self, rules: &InForce, caller: &Caller) -> Result<Option<String>, AccessError> {
+        let identity = caller.identities.get(&rules.used.country).filter(|text| text.len() <= MAX_KEY_BYTES);
+        let Some(identity) = identity else { return Ok(None) };
+        let (known, rules) = ((rules.used.serial, identity.clone()), Arc::clone(&rules.used));
         if let Some(key) = self.identities.get(&known) {
             return Ok(key);
         }
@@ -90,6 +111,12 @@ impl AccessControl {
         }
         self.identities.insert(known, key.clone());
         Ok(key)
+    }
+
+    /// Returns the day in the country, and its age of majority.
+    pub(super) fn today(&self, rules: &InForce) -> Today {
+        let date = rules.used.zones()[0].civil(self.clock.now()).date();
+        Today { date, adult_age: rules.used.descriptor.adult_age.unwrap_or(ADULT_AGE) }
     }
 }
 
@@ -103,7 +130,7 @@ mod tests {
     use crate::model::{Appointment, Context, Descriptor, Field, Verdict};
     use crate::ports::Rules;
     use crate::rules::LoadedRules;
-    use crate::testing::Described;
+    use crate::testing::{Described, ManualClock, MemoryLinks};
 
     /// Rules that have keys of numbers only, and fail on an empty text.
     #[derive(Default)]
@@ -154,7 +181,8 @@ mod tests {
     fn control() -> (AccessControl, Arc<Numbers>) {
         let (catalogue, rules) = (Arc::new(Catalogue::default()), Arc::new(Numbers::default()));
         install(&catalogue, &rules);
-        (AccessControl::new(catalogue, Pseudonyms::new(b"key")), rules)
+        let (links, clock) = (Arc::new(MemoryLinks::default()), Arc::new(ManualClock::default()));
+        (AccessControl::new(catalogue, links, clock, Pseudonyms::new(b"key")), rules)
     }
 
     fn install(catalogue: &Catalogue, rules: &Arc<Numbers>) {

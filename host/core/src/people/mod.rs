@@ -2,11 +2,13 @@
 //!
 //! - [`access`]: a caller within one country
 //! - [`access_control`]: the admission of callers to countries
+//! - [`patient_links`]: the use cases of the links of accounts to patients
 
 mod access;
 mod access_control;
+mod patient_links;
 
 pub use self::access::Access;
 pub(crate) use self::access::CLOCK;
-pub(crate) use self::access_control::AccessControl;
-pub use self::access_control::AccessError;
+pub use self::access_control::{AccessControl, AccessError};
+pub use self::patient_links::{LinkingError, MAX_LINKS, MAX_REQUESTS, NewPatientLink, PatientLinkView};

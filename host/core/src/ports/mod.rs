@@ -8,6 +8,7 @@ mod last_good;
 mod ledger;
 mod mailer;
 mod native_code;
+mod patient_links;
 mod places;
 mod publisher;
 mod read_log;
@@ -25,6 +26,7 @@ pub use self::ledger::{
 };
 pub use self::mailer::{Mail, MailError, Mailer};
 pub use self::native_code::NativeCodeStore;
+pub use self::patient_links::{AccountLinks, PatientLinkChange, PatientLinkError, PatientLinks, RequestPosition};
 pub use self::places::{PlaceRequest, Settled};
 pub use self::publisher::{NotPublished, Publisher};
 pub use self::read_log::{ReadLog, ReadLogUnavailable, ReadPage, ReadQuery};

@@ -3,6 +3,8 @@
 //!
 //! `booking::decide` calls [`check_input`] and [`evaluate`] itself, because it checks `If-Match` between them.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -62,6 +64,15 @@ impl Planned {
 
 /// A plan, or all violations that prevent one.
 pub type Decision = Result<Planned, Vec<Violation>>;
+
+/// A refusal by rules. Its messages to the client are those of the same rules.
+#[derive(Debug)]
+pub struct Rejection {
+    /// Every reason against the request.
+    pub violations: Vec<Violation>,
+    /// Rules that refused.
+    pub rules: Arc<LoadedRules>,
+}
 
 /// Reasons for which a request gets no decision.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,7 @@ type Text = (&'static str, &'static str);
 
 /// Texts of the host's codes that clients see: code, the param that explains it, and the text. A violation of a schema
 /// has the params `title` and `example` as well, unless the schema has none.
-const HOST: [(&str, &str, Text); 39] = [
+const HOST: [(&str, &str, Text); 44] = [
     ("schema.required", "property", ("this is required", "falta este dato")),
     ("schema.additionalProperties", "property", ("`{property}` is not known here", "`{property}` no se conoce aquí")),
     ("schema.type", "expected", ("must be {expected}", "debe ser {expected}")),
@@ -89,6 +89,18 @@ const HOST: [(&str, &str, Text); 39] = [
     ),
     ("agenda.overlap", "other", ("overlaps with {other}", "se cruza con {other}")),
     ("agenda.invalid", "", ("this is not an agenda", "esto no es una agenda")),
+    ("patient-link.patient", "", ("no patient can have this key", "ningún paciente puede tener esta clave")),
+    ("patient-link.past", "", ("must not be in the past", "no debe estar en el pasado")),
+    ("patient-link.future", "", ("must not be in the future", "no debe estar en el futuro")),
+    ("patient-link.order", "", ("must not be before the first day", "no debe ser anterior al primer día")),
+    (
+        "patient-link.adult",
+        "age",
+        (
+            "the patient is {age} or older, and a parent acts for a child alone",
+            "el paciente tiene {age} años o más, y un padre o una madre actúa solo por un menor",
+        ),
+    ),
     (
         "time.nonexistent",
         "",

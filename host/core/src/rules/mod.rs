@@ -26,7 +26,9 @@ pub mod schema;
 mod watch;
 
 pub use self::booking_days::{BookableExample, BookingDays};
-pub use self::decision::{Decision, DecisionRequest, NotDecided, Planned, check, check_input, decide, evaluate};
+pub use self::decision::{
+    Decision, DecisionRequest, NotDecided, Planned, Rejection, check, check_input, decide, evaluate,
+};
 pub use self::executor::Executor;
 pub(crate) use self::links::{linked_actions, with_links};
 pub use self::loaded::{

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use citas_core::model::{CountryCode, Phase};
+use citas_core::model::{CountryCode, PatientLinkTerms, Phase};
 use citas_core::rules::schema::map_subschemas;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -15,6 +15,7 @@ use super::super::agendas::{AgendaChangeView, AgendaView};
 use super::super::appointments::{Entry, Page, Representation};
 use super::super::countries::{RulesStatus, Schemas};
 use super::super::holds::{HeldSlot, HoldRequest};
+use super::super::patient_links::{OwnLinks, PatientLinkDocument};
 use super::super::problem::{Kind, ProblemDocument};
 use super::super::readings::ReadingView;
 use super::super::slots::{Slot, SlotDay, Slots};
@@ -38,6 +39,8 @@ const AGENDA_PAGE: &str = "AgendaPage";
 
 /// Name of the schema of a page of the read log.
 const READING_PAGE: &str = "ReadingPage";
+/// Name of the schema of a page of patient links.
+const PATIENT_LINK_PAGE: &str = "PatientLinkPage";
 
 impl Default for Components {
     fn default() -> Self {
@@ -58,7 +61,11 @@ impl Default for Components {
         types.subschema_for::<AgendaView>();
         types.subschema_for::<AgendaChangeView>();
         types.subschema_for::<ReadingView>();
-        let reserved = SLOT_REQUESTS.into_iter().chain([AGENDA_PAGE, READING_PAGE]).map(str::to_owned).collect();
+        types.subschema_for::<PatientLinkDocument>();
+        types.subschema_for::<OwnLinks>();
+        types.subschema_for::<PatientLinkTerms>();
+        let pages = [AGENDA_PAGE, PATIENT_LINK_PAGE, READING_PAGE];
+        let reserved = SLOT_REQUESTS.into_iter().chain(pages).map(str::to_owned).collect();
         Self { types, schemas: Map::new(), reserved }
     }
 }
@@ -115,6 +122,12 @@ impl Components {
     pub fn reading_page(&mut self) -> Value {
         let reading = self.of::<ReadingView>();
         self.add_page(READING_PAGE, reading)
+    }
+
+    /// Adds a page of patient links.
+    pub fn patient_link_page(&mut self) -> Value {
+        let link = self.of::<PatientLinkDocument>();
+        self.add_page(PATIENT_LINK_PAGE, link)
     }
 
     /// Adds a request with the token of a free slot in place of the members that the slot stands for, and one with a hold.

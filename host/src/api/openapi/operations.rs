@@ -1,7 +1,7 @@
 //! Describes the operations: their parameters, bodies and responses.
 
 use citas_core::booking::{AGENDA_KEYS, MAX_DAYS};
-use citas_core::model::{CountryCode, MAX_KEY_BYTES, Scope};
+use citas_core::model::{CountryCode, MAX_KEY_BYTES, MAX_SUBJECT_BYTES, Scope};
 use citas_core::rules::schema::named_members;
 use citas_core::rules::{Action, LoadedRules, MAX_PAGE};
 use serde_json::{Map, Value, json};
@@ -11,6 +11,7 @@ use super::super::agendas::{AgendaChangeView, AgendaView};
 use super::super::appointments::DEFAULT_PAGE;
 use super::super::countries::{CountryList, RulesStatus, Schemas};
 use super::super::holds::{HeldSlot, HoldRequest};
+use super::super::patient_links::{OwnLinks, PatientLinkDocument};
 use super::super::problem::Kind;
 use super::super::ready::Report;
 use super::super::slots::{DEFAULT_DAYS, DEFAULT_SLOTS, MAX_SLOTS, PARAMETERS, Slot, SlotDay, Slots};
@@ -36,19 +37,27 @@ const CHANGING: [Kind; 5] =
     [Kind::SlotTaken, Kind::Stale, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
 
 /// Operations of a country besides its actions. An action with such a name has another operation id.
-const OPERATIONS: [&str; 15] = [
+const OPERATIONS: [&str; 23] = [
     "agenda",
     "agenda-history",
     "agendas",
     "book",
     "create-hold",
     "delete-hold",
+    "end-patient-link",
     "get",
     "get-hold",
     "history",
+    "link-requests",
     "list",
+    "own-links",
+    "patient-link",
+    "patient-link-history",
+    "patient-links",
     "put-agenda",
+    "put-patient-link",
     "read-log",
+    "request-patient-link",
     "rules",
     "schema",
     "slots",
@@ -191,6 +200,7 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
         paths.insert(format!("{base}/holds/{{id}}"), one);
         paths.extend(agendas(rules, components));
     }
+    paths.extend(patient_links(rules, components));
     for (name, action) in rules.client_actions() {
         let path = format!("{base}/appointments/{{id}}/{name}");
         let slot = slot.filter(|_| takes_slot(rules, action));
@@ -417,8 +427,7 @@ fn agendas(rules: &LoadedRules, components: &mut Components) -> [(String, Value)
     let texts = Texts("Get a doctor's agenda", "For staff: the times at which the doctor sees patients.");
     let success = ("200", agenda("The agenda.", &one));
     let mut get = operation("agenda", texts, success, &[Kind::Stale], Scope::Read);
-    let tag = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}\")?$", "examples": ["\"1\""] });
-    let if_match = header("If-Match", "`ETag` of the agenda that the client saw: another one leads to a 412.", &tag);
+    let if_match = if_match_of("agenda");
     get["parameters"] = json!([if_match]);
 
     let texts = Texts(
@@ -433,8 +442,7 @@ fn agendas(rules: &LoadedRules, components: &mut Components) -> [(String, Value)
     let created = response("The doctor has an agenda now.", &changed, &["Cache-Control", "ETag", "Location"]);
     put["responses"]["201"] = created;
     let dry_run = query("dry-run", "True if nothing is to be stored.", &json!({ "type": "boolean", "default": false }));
-    let any = json!({ "type": "string", "enum": ["*"] });
-    let none = header("If-None-Match", "`*` creates the doctor's first agenda.", &any);
+    let none = if_none_match("`*` creates the doctor's first agenda.");
     put["parameters"] = json!([if_match, none, accept_language(), dry_run]);
 
     let texts = Texts("List an agenda's revisions", "For staff. Each entry has the agenda, its author and its time.");
@@ -442,7 +450,7 @@ fn agendas(rules: &LoadedRules, components: &mut Components) -> [(String, Value)
     let mut history = operation("agenda-history", texts, success, &[], Scope::Read);
     history["parameters"] = json!(paging(DEFAULT_PAGE, MAX_PAGE));
 
-    let doctor = || json!([doctor_parameter(rules)]);
+    let doctor = || json!([key_parameter(rules, "doctor")]);
     let one = json!({ "parameters": doctor(), "get": revalidated(get, "\"1\""), "put": with_body(put, "Agenda", None, true) });
     [
         (base.clone(), json!({ "get": list })),
@@ -451,11 +459,116 @@ fn agendas(rules: &LoadedRules, components: &mut Components) -> [(String, Value)
     ]
 }
 
-fn doctor_parameter(rules: &LoadedRules) -> Value {
-    let mut parameter = key(rules, "doctor");
+/// Returns the parameter of a path that is the country's key of this kind.
+fn key_parameter(rules: &LoadedRules, of: &str) -> Value {
+    let mut parameter = key(rules, of);
     (parameter["in"], parameter["required"]) = ("path".into(), true.into());
-    parameter["description"] = "The country's key for the doctor.".into();
+    parameter["description"] = format!("The country's key for the {of}.").into();
     parameter
+}
+
+/// Returns the paths of the links of accounts to patients.
+fn patient_links(rules: &LoadedRules, components: &mut Components) -> [(String, Value); 5] {
+    let country = rules.country;
+    let (own, base) = (format!("/v1/{country}/links"), format!("/v1/{country}/patients/{{patient}}/links"));
+    let (one, owned) = (components.of::<PatientLinkDocument>(), components.of::<OwnLinks>());
+    let pages = components.patient_link_page();
+    let operation = |what: &str, texts: Texts<'_>, success: (&str, Value), problems: &[Kind], scope| {
+        guarded(&operation_id(country, what), country, &texts, success, problems, scope)
+    };
+    let page = |description: &str| ("200", response(description, &pages, &["Cache-Control", "Link"]));
+    let link = |description: &str, headers: &[&str]| {
+        response(description, &one, &[&["Cache-Control", "ETag"], headers].concat())
+    };
+    let checked = [Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated, Kind::LinkLimit];
+
+    let texts = Texts(
+        "List the patients for whom the caller acts",
+        "The patient whom the token's issuer has verified, and the links of the caller's account that have not ended.",
+    );
+    let success = ("200", response("The links.", &owned, &["Cache-Control"]));
+    let own_links = operation("own-links", texts, success, &[], Scope::Read);
+
+    let texts = Texts(
+        "List the requests for links",
+        "For staff: links that accounts have asked for, the oldest request first.",
+    );
+    let mut requests = operation("link-requests", texts, page("Links that are requested."), &[], Scope::Read);
+    let state = query("state", "State of the links.", &json!({ "type": "string", "enum": ["requested"] }));
+    requests["parameters"] = [state].into_iter().chain(paging(DEFAULT_PAGE, MAX_PAGE)).collect();
+
+    let texts = Texts("List the links to a patient", "For staff and the patient: links in every state.");
+    let mut list = operation("patient-links", texts, page("Links, each as it is now."), &[], Scope::Read);
+    list["parameters"] = json!(paging(DEFAULT_PAGE, MAX_PAGE));
+
+    let texts = Texts(
+        "Request a link",
+        "Asks the staff to let the caller's account act for the patient. The response is the same whether or not the patient has \
+         appointments. A request that is open, and a link, stay as they are.",
+    );
+    let success = ("202", link("The staff will decide.", &["Location"]));
+    let mut request = operation("request-patient-link", texts, success, &checked, Scope::Write);
+    request["parameters"] = json!([accept_language()]);
+
+    let texts = Texts("Get a link", "For staff, the account and the patient.");
+    let success = ("200", link("The link.", &[]));
+    let mut get = operation("patient-link", texts, success, &[Kind::Stale], Scope::Read);
+    let if_match = if_match_of("link");
+    get["parameters"] = json!([if_match]);
+
+    let texts = Texts(
+        "Make or replace a link",
+        "For staff. `If-Match` with the link's `ETag` replaces it, or accepts a request; `If-None-Match: *` makes the first one.",
+    );
+    let problems = [&checked[..], &[Kind::Stale, Kind::PreconditionRequired]].concat();
+    let mut put =
+        operation("put-patient-link", texts, ("200", link("The link is replaced.", &[])), &problems, Scope::Write);
+    put["responses"]["201"] = link("The account may act for the patient.", &["Location"]);
+    put["parameters"] = json!([if_match, if_none_match("`*` makes the account's first link."), accept_language()]);
+
+    let texts =
+        Texts("End a link", "For staff, the account and the patient. It refuses or withdraws a request likewise.");
+    let success = ("204", with_headers(json!({ "description": "The link has ended." }), &[]));
+    let mut end = operation("end-patient-link", texts, success, &[Kind::Stale], Scope::Write);
+    end["parameters"] = json!([if_match]);
+
+    let texts = Texts("List a link's revisions", "For staff, the account and the patient.");
+    let success = page("Revisions, the first one first.");
+    let mut history = operation("patient-link-history", texts, success, &[], Scope::Read);
+    history["parameters"] = json!(paging(DEFAULT_PAGE, MAX_PAGE));
+
+    let subject = json!({
+        "name": "subject", "in": "path", "required": true, "description": "Subject of the account's tokens.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": MAX_SUBJECT_BYTES },
+    });
+    let patient = key_parameter(rules, "patient");
+    let parameters = json!([patient, subject]);
+    [
+        (own, json!({ "get": own_links })),
+        (format!("/v1/{country}/patient-links"), json!({ "get": requests })),
+        (
+            base.clone(),
+            json!({ "parameters": [patient], "get": list, "post": with_body(request, "PatientLinkTerms", None, true) }),
+        ),
+        (
+            format!("{base}/{{subject}}"),
+            json!({
+                "parameters": parameters, "get": revalidated(get, "\"1\""),
+                "put": with_body(put, "PatientLinkTerms", None, true), "delete": end,
+            }),
+        ),
+        (format!("{base}/{{subject}}/history"), json!({ "parameters": parameters, "get": history })),
+    ]
+}
+
+/// Returns the header `If-Match` of a resource whose tag is the number of its revision.
+fn if_match_of(what: &str) -> Value {
+    let tag = json!({ "type": "string", "pattern": "^(\\*|\"[0-9]{1,9}\")?$", "examples": ["\"1\""] });
+    header("If-Match", &format!("`ETag` of the {what} that the client saw: another one leads to a 412."), &tag)
+}
+
+fn if_none_match(description: &str) -> Value {
+    header("If-None-Match", description, &json!({ "type": "string", "enum": ["*"] }))
 }
 
 fn list(rules: &LoadedRules) -> Value {

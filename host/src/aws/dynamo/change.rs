@@ -7,13 +7,13 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, ConditionCheck, Delete, Put, TransactWriteItem};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
-use citas_core::model::{AgendaRevision, HeldClaim, Hold};
-use citas_core::ports::{AgendaCondition, Change, CommitError, NewHold, Settled};
+use citas_core::model::{AgendaRevision, HeldClaim, Hold, PatientLinkState};
+use citas_core::ports::{AgendaCondition, Change, CommitError, NewHold, PatientLinkChange, Settled};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::Unreadable;
 use super::item::{self, Item, Parts, number, text};
+use super::{Unreadable, patient_links};
 
 /// Maximum number of items of one transaction (AWS developer guide, *Quotas in Amazon DynamoDB*).
 const MAX_ITEMS: usize = 100;
@@ -88,6 +88,29 @@ impl Transaction {
         transaction.put(table, latest, Some(at_revision(revision.revision.saturating_sub(1))), Meaning::Stale);
         for item in [past, listed, stamp] {
             transaction.put(table, item, None, Meaning::Stale);
+        }
+        Ok(transaction)
+    }
+
+    /// Builds the transaction of a revision of a patient link.
+    pub(super) fn of_patient_link(change: &PatientLinkChange, table: &str) -> Result<Self, Unreadable> {
+        let PatientLinkChange { revision: link, before, changes } = change;
+        let [live, latest, past] = patient_links::link_items(link)?;
+        let mut transaction = Self { items: Vec::new(), means: Vec::new() };
+        let count = patient_links::changes_item(&link.subject, changes.saturating_add(1));
+        transaction.put(table, count, Some(at_changes(*changes)), Meaning::Stale);
+        transaction.put(table, latest, Some(at_revision(link.revision.saturating_sub(1))), Meaning::Stale);
+        transaction.put(table, past, None, Meaning::Stale);
+        if link.state == PatientLinkState::Ended {
+            transaction.delete(table, patient_links::live_key(link), None, Meaning::Stale);
+        } else {
+            transaction.put(table, live, None, Meaning::Stale);
+        }
+        if let Some(request) = before.as_ref().filter(|before| before.state == PatientLinkState::Requested) {
+            transaction.delete(table, patient_links::request_key(request), None, Meaning::Stale);
+        }
+        if link.state == PatientLinkState::Requested {
+            transaction.put(table, patient_links::request_item(link), None, Meaning::Stale);
         }
         Ok(transaction)
     }
@@ -197,6 +220,14 @@ fn at_revision(revision: u32) -> Condition {
     match revision {
         0 => Condition(ABSENT, Vec::new()),
         revision => Condition("revision = :revision", vec![("revision", number(revision))]),
+    }
+}
+
+/// Requires that the links of an account have changed this number of times.
+fn at_changes(changes: u32) -> Condition {
+    match changes {
+        0 => Condition(ABSENT, Vec::new()),
+        changes => Condition("changes = :changes", vec![("changes", number(changes))]),
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) fn number(number: impl Into<i128>) -> AttributeValue {
     AttributeValue::N(number.into().to_string())
 }
 
-fn key(pk: String, sk: impl Into<String>) -> Item {
+pub(super) fn key(pk: String, sk: impl Into<String>) -> Item {
     HashMap::from([("pk".into(), text(pk)), ("sk".into(), text(sk))])
 }
 
@@ -79,10 +79,15 @@ pub(super) fn revision_key(id: Uuid, number: u32) -> Item {
     key(partition(id), revision_sort(number))
 }
 
+/// Returns the partition of a person.
+pub(super) fn person(person: Uuid) -> String {
+    format!("P#{person}")
+}
+
 /// Returns the key of the personal part of a revision, given its open part.
 pub(super) fn personal_key(open: &Revision) -> Item {
     let Revision { person, appointment, .. } = open;
-    key(format!("P#{person}"), format!("{}#{:010}", appointment.id, appointment.revision))
+    key(self::person(*person), format!("{}#{:010}", appointment.id, appointment.revision))
 }
 
 /// Returns the appointment and the number of the revision in the sort key of a personal part.

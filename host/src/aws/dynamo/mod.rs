@@ -7,7 +7,7 @@
 //! - [`pages`]: lists, by the index of the first filter
 //! - [`claims`]: holders of claims, and the places of a change
 //! - [`format`](mod@format): the format of a table
-//! - [`ledger`], [`agendas`], [`wakes`], [`readings`], [`trials`]: the ports
+//! - [`ledger`], [`agendas`], [`patient_links`], [`wakes`], [`readings`], [`trials`]: the ports
 //! - [`sequence`]: the numbers of a country's revisions
 //! - [`migrate`]: tables of the former format
 //!
@@ -24,11 +24,14 @@
 //! | `G#<doctor>` | `G`, `R#<number>` | the number of the latest revision of a doctor's agenda; each revision |
 //! | `G` | `<doctor>` | the latest revision of each agenda |
 //! | `W#P#<person>`, `W#S#<subject>` | `<time>#<id>` | a reading of a patient; a reading by an actor |
+//! | `L#<subject>` | `L`, `<person>` | the number of changes of an account's links to patients; each that has not ended |
+//! | `P#<person>` | `L#<subject>`, `R#<subject>#<number>` | the latest revision of each link to a person; each revision |
+//! | `Q` | `<time>#<person>#<subject>` | the name of each link that is requested |
 //! | `T#<trial>` | `K`, `S`, `P#<place>` | a canary's counts, a shadow's counts, and each place of a difference |
 //! | `M` | `format`, `sequence`, `wakes`, `agendas` | the format, the last number of a revision, the first hour with scheduled actions, a number that changes with each agenda |
 //!
 //! Events are in their appointment's partition, because a stream keeps the order of one partition. A person's partition
-//! has all personal data of that person.
+//! has all personal data of that person, except for copies of that of links in the accounts' partitions.
 
 mod agendas;
 mod change;
@@ -39,6 +42,7 @@ mod item;
 mod ledger;
 mod migrate;
 mod pages;
+mod patient_links;
 mod readings;
 mod sequence;
 mod trials;

@@ -6,7 +6,7 @@
 //! - [`migration`]: the content of an older file
 //! - [`writer`]: one transaction for all waiting writes
 //! - [`change`]: one change inside it
-//! - [`agendas`]: the agendas of doctors
+//! - [`agendas`], [`patient_links`]: the agendas of doctors, and the links of accounts to patients
 //! - [`reads`]: the queries
 //! - [`revision_cache`]: revisions that were read lately
 //! - [`ledger`]: the ports
@@ -17,6 +17,7 @@ mod change;
 mod key;
 mod ledger;
 mod migration;
+mod patient_links;
 mod read_only;
 mod reads;
 mod revision_cache;

@@ -100,7 +100,7 @@ pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
     for sql in [last, random, format!("{EARLIER} ORDER BY rowid DESC LIMIT 1")] {
         connection.prepare_cached(&sql)?.query_row([], whole).optional()?;
     }
-    for table in ["claim", "receipt", "notified", "agenda", "hold"] {
+    for table in ["claim", "receipt", "notified", "agenda", "hold", "patient_link"] {
         connection.prepare_cached(&format!("SELECT 1 FROM {table} LIMIT 1"))?.exists([])?;
     }
     pending(connection, 1).map(|_| ())
@@ -328,8 +328,8 @@ mod tests {
     use citas_core::model::Pseudonyms;
     use rusqlite::StatementStatus;
 
-    use super::super::agendas;
     use super::super::writer::{ENDED_HOLDS, EXPIRED_CLAIMS, EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS};
+    use super::super::{agendas, patient_links};
     use super::*;
 
     /// Returns every combination of filters by a key, with a phase if there is none.
@@ -350,7 +350,8 @@ mod tests {
         let pages = combinations().map(|pinned| page_sql(&pinned, Order::Ascending));
         let swept = [EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS, EXPIRED_CLAIMS, ENDED_HOLDS];
         let read = [DUE, PENDING, TAKEN, agendas::HISTORY, agendas::ALL];
-        let others = swept.into_iter().chain(read).map(str::to_owned);
+        let links = [patient_links::OF_PERSON, patient_links::HISTORY, patient_links::REQUESTED];
+        let others = swept.into_iter().chain(read).chain(links).map(str::to_owned);
         for sql in others.chain(pages).chain([history_sql()]) {
             let mut statement = connection.prepare(&sql).unwrap();
             for value in [1, 2] {

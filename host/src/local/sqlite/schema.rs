@@ -12,7 +12,7 @@ use rusqlite_migration::{M, Migrations};
 use super::migration;
 
 /// Version of the tables: the number of migrations that made them, stored in the file's `user_version`.
-pub(super) const VERSION: i32 = 5;
+pub(super) const VERSION: i32 = 6;
 
 /// First version whose content was written with the folder's key.
 const KEYED: i32 = 3;
@@ -21,8 +21,9 @@ const KEYED: i32 = 3;
 fn migrations(country: CountryCode, names: &Pseudonyms) -> Migrations<'static> {
     let names = names.clone();
     let convert = move |transaction: &Transaction<'_>| migration::convert(transaction, country, &names);
-    let (agendas, holds) = (M::up(AGENDAS), M::up(HOLDS));
-    Migrations::new(vec![M::up(TABLES), M::up(ATTEMPTS), M::up_with_hook(APART, convert), agendas, holds])
+    let later = [AGENDAS, HOLDS, PATIENT_LINKS].map(M::up);
+    let first = [M::up(TABLES), M::up(ATTEMPTS), M::up_with_hook(APART, convert)];
+    Migrations::new(first.into_iter().chain(later).collect())
 }
 
 /// Time that a statement waits for a checkpoint or for another program that reads the file.
@@ -208,6 +209,25 @@ const HOLDS: &str = "
         body       TEXT    NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX hold_by_expiry ON hold (expires_at);
+";
+
+/// Adds the links of accounts to patients. Each revision is a row, and no row is ever deleted, so that the number of an
+/// account's rows changes with each revision. `state` is NULL once a later revision is stored, and `personal` once the
+/// person is erased.
+const PATIENT_LINKS: &str = "
+    CREATE TABLE patient_link (
+        sequence INTEGER PRIMARY KEY,
+        person   BLOB    NOT NULL,
+        subject  TEXT    NOT NULL,
+        number   INTEGER NOT NULL,
+        state    TEXT,
+        at       INTEGER NOT NULL,
+        body     TEXT    NOT NULL,
+        personal TEXT
+    ) STRICT;
+    CREATE UNIQUE INDEX patient_link_by_person ON patient_link (person, subject, number);
+    CREATE INDEX patient_link_by_subject ON patient_link (subject, state, person);
+    CREATE INDEX patient_link_by_request ON patient_link (at, person, subject) WHERE state = 'requested';
 ";
 
 /// Reason why a country's file cannot be used.

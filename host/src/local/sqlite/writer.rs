@@ -12,10 +12,9 @@ use rusqlite::{Connection, params};
 use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
-use super::agendas;
 use super::change::{Prepared, Refusal, Stored, end_hold, store_hold};
 use super::revision_cache::RevisionCache;
-use super::schema;
+use super::{agendas, patient_links, schema};
 
 /// Maximum number of writes in one transaction. It bounds the time that one write waits for the others.
 const BATCH: usize = 1_000;
@@ -70,6 +69,7 @@ pub(super) const ENDED_HOLDS: &str = "
 pub(super) enum Task {
     Change(Box<Prepared>),
     Agenda(agendas::Prepared),
+    PatientLink(Box<patient_links::Prepared>),
     Hold(Box<NewHold>),
     /// Ends a hold before its time.
     Dropped(Box<Hold>),
@@ -206,6 +206,7 @@ impl Work {
         match task {
             Task::Change(change) => return change.store(&self.connection).map(Done::Change),
             Task::Agenda(revision) => revision.store(&self.connection)?,
+            Task::PatientLink(revision) => revision.store(&self.connection)?,
             Task::Hold(new) => return store_hold(&self.connection, new).map(|hold| Done::Hold(Box::new(hold))),
             Task::Dropped(hold) => end_hold(&self.connection, hold.id, hold.claims.iter())?,
             Task::Published(events) => self.each("DELETE FROM outbox WHERE id = ?", events)?,

@@ -14,11 +14,11 @@ use serde_json::json;
 use super::*;
 use crate::model::{
     AgendaRevision, Canary, Candidate, Choice, ClaimWords, Event, FactQuery, FactSource, Field, HeldClaim, Hold, Offer,
-    Party, Plan, Slot, Value, Verdict, Violation, Wake,
+    Party, PatientLink, Plan, Slot, Value, Verdict, Violation, Wake,
 };
 use crate::ports::{
-    AgendaCondition, AgendaError, Agendas, Change, DueWake, NewHold, Order, Receipt, Taken, Tally, TrialReport, Trials,
-    Unavailable,
+    AccountLinks, AgendaCondition, AgendaError, Agendas, Change, DueWake, NewHold, Order, PatientLinkChange,
+    PatientLinkError, PatientLinks, Receipt, RequestPosition, Taken, Tally, TrialReport, Trials, Unavailable,
 };
 use crate::release::OnTrial;
 use crate::testing::{Deciding, ManualClock, plan, revision};
@@ -66,6 +66,46 @@ impl Agendas for OneAppointment {
     }
     async fn agenda_stamp(&self, _: CountryCode) -> Result<u64, Unavailable> {
         Ok(self.agendas.lock().unwrap().len() as u64)
+    }
+}
+
+#[async_trait]
+impl PatientLinks for OneAppointment {
+    async fn put_patient_link(&self, _: PatientLinkChange) -> Result<(), PatientLinkError> {
+        unreachable!("these tests make no links")
+    }
+    async fn account_links(&self, _: CountryCode, _: &str) -> Result<AccountLinks, Unavailable> {
+        Ok(AccountLinks::default())
+    }
+    async fn patient_link(&self, _: CountryCode, _: Uuid, _: &str) -> Result<Option<PatientLink>, Unavailable> {
+        Ok(None)
+    }
+    async fn person_links(
+        &self,
+        _: CountryCode,
+        _: Uuid,
+        _: Option<&str>,
+        _: usize,
+    ) -> Result<Vec<PatientLink>, Unavailable> {
+        Ok(Vec::new())
+    }
+    async fn patient_link_history(
+        &self,
+        _: CountryCode,
+        _: Uuid,
+        _: &str,
+        _: u32,
+        _: usize,
+    ) -> Result<Vec<PatientLink>, Unavailable> {
+        Ok(Vec::new())
+    }
+    async fn requested_links(
+        &self,
+        _: CountryCode,
+        _: Option<&RequestPosition>,
+        _: usize,
+    ) -> Result<Vec<PatientLink>, Unavailable> {
+        Ok(Vec::new())
     }
 }
 
