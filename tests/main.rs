@@ -32,6 +32,7 @@ mod frozen;
 mod golden;
 mod histories;
 mod holds_http;
+mod hospitals_http;
 mod hostile;
 mod idempotency_http;
 mod languages;

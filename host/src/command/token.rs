@@ -21,7 +21,8 @@ pub struct Options {
     /// Subject of the token
     #[arg(long, default_value = "ana")]
     subject: String,
-    /// Group of the subject: `platform`, or a country's staff, for example `pe:staff`. May be repeated
+    /// Group of the subject: `platform`, a country's staff, for example `pe:staff`, or the staff of one hospital, for example
+    /// `pe:staff:00006219`. May be repeated
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
     /// Scope of the token. May be repeated [default: every scope]

@@ -87,9 +87,9 @@ impl Booking {
         country: CountryCode,
         doctor: &str,
     ) -> Result<AgendaRevision, BookingError> {
-        let (rules, _) = self.enter_as_staff(caller, country, Scope::Read)?;
+        let (rules, access) = self.enter_as_staff(caller, country, Scope::Read)?;
         let doctor = self.doctor(&rules, doctor).await?;
-        self.decider.ledger.agenda(country, &doctor).await?.ok_or(BookingError::NoAgenda)
+        self.own_agenda(&access, country, &doctor).await?.ok_or(BookingError::NoAgenda)
     }
 
     /// Returns at most `limit` revisions of a doctor's agenda after revision `after`, the oldest first, and true if there are
@@ -105,8 +105,11 @@ impl Booking {
         after: u32,
         limit: usize,
     ) -> Result<(Vec<AgendaRevision>, bool), BookingError> {
-        let (rules, _) = self.enter_as_staff(caller, country, Scope::Read)?;
+        let (rules, access) = self.enter_as_staff(caller, country, Scope::Read)?;
         let doctor = self.doctor(&rules, doctor).await?;
+        if !access.sees_all() {
+            self.own_agenda(&access, country, &doctor).await?;
+        }
         let mut revisions = self.decider.ledger.agenda_history(country, &doctor, after, limit + 1).await?;
         if after == 0 && revisions.is_empty() {
             return Err(BookingError::NoAgenda);
@@ -116,7 +119,8 @@ impl Booking {
         Ok((revisions, more))
     }
 
-    /// Returns the agendas that may have openings at a place, by the doctors' keys, and true if there are more.
+    /// Returns the agendas of the caller's hospitals that may have openings at a place, by the doctors' keys, and true if there
+    /// are more.
     ///
     /// # Errors
     /// See [`BookingError`].
@@ -126,7 +130,7 @@ impl Booking {
         country: CountryCode,
         search: AgendaSearch,
     ) -> Result<(Vec<AgendaRevision>, bool), BookingError> {
-        let (rules, _) = self.enter_as_staff(caller, country, Scope::Read)?;
+        let (rules, access) = self.enter_as_staff(caller, country, Scope::Read)?;
         let AgendaSearch { hospital, members, after, limit } = search;
         let spelt = Spellings { hospital, ..Spellings::default() };
         let find = move || {
@@ -135,8 +139,8 @@ impl Booking {
         };
         let place = self.decider.catalogue.executor().run(country, find).await??;
         let all = self.agenda_lists.all(&*self.decider.ledger, country).await?;
-        let is_found = |revision: &&AgendaRevision| {
-            after.as_ref().is_none_or(|after| revision.doctor > *after) && revision.agenda.is_at(&place)
+        let is_found = |AgendaRevision { doctor, agenda, .. }: &&AgendaRevision| {
+            after.as_ref().is_none_or(|after| doctor > after) && agenda.is_at(&place) && access.has_agenda(agenda)
         };
         let mut found: Vec<AgendaRevision> = all.iter().filter(is_found).take(limit + 1).cloned().collect();
         let more = found.len() > limit;
@@ -158,12 +162,13 @@ impl Booking {
         let (rules, access) = self.enter_as_staff(caller, country, Scope::Write)?;
         let AgendaRequest { doctor, agenda: document, condition, is_dry_run } = request;
         let doctor = self.doctor(&rules, doctor).await?;
-        let before = self.decider.ledger.agenda(country, &doctor).await?.map_or(0, |before| before.revision);
+        let before = self.own_agenda(&access, country, &doctor).await?.map_or(0, |before| before.revision);
         check_condition(&condition, before, is_dry_run)?;
         let (now, known) = (self.clock.now(), Arc::clone(&rules.used));
         let today = rules.used.context(now, access.role).clocks.iter().map(|clock| clock.now.date()).min();
         let check = move || checked(&rules, document, today.unwrap_or_default());
         let agenda = self.decider.catalogue.executor().run(country, check).await??;
+        check_hospitals(&access, &agenda)?;
         let revision = AgendaRevision {
             country,
             doctor,
@@ -181,16 +186,18 @@ impl Booking {
             })?;
         }
         // Whoever books from now on sees this revision, so none is missed.
-        let (outside, more) = self.outside(&known, &revision).await.unwrap_or_else(|error| {
+        let (outside, more) = self.outside(&access, &known, &revision).await.unwrap_or_else(|error| {
             tracing::warn!(%country, %error, "the appointments outside an agenda are not known");
             (Vec::new(), true)
         });
         Ok(AgendaChange { revision, outside, more })
     }
 
-    /// Returns live appointments to come that lie outside an agenda, and true if there may be more.
+    /// Returns live appointments to come that lie outside an agenda and that the caller may see, and true if there may be
+    /// more.
     async fn outside(
         &self,
+        access: &Access,
         rules: &LoadedRules,
         AgendaRevision { country, doctor, updated_at, agenda, .. }: &AgendaRevision,
     ) -> Result<(Vec<Revision>, bool), Unavailable> {
@@ -210,7 +217,7 @@ impl Booking {
         let mut outside = Vec::new();
         for _ in 0..MAX_PAGES {
             let page = self.decider.ledger.page(*country, &query).await?;
-            outside.extend(page.items.into_iter().filter(|item| is_outside(item)));
+            outside.extend(page.items.into_iter().filter(|item| access.sees(item) && is_outside(item)));
             if outside.len() > MAX_OUTSIDE {
                 outside.truncate(MAX_OUTSIDE);
                 return Ok((outside, true));
@@ -235,6 +242,20 @@ impl Booking {
         if rules.used.has_openings() { Ok((rules, access)) } else { Err(BookingError::NoSlots) }
     }
 
+    /// Returns the agenda of a doctor, if there is one. Refuses one of other hospitals than the caller's.
+    async fn own_agenda(
+        &self,
+        access: &Access,
+        country: CountryCode,
+        doctor: &str,
+    ) -> Result<Option<AgendaRevision>, BookingError> {
+        let found = self.decider.ledger.agenda(country, doctor).await?;
+        if let Some(AgendaRevision { agenda, .. }) = &found {
+            check_hospitals(access, agenda)?;
+        }
+        Ok(found)
+    }
+
     /// Returns the key that the rules give to a spelling of a doctor.
     async fn doctor(&self, rules: &InForce, spelt: &str) -> Result<String, BookingError> {
         let (rules, country) = (rules.clone(), rules.used.country);
@@ -242,6 +263,13 @@ impl Booking {
         let keys = self.decider.catalogue.executor().run(country, move || filters::keys(&rules, &spelt)).await??;
         keys.doctor.ok_or(BookingError::NoAgenda)
     }
+}
+
+fn check_hospitals(access: &Access, agenda: &Agenda) -> Result<(), Forbidden> {
+    if access.has_agenda(agenda) {
+        return Ok(());
+    }
+    Err(Forbidden("this token is for the staff of hospitals, and the agenda has hours elsewhere, or none".to_owned()))
 }
 
 fn check_condition(condition: &Precondition, before: u32, is_dry_run: bool) -> Result<(), BookingError> {

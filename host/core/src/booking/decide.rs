@@ -81,10 +81,11 @@ pub(super) struct Decider {
 }
 
 impl Decider {
-    /// Returns the decision of the rules, if its slot lies in the doctor's agenda. Rules decide without the agenda, and trials
-    /// and replays see their decisions alone.
+    /// Returns the decision of the rules, if the caller may store it and its slot lies in the doctor's agenda. Rules decide
+    /// without the agenda, and trials and replays see their decisions alone.
     pub async fn decide(&self, rules: &InForce, request: &Arc<RuleRequest>, before: Option<&Arc<Revision>>) -> Decided {
         let prepared = self.decide_by_rules(rules, request, before).await?;
+        request.access.check_hospital(prepared.change.revision.appointment.hospital.as_deref())?;
         self.within_agenda(prepared, request, before.map(|before| &**before)).await
     }
 

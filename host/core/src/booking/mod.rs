@@ -13,6 +13,7 @@
 //! - [`idempotency`]: `Idempotency-Key`, and how long a key is remembered
 //! - [`presentation`]: appointments as their country shows them, and the cache of these
 //! - [`wake`]: scheduled actions
+//! - [`merged`]: pages of several queries
 //! - [`link`]: links in mail
 //!
 //! This file also decides whether a caller learns which claim is taken.
@@ -25,6 +26,7 @@ mod filters;
 mod holds;
 mod idempotency;
 mod link;
+mod merged;
 mod openings;
 mod presentation;
 mod readings;
@@ -52,6 +54,7 @@ pub use self::slots::{FreeSlot, MAX_DAYS, SlotPage, SlotPosition, SlotSearch};
 pub use self::wake::{Waker, Woken};
 use crate::booking::holds::{HOLD_TIME, OfAction, fingerprinted, set_free};
 use crate::booking::idempotency::{InUse, KeyInUse, KeysInUse};
+use crate::booking::merged::merged;
 use crate::booking::openings::AgendaLists;
 use crate::booking::presentation::{PresentationCache, show_page};
 use crate::model::claim::resource_and_minute;
@@ -161,7 +164,7 @@ impl Booking {
         let BookingRequest { mut input, slot } = request.into();
         let held = set_free(slot, &mut input, None)?;
         let key = self.use_key(caller, country, "", &fingerprinted(&input, held), key)?;
-        if let Some(earlier) = self.earlier(&rules, access.role, key.as_ref()).await? {
+        if let Some(earlier) = self.earlier(&rules, &access, key.as_ref()).await? {
             return Ok(earlier);
         }
         let now = self.clock.now();
@@ -199,7 +202,7 @@ impl Booking {
         let held = set_free(slot, &mut input, Some(&of_action))?;
         let printed = fingerprinted(&input, held);
         let key = self.use_key(caller, country, &format!("{id}/{action}"), &printed, key)?;
-        if let Some(earlier) = self.earlier(&rules, access.role, key.as_ref()).await? {
+        if let Some(earlier) = self.earlier(&rules, &access, key.as_ref()).await? {
             return Ok(earlier);
         }
         let now = self.clock.now();
@@ -230,8 +233,8 @@ impl Booking {
         Ok(view)
     }
 
-    /// Returns a page of the appointments with these keys that match the query, and the position of the next page if there is
-    /// one. Patients see only their own.
+    /// Returns a page of the appointments with these keys that match the query and that the caller may see, and the position
+    /// of the next page if there is one.
     /// A page takes at most [`MAX_PAGE_CALLS`] calls, so it may be shorter than requested, but it is never empty while
     /// appointments are left.
     ///
@@ -252,9 +255,8 @@ impl Booking {
             query.person = keys.patient.map(|patient| self.decider.names.patient(country, &patient));
             (query.doctor, query.hospital) = (keys.doctor, keys.hospital);
         }
-        query.owner = (access.role == Role::Patient).then(|| caller.subject.clone());
         filters::narrow(&rules, &mut query)?;
-        let Page { items, mut next } = self.decider.ledger.page(country, &query).await?;
+        let Page { items, mut next } = merged(&*self.decider.ledger, country, access.queries(query)).await?;
         let found = items.len();
         let views = self.listed(&rules, access.role, items).await?;
         if views.len() < found {
@@ -358,18 +360,18 @@ impl Booking {
         self.keys.enter(&scope, request).map(Some).map_err(|KeyInUse| BookingError::InProgress)
     }
 
-    /// Returns the outcome of an earlier request with the same key.
+    /// Returns the outcome of an earlier request with the same key, if the caller may still see it.
     async fn earlier(
         &self,
         rules: &InForce,
-        role: Role,
+        access: &Access,
         key: Option<&InUse<'_>>,
     ) -> Result<Option<View>, BookingError> {
         let country = rules.used.country;
         let Some(receipt) = self.receipt(country, key).await? else { return Ok(None) };
         let revision = self.decider.ledger.revision(country, receipt.appointment, receipt.revision).await?;
-        let revision = Arc::new(revision.ok_or(BookingError::UnknownAppointment)?);
-        Ok(Some(self.view(rules, role, revision).await?))
+        let revision = revision.filter(|revision| access.sees(revision)).ok_or(BookingError::UnknownAppointment)?;
+        Ok(Some(self.view(rules, access.role, Arc::new(revision)).await?))
     }
 
     /// Returns the receipt of an earlier request with the same key.
@@ -434,7 +436,7 @@ impl Booking {
                 })
             }
             Err(CommitError::KeyUsed) => {
-                self.earlier(rules, request.access.role, key).await?.ok_or(BookingError::InProgress)
+                self.earlier(rules, &request.access, key).await?.ok_or(BookingError::InProgress)
             }
             Err(CommitError::Stale) => {
                 Err(BookingError::Stale { current: before.map_or(0, |before| before.appointment.revision) })
@@ -445,8 +447,8 @@ impl Booking {
     }
 
     /// Returns the error for a taken claim, with the claim, the country's words for it, and, for a claim on time, free slots
-    /// nearby. Leaves these out if the claim is personal, the caller has the role of a patient, and another subject
-    /// booked a holder: the caller may not know that person's appointments and free time.
+    /// nearby. Leaves these out if the claim is personal and the caller may not see a holder: the caller may not know that
+    /// person's appointments and free time.
     ///
     /// `claims` are those of the plan, one of which the ledger keeps as `kept`.
     async fn taken(&self, conflict: &ClaimConflict<'_>, claims: Vec<Claim>, kept: &str) -> BookingError {
@@ -456,7 +458,7 @@ impl Booking {
         let is_kept = |claim: &Claim| self.decider.names.claim(wanted.country, claim.clone()).key == kept;
         let claim = effective.into_iter().find(is_kept).unwrap_or_else(|| Claim::new(kept));
         let hidden = BookingError::SlotTaken { claim: None, free: Vec::new(), rejection: None };
-        if claim.personal && request.access.role == Role::Patient && !self.may_see_holders(conflict, &claim).await {
+        if claim.personal && !request.access.sees_all() && !self.may_see_holders(conflict, &claim).await {
             return hidden;
         }
         // Contract 1.0.0 did not set the form of a claim on time.

@@ -35,7 +35,7 @@ impl Scope {
 pub struct Caller {
     /// Subject of the token.
     pub subject: String,
-    /// Groups of the caller: `platform` or `<country>:staff`.
+    /// Groups of the caller: `platform`, `<country>:staff` or `<country>:staff:<hospital>`.
     pub groups: BTreeSet<String>,
     /// Scopes of the token.
     pub scopes: BTreeSet<String>,
@@ -59,13 +59,24 @@ impl Caller {
         if self.groups.contains("platform") {
             return Ok(Role::Platform);
         }
-        if self.groups.contains(&format!("{country}:staff")) {
+        if self.staff_of(country).next().is_some() {
             return Ok(Role::Staff);
         }
-        if self.groups.iter().any(|group| group.ends_with(":staff")) {
+        if self.groups.iter().any(|group| staff_group(group).is_some()) {
             return Err(Forbidden(format!("this token is for the staff of another country than `{country}`")));
         }
         Ok(Role::Patient)
+    }
+
+    /// Returns the hospitals for which the caller is staff of a country; `None` means all of the country's.
+    pub fn hospitals(&self, country: CountryCode) -> Option<BTreeSet<String>> {
+        self.staff_of(country).map(|hospital| hospital.map(str::to_owned)).collect()
+    }
+
+    /// Returns the hospital of each of the caller's groups of a country's staff; `None` for that of the whole country.
+    fn staff_of(&self, country: CountryCode) -> impl Iterator<Item = Option<&str>> {
+        let groups = self.groups.iter().filter_map(|group| staff_group(group));
+        groups.filter(move |(of, _)| *of == country.as_str()).map(|(_, hospital)| hospital)
     }
 
     /// Checks that the token has a scope.
@@ -85,12 +96,21 @@ impl Caller {
     }
 }
 
+/// Returns the country and the hospital of a group of staff. The group of a country's whole staff has no hospital.
+fn staff_group(group: &str) -> Option<(&str, Option<&str>)> {
+    let (country, rest) = group.split_once(':')?;
+    match rest.split_once(':') {
+        None => (rest == "staff").then_some((country, None)),
+        Some((kind, hospital)) => (kind == "staff").then_some((country, Some(hospital))),
+    }
+}
+
 /// Verified claims of a token about its bearer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// Subject of the token.
     pub subject: String,
-    /// Groups of the bearer: `platform` or `<country>:staff`.
+    /// Groups of the bearer: `platform`, `<country>:staff` or `<country>:staff:<hospital>`.
     pub groups: BTreeSet<String>,
     /// Scopes of the token.
     pub scopes: BTreeSet<String>,
@@ -122,13 +142,27 @@ mod tests {
         assert_eq!(role(&["pe:staff"]), Ok(Role::Staff));
         assert_eq!(role(&["cl:staff", "pe:staff"]), Ok(Role::Staff));
         assert_eq!(role(&["cl:staff", "platform"]), Ok(Role::Platform));
-        assert_eq!(role(&["pe:nurses"]), Ok(Role::Patient));
+        assert_eq!(role(&["pe:staff:00006219"]), Ok(Role::Staff));
+        assert_eq!(role(&["cl:staff:109100", "pe:staff:00006219"]), Ok(Role::Staff));
+        assert_eq!(role(&["pe:nurses", "pe:nurses:00006219", "pe", "staff"]), Ok(Role::Patient));
+    }
+
+    #[test]
+    fn groups_limit_staff_to_hospitals_unless_one_is_of_the_whole_country() {
+        let hospitals = |groups: &[&str]| caller("eva", groups).hospitals("pe".parse().unwrap());
+        let some = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(hospitals(&["pe:staff"]), None);
+        assert_eq!(hospitals(&["pe:staff:00006219", "pe:staff:1:2"]), some(&["00006219", "1:2"]));
+        assert_eq!(hospitals(&["pe:staff:00006219", "pe:staff"]), None);
+        assert_eq!(hospitals(&["pe:staff:00006219", "cl:staff"]), some(&["00006219"]));
     }
 
     #[test]
     fn staff_of_another_country_have_no_role() {
-        let words = role(&["cl:staff"]).unwrap_err().to_string();
-        assert!(words.contains("another country than `pe`"), "{words}");
+        for group in ["cl:staff", "cl:staff:109100"] {
+            let words = role(&[group]).unwrap_err().to_string();
+            assert!(words.contains("another country than `pe`"), "{words}");
+        }
     }
 
     #[test]

@@ -412,6 +412,11 @@ impl Agenda {
         parts
     }
 
+    /// Returns the weekly hours and those of single days.
+    pub fn hours(&self) -> impl Iterator<Item = &Hours> {
+        self.entries().map(|entry| entry.hours)
+    }
+
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let weekly = self.weekly.iter().map(|weekly| Entry { days: Days::Weekly(weekly), hours: &weekly.hours });
         weekly.chain(self.extra.iter().map(|extra| Entry { days: Days::One(extra.date), hours: &extra.hours }))

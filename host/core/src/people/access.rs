@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Caller, CountryCode, Forbidden, Pseudonyms, ReadReason, Relation, Revision, Role, RulesCaller, Tie,
+    Agenda, Caller, CountryCode, Forbidden, Pseudonyms, ReadReason, Relation, Revision, Role, RulesCaller, Tie,
 };
+use crate::ports::Query;
 
 /// Subject of links in mail, in provenance.
 const LINK: &str = "link";
@@ -36,12 +37,13 @@ impl Access {
     /// # Errors
     /// Returns an error if the caller has no role in the country.
     pub fn of_token(caller: &Caller, country: CountryCode, names: &Pseudonyms) -> Result<Self, Forbidden> {
+        let role = caller.role(country)?;
         Ok(Self {
-            role: caller.role(country)?,
+            role,
             subject: caller.subject.clone(),
             account: names.account(country, &caller.subject),
             ties: Vec::new(),
-            hospitals: None,
+            hospitals: if role == Role::Staff { caller.hospitals(country) } else { None },
             request_id: caller.request_id.clone(),
         })
     }
@@ -73,7 +75,7 @@ impl Access {
     /// Returns true if the caller may see an appointment.
     pub fn sees(&self, revision: &Revision) -> bool {
         match self.role {
-            Role::Staff | Role::Platform | Role::Clock => true,
+            Role::Staff | Role::Platform | Role::Clock => self.works_at(revision.appointment.hospital.as_deref()),
             Role::Patient => revision.owner == self.subject,
         }
     }
@@ -90,6 +92,47 @@ impl Access {
         }
     }
 
+    /// Returns true if the caller may see every appointment of the country.
+    pub fn sees_all(&self) -> bool {
+        self.role != Role::Patient && self.hospitals.is_none()
+    }
+
+    /// Returns queries that together find those appointments of a query that the caller may see, each once.
+    pub fn queries(&self, query: Query) -> Vec<Query> {
+        if self.role == Role::Patient {
+            return vec![Query { owner: Some(self.subject.clone()), ..query }];
+        }
+        let Some(hospitals) = &self.hospitals else { return vec![query] };
+        let is_asked = |hospital: &&String| query.hospital.as_ref().is_none_or(|asked| asked == *hospital);
+        let at = |hospital: &String| Query { hospital: Some(hospital.clone()), ..query.clone() };
+        hospitals.iter().filter(is_asked).map(at).collect()
+    }
+
+    /// Checks that the caller may store an appointment at a hospital, or at none.
+    ///
+    /// # Errors
+    /// Returns an error if the caller is staff of other hospitals.
+    pub fn check_hospital(&self, hospital: Option<&str>) -> Result<(), Forbidden> {
+        match hospital {
+            _ if self.works_at(hospital) => Ok(()),
+            Some(hospital) => {
+                Err(Forbidden(format!("this token is for the staff of other hospitals than `{hospital}`")))
+            }
+            None => Err(Forbidden("this token is for the staff of hospitals, and the appointment has none".to_owned())),
+        }
+    }
+
+    /// Returns true if the caller may see and store an agenda. One without hours is of no hospital.
+    pub fn has_agenda(&self, agenda: &Agenda) -> bool {
+        let is_elsewhere = || agenda.hours().any(|hours| !self.works_at(hours.hospital.as_deref()));
+        self.hospitals.is_none() || agenda.hours().next().is_some() && !is_elsewhere()
+    }
+
+    /// Returns true if the caller is not limited to hospitals, or this is one of them.
+    fn works_at(&self, hospital: Option<&str>) -> bool {
+        self.hospitals.as_ref().is_none_or(|own| hospital.is_some_and(|hospital| own.contains(hospital)))
+    }
+
     /// Returns the caller in the rules' form.
     pub fn for_rules(&self) -> RulesCaller {
         RulesCaller {
@@ -103,6 +146,7 @@ impl Access {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use uuid::Uuid;
 
     use super::*;
@@ -125,5 +169,59 @@ mod tests {
         assert!(access("ana", &[]).sees(&booked));
         assert!(!access("luis", &[]).sees(&booked));
         assert!(access("luis", &["pe:staff"]).sees(&booked));
+    }
+
+    #[test]
+    fn staff_of_hospitals_see_and_store_what_is_there() {
+        let mut booked = revision(Uuid::nil());
+        booked.owner = "eva".into();
+        let (one, other) = (access("eva", &["pe:staff:1", "pe:staff:2"]), access("eva", &["pe:staff:3"]));
+        let mut of = |hospital: Option<&str>| {
+            booked.appointment.hospital = hospital.map(str::to_owned);
+            [&one, &other].map(|access| (access.sees(&booked), access.check_hospital(hospital).is_ok()))
+        };
+        assert_eq!(of(Some("1")), [(true, true), (false, false)]);
+        assert_eq!(of(Some("3")), [(false, false), (true, true)]);
+        assert_eq!(of(None), [(false, false); 2], "it has no hospital yet");
+        assert!(!one.sees_all() && access("eva", &["pe:staff:1", "pe:staff"]).sees_all());
+        assert_eq!(access("eva", &["pe:staff:1", "platform"]).for_rules().hospitals, None);
+        assert_eq!(one.for_rules().hospitals, Some(vec!["1".to_owned(), "2".to_owned()]));
+    }
+
+    #[test]
+    fn a_list_of_staff_of_hospitals_is_a_query_for_each_of_those_that_are_asked_for() {
+        let eva = access("eva", &["pe:staff:1", "pe:staff:2"]);
+        let asked = |hospital: Option<&str>| {
+            let query = Query { hospital: hospital.map(str::to_owned), limit: 7, ..Query::default() };
+            eva.queries(query).into_iter().map(|query| (query.hospital.unwrap(), query.limit)).collect::<Vec<_>>()
+        };
+        assert_eq!(asked(None), [("1".to_owned(), 7), ("2".to_owned(), 7)]);
+        assert_eq!(asked(Some("2")), [("2".to_owned(), 7)]);
+        assert_eq!(asked(Some("3")), []);
+    }
+
+    #[test]
+    fn an_agenda_is_of_the_staff_of_hospitals_if_all_its_hours_are_there() {
+        let hours = |hospital: Option<&str>| {
+            let hours =
+                json!({ "from": "09:00", "to": "10:00", "minutes": 30, "zone": "America/Lima", "hospital": hospital });
+            let mut weekly = hours.clone();
+            weekly["weekday"] = "monday".into();
+            let mut extra = hours;
+            extra["date"] = "2026-12-01".into();
+            [weekly, extra]
+        };
+        let agenda = |weekly: Option<&str>, extra: Option<&str>| -> Agenda {
+            let [of_week, _] = hours(weekly);
+            let [_, of_day] = hours(extra);
+            serde_json::from_value(json!({ "weekly": [of_week], "extra": [of_day] })).unwrap()
+        };
+        let eva = access("eva", &["pe:staff:1", "pe:staff:2"]);
+        assert!(eva.has_agenda(&agenda(Some("1"), Some("2"))));
+        for (weekly, extra) in [(Some("1"), Some("3")), (Some("3"), Some("1")), (Some("1"), None)] {
+            assert!(!eva.has_agenda(&agenda(weekly, extra)), "{weekly:?} {extra:?}");
+        }
+        assert!(!eva.has_agenda(&Agenda::default()), "nobody could say whose doctor it is");
+        assert!(access("eva", &["pe:staff"]).has_agenda(&Agenda::default()));
     }
 }

@@ -1,4 +1,5 @@
 mod agendas;
+mod hospitals;
 mod link;
 mod readings;
 mod slots;
