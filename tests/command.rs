@@ -2,7 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use citas::local::issuer::LocalIssuer;
+use citas::system::SystemClock;
+use citas_core::ports::TokenVerifier as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -35,6 +39,11 @@ fn misuse_is_exit_status_2() {
         &["rules", "promote", "peru", "1.0.0"],
         &["rules", "promote", "pe", "latest"],
         &["serve", "--audience", "citas"],
+        &["serve", "--identity", "pe=dni:{/doc}"],
+        &["serve", "--issuer", "http://127.0.0.1:1", "--identity", "pe=dni:{doc}"],
+        &["token", "--identity", "dni:10117410"],
+        &["token", "--identity", "peru=dni:10117410"],
+        &["token", "--identity", "pe="],
         &["serve", "--smtp", "nonsense"],
         &["serve", "--log", "citas=loud"],
     ] {
@@ -59,6 +68,20 @@ fn a_token_is_all_that_is_printed() {
     let data = tempfile::tempdir().unwrap();
     let told = run(&["token", "--data", &text(data.path()), "--subject", "luis"]).expect(0);
     assert_eq!((told.out.lines().count(), told.out.trim().split('.').count()), (1, 3), "{}", told.out);
+}
+
+#[test]
+fn a_token_has_the_identities_and_the_groups_that_are_asked_for() {
+    let data = tempfile::tempdir().unwrap();
+    let data = text(data.path());
+    let asked = ["--identity", "pe=dni:10117410", "--identity", "cl=run:1=2", "--group", "pe:staff:00006219"];
+    let token = run(&[&["token", "--data", &data], &asked[..]].concat()).expect(0).out;
+    let issuer = LocalIssuer::open(Path::new(&data), Arc::new(SystemClock)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let claims = runtime.block_on(issuer.verify(token.trim())).unwrap();
+    let identities = claims.identities.iter().map(|(country, identity)| (country.as_str(), identity.as_str()));
+    assert_eq!(identities.collect::<Vec<_>>(), [("cl", "run:1=2"), ("pe", "dni:10117410")]);
+    assert_eq!(claims.groups, ["pe:staff:00006219".to_owned()].into());
 }
 
 #[test]

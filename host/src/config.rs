@@ -24,12 +24,13 @@ const DEFAULT_DATA: &str = "data";
 const PREFIX: &str = "CITAS_";
 
 /// Every variable that Citas knows.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "CITAS_AUDIENCE",
     "CITAS_CONFIGURATION_SET",
     "CITAS_CORS_ORIGIN",
     "CITAS_DATA",
     "CITAS_HOLD_MINUTES",
+    "CITAS_IDENTITY",
     "CITAS_ISSUER",
     "CITAS_KEY",
     "CITAS_LINK_KEYS",

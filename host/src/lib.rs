@@ -2,7 +2,8 @@
 //!
 //! Dependencies go one way: [`command`] → [`wiring`] → the adapters ([`api`], [`wasm`], [`toolkit`], [`local`], `aws`)
 //! → `citas_core`. Adapters never import one another. Tools that know no adapter stand beside the wiring: the HTTP
-//! server, background tasks, the log format, the status file, and `files`, which reads and writes all files.
+//! server, background tasks, the log format, the status file, templates of identities, and `files`, which reads and writes all
+//! files.
 
 // `println!` and `eprintln!` panic if nobody reads their output.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
@@ -14,6 +15,7 @@ pub mod background;
 pub mod command;
 pub mod config;
 mod files;
+pub mod identities;
 mod json_lines;
 #[cfg(feature = "aws")]
 pub mod lambda;

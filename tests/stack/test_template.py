@@ -231,6 +231,42 @@ def test_the_client_keeps_no_secret_and_takes_no_password():
     assert set(PLATFORM["Client"]["DependsOn"]) == set(servers)
 
 
+def test_users_write_none_of_their_attributes_but_the_address():
+    # Whatever else is in a token was verified by somebody.
+    assert properties("Client")["WriteAttributes"] == ["email"]
+
+
+def test_the_api_takes_identities_from_claims_if_the_operator_names_these():
+    templates_of = "cl=run:{/run},pe=dni:{/dni};acr>=2"
+    api = properties("Api", templates.platform(Identities=templates_of))
+    assert api["Environment"]["Variables"] == ENVIRONMENT["Api"] | {"CITAS_IDENTITY": templates_of}
+
+
+@pytest.mark.parametrize("given, good", [
+    ("", True),
+    ("pe=dni:{/dni}", True),
+    ("pe=dni:{/https:~1~1id.example~1dni};acr>=2,cl=run:{/run}-{/dv}", True),
+    ("pe=dni", False),
+    ("pe=dni:{dni}", False),
+    ("dni:{/dni}", False),
+    ("pe=dni:{/dni};acr=2", False),
+    ("pe=dni:{/dni},", False),
+])
+def test_an_identity_that_the_api_would_not_start_with_is_refused(given, good):
+    parameter = templates.translated("template.yaml")["Parameters"]["Identities"]
+    assert (re.fullmatch(parameter["AllowedPattern"], given) is not None) == good
+
+
+def test_a_function_may_add_claims_to_access_tokens():
+    assert "LambdaConfig" not in properties("Users")
+    arn = ARN.format("lambda", "function:claims")
+    stack = templates.platform(TokenFunction=arn)
+    trigger = {"PreTokenGenerationConfig": {"LambdaArn": arn, "LambdaVersion": "V2_0"}}
+    assert properties("Users", stack)["LambdaConfig"] == trigger
+    assert properties("TokenFunctionPermission", stack)["FunctionName"] == arn
+    assert PLATFORM["TokenFunctionPermission"]["Condition"] == "HasTokenFunction"
+
+
 def test_no_country_is_named_by_the_platform():
     [group] = of_type(PLATFORM, "AWS::Cognito::UserPoolGroup").values()
     assert group["GroupName"] == "platform"
@@ -494,7 +530,9 @@ def test_the_relay_reads_nothing_personal_and_the_clock_uses_no_idempotency_key(
 
 def test_services_may_call_only_from_where_we_put_them():
     permissions = {each["Principal"]: each for each in of_type(PLATFORM, "AWS::Lambda::Permission").values()}
-    assert set(permissions) == {"apigateway.amazonaws.com", "events.amazonaws.com", "s3.amazonaws.com"}
+    services = ["apigateway", "cognito-idp", "events", "s3"]
+    assert set(permissions) == {f"{service}.amazonaws.com" for service in services}
+    assert permissions["cognito-idp.amazonaws.com"]["SourceArn"] == "{Users.Arn}"
     assert permissions["events.amazonaws.com"]["SourceArn"] == "{WakeSchedule.Arn}"
     assert permissions["apigateway.amazonaws.com"]["SourceArn"] == ARN.format("execute-api", "{HttpApi}/*")
     assert permissions["s3.amazonaws.com"]["SourceArn"] == REGISTRY

@@ -21,6 +21,7 @@ const EXAMPLES: &[Examples] = &[
         "citas serve",
         &[
             "citas serve --data /var/lib/citas --issuer https://id.example.com --smtp smtp://localhost:25",
+            "citas serve --data /var/lib/citas --issuer https://id.example.com --identity 'pe=dni:{/doc};acr>=2'",
             "citas serve --data /var/lib/citas --admin-listen 127.0.0.1:9090 --trust /etc/citas/trust",
         ],
     ),
@@ -28,6 +29,7 @@ const EXAMPLES: &[Examples] = &[
         "citas token",
         &[
             "citas token --data /var/lib/citas --subject luis",
+            "citas token --subject ana --identity pe=dni:10117410",
             "citas token --group pe:staff",
             "citas token --group platform --scope rules/read",
         ],

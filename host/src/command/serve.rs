@@ -12,6 +12,7 @@ use super::listen::listen;
 use super::{Answer, Outcome, announce, log, smtp, stop};
 use crate::background::Background;
 use crate::config::{HostOptions, network};
+use crate::identities::IdentityTemplate;
 use crate::local::issuer::LocalIssuer;
 use crate::local::oidc::OidcVerifier;
 use crate::system::SystemClock;
@@ -35,6 +36,10 @@ pub struct Options {
     /// Required audience of the issuer's tokens: their `aud`, or their `client_id` if they have no `aud`
     #[arg(long, env = "CITAS_AUDIENCE", default_value = "citas", requires = "issuer")]
     audience: String,
+    /// Identity of a country's patients that the issuer has verified, from claims of its tokens, for example
+    /// `pe=dni:{/doc};acr>=2`. May be repeated, and separated by commas
+    #[arg(long, env = "CITAS_IDENTITY", value_name = "COUNTRY=TEMPLATE", value_delimiter = ',', requires = "issuer")]
+    identity: Vec<IdentityTemplate>,
     #[command(flatten)]
     host: HostOptions,
 }
@@ -51,7 +56,7 @@ async fn serve(options: &Options) -> Outcome {
     let identity = match &options.issuer {
         Some(issuer) => {
             let verifier = OidcVerifier::discover(issuer, &options.audience, clock).await?;
-            Identity { tokens: Arc::new(verifier), jwks: None }
+            Identity { tokens: Arc::new(verifier.identifying_by(options.identity.clone())), jwks: None }
         }
         None => local(&options.host, clock)?,
     };

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use citas_core::model::{Claims, Scope};
+use citas_core::model::{Claims, CountryCode, NotACountry, Scope};
 use citas_core::ports::Clock as _;
 use clap::Args;
 
@@ -25,6 +25,9 @@ pub struct Options {
     /// `pe:staff:00006219`. May be repeated
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
+    /// Identity of the subject in a country, as if the issuer had verified it, for example `pe=dni:10117410`. May be repeated
+    #[arg(long, value_name = "COUNTRY=IDENTITY", value_parser = identity)]
+    identity: Vec<(CountryCode, String)>,
     /// Scope of the token. May be repeated [default: every scope]
     #[arg(long, value_parser = Scope::ALL.map(Scope::as_str))]
     scope: Vec<String>,
@@ -38,7 +41,7 @@ pub struct Options {
 #[derive(Args)]
 struct UserPool {
     /// Sign-in page of a user pool, the stack's `SignInUrl`; the token printed is then from that pool
-    #[arg(long, value_name = "URL", requires = "client_id", conflicts_with_all = ["subject", "group", "scope"])]
+    #[arg(long, value_name = "URL", requires = "client_id", conflicts_with_all = ["subject", "group", "identity", "scope"])]
     cognito: Option<url::Url>,
     /// Client of the user pool, the stack's `ClientId`
     #[arg(long, value_name = "ID", requires = "cognito")]
@@ -63,8 +66,17 @@ pub fn run(options: &Options) -> Outcome {
         subject: options.subject.clone(),
         groups: options.group.iter().cloned().collect(),
         scopes: if options.scope.is_empty() { all() } else { options.scope.iter().cloned().collect() },
-        identities: [].into(),
+        identities: options.identity.iter().cloned().collect(),
     };
     say(LocalIssuer::open(&options.data, Arc::new(SystemClock))?.token(&claims, SystemClock.now())?)?;
     Ok(Answer::Done)
+}
+
+/// Parses `--identity`.
+fn identity(text: &str) -> Result<(CountryCode, String), String> {
+    let (country, identity) = text
+        .split_once('=')
+        .filter(|(_, identity)| !identity.is_empty())
+        .ok_or("an identity is a country and what its rules know the patient by, such as pe=dni:10117410")?;
+    Ok((country.parse().map_err(|error: NotACountry| error.to_string())?, identity.to_owned()))
 }

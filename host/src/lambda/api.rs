@@ -15,12 +15,14 @@ use clap::Args;
 use lambda_http::Adapter;
 use lambda_http::request::RequestContext;
 use lambda_runtime::Runtime;
+use serde_json::json;
 
 use super::setup::{BookingSettings, LinkSettings, Rules, Starting};
 use super::{Ended, Started, answer};
 use crate::api::{self, Api, Description, Documents, Limits, Readiness};
 use crate::aws::dynamo::DynamoLedger;
 use crate::config::HoldOptions;
+use crate::identities::{IdentityTemplate, identities};
 use crate::system::SystemClock;
 
 #[derive(Args)]
@@ -31,6 +33,9 @@ struct Settings {
     links: LinkSettings,
     #[command(flatten)]
     holds: HoldOptions,
+    /// Identities of countries' patients, from claims of the tokens
+    #[arg(long, env = "CITAS_IDENTITY", value_delimiter = ',')]
+    identity: Vec<IdentityTemplate>,
 }
 
 /// Maximum time for a request. It ends before the function's own time and API Gateway's 30 seconds, so that the client
@@ -47,7 +52,7 @@ const LEDGER: [&str; 7] = ["appointments", "slots", "holds", "links", "patient-l
 pub async fn run() -> Ended {
     let engine = Starting::new();
     let Started { settings, aws, metrics } = Started::<Settings>::new().await?;
-    let Settings { booking: settings, links, holds } = settings;
+    let Settings { booking: settings, links, holds, identity } = settings;
     let (names, link_keys) = (settings.names()?, links.keys()?);
     let rules = Rules::new(&settings.rules, &aws, engine, false, Some(names.clone()))?;
     let booking = rules.booking(names).holding_for(holds.time()).logging_reads(rules.ledger.clone());
@@ -72,7 +77,7 @@ pub async fn run() -> Ended {
     let router = api::router_with(api, |routes| {
         routes
             .layer(middleware::from_fn_with_state((Arc::new(on_demand), ledger, link_keys), with_rules))
-            .layer(middleware::from_fn(pass_claims))
+            .layer(middleware::from_fn_with_state(Arc::new(identity), pass_claims))
     });
     answer(Runtime::new(Adapter::from(router)), metrics).await
 }
@@ -102,10 +107,14 @@ async fn with_rules(
 }
 
 /// Passes the claims that API Gateway's authorizer found in the token to the API.
-async fn pass_claims(mut request: Request, next: Next) -> Response {
+async fn pass_claims(
+    State(templates): State<Arc<Vec<IdentityTemplate>>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if let Some(RequestContext::ApiGatewayV2(context)) = request.extensions().get()
         && let Some(jwt) = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref())
-        && let Some(claims) = claims(&jwt.claims)
+        && let Some(claims) = claims(&jwt.claims, &templates)
     {
         request.extensions_mut().insert(claims);
     }
@@ -114,7 +123,7 @@ async fn pass_claims(mut request: Request, next: Next) -> Response {
 
 /// Returns the claims of a Cognito access token; none for any other token. API Gateway writes each claim as a text, and
 /// a list as `[a b]`.
-fn claims(said: &HashMap<String, String>) -> Option<Claims> {
+fn claims(said: &HashMap<String, String>, templates: &[IdentityTemplate]) -> Option<Claims> {
     if said.get("token_use").is_none_or(|used| used != "access") {
         return None;
     }
@@ -123,7 +132,8 @@ fn claims(said: &HashMap<String, String>) -> Option<Claims> {
         text.split_whitespace().map(str::to_owned).collect()
     };
     let subject = said.get("sub").filter(|subject| !subject.is_empty())?.clone();
-    Some(Claims { subject, groups: words("cognito:groups"), scopes: words("scope"), identities: [].into() })
+    let identities = identities(templates, &json!(said));
+    Some(Claims { subject, groups: words("cognito:groups"), scopes: words("scope"), identities })
 }
 
 /// A verifier that accepts no token. Only API Gateway verifies tokens here.
@@ -152,7 +162,7 @@ mod tests {
             ("cognito:groups", "[pe:staff platform]"),
             ("scope", "appointments/read appointments/write"),
         ];
-        let found = claims(&claim_map(&access)).unwrap();
+        let found = claims(&claim_map(&access), &[]).unwrap();
         assert_eq!(found.subject, "ana");
         assert_eq!(found.groups, ["pe:staff", "platform"].map(str::to_owned).into());
         assert_eq!(found.scopes, ["appointments/read", "appointments/write"].map(str::to_owned).into());
@@ -160,8 +170,19 @@ mod tests {
 
     #[test]
     fn an_identity_token_or_one_of_nobody_is_none() {
-        assert_eq!(claims(&claim_map(&[("sub", "ana"), ("token_use", "id")])), None);
-        assert_eq!(claims(&claim_map(&[("sub", ""), ("token_use", "access")])), None);
-        assert_eq!(claims(&claim_map(&[("token_use", "access")])), None);
+        assert_eq!(claims(&claim_map(&[("sub", "ana"), ("token_use", "id")]), &[]), None);
+        assert_eq!(claims(&claim_map(&[("sub", ""), ("token_use", "access")]), &[]), None);
+        assert_eq!(claims(&claim_map(&[("token_use", "access")]), &[]), None);
+    }
+
+    #[test]
+    fn a_template_takes_an_identity_from_the_claims_that_the_gateway_writes_as_texts() {
+        let template = |text: &str| [text.parse().unwrap()];
+        let access =
+            [("sub", "ana"), ("token_use", "access"), ("doc", "10117410"), ("acr", "2"), ("person", "map[id:1]")];
+        let found = |text: &str| claims(&claim_map(&access), &template(text)).unwrap().identities;
+        assert_eq!(found("pe=dni:{/doc};acr>=2"), [("pe".parse().unwrap(), "dni:10117410".to_owned())].into());
+        assert_eq!(found("pe=dni:{/doc};acr>=3"), [].into());
+        assert_eq!(found("pe={/person/id}"), [].into(), "it writes a claim with members as a text, too");
     }
 }

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use p256::pkcs8::{EncodePrivateKey, LineEnding};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::jwt;
@@ -23,6 +24,8 @@ use crate::files::{self, Access};
 const ISSUER: &str = "urn:citas:local-issuer";
 /// Audience of the tokens (`aud`).
 const AUDIENCE: &str = "citas";
+/// Claim with the bearer's identities by country.
+const IDENTITIES: &str = "identities";
 /// Validity period of a token.
 const VALID_FOR: SignedDuration = SignedDuration::from_hours(12);
 /// Name of the key's file in the data folder: a P-256 private key (PKCS#8, PEM), readable by its owner only.
@@ -94,6 +97,7 @@ impl LocalIssuer {
             "token_use": "access",
             "scope": scopes.join(" "),
             "cognito:groups": claims.groups,
+            IDENTITIES: claims.identities,
         });
         let mut header = Header::new(Algorithm::ES256);
         header.kid.clone_from(&self.jwk.common.key_id);
@@ -126,7 +130,9 @@ impl TokenVerifier for LocalIssuer {
         if let Some(claims) = self.known.claims(token, &*self.clock) {
             return Ok(claims);
         }
-        let good = jwt::good(token, &self.decoding, Algorithm::ES256, &[ISSUER], AUDIENCE, self.clock.now())?;
+        let identities = |claims: &Value| Deserialize::deserialize(&claims[IDENTITIES]).unwrap_or_default();
+        let now = self.clock.now();
+        let good = jwt::good(token, &self.decoding, Algorithm::ES256, &[ISSUER], AUDIENCE, now, identities)?;
         self.known.remember(token, &good, &*self.clock);
         Ok(good.claims)
     }
@@ -146,7 +152,7 @@ mod tests {
             subject: "ana".into(),
             groups: ["pe:staff".to_owned()].into(),
             scopes: ["appointments/read".to_owned(), "appointments/write".to_owned()].into(),
-            identities: [].into(),
+            identities: [("pe".parse().unwrap(), "dni:10117410".to_owned())].into(),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Verifies access tokens (RFC 9068, Amazon Cognito) and reads their claims. Fetches no keys and caches nothing.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use citas_core::model::{Claims, json};
+use citas_core::model::{Claims, CountryCode, json};
 use citas_core::ports::BadToken;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::errors::ErrorKind;
@@ -64,7 +66,7 @@ pub(super) struct Good {
     pub expires_at: Timestamp,
 }
 
-/// Verifies a token as of `now` and reads its claims.
+/// Verifies a token as of `now` and reads its claims. `identities` finds those of the bearer in all the token's claims.
 pub(super) fn good(
     token: &str,
     key: &DecodingKey,
@@ -72,6 +74,7 @@ pub(super) fn good(
     issuers: &[&str],
     audience: &str,
     now: Timestamp,
+    identities: impl Fn(&Value) -> BTreeMap<CountryCode, String>,
 ) -> Result<Good, BadToken> {
     let mut validation = Validation::new(algorithm);
     validation.set_issuer(issuers);
@@ -82,8 +85,8 @@ pub(super) fn good(
     // The audience is checked below, because Cognito has it in a claim of another name.
     validation.validate_aud = false;
     check_header(token)?;
-    let token = jsonwebtoken::decode::<AccessToken>(token, key, &validation).map_err(|error| reason(error.kind()))?;
-    let token = token.claims;
+    let decoded = jsonwebtoken::decode::<AccessToken>(token, key, &validation).map_err(|error| reason(error.kind()))?;
+    let (all, token) = (part(token, 1)?, decoded.claims);
     let expires_at = instant(&token.exp);
     if expires_at.saturating_add(LEEWAY).is_ok_and(|end| end < now) {
         return Err(BadToken("the token has expired"));
@@ -103,7 +106,7 @@ pub(super) fn good(
     let scopes = token.scope.iter().flat_map(OneOrMany::texts).flat_map(str::split_ascii_whitespace);
     let groups = [&token.cognito_groups, &token.groups].into_iter().flatten().flat_map(OneOrMany::texts);
     let (groups, scopes) = (groups.map(str::to_owned).collect(), scopes.map(str::to_owned).collect());
-    Ok(Good { claims: Claims { subject: token.sub, groups, scopes, identities: [].into() }, expires_at })
+    Ok(Good { claims: Claims { subject: token.sub, groups, scopes, identities: identities(&all) }, expires_at })
 }
 
 /// Types of tokens that may be access tokens (RFC 9068, section 2.1). Tokens for other purposes name theirs, so that no
@@ -113,10 +116,7 @@ const TYPES: [&str; 2] = ["jwt", "at+jwt"];
 /// Refuses a token whose header has a member twice, a type that is not an access token's, or an extension that must be
 /// understood (RFC 7515, section 4.1.11): none is known here. `b64` is one of them in any case (RFC 7797, section 6).
 fn check_header(token: &str) -> Result<(), BadToken> {
-    const UNREADABLE: BadToken = BadToken("the token cannot be read");
-    let header = token.split('.').next().unwrap_or_default();
-    let header = BASE64_URL_SAFE_NO_PAD.decode(header).map_err(|_| UNREADABLE)?;
-    let header = json::parse(&header).map_err(|_| UNREADABLE)?;
+    let header = part(token, 0)?;
     if ["crit", "b64"].iter().any(|name| header.get(name).is_some()) {
         return Err(BadToken("the token has extensions that must be understood"));
     }
@@ -127,6 +127,15 @@ fn check_header(token: &str) -> Result<(), BadToken> {
         return Err(BadToken("this is no access token"));
     }
     Ok(())
+}
+
+/// Reads the header (0) or the claims (1) of a token, without a check of its signature. Refuses a member that is there twice
+/// (RFC 7519, section 4).
+fn part(token: &str, index: usize) -> Result<Value, BadToken> {
+    const UNREADABLE: BadToken = BadToken("the token cannot be read");
+    let part = token.split('.').nth(index).unwrap_or_default();
+    let part = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| UNREADABLE)?;
+    json::parse(&part).map_err(|_| UNREADABLE)
 }
 
 /// Converts a `NumericDate` (RFC 7519, section 2): seconds since 1970, whose fraction, if any, is cut off.

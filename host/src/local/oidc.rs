@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::jwt;
 use super::token_cache::KnownTokens;
+use crate::identities::{IdentityTemplate, identities};
 
 /// Intervals between fetches of the keys.
 #[derive(Clone, Copy)]
@@ -64,6 +65,7 @@ struct Discovery {
 /// Verifies the tokens of one issuer for one audience.
 pub struct OidcVerifier {
     audience: String,
+    identities: Vec<IdentityTemplate>,
     source: Arc<Source>,
 }
 
@@ -103,7 +105,14 @@ impl OidcVerifier {
             clock,
             waiting: Semaphore::new(MAX_WAITING),
         });
-        Ok(Self { audience: audience.to_owned(), source })
+        Ok(Self { audience: audience.to_owned(), identities: Vec::new(), source })
+    }
+
+    /// Takes the identities of patients from the tokens' claims.
+    #[must_use]
+    pub fn identifying_by(mut self, templates: Vec<IdentityTemplate>) -> Self {
+        self.identities = templates;
+        self
     }
 }
 
@@ -224,7 +233,8 @@ impl TokenVerifier for OidcVerifier {
         let keys = self.source.keys(header.kid.as_deref(), header.alg).await;
         let issuer = &self.source.issuer;
         let issuers = [issuer.as_str(), &format!("{issuer}/")];
-        let verified = |key| jwt::good(token, key, header.alg, &issuers, &self.audience, clock.now());
+        let found = |claims: &Value| identities(&self.identities, claims);
+        let verified = |key| jwt::good(token, key, header.alg, &issuers, &self.audience, clock.now(), found);
         let unknown = || Err(BadToken("the token is signed with a key that its issuer does not publish for that"));
         let good = keys.iter().map(verified).reduce(Result::or).unwrap_or_else(unknown)?;
         self.source.tokens.remember(token, &good, clock);
@@ -454,12 +464,35 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn an_identity_is_of_the_claims_that_a_template_names_and_is_remembered_with_the_token() {
+        let issuer = Issuer::start().await;
+        let claims = json!({ "person": { "doc": "10117410" }, "acr": "2", "identities": { "cl": "run:11111111-1" } });
+        let token = issuer.publish_and_sign("key", &json!({}), named, &claims);
+        let template = |text: &str| vec![text.parse().unwrap()];
+        for (text, expected) in [("pe=dni:{/person/doc};acr>=2", Some("dni:10117410")), ("pe={/doc}", None)] {
+            let verifier = issuer.verifier(NEVER, NEVER).await.identifying_by(template(text));
+            let expected = expected.map(|identity| ("pe".parse().unwrap(), identity.to_owned()));
+            for _ in 0..2 {
+                let found = verifier.verify(&token).await.unwrap().identities;
+                assert_eq!(found, expected.clone().into_iter().collect(), "{text}");
+            }
+        }
+    }
+
     /// Returns the result for a token whose header has these members, whether or not they are valid.
     async fn verify_with_header(members: &str) -> Result<Claims, BadToken> {
+        verify_with_members(members, "").await
+    }
+
+    /// Returns the result for a token whose header and claims have these members besides, whether or not they are valid.
+    async fn verify_with_members(of_header: &str, of_claims: &str) -> Result<Claims, BadToken> {
         let issuer = Issuer::start().await;
         let token = issuer.publish("key", &json!({}));
-        let claims = token.split('.').nth(1).unwrap();
-        let header = BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"ES256","kid":"key"{members}}}"#));
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        let claims = String::from_utf8(claims).unwrap();
+        let claims = BASE64_URL_SAFE_NO_PAD.encode(format!("{}{of_claims}}}", claims.strip_suffix('}').unwrap()));
+        let header = BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"ES256","kid":"key"{of_header}}}"#));
         let message = format!("{header}.{claims}");
         let signature = jsonwebtoken::crypto::sign(
             message.as_bytes(),
@@ -468,6 +501,12 @@ mod tests {
         )
         .unwrap();
         issuer.verifier(NEVER, NEVER).await.verify(&format!("{message}.{signature}")).await
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_is_there_twice_is_refused() {
+        assert!(verify_with_members("", r#","doc":"1""#).await.is_ok());
+        assert!(verify_with_members("", r#","doc":"1","doc":"2""#).await.is_err());
     }
 
     #[tokio::test]

@@ -45,7 +45,8 @@ struct Bytes;
 
 impl Weighter<Digest, Known> for Bytes {
     fn weight(&self, _: &Digest, Known { claims, .. }: &Known) -> u64 {
-        let texts = claims.groups.iter().chain(&claims.scopes).map(|text| text.len() + ENTRY / 4).sum::<usize>();
+        let texts = claims.groups.iter().chain(&claims.scopes).chain(claims.identities.values());
+        let texts = texts.map(|text| text.len() + ENTRY / 4).sum::<usize>();
         u64::try_from(ENTRY + claims.subject.len() + texts).unwrap_or(u64::MAX)
     }
 }
@@ -133,7 +134,8 @@ mod tests {
     fn a_flood_of_tokens_however_large_takes_no_more_memory() {
         let tokens = KnownTokens::default();
         let mut good = good_until(10_000);
-        good.claims.subject = "x".repeat(10_000);
+        good.claims.subject = "x".repeat(5_000);
+        good.claims.identities = [("pe".parse().unwrap(), "y".repeat(5_000))].into();
         for number in 0..5_000 {
             tokens.remember(&number.to_string(), &good, &At(1_000, 0));
         }
