@@ -35,6 +35,10 @@ const BURSTS: usize = 5;
 
 const SEARCHES: usize = 200;
 
+/// Numbers of the first patients of the filled ledger and of the searched month. The measured bookings begin at 0.
+const STORED: usize = 50_000_000;
+const OF_THE_MONTH: usize = 40_000_000;
+
 /// Maximum time of a month's free slots, in microseconds.
 const SLOTS: f64 = 5_000.0;
 
@@ -105,7 +109,9 @@ impl Filled {
         });
         let slots = slots["items"].as_array().expect("slots").iter().enumerate();
         let bookings = slots.filter(|(number, _)| number % 5 < 3).map(|(number, slot)| {
-            let members = json!({ "slot": slot["slot"], "dni": dni(number), "email": example["email"], "district": example["district"] });
+            let dni = dni(OF_THE_MONTH + number);
+            let members =
+                json!({ "slot": slot["slot"], "dni": dni, "email": example["email"], "district": example["district"] });
             post("/v1/pe/appointments", &self.token, &members)
         });
         located(self.server.address, &bookings.collect::<Vec<_>>());
@@ -204,8 +210,7 @@ fn doctor(number: usize) -> String {
 /// Returns the booking of the pattern with a doctor, a patient and a time of its own.
 fn varied(pattern: &Revision, number: usize, names: &Pseudonyms) -> Change {
     let mut revision = pattern.clone();
-    // The measured bookings have other patients.
-    let (doctor, dni) = (doctor(number), dni(50_000_000 + number));
+    let (doctor, dni) = (doctor(number), dni(STORED + number));
     let half_hours = i64::try_from(number % OF_A_DOCTOR).expect("a small number");
     let starts_at = pattern.appointment.created_at + (14 * 24).hours() + (30 * half_hours).minutes();
     for field in &mut revision.appointment.attributes {

@@ -59,6 +59,8 @@ fn a_client_that_has_the_slots_gets_a_304_until_one_is_booked() {
     let path = format!("{PE}&from={}&days=1", day("pe", 0));
     let first = ana.get(&path).expect(200);
     assert_eq!(first.header("cache-control"), "private, max-age=5");
+    let as_of: jiff::Timestamp = first.json()["asOf"].as_str().unwrap().parse().unwrap();
+    assert!(jiff::Timestamp::now().duration_since(as_of).as_mins().abs() < 5, "{as_of}");
     let tag = first.header("etag").to_owned();
     let again = |status| ana.request("GET", &path).header("If-None-Match", &tag).send().expect(status);
     assert_eq!(again(304).header("etag"), tag);

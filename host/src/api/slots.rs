@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{OriginalUri, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, ETAG, HeaderMap, VARY};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, HeaderMap, VARY};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use citas_core::booking::{FreeSlot, MAX_DAYS, NamedSlot, SlotPage, SlotSearch, Spellings};
@@ -132,14 +131,15 @@ pub async fn list(
     let limit = limit_of(&query, DEFAULT_SLOTS, MAX_SLOTS)?;
     let limit = if is_calendar { usize::MAX } else { limit };
     let search = search(&query, &own, limit)?;
-    let page = api.booking.slots(&caller, country, search).await.map_err(api.problem(country, &headers))?;
+    let mut page = api.booking.slots(&caller, country, search).await.map_err(api.problem(country, &headers))?;
     let locale = rules.messages.negotiate(&accept_language(&headers));
     let head = Head { query: &query, headers: &headers, locale: &locale };
     if is_calendar {
         let items = days(&page);
         return head.response(page, items);
     }
-    let items = page.slots.iter().cloned().map(|free| Slot::of(free, country, &page.place, &api.link_keys)).collect();
+    let slots = std::mem::take(&mut page.slots).into_iter();
+    let items = slots.map(|free| Slot::of(free, country, &page.place, &api.link_keys)).collect();
     head.response(page, items)
 }
 
@@ -188,7 +188,7 @@ impl Head<'_> {
         let SlotPage { zone, from, to, next, next_available, reason, as_of, .. } = page;
         let reason = reason.and_then(|no| Some(ViolationMessage::new(no.violations.first()?, &no.rules, self.locale)));
         let locale = HeaderValue::from_str(self.locale).ok().filter(|_| reason.is_some());
-        let mut slots = Slots {
+        let slots = Slots {
             time_zone: zone,
             from: from.to_string(),
             to: to.to_string(),
@@ -198,21 +198,29 @@ impl Head<'_> {
             next_available: next_available.map(|next| next.slot.start_with_offset(next.starts_at)),
             reason,
         };
+        let undated = serde_json::to_string(&slots).expect("members with text keys");
         // The tag is that of the slots: they may be the same at another time.
-        let tag = tag_of(&serde_json::to_vec(&slots).expect("members with text keys"));
-        slots.as_of = as_of;
+        let tag = tag_of(undated.as_bytes());
         let etag = HeaderValue::from_str(&format!("W/\"{tag}\"")).expect("hexadecimal digits in quotes");
         let vary = HeaderValue::from_static("accept-language, authorization");
         let caching = [(ETAG, etag), (CACHE_CONTROL, BRIEFLY), (VARY, vary)];
         if has_seen(self.headers, &tag)? {
             return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
         }
-        let mut response = (caching, Json(slots)).into_response();
+        let dated = undated.replacen(&as_of_member(Timestamp::UNIX_EPOCH), &as_of_member(as_of), 1);
+        let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        let mut response = (caching, content_type, dated).into_response();
         if let Some(locale) = locale {
             response.headers_mut().insert(CONTENT_LANGUAGE, locale);
         }
         Ok(response)
     }
+}
+
+/// Returns the member `asOf` as a response has it. It is set in the text, because a month of slots takes long to serialize
+/// twice.
+fn as_of_member(at: Timestamp) -> String {
+    format!(r#""asOf":"{at}""#)
 }
 
 impl Slot {

@@ -225,7 +225,7 @@ impl Booking {
         };
         let (finder, candidates) = self.decider.catalogue.executor().run(country, find).await??;
         let free = self.vacant(&finder, candidates).await?;
-        Ok(nearest(free.into_values().collect(), starts_at))
+        Ok(nearest(free, starts_at))
     }
 
     /// Sets the leaves of a hold's slot in the document of a request. Returns the hold.

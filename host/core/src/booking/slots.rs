@@ -1,7 +1,9 @@
 //! Free slots: the openings that the country offers, without those whose claims are held. They are computed for each
 //! search and stored nowhere. No patient is part of a search, and no account: a limit is the caller's and not the slot's.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -151,9 +153,23 @@ pub(super) struct Finder {
 }
 
 impl SlotPosition {
-    fn of(FreeSlot { slot, starts_at, doctor, hospital, request, .. }: &FreeSlot) -> Self {
-        let rest = json!([slot.minutes, slot.zone, request]).to_string();
-        Self { starts_at: *starts_at, doctor: doctor.clone(), hospital: hospital.clone(), rest }
+    fn of(slot: &FreeSlot) -> Self {
+        let FreeSlot { starts_at, doctor, hospital, .. } = slot;
+        Self { starts_at: *starts_at, doctor: doctor.clone(), hospital: hospital.clone(), rest: slot.rest() }
+    }
+}
+
+impl FreeSlot {
+    /// Orders slots as their positions do. Few of them need more than their starts.
+    fn order(&self, other: &Self) -> Ordering {
+        let starts = self.starts_at.cmp(&other.starts_at);
+        let places = starts.then_with(|| (&self.doctor, &self.hospital).cmp(&(&other.doctor, &other.hospital)));
+        places.then_with(|| self.rest().cmp(&other.rest()))
+    }
+
+    /// Returns the length, zone and leaves, as JSON.
+    fn rest(&self) -> String {
+        json!([self.slot.minutes, self.slot.zone, self.request]).to_string()
     }
 }
 
@@ -181,20 +197,15 @@ impl SlotSearch {
         until.map(|until| (from, until)).map_err(|_| BookingError::NoSuchTime("`from` is at the end of the calendar"))
     }
 
-    /// Returns the page of these slots after the position, and the position of the next page.
-    pub(super) fn page(&self, slots: BTreeMap<SlotPosition, FreeSlot>) -> (Vec<FreeSlot>, Option<SlotPosition>) {
-        let is_later = |position: &SlotPosition| self.after.as_ref().is_none_or(|after| position > after);
-        let mut later = slots.into_iter().filter(|(position, _)| is_later(position));
-        let mut last = None;
-        let page: Vec<FreeSlot> = later
-            .by_ref()
-            .take(self.limit)
-            .map(|(position, slot)| {
-                last = Some(position);
-                slot
-            })
-            .collect();
-        (page, last.filter(|_| later.next().is_some()))
+    /// Returns the page of these slots, which are in order, after the position, and the position of the next page.
+    pub(super) fn page(&self, mut slots: Vec<FreeSlot>) -> (Vec<FreeSlot>, Option<SlotPosition>) {
+        if let Some(after) = &self.after {
+            slots.drain(..slots.partition_point(|slot| SlotPosition::of(slot) <= *after));
+        }
+        let is_more = slots.len() > self.limit;
+        slots.truncate(self.limit);
+        let next = slots.last().filter(|_| is_more).map(SlotPosition::of);
+        (slots, next)
     }
 }
 
@@ -279,48 +290,52 @@ impl Candidate {
             offer,
         }
     }
+
+    /// Returns the claims of the offer and of its choices.
+    fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.offer.claims.iter().chain(self.offer.choices.iter().flat_map(|choice| &choice.claims))
+    }
 }
 
 impl Vacancies<'_> {
     /// Returns the slots of the offers that are free, in their order. The ledger is asked once.
     pub(super) async fn free(&self, candidates: Vec<Candidate>) -> Result<Vec<FreeSlot>, BookingError> {
-        let all = candidates.iter().flat_map(|Candidate { offer, .. }| {
-            offer.claims.iter().chain(offer.choices.iter().flat_map(|choice| &choice.claims))
-        });
-        let kept: HashSet<Claim> = all.map(|claim| self.kept(claim)).collect();
-        let kept: Vec<Claim> = kept.into_iter().collect();
+        let kept: HashSet<Cow<'_, Claim>> =
+            candidates.iter().flat_map(Candidate::claims).map(|claim| self.kept(claim)).collect();
+        let kept: Vec<Claim> = kept.into_iter().map(Cow::into_owned).collect();
         let taken = self.ledger.taken(self.rules.country, &kept, self.now).await?;
         let others = |(key, holders): (String, Vec<(u16, Uuid)>)| {
             let others = holders.into_iter().filter(|(_, holder)| Some(*holder) != self.own);
             (key, others.map(|(ordinal, _)| ordinal).collect())
         };
         let taken: HashMap<String, HashSet<u16>> = taken.into_iter().map(others).collect();
-        let places = |claim: &Claim| {
-            let held = taken.get(&self.kept(claim).key);
-            let is_held = |ordinal: &u16| held.is_some_and(|held| held.contains(ordinal));
-            (0..claim.places).filter(|ordinal| !is_held(ordinal)).count()
+        let places = |claim: &Claim| match taken.get(&self.kept(claim).key) {
+            Some(held) => (0..claim.places).filter(|ordinal| !held.contains(ordinal)).count(),
+            None => claim.places.into(),
         };
-        let is_free = |claims: &[Claim]| claims.iter().all(|claim| places(claim) > 0);
+        let fewest = |claims: &[Claim]| claims.iter().map(places).min();
         let mut slots = Vec::new();
         for Candidate { offer, doctor, hospital, is_shared } in candidates {
             let Offer { slot, claims, choices, request, .. } = offer;
-            let has_choice = choices.is_empty() || choices.iter().any(|choice| is_free(&choice.claims));
-            if !has_choice || !is_free(&claims) {
+            let has_choice = choices.is_empty() || choices.iter().any(|choice| fewest(&choice.claims) != Some(0));
+            let fewest = fewest(&claims);
+            if !has_choice || fewest == Some(0) {
                 continue;
             }
             // A start that the clocks skip cannot be booked.
             let Some(starts_at) = self.rules.start(&slot)? else { continue };
-            let least = claims.iter().map(places).min().and_then(|least| u16::try_from(least).ok());
-            let places = least.filter(|_| is_shared);
+            let places = fewest.and_then(|fewest| u16::try_from(fewest).ok()).filter(|_| is_shared);
             slots.push(FreeSlot { slot, starts_at, doctor, hospital, places, request });
         }
         Ok(slots)
     }
 
     /// Returns a claim in the ledger's form.
-    fn kept(&self, claim: &Claim) -> Claim {
-        let personal = self.patient.map_or(claim.personal, |patient| claim.is_about(patient));
-        self.names.claim(self.rules.country, Claim { personal, ..claim.clone() })
+    fn kept<'a>(&self, claim: &'a Claim) -> Cow<'a, Claim> {
+        if self.patient.map_or(claim.personal, |patient| claim.is_about(patient)) {
+            return Cow::Owned(self.names.claim(self.rules.country, Claim { personal: true, ..claim.clone() }));
+        }
+        Cow::Borrowed(claim)
     }
 }
 
@@ -419,7 +434,7 @@ impl Booking {
                 Err(BookingError::TooManyOpenings { .. }) => return Ok(None),
                 found => found?,
             };
-            if let Some((_, slot)) = self.vacant(finder, found.candidates).await?.pop_first() {
+            if let Some(slot) = self.vacant(finder, found.candidates).await?.into_iter().next() {
                 return Ok(Some(slot));
             }
             since = until;
@@ -427,19 +442,21 @@ impl Booking {
         Ok(None)
     }
 
-    /// Returns the slots that are free, each once, without the time that the appointment has.
+    /// Returns the slots that are free, in order and each once, without the time that the appointment has.
     pub(super) async fn vacant(
         &self,
         finder: &Finder,
         candidates: Vec<Candidate>,
-    ) -> Result<BTreeMap<SlotPosition, FreeSlot>, BookingError> {
+    ) -> Result<Vec<FreeSlot>, BookingError> {
         let (ledger, names) = (&*self.decider.ledger, &self.decider.names);
         let current = finder.current.as_ref().map(|current| &current.appointment);
         let (patient, own) = (current.map(|current| current.patient.as_str()), current.map(|current| current.id));
         let vacancies = Vacancies { ledger, names, rules: &finder.rules, patient, own, now: finder.now };
         let free = vacancies.free(candidates).await?;
         let present = current.and_then(|current| current.starts_at);
-        let others = free.into_iter().filter(|slot| Some(slot.starts_at) != present);
-        Ok(others.map(|slot| (SlotPosition::of(&slot), slot)).collect())
+        let mut others: Vec<FreeSlot> = free.into_iter().filter(|slot| Some(slot.starts_at) != present).collect();
+        others.sort_by(FreeSlot::order);
+        others.dedup_by(|one, other| one.order(other).is_eq());
+        Ok(others)
     }
 }
