@@ -166,6 +166,22 @@ pub fn replace(path: &Path, content: &[u8], access: Access, durability: Durabili
     if durability == Durability::Synced { sync_folder(&folder) } else { Ok(()) }
 }
 
+/// Replaces or creates files of one folder by their names, which the disk has when this returns. The folder is synced once
+/// for all of them. Returns the outcome of each.
+pub fn replace_all(folder: &Path, files: &[(String, Vec<u8>)], access: Access) -> Vec<io::Result<()>> {
+    let replace = |(name, content): &(String, Vec<u8>)| {
+        let path = folder.join(name);
+        let (_, unfinished) = unfinished_file(&path, content, access, Durability::Synced)?;
+        unfinished.persist(path)?;
+        Ok(())
+    };
+    let replaced: Vec<io::Result<()>> = files.iter().map(replace).collect();
+    match sync_folder(folder) {
+        Ok(()) => replaced,
+        Err(error) => replaced.into_iter().map(|one| one.and(Err(error.kind().into()))).collect(),
+    }
+}
+
 /// Creates a file that does not exist yet, whole and on disk. If several processes do so at once, one succeeds.
 ///
 /// # Errors

@@ -2,48 +2,68 @@
 //! nothing and deletes nothing.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use async_trait::async_trait;
 use citas_core::ports::{Mail, MailError, Mailer};
-use tokio::sync::Mutex;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::files::{self, Access, Durability};
+use crate::files::{self, Access};
+
+/// Maximum number of mails that are written together.
+const BATCH: usize = 32;
+
+/// A mail for the thread that writes: the file's name, its content, and who waits for it.
+type Waiting = (String, Vec<u8>, oneshot::Sender<io::Result<()>>);
 
 /// Writes each mail to `<folder>/<mail id>.eml`. A repeat writes the same file, so one mail remains.
+///
+/// One thread writes: many writes at once in one folder make the kernel spin on its lock, and bookings wait for it. Mails
+/// that wait are written together, and the folder is synced once for all of them.
 ///
 /// Files, and a folder that this creates, can be read by their owner only: they hold patients' data.
 #[derive(Clone, Debug)]
 pub struct SpoolMailer {
-    folder: PathBuf,
-    /// Held while a file is written. Many writes at once in one folder make the kernel spin on its lock, and bookings
-    /// wait for it.
-    turn: Arc<Mutex<()>>,
+    mails: mpsc::Sender<Waiting>,
 }
 
 impl SpoolMailer {
     /// Opens a spool in `folder`, which is created if it is absent.
     ///
     /// # Errors
-    /// Returns an error if the folder cannot be created.
+    /// Returns an error if the folder cannot be created, or the thread cannot be started.
     pub fn open(folder: &Path) -> io::Result<Self> {
         files::make_data_folder(folder)?;
-        Ok(Self { folder: folder.to_owned(), turn: Arc::default() })
+        let ((mails, waiting), folder) = (mpsc::channel(BATCH), folder.to_owned());
+        std::thread::Builder::new().name("spool".to_owned()).spawn(move || write(&folder, waiting))?;
+        Ok(Self { mails })
     }
 }
 
 #[async_trait]
 impl Mailer for SpoolMailer {
     async fn send(&self, mail: &Mail) -> Result<(), MailError> {
-        let (folder, name, message) = (self.folder.clone(), file_name(&mail.id), mail.message.clone());
-        let _turn = self.turn.lock().await;
-        let write = move || files::replace(&folder.join(name), &message, Access::Private, Durability::Synced);
-        let written = tokio::task::spawn_blocking(write).await;
-        written.map_err(io::Error::other).flatten().map_err(|error| match error.kind() {
+        let stopped = || MailError::Unavailable("the thread that writes mail has stopped".to_owned());
+        let (written, answer) = oneshot::channel();
+        let waiting = (file_name(&mail.id), mail.message.clone(), written);
+        self.mails.send(waiting).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidFilename => MailError::Refused(error.to_string()),
             _ => MailError::Unavailable(error.to_string()),
         })
+    }
+}
+
+/// Writes the mails that arrive, until no more can come.
+fn write(folder: &Path, mut waiting: mpsc::Receiver<Waiting>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let split = |(name, message, answer): Waiting| ((name, message), answer);
+        let (files, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(split).unzip();
+        for (answer, written) in answers.into_iter().zip(files::replace_all(folder, &files, Access::Private)) {
+            // A sender that has gone away sends the mail again.
+            let _ = answer.send(written);
+        }
     }
 }
 

@@ -22,6 +22,9 @@ const BATCH: usize = 32;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Maximum wait between two attempts.
 const MAX_WAIT: Duration = Duration::from_mins(1);
+/// Wait after a change of the outbox, so that the events of a busy moment are one batch: they share their reads, their
+/// waits for the disk and their removal.
+const GATHER_INTERVAL: Duration = Duration::from_millis(20);
 /// Maximum sleep of an idle relay, and the sleep after a batch of which nothing was published.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Time spent trying before an event is given up (RFC 5321, section 4.5.4.1: at least four or five days).
@@ -123,6 +126,7 @@ impl Relay {
         let changed = async {
             if until_changed {
                 self.outbox.changed(self.country).await;
+                tokio::time::sleep(GATHER_INTERVAL).await;
             } else {
                 std::future::pending::<()>().await;
             }

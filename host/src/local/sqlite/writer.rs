@@ -1,15 +1,19 @@
 //! Writes a country's file on one thread. Commits all waiting writes in one transaction, so that they wait for the disk
-//! once, and answers none of them before that. Knows nothing of the content of a change.
+//! once, and answers none of them before that. Notes about sent mail and published events wait a moment for the next
+//! change, to share its commit. Knows nothing of the content of a change.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use citas_core::model::{CountryCode, Hold};
 use citas_core::ports::{Attempts, CommitError, DueWake, NewHold, Unavailable, deadline};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::change::{Prepared, Refusal, Stored, end_hold, store_hold};
@@ -21,6 +25,10 @@ const BATCH: usize = 1_000;
 
 /// Maximum number of waiting writes. Further callers wait for a place.
 const QUEUE_LENGTH: usize = 4 * BATCH;
+
+/// Time after a change in which a note waits for the next change. A busy ledger commits its notes with changes, and an idle
+/// one at once. A process that dies meanwhile publishes an event again, or repeats a mail.
+const NOTES_WAIT: Duration = Duration::from_millis(50);
 
 /// One hour, in nanoseconds.
 const HOUR: i64 = 60 * 60 * 1_000_000_000;
@@ -116,8 +124,10 @@ impl Writer {
         latest: Arc<RevisionCache>,
     ) -> std::io::Result<Self> {
         let (writes, waiting) = mpsc::channel(QUEUE_LENGTH);
+        let timer = Builder::new_current_thread().enable_time().build()?;
         let work = Work { country, connection, changed, latest };
-        let thread = std::thread::Builder::new().name(format!("ledger-{country}")).spawn(move || work.run(waiting))?;
+        let thread =
+            std::thread::Builder::new().name(format!("ledger-{country}")).spawn(move || work.run(waiting, &timer))?;
         Ok(Self { country, writes: Some(writes), thread: Some(thread) })
     }
 
@@ -149,9 +159,12 @@ struct Work {
 }
 
 impl Work {
-    fn run(self, mut waiting: mpsc::Receiver<Write>) {
-        let mut writes = Vec::new();
-        while waiting.blocking_recv_many(&mut writes, BATCH) > 0 {
+    fn run(self, mut waiting: mpsc::Receiver<Write>, timer: &Runtime) {
+        let (mut writes, mut last_change) = (Vec::new(), None);
+        while timer.block_on(receive(&mut waiting, &mut writes, last_change)) > 0 {
+            if writes.iter().any(|write| !write.task.is_note()) {
+                last_change = Some(Instant::now());
+            }
             let (tasks, answers): (Vec<_>, Vec<_>) = writes.drain(..).map(|write| (write.task, write.answer)).unzip();
             let outcomes = self.commit(&tasks);
             let stored = |outcome: &Outcome| match outcome {
@@ -322,7 +335,26 @@ impl Work {
     }
 }
 
+/// Receives the writes of a transaction, and returns their number: none if no more will come. Notes alone wait for another
+/// write until [`NOTES_WAIT`] after the last change.
+async fn receive(waiting: &mut mpsc::Receiver<Write>, writes: &mut Vec<Write>, last_change: Option<Instant>) -> usize {
+    let mut count = waiting.recv_many(writes, BATCH).await;
+    while (1..BATCH).contains(&count) && writes.iter().all(|write| write.task.is_note()) {
+        let left = last_change.map_or(Duration::ZERO, |change| NOTES_WAIT.saturating_sub(change.elapsed()));
+        match timeout(left, waiting.recv_many(writes, BATCH - count)).await {
+            Ok(more @ 1..) => count += more,
+            Ok(0) | Err(_) => break,
+        }
+    }
+    count
+}
+
 impl Task {
+    /// Returns true for a note about work that is done: it changes nothing that a client sees.
+    fn is_note(&self) -> bool {
+        matches!(self, Self::Published(_) | Self::Postponed(_) | Self::Notified(..))
+    }
+
     fn change(&self) -> Option<&Prepared> {
         match self {
             Self::Change(change) => Some(change),
@@ -410,6 +442,33 @@ mod tests {
         work.connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
     }
 
+    fn timer() -> Runtime {
+        Builder::new_current_thread().enable_time().build().unwrap()
+    }
+
+    /// Returns the number of writes that are received together: a note and, half the wait later, a change.
+    fn received_with_a_note(last_change: Option<Instant>) -> usize {
+        let (writes, mut waiting) = mpsc::channel(QUEUE_LENGTH);
+        let write = |task| Write { task, answer: oneshot::channel().0 };
+        let mut received = Vec::new();
+        timer().block_on(async {
+            assert!(writes.try_send(write(Task::Notified(Uuid::nil(), Timestamp::UNIX_EPOCH))).is_ok());
+            let change = async {
+                tokio::time::sleep(NOTES_WAIT / 5).await;
+                // The receiver may have ended.
+                let _ = writes.try_send(write(booking(1, "a")));
+            };
+            tokio::join!(receive(&mut waiting, &mut received, last_change), change).0
+        })
+    }
+
+    #[test]
+    fn a_note_waits_for_the_next_change_while_the_ledger_is_busy() {
+        assert_eq!(received_with_a_note(Some(Instant::now())), 2);
+        assert_eq!(received_with_a_note(None), 1);
+        assert_eq!(received_with_a_note(Instant::now().checked_sub(2 * NOTES_WAIT)), 1);
+    }
+
     #[test]
     fn all_that_waits_is_one_transaction() {
         let folder = tempfile::tempdir().unwrap();
@@ -425,7 +484,7 @@ mod tests {
         drop(writes);
 
         let recorder = PrometheusBuilder::new().build_recorder();
-        metrics::with_local_recorder(&recorder, || work(&folder).run(waiting));
+        metrics::with_local_recorder(&recorder, || work(&folder).run(waiting, &timer()));
         assert!(answers.into_iter().all(|answer| answer.blocking_recv().unwrap().is_ok()));
         let metrics = recorder.handle().render();
         assert!(metrics.contains("citas_ledger_batch_size_count{country=\"pe\"} 1\n"), "{metrics}");
