@@ -312,3 +312,31 @@ fn a_link_is_valid_on_its_days_and_a_parents_until_the_patient_is_of_age() {
     let over = host.staff("pe").get(LINK).expect(200).json();
     assert_eq!((&over["state"], &over["valid"]), (&json!("active"), &json!(false)));
 }
+
+#[test]
+fn however_many_are_made_or_asked_for_at_once_the_limits_hold() {
+    let host = Host::of(&["pe"]);
+    let (staff, ana) = (host.staff("pe"), host.patient("ana"));
+    let at_once = |count: usize, ask: &(dyn Fn(usize) -> Answer + Sync)| -> Vec<u16> {
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..count).map(|number| scope.spawn(move || ask(number).status)).collect();
+            asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+        })
+    };
+    let links = |number: usize| format!("/v1/pe/patients/{number:08}/links");
+    let requested = at_once(30, &|number| ana.post(&links(number), &carer()));
+    let made =
+        at_once(40, &|number| put(&staff, &format!("{}/ana", links(100 + number)), ("If-None-Match", "*"), &carer()));
+    let seen = own(&ana);
+    let count = |state: &str| seen.iter().filter(|link| link["state"] == state).count();
+    let stored = |statuses: &[u16], status: u16| statuses.iter().filter(|found| **found == status).count();
+    assert_eq!((count("requested"), count("active")), (stored(&requested, 202), stored(&made, 201)));
+    assert!(count("requested") <= 5 && count("active") <= 20, "{seen:?}");
+    // Whoever was refused, because others came first too often, may try again.
+    let refused = |status: &u16| [202, 201, 409, 412].contains(status);
+    assert!(requested.iter().chain(&made).all(refused), "{requested:?} {made:?}");
+    let more =
+        (200..220).map(|number| put(&staff, &format!("{}/ana", links(number)), ("If-None-Match", "*"), &carer()));
+    more.for_each(drop);
+    assert_eq!(own(&ana).iter().filter(|link| link["state"] == "active").count(), 20);
+}

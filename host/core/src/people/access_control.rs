@@ -127,8 +127,10 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::model::{Appointment, Context, Descriptor, Field, Verdict};
-    use crate::ports::Rules;
+    use crate::model::{
+        Appointment, Context, Descriptor, Field, LinkedPatient, PatientLink, PatientLinkState, Verdict,
+    };
+    use crate::ports::{PatientLinkChange, Rules};
     use crate::rules::LoadedRules;
     use crate::testing::{Described, ManualClock, MemoryLinks};
 
@@ -202,6 +204,43 @@ mod tests {
         let abroad = Caller { identities: [("cl".parse().unwrap(), "7".to_owned())].into(), ..ana("7", &[]) };
         assert_eq!(ties(&control, &abroad).await, [], "it is of another country");
         assert_eq!(ties(&control, &ana("7", &["pe:staff"])).await, [], "staff see patients by their role");
+    }
+
+    /// Stores a link of Ana's account to this patient for these days.
+    async fn link(control: &AccessControl, patient: &str, state: PatientLinkState, from: &str, until: &str) {
+        let changes = control.ledger.account_links(pe(), "ana").await.unwrap().changes;
+        let revision = PatientLink {
+            country: pe(),
+            person: control.names.patient(pe(), patient),
+            subject: "ana".into(),
+            revision: 1,
+            state,
+            relation: Relation::Carer,
+            from: from.parse().ok(),
+            until: until.parse().ok(),
+            updated_at: control.clock.now(),
+            by: "eva".into(),
+            role: Role::Staff,
+            request_id: "r-1".into(),
+            personal: Some(LinkedPatient { patient: patient.into(), reason: "seen".into(), birth_date: None }),
+        };
+        control.ledger.put_patient_link(PatientLinkChange { revision, before: None, changes }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn links_that_are_valid_today_are_ties_beside_the_identity_of_the_token() {
+        let (control, _) = control();
+        // It is the 24th of November in Lima.
+        link(&control, "dni:1", PatientLinkState::Active, "2026-11-24", "2026-11-24").await;
+        link(&control, "dni:2", PatientLinkState::Active, "2026-11-25", "2026-12-24").await;
+        link(&control, "dni:3", PatientLinkState::Active, "2026-11-01", "2026-11-23").await;
+        link(&control, "dni:4", PatientLinkState::Requested, "2026-11-24", "2026-11-24").await;
+        let tie = |patient: &str, relation| Tie { patient: patient.into(), relation };
+        let expected = [tie("dni:7", Relation::Oneself), tie("dni:1", Relation::Carer)];
+        assert_eq!(ties(&control, &ana("7", &[])).await, expected);
+        let luis = Caller { subject: "luis".into(), identities: [].into(), ..ana("", &[]) };
+        assert_eq!(ties(&control, &luis).await, []);
+        assert_eq!(control.admit(&ana("7", &[]), pe(), Scope::Read).unwrap().1.ties, []);
     }
 
     #[tokio::test]

@@ -457,3 +457,25 @@ fn checked(rules: &InForce, document: Json, today: Today) -> Result<PatientLinkT
     }
     if violations.is_empty() { Ok(terms) } else { Err(refused(&rules.used, violations)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn staff_of_some_hospitals_make_no_links() {
+        let of = |role, hospitals: Option<&[&str]>| Access {
+            role,
+            subject: "eva".into(),
+            account: String::new(),
+            ties: Vec::new(),
+            hospitals: hospitals.map(|hospitals| hospitals.iter().map(|key| (*key).to_owned()).collect()),
+            request_id: String::new(),
+        };
+        let pe = "pe".parse().unwrap();
+        assert_eq!(for_staff(&of(Role::Staff, None), pe), Ok(()));
+        assert_eq!(for_staff(&of(Role::Platform, None), pe), Ok(()));
+        assert!(for_staff(&of(Role::Staff, Some(&["00006219"])), pe).is_err());
+        assert!(for_staff(&of(Role::Patient, None), pe).is_err());
+    }
+}
