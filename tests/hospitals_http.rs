@@ -248,3 +248,20 @@ fn slots_and_holds_are_for_everybody() {
     let booked = eva.book("pe", &with(&pe(1), of_slot));
     booked.expect_problem(403, "forbidden");
 }
+
+#[test]
+fn what_concerns_all_hospitals_is_for_the_staff_of_the_country() {
+    let host = Host::of(&["pe"]);
+    let (desk, eva) = (host.staff("pe"), staff_of(&host, "pe", &[OWN]));
+    let link = "/v1/pe/patients/dni:10117410/links/ana";
+    let terms = json!({ "relation": "carer", "reason": "Power of attorney shown at the desk" });
+    let put = |client: &Client| client.request("PUT", link).header("If-None-Match", "*").json(&terms).send();
+    put(&eva).expect_problem(403, "forbidden");
+    put(&desk).expect(201);
+    eva.get(link).expect_problem(404, "not-found");
+    eva.delete(link).expect_problem(404, "not-found");
+    for list in ["/v1/pe/patient-links?state=requested", "/v1/pe/read-log?patient=dni:10117410"] {
+        eva.get(list).expect_problem(403, "forbidden");
+        desk.get(list).expect(200);
+    }
+}
