@@ -340,3 +340,36 @@ fn however_many_are_made_or_asked_for_at_once_the_limits_hold() {
     more.for_each(drop);
     assert_eq!(own(&ana).iter().filter(|link| link["state"] == "active").count(), 20);
 }
+
+#[test]
+fn whoever_is_shown_links_to_a_patient_is_in_the_read_log() {
+    let host = Host::of(&["pe"]);
+    let (staff, ana) = (host.staff("pe"), host.patient("ana"));
+    made(&staff, LINK, &carer());
+    staff.get(LINK).expect(200);
+    staff.get("/v1/pe/patients/dni:10117410/links").expect(200);
+    ana.get(&format!("{LINK}/history")).expect(200);
+    ana.post("/v1/pe/patients/00000001/links", &carer()).expect(202);
+    staff.get("/v1/pe/patient-links").expect(200);
+    let readers = |patient: &str| -> Vec<(Value, Value)> {
+        let found = items(staff.get(&format!("/v1/pe/read-log?patient={patient}")));
+        let of_links = found.iter().filter(|reading| reading["operation"] == "patient-links");
+        of_links.map(|reading| (reading["by"]["subject"].clone(), reading["patients"][0]["reason"].clone())).collect()
+    };
+    let (by_staff, by_ana) = ((json!("staff"), json!("staff")), (json!("ana"), json!("carer")));
+    assert_eq!(readers("dni:10117410"), [by_ana, by_staff.clone(), by_staff.clone()]);
+    assert_eq!(readers("dni:00000001"), [by_staff]);
+}
+
+#[test]
+fn staff_of_single_hospitals_neither_make_nor_see_links() {
+    let host = Host::of(&["pe"]);
+    made(&host.staff("pe"), LINK, &carer());
+    let nurse = host.client("eva", &["pe:staff:00006219"], &["appointments/read", "appointments/write"]);
+    put(&nurse, LINK, ("If-Match", "\"1\""), &carer()).expect_problem(403, "forbidden");
+    nurse.get("/v1/pe/patient-links").expect_problem(403, "forbidden");
+    for (method, path) in [("GET", LINK), ("DELETE", LINK), ("GET", "/v1/pe/patients/dni:10117410/links")] {
+        nurse.request(method, path).send().expect_problem(404, "not-found");
+    }
+    nurse.post("/v1/pe/patients/dni:10117410/links", &carer()).expect_problem(403, "forbidden");
+}

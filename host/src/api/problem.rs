@@ -305,6 +305,7 @@ impl Problem {
         let detail = error.to_string();
         match error {
             LinkingError::Access(error) => Self::of(error.into(), rules, accept_language),
+            LinkingError::ReadLog(error) => Self::of(error.into(), rules, accept_language),
             LinkingError::UnknownLink => Self::new(Kind::NotFound, detail),
             LinkingError::BadLink(no) => Self::new(Kind::RulesViolated, detail).with_violations(&no, accept_language),
             LinkingError::Stale => Self::new(Kind::Stale, detail),

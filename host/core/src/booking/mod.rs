@@ -61,8 +61,8 @@ use crate::model::claim::resource_and_minute;
 use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, ReadOperation, Revision, Role, Scope};
 use crate::people::{Access, AccessControl};
 use crate::ports::{
-    Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, PatientLinks, Position, Query, ReadLog,
-    Receipt, Unavailable,
+    Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, PatientLinks, Position, Query, Receipt,
+    Unavailable,
 };
 use crate::release::{Catalogue, InForce};
 use crate::rules::{LoadedRules, MAX_PAGE_CALLS, Rejection, schema};
@@ -111,7 +111,6 @@ pub struct Booking {
     views: Arc<PresentationCache>,
     hold_time: SignedDuration,
     agenda_lists: AgendaLists,
-    read_log: Option<Arc<dyn ReadLog>>,
 }
 
 impl Booking {
@@ -133,7 +132,6 @@ impl Booking {
             views: Arc::default(),
             hold_time: HOLD_TIME,
             agenda_lists: AgendaLists::default(),
-            read_log: None,
         }
     }
 
@@ -248,7 +246,7 @@ impl Booking {
         mut query: Query,
     ) -> Result<(Vec<View>, Option<Position>), BookingError> {
         let (rules, access) = self.enter(caller, country, Scope::Read).await?;
-        self.check_read_log(country, &access).await?;
+        self.access_control.check_read_log(country, &access).await?;
         if spelt != Spellings::default() {
             let known = rules.clone();
             let keys = self.decider.catalogue.executor().run(country, move || filters::keys(&known, &spelt)).await??;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::booking::filters::{self, Spellings};
 use crate::booking::{Booking, BookingError};
 use crate::model::{
-    Caller, CountryCode, Forbidden, PatientRead, READINGS_KEPT, ReadOperation, Reading, Relation, Revision, Role, Scope,
+    Caller, CountryCode, Forbidden, PatientRead, READINGS_KEPT, ReadOperation, Relation, Revision, Role, Scope,
 };
 use crate::people::Access;
 use crate::ports::{ReadLog, ReadLogUnavailable, ReadPage, ReadQuery};
@@ -34,7 +34,7 @@ impl Booking {
     /// Records readings in this log. Without it they are not recorded.
     #[must_use]
     pub fn logging_reads(mut self, log: Arc<dyn ReadLog>) -> Self {
-        self.read_log = Some(log);
+        self.access_control.read_log = Some(log);
         self
     }
 
@@ -67,7 +67,7 @@ impl Booking {
             return Err(BookingError::ReadingsOfAll);
         }
         let no_log = || ReadLogUnavailable { country, cause: "this host keeps none".to_owned() };
-        let log = self.read_log.as_ref().ok_or_else(no_log)?;
+        let log = self.access_control.read_log.as_ref().ok_or_else(no_log)?;
         let from = from.unwrap_or(Timestamp::MIN).max(self.clock.now() - READINGS_KEPT);
         let read = patient.map(|patient| PatientRead {
             person: self.decider.names.patient(country, &patient),
@@ -77,16 +77,9 @@ impl Booking {
         let person = read.as_ref().map(|read| read.person);
         let query = ReadQuery { person, subject, from, to: to.unwrap_or(Timestamp::MAX), after, limit };
         let page = log.readings(country, &query).await?;
-        self.record(country, &access, ReadOperation::ReadLog, read.into_iter().collect()).await?;
+        let read = read.into_iter().collect();
+        self.access_control.record(country, &access, ReadOperation::ReadLog, read).await?;
         Ok(page)
-    }
-
-    /// Checks that a list for staff will be recorded.
-    pub(super) async fn check_read_log(&self, country: CountryCode, access: &Access) -> Result<(), BookingError> {
-        match &self.read_log {
-            Some(log) if access.role != Role::Patient => Ok(log.ready(country).await?),
-            _ => Ok(()),
-        }
     }
 
     /// Records that the caller is shown these appointments.
@@ -109,32 +102,7 @@ impl Booking {
                 }
             }
         }
-        if patients.is_empty() { Ok(()) } else { self.record(country, access, operation, patients).await }
-    }
-
-    async fn record(
-        &self,
-        country: CountryCode,
-        access: &Access,
-        operation: ReadOperation,
-        patients: Vec<PatientRead>,
-    ) -> Result<(), BookingError> {
-        let Some(log) = &self.read_log else { return Ok(()) };
-        let reading = Reading {
-            at: self.clock.now(),
-            subject: access.subject.clone(),
-            role: access.role,
-            operation,
-            request_id: access.request_id.clone(),
-            patients,
-        };
-        let Err(error) = log.record(country, reading).await else { return Ok(()) };
-        if access.role != Role::Patient && matches!(operation, ReadOperation::List | ReadOperation::ReadLog) {
-            return Err(error.into());
-        }
-        tracing::error!(%country, %error, "a reading is not recorded");
-        metrics::counter!("citas_readings_lost_total", "country" => country.to_string()).increment(1);
-        Ok(())
+        Ok(self.access_control.record(country, access, operation, patients).await?)
     }
 }
 

@@ -24,6 +24,15 @@ pub enum ReadOperation {
     Link,
     /// A page of the read log.
     ReadLog,
+    /// Links of accounts to patients.
+    PatientLinks,
+}
+
+impl ReadOperation {
+    /// Returns true if staff are shown nothing unless it can be recorded.
+    pub fn must_be_recorded(self) -> bool {
+        matches!(self, Self::List | Self::ReadLog | Self::PatientLinks)
+    }
 }
 
 /// Reason for which a caller may see data of a patient.

@@ -10,7 +10,7 @@ use crate::model::{
     Caller, CountryCode, Forbidden, MAX_KEY_BYTES, Party, Pseudonyms, Relation, Role, Scope, Tie, Today,
 };
 use crate::people::Access;
-use crate::ports::{AccountLinks, Clock, Fault, PatientLinks, Unavailable};
+use crate::ports::{AccountLinks, Clock, Fault, PatientLinks, ReadLog, Unavailable};
 use crate::release::{Catalogue, InForce};
 
 /// Maximum number of identities whose keys are remembered. A key and its text have at most [`MAX_KEY_BYTES`] each.
@@ -48,6 +48,8 @@ pub struct AccessControl {
     pub(super) ledger: Arc<dyn PatientLinks>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) names: Pseudonyms,
+    /// Log of readings; none if they are not recorded.
+    pub(crate) read_log: Option<Arc<dyn ReadLog>>,
     identities: KnownIdentities,
 }
 
@@ -61,7 +63,7 @@ impl AccessControl {
         clock: Arc<dyn Clock>,
         names: Pseudonyms,
     ) -> Self {
-        Self { catalogue, ledger, clock, names, identities: Cache::new(MAX_IDENTITIES) }
+        Self { catalogue, ledger, clock, names, read_log: None, identities: Cache::new(MAX_IDENTITIES) }
     }
 
     /// Returns the rules of the country and the caller's access there, if the token has the scope. The access has no ties,

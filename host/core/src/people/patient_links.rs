@@ -9,10 +9,12 @@ use uuid::Uuid;
 
 use crate::model::{
     Caller, CountryCode, Forbidden, LinkedPatient, MAX_SUBJECT_BYTES, Party, PatientLink, PatientLinkState,
-    PatientLinkTerms, Precondition, Relation, Role, Scope, Today, Violation,
+    PatientLinkTerms, PatientRead, Precondition, ReadOperation, Relation, Role, Scope, Today, Violation,
 };
 use crate::people::{Access, AccessControl, AccessError};
-use crate::ports::{AccountLinks, Fault, PatientLinkChange, PatientLinkError, RequestPosition, Unavailable};
+use crate::ports::{
+    AccountLinks, Fault, PatientLinkChange, PatientLinkError, ReadLogUnavailable, RequestPosition, Unavailable,
+};
 use crate::release::InForce;
 use crate::rules::{LoadedRules, Rejection, schema};
 
@@ -38,6 +40,9 @@ pub enum LinkingError {
     /// The caller is not admitted to the country.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// What would be shown cannot be recorded.
+    #[error(transparent)]
+    ReadLog(#[from] ReadLogUnavailable),
     /// The link does not exist, or the caller may not see it.
     #[error("there is no such link")]
     UnknownLink,
@@ -227,9 +232,10 @@ impl AccessControl {
         patient: &str,
         subject: &str,
     ) -> Result<PatientLinkView, LinkingError> {
-        let (rules, _, person) = self.party_to_link(caller, country, patient, subject, Scope::Read).await?;
-        let found = self.ledger.patient_link(country, person, subject).await?;
-        Ok(found.ok_or(LinkingError::UnknownLink)?.shown(self.today(&rules)))
+        let (rules, access, person) = self.party_to_link(caller, country, patient, subject, Scope::Read).await?;
+        let found = self.ledger.patient_link(country, person, subject).await?.ok_or(LinkingError::UnknownLink)?;
+        self.log_links(&access, country, [&found]).await?;
+        Ok(found.shown(self.today(&rules)))
     }
 
     /// Returns at most `limit` revisions of a link after revision `after`, the oldest first, and true if there are more. For
@@ -245,11 +251,12 @@ impl AccessControl {
         after: u32,
         limit: usize,
     ) -> Result<(Vec<PatientLinkView>, bool), LinkingError> {
-        let (rules, _, person) = self.party_to_link(caller, country, patient, subject, Scope::Read).await?;
+        let (rules, access, person) = self.party_to_link(caller, country, patient, subject, Scope::Read).await?;
         let found = self.ledger.patient_link_history(country, person, subject, after, limit + 1).await?;
         if after == 0 && found.is_empty() {
             return Err(LinkingError::UnknownLink);
         }
+        self.log_links(&access, country, &found).await?;
         Ok(page(found, limit, self.today(&rules)))
     }
 
@@ -272,6 +279,7 @@ impl AccessControl {
         }
         let person = self.names.patient(country, &patient);
         let found = self.ledger.person_links(country, person, after, limit + 1).await?;
+        self.log_links(&access, country, &found).await?;
         Ok(page(found, limit, self.today(&rules)))
     }
 
@@ -307,7 +315,27 @@ impl AccessControl {
         let (rules, access) = self.admit(caller, country, Scope::Read)?;
         for_staff(&access, country)?;
         let found = self.ledger.requested_links(country, after, limit + 1).await?;
+        self.log_links(&access, country, &found).await?;
         Ok(page(found, limit, self.today(&rules)))
+    }
+
+    /// Records that the caller is shown these links.
+    async fn log_links<'a>(
+        &self,
+        access: &Access,
+        country: CountryCode,
+        shown: impl IntoIterator<Item = &'a PatientLink>,
+    ) -> Result<(), ReadLogUnavailable> {
+        let mut patients: Vec<PatientRead> = Vec::new();
+        for link in shown {
+            if let Some(LinkedPatient { patient, .. }) = &link.personal
+                && !patients.iter().any(|read| read.person == link.person)
+            {
+                let reason = access.reason(patient);
+                patients.push(PatientRead { person: link.person, reason, appointments: Vec::new() });
+            }
+        }
+        self.record(country, access, ReadOperation::PatientLinks, patients).await
     }
 
     /// Stores the revision that `next` makes of the latest one and the account's links. Returns what is stored then: `next`

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::booking::ReadSearch;
 use crate::model::{ActionDescriptor, Forbidden, Link, PatientRead, ReadOperation, ReadReason, Reading, Relation, Tie};
-use crate::ports::{ReadLogUnavailable, ReadPage, ReadQuery};
+use crate::ports::{ReadLog, ReadLogUnavailable, ReadPage, ReadQuery};
 
 /// A log of what was recorded and what was searched.
 #[derive(Default)]
