@@ -24,6 +24,7 @@ mod rules;
 mod scale;
 mod slots;
 mod start;
+mod strangers;
 mod swap;
 mod timing;
 
@@ -48,12 +49,13 @@ use report::Report;
 type Part = (&'static str, fn(&mut Report));
 
 /// Parts in the order in which they run: memory first, before the others have used some.
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 14] = [
     ("countries", countries::measure),
     ("rules", rules::measure),
     ("gets", gets::measure),
     ("reads", reads::measure),
     ("posts", posts::measure),
+    ("strangers", strangers::measure),
     ("slots", slots::measure),
     ("crowd", crowd::measure),
     ("overload", overload::measure),

@@ -35,7 +35,8 @@ pub fn booked(rules: &LoadedRules) -> Appointment {
     let context = rules.context(now, Role::Patient);
     let request = DecisionRequest { context: &context, document: &document, action: None };
     let planned = decide(rules, &request).expect("an answer").expect("a plan");
-    planned.appointment(Uuid::nil(), None, Step { action: "book".into(), role: Role::Patient, at: now })
+    let step = Step { action: "book".into(), role: Role::Patient, at: now };
+    planned.appointment(Uuid::nil(), None, step, &context.caller)
 }
 
 /// Returns the leaves of a request, as the rules receive them.

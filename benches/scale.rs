@@ -180,7 +180,8 @@ fn pattern(rules: &LoadedRules) -> Revision {
         personal: personal.cloned().collect(),
         appointment,
         claims: Vec::new(),
-        owner: "ana".into(),
+        owner: Some("ana".into()),
+        personal_places: [].into(),
         updated_at: now,
         provenance: Provenance {
             action: "book".into(),
@@ -224,10 +225,11 @@ fn varied(pattern: &Revision, number: usize, names: &Pseudonyms) -> Change {
     let holders = [format!("doctor/{doctor}"), format!("patient/dni:{dni}")];
     let key = |holder: &String, quarter: Timestamp| key_of(holder, Some(quarter));
     let keys = holders.iter().flat_map(|holder| quarters.map(|quarter| key(holder, quarter)));
-    let kept = |key: String| names.claim(pe(), Claim { personal: key.contains(&dni), ..Claim::new(key) });
+    revision.owner = Some(format!("subject-{}", number % 1_000));
+    let owner = revision.owner.as_deref();
+    let kept = |key: String| names.claim(pe(), Claim { personal: key.contains(&dni), ..Claim::new(key) }, owner);
     let claims = keys.map(kept).collect();
     revision.person = names.patient(pe(), &format!("dni:{dni}"));
-    revision.owner = format!("subject-{}", number % 1_000);
     let appointment = &mut revision.appointment;
     appointment.id = UuidIds.next();
     appointment.starts_at = Some(starts_at);

@@ -1,11 +1,11 @@
 //! Access rights: what each role may see and do, and with which token.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::components::version;
 use crate::support::host::{Host, token};
-use crate::support::http::form;
+use crate::support::http::{Client, form, with};
 use crate::support::requests::{cl, pe};
 
 const BOTH: [&str; 2] = ["appointments/read", "appointments/write"];
@@ -39,6 +39,135 @@ fn somebody_elses_appointment_looks_like_none_at_all() {
     let named = luis.get("/v1/pe/appointments?patient=dni:00000002&doctor=10001").expect(200).json();
     assert_eq!(named, json!({ "items": [] }), "no filter finds another's");
     assert_eq!(host.patient("ana").get("/v1/pe/appointments").json()["items"], json!([booked]));
+}
+
+#[test]
+fn nobody_fills_the_day_of_another_patient() {
+    let host = Host::of(&["pe"]);
+    let times = ["08:00", "08:30", "09:00", "09:30", "10:00", "10:30"];
+    let at = |doctor: usize, time: &str| with(&pe(1), json!({ "doctor": doctor.to_string(), "time": time }));
+    for (account, times) in times.chunks(3).enumerate() {
+        for time in times {
+            host.patient(&format!("mallory-{account}")).booked("pe", &at(20_001, time));
+        }
+    }
+    // An account may have three appointments to come for a patient, and staff book the others.
+    for time in &times[..3] {
+        host.patient("ana").booked("pe", &at(20_002, time));
+    }
+    for time in times {
+        host.staff("pe").booked("pe", &at(20_003, time));
+    }
+}
+
+#[test]
+fn a_stranger_learns_by_no_booking_when_a_patient_is_seen() {
+    let host = Host::of(&["pe"]);
+    for number in 0..3 {
+        let time = format!("{:02}:00", 9 + number);
+        host.staff("pe").booked("pe", &with(&pe(1), json!({ "doctor": "20001", "time": time })));
+    }
+    // Of two patients, one has appointments at three full hours, and the other has none.
+    let mallory = host.patient("mallory");
+    let probe = |patient: &str| {
+        let ask = |time: &str, doctor: String| {
+            let request = with(&pe(1), json!({ "dni": patient, "doctor": doctor, "time": time }));
+            let answer = mallory.book("pe", &request);
+            let names: Vec<String> = answer.headers.keys().map(|name| name.as_str().to_owned()).collect();
+            let body: Value = serde_json::from_str(&answer.text.replace(patient, "…").replace(&doctor, "…")).unwrap();
+            (answer.status, names, with(&form(&body), json!({ "id": null, "createdAt": null, "updatedAt": null })))
+        };
+        let times = ["09:00", "09:30", "11:15", "12:00"].into_iter().enumerate();
+        times.map(|(number, time)| ask(time, format!("300{}{number}", &patient[6..]))).collect::<Vec<_>>()
+    };
+    let (seen, free) = (probe("00000002"), probe("00000009"));
+    let statuses: Vec<u16> = seen.iter().map(|(status, ..)| *status).collect();
+    assert_eq!(statuses, [201, 201, 201, 409], "an account may have three for a patient");
+    assert_eq!(seen, free);
+}
+
+#[test]
+fn staff_verify_an_appointment_and_it_is_the_patients() {
+    let host = Host::of(&["pe"]);
+    let (ana, staff) = (host.patient("ana"), host.staff("pe"));
+    let booked = ana.booked("pe", &pe(1));
+    assert_eq!(booked["unverified"], true);
+    let place = format!("/v1/pe/appointments/{}", booked["id"].as_str().unwrap());
+    let verify =
+        |client: &Client| client.request("POST", &format!("{place}/verify")).header("If-Match", "\"1\"").send();
+
+    let problem = verify(&ana).expect_problem(403, "forbidden");
+    assert!(problem["detail"].as_str().unwrap().contains("staff"), "{problem}");
+    let absent = host.patient("luis").post(&format!("/v1/pe/appointments/{NOBODYS}/verify"), &json!({}));
+    let somebodys = host.patient("luis").post(&format!("{place}/verify"), &json!({}));
+    assert_eq!(form(&somebodys.expect_problem(404, "not-found")), form(&absent.expect_problem(404, "not-found")));
+    let input = staff.post(&format!("{place}/verify"), &json!({ "reason": "x" }));
+    assert_eq!(input.violations(), [("/reason".to_owned(), "schema.additionalProperties".to_owned())]);
+
+    let answer = verify(&staff).expect(200);
+    assert_eq!((answer.header("etag"), answer.json().get("unverified")), ("\"2\"", None));
+    let verified = answer.json();
+    assert_eq!((&verified["phase"], &verified["revision"]), (&json!("booked"), &json!(2)));
+    verify(&staff).expect_problem(412, "stale");
+    let again = staff.post(&format!("{place}/verify"), &json!({})).expect(200).json();
+    assert_eq!(again, verified, "it is verified already");
+    ana.get(&place).expect_problem(404, "not-found");
+    assert_eq!(ana.get("/v1/pe/appointments").json()["items"], json!([]));
+
+    let history = staff.get(&format!("{place}/history")).json()["items"].clone();
+    assert_eq!(
+        (&history[1]["action"], &history[1]["by"]),
+        (&json!("verify"), &json!({ "subject": "staff", "role": "staff" }))
+    );
+    assert_eq!(history[0]["appointment"]["unverified"], true);
+    // The time is the patient's now.
+    let elsewhere = with(&pe(1), json!({ "doctor": "20001", "time": "09:45" }));
+    let problem = staff.book("pe", &elsewhere).expect_problem(409, "slot-taken");
+    assert!(problem["claim"].as_str().unwrap().starts_with("patient/"), "{problem}");
+    staff.post(&format!("{place}/reschedule"), &json!({ "date": booked["date"], "time": "11:00" })).expect(200);
+    staff.booked("pe", &elsewhere);
+}
+
+#[test]
+fn an_appointment_at_a_time_that_the_patient_has_already_is_not_verified() {
+    let host = Host::of(&["pe"]);
+    let (ana, staff) = (host.patient("ana"), host.staff("pe"));
+    let booked = ana.booked("pe", &pe(1));
+    let place = format!("/v1/pe/appointments/{}", booked["id"].as_str().unwrap());
+    let other = staff.booked("pe", &with(&pe(1), json!({ "doctor": "20001", "time": "09:15" })));
+    let verify = || staff.request("POST", &format!("{place}/verify")).key("k").json(&json!({})).send();
+    let problem = verify().expect_problem(409, "slot-taken");
+    assert_eq!((problem.get("claim"), &problem["freeSlots"]), (None, &json!([])), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("the patient has another appointment"), "{problem}");
+    assert_eq!(ana.get(&place).expect(200).json(), booked, "nothing has changed");
+
+    let cancel = format!("/v1/pe/appointments/{}/cancel", other["id"].as_str().unwrap());
+    staff.post(&cancel, &json!({})).expect(200);
+    let verified = verify().expect(200).json();
+    assert_eq!(verify().expect(200).json(), verified, "a repeated request has the result of the first");
+}
+
+#[test]
+fn a_verified_appointment_counts_among_the_patients_three() {
+    let host = Host::of(&["pe"]);
+    let staff = host.staff("pe");
+    let of_patient = |number: usize| {
+        let time = format!("{:02}:00", 9 + number);
+        with(&pe(1), json!({ "doctor": (20_000 + number).to_string(), "time": time }))
+    };
+    let verify = |booked: &Value| {
+        let id = booked["id"].as_str().unwrap();
+        staff.post(&format!("/v1/pe/appointments/{id}/verify"), &json!({})).status
+    };
+    let [first, second] = ["ana", "luis"].map(|account| host.patient(account));
+    let booked: Vec<Value> = (0..3).map(|number| first.booked("pe", &of_patient(number))).collect();
+    let over = second.booked("pe", &of_patient(3));
+    assert_eq!(booked.iter().map(verify).collect::<Vec<_>>(), [200, 200, 200]);
+    // A change of the rules' claims does not lift the limit of the booking.
+    let id = over["id"].as_str().unwrap();
+    let moved = json!({ "date": over["date"], "time": "15:00" });
+    second.post(&format!("/v1/pe/appointments/{id}/reschedule"), &moved).expect(200);
+    assert_eq!(verify(&over), 409);
 }
 
 #[test]

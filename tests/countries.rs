@@ -112,7 +112,8 @@ fn book(rules: &LoadedRules, request: &Value) -> (Planned, Value) {
 }
 
 fn stored(planned: &Planned) -> Appointment {
-    planned.appointment(id(1), None, Step { action: "book".into(), role: Role::Staff, at: at("2026-11-24T15:00:00Z") })
+    let step = Step { action: "book".into(), role: Role::Staff, at: at("2026-11-24T15:00:00Z") };
+    planned.appointment(id(1), None, step, &Role::Staff.into())
 }
 
 fn show(rules: &LoadedRules, appointment: &Appointment) -> Value {

@@ -168,7 +168,7 @@ fn decisions(rules: &LoadedRules) -> Vec<(String, Verdict)> {
                     let asked = format!("{date} {time} of {doctor} at {now}");
                     if let Ok(planned) = &decision {
                         let step = Step { action: "book".into(), role: Role::Patient, at: now };
-                        let booked = planned.appointment(Uuid::nil(), None, step);
+                        let booked = planned.appointment(Uuid::nil(), None, step, &context.caller);
                         all.extend(acted(rules, &booked).map(|(what, verdict)| (format!("{what} {asked}"), verdict)));
                     }
                     all.push((asked, decision.map(|planned| planned.plan)));
@@ -213,7 +213,7 @@ fn answers(rules: &LoadedRules) -> Vec<Value> {
     let context = rules.context(now, Role::Patient);
     let asked = DecisionRequest { context: &context, document: &request(), action: None };
     let step = Step { action: "book".into(), role: Role::Patient, at: now };
-    let booked = decide(rules, &asked).unwrap().unwrap().appointment(Uuid::nil(), None, step);
+    let booked = decide(rules, &asked).unwrap().unwrap().appointment(Uuid::nil(), None, step, &context.caller);
     let notices = ["booked", "cancelled", "reminder", "arrived"];
     let notices = notices.map(|event| json!(rules.notices(event, &booked).unwrap()));
     keys.chain(notices).collect()

@@ -15,7 +15,7 @@ use citas::aws::dynamo::{self, DynamoLedger};
 use citas::aws::stream;
 use citas::system::SystemClock;
 use citas_core::model::{Claim, Event, Pseudonyms};
-use citas_core::ports::{Ledger, NotPublished, Publisher, Query, Wakes};
+use citas_core::ports::{Ledger, NotPublished, OwnerFilter, Publisher, Query, Wakes};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -153,9 +153,12 @@ async fn reads_are_one_request_for_the_open_part_and_one_for_the_personal_part()
     let ledger = tables.ledger_over(&heard);
     ledger.appointment(pe(), id(1)).await.unwrap().unwrap();
     assert_eq!(operations(&heard), ["GetItem", "GetItem"]);
-    let page = ledger.page(pe(), &Query { owner: Some("ana".into()), limit: 2, ..Query::default() }).await.unwrap();
+    assert_eq!(ledger.appointment(pe(), id(4)).await.unwrap(), None);
+    assert_eq!(operations(&heard)[2..], ["GetItem", "GetItem"], "absence takes no less");
+    let owner = OwnerFilter::Account("ana".into());
+    let page = ledger.page(pe(), &Query { owner, limit: 2, ..Query::default() }).await.unwrap();
     assert_eq!(page.items, [booked(1), booked(2)]);
-    assert_eq!(operations(&heard)[2..], ["Query", "BatchGetItem"]);
+    assert_eq!(operations(&heard)[4..], ["Query", "BatchGetItem"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

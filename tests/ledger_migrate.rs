@@ -152,7 +152,7 @@ async fn assert_serves(ledger: &DynamoLedger) {
     assert_eq!((receipt.appointment, receipt.revision), (id(1), 1));
 
     let key = format!("patient/dni:{}/{}", dni(1), minute(1));
-    let personal = names().claim(pe(), Claim { personal: true, ..Claim::new(key) });
+    let personal = names().claim(pe(), Claim { personal: true, ..Claim::new(key) }, None);
     let taken = ledger.taken(pe(), std::slice::from_ref(&personal), at("2026-11-24T15:00:00Z")).await.unwrap();
     assert_eq!(taken[&personal.key], [(0, id(1))]);
     let doctor = quarter("doctor/45678", 1);

@@ -249,8 +249,9 @@ async fn assert_migrated(ledger: &SqliteLedger, names: &Pseudonyms) {
     assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap().as_deref(), Some(second));
 
     // The claims of the appointment are held under the names that a booking gives them today.
-    let about =
-        |key: &str, personal| names.claim(pe(), citas_core::model::Claim { personal, ..claims(&[key])[0].clone() });
+    let about = |key: &str, personal| {
+        names.claim(pe(), citas_core::model::Claim { personal, ..claims(&[key])[0].clone() }, None)
+    };
     let keys = [
         about("doctor/45678/2026-12-01T15:00Z", false),
         about("patient/dni:10117410/2026-12-01T15:00Z", true),

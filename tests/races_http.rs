@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use crate::support::chance::Chance;
 use crate::support::host::Host;
-use crate::support::http::{Answer, with};
+use crate::support::http::{Answer, Client, with};
 use crate::support::requests::{cl, day, pe, run};
 
-/// Sends all requests at the same moment, each from a client of its own.
-fn at_once(host: &Host, country: &str, requests: &[Value]) -> Vec<Answer> {
+/// Sends all requests at the same moment, each from a client of its own: `client` returns that of a request.
+fn at_once(country: &str, requests: &[Value], client: impl Fn(usize) -> Client + Sync) -> Vec<Answer> {
     let start = Barrier::new(requests.len());
     let send = |number: usize, request: &Value| {
-        let client = host.patient(&format!("patient-{number}"));
+        let client = client(number);
         client.get("/healthz").expect(200);
         start.wait();
         // A crowd on a busy machine may get a 503 and try again.
@@ -42,7 +42,7 @@ fn statuses(answers: &[Answer]) -> BTreeMap<u16, usize> {
 fn of_two_hundred_clients_who_book_one_half_hour_one_gets_it() {
     let host = Host::of(&["pe"]);
     let requests: Vec<_> = (0..200).map(|number| with(&pe(number), json!({ "doctor": "45678" }))).collect();
-    let answers = at_once(&host, "pe", &requests);
+    let answers = at_once("pe", &requests, |number| host.patient(&format!("patient-{number}")));
     assert_eq!(statuses(&answers), BTreeMap::from([(201, 1), (409, 199)]));
     for refused in answers.into_iter().filter(|answer| answer.status == 409) {
         refused.expect_problem(409, "slot-taken");
@@ -58,8 +58,15 @@ fn of_twenty_bookings_for_one_patient_three_are_within_the_limit() {
         let time = format!("{:02}:{:02}", 8 + number / 2, number % 2 * 30);
         with(&pe(number), json!({ "dni": "10117410", "time": time }))
     };
-    let answers = at_once(&host, "pe", &(0..20).map(request).collect::<Vec<_>>());
+    let answers = at_once("pe", &(0..20).map(request).collect::<Vec<_>>(), |_| host.patient("ana"));
     assert_eq!(statuses(&answers), BTreeMap::from([(201, 3), (409, 17)]));
+}
+
+#[test]
+fn of_two_hundred_bookings_of_one_account_ten_are_within_the_limit() {
+    let host = Host::of(&["pe"]);
+    let answers = at_once("pe", &(0..200).map(pe).collect::<Vec<_>>(), |_| host.patient("ana"));
+    assert_eq!(statuses(&answers), BTreeMap::from([(201, 10), (409, 190)]));
 }
 
 /// Returns the start and the end of an appointment.
@@ -97,7 +104,8 @@ fn half_hours_and_thirds_of_an_hour_of_one_doctor_never_overlap() {
             with(&cl(0), json!({ "doctor": doctor, "time": time, "modality": modality, "run": patient }))
         })
         .collect();
-    let counted = requests.chunks(80).map(|requests| statuses(&at_once(&host, "cl", requests)));
+    // Staff book for the patients themselves.
+    let counted = requests.chunks(80).map(|requests| statuses(&at_once("cl", requests, |_| host.staff("cl"))));
     let booked: usize = counted
         .map(|counted| {
             assert!(counted.keys().all(|status| [201, 409].contains(status)), "{counted:?}");

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::agendas::AgendaChanges;
 use super::clinic::{self, plan_of};
-use super::desk::{Answer, Entry, History, Request};
+use super::desk::{Answer, Entry, History, Request, subject};
 use super::holding::Holds;
 use crate::support::appointments::pe;
 
@@ -202,16 +202,17 @@ fn each_scheduled_action_is_kept(kept: &Kept) -> Broken {
 }
 
 /// Returns a claim of an appointment's plan as the ledger keeps it.
-fn kept_claim(names: &Pseudonyms, patient: &str, claim: Claim) -> Claim {
+fn kept_claim(names: &Pseudonyms, patient: &str, claim: Claim, owner: Option<&str>) -> Claim {
     let personal = claim.is_about(patient);
-    names.claim(pe(), Claim { personal, ..claim })
+    names.claim(pe(), Claim { personal, ..claim }, owner)
 }
 
 fn each_revision_has_the_claims_of_its_plan(kept: &Kept, names: &Pseudonyms) -> Broken {
     for revision in kept.revisions.values().flatten() {
         let Plan { claims, choices, patient, .. } = plan_of(&revision.appointment);
         let keys = |claims: &[Claim]| {
-            let kept = claims.iter().map(|claim| kept_claim(names, &patient, claim.clone()).key);
+            let owner = revision.owner.as_deref();
+            let kept = claims.iter().map(|claim| kept_claim(names, &patient, claim.clone(), owner).key);
             kept.collect::<BTreeSet<_>>()
         };
         let held: BTreeSet<String> = revision.claims.iter().map(|held| held.key.clone()).collect();
@@ -279,9 +280,19 @@ fn places(kept: &Kept, names: &Pseudonyms) -> HashMap<String, u16> {
     let of = |revision: &Revision| {
         let Plan { claims, choices, patient, .. } = plan_of(&revision.appointment);
         let all = claims.into_iter().chain(choices.into_iter().flat_map(|choice| choice.claims));
-        all.map(|claim| kept_claim(names, &patient, claim)).map(|claim| (claim.key, claim.places)).collect::<Vec<_>>()
+        let kept = |claim| kept_claim(names, &patient, claim, revision.owner.as_deref());
+        all.map(kept).map(|claim| (claim.key, claim.places)).collect::<Vec<_>>()
     };
     kept.revisions.values().flatten().flat_map(of).collect()
+}
+
+/// Returns the owners that the appointment may have had that a request would have made or changed.
+fn owners(history: &History, kept: &Kept, holds: &Holds<'_>, entry: &Entry) -> BTreeSet<Option<String>> {
+    match (&entry.request, entry.about) {
+        (Request::Book { account, .. }, _) => [Some(subject(&history.clinic, *account))].into(),
+        (_, None) => [holds.named(entry).map(|hold| hold.owner.clone())].into(),
+        (_, Some((id, _))) => kept.revisions[&id].iter().map(|revision| revision.owner.clone()).collect(),
+    }
 }
 
 /// Checks that whoever was refused a claim could not have had it at some moment of the request.
@@ -294,21 +305,28 @@ fn each_refusal_has_a_reason(
     names: &Pseudonyms,
 ) -> Broken {
     let places = places(kept, names);
-    for Entry { asked, answered, request, about, answer, .. } in &history.entries {
+    for entry @ Entry { asked, answered, request, about, answer, .. } in &history.entries {
         let Answer::Taken(Some(claim)) = answer else { continue };
         // The caller knows the claim by the name that the rules gave it.
-        let opaque = kept_claim(names, claim, Claim { personal: true, ..Claim::new(claim) }).key;
-        let Some((key, count)) = [claim, &opaque].into_iter().find_map(|key| Some((key, places.get(key)?))) else {
+        let opaque = |owner: Option<String>| {
+            let personal = Claim { personal: true, ..Claim::new(claim) };
+            kept_claim(names, claim, personal, owner.as_deref()).key
+        };
+        let keys = owners(history, kept, holds, entry).into_iter().map(opaque).chain([claim.clone()]);
+        let known: Vec<(String, u16)> =
+            keys.filter_map(|key| places.get(&key).map(|count| (key.clone(), *count))).collect();
+        if known.is_empty() {
             if holds.may_have(claim, (*asked, *answered)) > 0 {
                 continue;
             }
             return Err(format!("{request:?} was refused {claim}, which nobody ever held"));
-        };
-        let held = holds.may_have(key, (*asked, *answered));
+        }
         let is_full = |state: &Holders| {
-            let others = state.range((key.clone(), 0)..(key.clone(), u16::MAX));
-            let others = others.filter(|(_, holder)| about.is_none_or(|(own, _)| own != **holder)).count();
-            others + held >= usize::from(*count)
+            known.iter().any(|(key, count)| {
+                let others = state.range((key.clone(), 0)..(key.clone(), u16::MAX));
+                let others = others.filter(|(_, holder)| about.is_none_or(|(own, _)| own != **holder)).count();
+                others + holds.may_have(key, (*asked, *answered)) >= usize::from(*count)
+            })
         };
         // Commits that were answered before the request, and those that were asked for after its answer.
         let stamps = |place: &(Uuid, u32)| made.get(place).copied().unwrap_or((0, u64::MAX));

@@ -10,7 +10,7 @@ use citas_core::booking::{
     ActionRequest, AgendaChange, AgendaRequest, Booking, BookingError, BookingRequest, FreeSlot, NamedSlot, SlotSearch,
     Spellings, View, Woken,
 };
-use citas_core::model::{AgendaRevision, Caller, Hold, Precondition, Pseudonyms, Revision, Scope, SlotToken};
+use citas_core::model::{AgendaRevision, Caller, Hold, Precondition, Pseudonyms, Revision, Scope, SlotToken, VERIFY};
 use citas_core::ports::{Clock as _, Ledger, Query, Wakes};
 use citas_core::release::Catalogue;
 use jiff::Timestamp;
@@ -64,6 +64,10 @@ pub enum Request {
         which: usize,
     },
     NoShow {
+        which: usize,
+    },
+    /// By staff. From then on staff act for the account.
+    Verify {
         which: usize,
     },
     /// Holds one of the slots that are shown.
@@ -193,6 +197,7 @@ impl fmt::Display for History {
 struct Known {
     id: Uuid,
     account: usize,
+    is_verified: bool,
     /// The latest revision that a client has seen, and its entity tag.
     seen: (u32, String),
 }
@@ -321,6 +326,7 @@ fn request(chance: &mut Chance, booked: &mut Vec<Request>) -> Request {
         8..=12 => Request::Reschedule { which, start: chance.below(STARTS), seen: chance.once_in(2) },
         13..=15 => Request::Cancel { which },
         16 => Request::NoShow { which },
+        27 => Request::Verify { which },
         17..=18 => Request::Wake,
         _ => Request::Advance((1 + chance.below(4)) * *chance.pick(&[2, usize::from(MINUTES)])),
     }
@@ -334,9 +340,9 @@ impl Desk {
         let page = ledger.page(pe(), &query).await.unwrap_or_default();
         let mut known = self.known.lock().unwrap();
         for Revision { appointment, owner, updated_at, .. } in page.items {
-            let account = account_of(&owner);
+            let account = owner.as_deref().map_or(0, account_of);
             let seen = (appointment.revision, appointment.revision.to_string());
-            known.push(Known { id: appointment.id, account, seen });
+            known.push(Known { id: appointment.id, account, is_verified: owner.is_none(), seen });
             self.clock.set(self.clock.now().max(updated_at));
         }
     }
@@ -363,7 +369,8 @@ impl Desk {
         let (Request::Reschedule { which, .. }
         | Request::MoveToHeld { which, .. }
         | Request::Cancel { which }
-        | Request::NoShow { which }) = request
+        | Request::NoShow { which }
+        | Request::Verify { which }) = request
         else {
             return None;
         };
@@ -401,14 +408,15 @@ impl Desk {
             (Request::Reschedule { start, seen, .. }, Some(about), _) => {
                 let if_match = seen.then(|| vec![about.seen.1.clone()]);
                 let input = json!({ "start": self::start(*start).to_string() });
-                self.act(ActionRequest { input, if_match, ..action(about, "reschedule") }, about.account).await
+                self.act(ActionRequest { input, if_match, ..action(about, "reschedule") }, about).await
             }
             (Request::MoveToHeld { .. }, Some(about), Some(hold)) => {
                 let slot = Some(NamedSlot::Held(hold.id));
-                self.act(ActionRequest { slot, ..action(about, "reschedule") }, about.account).await
+                self.act(ActionRequest { slot, ..action(about, "reschedule") }, about).await
             }
-            (Request::Cancel { .. }, Some(about), _) => self.act(action(about, "cancel"), about.account).await,
-            (Request::NoShow { .. }, Some(about), _) => self.act(action(about, "no-show"), about.account).await,
+            (Request::Cancel { .. }, Some(about), _) => self.act(action(about, "cancel"), about).await,
+            (Request::NoShow { .. }, Some(about), _) => self.act(action(about, "no-show"), about).await,
+            (Request::Verify { .. }, Some(about), _) => self.verify(about).await,
             (Request::Hold { account, doctor, nth }, ..) => {
                 self.hold(&self.patient(*account), &self.doctor(*doctor), *nth).await
             }
@@ -482,9 +490,19 @@ impl Desk {
         }
     }
 
-    async fn act(&self, request: ActionRequest<'_>, account: usize) -> Answer {
-        let caller = if request.action == "no-show" { self.staff() } else { self.patient(account) };
-        self.booked_or_refused(account, self.booking.act(&caller, pe(), request).await)
+    async fn act(&self, request: ActionRequest<'_>, about: &Known) -> Answer {
+        let is_for_staff = about.is_verified || request.action == "no-show";
+        let caller = if is_for_staff { self.staff() } else { self.patient(about.account) };
+        self.booked_or_refused(about.account, self.booking.act(&caller, pe(), request).await)
+    }
+
+    /// Verifies an appointment, unless another client has done so already.
+    async fn verify(&self, about: &Known) -> Answer {
+        let staff = self.staff();
+        match self.booking.act(&staff, pe(), action(about, VERIFY)).await {
+            Ok(view) if view.revision.provenance.request_id != staff.request_id => Answer::Nothing,
+            verified => self.booked_or_refused(about.account, verified),
+        }
     }
 
     /// Does the clinic's actions that are due.
@@ -519,12 +537,12 @@ impl Desk {
 
     fn learn(&self, account: usize, view: &View) {
         let appointment = &view.revision.appointment;
-        let seen = (appointment.revision, view.tag());
+        let (is_verified, seen) = (view.revision.owner.is_none(), (appointment.revision, view.tag()));
         let mut known = self.known.lock().unwrap();
         match known.iter_mut().find(|known| known.id == appointment.id) {
-            Some(known) if known.seen.0 < appointment.revision => known.seen = seen,
+            Some(known) if known.seen.0 < appointment.revision => (known.is_verified, known.seen) = (is_verified, seen),
             Some(_) => {}
-            None => known.push(Known { id: appointment.id, account, seen }),
+            None => known.push(Known { id: appointment.id, account, is_verified, seen }),
         }
     }
 
@@ -537,29 +555,34 @@ impl Desk {
     }
 
     fn patient(&self, account: usize) -> Caller {
-        self.caller(&format!("{}.account-{account}", self.clinic), &[])
+        caller(&subject(&self.clinic, account), &[])
     }
 
     fn staff(&self) -> Caller {
-        self.caller("staff", &["pe:staff"])
+        caller("staff", &["pe:staff"])
     }
+}
 
-    fn caller(&self, subject: &str, groups: &[&str]) -> Caller {
-        let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
-        let scopes = Scope::ALL.map(Scope::as_str);
-        Caller {
-            subject: subject.into(),
-            groups: set(groups),
-            scopes: set(&scopes),
-            identities: [].into(),
-            request_id: self.clinic.clone(),
-        }
+/// Returns a caller with every scope, and a request id of their own.
+pub fn caller(subject: &str, groups: &[&str]) -> Caller {
+    let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
+    Caller {
+        subject: subject.into(),
+        groups: set(groups),
+        scopes: set(&Scope::ALL.map(Scope::as_str)),
+        identities: [].into(),
+        request_id: Uuid::now_v7().to_string(),
     }
 }
 
 /// Returns an action on an appointment, with an empty input.
 fn action<'a>(about: &Known, action: &'a str) -> ActionRequest<'a> {
     ActionRequest { id: about.id, action, input: json!({}), slot: None, if_match: None, key: None }
+}
+
+/// Returns the name of an account of a clinic.
+pub fn subject(clinic: &str, account: usize) -> String {
+    format!("{clinic}.account-{account}")
 }
 
 /// Returns the number of an account from its name.
@@ -570,6 +593,7 @@ pub fn account_of(subject: &str) -> usize {
 fn refused(error: BookingError) -> Answer {
     match error {
         BookingError::SlotTaken { claim, .. } => Answer::Taken(claim),
+        BookingError::PatientTaken => Answer::Taken(None),
         BookingError::HoldExpired { .. } => Answer::HoldExpired,
         BookingError::HoldLimit => Answer::HoldLimit,
         BookingError::Violations(rejection) if rejection.violations[0].code == "agenda.outside" => Answer::Outside,

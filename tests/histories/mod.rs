@@ -28,25 +28,29 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use citas::local::sqlite::SqliteLedger;
+use citas::system::UuidIds;
+use citas_core::booking::{Booking, BookingError};
 use citas_core::model::{AgendaRevision, Claim, Event};
 use citas_core::ports::{Outbox, Pending};
 use citas_core::release::Catalogue;
 use citas_core::rules::LoadedRules;
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 use self::check::{Kept, check};
-use self::clinic::{Clinic, closing_time};
-use self::desk::{History, Ports, Script, Witness, play};
+use self::clinic::{Clinic, closing_time, opening_time, start};
+use self::desk::{History, Ports, Script, Witness, caller, play};
 use self::maps::Flaw;
 pub use self::maps::MapLedger;
 use crate::ledger_dynamo::Tables;
 use crate::ledger_sqlite::sequence;
 use crate::support::appointments::{names, pe};
 use crate::support::patience::let_others_run_first;
+use crate::support::set_clock::SetClock;
 
 /// Number of histories, of which parts run on each ledger.
 const HISTORIES: usize = 10_000;
@@ -262,6 +266,42 @@ fn histories_with_a_clock_that_steps_back_keep_every_promise() {
     run_scripts(&scripts, SHARED_BY, async || Arc::new(MapLedger::default()));
     run_scripts(&scripts, 1, folder);
     run_scripts(&scripts, SHARED_BY, Tables::new);
+}
+
+/// Books 200 times at once for one account, each time for another patient and with another doctor. Returns the claims of the
+/// refusals.
+async fn refused_of_two_hundred(site: &dyn Site) -> Vec<String> {
+    let Ports { ledger, names, .. } = site.ports();
+    let (catalogue, clock) = (Arc::new(Catalogue::default()), Arc::new(SetClock::at(opening_time())));
+    catalogue.install(LoadedRules::of(Arc::new(Clinic), "sha256:00".into()).unwrap(), Timestamp::UNIX_EPOCH);
+    let booking = Arc::new(Booking::new(catalogue, ledger, clock, Arc::new(UuidIds), names, "0.2.0"));
+    let book = |number: usize| {
+        let booking = Arc::clone(&booking);
+        let request = json!({
+            "start": start(1).to_string(), "doctor": format!("house.{number}-group"), "patient": format!("patient-{number}"),
+        });
+        tokio::spawn(async move { booking.book(&caller("ana", &[]), pe(), request, None).await })
+    };
+    let mut refused = Vec::new();
+    for booked in (0..200).map(book).collect::<Vec<_>>() {
+        match booked.await.unwrap() {
+            Ok(_) => {}
+            Err(BookingError::SlotTaken { claim, .. }) => refused.push(claim.unwrap()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    refused
+}
+
+#[test]
+fn of_two_hundred_bookings_of_an_account_three_are_within_its_quota() {
+    runtime().block_on(async {
+        for site in [&Arc::new(MapLedger::default()) as &dyn Site, &folder().await, &Tables::new().await] {
+            let refused = refused_of_two_hundred(site).await;
+            assert_eq!(refused.len(), 197);
+            assert!(refused.iter().all(|claim| claim.starts_with("live/account/")), "{refused:?}");
+        }
+    });
 }
 
 #[test]

@@ -110,7 +110,7 @@ pub async fn of_several_reasons_the_first_is_given(ledger: Arc<dyn Ledger>) {
 pub async fn a_first_revision_is_stored_once(ledger: Arc<dyn Ledger>) {
     ledger.commit(change(booked(1))).await.unwrap();
     let mut again = booked(1);
-    again.owner = "eva".into();
+    again.owner = Some("eva".into());
     assert!(matches!(ledger.commit(change(again)).await, Err(CommitError::Stale)));
     assert_eq!(ledger.appointment(pe(), id(1)).await.unwrap().as_deref(), Some(&booked(1)));
 }

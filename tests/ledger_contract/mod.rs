@@ -78,6 +78,7 @@ macro_rules! ledger_contract {
             a_page_holds_at_most_its_limit_and_the_last_one_says_so
             each_filter_leaves_what_meets_it
             filters_together_leave_what_meets_all
+            what_nobody_owns_is_left_by_a_filter_of_its_own
             from_is_included_and_to_is_not
             a_date_is_that_of_the_place
             a_descending_page_is_the_reverse_of_an_ascending_one

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use citas_core::model::{AgendaRevision, Choice, Claim, HeldClaim, Hold, Phase, Revision, Slot};
 use citas_core::ports::{
-    AgendaCondition, AgendaError, Change, CommitError, Committed, Ledger, NewHold, Order, PlaceRequest, Query, Receipt,
-    Settled, Taken,
+    AgendaCondition, AgendaError, Change, CommitError, Committed, Ledger, NewHold, Order, OwnerFilter, PlaceRequest,
+    Query, Receipt, Settled, Taken,
 };
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -148,7 +148,7 @@ impl Model {
         let given = |filter: &Option<String>, value: Option<&String>| filter.is_none() || filter.as_ref() == value;
         let meets = |item: &Revision| {
             let (appointment, start) = (&item.appointment, item.appointment.starts_at);
-            given(&query.owner, Some(&item.owner))
+            (query.owner == OwnerFilter::Any || query.owner == OwnerFilter::from(item.owner.clone()))
                 && query.person.is_none_or(|person| person == item.person)
                 && given(&query.doctor, appointment.doctor.as_ref())
                 && given(&query.hospital, appointment.hospital.as_ref())
@@ -292,10 +292,11 @@ impl Round {
         let local = |at: Timestamp| at.in_tz(zone).unwrap().datetime();
         revision.appointment.slot =
             revision.appointment.starts_at.map(|at| Slot { start: local(at), minutes: 30, zone: zone.into() });
-        revision.owner = format!("owner {} {}", self.seed, chance.below(3));
+        revision.owner = (!chance.once_in(4)).then(|| format!("owner {} {}", self.seed, chance.below(3)));
         revision.person = person(chance.below(3));
         revision.appointment.doctor = (!chance.once_in(4)).then(|| format!("doctor {}", chance.below(3)));
-        revision.appointment.hospital = (!chance.once_in(4)).then(|| format!("hospital {}", chance.below(2)));
+        revision.appointment.hospital =
+            (!chance.once_in(4)).then(|| format!("hospital {} {}", self.seed, chance.below(2)));
         // The attributes of a room come from a choice.
         revision.appointment.attributes.retain(|attribute| attribute.path != "/room");
         revision.personal.remove("/room");
@@ -331,14 +332,17 @@ impl Round {
         assert_eq!(walk(ledger, &query).await, self.model.list(&query), "{query:?}");
     }
 
-    /// Returns a query for one owner, so that it finds no appointments of other rounds.
+    /// Returns a query for one owner or for a hospital, so that it finds no appointments of other rounds.
     fn query(&mut self) -> Query {
         let chance = &mut self.chance;
+        let is_unowned = chance.once_in(4);
+        let owner = (!is_unowned).then(|| format!("owner {} {}", self.seed, chance.below(3)));
+        let is_of_hospital = is_unowned || chance.once_in(4);
         Query {
-            owner: Some(format!("owner {} {}", self.seed, chance.below(3))),
+            owner: owner.into(),
             person: chance.once_in(4).then(|| person(chance.below(3))),
             doctor: chance.once_in(4).then(|| format!("doctor {}", chance.below(3))),
-            hospital: chance.once_in(4).then(|| format!("hospital {}", chance.below(2))),
+            hospital: is_of_hospital.then(|| format!("hospital {} {}", self.seed, chance.below(2))),
             from: chance.once_in(4).then(|| now() + minutes(chance.below(20))),
             to: chance.once_in(4).then(|| now() + minutes(chance.below(20))),
             date: chance.once_in(8).then(|| Date::constant(2026, 11, 24 + i8::try_from(chance.below(2)).unwrap())),

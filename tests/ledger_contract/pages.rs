@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use citas_core::model::{Phase, Revision, Slot};
-use citas_core::ports::{Ledger, Order, Page, Position, Query};
+use citas_core::ports::{Ledger, Order, OwnerFilter, Page, Position, Query};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
@@ -39,6 +39,10 @@ fn numbered(numbers: &[usize]) -> Vec<Uuid> {
 
 fn of_hospital(limit: usize) -> Query {
     Query { hospital: booked(0).appointment.hospital, limit, ..Query::default() }
+}
+
+fn account(subject: &str) -> OwnerFilter {
+    OwnerFilter::Account(subject.into())
 }
 
 /// Returns every item of every page, whatever the limit.
@@ -89,7 +93,7 @@ pub async fn a_page_holds_at_most_its_limit_and_the_last_one_says_so(ledger: Arc
 
 pub async fn each_filter_leaves_what_meets_it(ledger: Arc<dyn Ledger>) {
     let mut other = starting(2, Some(noon(2)));
-    other.owner = "eva".into();
+    other.owner = Some("eva".into());
     other.person = person(2);
     other.appointment.doctor = None;
     other.appointment.hospital = Some("00000001".into());
@@ -100,8 +104,8 @@ pub async fn each_filter_leaves_what_meets_it(ledger: Arc<dyn Ledger>) {
     let (both, mine, others) = (&[1, 2][..], &[1][..], &[2][..]);
     for (query, expected) in [
         (all.clone(), both),
-        (Query { owner: Some("ana".into()), ..all.clone() }, mine),
-        (Query { owner: Some("eva".into()), ..all.clone() }, others),
+        (Query { owner: account("ana"), ..all.clone() }, mine),
+        (Query { owner: account("eva"), ..all.clone() }, others),
         (Query { person: Some(person(1)), ..all.clone() }, mine),
         (Query { person: Some(person(2)), ..all.clone() }, others),
         (Query { doctor: Some("45678".into()), ..all.clone() }, mine),
@@ -112,8 +116,9 @@ pub async fn each_filter_leaves_what_meets_it(ledger: Arc<dyn Ledger>) {
         (Query { phases: vec![Phase::NoShow, Phase::Booked], ..all.clone() }, both),
         (Query { phases: vec![Phase::Pending, Phase::Cancelled], ..all.clone() }, &[]),
         (Query { phases: vec![Phase::NoShow, Phase::Pending], doctor: Some("45678".into()), ..all.clone() }, &[]),
-        (Query { owner: Some("an".into()), ..all.clone() }, &[]),
-        (Query { owner: Some("ANA".into()), ..all.clone() }, &[]),
+        (Query { owner: OwnerFilter::Nobody, ..all.clone() }, &[]),
+        (Query { owner: account("an"), ..all.clone() }, &[]),
+        (Query { owner: account("ANA"), ..all.clone() }, &[]),
     ] {
         assert_eq!(ids(&ledger.page(pe(), &query).await.unwrap()), numbered(expected), "{query:?}");
     }
@@ -124,7 +129,7 @@ pub async fn filters_together_leave_what_meets_all(ledger: Arc<dyn Ledger>) {
     let revision = |number: usize| {
         let bit = |bit: usize| (number >> bit) & 1;
         let mut revision = starting(number, Some(noon(number)));
-        revision.owner = format!("owner {}", bit(0));
+        revision.owner = Some(format!("owner {}", bit(0)));
         revision.person = person(bit(1));
         revision.appointment.doctor = Some(format!("doctor {}", bit(2)));
         revision.appointment.hospital = Some(format!("hospital {}", bit(3)));
@@ -135,7 +140,7 @@ pub async fn filters_together_leave_what_meets_all(ledger: Arc<dyn Ledger>) {
     for given in 0..32_usize {
         let if_given = |bit: usize, word: &str| (given & (1 << bit) != 0).then(|| format!("{word} 1"));
         let query = Query {
-            owner: if_given(0, "owner"),
+            owner: if_given(0, "owner").map_or(OwnerFilter::Any, OwnerFilter::Account),
             person: if_given(1, "").map(|_| person(1)),
             doctor: if_given(2, "doctor"),
             hospital: if_given(3, "hospital"),
@@ -146,6 +151,38 @@ pub async fn filters_together_leave_what_meets_all(ledger: Arc<dyn Ledger>) {
         let expected: Vec<Revision> = (0..32).filter(|number| number & given == given).map(revision).collect();
         assert_eq!(walk(&*ledger, &query).await, expected, "{query:?}");
     }
+}
+
+pub async fn what_nobody_owns_is_left_by_a_filter_of_its_own(ledger: Arc<dyn Ledger>) {
+    // Each bit of the number selects an owner or none, one of two people, and one of two phases.
+    let revision = |number: usize| {
+        let bit = |bit: usize| (number >> bit) & 1;
+        let mut revision = starting(number, Some(noon(number)));
+        revision.owner = (bit(0) == 0).then(|| "ana".into());
+        revision.person = person(bit(1));
+        revision.appointment.phase = [Phase::Booked, Phase::Cancelled][bit(2)];
+        revision
+    };
+    store(&*ledger, (0..16).map(revision)).await;
+    for given in [1, 3, 5, 7_usize] {
+        let is_given = |bit: usize| given & (1 << bit) != 0;
+        let query = Query {
+            owner: OwnerFilter::Nobody,
+            person: is_given(1).then(|| person(1)),
+            phases: is_given(2).then_some(Phase::Cancelled).into_iter().collect(),
+            limit: 3,
+            ..Query::default()
+        };
+        let expected: Vec<Revision> = (0..16).filter(|number| number & given == given).map(revision).collect();
+        assert_eq!(walk(&*ledger, &query).await, expected, "{query:?}");
+    }
+    let mut owned = after(&revision(1));
+    owned.owner = Some("eva".into());
+    let mut unowned = after(&revision(0));
+    unowned.owner = None;
+    store(&*ledger, [owned, unowned.clone()]).await;
+    let query = Query { owner: OwnerFilter::Nobody, person: Some(person(0)), limit: 1, ..Query::default() };
+    assert_eq!(ledger.page(pe(), &query).await.unwrap().items, [unowned], "an owner comes and goes");
 }
 
 pub async fn from_is_included_and_to_is_not(ledger: Arc<dyn Ledger>) {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use citas_core::model::Claim;
-use citas_core::ports::{Change, CommitError, Committed, Ledger, Query};
+use citas_core::ports::{Change, CommitError, Committed, Ledger, OwnerFilter, Query};
 use futures::future::join_all;
 
 use super::changes::assert_claim_taken;
@@ -73,7 +73,7 @@ pub async fn of_fifty_changes_of_one_revision_one_is_stored(ledger: Arc<dyn Ledg
     ledger.commit(change(first.clone())).await.unwrap();
     let rivals = (0..RIVALS).map(|number| {
         let mut next = after(&first);
-        next.owner = format!("rival {number}");
+        next.owner = Some(format!("rival {number}"));
         change(next)
     });
     let results = race(&ledger, rivals.collect()).await;
@@ -82,7 +82,7 @@ pub async fn of_fifty_changes_of_one_revision_one_is_stored(ledger: Arc<dyn Ledg
     assert_eq!(results.iter().filter(|result| matches!(result, Err(CommitError::Stale))).count(), RIVALS - 1);
     let winner = results.iter().position(Result::is_ok).unwrap();
     let stored = ledger.appointment(pe(), id(1)).await.unwrap().unwrap();
-    assert_eq!(stored.owner, format!("rival {winner}"));
+    assert_eq!(stored.owner, Some(format!("rival {winner}")));
 }
 
 pub async fn of_fifty_who_use_one_key_one_is_stored(ledger: Arc<dyn Ledger>) {
@@ -104,13 +104,14 @@ pub async fn a_stored_change_is_seen_by_every_later_read(ledger: Arc<dyn Ledger>
         let ledger = Arc::clone(&ledger);
         tokio::spawn(async move {
             let mut revision = booked(number);
-            revision.owner = format!("owner {number}");
+            revision.owner = Some(format!("owner {number}"));
             let claim = format!("doctor:{number}");
             ledger.commit(booking(revision, &[&claim])).await.unwrap();
             assert!(ledger.appointment(pe(), id(number)).await.unwrap().is_some());
             assert_eq!(ledger.history(pe(), id(number), 0, 100).await.unwrap().len(), 1);
             assert_eq!(ledger.taken(pe(), &[Claim::new(claim)], now()).await.unwrap().len(), 1);
-            let query = Query { owner: Some(format!("owner {number}")), limit: 10, ..Query::default() };
+            let owner = OwnerFilter::Account(format!("owner {number}"));
+            let query = Query { owner, limit: 10, ..Query::default() };
             assert_eq!(ledger.page(pe(), &query).await.unwrap().items.len(), 1);
         })
     });

@@ -349,7 +349,8 @@ pub fn revision(id: Uuid) -> Revision {
             attributes: vec![],
         },
         claims: vec![HeldClaim { key: "doctor/45678/2026-12-01T14:30Z".into(), ordinal: 0 }],
-        owner: "ana".into(),
+        owner: Some("ana".into()),
+        personal_places: [].into(),
         updated_at: now,
         provenance: Provenance {
             action: "book".into(),

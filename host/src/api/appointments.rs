@@ -233,6 +233,10 @@ pub struct Representation<'a> {
     /// Length in minutes; absent while the appointment has no date.
     #[serde(skip_serializing_if = "Option::is_none")]
     minutes: Option<u16>,
+    /// True if nobody has confirmed that the account that booked acts for the patient. Only this account and staff see the
+    /// appointment. Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unverified: Option<bool>,
     #[serde(flatten)]
     #[schemars(skip)]
     fields: &'a Map<String, Value>,
@@ -249,8 +253,9 @@ pub struct Representation<'a> {
 fn representation(view: &View) -> Representation<'_> {
     let View { revision, fields, .. } = view;
     let appointment = &revision.appointment;
+    let is_added = |name: &str| !fields.contains_key(name);
     let slot = appointment.slot.as_ref();
-    let added = |name: &str| slot.filter(|_| !fields.contains_key(name));
+    let added = |name: &str| slot.filter(|_| is_added(name));
     Representation {
         id: appointment.id,
         country: revision.country,
@@ -262,6 +267,7 @@ fn representation(view: &View) -> Representation<'_> {
             .map(|(slot, starts_at)| slot.start_with_offset(starts_at)),
         zone: added("zone").map(|slot| slot.zone.as_str()),
         minutes: slot.map(|slot| slot.minutes),
+        unverified: revision.owner.as_ref().filter(|_| is_added("unverified")).map(|_| true),
         fields,
         rules: &revision.provenance.rules,
         created_at: appointment.created_at,

@@ -275,6 +275,7 @@ impl Problem {
             BookingError::SlotTaken { claim, free, rejection } => {
                 Self::taken(Kind::SlotTaken, detail, claim, free, rejection.as_ref(), accept_language)
             }
+            BookingError::PatientTaken => Self::taken(Kind::SlotTaken, detail, None, Vec::new(), None, accept_language),
             BookingError::HoldExpired { claim, free, rejection } => {
                 Self::taken(Kind::HoldExpired, detail, claim, free, rejection.as_ref(), accept_language)
             }

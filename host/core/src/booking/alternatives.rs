@@ -55,8 +55,8 @@ pub(super) async fn near(
     };
     let candidates = catalogue.executor().run(rules.country, ask).await??;
     let own = before.map(|before| before.appointment.id);
-    let (patient, now) = (Some(appointment.patient.as_str()), wanted.updated_at);
-    let vacancies = Vacancies { ledger: &**ledger, names, rules, patient, own, now };
+    let (patient, owner) = (Some(appointment.patient.as_str()), wanted.owner.as_deref());
+    let vacancies = Vacancies { ledger: &**ledger, names, rules, patient, owner, own, now: wanted.updated_at };
     let mut slots = vacancies.free(candidates).await?;
     let mut named: HashSet<Timestamp> = before.and_then(|before| before.appointment.starts_at).into_iter().collect();
     slots.retain(|free| named.insert(free.starts_at));

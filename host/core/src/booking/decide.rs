@@ -1,6 +1,7 @@
 //! Decides requests: selects the version, evaluates its rules, and prepares the change, its events and the view. Stores
 //! nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
@@ -10,13 +11,16 @@ use uuid::Uuid;
 
 use crate::booking::error::BookingError;
 use crate::booking::holds::NamedHold;
+use crate::booking::merged::merged;
 use crate::booking::presentation::entity_tag;
 use crate::model::{
     AgendaRevision, Appointment, Choice, Claim, CountryCode, Event, Fact, FactQuery, FactSource, HeldClaim, Party,
-    Place, Plan, Provenance, Pseudonyms, Revision, Role, Step, Violation,
+    Place, Provenance, Pseudonyms, Revision, Role, Step, Violation,
 };
 use crate::people::Access;
-use crate::ports::{AgendaCondition, Change, Fault, Ids, Ledger, Order, Query, Settled, Tally, Unavailable};
+use crate::ports::{
+    AgendaCondition, Change, Fault, Ids, Ledger, Order, OwnerFilter, Query, Settled, Tally, Unavailable,
+};
 use crate::release::{Catalogue, InForce, OnTrial};
 use crate::rules::{DecisionRequest, Fields, LoadedRules, Planned, Rejection, check_input, evaluate};
 use crate::trial::{Call, Refused, TrialRecorder};
@@ -183,10 +187,20 @@ impl Decider {
             Ok(queries) => queries,
             Err(fault) => return Ok(Err(fault)),
         };
-        Ok(Ok(try_join_all(queries.into_iter().map(|query| self.fact(rules.country, query))).await?))
+        let before = before.map(|before| &**before);
+        let facts = queries.into_iter().map(|query| self.fact(rules.country, &request.access, before, query));
+        Ok(Ok(try_join_all(facts).await?))
     }
 
-    async fn fact(&self, country: CountryCode, asked: FactQuery) -> Result<Fact, Unavailable> {
+    /// Reads the answer to a query of the rules. What others booked for a patient without a verified tie is no fact, and
+    /// whoever has no verified tie learns nothing of the patient by a decision.
+    async fn fact(
+        &self,
+        country: CountryCode,
+        access: &Access,
+        before: Option<&Revision>,
+        asked: FactQuery,
+    ) -> Result<Fact, Unavailable> {
         let FactQuery { name, of, key, phases, since, until, at_most } = asked;
         let second = |second: i64| Timestamp::from_second(second).unwrap_or(Timestamp::MAX);
         let mut query = Query {
@@ -197,12 +211,17 @@ impl Decider {
             limit: at_most.into(),
             ..Query::default()
         };
+        let mut owners = vec![OwnerFilter::Any];
         match of {
-            Party::Patient => query.person = Some(self.names.patient(country, &key)),
+            Party::Patient => {
+                owners = owners_known(access, before, &key);
+                query.person = Some(self.names.patient(country, &key));
+            }
             Party::Doctor => query.doctor = Some(key),
             Party::Hospital => query.hospital = Some(key),
         }
-        let page = self.ledger.page(country, &query).await?;
+        let queries = owners.into_iter().map(|owner| Query { owner, ..query.clone() }).collect();
+        let page = merged(&*self.ledger, country, queries).await?;
         let appointments = page.items.into_iter().map(|found| found.appointment).collect();
         Ok(Fact { name, appointments, more: page.next.is_some() })
     }
@@ -242,12 +261,18 @@ impl Decider {
         let facts = facts.clone()?;
         let (provenance, planned) = self.plan(rules, request, before, facts)?;
         let id = before.map_or_else(|| self.ids.next(), |before| before.appointment.id);
-        let revision = self.revision(id, rules, request, before.map(|before| &**before), &planned, provenance);
+        let before = before.map(|before| &**before);
+        let mut revision = self.revision(id, rules, request, before, &planned, provenance);
+        let (plan, owner) = (planned.plan, revision.owner.as_deref());
+        let kept = |claims: &[Claim]| self.ledger_claims(rules.country, claims, &plan.patient, owner);
+        let claims = kept(&plan.claims);
+        let choice = |choice: &Choice| Choice { claims: kept(&choice.claims), attributes: choice.attributes.clone() };
+        let choices: Vec<Choice> = plan.choices.iter().map(choice).collect();
+        revision.personal_places = personal_places(&revision, before, &claims, &choices);
         fits(&revision)?;
-        let plan = planned.plan;
         let change = Change {
-            claims: self.ledger_claims(rules.country, &plan, &plan.claims),
-            choices: plan.choices.iter().map(|choice| self.ledger_choice(rules.country, &plan, choice)).collect(),
+            claims,
+            choices,
             held: before.map_or_else(Vec::new, |before| before.claims.clone()),
             hold: request.live_hold().cloned(),
             events: plan.events.iter().map(|name| Event::new(self.ids.next(), name, &revision)).collect(),
@@ -266,16 +291,12 @@ impl Decider {
         })
     }
 
-    /// Returns claims of a plan in the ledger's form.
-    fn ledger_claims(&self, country: CountryCode, plan: &Plan, claims: &[Claim]) -> Vec<Claim> {
+    /// Returns claims of a plan for a patient in the ledger's form.
+    fn ledger_claims(&self, country: CountryCode, claims: &[Claim], patient: &str, owner: Option<&str>) -> Vec<Claim> {
         let kept = |claim: &Claim| {
-            self.names.claim(country, Claim { personal: claim.is_about(&plan.patient), ..claim.clone() })
+            self.names.claim(country, Claim { personal: claim.is_about(patient), ..claim.clone() }, owner)
         };
         claims.iter().map(kept).collect()
-    }
-
-    fn ledger_choice(&self, country: CountryCode, plan: &Plan, Choice { claims, attributes }: &Choice) -> Choice {
-        Choice { claims: self.ledger_claims(country, plan, claims), attributes: attributes.clone() }
     }
 
     /// Evaluates the request, and returns the plan with its provenance.
@@ -329,12 +350,16 @@ impl Decider {
         let step = Step { action: request.action.clone(), role: request.access.role, at: request.now };
         let choices = plan.choices.iter().flat_map(|choice| &choice.attributes);
         let paths = plan.attributes.iter().chain(choices).map(|field| &field.path);
+        let owner = owner(&request.access, before, &plan.patient);
+        let appointment =
+            planned.appointment(id, before.map(|before| &before.appointment), step, &provenance.context.caller);
         Revision {
             country: rules.country,
             person: self.names.patient(rules.country, &plan.patient),
-            appointment: planned.appointment(id, before.map(|before| &before.appointment), step),
+            appointment: Appointment { unverified: owner.is_some(), ..appointment },
             claims: Vec::new(),
-            owner: before.map_or_else(|| request.access.subject.clone(), |before| before.owner.clone()),
+            owner,
+            personal_places: BTreeMap::new(),
             updated_at: request.now,
             provenance,
             personal: paths.filter(|path| rules.is_personal(path)).cloned().collect(),
@@ -372,6 +397,46 @@ impl Decider {
             Err(_) => None,
         }
     }
+}
+
+/// Returns the owner of the next revision of an appointment, or of a booking. An action keeps the owner, whoever does it,
+/// unless it gives a verified appointment to another patient.
+fn owner(access: &Access, before: Option<&Revision>, patient: &str) -> Option<String> {
+    match before {
+        Some(before) if before.owner.is_some() || before.appointment.patient == patient => before.owner.clone(),
+        _ => access.owner_for(patient),
+    }
+}
+
+/// Returns the owners of the appointments of a patient that a decision may know of. Of an appointment with an owner, only
+/// staff and those who act for the patient decide with the verified ones.
+fn owners_known(access: &Access, before: Option<&Revision>, patient: &str) -> Vec<OwnerFilter> {
+    let known = access.owner_for(patient);
+    let owner = before.and_then(|before| before.owner.clone());
+    let sees_verified = known.is_none() && (owner.is_none() || access.role != Role::Clock);
+    let verified = sees_verified.then_some(OwnerFilter::Nobody);
+    let owned = owner.or(known).map(OwnerFilter::Account);
+    verified.into_iter().chain(owned).collect()
+}
+
+/// Returns the places of the personal claims of a revision with an owner. A claim that the appointment has already keeps the
+/// limit under which it was taken: rules limit bookings more than changes.
+fn personal_places(
+    revision: &Revision,
+    before: Option<&Revision>,
+    claims: &[Claim],
+    choices: &[Choice],
+) -> BTreeMap<String, u16> {
+    if revision.owner.is_none() {
+        return BTreeMap::new();
+    }
+    let limit = |claim: &Claim| {
+        let held = before.filter(|before| before.claims.iter().any(|held| held.key == claim.key));
+        held.map_or(claim.places, |before| before.personal_places.get(&claim.key).copied().unwrap_or(1))
+    };
+    let all = claims.iter().chain(choices.iter().flat_map(|choice| &choice.claims));
+    let personal = all.filter(|claim| claim.personal).map(|claim| (claim.key.clone(), limit(claim)));
+    personal.filter(|(_, places)| *places > 1).collect()
 }
 
 /// Returns the places that a change takes if no other appointment holds any.

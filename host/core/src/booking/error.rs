@@ -85,6 +85,9 @@ pub enum BookingError {
         /// The country's words for the taken claim, if it has any and the caller may know it.
         rejection: Option<Rejection>,
     },
+    /// Other appointments of the patient have a claim of the one to be verified.
+    #[error("the patient has another appointment at that time, or as many as the country allows")]
+    PatientTaken,
     /// The hold that the request names has ended, and another has the slot.
     #[error("the hold has ended, and {} is taken", .claim.as_deref().unwrap_or("that time"))]
     HoldExpired {

@@ -1,5 +1,5 @@
-//! Links in mail: reads the appointment of a link and does its action. The holder of the mail acts as the appointment's
-//! patient, for this action alone.
+//! Links in mail: reads the appointment of a link and does its action. The holder of the mail acts in the role of a patient,
+//! for this action alone.
 
 use std::sync::Arc;
 
@@ -117,9 +117,8 @@ impl Booking {
     }
 
     fn link_request(&self, link: &Link, current: &Revision, request_id: &str) -> Arc<RuleRequest> {
-        let patient = &current.appointment.patient;
         Arc::new(RuleRequest {
-            access: Access::of_link(patient, link.country, &self.decider.names, request_id),
+            access: Access::of_link(current, &self.decider.names, request_id),
             action: link.action.clone(),
             input: json!({}),
             if_match: None,
@@ -144,9 +143,8 @@ impl Booking {
             Ok(answer) => answer.settle(&rules, self.decider.trying.as_ref()).await,
             Err(fault) => Err(fault),
         };
-        let (country, patient) = (revision.country, &revision.appointment.patient);
-        let access = Access::of_link(patient, country, &self.decider.names, request_id);
-        self.log_shown(&access, ReadOperation::Link, country, [&*revision]).await?;
+        let access = Access::of_link(&revision, &self.decider.names, request_id);
+        self.log_shown(&access, ReadOperation::Link, revision.country, [&*revision]).await?;
         Ok(LinkView { revision, texts: texts.unwrap_or_default(), rules: rules.used, outcome })
     }
 }

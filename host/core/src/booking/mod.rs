@@ -3,6 +3,7 @@
 //!
 //! - [`decide`]: the decision on a request, by the version in force or by a canary, and the change that it makes
 //! - [`error`]: reasons for which a use case fails
+//! - [`verify`]: the host's own action, which confirms who booked an appointment
 //! - [`filters`]: filters of a list that no appointment could match
 //! - [`slots`]: free slots
 //! - [`holds`]: slots that are kept for some minutes
@@ -33,11 +34,13 @@ mod readings;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod wake;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use jiff::SignedDuration;
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -58,7 +61,7 @@ use crate::booking::merged::merged;
 use crate::booking::openings::AgendaLists;
 use crate::booking::presentation::{PresentationCache, show_page};
 use crate::model::claim::resource_and_minute;
-use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, ReadOperation, Revision, Role, Scope};
+use crate::model::{Appointment, Caller, Claim, CountryCode, Pseudonyms, ReadOperation, Revision, Role, Scope, VERIFY};
 use crate::people::{Access, AccessControl};
 use crate::ports::{
     Clock, CommitError, Committed, FIRST_CONTRACT, Fault, Ids, Ledger, Page, PatientLinks, Position, Query, Receipt,
@@ -177,7 +180,7 @@ impl Booking {
         }
     }
 
-    /// Applies one of the country's actions to an appointment.
+    /// Applies one of the country's actions to an appointment, or the host's own.
     ///
     /// # Errors
     /// See [`BookingError`].
@@ -187,6 +190,9 @@ impl Booking {
         country: CountryCode,
         request: ActionRequest<'_>,
     ) -> Result<View, BookingError> {
+        if request.action == VERIFY {
+            return self.verify(caller, country, request).await;
+        }
         let (rules, access) = self.enter(caller, country, Scope::Write).await?;
         let ActionRequest { id, action, mut input, slot, if_match, key } = request;
         let mut current = self.visible(&access, country, id).await?;
@@ -254,7 +260,8 @@ impl Booking {
             (query.doctor, query.hospital) = (keys.doctor, keys.hospital);
         }
         filters::narrow(&rules, &mut query)?;
-        let Page { items, mut next } = merged(&*self.decider.ledger, country, access.queries(query)).await?;
+        let queries = access.queries(query, country, &self.decider.names);
+        let Page { items, mut next } = merged(&*self.decider.ledger, country, queries).await?;
         let found = items.len();
         let views = self.listed(&rules, access.role, items).await?;
         if views.len() < found {
@@ -450,14 +457,14 @@ impl Booking {
     ///
     /// `claims` are those of the plan, one of which the ledger keeps as `kept`.
     async fn taken(&self, conflict: &ClaimConflict<'_>, claims: Vec<Claim>, kept: &str) -> BookingError {
-        let ClaimConflict { decided, request, wanted, .. } = conflict;
-        let patient = &wanted.appointment.patient;
-        let effective = claims.into_iter().map(|claim| Claim { personal: claim.is_about(patient), ..claim });
-        let is_kept = |claim: &Claim| self.decider.names.claim(wanted.country, claim.clone()).key == kept;
+        let ClaimConflict { decided, wanted, .. } = conflict;
+        let Revision { country, appointment, owner, .. } = wanted;
+        let effective =
+            claims.into_iter().map(|claim| Claim { personal: claim.is_about(&appointment.patient), ..claim });
+        let is_kept = |claim: &Claim| self.decider.names.claim(*country, claim.clone(), owner.as_deref()).key == kept;
         let claim = effective.into_iter().find(is_kept).unwrap_or_else(|| Claim::new(kept));
-        let hidden = BookingError::SlotTaken { claim: None, free: Vec::new(), rejection: None };
-        if claim.personal && !request.access.sees_all() && !self.may_see_holders(conflict, &claim).await {
-            return hidden;
+        if claim.personal && !self.may_see_holders(conflict, kept).await {
+            return BookingError::SlotTaken { claim: None, free: Vec::new(), rejection: None };
         }
         // Contract 1.0.0 did not set the form of a claim on time.
         let is_on_time = resource_and_minute(&claim.key).1.is_some() || decided.contract() == FIRST_CONTRACT;
@@ -468,21 +475,19 @@ impl Booking {
         BookingError::SlotTaken { claim: Some(claim.key), free, rejection }
     }
 
-    /// True if the caller may see every appointment that holds this claim. False if there is none or the ledger does not
-    /// answer.
-    async fn may_see_holders(&self, ClaimConflict { request, wanted, .. }: &ClaimConflict<'_>, claim: &Claim) -> bool {
-        let country = wanted.country;
+    /// True if the caller may see every appointment that holds this personal claim. False if there is none or the ledger
+    /// does not answer. The claims of an appointment with an owner are in the way of the owner's alone.
+    async fn may_see_holders(&self, ClaimConflict { request, wanted, .. }: &ClaimConflict<'_>, kept: &str) -> bool {
+        let (country, access, ledger) = (wanted.country, &request.access, &self.decider.ledger);
+        if access.sees_all() || wanted.owner.as_ref() == Some(&access.subject) {
+            return true;
+        }
         let see = async {
-            let kept = self.decider.names.claim(country, claim.clone());
-            let taken = self.decider.ledger.taken(country, &[kept], request.now).await?;
-            let holders: Vec<_> = taken.into_values().flatten().collect();
-            for (_, holder) in &holders {
-                let holder = self.decider.ledger.appointment(country, *holder).await?;
-                if !holder.is_some_and(|holder| request.access.sees(&holder)) {
-                    return Ok(false);
-                }
-            }
-            Ok::<_, Unavailable>(!holders.is_empty())
+            let taken = ledger.taken(country, &[Claim::new(kept)], request.now).await?;
+            let holders = taken.into_values().flatten().map(|(_, holder)| ledger.appointment(country, holder));
+            let holders = try_join_all(holders).await?;
+            let is_seen = |holder: &Option<Arc<Revision>>| holder.as_ref().is_some_and(|holder| access.sees(holder));
+            Ok::<_, Unavailable>(!holders.is_empty() && holders.iter().all(is_seen))
         };
         see.await.unwrap_or_else(|error| {
             tracing::debug!(%country, %error, "the holders of the claim are not known");

@@ -134,6 +134,8 @@ pub(super) struct Vacancies<'a> {
     pub rules: &'a LoadedRules,
     /// Patient of the booking, if known. Claims that contain this key are personal.
     pub patient: Option<&'a str>,
+    /// Owner of the booking, if it has one.
+    pub owner: Option<&'a str>,
     /// Appointment to be moved. Its claims are no obstacle.
     pub own: Option<Uuid>,
     /// Time from which expired holds are no obstacle.
@@ -333,7 +335,11 @@ impl Vacancies<'_> {
     /// Returns a claim in the ledger's form.
     fn kept<'a>(&self, claim: &'a Claim) -> Cow<'a, Claim> {
         if self.patient.map_or(claim.personal, |patient| claim.is_about(patient)) {
-            return Cow::Owned(self.names.claim(self.rules.country, Claim { personal: true, ..claim.clone() }));
+            return Cow::Owned(self.names.claim(
+                self.rules.country,
+                Claim { personal: true, ..claim.clone() },
+                self.owner,
+            ));
         }
         Cow::Borrowed(claim)
     }
@@ -449,9 +455,10 @@ impl Booking {
         candidates: Vec<Candidate>,
     ) -> Result<Vec<FreeSlot>, BookingError> {
         let (ledger, names) = (&*self.decider.ledger, &self.decider.names);
+        let owner = finder.current.as_ref().and_then(|current| current.owner.as_deref());
         let current = finder.current.as_ref().map(|current| &current.appointment);
         let (patient, own) = (current.map(|current| current.patient.as_str()), current.map(|current| current.id));
-        let vacancies = Vacancies { ledger, names, rules: &finder.rules, patient, own, now: finder.now };
+        let vacancies = Vacancies { ledger, names, rules: &finder.rules, patient, owner, own, now: finder.now };
         let free = vacancies.free(candidates).await?;
         let present = current.and_then(|current| current.starts_at);
         let mut others: Vec<FreeSlot> = free.into_iter().filter(|slot| Some(slot.starts_at) != present).collect();

@@ -1,6 +1,6 @@
 //! Appointments as Citas stores them: the state that the rules planned, and its provenance.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -185,7 +185,20 @@ pub struct Step {
 }
 
 /// Maximum number of steps that an appointment keeps. The earliest are dropped.
-pub const MAX_STEPS: usize = 50;
+const MAX_STEPS: usize = 50;
+
+impl Step {
+    /// Returns the steps of an appointment with this one added. Of more than 50 the earliest are dropped.
+    pub fn after(self, before: Option<&Appointment>) -> Vec<Self> {
+        let mut steps = before.map_or_else(Vec::new, |before| before.steps.clone());
+        steps.push(self);
+        steps.drain(..steps.len().saturating_sub(MAX_STEPS));
+        steps
+    }
+}
+
+/// Name of the host's own action, which confirms who booked an appointment. No country has an action of this name.
+pub const VERIFY: &str = "verify";
 
 /// A stored appointment, as the rules see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -215,7 +228,7 @@ pub struct Appointment {
     pub wake: Option<Wake>,
     /// Number of the revision: 1 when first booked, and one more with each change.
     pub revision: u32,
-    /// Actions so far, the booking first; the last [`MAX_STEPS`] of them.
+    /// Actions so far, the booking first; the last 50 of them.
     pub steps: Vec<Step>,
     /// The country's own attributes, as the rules last mapped them.
     pub attributes: Vec<Field>,
@@ -281,8 +294,14 @@ pub struct Revision {
     pub appointment: Appointment,
     /// Claims that the appointment holds while it is live.
     pub claims: Vec<HeldClaim>,
-    /// Subject of the token that booked the appointment.
-    pub owner: String,
+    /// Subject of the account that booked the appointment without a verified tie to its patient. Only this account and staff
+    /// see it. `None` for any other appointment, and once the appointment is verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Number of places of each personal claim that has more than one, in an appointment with an owner. Verification takes
+    /// the patient's claims with these limits.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub personal_places: BTreeMap<String, u16>,
     /// Time at which this revision was stored.
     pub updated_at: Timestamp,
     /// Provenance of this revision.

@@ -13,7 +13,7 @@ use crate::model::appointment::{Appointment, Phase};
 #[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Sees and changes the appointments that the same subject booked.
+    /// Sees and changes their own appointments, and those of patients for whom they act.
     Patient,
     /// Works for the country.
     Staff,
@@ -88,6 +88,13 @@ pub struct RulesCaller {
     /// Hospitals that a member of staff works for; `None` means all of the country's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hospitals: Option<Vec<String>>,
+}
+
+impl RulesCaller {
+    /// Returns true if the caller books for this patient without a verified tie.
+    pub fn is_stranger_to(&self, patient: &str) -> bool {
+        self.role == Role::Patient && !self.ties.iter().any(|tie| tie.patient == patient)
+    }
 }
 
 impl From<Role> for RulesCaller {

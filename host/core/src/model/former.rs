@@ -1,13 +1,13 @@
 //! Revisions and events in the former format, which did not separate personal data. Migrations convert them to the
 //! current format.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::model::appointment::{
-    Appointment, CountryCode, Field, MAX_STEPS, Phase, Provenance, Revision, RulesId, Slot, Step,
-};
+use crate::model::appointment::{Appointment, CountryCode, Field, Phase, Provenance, Revision, RulesId, Slot, Step};
 use crate::model::claim::{Claim, HeldClaim};
 use crate::model::context::{Context, Role, ZoneClock};
 use crate::model::event::{Event, EventData};
@@ -104,18 +104,17 @@ impl FormerRevision {
     /// count as personal, because the schemas of the rules are not known here.
     pub fn into_revision(self, names: &Pseudonyms, before: Option<&Revision>) -> Revision {
         let Self { country, appointment, provenance, patient, .. } = self;
-        let mut steps = before.map_or_else(Vec::new, |before| before.appointment.steps.clone());
-        steps.push(Step { action: provenance.action.clone(), role: provenance.context.role, at: self.updated_at });
-        steps.drain(..steps.len().saturating_sub(MAX_STEPS));
+        let step = Step { action: provenance.action.clone(), role: provenance.context.role, at: self.updated_at };
         let held = |key: String| {
             let personal = Claim::new(key.clone()).is_about(&patient);
-            HeldClaim { key: names.claim(country, Claim { personal, ..Claim::new(key) }).key, ordinal: 0 }
+            HeldClaim { key: names.claim(country, Claim { personal, ..Claim::new(key) }, None).key, ordinal: 0 }
         };
         Revision {
             country,
             person: names.patient(country, &patient),
             claims: self.claims.into_iter().map(held).collect(),
-            owner: self.owner,
+            owner: Some(self.owner),
+            personal_places: BTreeMap::new(),
             updated_at: self.updated_at,
             personal: appointment.attributes.iter().map(|field| field.path.clone()).collect(),
             appointment: Appointment {
@@ -130,7 +129,7 @@ impl FormerRevision {
                 unverified: false,
                 wake: None,
                 revision: appointment.revision,
-                steps,
+                steps: step.after(before.map(|before| &before.appointment)),
                 attributes: appointment.attributes,
             },
             provenance: Provenance {

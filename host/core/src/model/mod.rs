@@ -27,8 +27,8 @@ mod time;
 pub use self::access::{Caller, Claims, Forbidden, Scope};
 pub use self::agenda::{Agenda, AgendaRevision, Closed, Extra, Hours, NotATime, Overlap, TimeOfDay, Weekday, Weekly};
 pub use self::appointment::{
-    Appointment, CountryCode, Field, MAX_STEPS, NotACountry, NotAPhase, Phase, Provenance, Revision, RulesId, Slot,
-    Step, Value, Wake,
+    Appointment, CountryCode, Field, NotACountry, NotAPhase, Phase, Provenance, Revision, RulesId, Slot, Step, VERIFY,
+    Value, Wake,
 };
 pub use self::channel::{Canary, Candidate, ChangeNote, Channel, ChannelChange, ChannelVerb, SequenceSpent};
 pub use self::claim::{Choice, Claim, HeldClaim};
@@ -52,7 +52,7 @@ pub use self::plan::{
     Verdict, Violation,
 };
 pub use self::precondition::Precondition;
-pub(crate) use self::pseudonym::PERSONAL;
+pub(crate) use self::pseudonym::personal_key;
 pub use self::pseudonym::{KEY_DIGITS, NotAKey, Pseudonyms};
 pub use self::reading::{PatientRead, READINGS_KEPT, ReadOperation, ReadReason, Reading};
 pub use self::slot_token::{OtherSlot, SlotToken};

@@ -11,7 +11,10 @@ use crate::model::appointment::CountryCode;
 use crate::model::claim::{Claim, key_of, resource_and_minute};
 
 /// Prefix of a personal claim's resource in the ledger.
-pub(crate) const PERSONAL: &str = "personal/";
+const PERSONAL: &str = "personal/";
+
+/// Prefix of the personal claims of an account that nobody has verified, before the account's opaque id.
+const ACCOUNT: &str = "account/";
 
 /// Length of a written key, in hexadecimal digits: 32 bytes.
 pub const KEY_DIGITS: usize = 64;
@@ -60,15 +63,17 @@ impl Pseudonyms {
         self.name(&["account", country.as_str(), subject]).to_string()
     }
 
-    /// Returns the claim in the ledger's form. A personal claim keeps its minute, and its resource becomes opaque.
+    /// Returns the claim in the ledger's form. A personal claim keeps its minute, and its resource becomes opaque. A personal
+    /// claim of an appointment with an owner is the owner's alone: it is in no other's way.
     #[must_use]
-    pub fn claim(&self, country: CountryCode, claim: Claim) -> Claim {
+    pub fn claim(&self, country: CountryCode, claim: Claim, owner: Option<&str>) -> Claim {
         if !claim.personal {
             return claim;
         }
         let (resource, minute) = resource_and_minute(&claim.key);
         let name = self.name(&["claim", country.as_str(), resource]);
-        Claim { key: key_of(&format!("{PERSONAL}{}", name.simple()), minute), ..claim }
+        let of = owner.map_or_else(String::new, |owner| format!("{ACCOUNT}{}/", self.account(country, owner)));
+        Claim { key: key_of(&format!("{of}{PERSONAL}{}", name.simple()), minute), ..claim }
     }
 
     fn name(&self, parts: &[&str]) -> Uuid {
@@ -80,6 +85,13 @@ impl Pseudonyms {
         let digest: [u8; 32] = mac.finalize().into_bytes().into();
         Builder::from_custom_bytes(digest[..16].try_into().expect("a digest has 32 bytes")).into_uuid()
     }
+}
+
+/// Returns the patient's key of a personal claim in the ledger's form, without the prefix of an account; `None` for any
+/// other claim.
+pub(crate) fn personal_key(key: &str) -> Option<&str> {
+    let of_account = key.strip_prefix(ACCOUNT).and_then(|rest| rest.split_once('/'));
+    Some(of_account.map_or(key, |(_, of_patient)| of_patient)).filter(|key| key.starts_with(PERSONAL))
 }
 
 #[cfg(test)]
@@ -118,7 +130,7 @@ mod tests {
     #[test]
     fn a_personal_claim_keeps_its_minute_and_hides_its_resource() {
         let names = Pseudonyms::new(b"key");
-        let kept = |key: &str, personal| names.claim(pe(), Claim { personal, ..Claim::new(key) }).key;
+        let kept = |key: &str, personal| names.claim(pe(), Claim { personal, ..Claim::new(key) }, None).key;
         assert_eq!(kept("doctor/45678/2026-12-01T14:15Z", false), "doctor/45678/2026-12-01T14:15Z");
         let hidden = kept("patient/dni:10117410/2026-12-01T14:15Z", true);
         let (resource, minute) = resource_and_minute(&hidden);
@@ -126,5 +138,21 @@ mod tests {
         assert_eq!(minute, resource_and_minute("a/2026-12-01T14:15Z").1);
         let same = kept("patient/dni:10117410/2027-01-01T00:00Z", true);
         assert_eq!(resource_and_minute(&same).0, resource, "one resource for all its minutes");
+    }
+
+    #[test]
+    fn a_personal_claim_of_an_owner_differs_from_the_patients_by_its_prefix() {
+        let names = Pseudonyms::new(b"key");
+        let claim = Claim { personal: true, ..Claim::new("patient/dni:10117410/2026-12-01T14:30Z") };
+        let of = |owner| names.claim(pe(), claim.clone(), owner).key;
+        assert_eq!(of(Some("ana")), format!("account/{}/{}", names.account(pe(), "ana"), of(None)));
+        assert_ne!(of(Some("ana")), of(Some("luis")));
+        assert_eq!(personal_key(&of(Some("ana"))), Some(of(None).as_str()));
+        assert_eq!(personal_key(&of(None)), Some(of(None).as_str()));
+        let open = Claim::new("doctor/45678/2026-12-01T14:15Z");
+        assert_eq!(names.claim(pe(), open.clone(), Some("ana")), open);
+        for open in [&open.key, "live/account/1", "account/1", "account/1/2", "account/personal/3"] {
+            assert_eq!(personal_key(open), None, "{open}");
+        }
     }
 }

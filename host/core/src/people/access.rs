@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use uuid::Uuid;
+
 use crate::model::{
     Agenda, Caller, CountryCode, Forbidden, Pseudonyms, ReadReason, Relation, Revision, Role, RulesCaller, Tie,
 };
-use crate::ports::Query;
+use crate::ports::{OwnerFilter, Query};
 
 /// Subject of links in mail, in provenance.
 const LINK: &str = "link";
@@ -48,13 +50,18 @@ impl Access {
         })
     }
 
-    /// Returns the access of somebody who follows a link in a patient's mail. A link has no account, so each patient is one.
-    pub fn of_link(patient: &str, country: CountryCode, names: &Pseudonyms, request_id: &str) -> Self {
+    /// Returns the access of somebody who follows a link in the mail about an appointment. A link has no account, so each
+    /// patient is one. The mail goes to the address that the booking gives, which is the patient's unless the appointment
+    /// has an owner.
+    pub fn of_link(revision: &Revision, names: &Pseudonyms, request_id: &str) -> Self {
+        let Revision { country, owner, appointment, .. } = revision;
+        let patient = &appointment.patient;
+        let tie = Tie { patient: patient.clone(), relation: Relation::Oneself };
         Self {
             role: Role::Patient,
             subject: LINK.to_owned(),
-            account: names.account(country, &format!("{LINK}/{patient}")),
-            ties: vec![Tie { patient: patient.to_owned(), relation: Relation::Oneself }],
+            account: names.account(*country, &format!("{LINK}/{patient}")),
+            ties: if owner.is_none() { vec![tie] } else { Vec::new() },
             hospitals: None,
             request_id: request_id.to_owned(),
         }
@@ -76,8 +83,22 @@ impl Access {
     pub fn sees(&self, revision: &Revision) -> bool {
         match self.role {
             Role::Staff | Role::Platform | Role::Clock => self.works_at(revision.appointment.hospital.as_deref()),
-            Role::Patient => revision.owner == self.subject,
+            Role::Patient => match &revision.owner {
+                Some(owner) => *owner == self.subject,
+                None => self.acts_for(&revision.appointment.patient),
+            },
         }
+    }
+
+    /// Returns true if the caller is the patient with this key, or acts for that patient.
+    pub fn acts_for(&self, patient: &str) -> bool {
+        self.ties.iter().any(|tie| tie.patient == patient)
+    }
+
+    /// Returns the owner of an appointment that the caller books for a patient: none if the caller's tie to the patient is
+    /// verified, or if the caller is not a patient.
+    pub fn owner_for(&self, patient: &str) -> Option<String> {
+        (self.role == Role::Patient && !self.acts_for(patient)).then(|| self.subject.clone())
     }
 
     /// Returns the reason for which the caller may see data of the patient with this key.
@@ -97,10 +118,15 @@ impl Access {
         self.role != Role::Patient && self.hospitals.is_none()
     }
 
-    /// Returns queries that together find those appointments of a query that the caller may see, each once.
-    pub fn queries(&self, query: Query) -> Vec<Query> {
+    /// Returns queries that together find those appointments of a query that the caller may see, each once. A patient has
+    /// one for the caller's own, and one for each patient for whom the caller acts.
+    pub fn queries(&self, query: Query, country: CountryCode, names: &Pseudonyms) -> Vec<Query> {
         if self.role == Role::Patient {
-            return vec![Query { owner: Some(self.subject.clone()), ..query }];
+            let people: BTreeSet<Uuid> = self.ties.iter().map(|tie| names.patient(country, &tie.patient)).collect();
+            let is_asked = |person: &Uuid| query.person.is_none_or(|asked| asked == *person);
+            let of = |person| Query { owner: OwnerFilter::Nobody, person: Some(person), ..query.clone() };
+            let own = Query { owner: OwnerFilter::Account(self.subject.clone()), ..query.clone() };
+            return [own].into_iter().chain(people.into_iter().filter(is_asked).map(of)).collect();
         }
         let Some(hospitals) = &self.hospitals else { return vec![query] };
         let is_asked = |hospital: &&String| query.hospital.as_ref().is_none_or(|asked| asked == *hospital);
@@ -163,18 +189,57 @@ mod tests {
         Access::of_token(&caller, "pe".parse().unwrap(), &Pseudonyms::new(b"key")).unwrap()
     }
 
+    const PATIENT: &str = "dni:10117410";
+
+    fn tied(subject: &str, patient: &str) -> Access {
+        let tie = Tie { patient: patient.into(), relation: Relation::Parent };
+        Access { ties: vec![tie], ..access(subject, &[]) }
+    }
+
     #[test]
-    fn a_patient_sees_what_the_same_subject_booked() {
+    fn an_appointment_with_an_owner_is_seen_by_the_owner_and_by_staff_alone() {
         let booked = revision(Uuid::nil());
         assert!(access("ana", &[]).sees(&booked));
-        assert!(!access("luis", &[]).sees(&booked));
         assert!(access("luis", &["pe:staff"]).sees(&booked));
+        for other in [access("luis", &[]), tied("luis", PATIENT)] {
+            assert!(!other.sees(&booked));
+        }
+    }
+
+    #[test]
+    fn an_appointment_without_an_owner_is_seen_by_whoever_acts_for_the_patient_and_by_staff() {
+        let verified = Revision { owner: None, ..revision(Uuid::nil()) };
+        assert!(tied("luis", PATIENT).sees(&verified));
+        assert!(access("luis", &["pe:staff"]).sees(&verified));
+        for other in [access("ana", &[]), tied("luis", "dni:1011741")] {
+            assert!(!other.sees(&verified));
+        }
+    }
+
+    #[test]
+    fn a_patient_without_a_tie_owns_what_they_book() {
+        assert_eq!(access("ana", &[]).owner_for(PATIENT), Some("ana".to_owned()));
+        assert_eq!(tied("ana", "dni:1011741").owner_for(PATIENT), Some("ana".to_owned()));
+        for verified in [tied("ana", PATIENT), access("ana", &["pe:staff"]), access("ana", &["platform"])] {
+            assert_eq!(verified.owner_for(PATIENT), None);
+        }
+    }
+
+    #[test]
+    fn a_link_acts_for_the_patient_of_a_verified_appointment_alone() {
+        let of = |owner: Option<&str>| {
+            let revision = Revision { owner: owner.map(str::to_owned), ..revision(Uuid::nil()) };
+            Access::of_link(&revision, &Pseudonyms::new(b"key"), "r-1")
+        };
+        assert_eq!(of(None).ties, [Tie { patient: PATIENT.into(), relation: Relation::Oneself }]);
+        assert_eq!(of(Some("ana")).ties, []);
+        assert_eq!(of(Some("ana")).account, of(None).account);
     }
 
     #[test]
     fn staff_of_hospitals_see_and_store_what_is_there() {
         let mut booked = revision(Uuid::nil());
-        booked.owner = "eva".into();
+        booked.owner = Some("ana".into());
         let (one, other) = (access("eva", &["pe:staff:1", "pe:staff:2"]), access("eva", &["pe:staff:3"]));
         let mut of = |hospital: Option<&str>| {
             booked.appointment.hospital = hospital.map(str::to_owned);
@@ -193,7 +258,10 @@ mod tests {
         let eva = access("eva", &["pe:staff:1", "pe:staff:2"]);
         let asked = |hospital: Option<&str>| {
             let query = Query { hospital: hospital.map(str::to_owned), limit: 7, ..Query::default() };
-            eva.queries(query).into_iter().map(|query| (query.hospital.unwrap(), query.limit)).collect::<Vec<_>>()
+            eva.queries(query, "pe".parse().unwrap(), &Pseudonyms::new(b"key"))
+                .into_iter()
+                .map(|query| (query.hospital.unwrap(), query.limit))
+                .collect::<Vec<_>>()
         };
         assert_eq!(asked(None), [("1".to_owned(), 7), ("2".to_owned(), 7)]);
         assert_eq!(asked(Some("2")), [("2".to_owned(), 7)]);

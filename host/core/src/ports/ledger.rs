@@ -179,11 +179,30 @@ pub enum Order {
     Descending,
 }
 
+/// Filter of a list by the owner of an appointment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OwnerFilter {
+    /// Any owner, or none.
+    #[default]
+    Any,
+    /// The account with this subject.
+    Account(String),
+    /// No owner: who booked the appointment is verified.
+    Nobody,
+}
+
+impl From<Option<String>> for OwnerFilter {
+    /// Returns the filter for the appointments of this owner, or for those without one.
+    fn from(owner: Option<String>) -> Self {
+        owner.map_or(Self::Nobody, Self::Account)
+    }
+}
+
 /// Filters and order of a list. An appointment must match every filter that is set.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Subject of the token that booked the appointment.
-    pub owner: Option<String>,
+    /// Owner of the appointment.
+    pub owner: OwnerFilter,
     /// Opaque id of the patient.
     pub person: Option<Uuid>,
     /// The country's key for the doctor.
@@ -228,10 +247,12 @@ impl PartialOrd for Position {
 }
 
 impl Query {
-    /// Returns the filters by one key that are set, each with its name, the most selective first.
+    /// Returns the filters by one key that are set, each with its name, the most selective first. [`OwnerFilter::Nobody`] has
+    /// no key.
     pub fn given(&self) -> Vec<(&'static str, String)> {
+        let owner = if let OwnerFilter::Account(subject) = &self.owner { Some(subject.clone()) } else { None };
         let filters = [
-            ("owner", self.owner.clone()),
+            ("owner", owner),
             ("person", self.person.map(|person| person.to_string())),
             ("doctor", self.doctor.clone()),
             ("hospital", self.hospital.clone()),

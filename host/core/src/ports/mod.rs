@@ -21,8 +21,8 @@ pub use self::agendas::{AgendaCondition, AgendaError, Agendas};
 pub use self::clock::{Clock, Ids};
 pub use self::last_good::LastGood;
 pub use self::ledger::{
-    Attempts, Change, CommitError, Committed, DueWake, Ledger, NewHold, Order, Outbox, Page, Pending, Position, Query,
-    Receipt, Taken, Unavailable, Wakes,
+    Attempts, Change, CommitError, Committed, DueWake, Ledger, NewHold, Order, Outbox, OwnerFilter, Page, Pending,
+    Position, Query, Receipt, Taken, Unavailable, Wakes,
 };
 pub use self::mailer::{Mail, MailError, Mailer};
 pub use self::native_code::NativeCodeStore;

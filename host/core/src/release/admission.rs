@@ -116,7 +116,7 @@ fn try_examples(rules: &LoadedRules, now: Timestamp) -> Result<(), Refusal> {
             .map_err(|fault| failed(&format!("a search for free slots at its place: {fault}")))?;
         let Ok(planned) = decision else { continue };
         let step = Step { action: "book".into(), role: Role::Patient, at: now };
-        let appointment = planned.appointment(Uuid::nil(), None, step);
+        let appointment = planned.appointment(Uuid::nil(), None, step, &context.caller);
         rules.rules().present(Role::Patient, &[&appointment]).map_err(|fault| failed(&fault))?;
         for event in &planned.plan.events {
             let notices = rules.judged_notices(event, &appointment);

@@ -343,7 +343,8 @@ impl Case {
 
     /// Returns an appointment of the size that a plan of this case makes.
     fn made(&self, planned: &Planned) -> Appointment {
-        stored(planned, None, Step { action: "book".into(), role: self.role, at: self.now })
+        let caller = self.caller.clone().unwrap_or_else(|| self.role.into());
+        stored(planned, None, Step { action: "book".into(), role: self.role, at: self.now }, &caller)
     }
 
     /// Returns the context of the case's call.
@@ -480,7 +481,7 @@ fn pass(rules: &LoadedRules, mut current: Appointment, until: Timestamp) -> Resu
         let decision = decided(rules, &DecisionRequest { context: &context, document: &json!({}), action })?;
         if let Ok(planned) = &decision {
             let step = Step { action: wake.action.clone(), role: Role::Clock, at: wake.at };
-            current = stored(planned, Some(&current), step);
+            current = stored(planned, Some(&current), step, &context.caller);
         }
         steps.push(Woken { at: wake.at, action: wake.action, decision });
     }
@@ -488,8 +489,8 @@ fn pass(rules: &LoadedRules, mut current: Appointment, until: Timestamp) -> Resu
 }
 
 /// Returns the appointment that is stored for a plan, with the first of its choices.
-fn stored(planned: &Planned, before: Option<&Appointment>, step: Step) -> Appointment {
-    let mut appointment = planned.appointment(Uuid::nil(), before, step);
+fn stored(planned: &Planned, before: Option<&Appointment>, step: Step, caller: &RulesCaller) -> Appointment {
+    let mut appointment = planned.appointment(Uuid::nil(), before, step, caller);
     appointment.set(planned.plan.choices.first().map_or(&[], |choice| &choice.attributes[..]));
     appointment
 }
@@ -556,14 +557,16 @@ fn current(rules: &LoadedRules, about: &Current, role: Role) -> Result<Appointme
         Current { booked: Some(request), acted: None, at, .. } => {
             let (role, context) = (role(None), rules.context(*at, role(None)));
             let decision = decided(rules, &DecisionRequest { context: &context, document: request, action: None })?;
-            stored(&decision.map_err(refused)?, None, Step { action: "book".into(), role, at: *at })
+            let step = Step { action: "book".into(), role, at: *at };
+            stored(&decision.map_err(refused)?, None, step, &context.caller)
         }
         Current { booked: None, acted: Some(asked), at, .. } => {
             let role = role(Some(&asked.action));
             let before = current(rules, &asked.current, role)?;
             let (context, action) = (rules.context(*at, role), Some((asked.action.as_str(), &before)));
             let decision = decided(rules, &DecisionRequest { context: &context, document: &asked.input, action })?;
-            stored(&decision.map_err(refused)?, Some(&before), Step { action: asked.action.clone(), role, at: *at })
+            let step = Step { action: asked.action.clone(), role, at: *at };
+            stored(&decision.map_err(refused)?, Some(&before), step, &context.caller)
         }
         _ => return Err("`current` has exactly one of booked, acted".into()),
     };

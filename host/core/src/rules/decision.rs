@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::model::json::{TooManyLeaves, flatten};
-use crate::model::{Appointment, Context, Field, MAX_STEPS, Plan, Role, Step, Violation};
+use crate::model::{Appointment, Context, Field, Plan, Role, RulesCaller, Step, Violation};
 use crate::ports::Fault;
 use crate::rules::loaded::{Action, LoadedRules};
 use crate::rules::plan_check::check_verdict;
@@ -36,14 +36,11 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Returns the appointment that the plan makes of the one before, or of a booking with this id. `step` is the action.
-    /// The appointment has no choice yet.
-    pub fn appointment(&self, id: Uuid, before: Option<&Appointment>, step: Step) -> Appointment {
+    /// Returns the appointment that the plan makes of the one before, or of a booking by this caller with this id. `step` is
+    /// the action. The appointment has no choice yet.
+    pub fn appointment(&self, id: Uuid, before: Option<&Appointment>, step: Step, caller: &RulesCaller) -> Appointment {
         let plan = &self.plan;
         let created_at = before.map_or(step.at, |before| before.created_at);
-        let mut steps = before.map_or_else(Vec::new, |before| before.steps.clone());
-        steps.push(step);
-        steps.drain(..steps.len().saturating_sub(MAX_STEPS));
         Appointment {
             id: before.map_or(id, |before| before.id),
             phase: plan.phase,
@@ -53,10 +50,10 @@ impl Planned {
             patient: plan.patient.clone(),
             doctor: plan.doctor.clone(),
             hospital: plan.hospital.clone(),
-            unverified: before.is_some_and(|before| before.unverified),
+            unverified: before.map_or_else(|| caller.is_stranger_to(&plan.patient), |before| before.unverified),
             wake: plan.wake.clone(),
             revision: before.map_or(1, |before| before.revision.saturating_add(1)),
-            steps,
+            steps: step.after(before),
             attributes: plan.attributes.clone(),
         }
     }

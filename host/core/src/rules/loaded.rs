@@ -15,8 +15,8 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::model::{
     ActionDescriptor, Appointment, CalendarTexts, ClaimWords, Context, CountryCode, Descriptor, FactQuery, Field,
-    Limits, Notice, Offer, Offered, Opening, Party, Place, Role, RulesCaller, RulesId, Slot, Violation, Zone, digest,
-    json,
+    Limits, Notice, Offer, Offered, Opening, Party, Place, Role, RulesCaller, RulesId, Slot, VERIFY, Violation, Zone,
+    digest, json,
 };
 use crate::ports::{Engine, FIRST_CONTRACT, Fault, Refusal, Rules};
 use crate::rules::links::linked_actions;
@@ -30,7 +30,7 @@ pub const HOST_MEMBERS: [&str; 9] =
 
 /// Members of an appointment that the host adds unless the country has a member of that name. Contract 1.0.0 did not
 /// reserve them.
-pub const ADDED_MEMBERS: [&str; 2] = ["zone", "startsAtLocal"];
+pub const ADDED_MEMBERS: [&str; 3] = ["zone", "startsAtLocal", "unverified"];
 
 /// Member of a request that is the token of a free slot.
 pub const SLOT: &str = "slot";
@@ -53,6 +53,9 @@ const MAX_OPENINGS: usize = 400;
 
 /// Maximum number of actions. Each action is a path of the OpenAPI document, and every booking links to all actions.
 const MAX_ACTIONS: usize = 50;
+
+/// Names that no action has, because the host has these places in the API.
+const RESERVED_ACTIONS: [&str; 2] = ["history", VERIFY];
 
 /// The country's part of an appointment, as clients see it.
 pub type Fields = Arc<Map<String, Json>>;
@@ -621,8 +624,8 @@ fn action(
     schemas: &mut schema::Budget,
 ) -> Result<(String, Action), Refusal> {
     let name = &action.name;
-    if !is_slug(name) || name == "history" {
-        let cause = "an action's name is a place in the API: lower-case letters and hyphens, and not `history`";
+    if !is_slug(name) || RESERVED_ACTIONS.contains(&name.as_str()) {
+        let cause = "an action's name is a place in the API: lower-case letters and hyphens, and neither `history` nor `verify`";
         return Err(Refusal::bad_descriptor("actions", name, cause));
     }
     let role = |word: &String| {

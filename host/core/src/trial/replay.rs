@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::model::claim::{key_of, resource_and_minute};
 use crate::model::json::{TooManyLeaves, nest};
-use crate::model::{Claim, Context, Fact, FactSource, Field, PERSONAL, Plan, Revision, Violation};
+use crate::model::{Claim, Context, Fact, FactSource, Field, Plan, Revision, VERIFY, Violation, personal_key};
 use crate::ports::Fault;
 use crate::rules::{Decision, DecisionRequest, LoadedRules, NotDecided, Planned, check, evaluate};
 
@@ -70,6 +70,10 @@ pub fn replay(
     events: Option<&[String]>,
 ) -> Replayed {
     let decided = &revision.provenance;
+    if decided.action == VERIFY {
+        // The host did it, and no rules decided.
+        return Replayed::Same;
+    }
     let (request, context) = (Json::Object(nest(&decided.input)), Context { facts, ..context(rules, revision) });
     let action = before.map(|before| (decided.action.as_str(), &before.appointment));
     let request = DecisionRequest { context: &context, document: &request, action };
@@ -128,7 +132,7 @@ fn differences(stored: &Revision, plan: &Plan) -> Vec<Difference> {
 /// Returns the members of a stored appointment by JSON Pointer.
 fn stored_members(stored: &Revision) -> BTreeMap<String, Json> {
     let appointment = &stored.appointment;
-    let claims = stored.claims.iter().map(|held| comparable(&held.key, held.key.starts_with(PERSONAL)));
+    let claims = stored.claims.iter().map(|held| comparable(&held.key, personal_key(&held.key).is_some()));
     let mut members = BTreeMap::from([
         ("/phase".to_owned(), json!(appointment.phase)),
         ("/claims".to_owned(), json!(claims.collect::<BTreeSet<_>>())),
@@ -151,7 +155,7 @@ fn planned_members(stored: &Revision, plan: &Plan) -> BTreeMap<String, Json> {
     let mut planned = stored.clone();
     let key = |claim: &Claim| comparable(&claim.key, claim.is_about(&plan.patient));
     let held: BTreeSet<String> =
-        stored.claims.iter().map(|held| comparable(&held.key, held.key.starts_with(PERSONAL))).collect();
+        stored.claims.iter().map(|held| comparable(&held.key, personal_key(&held.key).is_some())).collect();
     let is_held = |choice: &&crate::model::Choice| choice.claims.iter().all(|claim| held.contains(&key(claim)));
     let choice = plan.choices.iter().find(is_held).or(plan.choices.first());
     let appointment = &mut planned.appointment;
@@ -176,7 +180,7 @@ fn comparable(key: &str, personal: bool) -> String {
     if !personal {
         return key.to_owned();
     }
-    key_of(PERSONAL, resource_and_minute(key).1)
+    key_of("personal", resource_and_minute(key).1)
 }
 
 fn attribute(field: &Field) -> (String, Json) {

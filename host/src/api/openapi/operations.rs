@@ -1,7 +1,7 @@
 //! Describes the operations: their parameters, bodies and responses.
 
 use citas_core::booking::{AGENDA_KEYS, MAX_DAYS};
-use citas_core::model::{CountryCode, MAX_KEY_BYTES, MAX_SUBJECT_BYTES, Scope};
+use citas_core::model::{CountryCode, MAX_KEY_BYTES, MAX_SUBJECT_BYTES, Scope, VERIFY};
 use citas_core::rules::schema::named_members;
 use citas_core::rules::{Action, LoadedRules, MAX_PAGE};
 use serde_json::{Map, Value, json};
@@ -62,6 +62,10 @@ const OPERATIONS: [&str; 23] = [
     "schema",
     "slots",
 ];
+
+/// Appointments that a caller may get.
+const VISIBLE: &str =
+    "A patient gets their own `unverified` appointments, and those of the patients for whom they act.";
 
 /// Texts of an operation: what it does, and what a client should know of it.
 struct Texts<'a>(&'a str, &'a str);
@@ -186,6 +190,10 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
         (format!("{base}/appointments/{{id}}"), one(get(country))),
         (format!("{base}/appointments/{{id}}/history"), one(history(country))),
         (format!("{base}/read-log"), json!({ "get": read_log(rules, &components.reading_page()) })),
+        (
+            format!("{base}/appointments/{{id}}/{VERIFY}"),
+            json!({ "parameters": [id_parameter("appointment")], "post": verify(country) }),
+        ),
         (format!("{base}/schema"), json!({ "get": schema(country, &schemas) })),
         (format!("{base}/rules"), json!({ "get": rules_status(country, &status) })),
     ]);
@@ -262,7 +270,7 @@ fn book(rules: &LoadedRules, slot: Option<&[Value; 2]>) -> Value {
     created["links"] = links(rules);
     let texts = Texts(
         "Book an appointment",
-        "The caller owns the appointment. A time that is taken leads to a 409 with free slots nearby.",
+        "An appointment for a patient for whom the caller does not act is `unverified`. A time that is taken leads to a 409 with free slots nearby.",
     );
     let id = operation_id(country, "book");
     let mut book = guarded(&id, country, &texts, ("201", created), &CHANGING, Scope::Write);
@@ -274,7 +282,7 @@ fn book(rules: &LoadedRules, slot: Option<&[Value; 2]>) -> Value {
 fn links(rules: &LoadedRules) -> Value {
     let country = rules.country;
     let actions = rules.client_actions().map(|(name, _)| action_id(country, name));
-    let targets = ["get", "history"].map(|name| operation_id(country, name)).into_iter().chain(actions);
+    let targets = ["get", "history", VERIFY].map(|name| operation_id(country, name)).into_iter().chain(actions);
     let link = |id: String| (id.clone(), json!({ "operationId": id, "parameters": { "id": "$response.body#/id" } }));
     targets.map(link).collect::<Map<_, _>>().into()
 }
@@ -291,9 +299,21 @@ fn act(country: CountryCode, name: &str, action: &Action, slot: Option<&[Value; 
     with_body(act, &named(country, &format!("{name}-input")), slot, needs_members(action))
 }
 
+fn verify(country: CountryCode) -> Value {
+    let success = ("200", appointment(country, "The appointment, which is the patient's now.", &[]));
+    let texts = Texts(
+        "Verify an appointment",
+        "Confirms an `unverified` appointment. For staff, and for accounts that are the patient or act for the patient. Other \
+         appointments of the patient may be in the way: then the response is a 409.",
+    );
+    let mut verify = guarded(&operation_id(country, VERIFY), country, &texts, success, &CHANGING, Scope::Write);
+    verify["parameters"] = json!([if_match(), idempotency_key(), accept_language()]);
+    verify
+}
+
 fn get(country: CountryCode) -> Value {
     let success = ("200", appointment(country, "The appointment.", &[]));
-    let texts = Texts("Get an appointment", "A patient gets only appointments that the same subject booked.");
+    let texts = Texts("Get an appointment", VISIBLE);
     let mut get = guarded(&operation_id(country, "get"), country, &texts, success, &[Kind::Stale], Scope::Read);
     get["parameters"] = json!([if_match()]);
     revalidated(get, "\"1\"")
@@ -574,10 +594,8 @@ fn if_none_match(description: &str) -> Value {
 fn list(rules: &LoadedRules) -> Value {
     let country = rules.country;
     let page = response("A page, sorted by start.", &reference(&named(country, "page")), &["Cache-Control", "Link"]);
-    let texts = Texts(
-        "List appointments",
-        "Those that match all filters. A patient gets only appointments that the same subject booked.",
-    );
+    let which = format!("Those that match all filters. {VISIBLE}");
+    let texts = Texts("List appointments", &which);
     let mut list = guarded(&operation_id(country, "list"), country, &texts, ("200", page), &[], Scope::Read);
     let instant = json!({ "type": "string", "format": "date-time" });
     let day = json!({ "type": "string", "format": "date" });

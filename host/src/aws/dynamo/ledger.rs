@@ -60,7 +60,10 @@ impl DynamoLedger {
 
     async fn stored(&self, country: CountryCode, key: Item) -> Result<Option<Revision>, Unavailable> {
         let (item, ()) = try_join!(self.item(country, key), self.checked(country))?;
-        let Some(item) = item else { return Ok(None) };
+        let Some(item) = item else {
+            // A revision that does not exist takes as many reads as one that the caller may not see.
+            return self.item(country, item::notice_key(Uuid::nil())).await.map(|_| None);
+        };
         let open = item::revision(item).map_err(|error| unavailable(country, error))?;
         let personal = self.item(country, item::personal_key(&open)).await?;
         let personal = personal.map(item::personal).transpose().map_err(|error| unavailable(country, error))?;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use citas_core::model::Phase;
-use citas_core::ports::{Order, Page, Position, Query};
+use citas_core::ports::{Order, OwnerFilter, Page, Position, Query};
 use futures::future::try_join_all;
 
 use super::item::{self, Item, text};
@@ -37,6 +37,8 @@ struct Stretch<'a> {
     value: String,
     /// Columns and values of the filters other than the index's own.
     others: Vec<(&'static str, String)>,
+    /// True if only items without an owner count.
+    is_unowned: bool,
     /// Phases that an item may have, if the index is not that of the phase.
     phases: &'a [Phase],
     date: Option<String>,
@@ -88,6 +90,7 @@ fn stretches(query: &Query) -> Vec<Stretch<'_>> {
         index,
         value,
         others,
+        is_unowned: query.owner == OwnerFilter::Nobody,
         phases,
         date: query.date.map(|date| date.to_string()),
         from: from.clone(),
@@ -159,7 +162,7 @@ impl Stretch<'_> {
         after: Option<Item>,
     ) -> aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder {
         let filters = self.filters();
-        let drops_some = !self.others.is_empty() || !self.phases.is_empty();
+        let drops_some = !self.others.is_empty() || self.is_unowned || !self.phases.is_empty();
         let limit = if drops_some { LOOKED_AT } else { i32::try_from(self.limit).unwrap_or(LOOKED_AT) };
         let limit = if self.date.is_some() { limit.max(OF_A_DAY) } else { limit };
         let condition = format!("#{0} = :{0} AND #start BETWEEN :from AND :to", self.index);
@@ -181,10 +184,11 @@ impl Stretch<'_> {
     /// Returns the filters that drop items while the index is read.
     fn filters(&self) -> String {
         let others = self.others.iter().map(|(column, _)| format!("#{column} = :{column}"));
+        let unowned = self.is_unowned.then(|| "attribute_not_exists(#owner)".to_owned());
         let listed = self.phases.iter().map(|phase| placeholder(*phase)).collect::<Vec<_>>().join(", ");
         let phases = (!listed.is_empty()).then(|| format!("#phase IN ({listed})"));
         let date = self.date.as_ref().map(|_| "begins_with(#appointment.#slot.#start, :date)".to_owned());
-        others.chain(phases).chain(date).collect::<Vec<_>>().join(" AND ")
+        others.chain(unowned).chain(phases).chain(date).collect::<Vec<_>>().join(" AND ")
     }
 
     fn values(&self) -> HashMap<String, AttributeValue> {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use citas_core::model::Revision;
+use citas_core::model::{Revision, VERIFY};
 use citas_core::ports::{Clock as _, Position, Query};
 use citas_core::rules::LoadedRules;
 use citas_core::trial::{Replayed, replay};
@@ -101,9 +101,16 @@ async fn walk(rules: &LoadedRules, ledger: &Stored) -> Result<Impact, Box<dyn Er
 async fn judge(
     rules: &LoadedRules,
     ledger: &Stored,
-    latest: Arc<Revision>,
+    mut latest: Arc<Revision>,
 ) -> Result<(Arc<Revision>, Replayed), Box<dyn Error>> {
     let mut before = ledger.before(&latest).await?;
+    // The host verifies without the rules.
+    while latest.provenance.action == VERIFY
+        && let Some(decided) = before
+    {
+        before = ledger.before(&decided).await?;
+        latest = decided;
+    }
     let facts = ledger.facts(&latest).await?;
     let judged = (latest.clone(), replay(rules, before.as_deref(), &latest, facts, None));
     let mut setting = latest.clone();

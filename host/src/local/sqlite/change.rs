@@ -218,6 +218,9 @@ pub(super) fn end_hold<'a>(
     give_up(connection, id, places)
 }
 
+/// Value of the column `owner` without an owner. No subject is empty.
+pub(super) const NOBODY: &str = "";
+
 /// Stores the first revision of an appointment.
 pub(super) const FIRST: &str = "
     INSERT INTO appointment
@@ -275,7 +278,7 @@ pub(super) fn store_latest(
         ":sequence": sequence,
         ":starts_at": appointment.starts_at.map_or(NO_START, instant),
         ":phase": appointment.phase.as_str(),
-        ":owner": revision.owner,
+        ":owner": revision.owner.as_deref().unwrap_or(NOBODY),
         ":person": revision.person.as_bytes(),
         ":doctor": appointment.doctor,
         ":hospital": appointment.hospital,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use citas_core::model::{Claim, Hold, Personal, Revision};
-use citas_core::ports::{Attempts, DueWake, Order, Page, Pending, Position, Query, Receipt, Taken};
+use citas_core::ports::{Attempts, DueWake, Order, OwnerFilter, Page, Pending, Position, Query, Receipt, Taken};
 use jiff::Timestamp;
 use rusqlite::types::{Type, Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use super::change::claim_row;
+use super::change::{NOBODY, claim_row};
 use super::schema::{self, NO_START, instant, timestamp};
 
 /// Maximum number of concurrent queries on the callers' own threads.
@@ -229,7 +229,10 @@ pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<P
         Some(person) if name == "person" => (name, person.into_bytes().to_vec().into()),
         _ => (name, key),
     });
-    let given: Vec<(&str, Value)> = given.collect();
+    let mut given: Vec<(&str, Value)> = given.collect();
+    if query.owner == OwnerFilter::Nobody {
+        given.push(("owner", NOBODY.to_owned().into()));
+    }
     let mut items = Vec::new();
     if given.is_empty() && !query.phases.is_empty() {
         for phase in &query.phases {
@@ -334,12 +337,14 @@ mod tests {
 
     /// Returns every combination of filters by a key, with a phase if there is none.
     fn combinations() -> impl Iterator<Item = Vec<&'static str>> {
-        let keys = ["owner", "person", "doctor", "hospital"];
-        let given = move |bits: usize| {
-            let given = keys.into_iter().enumerate().filter(move |(bit, _)| bits & (1 << bit) != 0);
-            given.map(|(_, column)| column).collect()
+        let (owned, unowned) = (["owner", "person", "doctor", "hospital"], ["person", "doctor", "hospital", "owner"]);
+        let given = |keys: [&'static str; 4]| {
+            (0..16).map(move |bits: usize| {
+                let given = keys.into_iter().enumerate().filter(move |(bit, _)| bits & (1 << bit) != 0);
+                given.map(|(_, column)| column).collect()
+            })
         };
-        (0..16).map(given).chain([vec!["phase"]])
+        given(owned).chain(given(unowned)).chain([vec!["phase"]])
     }
 
     #[test]

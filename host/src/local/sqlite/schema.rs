@@ -41,7 +41,7 @@ const WAL_SIZE: i32 = 16 << 20;
 const CACHE: i32 = 32 * 1024;
 
 /// Number of prepared statements that a connection keeps. It never prepares more, so each statement is compiled once.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 96;
 
 /// Value of `starts_at` without a start. It sorts last.
 pub(super) const NO_START: i64 = i64::MAX - 1;

@@ -11,7 +11,7 @@ fn desk(verdict: Result<Verdict, Fault>) -> Desk {
     let mut rules = Deciding::new(verdict);
     let confirm = ActionDescriptor { name: "confirm".into(), roles: vec!["patient".into()], input_schema: "{}".into() };
     rules.descriptor.actions.push(confirm);
-    Desk::new(rules, OneAppointment { stored: Some(revision(Uuid::nil())), ..OneAppointment::default() })
+    Desk::new(rules, OneAppointment { stored: Some(verified()), ..OneAppointment::default() })
 }
 
 fn link(action: &str) -> Link {
@@ -31,7 +31,7 @@ async fn a_link_acts_as_the_patient_of_its_appointment_and_its_page_changes_noth
     let [change] = &desk.changes()[..] else { panic!("one change is stored") };
     let provenance = &change.revision.provenance;
     assert_eq!((provenance.subject.as_str(), provenance.request_id.as_str()), ("link", "r-7"));
-    assert_eq!(change.revision.owner, "ana", "whoever booked it still owns it");
+    assert_eq!(change.revision.owner, None, "it is still the patient's");
     let caller = &provenance.context.caller;
     let tie = Tie { patient: "dni:10117410".into(), relation: Relation::Oneself };
     assert_eq!((caller.role, &caller.ties), (Role::Patient, &vec![tie]));

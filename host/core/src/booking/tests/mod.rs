@@ -3,10 +3,12 @@ mod hospitals;
 mod link;
 mod readings;
 mod slots;
+mod unverified;
 mod waker;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -15,19 +17,24 @@ use serde_json::json;
 use super::*;
 use crate::model::{
     AgendaRevision, Canary, Candidate, Choice, ClaimWords, Event, FactQuery, FactSource, Field, HeldClaim, Hold, Offer,
-    Party, PatientLink, Plan, Slot, Value, Verdict, Violation, Wake,
+    Party, PatientLink, Plan, Relation, Slot, Tie, Value, Verdict, Violation, Wake,
 };
 use crate::ports::{
-    AccountLinks, AgendaCondition, AgendaError, Agendas, Change, DueWake, NewHold, Order, PatientLinkChange,
-    PatientLinkError, PatientLinks, Receipt, RequestPosition, Taken, Tally, TrialReport, Trials, Unavailable,
+    AccountLinks, AgendaCondition, AgendaError, Agendas, Change, DueWake, NewHold, Order, OwnerFilter,
+    PatientLinkChange, PatientLinkError, PatientLinks, Receipt, RequestPosition, Taken, Tally, TrialReport, Trials,
+    Unavailable,
 };
 use crate::release::OnTrial;
 use crate::testing::{Deciding, ManualClock, plan, revision};
 
-/// A ledger with at most one appointment, which records its changes.
+/// A ledger with at most one appointment, and others in its lists, which records its changes.
 #[derive(Default)]
 struct OneAppointment {
     stored: Option<Revision>,
+    /// Other appointments of lists.
+    others: Vec<Revision>,
+    /// Number of reads of appointments, pages and holders of claims.
+    reads: AtomicUsize,
     /// Claim that the stored appointment holds, in the ledger's form.
     taken: Option<String>,
     changes: Mutex<Vec<Change>>,
@@ -131,22 +138,45 @@ impl Ledger for OneAppointment {
         Ok(Committed { revision, choice: settled.choice })
     }
     async fn appointment(&self, _: CountryCode, _: Uuid) -> Result<Option<Arc<Revision>>, Unavailable> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         Ok(self.stored.clone().map(Arc::new))
     }
     async fn revision(&self, _: CountryCode, _: Uuid, _: u32) -> Result<Option<Revision>, Unavailable> {
         Ok(self.stored.clone())
     }
     async fn history(&self, _: CountryCode, _: Uuid, _: u32, _: usize) -> Result<Vec<Revision>, Unavailable> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         Ok(self.stored.clone().into_iter().collect())
     }
     async fn page(&self, _: CountryCode, query: &Query) -> Result<Page, Unavailable> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.queries.lock().unwrap().push(query.clone());
-        Ok(Page { items: self.stored.clone().into_iter().collect(), next: None })
+        let is_listed = |item: &Revision| {
+            let is_owned = query.owner == OwnerFilter::Any || query.owner == OwnerFilter::from(item.owner.clone());
+            let is_after = |after: &Position| match query.order {
+                Order::Ascending => Position::of(item) > *after,
+                Order::Descending => Position::of(item) < *after,
+            };
+            is_owned
+                && query.person.is_none_or(|person| person == item.person)
+                && query.after.as_ref().is_none_or(is_after)
+        };
+        let mut items: Vec<Revision> =
+            self.stored.iter().chain(&self.others).filter(|item| is_listed(item)).cloned().collect();
+        items.sort_by_key(Position::of);
+        if query.order == Order::Descending {
+            items.reverse();
+        }
+        let has_more = items.len() > query.limit;
+        items.truncate(query.limit);
+        let next = items.last().filter(|_| has_more).map(Position::of);
+        Ok(Page { items, next })
     }
     async fn receipt(&self, _: CountryCode, _: &str, _: Timestamp) -> Result<Option<Receipt>, Unavailable> {
         Ok(None)
     }
     async fn taken(&self, _: CountryCode, claims: &[Claim], _: Timestamp) -> Result<Taken, Unavailable> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let held = claims.iter().map(|claim| &claim.key).find(|key| self.taken.as_ref() == Some(*key));
         let holder = held.zip(self.stored.as_ref());
         Ok(holder.map(|(key, holder)| (key.clone(), vec![(0, holder.appointment.id)])).into_iter().collect())
@@ -201,7 +231,12 @@ fn names() -> Pseudonyms {
 
 /// Returns the key of a personal claim in the ledger's form.
 fn kept(key: &str) -> String {
-    names().claim(pe(), Claim { personal: true, ..Claim::new(key) }).key
+    kept_of(key, None)
+}
+
+/// Returns the key of a personal claim of an owner in the ledger's form.
+fn kept_of(key: &str, owner: Option<&str>) -> String {
+    names().claim(pe(), Claim { personal: true, ..Claim::new(key) }, owner).key
 }
 
 fn held(key: &str) -> HeldClaim {
@@ -219,6 +254,20 @@ fn pe() -> CountryCode {
 fn ana() -> Caller {
     let scopes = Scope::ALL.map(|scope| scope.as_str().to_owned()).into();
     Caller { subject: "ana".into(), groups: [].into(), scopes, identities: [].into(), request_id: "r-1".into() }
+}
+
+const PATIENT: &str = "dni:10117410";
+
+/// Returns the access of somebody in these groups.
+fn access(subject: &str, groups: &[&str]) -> Access {
+    let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+    Access::of_token(&Caller { subject: subject.into(), groups, ..ana() }, pe(), &names()).unwrap()
+}
+
+/// Returns the access of somebody who acts for the patient.
+fn parent(subject: &str) -> Access {
+    let tie = Tie { patient: PATIENT.into(), relation: Relation::Parent };
+    Access { ties: vec![tie], ..access(subject, &[]) }
 }
 
 fn booked() -> Plan {
@@ -265,6 +314,19 @@ impl Desk {
         self.booking.book(&ana(), pe(), json!({ "day": "2026-12-01" }), None).await
     }
 
+    /// Books, or does an action, with this access.
+    async fn decide_as(&self, access: Access, action: &str) -> Result<View, BookingError> {
+        let rules = self.catalogue.entry(pe()).unwrap().in_force().unwrap();
+        let (input, now) = (json!({ "day": "2026-12-01", "reason": "x" }), ManualClock::default().now());
+        let request = RuleRequest { access, action: action.into(), input, if_match: None, hold: None, now };
+        let before = self.ledger.stored.clone().filter(|_| action != "book").map(Arc::new);
+        self.booking.decide_and_store(&rules, Arc::new(request), None, before.as_ref()).await
+    }
+
+    fn reads(&self) -> usize {
+        self.ledger.reads.load(Ordering::Relaxed)
+    }
+
     async fn cancel(&self, if_match: Option<&[&str]>) -> Result<View, BookingError> {
         let input = json!({ "reason": "x" });
         let if_match = if_match.map(|tags| tags.iter().map(|tag| (*tag).to_owned()).collect());
@@ -283,7 +345,7 @@ async fn a_booking_stores_the_plan_with_all_that_explains_it() {
     let view = desk.book().await.unwrap();
     let [change] = &desk.changes()[..] else { panic!("one change is stored") };
     let Revision { appointment, owner, provenance, .. } = &change.revision;
-    assert_eq!((appointment.id, appointment.revision, owner.as_str()), (Uuid::from_u128(1), 1, "ana"));
+    assert_eq!((appointment.id, appointment.revision, owner.as_deref()), (Uuid::from_u128(1), 1, Some("ana")));
     assert_eq!(appointment.starts_at, Some("2026-12-01T14:30:00Z".parse().unwrap()));
     assert_eq!((provenance.action.as_str(), &provenance.context), ("book", &desk.rules.calls()[0]));
     assert_eq!(
@@ -328,7 +390,7 @@ async fn an_action_on_a_revision_that_the_caller_has_not_seen_is_stale_and_the_r
 
 #[tokio::test]
 async fn an_appointment_of_somebody_else_is_unknown() {
-    let stored = Revision { owner: "luis".into(), ..revision(Uuid::nil()) };
+    let stored = Revision { owner: Some("luis".into()), ..revision(Uuid::nil()) };
     let desk = Desk::new(
         Deciding::new(Ok(Ok(booked()))),
         OneAppointment { stored: Some(stored), ..OneAppointment::default() },
@@ -338,57 +400,56 @@ async fn an_appointment_of_somebody_else_is_unknown() {
     assert!(matches!(found, Err(BookingError::UnknownAppointment)));
 }
 
-/// Books a claim that another appointment holds. Returns the claim and the codes in the caller's error.
-async fn refused_for(claim: Claim, holder: Option<Revision>) -> (Option<String>, Vec<String>) {
+/// Books a claim for the patient that another appointment holds. Returns the claim and the codes in the caller's error.
+async fn refused_for(access: Access, claim: Claim, holder: Option<Revision>) -> (Option<String>, Vec<String>) {
     let mut wanted = booked();
     wanted.claims.push(claim.clone());
     let mut rules = Deciding::new(Ok(Ok(wanted)));
     let words = |prefix: &str, code: &str| ClaimWords { prefix: prefix.into(), path: "/day".into(), code: code.into() };
     rules.descriptor.claims = vec![words("", "pe.taken"), words("patient/", "pe.patient.taken"), words("z/", "pe.z")];
-    let taken = Some(if claim.is_about("dni:10117410") { kept(&claim.key) } else { claim.key });
+    let owner = access.owner_for(PATIENT);
+    let taken = Some(if claim.is_about(PATIENT) { kept_of(&claim.key, owner.as_deref()) } else { claim.key });
     let desk = Desk::new(rules, OneAppointment { taken, stored: holder, ..OneAppointment::default() });
-    let Err(BookingError::SlotTaken { claim, rejection, .. }) = desk.book().await else { panic!("the time is taken") };
+    let refused = desk.decide_as(access, "book").await;
+    let Err(BookingError::SlotTaken { claim, rejection, .. }) = refused else { panic!("the time is taken") };
     let violations = rejection.into_iter().flat_map(|rejection| rejection.violations);
     (claim, violations.map(|violation| violation.code).collect())
 }
 
+/// A revision that a booking with a verified tie made.
+fn verified() -> Revision {
+    Revision { owner: None, ..revision(Uuid::nil()) }
+}
+
 #[tokio::test]
-async fn the_claim_of_a_patient_is_named_only_to_whoever_booked_what_holds_it() {
+async fn the_claim_of_a_patient_is_named_only_to_whoever_sees_what_holds_it() {
     const CLAIM: &str = "patient/dni:10117410/2026-12-01T14:30Z";
-    let taken = |holder| refused_for(Claim::new(CLAIM), holder);
-    let own = || revision(Uuid::nil());
+    let taken = |access, holder| refused_for(access, Claim::new(CLAIM), holder);
     let nothing = (None, vec![]);
-    assert_eq!(taken(None).await, nothing, "it was released meanwhile");
-    assert_eq!(taken(Some(Revision { owner: "luis".into(), ..own() })).await, nothing);
+    assert_eq!(taken(parent("ana"), None).await, nothing, "it was released meanwhile");
+    let somebodys = Revision { owner: Some("luis".into()), ..verified() };
+    assert_eq!(taken(parent("ana"), Some(somebodys)).await, nothing);
     let named = (Some(CLAIM.to_owned()), vec!["pe.patient.taken".to_owned()]);
-    assert_eq!(taken(Some(own())).await, named);
-    let mut other = own();
-    (other.appointment.starts_at, other.appointment.patient) = (None, "ce:PER:000123".into());
-    assert_eq!(taken(Some(other)).await, named, "its date and its patient do not matter");
+    assert_eq!(taken(parent("ana"), Some(verified())).await, named);
+    assert_eq!(taken(access("ana", &[]), Some(revision(Uuid::nil()))).await, named, "it is the account's own");
+    assert_eq!(taken(access("eva", &["pe:staff"]), None).await, named);
 }
 
 #[tokio::test]
 async fn a_claim_that_the_rules_mark_as_personal_is_hidden_like_the_patient_s() {
-    let somebody = || Some(Revision { owner: "luis".into(), ..revision(Uuid::nil()) });
     let personal = Claim { personal: true, ..Claim::new("ward/7/2026-12-01T14:30Z") };
-    let desk = |claim: Claim| async move {
-        let mut wanted = booked();
-        wanted.claims.push(claim.clone());
-        let taken = Some(names().claim(pe(), claim).key);
-        let rules = Deciding::new(Ok(Ok(wanted)));
-        let desk = Desk::new(rules, OneAppointment { taken, stored: somebody(), ..OneAppointment::default() });
-        let Err(BookingError::SlotTaken { claim, .. }) = desk.book().await else { panic!("it is taken") };
-        claim
-    };
-    assert_eq!(desk(personal.clone()).await, None);
-    assert_eq!(desk(Claim { personal: false, ..personal.clone() }).await, Some(personal.key));
+    let mut other = verified();
+    other.appointment.patient = "ce:PER:000123".into();
+    let taken = |claim: Claim| refused_for(parent("ana"), claim, Some(other.clone()));
+    assert_eq!(taken(personal.clone()).await.0, None);
+    assert_eq!(taken(Claim { personal: false, ..personal.clone() }).await.0, Some(personal.key));
 }
 
 #[tokio::test]
 async fn a_taken_claim_has_the_words_of_the_longest_prefix_and_all_holders_decide() {
-    let own = || Some(revision(Uuid::nil()));
     let session = Claim { places: 10, ..Claim::new("session/1") };
-    assert_eq!(refused_for(session, own()).await, (Some("session/1".into()), vec!["pe.taken".into()]));
+    let refused = refused_for(access("ana", &[]), session, Some(verified())).await;
+    assert_eq!(refused, (Some("session/1".into()), vec!["pe.taken".into()]));
 }
 
 #[tokio::test]
@@ -421,7 +482,7 @@ async fn the_rules_get_the_facts_that_they_ask_for_and_provenance_names_their_re
         at_most: 3,
     };
     rules.queries = vec![query(Party::Patient, "dni:10117410"), query(Party::Doctor, "45678")];
-    let stored = revision(Uuid::from_u128(7));
+    let stored = Revision { person: names().patient(pe(), PATIENT), ..revision(Uuid::from_u128(7)) };
     let desk = Desk::new(rules, OneAppointment { stored: Some(stored.clone()), ..OneAppointment::default() });
     let view = desk.book().await.unwrap();
     let [context] = &desk.rules.calls()[..] else { panic!("one call") };
@@ -458,7 +519,7 @@ async fn a_wake_is_an_action_of_the_clock_and_no_client_can_do_it() {
     assert!(matches!(desk.booking.wake(pe(), &due("cancel")).await, Ok(Woken::Done)));
     let [change] = &desk.changes()[..] else { panic!("one change is stored") };
     let Revision { appointment, owner, provenance, .. } = &change.revision;
-    assert_eq!((appointment.revision, owner.as_str(), provenance.subject.as_str()), (2, "ana", "clock"));
+    assert_eq!((appointment.revision, owner.as_deref(), provenance.subject.as_str()), (2, Some("ana"), "clock"));
     assert_eq!(provenance.context.caller, Role::Clock.into());
     assert!(matches!(desk.cancel(None).await, Err(BookingError::UnknownAction(_))));
 }

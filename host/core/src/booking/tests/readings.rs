@@ -79,7 +79,7 @@ async fn a_reading_says_who_read_which_patient_and_why() {
         ("ana", ReadOperation::Get, ReadReason::Owner),
         ("eva", ReadOperation::List, ReadReason::Staff),
         ("eva", ReadOperation::History, ReadReason::Staff),
-        ("link", ReadOperation::Link, ReadReason::Oneself),
+        ("link", ReadOperation::Link, ReadReason::Owner),
     ];
     assert_eq!(told, expected);
     assert_eq!(readings[3].request_id, "r-7");
