@@ -326,8 +326,17 @@ fn an_operation_has_an_id_of_its_own_and_says_what_it_requires() {
         operations.iter().map(|(_, operation)| operation["operationId"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), operations.len());
     for (place, operation) in &operations {
-        let parts =
-            ["/appointments", "/agendas", "/holds", "/links", "/patient-links", "/read-log", "/rules", "/slots"];
+        let parts = [
+            "/appointments",
+            "/agendas",
+            "/holds",
+            "/links",
+            "/patient-links",
+            "/privacy-requests",
+            "/read-log",
+            "/rules",
+            "/slots",
+        ];
         let needs_token = parts.iter().any(|part| place.contains(part));
         let scopes = operation["security"].as_array().unwrap_or_else(|| panic!("{place} has no `security`"));
         assert_eq!(!scopes.is_empty(), needs_token, "{place}");

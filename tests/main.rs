@@ -50,6 +50,7 @@ mod oidc;
 mod operation;
 mod output;
 mod patient_links_http;
+mod privacy_http;
 mod protocol_http;
 mod races_http;
 mod read_log_contract;

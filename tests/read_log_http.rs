@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::eventually::eventually;
 use crate::support::host::Host;
+use crate::support::http::Client;
 use crate::support::requests::{cl, pe};
 
 const LOG: &str = "/v1/pe/read-log";
@@ -125,5 +126,34 @@ fn readings_of_one_country_are_not_found_in_another() {
     for country in ["pe", "cl"] {
         let found = host.staff(country).get(&format!("/v1/{country}/read-log?actor=ana")).expect(200).json();
         assert_eq!(told(&found).len(), 1, "{found}");
+    }
+}
+
+#[test]
+fn a_verified_patient_sees_who_read_their_data_without_the_names_of_staff() {
+    let host = Host::of(&["pe"]);
+    let (ana, staff) = (host.patient("ana"), host.staff("pe"));
+    let link = |client: &Client, patient: &str, terms: Value| {
+        let place = format!("/v1/pe/patients/{patient}/links/ana");
+        client.request("PUT", &place).header("If-None-Match", "*").json(&terms).send().expect(201)
+    };
+    link(&staff, "dni:00000009", json!({ "relation": "carer", "reason": "seen at the desk" }));
+    ana.get(LOG).expect_problem(403, "forbidden");
+    link(&staff, "dni:00000002", json!({ "relation": "self", "reason": "passport seen at the desk" }));
+    let booked = ana.booked("pe", &pe(1));
+    staff.get(&format!("/v1/pe/appointments/{}", booked["id"].as_str().unwrap())).expect(200);
+    staff.get("/v1/pe/patients/dni:00000002/links").expect(200);
+
+    let readings = ana.get(LOG).expect(200).json();
+    let told: Vec<_> =
+        readings["items"].as_array().unwrap().iter().map(|item| (&item["by"], &item["operation"])).collect();
+    let (staffs, [links, get]) = (json!({ "role": "staff" }), [json!("patient-links"), json!("get")]);
+    assert_eq!(told, [(&staffs, &links), (&staffs, &get)]);
+    let again = ana.get(&format!("{LOG}?patient=2")).status;
+    assert_eq!(again, 400, "it is no key");
+    let search = ana.get(&format!("{LOG}?patient=dni:00000002&actor=ana")).expect(200).json();
+    assert_eq!(search["items"][0]["operation"], "read-log");
+    for hidden in ["patient=dni:00000009", "actor=staff"] {
+        ana.get(&format!("{LOG}?{hidden}")).expect_problem(403, "forbidden");
     }
 }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use citas_core::model::{AgendaRevision, Claim, CountryCode, Event, HeldClaim, Hold, PatientLink, Revision};
+use citas_core::model::{
+    AgendaRevision, Claim, CountryCode, Event, HeldClaim, Hold, PatientLink, PrivacyRequest, Revision,
+};
 use citas_core::ports::{
     AgendaError, Agendas, Attempts, Change, CommitError, Committed, DueWake, Ledger, NewHold, Order, Outbox, Page,
-    Pending, Position, Query, Receipt, Taken, Unavailable, Wakes,
+    Pending, Position, PrivacyError, PrivacyQuery, PrivacyRequests, Query, Receipt, Taken, Unavailable, Wakes,
 };
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -64,6 +66,7 @@ pub(super) struct Maps {
     pub(super) links: BTreeMap<(Uuid, String), Vec<PatientLink>>,
     /// Number of the revisions of agendas.
     agenda_stamp: u64,
+    privacy_requests: BTreeMap<Uuid, PrivacyRequest>,
     outbox: Vec<Pending>,
     written: Arc<Notify>,
     notified: HashSet<Uuid>,
@@ -265,6 +268,38 @@ impl Ledger for MapLedger {
 
     async fn ready(&self, _: CountryCode) -> Result<(), Unavailable> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl PrivacyRequests for MapLedger {
+    async fn put_privacy_request(&self, request: PrivacyRequest) -> Result<(), PrivacyError> {
+        self.maps(request.country, |maps| {
+            let before = maps.privacy_requests.get(&request.id).map_or(0, PrivacyRequest::revision);
+            if before + 1 != request.revision() {
+                return Err(PrivacyError::Stale);
+            }
+            maps.privacy_requests.insert(request.id, request);
+            Ok(())
+        })
+    }
+
+    async fn privacy_request(&self, country: CountryCode, id: Uuid) -> Result<Option<PrivacyRequest>, Unavailable> {
+        Ok(self.maps(country, |maps| maps.privacy_requests.get(&id).cloned()))
+    }
+
+    async fn privacy_requests(
+        &self,
+        country: CountryCode,
+        query: &PrivacyQuery,
+    ) -> Result<Vec<PrivacyRequest>, Unavailable> {
+        let matching = |maps: &mut Maps| -> Vec<_> {
+            maps.privacy_requests.values().filter(|request| query.matches(request)).cloned().collect()
+        };
+        let mut found = self.maps(country, matching);
+        found.sort_by_key(PrivacyRequest::position);
+        found.truncate(query.limit);
+        Ok(found)
     }
 }
 

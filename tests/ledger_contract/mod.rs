@@ -15,6 +15,7 @@ mod outbox;
 mod pages;
 mod patient_links;
 mod places;
+mod privacy_requests;
 mod races;
 mod receipts;
 mod stored;
@@ -28,6 +29,7 @@ pub use outbox::*;
 pub use pages::*;
 pub use patient_links::*;
 pub use places::*;
+pub use privacy_requests::*;
 pub use races::*;
 pub use receipts::*;
 pub use stored::*;
@@ -98,6 +100,10 @@ macro_rules! ledger_contract {
             the_links_to_a_person_are_listed_each_as_it_is_now
             requests_are_listed_the_oldest_first_until_they_are_answered
             of_twenty_who_change_the_links_of_an_account_at_once_one_is_stored
+            a_privacy_request_is_read_back_at_each_step
+            a_step_follows_the_one_before
+            privacy_requests_are_listed_by_the_time_of_the_answer
+            of_twenty_steps_at_once_one_is_stored
             a_hold_is_read_back_as_it_was_stored
             a_hold_keeps_its_claims_from_everybody_until_the_instant_at_which_it_ends
             an_expired_hold_gives_way_to_another_and_its_end_leaves_that_one_alone
@@ -159,6 +165,7 @@ macro_rules! stored_contract {
             no_open_row_has_a_personal_value
             an_erased_revision_is_read_without_its_personal_part
             an_erased_link_is_read_without_its_personal_part
+            an_erased_privacy_request_is_read_without_its_texts
         }
     };
 }

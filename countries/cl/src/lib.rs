@@ -12,6 +12,7 @@ mod keys;
 mod messages;
 mod patient;
 mod prevision;
+mod privacy;
 mod run;
 #[cfg(test)]
 mod samples;
@@ -27,6 +28,7 @@ citas_kit::rules!(Chile:
         describe: descriptor::descriptor, book: booking::book, act: changes::act, present: view::present, key: keys::key,
     },
     slots { house: house::HOUSE },
+    privacy { due: privacy::due },
 );
 
-citas_kit::export!(Chile: appointments, slots);
+citas_kit::export!(Chile: appointments, slots, privacy);

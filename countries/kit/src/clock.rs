@@ -62,6 +62,12 @@ impl ZoneClock {
         found.map_or(Reading::Never { shifted }, Reading::Once)
     }
 
+    /// Returns the last second of a day by this zone's clocks.
+    #[must_use]
+    pub fn end_of(&self, day: Date) -> i64 {
+        self.read(day.plus(1).at(Time::new(0, 0))).instant() - 1
+    }
+
     /// Returns the time that this zone's clocks show at an instant.
     #[must_use]
     pub fn civil(&self, instant: i64) -> Civil {
@@ -168,6 +174,14 @@ mod tests {
     fn a_time_before_the_first_shift_is_read_by_its_offset() {
         let reading = santiago().read(at("2026-01-15 09:30"));
         assert_eq!(reading, Reading::Once(utc("2026-01-15 12:30")));
+    }
+
+    #[test]
+    fn a_day_ends_before_the_next_one_begins_also_when_the_clocks_skip_midnight() {
+        let end = |date| santiago().end_of(Date::parse(date).expect(date));
+        assert_eq!(end("2027-01-15"), utc("2027-01-16 03:00") - 1);
+        assert_eq!(end("2027-07-15"), utc("2027-07-16 04:00") - 1);
+        assert_eq!(end("2027-09-04"), utc("2027-09-05 04:00") - 1, "the next day begins at one");
     }
 
     #[test]

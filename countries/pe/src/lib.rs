@@ -12,6 +12,7 @@ mod keys;
 mod messages;
 mod notices;
 mod patient;
+mod privacy;
 #[cfg(test)]
 mod samples;
 mod view;
@@ -26,6 +27,7 @@ citas_kit::rules!(Peru:
     },
     slots { house: house::HOUSE },
     notices { notices: notices::notices },
+    privacy { due: privacy::due },
 );
 
-citas_kit::export!(Peru: appointments, slots, notices);
+citas_kit::export!(Peru: appointments, slots, notices, privacy);

@@ -8,7 +8,7 @@
 //! - [`appointments`]: the endpoints of appointments
 //! - [`slots`], [`holds`]: the endpoints of free slots, and of those that a client keeps for some minutes
 //! - [`agendas`]: the endpoints of doctors' agendas
-//! - [`readings`]: the endpoint of the read log
+//! - [`readings`], [`privacy_requests`]: the endpoints of the read log and of privacy requests
 //! - [`patient_links`]: the endpoints of the links of accounts to patients
 //! - [`countries`]: the endpoints of countries, their schemas and rules
 //! - [`links`], [`link_page`]: links in mail, and their page
@@ -35,6 +35,7 @@ mod observe;
 mod openapi;
 mod paths;
 mod patient_links;
+mod privacy_requests;
 mod problem;
 mod problem_pages;
 mod query;
@@ -171,6 +172,9 @@ fn public() -> Router<Arc<Api>> {
         .route("/agendas", get(agendas::list))
         .route("/agendas/{doctor}", get(agendas::get).put(agendas::put))
         .route("/agendas/{doctor}/history", get(agendas::history))
+        .route("/privacy-requests", get(privacy_requests::list).post(privacy_requests::file))
+        .route("/privacy-requests/{id}", get(privacy_requests::get))
+        .route("/privacy-requests/{id}/{action}", post(privacy_requests::step))
         .route("/read-log", get(readings::list))
         .route("/links", get(patient_links::own))
         .route("/patient-links", get(patient_links::requested))

@@ -62,9 +62,7 @@ impl Kind {
             Self::HoldLimit => (StatusCode::CONFLICT, "hold-limit", "The account holds too many slots"),
             Self::LinkLimit => (StatusCode::CONFLICT, "link-limit", "The account has too many links to patients"),
             Self::InProgress => (StatusCode::CONFLICT, "in-progress", "The same request is in progress"),
-            Self::NotAllowedNow => {
-                (StatusCode::CONFLICT, "not-allowed-now", "Not possible in the appointment's current state")
-            }
+            Self::NotAllowedNow => (StatusCode::CONFLICT, "not-allowed-now", "Not possible in the current state"),
             Self::Stale => (StatusCode::PRECONDITION_FAILED, "stale", "The resource has changed"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             Self::HeaderTooLarge => (
@@ -258,7 +256,8 @@ impl Problem {
             | BookingError::UnknownAction(_)
             | BookingError::UnknownHold
             | BookingError::NoSlots
-            | BookingError::NoAgenda => Self::new(Kind::NotFound, detail),
+            | BookingError::NoAgenda
+            | BookingError::UnknownPrivacyRequest => Self::new(Kind::NotFound, detail),
             BookingError::NoSuchKey { .. }
             | BookingError::NoSuchTime(_)
             | BookingError::NoSuchPlace { .. }
@@ -266,8 +265,11 @@ impl Problem {
             | BookingError::OtherSlot(_)
             | BookingError::ReadingsOfAll => Self::malformed(detail),
             BookingError::Forbidden(forbidden) => forbidden.into(),
-            BookingError::Violations(no) | BookingError::BadAgenda(no) => {
+            BookingError::Violations(no) | BookingError::BadAgenda(no) | BookingError::BadPrivacyRequest(no) => {
                 Self::new(Kind::RulesViolated, detail).with_violations(&no, accept_language)
+            }
+            BookingError::PrivacyNotNow(_) | BookingError::TooManyPrivacyRequests => {
+                Self::new(Kind::NotAllowedNow, detail)
             }
             BookingError::NotAllowedNow(no) => {
                 Self::new(Kind::NotAllowedNow, detail).with_violations(&no, accept_language)
@@ -281,7 +283,9 @@ impl Problem {
             }
             BookingError::HoldLimit => Self::new(Kind::HoldLimit, detail),
             BookingError::TooLarge { .. } => Self::new(Kind::TooLarge, detail),
-            BookingError::Stale { .. } | BookingError::AgendaStale => Self::new(Kind::Stale, detail),
+            BookingError::Stale { .. } | BookingError::AgendaStale | BookingError::PrivacyStale => {
+                Self::new(Kind::Stale, detail)
+            }
             BookingError::AgendaUnconditional => Self::new(Kind::PreconditionRequired, detail),
             BookingError::AgendaChanged => Self::new(Kind::Unavailable, detail),
             BookingError::InProgress => Self::new(Kind::InProgress, detail),

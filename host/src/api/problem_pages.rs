@@ -67,7 +67,9 @@ fn remedy(kind: Kind) -> &'static str {
             "The account has as many links to patients, or open requests, as it may. End one of them first."
         }
         Kind::InProgress => "A request with the same Idempotency-Key is in progress. Send it again in a moment.",
-        Kind::NotAllowedNow => "The action is not possible in the appointment's phase. Read the appointment again.",
+        Kind::NotAllowedNow => {
+            "The action is not possible in the state of the appointment, or of the privacy request. Read it again."
+        }
         Kind::Stale => "It has changed since you read it. Read it again, and decide anew.",
         Kind::TooLarge => "The body has too many bytes. The detail says how many it may have.",
         Kind::HeaderTooLarge => {

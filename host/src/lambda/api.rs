@@ -43,7 +43,8 @@ struct Settings {
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Beginnings of the paths below a country whose requests use the table at once.
-const LEDGER: [&str; 7] = ["appointments", "slots", "holds", "links", "patient-links", "patients", "read-log"];
+const LEDGER: [&str; 8] =
+    ["appointments", "slots", "holds", "links", "patient-links", "patients", "privacy-requests", "read-log"];
 
 /// Runs the function for as long as its instance lives.
 ///

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::booking::holds::MAX_HOLDS;
+use crate::booking::privacy::MAX_OPEN;
 use crate::booking::slots::FreeSlot;
 use crate::model::json::TooManyLeaves;
 use crate::model::{CountryCode, Forbidden, OtherSlot, Violation};
@@ -131,6 +132,21 @@ pub enum BookingError {
     /// The ledger does not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// The privacy request does not exist, or the caller may not see it.
+    #[error("there is no such privacy request")]
+    UnknownPrivacyRequest,
+    /// The input of a step of a privacy request is not valid.
+    #[error("the privacy request, or the step, is not valid")]
+    BadPrivacyRequest(Rejection),
+    /// The step is not possible in the state of the privacy request.
+    #[error("{0}")]
+    PrivacyNotNow(&'static str),
+    /// The privacy request is not at the revision that the caller saw.
+    #[error("the privacy request has changed; read it again")]
+    PrivacyStale,
+    /// The account has filed as many privacy requests that are open as it may have.
+    #[error("an account has at most {MAX_OPEN} open privacy requests; wait for an answer, or withdraw one of them")]
+    TooManyPrivacyRequests,
     /// A search of the read log names neither a patient nor an actor.
     #[error("name a `patient`, an `actor` or both")]
     ReadingsOfAll,

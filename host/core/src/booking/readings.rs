@@ -102,6 +102,9 @@ impl Booking {
                 }
             }
         }
+        if patients.is_empty() {
+            return Ok(());
+        }
         Ok(self.access_control.record(country, access, operation, patients).await?)
     }
 }

@@ -19,6 +19,7 @@ mod patient_link;
 mod personal;
 mod plan;
 mod precondition;
+mod privacy;
 mod pseudonym;
 mod reading;
 mod slot_token;
@@ -52,6 +53,7 @@ pub use self::plan::{
     Verdict, Violation,
 };
 pub use self::precondition::Precondition;
+pub use self::privacy::{Demand, PrivacyOutcome, PrivacyRequest, PrivacyState, PrivacyStep, PrivacyTexts};
 pub(crate) use self::pseudonym::personal_key;
 pub use self::pseudonym::{KEY_DIGITS, NotAKey, Pseudonyms};
 pub use self::reading::{PatientRead, READINGS_KEPT, ReadOperation, ReadReason, Reading};

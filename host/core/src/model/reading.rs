@@ -26,12 +26,17 @@ pub enum ReadOperation {
     ReadLog,
     /// Links of accounts to patients.
     PatientLinks,
+    /// A privacy request, or a page of them.
+    PrivacyRequests,
 }
 
 impl ReadOperation {
-    /// Returns true if staff are shown nothing unless it can be recorded.
+    /// Returns true if staff are shown nothing unless it can be recorded. Care goes first, so one appointment is shown.
     pub fn must_be_recorded(self) -> bool {
-        matches!(self, Self::List | Self::ReadLog | Self::PatientLinks)
+        match self {
+            Self::Get | Self::History | Self::Link => false,
+            Self::List | Self::ReadLog | Self::PatientLinks | Self::PrivacyRequests => true,
+        }
     }
 }
 
@@ -43,7 +48,7 @@ pub enum ReadReason {
     Staff,
     /// The caller operates the platform.
     Platform,
-    /// The same account booked the appointment.
+    /// The same account booked the appointment, filed the privacy request, or has the link.
     Owner,
     /// The caller is the patient, or has the patient's mail.
     #[serde(rename = "self")]

@@ -256,7 +256,7 @@ impl AccessControl {
         if after == 0 && found.is_empty() {
             return Err(LinkingError::UnknownLink);
         }
-        self.log_links(&access, country, &found).await?;
+        self.log_links(&access, country, &found[..found.len().min(limit)]).await?;
         Ok(page(found, limit, self.today(&rules)))
     }
 
@@ -279,7 +279,7 @@ impl AccessControl {
         }
         let person = self.names.patient(country, &patient);
         let found = self.ledger.person_links(country, person, after, limit + 1).await?;
-        self.log_links(&access, country, &found).await?;
+        self.log_links(&access, country, &found[..found.len().min(limit)]).await?;
         Ok(page(found, limit, self.today(&rules)))
     }
 
@@ -315,7 +315,7 @@ impl AccessControl {
         let (rules, access) = self.admit(caller, country, Scope::Read)?;
         for_staff(&access, country)?;
         let found = self.ledger.requested_links(country, after, limit + 1).await?;
-        self.log_links(&access, country, &found).await?;
+        self.log_links(&access, country, &found[..found.len().min(limit)]).await?;
         Ok(page(found, limit, self.today(&rules)))
     }
 
@@ -334,6 +334,9 @@ impl AccessControl {
                 let reason = access.reason(patient);
                 patients.push(PatientRead { person: link.person, reason, appointments: Vec::new() });
             }
+        }
+        if patients.is_empty() {
+            return Ok(());
         }
         self.record(country, access, ReadOperation::PatientLinks, patients).await
     }

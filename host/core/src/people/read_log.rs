@@ -1,20 +1,15 @@
-//! Records which patients a caller was shown. A list for staff, and links to patients, fail if they cannot be recorded. One
-//! appointment is shown all the same, because care goes first.
+//! Records which patients a caller was shown. What staff are shown must be recorded, except one
+//! appointment: care goes first.
 
 use crate::model::{CountryCode, PatientRead, ReadOperation, Reading, Role};
 use crate::people::{Access, AccessControl};
 use crate::ports::ReadLogUnavailable;
 
 impl AccessControl {
-    /// Checks that a list for staff will be recorded.
-    pub(crate) async fn check_read_log(&self, country: CountryCode, access: &Access) -> Result<(), ReadLogUnavailable> {
-        match &self.read_log {
-            Some(log) if access.role != Role::Patient => log.ready(country).await,
-            _ => Ok(()),
-        }
-    }
-
-    /// Records that the caller is shown data of these patients, if there are any.
+    /// Records that the caller is shown data of these patients.
+    ///
+    /// # Errors
+    /// Returns an error if the reading is not recorded, and must be because the caller is not a patient.
     pub(crate) async fn record(
         &self,
         country: CountryCode,
@@ -22,7 +17,11 @@ impl AccessControl {
         operation: ReadOperation,
         patients: Vec<PatientRead>,
     ) -> Result<(), ReadLogUnavailable> {
-        let Some(log) = self.read_log.as_ref().filter(|_| !patients.is_empty()) else { return Ok(()) };
+        let Some(log) = &self.read_log else { return Ok(()) };
+        let must_be_recorded = access.role != Role::Patient && operation.must_be_recorded();
+        if must_be_recorded {
+            log.ready(country).await?;
+        }
         let reading = Reading {
             at: self.clock.now(),
             subject: access.subject.clone(),
@@ -32,7 +31,7 @@ impl AccessControl {
             patients,
         };
         let Err(error) = log.record(country, reading).await else { return Ok(()) };
-        if access.role != Role::Patient && operation.must_be_recorded() {
+        if must_be_recorded {
             return Err(error);
         }
         tracing::error!(%country, %error, "a reading is not recorded");

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::agendas::{AgendaCondition, Agendas};
 use super::patient_links::PatientLinks;
 use super::places::{PlaceRequest, Settled};
+use super::privacy_requests::PrivacyRequests;
 use crate::model::{Choice, Claim, CountryCode, Event, HeldClaim, Hold, Phase, Revision, Wake};
 
 /// Outcome of the request that used an Idempotency-Key.
@@ -290,7 +291,7 @@ pub type Taken = HashMap<String, Vec<(u16, Uuid)>>;
 /// - keep each revision for ever, as it was written, with its personal part in a row of its own;
 /// - number the revisions of a country in the order of their commits.
 #[async_trait]
-pub trait Ledger: Agendas + PatientLinks + Send + Sync {
+pub trait Ledger: Agendas + PatientLinks + PrivacyRequests + Send + Sync {
     /// Stores a change. The request's [time limit](crate::ports::deadline) MUST NOT apply from the moment when the
     /// change may be stored.
     async fn commit(&self, change: Change) -> Result<Committed, CommitError>;

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::model::{
-    Appointment, Context, Descriptor, FactQuery, Field, Limits, Notice, Offered, Opening, Party, Place, Role, Verdict,
+    Appointment, Context, Demand, Descriptor, FactQuery, Field, Limits, Notice, Offered, Opening, Party, Place, Role,
+    Verdict,
 };
 
 /// Versions of the contract that this host implements, the latest last.
@@ -301,6 +302,11 @@ pub trait Rules: Send + Sync {
         _current: Option<&Appointment>,
         _openings: &[Opening],
     ) -> Result<Option<Offered>, Fault> {
+        Ok(None)
+    }
+    /// Returns the time, in Unix seconds, by which a demand that was received at this time must be answered, or `None` if the
+    /// component does not export `privacy-rules`.
+    fn due(&self, _context: &Context, _demand: Demand, _received: i64) -> Result<Option<i64>, Fault> {
         Ok(None)
     }
     /// Returns the notices for an event; empty if the component does not export `notice-rules`.

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
+use jiff::{SignedDuration, Timestamp};
 use jsonschema::Validator;
 use serde_json::{Map, Value as Json, json};
 
 use crate::model::{
-    ActionDescriptor, Appointment, CalendarTexts, ClaimWords, Context, CountryCode, Descriptor, FactQuery, Field,
-    Limits, Notice, Offer, Offered, Opening, Party, Place, Role, RulesCaller, RulesId, Slot, VERIFY, Violation, Zone,
-    digest, json,
+    ActionDescriptor, Appointment, CalendarTexts, ClaimWords, Context, CountryCode, Demand, Descriptor, FactQuery,
+    Field, Limits, Notice, Offer, Offered, Opening, Party, Place, Role, RulesCaller, RulesId, Slot, VERIFY, Violation,
+    Zone, digest, json,
 };
 use crate::ports::{Engine, FIRST_CONTRACT, Fault, Refusal, Rules};
 use crate::rules::links::linked_actions;
@@ -50,6 +50,12 @@ pub const MAX_PAGE_CALLS: usize = 10;
 
 /// Maximum number of openings in a call for offers, if more than one call is needed.
 const MAX_OPENINGS: usize = 400;
+
+/// Time in which a demand about personal data must be answered if the country's rules name none.
+const DUE: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Maximum time for an answer that rules may name.
+const MAX_DUE: SignedDuration = SignedDuration::from_hours(400 * 24);
 
 /// Maximum number of actions. Each action is a path of the OpenAPI document, and every booking links to all actions.
 const MAX_ACTIONS: usize = 50;
@@ -242,6 +248,18 @@ impl LoadedRules {
             Some(key) if self.may_be_key(of.as_str(), &key)? => Ok(Some(key)),
             _ => Ok(None),
         }
+    }
+
+    /// Returns the time by which a demand about personal data that was received at this time must be answered.
+    ///
+    /// # Errors
+    /// Returns an error if the call fails, or if its result is before the demand or more than 400 days after it.
+    pub fn due(&self, context: &Context, demand: Demand, received: Timestamp) -> Result<Timestamp, Fault> {
+        self.call("due", || {
+            let Some(due) = self.rules.due(context, demand, received.as_second())? else { return Ok(received + DUE) };
+            let due = Timestamp::from_second(due).ok().filter(|due| (received..=received + MAX_DUE).contains(due));
+            due.ok_or_else(|| Fault::BadAnswer("a demand is due before it, or more than 400 days after it".to_owned()))
+        })
     }
 
     /// Returns true if decisions need facts.

@@ -19,7 +19,7 @@ type Text = (&'static str, &'static str);
 
 /// Texts of the host's codes that clients see: code, the param that explains it, and the text. A violation of a schema
 /// has the params `title` and `example` as well, unless the schema has none.
-const HOST: [(&str, &str, Text); 44] = [
+const HOST: [(&str, &str, Text); 47] = [
     ("schema.required", "property", ("this is required", "falta este dato")),
     ("schema.additionalProperties", "property", ("`{property}` is not known here", "`{property}` no se conoce aquí")),
     ("schema.type", "expected", ("must be {expected}", "debe ser {expected}")),
@@ -101,6 +101,13 @@ const HOST: [(&str, &str, Text); 44] = [
             "el paciente tiene {age} años o más, y un padre o una madre actúa solo por un menor",
         ),
     ),
+    ("privacy.patient", "", ("no patient has this key", "ningún paciente tiene esta clave")),
+    (
+        "privacy.received",
+        "",
+        ("staff may name a time of the past year here", "el personal puede indicar aquí una fecha del último año"),
+    ),
+    ("privacy.invalid", "", ("this is not valid", "esto no es válido")),
     (
         "time.nonexistent",
         "",

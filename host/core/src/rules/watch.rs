@@ -9,8 +9,8 @@ use jiff::civil::DateTime;
 use serde_json::{Value as Json, json};
 
 use crate::model::{
-    Appointment, Context, Descriptor, FactQuery, Field, Notice, Offered, Opening, Party, Place, Role, Slot, Value,
-    Verdict,
+    Appointment, Context, Demand, Descriptor, FactQuery, Field, Notice, Offered, Opening, Party, Place, Role, Slot,
+    Value, Verdict,
 };
 use crate::ports::{FIRST_CONTRACT, FailedCall, Fault, Rules};
 
@@ -126,6 +126,12 @@ impl Rules for Watched {
             }
             let current = current.map_or(Json::Null, |current| self.appointment(current));
             vec![self.context(asked), self::place(place), current, openings.iter().map(opening).collect()]
+        })
+    }
+
+    fn due(&self, asked: &Context, demand: Demand, received: i64) -> Result<Option<i64>, Fault> {
+        self.note("due", self.rules.due(asked, demand, received), || {
+            vec![self.context(asked), json!(demand.as_str()), json!(received)]
         })
     }
 

@@ -1,9 +1,10 @@
 //! Describes what all countries share: the schemas of the responses, from the types that are serialised, the headers
 //! and the problems.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
+use citas_core::booking::PrivacyAction;
 use citas_core::model::{CountryCode, PatientLinkTerms, Phase};
 use citas_core::rules::schema::map_subschemas;
 use schemars::generate::SchemaSettings;
@@ -16,6 +17,7 @@ use super::super::appointments::{Entry, Page, Representation};
 use super::super::countries::{RulesStatus, Schemas};
 use super::super::holds::{HeldSlot, HoldRequest};
 use super::super::patient_links::{OwnLinks, PatientLinkDocument};
+use super::super::privacy_requests::PrivacyRequestView;
 use super::super::problem::{Kind, ProblemDocument};
 use super::super::readings::ReadingView;
 use super::super::slots::{Slot, SlotDay, Slots};
@@ -42,6 +44,17 @@ const READING_PAGE: &str = "ReadingPage";
 /// Name of the schema of a page of patient links.
 const PATIENT_LINK_PAGE: &str = "PatientLinkPage";
 
+/// Name of the schema of a page of privacy requests.
+const PRIVACY_PAGE: &str = "PrivacyRequestPage";
+
+/// Names of the schemas of the inputs of privacy requests.
+const PRIVACY_INPUTS: [(PrivacyAction, &str); 4] = [
+    (PrivacyAction::File, "PrivacyRequestInput"),
+    (PrivacyAction::Extend, "PrivacyExtensionInput"),
+    (PrivacyAction::Close, "PrivacyAnswerInput"),
+    (PrivacyAction::Withdraw, "PrivacyWithdrawalInput"),
+];
+
 impl Default for Components {
     fn default() -> Self {
         let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
@@ -64,8 +77,10 @@ impl Default for Components {
         types.subschema_for::<PatientLinkDocument>();
         types.subschema_for::<OwnLinks>();
         types.subschema_for::<PatientLinkTerms>();
-        let pages = [AGENDA_PAGE, PATIENT_LINK_PAGE, READING_PAGE];
-        let reserved = SLOT_REQUESTS.into_iter().chain(pages).map(str::to_owned).collect();
+        types.subschema_for::<PrivacyRequestView>();
+        let pages = [AGENDA_PAGE, PATIENT_LINK_PAGE, READING_PAGE, PRIVACY_PAGE];
+        let names = SLOT_REQUESTS.into_iter().chain(pages).chain(PRIVACY_INPUTS.map(|(_, name)| name));
+        let reserved = names.map(str::to_owned).collect();
         Self { types, schemas: Map::new(), reserved }
     }
 }
@@ -128,6 +143,20 @@ impl Components {
     pub fn patient_link_page(&mut self) -> Value {
         let link = self.of::<PatientLinkDocument>();
         self.add_page(PATIENT_LINK_PAGE, link)
+    }
+
+    /// Adds a page of privacy requests.
+    pub fn privacy_page(&mut self) -> Value {
+        let request = self.of::<PrivacyRequestView>();
+        self.add_page(PRIVACY_PAGE, request)
+    }
+
+    /// Adds the inputs of privacy requests, and returns the name of each.
+    pub fn privacy_inputs(&mut self) -> BTreeMap<PrivacyAction, &'static str> {
+        for (action, name) in PRIVACY_INPUTS {
+            self.put(name, action.schema());
+        }
+        PRIVACY_INPUTS.into()
     }
 
     /// Adds a request with the token of a free slot in place of the members that the slot stands for, and one with a hold.

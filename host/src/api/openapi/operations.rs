@@ -1,6 +1,6 @@
 //! Describes the operations: their parameters, bodies and responses.
 
-use citas_core::booking::{AGENDA_KEYS, MAX_DAYS};
+use citas_core::booking::{AGENDA_KEYS, MAX_DAYS, PrivacyAction};
 use citas_core::model::{CountryCode, MAX_KEY_BYTES, MAX_SUBJECT_BYTES, Scope, VERIFY};
 use citas_core::rules::schema::named_members;
 use citas_core::rules::{Action, LoadedRules, MAX_PAGE};
@@ -12,6 +12,7 @@ use super::super::appointments::DEFAULT_PAGE;
 use super::super::countries::{CountryList, RulesStatus, Schemas};
 use super::super::holds::{HeldSlot, HoldRequest};
 use super::super::patient_links::{OwnLinks, PatientLinkDocument};
+use super::super::privacy_requests::PrivacyRequestView;
 use super::super::problem::Kind;
 use super::super::ready::Report;
 use super::super::slots::{DEFAULT_DAYS, DEFAULT_SLOTS, MAX_SLOTS, PARAMETERS, Slot, SlotDay, Slots};
@@ -37,14 +38,17 @@ const CHANGING: [Kind; 5] =
     [Kind::SlotTaken, Kind::Stale, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
 
 /// Operations of a country besides its actions. An action with such a name has another operation id.
-const OPERATIONS: [&str; 23] = [
+const OPERATIONS: [&str; 29] = [
     "agenda",
     "agenda-history",
     "agendas",
     "book",
+    "close-privacy-request",
     "create-hold",
     "delete-hold",
     "end-patient-link",
+    "extend-privacy-request",
+    "file-privacy-request",
     "get",
     "get-hold",
     "history",
@@ -54,6 +58,8 @@ const OPERATIONS: [&str; 23] = [
     "patient-link",
     "patient-link-history",
     "patient-links",
+    "privacy-request",
+    "privacy-requests",
     "put-agenda",
     "put-patient-link",
     "read-log",
@@ -61,6 +67,7 @@ const OPERATIONS: [&str; 23] = [
     "rules",
     "schema",
     "slots",
+    "withdraw-privacy-request",
 ];
 
 /// Appointments that a caller may get.
@@ -197,6 +204,7 @@ pub fn of_country(rules: &LoadedRules, components: &mut Components) -> Map<Strin
         (format!("{base}/schema"), json!({ "get": schema(country, &schemas) })),
         (format!("{base}/rules"), json!({ "get": rules_status(country, &status) })),
     ]);
+    paths.extend(privacy_requests(rules, components));
     if slot.is_some() {
         let free = json!({ "anyOf": [components.of::<Slots<Slot>>(), components.of::<Slots<SlotDay>>()] });
         paths.insert(format!("{base}/slots"), json!({ "get": slots(rules, &free) }));
@@ -613,6 +621,74 @@ fn list(rules: &LoadedRules) -> Value {
     ];
     list["parameters"] = filters.into_iter().chain(paging(DEFAULT_PAGE, MAX_PAGE)).collect();
     list
+}
+
+/// Returns the paths of privacy requests.
+fn privacy_requests(rules: &LoadedRules, components: &mut Components) -> Vec<(String, Value)> {
+    let (country, base) = (rules.country, format!("/v1/{}/privacy-requests", rules.country));
+    let (one, page, inputs) =
+        (components.of::<PrivacyRequestView>(), components.privacy_page(), components.privacy_inputs());
+    let operation = |what: &str, texts: Texts<'_>, success: (&str, Value), problems: &[Kind], scope| {
+        guarded(&operation_id(country, what), country, &texts, success, problems, scope)
+    };
+    let request = |description: &str, headers: &[&str]| {
+        response(description, &one, &[&["Cache-Control", "ETag"], headers].concat())
+    };
+    let changing = [Kind::NotAllowedNow, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::RulesViolated];
+
+    let texts = Texts(
+        "File a privacy request",
+        "A patient exercises a right over personal data, or staff file a demand on paper. The response says by when it is answered.",
+    );
+    let filed = ("201", request("The request is filed.", &["Location"]));
+    let mut file = operation("file-privacy-request", texts, filed, &changing, Scope::Write);
+    file["responses"]["200"] = request("The account has filed this demand already, and it is open.", &["Location"]);
+    file["parameters"] = json!([accept_language()]);
+    let file = with_body(file, inputs[&PrivacyAction::File], None, true);
+
+    let texts = Texts(
+        "List privacy requests",
+        "Sorted by the time of the answer. A patient gets those that the same account filed, or that are about patients whom it \
+         represents.",
+    );
+    let listed = ("200", response("Privacy requests.", &page, &["Cache-Control", "Link"]));
+    let mut list = operation("privacy-requests", texts, listed, &[], Scope::Read);
+    let state = json!({ "type": "string", "enum": ["open", "closed"] });
+    let instant = json!({ "type": "string", "format": "date-time" });
+    let filters = [
+        query("state", "State of the requests.", &state),
+        key(rules, "patient"),
+        query("due-before", "To be answered before this instant.", &instant),
+    ];
+    list["parameters"] = filters.into_iter().chain(paging(DEFAULT_PAGE, MAX_PAGE)).collect();
+
+    let texts = Texts("Get a privacy request", "What was demanded, by when it is answered, and how it was.");
+    let get = operation("privacy-request", texts, ("200", request("The request.", &[])), &[], Scope::Read);
+    let get = json!({ "parameters": [id_parameter("privacy request")], "get": revalidated(get, "\"1\"") });
+
+    let steps = [
+        (PrivacyAction::Extend, "extend", "Extend the time for an answer", "For staff, once, with the reason.", true),
+        (
+            PrivacyAction::Close,
+            "close",
+            "Answer a privacy request",
+            "For staff: the outcome, the answer and its proof.",
+            true,
+        ),
+        (PrivacyAction::Withdraw, "withdraw", "Withdraw a privacy request", "For the account that filed it.", false),
+    ];
+    let step = |(action, name, summary, description, has_input): (PrivacyAction, &str, &str, &str, bool)| {
+        let problems = [&changing[..], &[Kind::Stale]].concat();
+        let success = ("200", request("The request after the step.", &[]));
+        let what = format!("{name}-privacy-request");
+        let mut step = operation(&what, Texts(summary, description), success, &problems, Scope::Write);
+        step["parameters"] = json!([if_match_of("privacy request"), accept_language()]);
+        let step = with_body(step, inputs[&action], None, has_input);
+        let parameters = [id_parameter("privacy request")];
+        (format!("{base}/{{id}}/{name}"), json!({ "parameters": parameters, "post": step }))
+    };
+    let first = [(base.clone(), json!({ "get": list, "post": file })), (format!("{base}/{{id}}"), get)];
+    first.into_iter().chain(steps.map(step)).collect()
 }
 
 fn read_log(rules: &LoadedRules, page: &Value) -> Value {

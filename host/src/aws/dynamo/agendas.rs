@@ -7,32 +7,11 @@ use citas_core::model::{AgendaRevision, CountryCode};
 use citas_core::ports::{AgendaError, Agendas, CommitError, Unavailable, deadline};
 
 use super::change::Transaction;
-use super::item::{self, Item, text};
+use super::item::{self, text};
 use super::{DynamoLedger, unavailable};
 use crate::aws::failure::error_text;
 
 impl DynamoLedger {
-    /// Reads at most `limit` revisions of agendas, in the order of the query.
-    async fn agenda_bodies(
-        &self,
-        country: CountryCode,
-        query: QueryFluentBuilder,
-        limit: usize,
-    ) -> Result<Vec<AgendaRevision>, Unavailable> {
-        self.checked(country).await?;
-        let query = query.table_name(self.table(country)).consistent_read(true);
-        let query = query.limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let mut found = query.into_paginator().items().send();
-        let mut revisions = Vec::new();
-        while revisions.len() < limit
-            && let Some(item) = found.next().await
-        {
-            let item: Item = item.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?;
-            revisions.push(item::agenda(&item).map_err(|error| unavailable(country, error))?);
-        }
-        Ok(revisions)
-    }
-
     /// Queries the revisions of a doctor's agenda with these numbers.
     fn of_doctor(&self, doctor: &str, from: u32, to: u32) -> QueryFluentBuilder {
         self.client
@@ -72,7 +51,7 @@ impl Agendas for DynamoLedger {
 
     async fn agenda(&self, country: CountryCode, doctor: &str) -> Result<Option<AgendaRevision>, Unavailable> {
         let latest = self.of_doctor(doctor, 0, u32::MAX).scan_index_forward(false);
-        Ok(self.agenda_bodies(country, latest, 1).await?.pop())
+        Ok(self.bodies(country, latest, 1, |_| true).await?.pop())
     }
 
     async fn agenda_history(
@@ -82,7 +61,7 @@ impl Agendas for DynamoLedger {
         after: u32,
         limit: usize,
     ) -> Result<Vec<AgendaRevision>, Unavailable> {
-        self.agenda_bodies(country, self.of_doctor(doctor, after.saturating_add(1), u32::MAX), limit).await
+        self.bodies(country, self.of_doctor(doctor, after.saturating_add(1), u32::MAX), limit, |_| true).await
     }
 
     async fn agendas(
@@ -98,7 +77,7 @@ impl Agendas for DynamoLedger {
                 .key_condition_expression("pk = :pk AND sk > :after")
                 .expression_attribute_values(":after", text(after)),
         };
-        self.agenda_bodies(country, query, limit).await
+        self.bodies(country, query, limit, |_| true).await
     }
 
     async fn agenda_stamp(&self, country: CountryCode) -> Result<u64, Unavailable> {

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, ConditionCheck, Delete, Put, TransactWriteItem};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
-use citas_core::model::{AgendaRevision, HeldClaim, Hold, PatientLinkState};
+use citas_core::model::{AgendaRevision, HeldClaim, Hold, PatientLinkState, PrivacyRequest};
 use citas_core::ports::{AgendaCondition, Change, CommitError, NewHold, PatientLinkChange, Settled};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -111,6 +111,33 @@ impl Transaction {
         }
         if link.state == PatientLinkState::Requested {
             transaction.put(table, patient_links::request_item(link), None, Meaning::Stale);
+        }
+        Ok(transaction)
+    }
+
+    /// Builds the transaction of a revision of a privacy request, which replaces the one before with its copies.
+    pub(super) fn of_privacy_request(
+        request: &PrivacyRequest,
+        before: Option<&PrivacyRequest>,
+        table: &str,
+    ) -> Result<Self, Unreadable> {
+        let mut transaction = Self { items: Vec::new(), means: Vec::new() };
+        let mut one = item::with_body(item::privacy_key(request.id), "privacy-request", request)?;
+        one.insert("revision".into(), number(request.revision()));
+        transaction.put(table, one, Some(at_revision(request.revision().saturating_sub(1))), Meaning::Stale);
+        if let Some(texts) = &request.texts {
+            let texts = item::with_body(item::privacy_texts_key(request), "personal", texts)?;
+            transaction.put(table, texts, None, Meaning::Stale);
+        }
+        let lists = item::privacy_lists(request);
+        for (partition, sort) in before.map(item::privacy_lists).unwrap_or_default() {
+            if !lists.contains(&(partition.clone(), sort.clone())) {
+                transaction.delete(table, item::list_key(&partition, &sort), None, Meaning::Stale);
+            }
+        }
+        for (partition, sort) in lists {
+            let copy = item::with_body(item::list_key(&partition, &sort), "privacy-request", request)?;
+            transaction.put(table, copy, None, Meaning::Stale);
         }
         Ok(transaction)
     }

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use citas_core::model::claim::{key_of, resource_and_minute};
 use citas_core::model::{
-    AgendaRevision, Event, Field, HeldClaim, Hold, Personal, READINGS_KEPT, Reading, Revision, Value, Wake,
+    AgendaRevision, Event, Field, HeldClaim, Hold, Personal, PrivacyRequest, PrivacyState, READINGS_KEPT, Reading,
+    Revision, Value, Wake,
 };
 use citas_core::ports::{DueWake, Position, Receipt};
 use jiff::fmt::temporal::DateTimePrinter;
@@ -191,9 +192,55 @@ pub(super) fn agenda_number(item: &Item) -> u32 {
     item.get("revision").and_then(|number| number.as_n().ok()?.parse().ok()).unwrap_or_default()
 }
 
-/// Parses the body of an agenda's item.
-pub(super) fn agenda(item: &Item) -> Result<AgendaRevision, Unreadable> {
+/// Parses the JSON in an item's body.
+pub(super) fn body<T: DeserializeOwned>(item: &Item) -> Result<T, Unreadable> {
     serde_json::from_str(text_of(item, "body")).map_err(|error| Unreadable(error.to_string()))
+}
+
+pub(super) fn privacy_key(id: Uuid) -> Item {
+    key(format!("D#{id}"), "D")
+}
+
+pub(super) fn privacy_of_state(state: PrivacyState) -> String {
+    format!("D#S#{}", state.as_str())
+}
+
+pub(super) fn privacy_of_person(person: Uuid) -> String {
+    format!("D#P#{person}")
+}
+
+pub(super) fn privacy_of_owner(owner: &str) -> String {
+    format!("D#O#{owner}")
+}
+
+/// Returns the sort key of a privacy request in a list.
+pub(super) fn privacy_sort(due_at: Timestamp, id: Uuid) -> String {
+    format!("{}#{id}", instant(due_at))
+}
+
+/// Returns the keys of the copies of a privacy request for the lists, each a partition and a sort key.
+pub(super) fn privacy_lists(request: &PrivacyRequest) -> Vec<(String, String)> {
+    let sort = privacy_sort(request.due_at, request.id);
+    let owner = request.owner.as_deref().map(privacy_of_owner);
+    let partitions = [privacy_of_state(request.state()), privacy_of_person(request.person)].into_iter().chain(owner);
+    partitions.map(|partition| (partition, sort.clone())).collect()
+}
+
+/// Returns the key of the texts of a privacy request.
+pub(super) fn privacy_texts_key(request: &PrivacyRequest) -> Item {
+    key(format!("P#{}", request.person), format!("D#{}", request.id))
+}
+
+/// Returns the id of the privacy request in the sort key of its texts.
+pub(super) fn privacy_texts_of(item: &Item) -> Option<Uuid> {
+    text_of(item, "sk").strip_prefix("D#")?.parse().ok()
+}
+
+/// Returns an item with a value as JSON.
+pub(super) fn with_body(mut key: Item, kind: &str, value: &impl Serialize) -> Result<Item, Unreadable> {
+    let body = serde_json::to_string(value).map_err(|error| Unreadable(error.to_string()))?;
+    key.extend([("kind".into(), text(kind)), ("body".into(), text(body))]);
+    Ok(key)
 }
 
 /// Returns the partition of the readings of a patient.
@@ -206,7 +253,8 @@ pub(super) fn subject_readings(subject: &str) -> String {
     format!("W#S#{subject}")
 }
 
-pub(super) fn reading_key(partition: &str, sort: &str) -> Item {
+/// Returns the key of an item of a list.
+pub(super) fn list_key(partition: &str, sort: &str) -> Item {
     key(partition.to_owned(), sort)
 }
 
@@ -214,13 +262,8 @@ pub(super) fn reading_key(partition: &str, sort: &str) -> Item {
 pub(super) fn readings(reading: Reading, id: Uuid) -> Result<Vec<Item>, Unreadable> {
     let sort = format!("{}#{id}", instant(reading.at));
     let item = |partition: &str, reading: &Reading| {
-        let body = serde_json::to_string(reading).map_err(|error| Unreadable(error.to_string()))?;
-        let mut item = reading_key(partition, &sort);
-        item.extend([
-            ("kind".into(), text("reading")),
-            ("body".into(), text(body)),
-            ("ttl".into(), number((reading.at + READINGS_KEPT).as_second())),
-        ]);
+        let mut item = with_body(list_key(partition, &sort), "reading", reading)?;
+        item.insert("ttl".into(), number((reading.at + READINGS_KEPT).as_second()));
         Ok(item)
     };
     let mut items = vec![item(&subject_readings(&reading.subject), &reading)?];
@@ -232,11 +275,6 @@ pub(super) fn readings(reading: Reading, id: Uuid) -> Result<Vec<Item>, Unreadab
         items.push(item(&partition, &of_person)?);
     }
     Ok(items)
-}
-
-/// Parses an item as a reading.
-pub(super) fn reading_of(item: &Item) -> Result<Reading, Unreadable> {
-    serde_json::from_str(text_of(item, "body")).map_err(|error| Unreadable(error.to_string()))
 }
 
 pub(super) fn trial(number: u64) -> String {

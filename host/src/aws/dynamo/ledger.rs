@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use citas_core::model::{Claim, CountryCode, Hold, Revision};
 use citas_core::ports::{Change, CommitError, Committed, Ledger, NewHold, Page, Query, Receipt, Taken, Unavailable};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use tokio::try_join;
 use uuid::Uuid;
 
@@ -54,6 +56,29 @@ impl DynamoLedger {
                     tokio::time::sleep(BUSY * 2_u32.pow(attempt)).await;
                 }
             }
+        }
+        Ok(found)
+    }
+
+    /// Reads the JSON bodies of at most `limit` items that match, in the order of the query, strongly consistent.
+    pub(super) async fn bodies<T: DeserializeOwned>(
+        &self,
+        country: CountryCode,
+        query: QueryFluentBuilder,
+        limit: usize,
+        is_wanted: impl Fn(&T) -> bool,
+    ) -> Result<Vec<T>, Unavailable> {
+        self.checked(country).await?;
+        let query = query.table_name(self.table(country)).consistent_read(true);
+        let query = query.limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let mut items = query.into_paginator().items().send();
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some(item) = items.next().await
+        {
+            let item: Item = item.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?;
+            let body = item::body(&item).map_err(|error| unavailable(country, error))?;
+            found.extend(Some(body).filter(|body| is_wanted(body)));
         }
         Ok(found)
     }

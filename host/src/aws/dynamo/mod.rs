@@ -7,7 +7,7 @@
 //! - [`pages`]: lists, by the index of the first filter
 //! - [`claims`]: holders of claims, and the places of a change
 //! - [`format`](mod@format): the format of a table
-//! - [`ledger`], [`agendas`], [`patient_links`], [`wakes`], [`readings`], [`trials`]: the ports
+//! - [`ledger`], [`agendas`], [`patient_links`], [`privacy_requests`], [`wakes`], [`readings`], [`trials`]: the ports
 //! - [`sequence`]: the numbers of a country's revisions
 //! - [`migrate`]: tables of the former format
 //!
@@ -23,6 +23,8 @@
 //! | `N#<event>` | `N` | the record that an event's notices, or one of several, were sent |
 //! | `G#<doctor>` | `G`, `R#<number>` | the number of the latest revision of a doctor's agenda; each revision |
 //! | `G` | `<doctor>` | the latest revision of each agenda |
+//! | `D#<id>` | `D` | a privacy request, without its texts, which are in `P#<person>`, `D#<id>` |
+//! | `D#S#<state>`, `D#P#<person>`, `D#O#<owner>` | `<due>#<id>` | copies of it for the lists |
 //! | `W#P#<person>`, `W#S#<subject>` | `<time>#<id>` | a reading of a patient; a reading by an actor |
 //! | `L#<subject>` | `L`, `<person>` | the number of changes of an account's links to patients; each that has not ended |
 //! | `P#<person>` | `L#<subject>`, `R#<subject>#<number>` | the latest revision of each link to a person; each revision |
@@ -43,6 +45,7 @@ mod ledger;
 mod migrate;
 mod pages;
 mod patient_links;
+mod privacy_requests;
 mod readings;
 mod sequence;
 mod trials;

@@ -68,10 +68,10 @@ impl DynamoLedger {
             .expression_attribute_values(":pk", text(&partition))
             .expression_attribute_values(":from", text(from))
             .expression_attribute_values(":to", text(to));
-        let after = query.after.as_ref().map(|after| item::reading_key(&partition, after));
+        let after = query.after.as_ref().map(|after| item::list_key(&partition, after));
         let answer = request.set_exclusive_start_key(after).send().await;
         let answer = answer.map_err(|error| unavailable(country, error_text("DynamoDB", &error)))?;
-        let readings = answer.items.unwrap_or_default().iter().map(item::reading_of).collect::<Result<Vec<_>, _>>();
+        let readings = answer.items.unwrap_or_default().iter().map(item::body).collect::<Result<Vec<Reading>, _>>();
         let mut readings = readings.map_err(|error: Unreadable| unavailable(country, error))?;
         readings.retain(|reading| query.subject.as_ref().is_none_or(|subject| *subject == reading.subject));
         let next = answer.last_evaluated_key.map(|key| text_of(&key, "sk").to_owned());

@@ -7,6 +7,7 @@
 //! - [`writer`]: one transaction for all waiting writes
 //! - [`change`]: one change inside it
 //! - [`agendas`], [`patient_links`]: the agendas of doctors, and the links of accounts to patients
+//! - [`privacy_requests`]: requests of patients about their data
 //! - [`reads`]: the queries
 //! - [`revision_cache`]: revisions that were read lately
 //! - [`ledger`]: the ports
@@ -18,6 +19,7 @@ mod key;
 mod ledger;
 mod migration;
 mod patient_links;
+mod privacy_requests;
 mod read_only;
 mod reads;
 mod revision_cache;

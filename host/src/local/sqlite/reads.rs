@@ -100,7 +100,7 @@ pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
     for sql in [last, random, format!("{EARLIER} ORDER BY rowid DESC LIMIT 1")] {
         connection.prepare_cached(&sql)?.query_row([], whole).optional()?;
     }
-    for table in ["claim", "receipt", "notified", "agenda", "hold", "patient_link"] {
+    for table in ["claim", "receipt", "notified", "agenda", "hold", "patient_link", "privacy_request"] {
         connection.prepare_cached(&format!("SELECT 1 FROM {table} LIMIT 1"))?.exists([])?;
     }
     pending(connection, 1).map(|_| ())
@@ -332,7 +332,7 @@ mod tests {
     use rusqlite::StatementStatus;
 
     use super::super::writer::{ENDED_HOLDS, EXPIRED_CLAIMS, EXPIRED_RECEIPTS, OLD_NOTES, PAST_CLAIMS};
-    use super::super::{agendas, patient_links};
+    use super::super::{agendas, patient_links, privacy_requests};
     use super::*;
 
     /// Returns every combination of filters by a key, with a phase if there is none.
@@ -357,7 +357,8 @@ mod tests {
         let read = [DUE, PENDING, TAKEN, agendas::HISTORY, agendas::ALL];
         let links = [patient_links::OF_PERSON, patient_links::HISTORY, patient_links::REQUESTED];
         let others = swept.into_iter().chain(read).chain(links).map(str::to_owned);
-        for sql in others.chain(pages).chain([history_sql()]) {
+        let privacy = [None, Some("state"), Some("person"), Some("owner")].map(privacy_requests::list_sql);
+        for sql in others.chain(pages).chain(privacy).chain([history_sql()]) {
             let mut statement = connection.prepare(&sql).unwrap();
             for value in [1, 2] {
                 for parameter in 1..=statement.parameter_count() {
@@ -387,6 +388,23 @@ mod tests {
             assert_eq!(plan[1..], personal, "{plan:?}");
             assert!(plan[0].starts_with("SEARCH appointment USING INDEX appointment_by_"), "{plan:?}");
             assert!(plan[0].contains(&format!("({column}(starts_at,id)>(?,?) AND (starts_at,id)<(?,?))")), "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn every_list_of_privacy_requests_is_one_stretch_of_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = Pseudonyms::new(b"key");
+        let connection = schema::open_writer(&folder.path().join("pe.db"), "pe".parse().unwrap(), &names).unwrap();
+        for (filter, index) in
+            [(None, "due"), (Some("state"), "state"), (Some("person"), "person"), (Some("owner"), "owner")]
+        {
+            let sql = format!("EXPLAIN QUERY PLAN {}", privacy_requests::list_sql(filter));
+            let mut explain = connection.prepare(&sql).unwrap();
+            let plan: Vec<String> =
+                explain.raw_query().mapped(|row| row.get("detail")).collect::<Result<_, _>>().unwrap();
+            let stretch = format!("SEARCH privacy_request USING INDEX privacy_request_by_{index}");
+            assert!(plan.len() == 1 && plan[0].starts_with(&stretch), "{plan:?}");
         }
     }
 }

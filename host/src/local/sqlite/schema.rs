@@ -12,7 +12,7 @@ use rusqlite_migration::{M, Migrations};
 use super::migration;
 
 /// Version of the tables: the number of migrations that made them, stored in the file's `user_version`.
-pub(super) const VERSION: i32 = 6;
+pub(super) const VERSION: i32 = 7;
 
 /// First version whose content was written with the folder's key.
 const KEYED: i32 = 3;
@@ -21,7 +21,7 @@ const KEYED: i32 = 3;
 fn migrations(country: CountryCode, names: &Pseudonyms) -> Migrations<'static> {
     let names = names.clone();
     let convert = move |transaction: &Transaction<'_>| migration::convert(transaction, country, &names);
-    let later = [AGENDAS, HOLDS, PATIENT_LINKS].map(M::up);
+    let later = [AGENDAS, HOLDS, PATIENT_LINKS, PRIVACY_REQUESTS].map(M::up);
     let first = [M::up(TABLES), M::up(ATTEMPTS), M::up_with_hook(APART, convert)];
     Migrations::new(first.into_iter().chain(later).collect())
 }
@@ -228,6 +228,24 @@ const PATIENT_LINKS: &str = "
     CREATE UNIQUE INDEX patient_link_by_person ON patient_link (person, subject, number);
     CREATE INDEX patient_link_by_subject ON patient_link (subject, state, person);
     CREATE INDEX patient_link_by_request ON patient_link (at, person, subject) WHERE state = 'requested';
+";
+
+/// Adds requests of patients about their personal data. `personal` has the texts, and becomes NULL when the person is erased.
+const PRIVACY_REQUESTS: &str = "
+    CREATE TABLE privacy_request (
+        id       BLOB    NOT NULL PRIMARY KEY,
+        number   INTEGER NOT NULL,
+        state    TEXT    NOT NULL,
+        due_at   INTEGER NOT NULL,
+        person   BLOB    NOT NULL,
+        owner    TEXT,
+        body     TEXT    NOT NULL,
+        personal TEXT
+    ) STRICT;
+    CREATE INDEX privacy_request_by_due    ON privacy_request (due_at, id);
+    CREATE INDEX privacy_request_by_state  ON privacy_request (state, due_at, id);
+    CREATE INDEX privacy_request_by_person ON privacy_request (person, due_at, id);
+    CREATE INDEX privacy_request_by_owner  ON privacy_request (owner, due_at, id);
 ";
 
 /// Reason why a country's file cannot be used.

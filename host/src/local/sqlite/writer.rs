@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::change::{Prepared, Refusal, Stored, end_hold, store_hold};
+use super::privacy_requests;
 use super::revision_cache::RevisionCache;
 use super::{agendas, patient_links, schema};
 
@@ -78,6 +79,7 @@ pub(super) enum Task {
     Change(Box<Prepared>),
     Agenda(agendas::Prepared),
     PatientLink(Box<patient_links::Prepared>),
+    Privacy(Box<privacy_requests::Prepared>),
     Hold(Box<NewHold>),
     /// Ends a hold before its time.
     Dropped(Box<Hold>),
@@ -220,6 +222,7 @@ impl Work {
             Task::Change(change) => return change.store(&self.connection).map(Done::Change),
             Task::Agenda(revision) => revision.store(&self.connection)?,
             Task::PatientLink(revision) => revision.store(&self.connection)?,
+            Task::Privacy(request) => request.store(&self.connection)?,
             Task::Hold(new) => return store_hold(&self.connection, new).map(|hold| Done::Hold(Box::new(hold))),
             Task::Dropped(hold) => end_hold(&self.connection, hold.id, hold.claims.iter())?,
             Task::Published(events) => self.each("DELETE FROM outbox WHERE id = ?", events)?,

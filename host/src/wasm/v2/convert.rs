@@ -4,9 +4,9 @@
 //! than the core's.
 
 use citas_core::model::{
-    self as core, ActionDescriptor, Choice, Claim, ClaimWords, Context, Descriptor, Fact, FactQuery, Message, Notice,
-    Offer, Offered, Opening, Party, Plan, Relation, Role, RulesCaller, Shift, Step, Tie, Verdict, Violation, Wake,
-    ZoneClock,
+    self as core, ActionDescriptor, Choice, Claim, ClaimWords, Context, Demand, Descriptor, Fact, FactQuery, Message,
+    Notice, Offer, Offered, Opening, Party, Plan, Relation, Role, RulesCaller, Shift, Step, Tie, Verdict, Violation,
+    Wake, ZoneClock,
 };
 use citas_core::ports::Fault;
 use jiff::Timestamp;
@@ -62,6 +62,17 @@ pub(super) fn party(party: Party) -> wit::Party {
         Party::Patient => wit::Party::Patient,
         Party::Doctor => wit::Party::Doctor,
         Party::Hospital => wit::Party::Hospital,
+    }
+}
+
+pub(super) fn demand(demand: Demand) -> wit::Demand {
+    match demand {
+        Demand::Access => wit::Demand::Access,
+        Demand::Rectification => wit::Demand::Rectification,
+        Demand::Erasure => wit::Demand::Erasure,
+        Demand::Objection => wit::Demand::Objection,
+        Demand::Portability => wit::Demand::Portability,
+        Demand::Blocking => wit::Demand::Blocking,
     }
 }
 

@@ -4,7 +4,7 @@ mod convert;
 mod wit;
 
 use citas_core::model::{
-    Appointment, Context, Descriptor, FactQuery, Field, Notice, Offered, Opening, Party, Place, Role, Verdict,
+    Appointment, Context, Demand, Descriptor, FactQuery, Field, Notice, Offered, Opening, Party, Place, Role, Verdict,
 };
 use citas_core::ports::{Fault, Refusal, Rules};
 use jiff::civil::DateTime;
@@ -42,6 +42,7 @@ pub(super) struct RulesV2 {
     facts: Option<FactFunctions>,
     slots: Option<SlotFunctions>,
     notices: Option<Function>,
+    due: Option<Function>,
 }
 
 struct SlotFunctions {
@@ -81,11 +82,11 @@ impl RulesV2 {
             Some(notices) => Some(exports.function::<NoticesInput, OrFault<Vec<wit::Notice>>>(&notices, "notices")?),
             None => None,
         };
-        // This host does not call `due`, but if a component exports it, its type must be the contract's.
-        if let Some(privacy) = exports.find("privacy-rules", CONTRACT) {
-            exports.function::<DueInput, OrFault<i64>>(&privacy, "due")?;
-        }
-        Ok(Self { calls: exports.linked(), describe, book, act, present, key, facts, slots, notices })
+        let due = match exports.find("privacy-rules", CONTRACT) {
+            Some(privacy) => Some(exports.function::<DueInput, OrFault<i64>>(&privacy, "due")?),
+            None => None,
+        };
+        Ok(Self { calls: exports.linked(), describe, book, act, present, key, facts, slots, notices, due })
     }
 }
 
@@ -174,6 +175,12 @@ impl Rules for RulesV2 {
         let given: OffersInput = (&context, &at, current.as_ref(), &openings);
         let offered: wit::Offered = self.answer(&functions.offers, given)?;
         convert::offered_of(offered).map(Some)
+    }
+
+    fn due(&self, context: &Context, demand: Demand, received: i64) -> Result<Option<i64>, Fault> {
+        let Some(function) = &self.due else { return Ok(None) };
+        let context = checked(context)?;
+        self.answer::<DueInput, _>(function, (&context, convert::demand(demand), received)).map(Some)
     }
 
     fn notices(&self, event: &str, current: &Appointment) -> Result<Vec<Notice>, Fault> {

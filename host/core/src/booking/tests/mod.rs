@@ -1,12 +1,13 @@
 mod agendas;
 mod hospitals;
 mod link;
+mod privacy;
 mod readings;
 mod slots;
 mod unverified;
 mod waker;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,12 +18,12 @@ use serde_json::json;
 use super::*;
 use crate::model::{
     AgendaRevision, Canary, Candidate, Choice, ClaimWords, Event, FactQuery, FactSource, Field, HeldClaim, Hold, Offer,
-    Party, PatientLink, Plan, Relation, Slot, Tie, Value, Verdict, Violation, Wake,
+    Party, PatientLink, Plan, PrivacyRequest, Relation, Slot, Tie, Value, Verdict, Violation, Wake,
 };
 use crate::ports::{
     AccountLinks, AgendaCondition, AgendaError, Agendas, Change, DueWake, NewHold, Order, OwnerFilter,
-    PatientLinkChange, PatientLinkError, PatientLinks, Receipt, RequestPosition, Taken, Tally, TrialReport, Trials,
-    Unavailable,
+    PatientLinkChange, PatientLinkError, PatientLinks, PrivacyError, PrivacyQuery, PrivacyRequests, Receipt,
+    RequestPosition, Taken, Tally, TrialReport, Trials, Unavailable,
 };
 use crate::release::OnTrial;
 use crate::testing::{Deciding, ManualClock, plan, revision};
@@ -40,6 +41,7 @@ struct OneAppointment {
     changes: Mutex<Vec<Change>>,
     queries: Mutex<Vec<Query>>,
     agendas: Mutex<Vec<AgendaRevision>>,
+    privacy: Mutex<BTreeMap<Uuid, PrivacyRequest>>,
     /// Revisions of agendas, the last of which is stored before the next commit.
     meanwhile: Mutex<Vec<AgendaRevision>>,
 }
@@ -114,6 +116,25 @@ impl PatientLinks for OneAppointment {
         _: usize,
     ) -> Result<Vec<PatientLink>, Unavailable> {
         Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl PrivacyRequests for OneAppointment {
+    async fn put_privacy_request(&self, request: PrivacyRequest) -> Result<(), PrivacyError> {
+        let mut stored = self.privacy.lock().unwrap();
+        let before = stored.insert(request.id, request.clone()).map_or(0, |before| before.revision());
+        if before + 1 == request.revision() { Ok(()) } else { Err(PrivacyError::Stale) }
+    }
+    async fn privacy_request(&self, _: CountryCode, id: Uuid) -> Result<Option<PrivacyRequest>, Unavailable> {
+        Ok(self.privacy.lock().unwrap().get(&id).cloned())
+    }
+    async fn privacy_requests(&self, _: CountryCode, query: &PrivacyQuery) -> Result<Vec<PrivacyRequest>, Unavailable> {
+        let stored = self.privacy.lock().unwrap();
+        let mut found: Vec<_> = stored.values().filter(|request| query.matches(request)).cloned().collect();
+        found.sort_by_key(PrivacyRequest::position);
+        found.truncate(query.limit);
+        Ok(found)
     }
 }
 

@@ -101,7 +101,6 @@ async fn without_the_log_staff_get_no_list_and_everybody_one_appointment() {
     log.is_broken.store(true, Ordering::Relaxed);
     let refused = desk.booking.list(&eva(), pe(), Spellings::default(), page()).await.unwrap_err();
     assert!(matches!(refused, BookingError::ReadLog(_)), "{refused}");
-    assert_eq!(desk.ledger.queries.lock().unwrap().len(), 0, "nothing is read for it");
     desk.booking.list(&ana(), pe(), Spellings::default(), page()).await.unwrap();
     desk.booking.get(&eva(), pe(), Uuid::nil()).await.unwrap();
     desk.booking.history(&eva(), pe(), Uuid::nil(), 0, 10).await.unwrap();
