@@ -167,12 +167,12 @@ fn a_repeated_booking_is_shown_while_its_caller_may_see_it() {
 /// Returns an agenda with hours on each day of the week, in turn at these hospitals.
 fn weekly(hospitals: &[Option<&str>]) -> Value {
     let week = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
-    let hours = |(weekday, hospital): (&str, &Option<&str>)| {
+    let hours = |(weekday, hospital): (&str, Option<&str>)| {
         let hours =
             json!({ "weekday": weekday, "from": "09:00", "to": "10:30", "minutes": 30, "zone": "America/Lima" });
         hospital.map_or(hours.clone(), |hospital| with(&hours, json!({ "hospital": hospital })))
     };
-    json!({ "weekly": week.into_iter().zip(hospitals.iter().cycle()).map(hours).collect::<Vec<_>>() })
+    json!({ "weekly": week.into_iter().zip(hospitals.iter().copied().cycle()).map(hours).collect::<Vec<_>>() })
 }
 
 fn put(client: &Client, doctor: &str, condition: (&'static str, &str), agenda: &Value) -> Answer {
