@@ -347,10 +347,12 @@ fn whoever_is_shown_links_to_a_patient_is_in_the_read_log() {
     let (staff, ana) = (host.staff("pe"), host.patient("ana"));
     made(&staff, LINK, &carer());
     staff.get(LINK).expect(200);
-    staff.get("/v1/pe/patients/dni:10117410/links").expect(200);
+    made(&staff, "/v1/pe/patients/dni:10117410/links/bea", &carer());
+    staff.get("/v1/pe/patients/dni:10117410/links?limit=1").expect(200);
     ana.get(&format!("{LINK}/history")).expect(200);
     ana.post("/v1/pe/patients/00000001/links", &carer()).expect(202);
-    staff.get("/v1/pe/patient-links").expect(200);
+    ana.post("/v1/pe/patients/00000002/links", &carer()).expect(202);
+    staff.get("/v1/pe/patient-links?limit=1").expect(200);
     let readers = |patient: &str| -> Vec<(Value, Value)> {
         let found = items(staff.get(&format!("/v1/pe/read-log?patient={patient}")));
         let of_links = found.iter().filter(|reading| reading["operation"] == "patient-links");
@@ -359,6 +361,7 @@ fn whoever_is_shown_links_to_a_patient_is_in_the_read_log() {
     let (by_staff, by_ana) = ((json!("staff"), json!("staff")), (json!("ana"), json!("carer")));
     assert_eq!(readers("dni:10117410"), [by_ana, by_staff.clone(), by_staff.clone()]);
     assert_eq!(readers("dni:00000001"), [by_staff]);
+    assert_eq!(readers("dni:00000002"), [], "it was on the next page");
 }
 
 #[test]

@@ -234,8 +234,8 @@ impl AccessControl {
     ) -> Result<PatientLinkView, LinkingError> {
         let (rules, access, person) = self.party_to_link(caller, country, patient, subject, Scope::Read).await?;
         let found = self.ledger.patient_link(country, person, subject).await?.ok_or(LinkingError::UnknownLink)?;
-        self.log_links(&access, country, [&found]).await?;
-        Ok(found.shown(self.today(&rules)))
+        let (mut shown, _) = self.show(&rules, &access, vec![found], 1).await?;
+        shown.pop().ok_or(LinkingError::UnknownLink)
     }
 
     /// Returns at most `limit` revisions of a link after revision `after`, the oldest first, and true if there are more. For
@@ -256,8 +256,7 @@ impl AccessControl {
         if after == 0 && found.is_empty() {
             return Err(LinkingError::UnknownLink);
         }
-        self.log_links(&access, country, &found[..found.len().min(limit)]).await?;
-        Ok(page(found, limit, self.today(&rules)))
+        Ok(self.show(&rules, &access, found, limit).await?)
     }
 
     /// Returns at most `limit` links to a patient, in any state, and true if there are more. For staff and the patient.
@@ -279,8 +278,7 @@ impl AccessControl {
         }
         let person = self.names.patient(country, &patient);
         let found = self.ledger.person_links(country, person, after, limit + 1).await?;
-        self.log_links(&access, country, &found[..found.len().min(limit)]).await?;
-        Ok(page(found, limit, self.today(&rules)))
+        Ok(self.show(&rules, &access, found, limit).await?)
     }
 
     /// Returns the patient whom the issuer has verified the caller to be, and the links of the caller's account that have not
@@ -315,30 +313,33 @@ impl AccessControl {
         let (rules, access) = self.admit(caller, country, Scope::Read)?;
         for_staff(&access, country)?;
         let found = self.ledger.requested_links(country, after, limit + 1).await?;
-        self.log_links(&access, country, &found[..found.len().min(limit)]).await?;
-        Ok(page(found, limit, self.today(&rules)))
+        Ok(self.show(&rules, &access, found, limit).await?)
     }
 
-    /// Records that the caller is shown these links.
-    async fn log_links<'a>(
+    /// Returns the first `limit` links, and true if there are more. Records that the caller is shown them.
+    async fn show(
         &self,
+        rules: &InForce,
         access: &Access,
-        country: CountryCode,
-        shown: impl IntoIterator<Item = &'a PatientLink>,
-    ) -> Result<(), ReadLogUnavailable> {
+        mut found: Vec<PatientLink>,
+        limit: usize,
+    ) -> Result<(Vec<PatientLinkView>, bool), ReadLogUnavailable> {
+        let more = found.len() > limit;
+        found.truncate(limit);
         let mut patients: Vec<PatientRead> = Vec::new();
-        for link in shown {
-            if let Some(LinkedPatient { patient, .. }) = &link.personal
-                && !patients.iter().any(|read| read.person == link.person)
+        for PatientLink { person, personal, .. } in &found {
+            if let Some(LinkedPatient { patient, .. }) = personal
+                && !patients.iter().any(|read| read.person == *person)
             {
                 let reason = access.reason(patient);
-                patients.push(PatientRead { person: link.person, reason, appointments: Vec::new() });
+                patients.push(PatientRead { person: *person, reason, appointments: Vec::new() });
             }
         }
-        if patients.is_empty() {
-            return Ok(());
+        if !patients.is_empty() {
+            self.record(rules.used.country, access, ReadOperation::PatientLinks, patients).await?;
         }
-        self.record(country, access, ReadOperation::PatientLinks, patients).await
+        let today = self.today(rules);
+        Ok((found.into_iter().map(|link| link.shown(today)).collect(), more))
     }
 
     /// Stores the revision that `next` makes of the latest one and the account's links. Returns what is stored then: `next`
@@ -426,13 +427,6 @@ impl PatientLink {
     fn shown(self, today: Today) -> PatientLinkView {
         PatientLinkView { is_valid: self.tie(today).is_some(), link: self }
     }
-}
-
-/// Returns the first `limit` links, and true if there are more.
-fn page(mut found: Vec<PatientLink>, limit: usize, today: Today) -> (Vec<PatientLinkView>, bool) {
-    let more = found.len() > limit;
-    found.truncate(limit);
-    (found.into_iter().map(|link| link.shown(today)).collect(), more)
 }
 
 /// Returns true if the caller works for the whole country. A link is for all hospitals, so staff of some may make none.
