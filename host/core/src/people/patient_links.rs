@@ -416,8 +416,8 @@ impl AccessControl {
     async fn patient_key(&self, rules: &InForce, spelling: &str) -> Result<Option<String>, Fault> {
         let (rules, country, spelling) = (rules.clone(), rules.used.country, spelling.to_owned());
         let key = move || {
-            let found = rules.versions().map(|rules| rules.key(Party::Patient, &spelling));
-            found.filter_map(Result::transpose).next().transpose()
+            let mut found = rules.versions().map(|rules| rules.key(Party::Patient, &spelling));
+            found.find_map(Result::transpose).transpose()
         };
         self.catalogue.executor().run(country, key).await?
     }

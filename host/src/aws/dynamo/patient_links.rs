@@ -132,10 +132,10 @@ impl DynamoLedger {
             .expression_attribute_values(":from", text(from))
             .expression_attribute_values(":to", text(to))
     }
+}
 
-    fn links(&self, country: CountryCode, items: &[Item]) -> Result<Vec<PatientLink>, Unavailable> {
-        items.iter().map(link).collect::<Result<_, _>>().map_err(|error| unavailable(country, error))
-    }
+fn links(country: CountryCode, items: &[Item]) -> Result<Vec<PatientLink>, Unavailable> {
+    items.iter().map(link).collect::<Result<_, _>>().map_err(|error| unavailable(country, error))
 }
 
 #[async_trait]
@@ -169,9 +169,9 @@ impl PatientLinks for DynamoLedger {
         let (items, checked) = futures::join!(self.found(country, query, usize::MAX), self.checked(country));
         checked?;
         let is_count = |item: &Item| text_of(item, "sk") == CHANGES;
-        let (counts, links): (Vec<Item>, Vec<Item>) = items?.into_iter().partition(is_count);
+        let (counts, live): (Vec<Item>, Vec<Item>) = items?.into_iter().partition(is_count);
         let changes = counts.first().and_then(|count| count.get("changes")?.as_n().ok()?.parse().ok());
-        Ok(AccountLinks { links: self.links(country, &links)?, changes: changes.unwrap_or_default() })
+        Ok(AccountLinks { links: links(country, &live)?, changes: changes.unwrap_or_default() })
     }
 
     async fn patient_link(
@@ -196,7 +196,7 @@ impl PatientLinks for DynamoLedger {
         // `$` comes before every character of an encoded subject but `#`, which none has.
         let from = after.map_or_else(|| "L#".to_owned(), |after| format!("L#{}$", encoded(after)));
         let items = self.found(country, self.of_person(person, &from, "L$"), limit).await?;
-        self.links(country, &items)
+        links(country, &items)
     }
 
     async fn patient_link_history(
@@ -210,7 +210,7 @@ impl PatientLinks for DynamoLedger {
         self.checked(country).await?;
         let (from, to) = (revision_sort(subject, after.saturating_add(1)), revision_sort(subject, u32::MAX));
         let items = self.found(country, self.of_person(person, &from, &to), limit).await?;
-        self.links(country, &items)
+        links(country, &items)
     }
 
     async fn requested_links(
@@ -230,9 +230,9 @@ impl PatientLinks for DynamoLedger {
         });
         let names: Vec<(Uuid, String)> = names.collect();
         let keys = names.iter().map(|(person, subject)| latest_key(*person, subject)).collect();
-        let links = self.links(country, &self.batch(country, keys).await?)?;
+        let found = links(country, &self.batch(country, keys).await?)?;
         let mut by_name: HashMap<_, _> =
-            links.into_iter().map(|link| ((link.person, link.subject.clone()), link)).collect();
+            found.into_iter().map(|link| ((link.person, link.subject.clone()), link)).collect();
         Ok(names.iter().filter_map(|name| by_name.remove(name)).collect())
     }
 }
