@@ -376,3 +376,27 @@ fn staff_of_single_hospitals_neither_make_nor_see_links() {
     }
     nurse.post("/v1/pe/patients/dni:10117410/links", &carer()).expect_problem(403, "forbidden");
 }
+
+#[test]
+fn an_account_acts_for_a_patient_until_the_link_ends() {
+    let host = Host::of(&["pe"]);
+    let (staff, ana) = (host.staff("pe"), host.patient("ana"));
+    let of_child = |number: usize, time: &str| with(&pe(number), json!({ "dni": "10117410", "time": time }));
+    let booked = staff.booked("pe", &of_child(1, "09:30"));
+    let place = format!("/v1/pe/appointments/{}", booked["id"].as_str().unwrap());
+    let listed = || items(ana.get("/v1/pe/appointments")).len();
+    ana.get(&place).expect_problem(404, "not-found");
+    assert_eq!(listed(), 0);
+
+    made(&staff, LINK, &carer());
+    assert_eq!(ana.get(&place).expect(200).json()["id"], booked["id"]);
+    let own = ana.booked("pe", &of_child(2, "11:00"));
+    assert_eq!(listed(), 2);
+    ana.post(&format!("{place}/cancel"), &json!({})).expect(200);
+
+    ana.delete(LINK).expect(204);
+    ana.get(&place).expect_problem(404, "not-found");
+    ana.get(&format!("/v1/pe/appointments/{}", own["id"].as_str().unwrap())).expect_problem(404, "not-found");
+    assert_eq!(listed(), 0, "what it booked for the patient is the patient's");
+    assert_eq!(items(staff.get("/v1/pe/appointments?patient=dni:10117410")).len(), 2);
+}
