@@ -54,6 +54,7 @@ fn what_is_at_another_hospital_looks_like_none_at_all() {
         ("GET", format!("{LIST}/"), ""),
         ("GET", format!("{LIST}/"), "/history"),
         ("GET", "/v1/pe/slots?appointment=".to_owned(), ""),
+        ("POST", format!("{LIST}/"), "/verify"),
         ("POST", format!("{LIST}/"), "/no-show"),
         ("POST", format!("{LIST}/"), "/cancel"),
     ] {
@@ -260,7 +261,9 @@ fn what_concerns_all_hospitals_is_for_the_staff_of_the_country() {
     put(&desk).expect(201);
     eva.get(link).expect_problem(404, "not-found");
     eva.delete(link).expect_problem(404, "not-found");
-    for list in ["/v1/pe/patient-links?state=requested", "/v1/pe/read-log?patient=dni:10117410"] {
+    let lists =
+        ["/v1/pe/patient-links?state=requested", "/v1/pe/read-log?patient=dni:10117410", "/v1/pe/privacy-requests"];
+    for list in lists {
         eva.get(list).expect_problem(403, "forbidden");
         desk.get(list).expect(200);
     }
