@@ -14,12 +14,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use citas::aws::dynamo::{self, DynamoLedger};
 use citas::aws::stream;
 use citas::system::SystemClock;
-use citas_core::model::{Claim, Event, Pseudonyms};
-use citas_core::ports::{Ledger, NotPublished, OwnerFilter, Publisher, Query, Wakes};
+use citas_core::model::{Claim, Event, PatientLinkState, Pseudonyms};
+use citas_core::ports::{
+    Ledger, NotPublished, OwnerFilter, PatientLinkChange, PatientLinks as _, Publisher, Query, Wakes,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::ledger_contract::{Stored, ledger_contract, stored_contract, wakes_contract};
+use crate::ledger_contract::{Stored, ledger_contract, link, stored_contract, wakes_contract};
 use crate::support::appointments::{KEY, booked, booking, change, claims, id, now, pe, quarter};
 use crate::support::faults::{Fault, Faults};
 use crate::support::ministack::{aws, unique};
@@ -159,6 +161,23 @@ async fn reads_are_one_request_for_the_open_part_and_one_for_the_personal_part()
     let page = ledger.page(pe(), &Query { owner, limit: 2, ..Query::default() }).await.unwrap();
     assert_eq!(page.items, [booked(1), booked(2)]);
     assert_eq!(operations(&heard)[4..], ["Query", "BatchGetItem"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_links_of_an_account_are_one_request_whatever_there_is() {
+    let (tables, heard) = (Tables::new().await, Faults::none());
+    let put = async |number: usize| {
+        let revision = link(number, "ana", PatientLinkState::Active);
+        let change = PatientLinkChange { revision, before: None, changes: u32::try_from(number).unwrap() };
+        tables.ledger().put_patient_link(change).await.unwrap();
+    };
+    for number in 0..3 {
+        put(number).await;
+    }
+    let ledger = tables.ledger_over(&heard);
+    let found = [ledger.account_links(pe(), "ana").await.unwrap(), ledger.account_links(pe(), "bea").await.unwrap()];
+    assert_eq!(found.map(|found| found.links.len()), [3, 0]);
+    assert_eq!(operations(&heard), ["Query", "Query"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ use super::stored::Inside;
 use crate::support::appointments::*;
 
 /// Returns the first revision of an account's link to person `number`.
-fn link(number: usize, subject: &str, state: PatientLinkState) -> PatientLink {
+pub fn link(number: usize, subject: &str, state: PatientLinkState) -> PatientLink {
     PatientLink {
         country: pe(),
         person: person(number),
