@@ -13,27 +13,46 @@ const BOTH: [&str; 2] = ["appointments/read", "appointments/write"];
 /// Id that no appointment has.
 const NOBODYS: &str = "01935f00-0000-7000-8000-000000000000";
 
+/// Lets an account act for a patient.
+fn link(host: &Host, subject: &str, patient: &str) -> String {
+    let place = format!("/v1/pe/patients/{patient}/links/{subject}");
+    let terms = json!({ "relation": "carer", "reason": "Power of attorney" });
+    host.staff("pe").request("PUT", &place).header("If-None-Match", "*").json(&terms).send().expect(201);
+    place
+}
+
 #[test]
 fn somebody_elses_appointment_looks_like_none_at_all() {
     let host = Host::of(&["pe"]);
     let booked = host.patient("ana").booked("pe", &pe(1));
+    let of_patient = host.staff("pe").booked("pe", &pe(2));
+    link(&host, "luis", "dni:00000009");
     let luis = host.patient("luis");
-    let (theirs, none) = (booked["id"].as_str().unwrap(), NOBODYS);
-    for (method, rest) in [("GET", ""), ("GET", "/history"), ("POST", "/cancel"), ("POST", "/reschedule")] {
+    let [theirs, unlinked] = [&booked, &of_patient].map(|booked| booked["id"].as_str().unwrap());
+    for (method, rest) in [
+        ("GET", ""),
+        ("GET", "/history"),
+        ("POST", "/cancel"),
+        ("POST", "/reschedule"),
+        ("POST", "/verify"),
+        ("POST", "/no-such-action"),
+        ("GET", "slots"),
+    ] {
         let ask = |id: &str| {
-            let request = luis.request(method, &format!("/v1/pe/appointments/{id}{rest}"));
-            if method == "GET" { request.send() } else { request.json(&json!({})).send() }
+            let path = if rest == "slots" {
+                format!("/v1/pe/slots?doctor=45678&hospital=00006219&district=150122&appointment={id}")
+            } else {
+                format!("/v1/pe/appointments/{id}{rest}")
+            };
+            let request = luis.request(method, &path);
+            let answer = if method == "GET" { request.send() } else { request.json(&json!({})).send() };
+            let names: Vec<String> = answer.headers.keys().map(|name| name.as_str().to_owned()).collect();
+            (form(&answer.expect_problem(404, "not-found")), names)
         };
-        let (theirs, none) = (ask(theirs), ask(none));
-        assert_eq!(
-            form(&theirs.clone().expect_problem(404, "not-found")),
-            form(&none.clone().expect_problem(404, "not-found")),
-            "{method} {rest}"
-        );
-        let names = |answer: &crate::support::http::Answer| {
-            answer.headers.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(names(&theirs), names(&none), "{method} {rest}");
+        let none = ask(NOBODYS);
+        for known in [theirs, unlinked] {
+            assert_eq!(ask(known), none, "{method} {rest}");
+        }
     }
     assert_eq!(luis.get("/v1/pe/appointments").expect(200).json(), json!({ "items": [] }));
     let named = luis.get("/v1/pe/appointments?patient=dni:00000002&doctor=10001").expect(200).json();
@@ -126,6 +145,55 @@ fn staff_verify_an_appointment_and_it_is_the_patients() {
     assert!(problem["claim"].as_str().unwrap().starts_with("patient/"), "{problem}");
     staff.post(&format!("{place}/reschedule"), &json!({ "date": booked["date"], "time": "11:00" })).expect(200);
     staff.booked("pe", &elsewhere);
+}
+
+#[test]
+fn whoever_acts_for_a_patient_sees_and_changes_what_is_the_patients_and_verifies_the_rest() {
+    let host = Host::of(&["pe"]);
+    let (staff, ana, luis) = (host.staff("pe"), host.patient("ana"), host.patient("luis"));
+    let at = |doctor: &str, time: &str| with(&pe(1), json!({ "doctor": doctor, "time": time }));
+    let ids = |path: &str| {
+        let items = luis.get(path).expect(200).json()["items"].clone();
+        items.as_array().unwrap().iter().map(|item| item["id"].clone()).collect::<Vec<_>>()
+    };
+    let place = |booked: &Value| format!("/v1/pe/appointments/{}", booked["id"].as_str().unwrap());
+    let by_staff = staff.booked("pe", &at("20001", "11:00"));
+    assert_eq!(by_staff.get("unverified"), None);
+    luis.get(&place(&by_staff)).expect_problem(404, "not-found");
+
+    let link = link(&host, "luis", "dni:00000002");
+    assert_eq!(luis.get(&place(&by_staff)).expect(200).json(), by_staff);
+    let own = luis.booked("pe", &at("20002", "09:00"));
+    assert_eq!(own.get("unverified"), None);
+    let problem = luis.book("pe", &at("20003", "11:15")).expect_problem(409, "slot-taken");
+    assert!(problem["claim"].as_str().unwrap().starts_with("patient/"), "{problem}");
+
+    let by_ana = ana.booked("pe", &at("20004", "10:00"));
+    luis.get(&place(&by_ana)).expect_problem(404, "not-found");
+    assert_eq!(ids("/v1/pe/appointments"), [own["id"].clone(), by_staff["id"].clone()]);
+    luis.post(&format!("{}/verify", place(&by_ana)), &json!({})).expect(200);
+    ana.get(&place(&by_ana)).expect_problem(404, "not-found");
+
+    // Another's appointment that this account booked is on the list, too, each page in the order of starts.
+    let for_another = luis.booked("pe", &with(&pe(5), json!({ "time": "09:45" })));
+    let all = [&own, &for_another, &by_ana, &by_staff].map(|booked| booked["id"].clone());
+    assert_eq!(ids("/v1/pe/appointments"), all);
+    let mut page = luis.get("/v1/pe/appointments?limit=1&order=desc").expect(200).json();
+    let mut walked = vec![page["items"][0]["id"].clone()];
+    while let Some(cursor) = page["nextCursor"].as_str() {
+        page = luis.get(&format!("/v1/pe/appointments?limit=1&order=desc&cursor={cursor}")).expect(200).json();
+        walked.extend(page["items"].as_array().unwrap().iter().map(|item| item["id"].clone()));
+    }
+    walked.reverse();
+    assert_eq!(walked, all);
+    assert_eq!(ids("/v1/pe/appointments?patient=00000002").len(), 3);
+    assert_eq!(ids("/v1/pe/appointments?patient=00000006"), [for_another["id"].clone()]);
+
+    let moved = json!({ "date": own["date"], "time": "12:00" });
+    luis.post(&format!("{}/reschedule", place(&by_staff)), &moved).expect(200);
+    staff.delete(&link).expect(204);
+    luis.get(&place(&own)).expect_problem(404, "not-found");
+    assert_eq!(ids("/v1/pe/appointments"), [for_another["id"].clone()]);
 }
 
 #[test]
