@@ -266,8 +266,8 @@ async fn facts_about_a_patient_are_those_of_the_same_standing() {
 fn listed() -> Vec<Revision> {
     let appointment = |number: u128| {
         let mut one = revision(Uuid::from_u128(number));
-        one.owner = (number % 2 == 0).then(|| "ana".into());
-        let patient = if number % 3 == 0 { PATIENT } else { "ce:PER:000123" };
+        one.owner = number.is_multiple_of(2).then(|| "ana".into());
+        let patient = if number.is_multiple_of(3) { PATIENT } else { "ce:PER:000123" };
         one.appointment.patient = patient.into();
         one.person = names().patient(pe(), patient);
         one.appointment.phase = Phase::Booked;
