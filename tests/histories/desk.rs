@@ -440,7 +440,7 @@ impl Desk {
 
     /// Stores an agenda in place of the one that the doctor has.
     async fn put_agenda(&self, doctor: &str, from: usize, to: usize) -> Answer {
-        let staff = self.staff();
+        let staff = staff();
         let condition = match self.booking.agenda(&staff, pe(), doctor).await {
             Ok(present) => Precondition::Tags(vec![present.revision.to_string()]),
             Err(BookingError::NoAgenda) => Precondition::Absent,
@@ -492,13 +492,13 @@ impl Desk {
 
     async fn act(&self, request: ActionRequest<'_>, about: &Known) -> Answer {
         let is_for_staff = about.is_verified || request.action == "no-show";
-        let caller = if is_for_staff { self.staff() } else { self.patient(about.account) };
+        let caller = if is_for_staff { staff() } else { self.patient(about.account) };
         self.booked_or_refused(about.account, self.booking.act(&caller, pe(), request).await)
     }
 
     /// Verifies an appointment, unless another client has done so already.
     async fn verify(&self, about: &Known) -> Answer {
-        let staff = self.staff();
+        let staff = staff();
         match self.booking.act(&staff, pe(), action(about, VERIFY)).await {
             Ok(view) if view.revision.provenance.request_id != staff.request_id => Answer::Nothing,
             verified => self.booked_or_refused(about.account, verified),
@@ -557,10 +557,10 @@ impl Desk {
     fn patient(&self, account: usize) -> Caller {
         caller(&subject(&self.clinic, account), &[])
     }
+}
 
-    fn staff(&self) -> Caller {
-        caller("staff", &["pe:staff"])
-    }
+fn staff() -> Caller {
+    caller("staff", &["pe:staff"])
 }
 
 /// Returns a caller with every scope, and a request id of their own.
