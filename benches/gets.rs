@@ -17,7 +17,7 @@ const TARGET: f64 = 0.5;
 
 pub fn measure(report: &mut Report) {
     let data = Data::with_peru();
-    let token = data.token(&[]);
+    let token = data.token(&["pe:staff"]);
     let (citas, hello) = (Server::citas(&data), Server::hello());
     let example = example(&loaded(peru()));
     let bookings: Vec<_> =

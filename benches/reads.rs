@@ -36,7 +36,7 @@ pub fn measure(report: &mut Report) {
     let example = example(&loaded(peru()));
     let servers = ARGUMENTS.map(|argument| {
         let data = Data::empty();
-        let (server, token) = (Server::reads(argument, &data), data.token(&[]));
+        let (server, token) = (Server::reads(argument, &data), data.token(&["pe:staff"]));
         let bookings: Vec<_> =
             (0..APPOINTMENTS).map(|number| post("/v1/pe/appointments", &token, &booking(&example, number))).collect();
         let ids = located(server.address, &bookings);
