@@ -105,6 +105,11 @@ impl FormerRevision {
     pub fn into_revision(self, names: &Pseudonyms, before: Option<&Revision>) -> Revision {
         let Self { country, appointment, provenance, patient, .. } = self;
         let step = Step { action: provenance.action.clone(), role: provenance.context.role, at: self.updated_at };
+        // What staff booked is the patient's, as it is now.
+        let owner = match before {
+            Some(before) => before.owner.clone(),
+            None => (step.role == Role::Patient).then_some(self.owner),
+        };
         let held = |key: String| {
             let personal = Claim::new(key.clone()).is_about(&patient);
             HeldClaim { key: names.claim(country, Claim { personal, ..Claim::new(key) }, None).key, ordinal: 0 }
@@ -113,7 +118,7 @@ impl FormerRevision {
             country,
             person: names.patient(country, &patient),
             claims: self.claims.into_iter().map(held).collect(),
-            owner: Some(self.owner),
+            owner,
             personal_places: BTreeMap::new(),
             updated_at: self.updated_at,
             personal: appointment.attributes.iter().map(|field| field.path.clone()).collect(),
@@ -215,6 +220,21 @@ mod tests {
         let text = serde_json::to_string(&open).unwrap();
         assert!(!text.contains("10117410") && !text.contains("ana@example.com"), "{text}");
         assert_eq!(open.complete(Some(personal)), second);
+    }
+
+    #[test]
+    fn what_a_patient_booked_is_still_the_accounts_and_what_staff_booked_is_the_patients() {
+        let owner = |role: &str| {
+            let mut booked = written(1, "book");
+            booked["provenance"]["context"]["role"] = role.into();
+            let names = Pseudonyms::new(b"key");
+            let first = serde_json::from_value::<FormerRevision>(booked).unwrap().into_revision(&names, None);
+            let second = read(2, "reschedule").into_revision(&names, Some(&first));
+            assert_eq!(first.owner, second.owner);
+            second.owner
+        };
+        assert_eq!(owner("patient").as_deref(), Some("ana"));
+        assert_eq!((owner("staff"), owner("platform")), (None, None));
     }
 
     #[test]
