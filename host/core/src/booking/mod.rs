@@ -15,7 +15,7 @@
 //! - [`idempotency`]: `Idempotency-Key`, and how long a key is remembered
 //! - [`presentation`]: appointments as their country shows them, and the cache of these
 //! - [`wake`]: scheduled actions
-//! - [`merged`]: pages of several queries
+//! - [`mod@merged`]: pages of several queries
 //! - [`link`]: links in mail
 //!
 //! This file also decides whether a caller learns which claim is taken.
