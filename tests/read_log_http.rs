@@ -13,7 +13,7 @@ use crate::support::requests::{cl, pe};
 const LOG: &str = "/v1/pe/read-log";
 
 /// Returns the subject, the operation and the reasons of each reading.
-fn told(page: &Value) -> Vec<(String, String, Vec<String>)> {
+fn entries(page: &Value) -> Vec<(String, String, Vec<String>)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let reasons = |reading: &Value| {
         let patients = reading["patients"].as_array().unwrap().iter();
@@ -42,7 +42,7 @@ fn who_was_shown_a_patient_is_found_by_patient_and_by_actor() {
         (subject.to_owned(), operation.to_owned(), vec![reason.to_owned()])
     };
     let shown = [entry("staff", "history", "staff"), entry("ana", "list", "owner"), entry("ana", "get", "owner")];
-    assert_eq!(told(&found), shown);
+    assert_eq!(entries(&found), shown);
     let history = &found["items"][0];
     assert_eq!(history["by"], json!({ "subject": "staff", "role": "staff" }));
     assert_eq!(history["patients"][0]["appointments"], json!([first["id"]]));
@@ -52,16 +52,16 @@ fn who_was_shown_a_patient_is_found_by_patient_and_by_actor() {
     let list = staff.get(&format!("{LOG}?actor=ana")).expect(200).json();
     assert_eq!(list["items"][0]["patients"].as_array().unwrap().len(), 2, "one reading of two patients: {list}");
     let both = platform.get(&format!("{patient}&actor=ana&limit=1")).expect(200).json();
-    assert_eq!(told(&both), shown[1..2]);
+    assert_eq!(entries(&both), shown[1..2]);
     let rest = format!("{patient}&actor=ana&limit=1&cursor={}", both["nextCursor"].as_str().unwrap());
-    assert_eq!(told(&platform.get(&rest).expect(200).json()), shown[2..]);
+    assert_eq!(entries(&platform.get(&rest).expect(200).json()), shown[2..]);
 
     // A search is a reading, too.
     let searches = staff.get(&format!("{patient}&actor=platform")).expect(200).json();
-    assert_eq!(told(&searches)[0], entry("platform", "read-log", "platform"));
+    assert_eq!(entries(&searches)[0], entry("platform", "read-log", "platform"));
     let since = history["at"].as_str().unwrap();
     let before = staff.get(&format!("{patient}&to={since}")).expect(200).json();
-    assert_eq!(told(&before), shown[1..]);
+    assert_eq!(entries(&before), shown[1..]);
     let other = staff.get(&format!("{LOG}?patient=dni:00000099")).expect(200).json();
     assert_eq!(other["items"], json!([]));
 }
@@ -111,7 +111,7 @@ fn a_log_that_cannot_be_written_stops_the_lists_of_staff_alone_and_loses_nothing
 
     file.execute_batch("DROP TRIGGER full").unwrap();
     eventually("staff get a list", Duration::from_secs(20), || Some(list()).filter(|list| list.status == 200));
-    let found = told(&staff.get(&format!("{LOG}?patient=dni:00000002&actor=ana")).expect(200).json());
+    let found = entries(&staff.get(&format!("{LOG}?patient=dni:00000002&actor=ana")).expect(200).json());
     assert_eq!(found.iter().map(|(_, operation, _)| operation.as_str()).collect::<Vec<_>>(), ["list", "get"]);
 }
 
@@ -125,7 +125,7 @@ fn readings_of_one_country_are_not_found_in_another() {
     }
     for country in ["pe", "cl"] {
         let found = host.staff(country).get(&format!("/v1/{country}/read-log?actor=ana")).expect(200).json();
-        assert_eq!(told(&found).len(), 1, "{found}");
+        assert_eq!(entries(&found).len(), 1, "{found}");
     }
 }
 
@@ -145,10 +145,10 @@ fn a_verified_patient_sees_who_read_their_data_without_the_names_of_staff() {
     staff.get("/v1/pe/patients/dni:00000002/links").expect(200);
 
     let readings = ana.get(LOG).expect(200).json();
-    let told: Vec<_> =
+    let records: Vec<_> =
         readings["items"].as_array().unwrap().iter().map(|item| (&item["by"], &item["operation"])).collect();
     let (staffs, [links, get]) = (json!({ "role": "staff" }), [json!("patient-links"), json!("get")]);
-    assert_eq!(told, [(&staffs, &links), (&staffs, &get)]);
+    assert_eq!(records, [(&staffs, &links), (&staffs, &get)]);
     let again = ana.get(&format!("{LOG}?patient=2")).status;
     assert_eq!(again, 400, "it is no key");
     let search = ana.get(&format!("{LOG}?patient=dni:00000002&actor=ana")).expect(200).json();

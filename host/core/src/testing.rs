@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -205,12 +204,52 @@ impl Rules for Deciding {
     }
 }
 
+/// Implements [`PatientLinks`] for a fake with these methods. Its other reads find nothing.
+macro_rules! patient_links {
+    ($fake:ty { $($methods:tt)* }) => {
+        #[async_trait::async_trait]
+        impl PatientLinks for $fake {
+            $($methods)*
+            async fn patient_link(&self, _: CountryCode, _: Uuid, _: &str) -> Result<Option<PatientLink>, Unavailable> {
+                Ok(None)
+            }
+            async fn person_links(
+                &self,
+                _: CountryCode,
+                _: Uuid,
+                _: Option<&str>,
+                _: usize,
+            ) -> Result<Vec<PatientLink>, Unavailable> {
+                Ok(Vec::new())
+            }
+            async fn patient_link_history(
+                &self,
+                _: CountryCode,
+                _: Uuid,
+                _: &str,
+                _: u32,
+                _: usize,
+            ) -> Result<Vec<PatientLink>, Unavailable> {
+                Ok(Vec::new())
+            }
+            async fn requested_links(
+                &self,
+                _: CountryCode,
+                _: Option<&RequestPosition>,
+                _: usize,
+            ) -> Result<Vec<PatientLink>, Unavailable> {
+                Ok(Vec::new())
+            }
+        }
+    };
+}
+pub(crate) use patient_links;
+
 /// The links of accounts, which have one revision each.
 #[derive(Default)]
 pub struct MemoryLinks(Mutex<Vec<PatientLink>>);
 
-#[async_trait]
-impl PatientLinks for MemoryLinks {
+patient_links!(MemoryLinks {
     async fn put_patient_link(&self, change: PatientLinkChange) -> Result<(), PatientLinkError> {
         self.0.lock().unwrap().push(change.revision);
         Ok(())
@@ -220,37 +259,7 @@ impl PatientLinks for MemoryLinks {
         let own = links.iter().filter(|link| link.country == country && link.subject == subject).cloned();
         Ok(AccountLinks { changes: links.len().try_into().unwrap(), links: own.collect() })
     }
-    async fn patient_link(&self, _: CountryCode, _: Uuid, _: &str) -> Result<Option<PatientLink>, Unavailable> {
-        Ok(None)
-    }
-    async fn person_links(
-        &self,
-        _: CountryCode,
-        _: Uuid,
-        _: Option<&str>,
-        _: usize,
-    ) -> Result<Vec<PatientLink>, Unavailable> {
-        Ok(Vec::new())
-    }
-    async fn patient_link_history(
-        &self,
-        _: CountryCode,
-        _: Uuid,
-        _: &str,
-        _: u32,
-        _: usize,
-    ) -> Result<Vec<PatientLink>, Unavailable> {
-        Ok(Vec::new())
-    }
-    async fn requested_links(
-        &self,
-        _: CountryCode,
-        _: Option<&RequestPosition>,
-        _: usize,
-    ) -> Result<Vec<PatientLink>, Unavailable> {
-        Ok(Vec::new())
-    }
-}
+});
 
 /// The plan of an appointment as it is stored.
 pub fn plan(stored: Revision) -> Plan {

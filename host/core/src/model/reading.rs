@@ -48,7 +48,7 @@ pub enum ReadReason {
     Staff,
     /// The caller operates the platform.
     Platform,
-    /// The same account booked the appointment, filed the privacy request, or has the link.
+    /// The account that booked the appointment, filed the privacy request, or has the link.
     Owner,
     /// The caller is the patient, or has the patient's mail.
     #[serde(rename = "self")]

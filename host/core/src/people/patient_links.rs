@@ -40,7 +40,7 @@ pub enum LinkingError {
     /// The caller is not admitted to the country.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// What would be shown cannot be recorded.
+    /// The read log cannot record the response.
     #[error(transparent)]
     ReadLog(#[from] ReadLogUnavailable),
     /// The link does not exist, or the caller may not see it.
@@ -147,7 +147,7 @@ impl AccessControl {
             }
             Ok(Some(self.revision(&target, before, PatientLinkState::Active, &terms, &patient)))
         });
-        Ok(stored.await?.shown(today))
+        Ok(stored.await?.view(today))
     }
 
     /// Asks the staff for a link of the caller's account. The outcome does not depend on whether there is such a patient.
@@ -185,7 +185,7 @@ impl AccessControl {
             }
             Ok(Some(self.revision(&target, before, PatientLinkState::Requested, &terms, &patient)))
         });
-        Ok(stored.await?.shown(today))
+        Ok(stored.await?.view(today))
     }
 
     /// Ends a link, or refuses or withdraws a request. For staff, the account and the patient. Ending it again does nothing.
@@ -296,7 +296,7 @@ impl AccessControl {
         let AccountLinks { links, .. } = self.ledger.account_links(country, &caller.subject).await?;
         let today = self.today(&rules);
         let links = links.into_iter().filter(|link| !link.is_over(today) && link.personal.is_some());
-        Ok((identity, links.map(|link| link.shown(today)).collect()))
+        Ok((identity, links.map(|link| link.view(today)).collect()))
     }
 
     /// Returns at most `limit` links that are requested, the oldest request first, and true if there are more. For staff.
@@ -339,7 +339,7 @@ impl AccessControl {
             self.record(rules.used.country, access, ReadOperation::PatientLinks, patients).await?;
         }
         let today = self.today(rules);
-        Ok((found.into_iter().map(|link| link.shown(today)).collect(), more))
+        Ok((found.into_iter().map(|link| link.view(today)).collect(), more))
     }
 
     /// Stores the revision that `next` makes of the latest one and the account's links. Returns what is stored then: `next`
@@ -424,7 +424,7 @@ impl AccessControl {
 }
 
 impl PatientLink {
-    fn shown(self, today: Today) -> PatientLinkView {
+    fn view(self, today: Today) -> PatientLinkView {
         PatientLinkView { is_valid: self.tie(today).is_some(), link: self }
     }
 }

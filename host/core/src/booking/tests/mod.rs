@@ -26,7 +26,7 @@ use crate::ports::{
     RequestPosition, Taken, Tally, TrialReport, Trials, Unavailable,
 };
 use crate::release::OnTrial;
-use crate::testing::{Deciding, ManualClock, plan, revision};
+use crate::testing::{Deciding, ManualClock, patient_links, plan, revision};
 
 /// A ledger with at most one appointment, and others in its lists, which records its changes.
 #[derive(Default)]
@@ -79,45 +79,14 @@ impl Agendas for OneAppointment {
     }
 }
 
-#[async_trait]
-impl PatientLinks for OneAppointment {
+patient_links!(OneAppointment {
     async fn put_patient_link(&self, _: PatientLinkChange) -> Result<(), PatientLinkError> {
         unreachable!("these tests make no links")
     }
     async fn account_links(&self, _: CountryCode, _: &str) -> Result<AccountLinks, Unavailable> {
         Ok(AccountLinks::default())
     }
-    async fn patient_link(&self, _: CountryCode, _: Uuid, _: &str) -> Result<Option<PatientLink>, Unavailable> {
-        Ok(None)
-    }
-    async fn person_links(
-        &self,
-        _: CountryCode,
-        _: Uuid,
-        _: Option<&str>,
-        _: usize,
-    ) -> Result<Vec<PatientLink>, Unavailable> {
-        Ok(Vec::new())
-    }
-    async fn patient_link_history(
-        &self,
-        _: CountryCode,
-        _: Uuid,
-        _: &str,
-        _: u32,
-        _: usize,
-    ) -> Result<Vec<PatientLink>, Unavailable> {
-        Ok(Vec::new())
-    }
-    async fn requested_links(
-        &self,
-        _: CountryCode,
-        _: Option<&RequestPosition>,
-        _: usize,
-    ) -> Result<Vec<PatientLink>, Unavailable> {
-        Ok(Vec::new())
-    }
-}
+});
 
 #[async_trait]
 impl PrivacyRequests for OneAppointment {
